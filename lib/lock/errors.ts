@@ -1,0 +1,92 @@
+import type { Ticket } from './ticket.ts';
+
+/** Which of the ways it went wrong. Callers branch on this or on the class, never on the text. */
+export type LockErrorCode = 'contended' | 'timeout' | 'cancelled' | 'lost' | 'unavailable';
+
+/** Every expected failure of a lock operation. */
+export abstract class LockError extends Error {
+  abstract readonly code: LockErrorCode;
+}
+
+/** Somebody else holds a lock and the caller did not want to wait. */
+export class LockContendedError extends LockError {
+  readonly code = 'contended';
+  override readonly name = 'LockContendedError';
+  readonly lockNames: readonly string[];
+  readonly blockers: readonly Ticket[];
+  constructor(lockNames: readonly string[], blockers: readonly Ticket[]) {
+    super(`${lockNames.join(' + ')} is held: ${describeTickets(blockers)}`);
+    this.lockNames = lockNames;
+    this.blockers = blockers;
+  }
+}
+
+/** The wait limit passed. Nothing is held and no ticket is left. */
+export class LockTimeoutError extends LockError {
+  readonly code = 'timeout';
+  override readonly name = 'LockTimeoutError';
+  readonly lockNames: readonly string[];
+  readonly blockers: readonly Ticket[];
+  readonly waitedMs: number;
+  constructor(lockNames: readonly string[], blockers: readonly Ticket[], waitedMs: number) {
+    super(
+      `gave up waiting for ${lockNames.join(' + ')} after ${seconds(waitedMs)}: ${describeTickets(blockers)}`,
+    );
+    this.lockNames = lockNames;
+    this.blockers = blockers;
+    this.waitedMs = waitedMs;
+  }
+}
+
+/** The caller's signal was aborted. Nothing is held and no ticket is left. */
+export class LockCancelledError extends LockError {
+  readonly code = 'cancelled';
+  override readonly name = 'LockCancelledError';
+}
+
+/** The lock was held (or waited for) and is not any more, or can no longer be proved to be. */
+export class LockLostError extends LockError {
+  readonly code = 'lost';
+  override readonly name = 'LockLostError';
+}
+
+/** The store can't be reached, or did not answer. For a write: it may or may not have happened. */
+export class StoreUnavailableError extends LockError {
+  readonly code = 'unavailable';
+  override readonly name = 'StoreUnavailableError';
+}
+
+/** From a store: it no longer knows the session. */
+export class SessionGoneError extends Error {
+  override readonly name = 'SessionGoneError';
+}
+
+/** From a store's `commit`: a guarding ticket no longer exists. */
+export class GuardLostError extends Error {
+  override readonly name = 'GuardLostError';
+}
+
+/** From a store's `commit`: a record is not at the expected revision. */
+export class RecordConflictError extends Error {
+  override readonly name = 'RecordConflictError';
+  readonly key: string;
+  constructor(key: string) {
+    super(`record ${key} was changed by someone else`);
+    this.key = key;
+  }
+}
+
+/** `host n2 (Mount, since 2026-01-02T03:04:05Z, token 7)`, for each ticket. */
+export function describeTickets(tickets: readonly Ticket[]): string {
+  if (tickets.length === 0) return 'by an unknown holder';
+  return tickets.map(describeTicket).join('; ');
+}
+
+function describeTicket({ holder, token }: Ticket): string {
+  const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
+  return `host ${holder.host} (${holder.reason}, since ${holder.since}, token ${token}${detail})`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,57 @@
+import type { Lock } from './lock.ts';
+import type { Ticket } from './ticket.ts';
+import type { UseLocker } from './use.ts';
+
+/**
+ * Locks of volumes, as the interfaces above (volumes, admin socket) use them.
+ * Implemented by LockDriver over a LockManager.
+ */
+export interface LockService {
+  /** Runs `work` while holding one use lock; released after, however it ends. */
+  executeWithUseLock<T>(
+    use: UseLocker,
+    options: UseLockOptions,
+    work: (lock: Lock) => Promise<T>,
+  ): Promise<T>;
+
+  /** The same for several, taken in one atomic step: all or none. */
+  executeWithMultiUseLock<T>(
+    uses: readonly UseLocker[],
+    options: UseLockOptions,
+    work: (lock: Lock) => Promise<T>,
+  ): Promise<T>;
+
+  /**
+   * Takes a lock that stays held until it is unlocked, refreshed by this host's session, also
+   * across a restart of this process.
+   */
+  acquireWithTTLRefresh(use: UseLocker, options: UseLockOptions): Promise<Lock>;
+
+  /**
+   * The operator's way out: removes one ticket, named by its lock and the token that was shown.
+   * Rejects with LockClearRefusedError when there is no such ticket (the holder changed meanwhile)
+   * or its session is alive and `force` is not set.
+   */
+  clearLock(request: ClearRequest): Promise<Ticket>;
+
+  /** All tickets on volumes' locks as this host's mirror has them, in token order. */
+  tickets(volume?: string): readonly Ticket[];
+}
+
+export interface UseLockOptions {
+  readonly signal: AbortSignal;
+  /** How long to wait; 0: one try. Undefined: the configured limit. */
+  readonly timeoutMs?: number;
+  /** For people: what the holder is, e.g. mount IDs or a command line. */
+  readonly detail?: string;
+  /** Called each time the request has to wait, with who is in the way; throw to give up. */
+  readonly onWait?: (blockers: readonly Ticket[]) => void;
+}
+
+export interface ClearRequest {
+  readonly volume: string;
+  readonly token: number;
+  /** Clear it although the holder is alive. */
+  readonly force: boolean;
+  readonly signal: AbortSignal;
+}

@@ -1,0 +1,177 @@
+import type { Ticket, TicketRequest } from '../ticket.ts';
+
+/**
+ * The port between the lock engine and a store (memory, SQLite, etcd …).
+ *
+ * A store only does atomic things; waiting, time-outs, renewal and retries are the engine's.
+ *
+ * **Errors.** A method that can't reach the store, or whose answer was lost, rejects with
+ * `StoreUnavailableError`. For a method that writes this means *unknown*: the write may have
+ * happened, or may still happen. Every writing method may therefore be repeated with the same
+ * arguments until it answers; each says what a repeat finds.
+ *
+ * **Records** are the values that locks protect. A record changes only through `commit`, in the
+ * same atomic step that checks that the writer's tickets still exist (the *guard*).
+ */
+export interface TicketStore extends AsyncDisposable {
+  /** The technology, for messages: `memory`, `embedded`, `etcd`. */
+  readonly name: string;
+  readonly properties: StoreProperties;
+
+  /**
+   * Opens a session for `owner`. `resume` names one opened earlier: when it is still alive it is
+   * continued, with its tickets, else a new one is opened. `ttlMs` in the answer is what the store
+   * really granted (it may round up); `Infinity` when this store's sessions don't expire.
+   * A repeat may leave an unused session behind, which expires by itself.
+   */
+  openSession(request: SessionRequest): Promise<OpenSession>;
+
+  /**
+   * Extends a session by its TTL, counted from some moment after the call was made.
+   * Rejects with `SessionGoneError` when the store no longer knows it.
+   */
+  renewSession(id: string): Promise<{ readonly ttlMs: number }>;
+
+  /** Ends a session and removes all its tickets. Ending one that is gone is a success. */
+  closeSession(id: string): Promise<void>;
+
+  /**
+   * Queues a ticket; answers `granted` or `waiting`. A repeat (same nonce) answers for the ticket
+   * that the first call wrote. Rejects with `SessionGoneError` when the session is dead; nothing
+   * is then written.
+   */
+  enqueue(request: TicketRequest): Promise<Granted | Waiting>;
+
+  /** As `enqueue`, but when the ticket would have to wait writes nothing and answers `refused`. */
+  tryEnqueue(request: TicketRequest): Promise<Granted | Refused>;
+
+  /**
+   * Reads, in one linearizable step, where a ticket stands now. `gone`: it no longer exists
+   * (removed, broken, or its session ended), so it can never be granted.
+   */
+  place(ticket: Ticket): Promise<Placement>;
+
+  /**
+   * Removes a ticket, and only that one: never another that has taken its place under the same
+   * name. A request whose outcome is unknown may be given instead of a ticket. Removing one that
+   * is not there is a success.
+   */
+  remove(ticket: Ticket | TicketRequest): Promise<void>;
+
+  /**
+   * Applies `change` if, and only if, every ticket in `guards` still exists and every record has
+   * the revision the change expects; all in one atomic step.
+   * Rejects with `GuardLostError` or `RecordConflictError`; nothing is then changed.
+   * A repeat after an unknown outcome resolves when it finds the change already made.
+   */
+  commit(change: GuardedChange): Promise<Committed>;
+
+  /** All tickets, or those that ask for one lock, in token order. Linearizable. */
+  tickets(lockName?: string): Promise<readonly Ticket[]>;
+
+  /** One record, or undefined. Linearizable. */
+  record(key: string): Promise<StoredRecord | undefined>;
+
+  /**
+   * Follows the store until disposed. The watcher first gets `reset` with the whole state at one
+   * revision, then each later change once and in order. After a break it gets `interrupted`, and
+   * `reset` again when the store is back. Never throws; never gives up.
+   */
+  watch(watcher: StoreWatcher): Disposable;
+}
+
+export interface StoreProperties {
+  /** Sessions end by themselves when they are not renewed (so there is a deadline to keep). */
+  readonly sessionsExpire: boolean;
+  /** Several hosts can use it. */
+  readonly multiHost: boolean;
+}
+
+export interface SessionRequest {
+  readonly ttlMs: number;
+  /** Who opens it: the host's identity. */
+  readonly owner: string;
+  /** The tickets must outlive this process (a store without expiry would else drop them with it). */
+  readonly resumable: boolean;
+  /** The id of a session to continue. */
+  readonly resume?: string;
+}
+
+export interface OpenSession {
+  readonly id: string;
+  readonly ttlMs: number;
+  readonly resumed: boolean;
+}
+
+export interface Granted {
+  readonly state: 'granted';
+  readonly ticket: Ticket;
+}
+
+export interface Waiting {
+  readonly state: 'waiting';
+  readonly ticket: Ticket;
+  /** For each lock that is not free, the nearest lower ticket in the way; never empty. */
+  readonly blockers: readonly Ticket[];
+  /** The store's revision at which this was so. */
+  readonly revision: number;
+}
+
+export interface Refused {
+  readonly state: 'refused';
+  readonly blockers: readonly Ticket[];
+}
+
+export interface Gone {
+  readonly state: 'gone';
+}
+
+export type Placement = Granted | Waiting | Gone;
+
+export interface StoredRecord {
+  readonly key: string;
+  readonly value: string;
+  /** The revision of its last change. */
+  readonly revision: number;
+}
+
+export interface GuardedChange {
+  readonly guards: readonly Ticket[];
+  readonly writes: readonly RecordWrite[];
+  /** Tickets to remove in the same step; each is also a guard. */
+  readonly release: readonly Ticket[];
+}
+
+export interface RecordWrite {
+  readonly key: string;
+  /** The new value; undefined deletes the record. Must be unique to this write (carry a token). */
+  readonly value: string | undefined;
+  /** The revision the record must have now; 0: it must not exist; undefined: any. */
+  readonly expectedRevision?: number;
+}
+
+export interface Committed {
+  readonly revision: number;
+}
+
+export interface StoreWatcher {
+  reset(state: StoreState): void;
+  change(change: StoreChange): void;
+  /** What was reported may be out of date from now on, until the next `reset`. */
+  interrupted(): void;
+}
+
+export interface StoreState {
+  readonly revision: number;
+  readonly tickets: readonly Ticket[];
+  readonly records: readonly StoredRecord[];
+}
+
+export interface StoreChange {
+  readonly revision: number;
+  readonly tickets: readonly Ticket[];
+  /** A ticket that is gone: its id, and one of its lock names (an id is unique per lock only). */
+  readonly removedTickets: readonly { readonly id: string; readonly nonce: string }[];
+  readonly records: readonly StoredRecord[];
+  readonly removedRecords: readonly string[];
+}

@@ -1,0 +1,67 @@
+/**
+ * The nouns of the lock engine.
+ *
+ * A **ticket** is one queued or granted request for one or more locks. It is written in one atomic
+ * step, so it has one place in the store's total order: its **token**. Conflicting tickets are
+ * granted in token order. A ticket belongs to a **session** (a host's lease in the store) and names
+ * its **holder** for people.
+ */
+
+/** Exclusive conflicts with everything; shared only with exclusive. */
+export type Mode = 'exclusive' | 'shared';
+
+/** One lock asked for. Names are any non-empty text; stores encode them. */
+export interface LockRequest {
+  readonly name: string;
+  readonly mode: Mode;
+}
+
+/** Who a ticket belongs to, for people and for the conflict error they read. */
+export interface Holder {
+  readonly host: string;
+  /** Why the lock is taken, e.g. `Mount`. */
+  readonly reason: string;
+  /** When the request was made, by the holder's own clock; RFC 3339. For display, never compared. */
+  readonly since: string;
+  /** Anything that helps a person find the holder: mount IDs, a command line. */
+  readonly detail?: string;
+}
+
+/** What a client asks a store to queue. */
+export interface TicketRequest {
+  /** The session that the ticket hangs on. */
+  readonly session: string;
+  /** Random and unique per acquisition: tells this ticket from an earlier one in the same place. */
+  readonly nonce: string;
+  /** At least one; no name twice. */
+  readonly locks: readonly LockRequest[];
+  readonly holder: Holder;
+}
+
+/** A request as it stands in the store. */
+export interface Ticket extends TicketRequest {
+  /** Where the store keeps it; unique among the tickets of one lock at any one time. */
+  readonly id: string;
+  /** Its number in the store's total order. A later grant of a lock has a larger token. */
+  readonly token: number;
+}
+
+/** True when two requests for the same lock can't both be granted. */
+export function conflicts(a: Mode, b: Mode): boolean {
+  return a === 'exclusive' || b === 'exclusive';
+}
+
+/** The tickets that `ticket` must wait for: the lower ones that conflict on any of its locks. */
+export function blockersOf(ticket: Ticket, all: Iterable<Ticket>): Ticket[] {
+  const blockers: Ticket[] = [];
+  for (const other of all) {
+    if (other.token >= ticket.token || other.nonce === ticket.nonce) continue;
+    if (conflicting(ticket.locks, other.locks)) blockers.push(other);
+  }
+  return blockers.sort((a, b) => a.token - b.token);
+}
+
+/** True when two lock sets have a lock in common on which their modes conflict. */
+export function conflicting(a: readonly LockRequest[], b: readonly LockRequest[]): boolean {
+  return a.some((x) => b.some((y) => x.name === y.name && conflicts(x.mode, y.mode)));
+}

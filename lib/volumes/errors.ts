@@ -1,0 +1,37 @@
+/** Why a volume operation was refused. Interfaces map these to their own codes. */
+export type VolumeErrorCode = 'invalid' | 'not-found' | 'exists' | 'in-use' | 'unavailable';
+
+/** Every expected failure of a volume operation, with a message for the person who asked. */
+export abstract class VolumeError extends Error {
+  abstract readonly code: VolumeErrorCode;
+}
+
+/** Bad input: a name, an option, a combination that can't work. Nothing was changed. */
+export class InvalidRequestError extends VolumeError {
+  readonly code = 'invalid';
+  override readonly name = 'InvalidRequestError';
+}
+
+/** There is no such volume or snapshot. */
+export class NotFoundError extends VolumeError {
+  readonly code = 'not-found';
+  override readonly name = 'NotFoundError';
+}
+
+/** Something else of that name exists. Nothing was changed. */
+export class ExistsError extends VolumeError {
+  readonly code = 'exists';
+  override readonly name = 'ExistsError';
+}
+
+/** The volume is held by somebody else, or still needed. The message names the holder. */
+export class InUseError extends VolumeError {
+  readonly code = 'in-use';
+  override readonly name = 'InUseError';
+}
+
+/** It can't be known or done at the moment: the store is away. Nothing was changed. */
+export class UnavailableError extends VolumeError {
+  readonly code = 'unavailable';
+  override readonly name = 'UnavailableError';
+}
