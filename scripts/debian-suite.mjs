@@ -1,0 +1,161 @@
+// Docker engines and etcd of two Debian releases, unpacked below a cache directory: nothing is installed on the machine.
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rename, symlink } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { basename, join, relative } from 'node:path';
+import { execute, mustExecute, say } from './execute.mjs';
+
+/** test/support/tools.ts looks in the same place. */
+export const cacheDirectory = join(
+  process.env.XDG_CACHE_HOME || join(homedir(), '.cache'),
+  'berth-test',
+);
+
+const engine = ['docker.io', 'containerd', 'runc', 'tini', 'etcd-server', 'etcd-client'];
+// Only used when this machine's own libraries are too old or absent.
+const libraries = ['libc6', 'libgcc-s1', 'libseccomp2'];
+
+/** In this order: patchelf of bookworm mends trixie's programs, because trixie's own would need mending itself. */
+export const suites = {
+  bookworm: {
+    holds: 'Docker 20.10 and etcd 3.4',
+    packages: [...engine, ...libraries, 'libdevmapper1.02.1', 'patchelf', 'busybox-static'],
+  },
+  trixie: {
+    holds: 'Docker 26.1 and etcd 3.5',
+    packages: [...engine, ...libraries, 'docker-cli'],
+  },
+};
+
+const programs = [
+  ['usr/sbin/dockerd', '--version'],
+  ['usr/bin/docker', '--version'],
+  ['usr/bin/containerd', '--version'],
+  ['usr/bin/containerd-shim-runc-v2', '-v'],
+  ['usr/sbin/runc', '--version'],
+  ['usr/bin/etcd', '--version'],
+  ['usr/bin/etcdctl', 'version'],
+];
+
+const directoryOf = (suite) => join(cacheDirectory, suite);
+// Names the recipe, so that a changed list of packages is fetched anew.
+const stampOf = (suite) => JSON.stringify(suites[suite].packages);
+
+export function hasSuite(suite) {
+  const stamp = join(directoryOf(suite), 'stamp');
+  return existsSync(stamp) && readFileSync(stamp, 'utf8') === stampOf(suite);
+}
+
+/** The stamp is written last: whatever was interrupted before is thrown away and done again. */
+export async function unpackSuite(suite) {
+  const directory = directoryOf(suite);
+  const work = `${directory}.unpacking`;
+  for (const stale of [work, directory]) {
+    rmSync(stale, { recursive: true, force: true });
+  }
+  try {
+    const files = join(work, 'files');
+    mkdirSync(files, { recursive: true });
+    say(`fetching ${suites[suite].holds} from Debian ${suite}`);
+    for (const archive of await download(suite, work)) {
+      await mustExecute('dpkg', ['-x', archive, files]);
+    }
+    rmSync(join(files, 'usr/share'), { recursive: true, force: true });
+    if (suite === 'bookworm') {
+      await packBusybox(files);
+    }
+    await rename(files, directory);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  for (const [program, versionFlag] of programs) {
+    await makeRunnable(directory, program, versionFlag);
+  }
+  writeFileSync(join(directory, 'stamp'), stampOf(suite));
+}
+
+/** apt with a state of its own, so that this machine's sources and installed packages play no part. */
+async function download(suite, work) {
+  const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
+  if (!existsSync(keyring)) {
+    throw new Error(`Install debian-archive-keyring (${keyring}) to fetch packages of Debian.`);
+  }
+  const archives = join(work, 'archives');
+  for (const directory of [archives, join(work, 'lists/partial'), join(work, 'cache')]) {
+    mkdirSync(directory, { recursive: true });
+  }
+  writeFileSync(join(work, 'status'), '');
+  writeFileSync(
+    join(work, 'sources.list'),
+    `deb [signed-by=${keyring}] ${debianMirror()} ${suite} main\n`,
+  );
+  const settings = [
+    `Dir::Etc::sourcelist=${join(work, 'sources.list')}`,
+    'Dir::Etc::sourceparts=/dev/null',
+    `Dir::State::lists=${join(work, 'lists')}`,
+    `Dir::State::status=${join(work, 'status')}`,
+    `Dir::Cache=${join(work, 'cache')}`,
+    // The user _apt may not write into a home directory.
+    `APT::Sandbox::User=${process.getuid() === 0 ? 'root' : ''}`,
+    'Acquire::Retries=2',
+    'Acquire::http::Timeout=20',
+  ].flatMap((setting) => ['-o', setting]);
+  await mustExecute('apt-get', ['-qq', ...settings, '--error-on=any', 'update']);
+  await mustExecute('apt-get', ['-qq', ...settings, 'download', ...suites[suite].packages], {
+    cwd: archives,
+  });
+  return readdirSync(archives).map((name) => join(archives, name));
+}
+
+/** The mirror that this machine uses already, if it is a Debian. */
+function debianMirror() {
+  const directory = '/etc/apt/sources.list.d';
+  const files = ['/etc/apt/sources.list'];
+  if (existsSync(directory)) {
+    files.push(...readdirSync(directory).map((name) => join(directory, name)));
+  }
+  for (const file of files.filter((name) => existsSync(name))) {
+    const match = /^(?:URIs:|deb)\s.*?(https?:\/\/\S+\/debian)\/?(?:\s|$)/m.exec(
+      readFileSync(file, 'utf8'),
+    );
+    if (match) return match[1];
+  }
+  return 'http://deb.debian.org/debian';
+}
+
+/**
+ * A program that wants a newer C library than this machine has gets that of its own release. It is written into the
+ * file, because runc executes itself anew from /proc/self/exe, which a wrapper script cannot follow.
+ */
+async function makeRunnable(directory, program, versionFlag) {
+  const path = join(directory, program);
+  if ((await execute(path, [versionFlag])).code === 0) return;
+  const files = readdirSync(directory, { recursive: true }).map((name) => join(directory, name));
+  const loader = files.find((name) => /^ld-linux-.*\.so\.\d$/.test(basename(name)));
+  const library = files.find((name) => basename(name) === 'libc.so.6');
+  const own = new Set(files.filter((name) => name.endsWith('-linux-gnu')));
+  const machine = [...own].map((name) => `/${relative(directory, name)}`);
+  if (loader && library) {
+    const patchelf = join(directoryOf('bookworm'), 'usr/bin/patchelf');
+    const paths = [...own, ...machine, ...machine.map((name) => `/usr${name}`)].join(':');
+    await mustExecute(patchelf, ['--set-interpreter', loader, '--set-rpath', paths, path]);
+  }
+  await mustExecute(path, [versionFlag]);
+}
+
+/** A container image's root file system that needs no registry: `docker import` reads it. */
+async function packBusybox(files) {
+  const root = join(files, 'busybox');
+  for (const directory of ['bin', 'etc', 'tmp']) {
+    mkdirSync(join(root, directory), { recursive: true });
+  }
+  const busybox = join(root, 'bin/busybox');
+  await mustExecute('cp', [join(files, 'bin/busybox'), busybox]);
+  const applets = (await mustExecute(busybox, ['--list'])).trim().split('\n');
+  for (const applet of applets.filter((name) => name !== 'busybox')) {
+    await symlink('busybox', join(root, 'bin', applet));
+  }
+  writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
+  await mustExecute('tar', ['-C', root, '-cf', join(files, 'busybox.tar'), '.']);
+  rmSync(root, { recursive: true, force: true });
+}

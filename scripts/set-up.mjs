@@ -1,0 +1,109 @@
+// Makes `npm start` and `npm test` work on a fresh clone. Runs before the dependencies exist, hence plain JavaScript
+// without any, on the machine's own Node (20 or newer). With --tests it also fetches what the tests run against.
+import { mkdirSync, statSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cacheDirectory, hasSuite, suites, unpackSuite } from './debian-suite.mjs';
+import { execute, say } from './execute.mjs';
+import { installTools, missingTools } from './system-tools.mjs';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const forTests = process.argv.includes('--tests');
+const isLockHolder = process.argv.includes('--lock-held');
+
+try {
+  await setUp();
+} catch (error) {
+  say(error.message);
+  process.exitCode = 1;
+}
+
+async function setUp() {
+  const started = performance.now();
+  if (isComplete()) {
+    await requireNode24();
+    return;
+  }
+  if (!isLockHolder) {
+    await setUpAlone();
+    return;
+  }
+  if (!areDependenciesInstalled()) {
+    await installDependencies();
+  }
+  await requireNode24();
+  if (forTests) {
+    await fetchTestTools();
+  }
+  say(`took ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}
+
+function isComplete() {
+  const isReadyForTests = () => missingTools().length === 0 && Object.keys(suites).every(hasSuite);
+  return areDependenciesInstalled() && (!forTests || isReadyForTests());
+}
+
+// Two runs at once (two clones, two terminals) would unpack over each other; the second waits here and then finds all done.
+async function setUpAlone() {
+  mkdirSync(cacheDirectory, { recursive: true });
+  const again = [process.execPath, ...process.argv.slice(1), '--lock-held'];
+  const result = await execute('flock', [join(cacheDirectory, 'lock'), ...again], {
+    stdio: 'inherit',
+  });
+  if (result.code !== 0) {
+    if (result.output) say(result.output);
+    process.exitCode = 1;
+  }
+}
+
+// npm writes node_modules/.package-lock.json as its last step, so an interrupted installation counts as missing.
+function areDependenciesInstalled() {
+  const changed = (name) =>
+    statSync(join(root, name), { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
+  return changed('node_modules/.package-lock.json') >= changed('package-lock.json');
+}
+
+async function installDependencies() {
+  say('installing the dependencies (npm ci)');
+  // npm puts node_modules/.bin first in PATH; `npm ci` deletes that very directory, so it must not run on the Node in there.
+  const PATH = process.env.PATH.split(delimiter)
+    .filter((directory) => !directory.startsWith(root))
+    .join(delimiter);
+  const result = await execute('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    env: { ...process.env, PATH },
+  });
+  if (result.code !== 0) {
+    throw new Error(`npm ci failed:\n${result.output}`);
+  }
+}
+
+async function requireNode24() {
+  const path = 'node_modules/.bin/node';
+  const { code, output } = await execute(join(root, path), ['--version']);
+  const major = Number(/^v(\d+)\./.exec(output)?.[1]);
+  if (code === 0 && major >= 24) return;
+  throw new Error(
+    `berth needs Node 24 or newer, but ${path} ${code === 0 ? `is ${output.trim()}` : 'does not run'}. ` +
+      'It comes with the dependencies, through an install script: run "npm ci --ignore-scripts=false" ' +
+      'and, if that does not help, install Node 24 and put it first in PATH.',
+  );
+}
+
+/** What cannot be had is named and no error: the tests say what they skip, or fail under CI=true. */
+async function fetchTestTools() {
+  await report('file system and network tools', installTools);
+  for (const [suite, { holds }] of Object.entries(suites)) {
+    if (!hasSuite(suite)) {
+      await report(`${holds} (Debian ${suite})`, () => unpackSuite(suite));
+    }
+  }
+}
+
+async function report(what, fetch) {
+  try {
+    await fetch();
+  } catch (error) {
+    say(`missing: ${what}; tests that need it cannot run. ${error.message}`);
+  }
+}

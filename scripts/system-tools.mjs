@@ -1,0 +1,40 @@
+// Tools of the operating system that the tests call, by the Debian package that brings each.
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { execute, mustExecute, say } from './execute.mjs';
+
+const packageOf = {
+  'mkfs.xfs': 'xfsprogs',
+  'mkfs.btrfs': 'btrfs-progs',
+  'mkfs.ext4': 'e2fsprogs',
+  mount: 'mount',
+  losetup: 'mount',
+  nsenter: 'util-linux',
+  unshare: 'util-linux',
+  setpriv: 'util-linux',
+  ip: 'iproute2',
+  iptables: 'iptables',
+  openssl: 'openssl',
+};
+
+export function missingTools() {
+  const directories = [...process.env.PATH.split(delimiter), '/usr/sbin', '/sbin'];
+  return Object.keys(packageOf).filter(
+    (tool) => !directories.some((directory) => existsSync(join(directory, tool))),
+  );
+}
+
+export async function installTools() {
+  const missing = missingTools();
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((tool) => packageOf[tool]))];
+  if (process.getuid() !== 0) {
+    throw new Error(`Not root, so install by hand: ${packages.join(' ')}`);
+  }
+  say(`installing ${packages.join(', ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // One broken third-party source fails the update as a whole; the installation decides.
+  await execute('apt-get', ['-qq', 'update'], { env });
+  const options = ['-qq', '--yes', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'];
+  await mustExecute('apt-get', ['install', ...options, ...packages], { env });
+}
