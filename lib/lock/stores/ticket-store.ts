@@ -36,6 +36,12 @@ export interface TicketStore extends AsyncDisposable {
   closeSession(id: string): Promise<void>;
 
   /**
+   * Whether a session's owner has been heard of lately (its renewals arrive, its process lives).
+   * False for one that is gone. Only for people and for the check before a lock is cleared.
+   */
+  sessionAlive(id: string): Promise<boolean>;
+
+  /**
    * Queues a ticket; answers `granted` or `waiting`. A repeat (same nonce) answers for the ticket
    * that the first call wrote. Rejects with `SessionGoneError` when the session is dead; nothing
    * is then written.
@@ -62,7 +68,10 @@ export interface TicketStore extends AsyncDisposable {
    * Applies `change` if, and only if, every ticket in `guards` still exists and every record has
    * the revision the change expects; all in one atomic step.
    * Rejects with `GuardLostError` or `RecordConflictError`; nothing is then changed.
-   * A repeat after an unknown outcome resolves when it finds the change already made.
+   * A repeat after an unknown outcome resolves when it finds the change already made: every record
+   * as wanted and every ticket released. (So a change that only deletes or releases also resolves
+   * when someone else has done the same.) It answers the revision at which the records were written.
+   * A change of nothing is a check of the guards.
    */
   commit(change: GuardedChange): Promise<Committed>;
 
@@ -111,7 +120,7 @@ export interface Granted {
 export interface Waiting {
   readonly state: 'waiting';
   readonly ticket: Ticket;
-  /** For each lock that is not free, the nearest lower ticket in the way; never empty. */
+  /** For each lock that is not free, the nearest lower ticket in the way; never empty. By token. */
   readonly blockers: readonly Ticket[];
   /** The store's revision at which this was so. */
   readonly revision: number;
@@ -137,6 +146,7 @@ export interface StoredRecord {
 
 export interface GuardedChange {
   readonly guards: readonly Ticket[];
+  /** No key twice. */
   readonly writes: readonly RecordWrite[];
   /** Tickets to remove in the same step; each is also a guard. */
   readonly release: readonly Ticket[];
@@ -170,7 +180,7 @@ export interface StoreState {
 export interface StoreChange {
   readonly revision: number;
   readonly tickets: readonly Ticket[];
-  /** A ticket that is gone: its id, and one of its lock names (an id is unique per lock only). */
+  /** Tickets that are gone. An id may be in use again; the nonce tells which ticket it was. */
   readonly removedTickets: readonly { readonly id: string; readonly nonce: string }[];
   readonly records: readonly StoredRecord[];
   readonly removedRecords: readonly string[];

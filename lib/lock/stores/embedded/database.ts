@@ -1,0 +1,94 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+const SCHEMA_VERSION = 1;
+
+/** SQLite waits this long by itself, blocking the whole process; longer waits are the caller's. */
+const BUSY_TIMEOUT_MS = 20;
+
+/**
+ * `changes` is what watchers in other processes read; each row is one revision. The revision
+ * counter has a row of its own because `changes` is trimmed.
+ */
+const schema = `
+  CREATE TABLE counter (revision INTEGER NOT NULL) STRICT;
+  INSERT INTO counter VALUES (0);
+  CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    resumable INTEGER NOT NULL,
+    pid INTEGER NOT NULL,
+    started TEXT NOT NULL,
+    boot TEXT NOT NULL,
+    namespace TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE tickets (
+    token INTEGER PRIMARY KEY,
+    nonce TEXT NOT NULL UNIQUE,
+    session TEXT NOT NULL REFERENCES sessions (id),
+    locks TEXT NOT NULL,
+    holder TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX tickets_of_session ON tickets (session);
+  CREATE TABLE ticket_locks (
+    name TEXT NOT NULL,
+    token INTEGER NOT NULL REFERENCES tickets (token) ON DELETE CASCADE,
+    exclusive INTEGER NOT NULL,
+    PRIMARY KEY (name, token)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX locks_of_ticket ON ticket_locks (token);
+  CREATE TABLE records (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    revision INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE changes (revision INTEGER PRIMARY KEY, change TEXT NOT NULL) STRICT;
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/**
+ * Opens the file, and makes it and its directory when they are not there. Several processes may do
+ * so at once. After a crash at any point the next call goes on. Throws SQLite's own errors, of
+ * which "busy" deserves another try.
+ */
+export function openDatabase(path: string): DatabaseSync {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    inTransaction(db, 'IMMEDIATE', () => prepareSchema(db, path));
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/** Runs `step` as one transaction: all of it, on disk, or (when it throws) nothing. */
+export function inTransaction<T>(
+  db: DatabaseSync,
+  kind: 'IMMEDIATE' | 'DEFERRED',
+  step: () => T,
+): T {
+  db.exec(`BEGIN ${kind}`);
+  try {
+    const result = step();
+    db.exec('COMMIT');
+    return result;
+  } finally {
+    // SQLite has rolled back by itself after some errors (disk full, for one).
+    if (db.isTransaction) db.exec('ROLLBACK');
+  }
+}
+
+function prepareSchema(db: DatabaseSync, path: string): void {
+  const version = db.prepare('PRAGMA user_version').get()?.user_version;
+  if (version === SCHEMA_VERSION) return;
+  if (version !== 0) {
+    throw new Error(
+      `the lock file ${path} has format ${version}, which a newer version of berth wrote; this one knows format ${SCHEMA_VERSION}`,
+    );
+  }
+  db.exec(schema);
+}

@@ -1,0 +1,92 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type { Ticket } from '../../ticket.ts';
+import type { StoreChange, StoredRecord, StoreState } from '../ticket-store.ts';
+import { inTransaction, openDatabase } from './database.ts';
+import type { Statements } from './statements.ts';
+import { integer, prepareStatements, toChange, toRecord, toTicket } from './statements.ts';
+
+/** How many revisions a watcher may be behind before it has to start anew. */
+const CHANGES_KEPT = 1000;
+
+/**
+ * One connection to the file. Everything is done in transactions; those that change tickets or
+ * records raise the revision by one and leave a row that tells watchers what was changed.
+ */
+export class LockFile {
+  readonly statements: Statements;
+  readonly #db: DatabaseSync;
+  /** Called after each committed change of this connection; it must not throw. */
+  onChange: () => void = () => {};
+
+  constructor(path: string) {
+    this.#db = openDatabase(path);
+    this.statements = prepareStatements(this.#db);
+  }
+
+  read<T>(step: () => T): T {
+    return inTransaction(this.#db, 'DEFERRED', step);
+  }
+
+  write<T>(step: (effects: Effects) => T): T {
+    const effects = new Effects();
+    const result = inTransaction(this.#db, 'IMMEDIATE', () => {
+      effects.revision = this.revision() + 1;
+      const outcome = step(effects);
+      if (effects.hasAny()) this.#log(effects);
+      return outcome;
+    });
+    if (effects.hasAny()) this.onChange();
+    return result;
+  }
+
+  /** The revision of the last change. */
+  revision(): number {
+    return integer(this.statements.revision.get(), 'revision');
+  }
+
+  /** A number that differs once another connection has committed something. */
+  dataVersion(): number {
+    return integer(this.statements.dataVersion.get(), 'data_version');
+  }
+
+  state(): StoreState {
+    return this.read(() => ({
+      revision: this.revision(),
+      tickets: this.statements.tickets.all().map(toTicket),
+      records: this.statements.records.all().map(toRecord),
+    }));
+  }
+
+  /** All changes after `revision`; undefined when some of them are not kept any more. */
+  changesAfter(revision: number): readonly StoreChange[] | undefined {
+    const changes = this.statements.changesAfter.all(revision).map(toChange);
+    const first = changes[0]?.revision ?? revision + 1;
+    return first === revision + 1 ? changes : undefined;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #log(effects: Effects): void {
+    const { revision } = effects;
+    this.statements.setRevision.run(revision);
+    this.statements.writeChange.run(revision, JSON.stringify(effects));
+    this.statements.forgetChangesUpTo.run(revision - CHANGES_KEPT);
+  }
+}
+
+/** What a transaction has changed so far. */
+export class Effects implements StoreChange {
+  /** What this transaction's changes will carry. */
+  revision = 0;
+  readonly tickets: Ticket[] = [];
+  readonly removedTickets: { readonly id: string; readonly nonce: string }[] = [];
+  readonly records: StoredRecord[] = [];
+  readonly removedRecords: string[] = [];
+
+  hasAny(): boolean {
+    const { tickets, removedTickets, records, removedRecords } = this;
+    return tickets.length + removedTickets.length + records.length + removedRecords.length > 0;
+  }
+}

@@ -1,0 +1,152 @@
+import type { LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import { judgeChange } from '../guarded-change.ts';
+import type {
+  Committed,
+  Granted,
+  GuardedChange,
+  Placement,
+  Refused,
+  StoredRecord,
+  Waiting,
+} from '../ticket-store.ts';
+import type { Effects, LockFile } from './lock-file.ts';
+import type { Sessions } from './sessions.ts';
+import { integer, toRecord, toTicket } from './statements.ts';
+
+/**
+ * The tickets and the records they protect. Dead processes are looked for only when somebody would
+ * have to wait for them: asking /proc costs more than the rest of a step.
+ */
+export class TicketQueue {
+  readonly #file: LockFile;
+  readonly #sessions: Sessions;
+
+  constructor(file: LockFile, sessions: Sessions) {
+    this.#file = file;
+    this.#sessions = sessions;
+  }
+
+  enqueue(request: TicketRequest): Granted | Waiting {
+    return this.#file.write((effects) => {
+      this.#sessions.check(request.session);
+      const ticket = this.#find(request.nonce) ?? this.#add(request, effects);
+      const place = this.#placement(ticket, effects.revision);
+      if (place.state === 'granted' || !this.#sessions.dropDead(effects)) return place;
+      return this.#placement(ticket, effects.revision);
+    });
+  }
+
+  tryEnqueue(request: TicketRequest): Granted | Refused {
+    return this.#file.write((effects) => {
+      this.#sessions.check(request.session);
+      const found = this.#find(request.nonce);
+      const below = found?.token ?? effects.revision;
+      let blockers = this.#blockers(request.locks, below);
+      if (blockers.length > 0 && this.#sessions.dropDead(effects)) {
+        blockers = this.#blockers(request.locks, below);
+      }
+      if (blockers.length > 0) return { state: 'refused', blockers };
+      return { state: 'granted', ticket: found ?? this.#add(request, effects) };
+    });
+  }
+
+  place(ticket: Ticket): Placement {
+    const seen = this.#file.read(() => this.#place(ticket, this.#file.revision()));
+    if (seen.state !== 'waiting' || !this.#sessions.hasDead()) return seen;
+    return this.#file.write((effects) => {
+      const isChanged = this.#sessions.dropDead(effects);
+      return this.#place(ticket, isChanged ? effects.revision : effects.revision - 1);
+    });
+  }
+
+  remove(target: Ticket | TicketRequest): void {
+    this.#file.write((effects) => {
+      const ticket = this.#find(target.nonce);
+      if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;
+      this.#delete(ticket, effects);
+    });
+  }
+
+  commit(change: GuardedChange): Committed {
+    return this.#file.write((effects) => {
+      const judgement = judgeChange(change, {
+        exists: (ticket) => this.#exists(ticket),
+        record: (key) => this.record(key),
+      });
+      if (judgement.state === 'refused') throw judgement.error;
+      const last = effects.revision - 1;
+      if (judgement.state === 'made') return { revision: judgement.revision ?? last };
+      for (const { key, value } of change.writes) this.#writeRecord(key, value, effects);
+      for (const ticket of change.release) this.#delete(ticket, effects);
+      return { revision: effects.hasAny() ? effects.revision : last };
+    });
+  }
+
+  tickets(lockName?: string): readonly Ticket[] {
+    if (this.#sessions.hasDead()) this.#file.write((effects) => this.#sessions.dropDead(effects));
+    const { tickets, ticketsOfLock } = this.#file.statements;
+    return (lockName === undefined ? tickets.all() : ticketsOfLock.all(lockName)).map(toTicket);
+  }
+
+  record(key: string): StoredRecord | undefined {
+    const row = this.#file.statements.record.get(key);
+    return row === undefined ? undefined : toRecord(row);
+  }
+
+  #place(ticket: Ticket, revision: number): Placement {
+    return this.#exists(ticket) ? this.#placement(ticket, revision) : { state: 'gone' };
+  }
+
+  #placement(ticket: Ticket, revision: number): Granted | Waiting {
+    const blockers = this.#blockers(ticket.locks, ticket.token);
+    if (blockers.length === 0) return { state: 'granted', ticket };
+    return { state: 'waiting', ticket, blockers, revision };
+  }
+
+  #blockers(locks: readonly LockRequest[], below: number): Ticket[] {
+    const tokens = new Set<number>();
+    for (const { name, mode } of locks) {
+      const onlyExclusive = mode === 'shared' ? 1 : 0;
+      const row = this.#file.statements.nearestInTheWay.get(name, below, onlyExclusive);
+      if (row !== undefined) tokens.add(integer(row, 'token'));
+    }
+    return [...tokens]
+      .sort((a, b) => a - b)
+      .flatMap((token) => this.#file.statements.ticketByToken.all(token).map(toTicket));
+  }
+
+  #find(nonce: string): Ticket | undefined {
+    const row = this.#file.statements.ticketByNonce.get(nonce);
+    return row === undefined ? undefined : toTicket(row);
+  }
+
+  #exists({ nonce, token }: Ticket): boolean {
+    return this.#find(nonce)?.token === token;
+  }
+
+  #add({ session, nonce, locks, holder }: TicketRequest, effects: Effects): Ticket {
+    const { writeTicket, writeLock } = this.#file.statements;
+    const token = effects.revision;
+    writeTicket.run(token, nonce, session, JSON.stringify(locks), JSON.stringify(holder));
+    for (const { name, mode } of locks) writeLock.run(name, token, Number(mode === 'exclusive'));
+    const ticket = { id: String(token), token, session, nonce, locks, holder };
+    effects.tickets.push(ticket);
+    return ticket;
+  }
+
+  #delete({ id, nonce, token }: Ticket, effects: Effects): void {
+    this.#file.statements.deleteTicket.run(token);
+    effects.removedTickets.push({ id, nonce });
+  }
+
+  #writeRecord(key: string, value: string | undefined, effects: Effects): void {
+    const { writeRecord, deleteRecord } = this.#file.statements;
+    const { revision } = effects;
+    if (value !== undefined) {
+      writeRecord.run(key, value, revision);
+      effects.records.push({ key, value, revision });
+    } else if (deleteRecord.run(key).changes > 0) {
+      effects.removedRecords.push(key);
+    }
+  }
+}

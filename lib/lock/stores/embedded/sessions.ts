@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto';
+import { SessionGoneError } from '../../errors.ts';
+import type { OpenSession, SessionRequest } from '../ticket-store.ts';
+import type { Effects, LockFile } from './lock-file.ts';
+import type { ProcessIdentity } from './process-identity.ts';
+import { isRunning, isSameProcess } from './process-identity.ts';
+import { toSession, toTicket } from './statements.ts';
+
+/**
+ * Sessions live as long as their process does (so they have no TTL); resumable ones until they are
+ * closed or the host is booted again.
+ */
+export class Sessions {
+  readonly #file: LockFile;
+  readonly #self: ProcessIdentity;
+
+  constructor(file: LockFile, self: ProcessIdentity) {
+    this.#file = file;
+    this.#self = self;
+  }
+
+  /** Throws when the session to resume belongs to another process that still runs. */
+  open(request: SessionRequest): OpenSession {
+    return this.#file.write((effects) => {
+      this.#drop(this.#dead(), effects);
+      return this.#resume(request) ?? this.#create(request);
+    });
+  }
+
+  /** Throws `SessionGoneError` when it has ended. Part of the caller's transaction, if any. */
+  check(id: string): void {
+    if (this.#file.statements.session.get(id) !== undefined) return;
+    throw new SessionGoneError(`session ${id} has ended`);
+  }
+
+  close(id: string): void {
+    this.#file.write((effects) => this.#drop([id], effects));
+  }
+
+  /** A process that can't be seen from here counts as running: nobody may take its locks. */
+  isAlive(id: string): boolean {
+    const row = this.#file.statements.session.get(id);
+    return row !== undefined && isRunning(toSession(row), this.#self) !== false;
+  }
+
+  /** Whether there is anything for `dropDead` to do. */
+  hasDead(): boolean {
+    return this.#dead().length > 0;
+  }
+
+  /** Ends the sessions of processes that don't run any more; true when there were any. */
+  dropDead(effects: Effects): boolean {
+    const dead = this.#dead();
+    this.#drop(dead, effects);
+    return dead.length > 0;
+  }
+
+  #resume({ owner, resumable, resume: id }: SessionRequest): OpenSession | undefined {
+    const row = id === undefined ? undefined : this.#file.statements.session.get(id);
+    if (id === undefined || row === undefined) return undefined;
+    const session = toSession(row);
+    // In a container that was made anew the old process can't be seen; its id proves the heir.
+    if (!isSameProcess(session, this.#self) && isRunning(session, this.#self) === true) {
+      throw new Error(
+        `lock session ${id} belongs to process ${session.pid}, which is still running`,
+      );
+    }
+    const { pid, started, boot, namespace } = this.#self;
+    const values = [owner, Number(resumable), pid, started, boot, namespace] as const;
+    this.#file.statements.adoptSession.run(...values, id);
+    return { id, ttlMs: Number.POSITIVE_INFINITY, resumed: true };
+  }
+
+  #create({ owner, resumable }: SessionRequest): OpenSession {
+    const id = randomUUID();
+    const { pid, started, boot, namespace } = this.#self;
+    const values = [owner, Number(resumable), pid, started, boot, namespace] as const;
+    this.#file.statements.writeSession.run(id, ...values);
+    return { id, ttlMs: Number.POSITIVE_INFINITY, resumed: false };
+  }
+
+  #dead(): string[] {
+    return this.#file.statements.mortalSessions
+      .all(this.#self.boot)
+      .map(toSession)
+      .filter((session) => !isSameProcess(session, this.#self))
+      .filter((session) => isRunning(session, this.#self) === false)
+      .map(({ id }) => id);
+  }
+
+  #drop(ids: readonly string[], effects: Effects): void {
+    const { ticketsOfSession, deleteTicket, deleteSession } = this.#file.statements;
+    for (const id of ids) {
+      for (const ticket of ticketsOfSession.all(id).map(toTicket)) {
+        deleteTicket.run(ticket.token);
+        effects.removedTickets.push({ id: ticket.id, nonce: ticket.nonce });
+      }
+      deleteSession.run(id);
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { Holder, LockRequest, Ticket } from '../../ticket.ts';
+import type { StoreChange, StoredRecord } from '../ticket-store.ts';
+import type { ProcessIdentity } from './process-identity.ts';
+
+export type Row = Record<string, SQLOutputValue>;
+
+/** A session as it stands in the file. */
+export interface SessionRow extends ProcessIdentity {
+  readonly id: string;
+  readonly resumable: boolean;
+}
+
+/** Every statement the store runs, compiled once per connection. */
+export function prepareStatements(db: DatabaseSync) {
+  return {
+    revision: db.prepare('SELECT revision FROM counter'),
+    setRevision: db.prepare('UPDATE counter SET revision = ?'),
+    dataVersion: db.prepare('PRAGMA data_version'),
+
+    session: db.prepare('SELECT * FROM sessions WHERE id = ?'),
+    // Resumable ones only end with the boot.
+    mortalSessions: db.prepare('SELECT * FROM sessions WHERE resumable = 0 OR boot <> ?'),
+    writeSession: db.prepare(
+      'INSERT OR REPLACE INTO sessions (id, owner, resumable, pid, started, boot, namespace) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    ),
+    adoptSession: db.prepare(
+      'UPDATE sessions SET owner = ?, resumable = ?, pid = ?, started = ?, boot = ?, namespace = ? WHERE id = ?',
+    ),
+    deleteSession: db.prepare('DELETE FROM sessions WHERE id = ?'),
+
+    tickets: db.prepare('SELECT * FROM tickets ORDER BY token'),
+    ticketsOfLock: db.prepare(
+      'SELECT tickets.* FROM ticket_locks JOIN tickets USING (token) WHERE name = ? ORDER BY token',
+    ),
+    ticketsOfSession: db.prepare('SELECT * FROM tickets WHERE session = ? ORDER BY token'),
+    ticketByNonce: db.prepare('SELECT * FROM tickets WHERE nonce = ?'),
+    ticketByToken: db.prepare('SELECT * FROM tickets WHERE token = ?'),
+    nearestInTheWay: db.prepare(
+      'SELECT token FROM ticket_locks WHERE name = ? AND token < ? AND exclusive >= ? ORDER BY token DESC LIMIT 1',
+    ),
+    writeTicket: db.prepare(
+      'INSERT INTO tickets (token, nonce, session, locks, holder) VALUES (?, ?, ?, ?, ?)',
+    ),
+    writeLock: db.prepare('INSERT INTO ticket_locks (name, token, exclusive) VALUES (?, ?, ?)'),
+    deleteTicket: db.prepare('DELETE FROM tickets WHERE token = ?'),
+
+    record: db.prepare('SELECT * FROM records WHERE key = ?'),
+    records: db.prepare('SELECT * FROM records ORDER BY revision'),
+    writeRecord: db.prepare(
+      'INSERT OR REPLACE INTO records (key, value, revision) VALUES (?, ?, ?)',
+    ),
+    deleteRecord: db.prepare('DELETE FROM records WHERE key = ?'),
+
+    changesAfter: db.prepare('SELECT change FROM changes WHERE revision > ? ORDER BY revision'),
+    writeChange: db.prepare('INSERT INTO changes (revision, change) VALUES (?, ?)'),
+    forgetChangesUpTo: db.prepare('DELETE FROM changes WHERE revision <= ?'),
+  } satisfies Record<string, StatementSync>;
+}
+
+export type Statements = ReturnType<typeof prepareStatements>;
+
+/** The token is never given twice, so it serves as the id. */
+export function toTicket(row: Row): Ticket {
+  const token = integer(row, 'token');
+  return {
+    id: String(token),
+    token,
+    session: text(row, 'session'),
+    nonce: text(row, 'nonce'),
+    locks: JSON.parse(text(row, 'locks')) as LockRequest[],
+    holder: JSON.parse(text(row, 'holder')) as Holder,
+  };
+}
+
+export function toRecord(row: Row): StoredRecord {
+  return { key: text(row, 'key'), value: text(row, 'value'), revision: integer(row, 'revision') };
+}
+
+export function toSession(row: Row): SessionRow {
+  return {
+    id: text(row, 'id'),
+    resumable: integer(row, 'resumable') !== 0,
+    pid: integer(row, 'pid'),
+    started: text(row, 'started'),
+    boot: text(row, 'boot'),
+    namespace: text(row, 'namespace'),
+  };
+}
+
+export function toChange(row: Row): StoreChange {
+  return JSON.parse(text(row, 'change')) as StoreChange;
+}
+
+export function integer(row: Row | undefined, column: string): number {
+  const value = row?.[column];
+  if (typeof value !== 'number') throw new Error(`the lock file has no number in ${column}`);
+  return value;
+}
+
+function text(row: Row, column: string): string {
+  const value = row[column];
+  if (typeof value !== 'string') throw new Error(`the lock file has no text in ${column}`);
+  return value;
+}

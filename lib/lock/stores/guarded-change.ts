@@ -1,0 +1,49 @@
+import { GuardLostError, RecordConflictError } from '../errors.ts';
+import type { Ticket } from '../ticket.ts';
+import type { GuardedChange, StoredRecord } from './ticket-store.ts';
+
+/** What a store must be able to look up, within its atomic step, to judge a change. */
+export interface StoreView {
+  exists(ticket: Ticket): boolean;
+  record(key: string): StoredRecord | undefined;
+}
+
+/** `made`: an earlier call has done it; `revision` when the records still tell. */
+export type Judgement =
+  | { readonly state: 'allowed' }
+  | { readonly state: 'made'; readonly revision: number | undefined }
+  | { readonly state: 'refused'; readonly error: GuardLostError | RecordConflictError };
+
+/** Decides whether `change` may be applied to what `view` shows; has no effect itself. */
+export function judgeChange(change: GuardedChange, view: StoreView): Judgement {
+  const error = objectionTo(change, view);
+  if (error === undefined) return { state: 'allowed' };
+  return made(change, view) ?? { state: 'refused', error };
+}
+
+function objectionTo(
+  { guards, release, writes }: GuardedChange,
+  view: StoreView,
+): GuardLostError | RecordConflictError | undefined {
+  const lost = [...guards, ...release].find((ticket) => !view.exists(ticket));
+  if (lost !== undefined) return new GuardLostError(`ticket ${lost.token} no longer exists`);
+  for (const { key, expectedRevision } of writes) {
+    if (expectedRevision === undefined) continue;
+    if ((view.record(key)?.revision ?? 0) !== expectedRevision) return new RecordConflictError(key);
+  }
+  return undefined;
+}
+
+/** Values are unique to their write, so finding them all, from one step, proves the earlier call. */
+function made({ release, writes }: GuardedChange, view: StoreView): Judgement | undefined {
+  if (writes.length + release.length === 0) return undefined;
+  if (release.some((ticket) => view.exists(ticket))) return undefined;
+  const revisions = new Set<number>();
+  for (const { key, value } of writes) {
+    const record = view.record(key);
+    if (record?.value !== value) return undefined;
+    if (record !== undefined) revisions.add(record.revision);
+  }
+  if (revisions.size > 1) return undefined;
+  return { state: 'made', revision: [...revisions][0] };
+}
