@@ -1,0 +1,101 @@
+import { isAbsolute, normalize } from 'node:path';
+import { z } from 'zod';
+
+/**
+ * What a setting's text may be, and the value it becomes. Each schema's error says what is allowed,
+ * to follow the bad value in one line.
+ */
+
+/** The kernel's `sun_path` holds 108 bytes with the final zero; longer ones can't be bound. */
+const socketPathLimit = 107;
+
+const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** Milliseconds of `500ms`, `30s`, `1m`, `2h`; undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text);
+  if (match === null) return undefined;
+  const unit = match[2];
+  if (unit !== 'ms' && unit !== 's' && unit !== 'm' && unit !== 'h') return undefined;
+  return Math.round(Number(match[1]) * durationUnits[unit]);
+}
+
+interface DurationRange {
+  readonly minMs: number;
+  readonly maxMs: number;
+  /** Keeps to what a store can grant: etcd counts a lease in seconds. */
+  readonly stepMs?: number;
+  readonly allowed: string;
+}
+
+export function duration({ minMs, maxMs, stepMs = 1, allowed }: DurationRange) {
+  return z.string().transform((text, context) => {
+    const ms = parseDuration(text);
+    if (ms === undefined || ms < minMs || ms > maxMs || ms % stepMs !== 0) {
+      context.addIssue({ code: 'custom', message: allowed });
+      return z.NEVER;
+    }
+    return ms;
+  });
+}
+
+export function matching(pattern: RegExp, allowed: string) {
+  return z.string().regex(pattern, { error: allowed });
+}
+
+export function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
+  return z.enum(values, { error: `use one of ${values.join(', ')}` });
+}
+
+/** An absolute path, without `.`, `..` and a final slash. */
+export function absolutePath() {
+  return z
+    .string()
+    .refine((path) => isAbsolute(path) && !path.includes('\0'), {
+      error: 'use an absolute path',
+    })
+    .transform(tidyPath);
+}
+
+export function socketPath() {
+  return absolutePath().refine((path) => Buffer.byteLength(path) <= socketPathLimit, {
+    error: `use a path of at most ${socketPathLimit} bytes (the kernel's limit for a socket)`,
+  });
+}
+
+function tidyPath(path: string): string {
+  const normal = normalize(path);
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
+}
+
+/** The `store` setting before the `etcd-*` settings are added to it. */
+export type StoreAddress =
+  | { readonly kind: 'embedded' }
+  | { readonly kind: 'etcd'; readonly tls: boolean; readonly endpoints: readonly string[] };
+
+const storeRule =
+  'use embedded, etcd://HOST:PORT[,HOST:PORT…] or etcds://HOST:PORT[,HOST:PORT…] (with TLS)';
+
+export function storeAddress() {
+  return z.string().transform((text, context): StoreAddress => {
+    const address = parseStoreAddress(text);
+    if (address !== undefined) return address;
+    context.addIssue({ code: 'custom', message: storeRule });
+    return z.NEVER;
+  });
+}
+
+function parseStoreAddress(text: string): StoreAddress | undefined {
+  if (text === 'embedded') return { kind: 'embedded' };
+  const match = /^(etcds?):\/\/([^/]+)$/.exec(text);
+  const endpoints = match?.[2]?.split(',');
+  if (endpoints === undefined || !endpoints.every(isEndpoint)) return undefined;
+  return { kind: 'etcd', tls: match?.[1] === 'etcds', endpoints };
+}
+
+/** `n1:2379`, `10.0.0.1:2379`, `[fd00::1]:2379`. */
+function isEndpoint(text: string): boolean {
+  const match = /^(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[1] ?? 0);
+  return port >= 1 && port <= 65_535;
+}

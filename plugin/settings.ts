@@ -1,0 +1,193 @@
+import type { z } from 'zod';
+import {
+  absolutePath,
+  duration,
+  matching,
+  oneOf,
+  socketPath,
+  storeAddress,
+} from './setting-values.ts';
+
+/**
+ * Everything that can be configured, one row each. A setting `state-dir` is the flag
+ * `--state-dir` and the environment variable `BERTH_STATE_DIR`; a flag wins.
+ */
+export interface Setting<T> {
+  readonly name: string;
+  /** What stands for the value in the help. */
+  readonly placeholder: string;
+  /** `<name>` stands for the value of the setting `name`, `<hostname>` for the machine's name. */
+  readonly default?: string;
+  readonly help: string;
+  readonly schema: z.ZodType<T, string | undefined> | z.ZodType<T, string>;
+}
+
+/** The drivers that a volume can be created with when nothing else is asked for. */
+export const driverNames = ['directory', 'image'] as const;
+
+const hostRule = 'use 1 to 64 of A-Z a-z 0-9 _ . -';
+
+export const settings = {
+  name: setting({
+    name: 'name',
+    placeholder: 'NAME',
+    default: 'berth',
+    help: "The driver's name in docker volume create -d NAME",
+    schema: matching(
+      /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/,
+      'use 1 to 64 of A-Z a-z 0-9 _ . -, starting with a letter or a digit',
+    ),
+  }),
+  socket: setting({
+    name: 'socket',
+    placeholder: 'PATH',
+    default: '/run/docker/plugins/<name>.sock',
+    help: 'Where the Docker engine finds the plugin',
+    schema: socketPath(),
+  }),
+  adminSocket: setting({
+    name: 'admin-socket',
+    placeholder: 'PATH',
+    default: '/run/berth/admin.sock',
+    help: "The berth command's way in; for root only",
+    schema: socketPath(),
+  }),
+  store: setting({
+    name: 'store',
+    placeholder: 'ADDRESS',
+    default: 'embedded',
+    help: 'Where records and locks live: embedded (this host alone), etcd://HOST:PORT,…, etcds://… (TLS)',
+    schema: storeAddress(),
+  }),
+  etcdCa: setting({
+    name: 'etcd-ca',
+    placeholder: 'FILE',
+    help: "Certificate authority of etcd's certificate (PEM)",
+    schema: absolutePath().optional(),
+  }),
+  etcdCert: setting({
+    name: 'etcd-cert',
+    placeholder: 'FILE',
+    help: 'Client certificate for etcd (PEM)',
+    schema: absolutePath().optional(),
+  }),
+  etcdKey: setting({
+    name: 'etcd-key',
+    placeholder: 'FILE',
+    help: 'Key of the client certificate (PEM)',
+    schema: absolutePath().optional(),
+  }),
+  etcdUser: setting({
+    name: 'etcd-user',
+    placeholder: 'USER',
+    help: 'User name in etcd',
+    schema: matching(/^[^\s:]{1,128}$/, 'use 1 to 128 characters, no blank, no colon').optional(),
+  }),
+  etcdPasswordFile: setting({
+    name: 'etcd-password-file',
+    placeholder: 'FILE',
+    help: "File with the user's password; never the password itself",
+    schema: absolutePath().optional(),
+  }),
+  prefix: setting({
+    name: 'prefix',
+    placeholder: 'PREFIX',
+    default: '/berth',
+    help: 'What all keys in etcd start with; daemons with one prefix share their volumes',
+    schema: matching(
+      /^(?=.{2,128}$)(?:\/[A-Za-z0-9_.-]+)+$/,
+      'use /WORD or /WORD/WORD… of A-Z a-z 0-9 _ . -, at most 128 characters',
+    ),
+  }),
+  stateDir: setting({
+    name: 'state-dir',
+    placeholder: 'DIR',
+    default: '/var/lib/berth',
+    help: 'What this host must remember over a restart',
+    schema: absolutePath(),
+  }),
+  volumeDir: setting({
+    name: 'volume-dir',
+    placeholder: 'DIR',
+    default: '<state-dir>/volumes',
+    help: "The volumes' content; a shared file system on a cluster",
+    schema: absolutePath(),
+  }),
+  mountDir: setting({
+    name: 'mount-dir',
+    placeholder: 'DIR',
+    default: '<state-dir>/mounts',
+    help: 'Where volumes are mounted for containers',
+    schema: absolutePath(),
+  }),
+  host: setting({
+    name: 'host',
+    placeholder: 'HOST',
+    default: '<hostname>',
+    help: "This host's name as other hosts see it; unique among them",
+    schema: matching(/^[A-Za-z0-9_.-]{1,64}$/, hostRule),
+  }),
+  ttl: setting({
+    name: 'ttl',
+    placeholder: 'DURATION',
+    default: '30s',
+    help: 'How long a dead host keeps its locks',
+    schema: duration({
+      minMs: 5_000,
+      maxMs: 3_600_000,
+      stepMs: 1_000,
+      allowed: 'use whole seconds from 5s to 1h, like 30s or 1m',
+    }),
+  }),
+  lockTimeout: setting({
+    name: 'lock-timeout',
+    placeholder: 'DURATION',
+    default: '25s',
+    help: 'How long an operation waits for a lock; 0s: one try. Below the 60 s of the engine',
+    schema: duration({
+      minMs: 0,
+      maxMs: 50_000,
+      allowed: 'use 0s to 50s, like 500ms or 25s (the engine gives up after 60 s)',
+    }),
+  }),
+  driver: setting({
+    name: 'driver',
+    placeholder: 'DRIVER',
+    default: 'directory',
+    help: 'The driver of volumes created without -o driver=',
+    schema: oneOf(driverNames),
+  }),
+  dockerSocket: setting({
+    name: 'docker-socket',
+    placeholder: 'PATH',
+    default: '/var/run/docker.sock',
+    help: "The engine's own socket, asked which containers use a volume",
+    schema: socketPath(),
+  }),
+} as const;
+
+/** Lets each row's value type follow from its schema. */
+function setting<T>(row: Setting<T>): Setting<T> {
+  return row;
+}
+
+/** All rows, in the order of the help. */
+export const allSettings: readonly Setting<unknown>[] = Object.values(settings);
+
+export function flagOf({ name }: { readonly name: string }): string {
+  return `--${name}`;
+}
+
+export function variableOf({ name }: { readonly name: string }): string {
+  return `BERTH_${name.toUpperCase().replaceAll('-', '_')}`;
+}
+
+/** The settings as a person reads them after `--help`. */
+export function settingsHelp(): string {
+  const rows = allSettings.map((row) => ({
+    left: `${flagOf(row)} ${row.placeholder}`,
+    right: row.default === undefined ? row.help : `${row.help} (${row.default})`,
+  }));
+  const width = Math.max(...rows.map(({ left }) => left.length));
+  return rows.map(({ left, right }) => `  ${left.padEnd(width)}  ${right}\n`).join('');
+}
