@@ -1,0 +1,117 @@
+import { readFile, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+/** One line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
+export interface Mount {
+  readonly id: number;
+  /** The mount it stands on. */
+  readonly parentId: number;
+  /** `major:minor`. */
+  readonly device: string;
+  /** Which directory of the file system is shown; not `/` for a bind mount of a part. */
+  readonly root: string;
+  readonly mountpoint: string;
+  readonly options: readonly string[];
+  /** Zero or more, such as `shared:2` and `master:1`. */
+  readonly optionalFields: readonly string[];
+  readonly fsType: string;
+  /** The device or a name; may be empty. */
+  readonly source: string;
+  readonly superOptions: readonly string[];
+}
+
+/** Reads the text of a mountinfo file; throws on a line that is not one. */
+export function parseMountInfo(text: string): Mount[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(parseLine);
+}
+
+/** The mounts of this process's mount namespace. */
+export async function readMounts(): Promise<Mount[]> {
+  return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
+}
+
+/** The mounts at exactly this path, lowest first: more than one when they are stacked. */
+export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] {
+  const here = mounts.filter((mount) => mount.mountpoint === mountpoint);
+  const ids = new Set(here.map((mount) => mount.id));
+  const stack: Mount[] = [];
+  let next = here.find((mount) => !ids.has(mount.parentId));
+  while (next !== undefined && stack.length < here.length) {
+    const { id } = next;
+    stack.push(next);
+    next = here.find((mount) => mount.parentId === id);
+  }
+  return stack.length === here.length ? stack : here;
+}
+
+/** Reads the mounts at a path now; symbolic links in it are followed, as the kernel did. */
+export async function currentMountsAt(path: string): Promise<Mount[]> {
+  const mountpoint = await canonical(path);
+  return mountsAt(await readMounts(), mountpoint);
+}
+
+/** Whether anything is mounted at exactly this path; nothing is at a path that does not exist. */
+export async function isMountpoint(path: string): Promise<boolean> {
+  return (await currentMountsAt(path)).length > 0;
+}
+
+/** What is mounted below a directory, in the order in which it has to be unmounted. */
+export async function currentMountsBelow(path: string): Promise<Mount[]> {
+  const prefix = `${await canonical(path)}/`;
+  return (await readMounts())
+    .filter((mount) => mount.mountpoint.startsWith(prefix))
+    .sort((a, b) => b.mountpoint.length - a.mountpoint.length);
+}
+
+async function canonical(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    // Not there (yet): nothing can be mounted on it, but its parents may be links.
+    const parent = dirname(path);
+    return parent === path ? path : join(await canonical(parent), basename(path));
+  }
+}
+
+function parseLine(line: string): Mount {
+  const fields = line.split(' ');
+  const separator = fields.indexOf('-', 6);
+  const [id, parentId, device, root, mountpoint, options] = fields;
+  const [fsType, source, superOptions] = fields.slice(separator + 1);
+  if (
+    separator < 0 ||
+    id === undefined ||
+    parentId === undefined ||
+    device === undefined ||
+    root === undefined ||
+    mountpoint === undefined ||
+    options === undefined ||
+    fsType === undefined ||
+    source === undefined ||
+    superOptions === undefined
+  ) {
+    throw new Error(`not a line of mountinfo: ${JSON.stringify(line)}`);
+  }
+  return {
+    id: Number(id),
+    parentId: Number(parentId),
+    device,
+    root: unescaped(root),
+    mountpoint: unescaped(mountpoint),
+    options: options.split(','),
+    optionalFields: fields.slice(6, separator),
+    fsType,
+    source: unescaped(source),
+    superOptions: superOptions.split(','),
+  };
+}
+
+/** The kernel writes space, tab, newline, backslash and # as three octal digits. */
+function unescaped(field: string): string {
+  return field.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}

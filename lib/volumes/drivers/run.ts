@@ -1,0 +1,117 @@
+import { execFile } from 'node:child_process';
+
+export interface RunOptions {
+  /** Aborted: the program is killed; `run` rejects with the signal's reason once it has ended. */
+  readonly signal?: AbortSignal | undefined;
+  /** The program is killed when it takes longer. No limit unless given. */
+  readonly timeoutMs?: number | undefined;
+  /** Have the kernel kill the program if this process dies first, however it dies. */
+  readonly dieWithParent?: boolean | undefined;
+}
+
+export interface RunResult {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A program could not be started, failed, or took too long. The message is for a person. */
+export class ProgramError extends Error {
+  override readonly name = 'ProgramError';
+  readonly program: string;
+  /** Undefined when it did not end by itself. */
+  readonly exitCode: number | undefined;
+  /** What it had printed by then. */
+  readonly output: RunResult;
+  constructor(message: string, program: string, exitCode: number | undefined, output: RunResult) {
+    super(message);
+    this.program = program;
+    this.exitCode = exitCode;
+    this.output = output;
+  }
+}
+
+/**
+ * Runs a program with an argument list, never through a shell. English messages and a fixed search
+ * path, so that neither depends on how the daemon was started.
+ *
+ * Rejects with ProgramError, or with the signal's reason. Either way the program has ended: what it
+ * wrote can be cleaned up without a race.
+ */
+export function run(
+  program: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const { signal, timeoutMs = 0, dieWithParent = false } = options;
+  const [file, argv] = dieWithParent
+    ? ['setpriv', ['--pdeathsig', 'KILL', '--', program, ...args]]
+    : [program, [...args]];
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const child = execFile(
+      file,
+      argv,
+      { env: environment, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: maxOutputBytes },
+      (error, stdout, stderr) => {
+        signal?.removeEventListener('abort', kill);
+        if (error === null) resolve({ stdout, stderr });
+        else if (signal?.aborted) reject(signal.reason);
+        else reject(describe(error));
+
+        function describe(failure: { code?: unknown; killed?: boolean; message: string }) {
+          const exitCode = typeof failure.code === 'number' ? failure.code : undefined;
+          const why =
+            failure.code === 'ENOENT'
+              ? missing(file)
+              : failure.killed === true && exitCode === undefined
+                ? `${program} did not finish within ${timeoutMs / 1000} s`
+                : `${program} failed: ${inOneLine(stderr) || failure.message}`;
+          return new ProgramError(why, program, exitCode, { stdout, stderr });
+        }
+      },
+    );
+    const kill = () => {
+      child.kill('SIGKILL');
+    };
+    signal?.addEventListener('abort', kill, { once: true });
+  });
+}
+
+const environment = {
+  LC_ALL: 'C',
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+};
+
+/** `cp` names each file that it could not read. */
+const maxOutputBytes = 64 * 2 ** 20;
+
+const longestMessage = 400;
+
+/** Which Debian package brings a program. */
+const packages: Readonly<Record<string, string>> = {
+  'mkfs.ext4': 'e2fsprogs',
+  tune2fs: 'e2fsprogs',
+  debugfs: 'e2fsprogs',
+  'mkfs.xfs': 'xfsprogs',
+  xfs_admin: 'xfsprogs',
+  cp: 'coreutils',
+  du: 'coreutils',
+  rm: 'coreutils',
+  sync: 'coreutils',
+  fsfreeze: 'util-linux',
+  losetup: 'mount',
+  setpriv: 'util-linux',
+  mount: 'mount',
+  umount: 'mount',
+};
+
+function missing(program: string): string {
+  const owner = packages[program];
+  const advice = owner === undefined ? '' : `; on Debian: apt-get install ${owner}`;
+  return `the program ${program} is not installed${advice}`;
+}
+
+function inOneLine(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, ' ');
+  return line.length > longestMessage ? `${line.slice(0, longestMessage)}…` : line;
+}
