@@ -106,5 +106,5 @@ function succeeds(step: () => void): boolean {
 }
 
 function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
+  return Error.isError(thrown) ? thrown : new Error(String(thrown));
 }

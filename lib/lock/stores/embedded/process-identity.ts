@@ -58,6 +58,6 @@ function statOf(pid: number | 'self'): { readonly state: string; readonly starte
 }
 
 function isNoSuchProcess(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = Error.isError(error) && 'code' in error ? error.code : undefined;
   return code === 'ENOENT' || code === 'ESRCH';
 }

@@ -28,12 +28,12 @@ export function explainSqlite(error: unknown, path: string): unknown {
 }
 
 function resultCode(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('errcode' in error)) return undefined;
+  if (!Error.isError(error) || !('errcode' in error)) return undefined;
   return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
 }
 
 /** For the directory, which is made before SQLite comes in. */
 function fileSentence(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('syscall' in error)) return undefined;
+  if (!Error.isError(error) || !('syscall' in error)) return undefined;
   return `its directory could not be made (${error.message})`;
 }

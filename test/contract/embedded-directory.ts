@@ -1,0 +1,19 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A place for the lock file of one test; `path` is in a directory that does not exist yet. */
+export interface EmbeddedDirectory {
+  readonly root: string;
+  readonly path: string;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export async function embeddedDirectory(): Promise<EmbeddedDirectory> {
+  const root = await mkdtemp(join(tmpdir(), 'berth-locks-'));
+  return {
+    root,
+    path: join(root, 'state', 'locks.db'),
+    [Symbol.asyncDispose]: () => rm(root, { recursive: true }),
+  };
+}
