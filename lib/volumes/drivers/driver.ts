@@ -41,7 +41,9 @@ export interface VolumeDriver {
 
   /**
    * Makes a point-in-time copy inside the volume's own storage. `mountpoint` is given when the
-   * volume is mounted on this host: the driver then makes it still (freeze) if it has to.
+   * volume is mounted on this host: the driver then makes it still (freeze) if it has to. A copy
+   * of that name is replaced: the caller vouches that no snapshot of that name has a record, and,
+   * where `copyNeedsQuiet`, that the volume is neither mounted nor unmounted meanwhile.
    */
   snapshot(target: SnapshotTarget, context: DriverContext): Promise<void>;
 
