@@ -1,0 +1,86 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { get } from 'node:http';
+import { join } from 'node:path';
+import type { Place } from './place.ts';
+import type { RunningProcess } from './processes.ts';
+import { waitFor } from './processes.ts';
+import type { DockerVersion } from './tools.ts';
+import { dockerTools } from './tools.ts';
+
+export interface EngineOptions {
+  readonly version: DockerVersion;
+  /** Holds the engine's data and its sockets. An engine started on it again finds its containers. */
+  readonly directory: string;
+  readonly socket: string;
+  readonly controlGroup: string;
+  /** Further flags of dockerd, such as --live-restore. */
+  readonly flags: readonly string[];
+}
+
+/** Starts dockerd and waits until it answers. The place must have a network namespace of its own. */
+export async function startEngine(place: Pick<Place, 'spawn'>, options: EngineOptions) {
+  const { version, directory, socket } = options;
+  const { dockerd, searchPath } = dockerTools(version);
+  const at = (name: string) => join(directory, name);
+  await mkdir(directory, { recursive: true });
+  await forgetKilledEngine(directory);
+  const flags = [
+    ...['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('dockerd.pid')],
+    ...['--host', `unix://${socket}`],
+    // The control group tells the processes of the host's containers from all others.
+    ...['--cgroup-parent', `/${options.controlGroup}`],
+    ...['--exec-opt', 'native.cgroupdriver=cgroupfs'],
+  ];
+  const engine = place.spawn(dockerd, [...flags, ...options.flags], {
+    env: { PATH: searchPath },
+    // Lets it end its containers if the test process is killed.
+    orphanSignal: 'SIGTERM',
+  });
+  try {
+    await waitFor(() => engine.hasExited || answers(socket), 20_000, 'dockerd to answer');
+    if (engine.hasExited) throw new Error('dockerd has ended');
+  } catch (error) {
+    await engine.stop();
+    throw new Error(`cannot start Docker ${version}:\n${engine.output().slice(-3_000)}`, {
+      cause: error,
+    });
+  }
+  return engine;
+}
+
+/** The containerd of an engine that was killed is killed by the kernel; a new one must not meet it. */
+export async function engineEnded(engine: RunningProcess, directory: string): Promise<void> {
+  await engine.finished;
+  const pid = await containerdPid(directory);
+  if (pid === undefined) return;
+  await waitFor(async () => !(await isContainerd(pid)), 5_000, `containerd ${pid} to end`);
+}
+
+/** dockerd refuses to start where pid files of a killed one name a process, whichever it is by now. */
+async function forgetKilledEngine(directory: string): Promise<void> {
+  for (const name of ['dockerd.pid', 'exec/containerd/containerd.pid']) {
+    await rm(join(directory, name), { force: true });
+  }
+}
+
+async function containerdPid(directory: string): Promise<number | undefined> {
+  const file = join(directory, 'exec/containerd/containerd.pid');
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : Number(text);
+}
+
+async function isContainerd(pid: number): Promise<boolean> {
+  const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
+  return name.trim() === 'containerd';
+}
+
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = get({ socketPath, path: '/_ping', timeout: 1_000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,169 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Certificates } from './certificates.ts';
+import { makeCertificates } from './certificates.ts';
+import type { Place } from './place.ts';
+import { thisMachine } from './place.ts';
+import type { FinishedProcess, RunningProcess } from './processes.ts';
+import { freePorts, succeeded, waitFor } from './processes.ts';
+import { makeTemporaryDirectory } from './temporary-directory.ts';
+import type { EtcdVersion } from './tools.ts';
+import { etcdTools } from './tools.ts';
+
+export interface EtcdOptions {
+  readonly version?: EtcdVersion;
+  readonly members?: 1 | 3;
+  /** Where the data lie. A directory given here is kept, so that a later server can go on with it. */
+  readonly dir?: string;
+  /** Clients need a certificate; `tls` of the result has one. */
+  readonly tls?: boolean;
+  /** A network (then the members run on the switch), a host, or one place for each member. This machine by default. */
+  readonly in?: Place | readonly Place[];
+}
+
+export interface Etcd extends AsyncDisposable {
+  /** One per member: http(s)://address:port. */
+  readonly endpoints: readonly string[];
+  /** All of them as berth wants them: etcd://address:port,address:port or etcds://… */
+  readonly url: string;
+  readonly tls: Certificates | undefined;
+  readonly pids: readonly number[];
+  /** Freezes a member: its connections stay open and nothing answers. */
+  pause(member?: number): void;
+  resume(member?: number): void;
+  /** What a crash does: SIGKILL. */
+  kill(member?: number): Promise<void>;
+  /** Starts a member that is down (or stops it first) on the same data and ports, and waits until it serves. */
+  restart(member?: number): Promise<void>;
+  /** The revision of the key space, which each change raises by one. */
+  revision(): Promise<number>;
+  /** Runs etcdctl where the first member runs. */
+  ctl(...args: string[]): Promise<FinishedProcess>;
+  ctlOk(...args: string[]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+interface Member {
+  readonly place: Place;
+  readonly flags: readonly string[];
+  readonly endpoint: string;
+  process: RunningProcess;
+}
+
+export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
+  const { version = '3.5', members: count = 1, tls: isSecure = false } = options;
+  await using stack = new AsyncDisposableStack();
+  const temporary = stack.use(await makeTemporaryDirectory());
+  const directory = options.dir ?? temporary.path;
+  const { etcd, etcdctl } = etcdTools(version);
+
+  const given = options.in ?? thisMachine;
+  const places = Array.isArray(given) ? (given as readonly Place[]) : [given as Place];
+  const placeOf = (index: number) => places[index % places.length] ?? thisMachine;
+  const tls = isSecure
+    ? await makeCertificates(temporary.path, ['127.0.0.1', ...places.map(({ address }) => address)])
+    : undefined;
+
+  async function launch({ place, flags }: Omit<Member, 'process'>): Promise<RunningProcess> {
+    const running = place.spawn(etcd, flags);
+    try {
+      await waitFor(
+        () => running.hasExited || running.output().includes('"msg":"serving client traffic'),
+        15_000,
+        'etcd to serve',
+      );
+      if (running.hasExited) throw new Error('etcd has ended');
+    } catch (error) {
+      await running.stop();
+      throw new Error(`cannot start etcd ${version}:\n${running.output().slice(-2_000)}`, {
+        cause: error,
+      });
+    }
+    return running;
+  }
+
+  const ports = await freePorts(2 * count);
+  const scheme = isSecure ? 'https' : 'http';
+  const plans = Array.from({ length: count }, (_, index) => {
+    const place = placeOf(index);
+    return {
+      name: `m${index}`,
+      place,
+      endpoint: `${scheme}://${place.address}:${ports[2 * index]}`,
+      peer: `http://${place.address}:${ports[2 * index + 1]}`,
+    };
+  });
+  const cluster = plans.map(({ name, peer }) => `${name}=${peer}`).join(',');
+  await mkdir(directory, { recursive: true });
+
+  const starting = plans.map(async ({ name, place, endpoint, peer }): Promise<Member> => {
+    const flags = [
+      ...['--name', name, '--data-dir', join(directory, name), '--logger', 'zap'],
+      ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],
+      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
+      ...['--initial-cluster', cluster, '--initial-cluster-token', temporary.path],
+      ...(tls === undefined
+        ? []
+        : ['--cert-file', tls.cert, '--key-file', tls.key, '--trusted-ca-file', tls.ca]),
+      ...(tls === undefined ? [] : ['--client-cert-auth']),
+    ];
+    const process = await launch({ place, flags, endpoint });
+    const member: Member = { place, flags, endpoint, process };
+    stack.defer(() => member.process.stop());
+    return member;
+  });
+  // All of them, even if one fails: each that has started has to be on the stack before it unwinds.
+  await Promise.allSettled(starting);
+  const members = await Promise.all(starting);
+  const owned = stack.move();
+
+  function memberAt(index: number): Member {
+    const member = members[index];
+    if (member === undefined) throw new Error(`etcd has no member ${index}`);
+    return member;
+  }
+
+  const endpoints = plans.map(({ endpoint }) => endpoint);
+  const clientFlags = [
+    ...['--endpoints', endpoints.join(',')],
+    ...(tls === undefined ? [] : ['--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key]),
+  ];
+  const ctl = (...args: string[]) =>
+    placeOf(0).exec(etcdctl, [...clientFlags, ...args], { env: { ETCDCTL_API: '3' } });
+  const ctlOk = async (...args: string[]) => succeeded(['etcdctl', ...args], await ctl(...args));
+
+  async function stop(): Promise<void> {
+    // At once: one after the other, each would first try to hand over its leadership.
+    await Promise.all(members.map(({ process }) => process.stop()));
+    await owned.disposeAsync();
+  }
+
+  return {
+    endpoints,
+    url: `${isSecure ? 'etcds' : 'etcd'}://${endpoints.map((each) => new URL(each).host).join(',')}`,
+    tls,
+    get pids() {
+      return members.map(({ process }) => process.pid);
+    },
+    pause: (index = 0) => memberAt(index).process.kill('SIGSTOP'),
+    resume: (index = 0) => memberAt(index).process.kill('SIGCONT'),
+    kill: async (index = 0) => {
+      const { process } = memberAt(index);
+      process.kill('SIGKILL');
+      await process.finished;
+    },
+    restart: async (index = 0) => {
+      const member = memberAt(index);
+      await member.process.stop();
+      member.process = await launch(member);
+    },
+    revision: async () => {
+      const answer = JSON.parse(await ctlOk('get', 'any', '--write-out', 'json'));
+      return Number(answer.header.revision);
+    },
+    ctl,
+    ctlOk,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}

@@ -1,0 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Waits until `check` does not throw any more, for at most 2 s. */
+export async function eventually(check: () => void): Promise<void> {
+  const end = performance.now() + 2_000;
+  for (;;) {
+    try {
+      return check();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
+    await delay(2);
+  }
+}

@@ -1,0 +1,117 @@
+import { readdir, readFile, readlink, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/**
+ * Kills all that runs on a host, in one go like a power cut. Containers have network namespaces of their own, but they
+ * descend from a process of the host or are members of its control group.
+ */
+export async function killAllProcesses(networkNamespace: string, group: string): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  for (;;) {
+    const pids = await processesOf(networkNamespace, group);
+    if (pids.size === 0) return;
+    if (performance.now() > deadline) {
+      throw new Error(`processes ${[...pids].join(', ')} of a host do not end`);
+    }
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended in the meantime.
+      }
+    }
+    await delay(20);
+  }
+}
+
+export async function removeControlGroups(group: string): Promise<void> {
+  for (const directory of await controlGroups(group)) {
+    await removeTree(directory);
+  }
+}
+
+async function processesOf(networkNamespace: string, group: string): Promise<Set<number>> {
+  const found = new Set<number>();
+  for (const directory of await controlGroups(group)) {
+    for (const pid of await membersOf(directory)) found.add(pid);
+  }
+  const parents = new Map<number, number>();
+  for (const entry of await readdir('/proc')) {
+    const pid = Number(entry);
+    if (Number.isNaN(pid)) continue;
+    const { parent, state } = await statusOf(pid);
+    // A zombie is gone for all but its parent.
+    if (state === 'Z') continue;
+    parents.set(pid, parent);
+    if ((await namespaceOf(pid)) === networkNamespace) found.add(pid);
+  }
+  for (let before = -1; before < found.size; ) {
+    before = found.size;
+    for (const [pid, parent] of parents) {
+      if (found.has(parent)) found.add(pid);
+    }
+  }
+  for (const pid of found) {
+    if (!parents.has(pid)) found.delete(pid);
+  }
+  return found;
+}
+
+export async function namespaceOf(pid: number): Promise<string | undefined> {
+  // A process may end at any time, and a zombie has no namespaces left.
+  return readlink(`/proc/${pid}/ns/net`).catch(() => undefined);
+}
+
+async function statusOf(pid: number): Promise<{ state: string; parent: number }> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z 0');
+  // The name before the parenthesis may contain anything, even spaces.
+  const [state = 'Z', parent = '0'] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state, parent: Number(parent) };
+}
+
+/** One directory in each hierarchy of version 1, or the only one of version 2. */
+async function controlGroups(group: string): Promise<string[]> {
+  const root = '/sys/fs/cgroup';
+  const hierarchies = await readdir(root, { withFileTypes: true });
+  const candidates = hierarchies
+    .filter((entry) => entry.isDirectory() && entry.name !== group)
+    .map((entry) => join(root, entry.name, group));
+  const existing: string[] = [];
+  for (const candidate of [join(root, group), ...candidates]) {
+    if ((await subdirectories(candidate)) !== undefined) existing.push(candidate);
+  }
+  return existing;
+}
+
+async function membersOf(directory: string): Promise<number[]> {
+  const text = await readFile(join(directory, 'cgroup.procs'), 'utf8').catch(() => '');
+  const pids = text.split('\n').filter(Boolean).map(Number);
+  for (const child of (await subdirectories(directory)) ?? []) {
+    pids.push(...(await membersOf(child)));
+  }
+  return pids;
+}
+
+async function removeTree(directory: string): Promise<void> {
+  for (const child of (await subdirectories(directory)) ?? []) {
+    await removeTree(child);
+  }
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await rmdir(directory);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      // A group stays busy for a moment after its last process has ended.
+      if (code !== 'EBUSY' || attempt === 50) throw error;
+      await delay(20);
+    }
+  }
+}
+
+async function subdirectories(directory: string): Promise<string[] | undefined> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => undefined);
+  return entries?.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
+}

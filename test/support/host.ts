@@ -1,0 +1,138 @@
+import { mkdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { engineEnded, startEngine } from './docker-engine.ts';
+import { killAllProcesses, namespaceOf, removeControlGroups } from './host-processes.ts';
+import { makeNamespaces } from './namespaces.ts';
+import type { Network } from './network.ts';
+import type { Place } from './place.ts';
+import type { FinishedProcess, RunningProcess } from './processes.ts';
+import { runProcess, succeeded } from './processes.ts';
+import { makeTemporaryDirectory } from './temporary-directory.ts';
+import type { DockerVersion } from './tools.ts';
+import { busyboxArchive, dockerTools } from './tools.ts';
+
+export interface HostOptions {
+  readonly docker?: DockerVersion;
+  /** Its host name. */
+  readonly name?: string;
+  /** Without one, the host only has its loopback. */
+  readonly network?: Network;
+  /** Further flags of dockerd, such as --live-restore. */
+  readonly engineFlags?: readonly string[];
+}
+
+/** What a machine with a Docker engine looks like to all that runs on it, sharing only kernel and disk with the others. */
+export interface Host extends Place, AsyncDisposable {
+  readonly name: string;
+  /** Of the engine, reachable from inside and outside. */
+  readonly dockerSocket: string;
+  /** The host's own, at the same path inside and outside. */
+  readonly directory: string;
+  /** Where a path inside the host is found from outside: its /run and /etc are private. */
+  pathOf(path: string): string;
+  execOk(command: string, ...args: string[]): Promise<string>;
+  /** The engine's own version of the docker command. */
+  docker(...args: string[]): Promise<FinishedProcess>;
+  /** The same for a command that has to succeed; returns what it printed. */
+  dockerOk(...args: string[]): Promise<string>;
+  readonly enginePid: number;
+  /** Ends dockerd and waits for that. After SIGKILL the containers live on until the engine is back. */
+  killEngine(signal?: NodeJS.Signals): Promise<void>;
+  startEngine(): Promise<void>;
+  /** Takes the host off its network, and puts it back. */
+  disconnect(): Promise<void>;
+  reconnect(): Promise<void>;
+  /** Kills every process of the host at once, its containers too. Only `stop` is left to do then. */
+  cutPower(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+// A private /run holds /run/docker/plugins and the sockets of daemons; a private /etc the engine's key and the resolver.
+// Its name server is nobody: else a swarm task waits 20 seconds for the DNS timeout of a registry.
+const preparation = `
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/docker/plugins /run/lock /run/etc /run/etc-work
+mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc-work overlay /etc
+mkdir -p /etc/docker
+rm -f /etc/resolv.conf
+echo nameserver 127.0.0.1 > /etc/resolv.conf`;
+
+export async function startHost(options: HostOptions = {}): Promise<Host> {
+  const { docker: version = '26.1', network, engineFlags = [] } = options;
+  await using stack = new AsyncDisposableStack();
+  const temporary = stack.use(await makeTemporaryDirectory());
+  const directory = temporary.path;
+  const group = basename(directory);
+  const name = options.name ?? group.toLowerCase();
+  stack.defer(() => removeControlGroups(group));
+
+  const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}`));
+  const networkNamespace = await namespaceOf(namespaces.pid);
+  if (networkNamespace === undefined) throw new Error(`host ${name} has ended`);
+  const cutPower = () => killAllProcesses(networkNamespace, group);
+  stack.defer(cutPower);
+  const cable = await network?.attach(namespaces.pid);
+
+  const dockerSocket = join(directory, 'docker.sock');
+  const engineDirectory = join(directory, 'engine');
+  const boot = () =>
+    startEngine(namespaces, {
+      version,
+      directory: engineDirectory,
+      socket: dockerSocket,
+      controlGroup: group,
+      flags: engineFlags,
+    });
+  let engine: RunningProcess = await boot();
+
+  const clientDirectory = join(directory, 'client');
+  await mkdir(clientDirectory);
+  const environment = {
+    DOCKER_HOST: `unix://${dockerSocket}`,
+    DOCKER_CONFIG: clientDirectory,
+    DOCKER_CONTEXT: '',
+  };
+  const docker = (...args: string[]) =>
+    runProcess(dockerTools(version).docker, args, { env: environment });
+  const dockerOk = async (...args: string[]) =>
+    succeeded(['docker', ...args], await docker(...args));
+  await dockerOk('import', '--change', 'CMD ["sh"]', busyboxArchive(), 'busybox:latest');
+
+  async function killEngine(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    engine.kill(signal);
+    await engineEnded(engine, engineDirectory);
+  }
+
+  function requireCable() {
+    if (cable === undefined) throw new Error(`host ${name} is not on a network`);
+    return cable;
+  }
+
+  const owned = stack.move();
+  const stop = () => owned.disposeAsync();
+  return {
+    name,
+    address: cable?.address ?? '127.0.0.1',
+    dockerSocket,
+    directory,
+    pathOf: (path) => join(`/proc/${namespaces.pid}/root`, path),
+    spawn: namespaces.spawn,
+    exec: namespaces.exec,
+    execOk: namespaces.execOk,
+    docker,
+    dockerOk,
+    get enginePid() {
+      return engine.pid;
+    },
+    killEngine,
+    startEngine: async () => {
+      if (!engine.hasExited) throw new Error(`the engine of host ${name} is running`);
+      engine = await boot();
+    },
+    disconnect: () => requireCable().disconnect(),
+    reconnect: () => requireCable().reconnect(),
+    cutPower,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}

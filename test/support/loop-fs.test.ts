@@ -1,0 +1,32 @@
+import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { makeFileSystem } from './loop-fs.ts';
+import { runOk, startProcess } from './processes.ts';
+import { describeWith } from './requirements.ts';
+
+describeWith(['loop'], 'file systems for tests', () => {
+  test.each([
+    ['ext4', 64],
+    ['xfs', 320],
+    ['btrfs', 128],
+  ] as const)('%s is there with its own size', async (kind, sizeMB) => {
+    await using fileSystem = await makeFileSystem(kind, sizeMB);
+    const { blocks, bsize } = await statfs(fileSystem.path);
+    expect((blocks * bsize) / 1024 / 1024).toBeLessThanOrEqual(sizeMB);
+    expect(await readFile('/proc/mounts', 'utf8')).toContain(` ${fileSystem.path} ${kind} `);
+    await writeFile(join(fileSystem.path, 'file'), 'content');
+  });
+
+  test('nothing is left of it, not even if someone was using it a moment ago', async () => {
+    const fileSystem = await makeFileSystem('ext4', 64);
+    const user = startProcess('sh', ['-c', 'sleep 0.3'], { cwd: fileSystem.path });
+    await fileSystem.dispose();
+    await user.finished;
+    expect(await readFile('/proc/mounts', 'utf8')).not.toContain(fileSystem.path);
+    await expect(readdir(fileSystem.path)).rejects.toThrow('ENOENT');
+    expect(
+      await runOk('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE']),
+    ).not.toContain(fileSystem.path);
+  });
+});

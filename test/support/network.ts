@@ -1,0 +1,57 @@
+import { makeNamespaces } from './namespaces.ts';
+import type { Place } from './place.ts';
+
+/** A switch in a network namespace of its own. Servers can run on the switch, too: hosts reach them at its address. */
+export interface Network extends Place, AsyncDisposable {
+  /** Plugs a cable between the switch and the network namespace of a process, and gives that end an address. */
+  attach(pid: number): Promise<Cable>;
+  stop(): Promise<void>;
+}
+
+export interface Cable {
+  readonly address: string;
+  /** Pulls the plug: packets are lost in both directions until it is back. */
+  disconnect(): Promise<void>;
+  reconnect(): Promise<void>;
+}
+
+export async function startNetwork(): Promise<Network> {
+  const prefix = '10.55.0';
+  const address = `${prefix}.254`;
+  const namespaces = await makeNamespaces(
+    `ip link add switch type bridge
+     ip addr add ${address}/24 dev switch
+     ip link set switch up`,
+  );
+  let hosts = 0;
+
+  async function attach(pid: number): Promise<Cable> {
+    hosts += 1;
+    const port = `port${hosts}`;
+    const end = `${prefix}.${hosts}`;
+    const { execOk } = namespaces;
+    const pair = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)];
+    await execOk('ip', 'link', 'add', port, ...pair);
+    await execOk('ip', 'link', 'set', port, 'master', 'switch', 'up');
+    const inside = `ip addr add ${end}/24 dev eth0 && ip link set eth0 up && ip route add default via ${address}`;
+    await execOk('nsenter', '--target', String(pid), '--net', 'sh', '-c', inside);
+    return {
+      address: end,
+      disconnect: async () => {
+        await execOk('ip', 'link', 'set', port, 'down');
+      },
+      reconnect: async () => {
+        await execOk('ip', 'link', 'set', port, 'up');
+      },
+    };
+  }
+
+  return {
+    address,
+    attach,
+    spawn: namespaces.spawn,
+    exec: namespaces.exec,
+    stop: namespaces.stop,
+    [Symbol.asyncDispose]: namespaces.stop,
+  };
+}

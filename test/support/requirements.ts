@@ -1,0 +1,66 @@
+// Tests that need more than Node say so, and are skipped by name where the machine does not have it.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { describe, test } from '@jest/globals';
+import { dockerVersions, etcdVersions, stampOf } from './tools.ts';
+
+/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. */
+export type Requirement = 'root' | 'etcd' | 'docker' | 'loop';
+
+/** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
+export function describeWith(
+  requirements: readonly Requirement[],
+  name: string,
+  body: () => void,
+): void {
+  const missing = requirements.flatMap((requirement) => problems[requirement]());
+  if (missing.length === 0) {
+    describe(name, body);
+    return;
+  }
+  const reason = [...new Set(missing)].join('; ');
+  if (process.env.CI === 'true') {
+    describe(name, () => {
+      test('has what it needs', () => {
+        throw new Error(`cannot run here: ${reason}`);
+      });
+    });
+    return;
+  }
+  process.stderr.write(`skipped: ${name}: ${reason}\n`);
+  describe.skip(`${name} (${reason})`, body);
+}
+
+const problems: Record<Requirement, () => string[]> = {
+  root: () => (process.getuid?.() === 0 ? [] : ['needs root']),
+  etcd: () => etcdVersions.flatMap((version) => missingSuite(`etcd ${version}`, stampOf(version))),
+  docker: () => [
+    ...problems.root(),
+    ...dockerVersions.flatMap((version) => missingSuite(`Docker ${version}`, stampOf(version))),
+    ...missingPrograms(['ip', 'iptables', 'nsenter', 'unshare']),
+    ...missingNamespaces(),
+  ],
+  loop: () => [
+    ...problems.root(),
+    ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),
+    ...missingPrograms(['mount', 'mkfs.ext4', 'mkfs.xfs', 'mkfs.btrfs']),
+  ],
+};
+
+function missingSuite(what: string, stamp: string): string[] {
+  return existsSync(stamp) ? [] : [`needs ${what} (npm run pretest fetches it)`];
+}
+
+function missingPrograms(names: readonly string[]): string[] {
+  const directories = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return names
+    .filter((name) => !directories.some((directory) => existsSync(join(directory, name))))
+    .map((name) => `needs ${name} (npm run pretest installs it as root)`);
+}
+
+/** Root in an ordinary container may not make any. */
+function missingNamespaces(): string[] {
+  const probe = spawnSync('unshare', ['--net', '--mount', '--uts', 'true']);
+  return probe.status === 0 ? [] : ['needs the right to make namespaces'];
+}

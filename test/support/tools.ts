@@ -1,0 +1,62 @@
+// Where the programs are that scripts/set-up.mjs has unpacked for the tests.
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+export type DockerVersion = '20.10' | '26.1';
+export type EtcdVersion = '3.4' | '3.5';
+
+export const dockerVersions = ['20.10', '26.1'] as const satisfies readonly DockerVersion[];
+export const etcdVersions = ['3.4', '3.5'] as const satisfies readonly EtcdVersion[];
+
+const suiteOf = {
+  '20.10': 'bookworm',
+  '26.1': 'trixie',
+  '3.4': 'bookworm',
+  '3.5': 'trixie',
+} as const satisfies Record<DockerVersion | EtcdVersion, string>;
+
+export interface DockerTools {
+  readonly dockerd: string;
+  readonly docker: string;
+  readonly containerd: string;
+  readonly runc: string;
+  /** A search path on which the engine finds its own containerd and runc before any other. */
+  readonly searchPath: string;
+}
+
+export interface EtcdTools {
+  readonly etcd: string;
+  readonly etcdctl: string;
+}
+
+export function dockerTools(version: DockerVersion): DockerTools {
+  const root = suiteDirectory(suiteOf[version]);
+  const own = [join(root, 'usr/sbin'), join(root, 'usr/bin')];
+  return {
+    dockerd: join(root, 'usr/sbin/dockerd'),
+    docker: join(root, 'usr/bin/docker'),
+    containerd: join(root, 'usr/bin/containerd'),
+    runc: join(root, 'usr/sbin/runc'),
+    searchPath: [...own, process.env.PATH ?? '', '/usr/sbin', '/sbin'].join(delimiter),
+  };
+}
+
+export function etcdTools(version: EtcdVersion): EtcdTools {
+  const root = suiteDirectory(suiteOf[version]);
+  return { etcd: join(root, 'usr/bin/etcd'), etcdctl: join(root, 'usr/bin/etcdctl') };
+}
+
+/** The root file system of an image with nothing but busybox, as `docker import` reads it. */
+export function busyboxArchive(): string {
+  return join(suiteDirectory('bookworm'), 'busybox.tar');
+}
+
+/** The file that says a version is there: it is written last, after the unpacking. */
+export function stampOf(version: DockerVersion | EtcdVersion): string {
+  return join(suiteDirectory(suiteOf[version]), 'stamp');
+}
+
+function suiteDirectory(suite: 'bookworm' | 'trixie'): string {
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  return join(cache, 'berth-test', suite);
+}
