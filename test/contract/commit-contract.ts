@@ -142,6 +142,10 @@ export function commitContract(benchOf: BenchOf): void {
     ];
     const change = { guards: [held], writes, release: [] };
     await expect(n1.store.commit(change)).rejects.toThrow(GuardLostError);
+    const other = await n1.hold('b');
+    const release = { guards: [held], writes: [{ key: 'key', value: 'one' }], release: [other] };
+    await expect(n1.store.commit(release)).rejects.toThrow(GuardLostError);
+    expect(await n1.store.tickets()).toEqual([other]);
   });
 
   test('resolves a repeat of a change that only releases or only deletes', async () => {

@@ -63,12 +63,13 @@ test('sleeps only while somebody watches, and never twice', async () => {
 });
 
 test('does nothing before the caller has gone on', async () => {
-  await using store = memoryStore();
+  const shared = memoryState(new ManualClock());
+  await using store = memoryStore({ shared });
   const client = await clientOf(store, 'n1');
   const held = client.enqueue('db');
-  const tickets = store.tickets();
-  expect(await Promise.race([held.then(() => 'done'), 'still to come'])).toBe('still to come');
-  expect(await tickets).toEqual([(await held).ticket]);
+  expect(shared.tickets()).toEqual([]);
+  const { ticket } = await held;
+  expect(shared.tickets()).toEqual([ticket]);
 });
 
 test('can not be reached once it is closed, which leaves sessions alone', async () => {

@@ -180,6 +180,7 @@ export function queueContract(benchOf: BenchOf): void {
     await n1.store.remove(earlier.ticket);
     const later = await n1.store.enqueue(request);
     await n1.store.remove(earlier.ticket);
+    expect(await n1.store.place(earlier.ticket)).toEqual({ state: 'gone' });
     expect(await n1.store.tickets()).toEqual([later.ticket]);
   });
 

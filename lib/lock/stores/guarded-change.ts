@@ -34,16 +34,15 @@ function objectionTo(
   return undefined;
 }
 
-/** Values are unique to their write, so finding them all, from one step, proves the earlier call. */
+/** Values are unique to their write, so finding them all proves the earlier call. */
 function made({ release, writes }: GuardedChange, view: StoreView): Judgement | undefined {
   if (writes.length + release.length === 0) return undefined;
   if (release.some((ticket) => view.exists(ticket))) return undefined;
-  const revisions = new Set<number>();
+  let revision: number | undefined;
   for (const { key, value } of writes) {
     const record = view.record(key);
     if (record?.value !== value) return undefined;
-    if (record !== undefined) revisions.add(record.revision);
+    revision ??= record?.revision;
   }
-  if (revisions.size > 1) return undefined;
-  return { state: 'made', revision: [...revisions][0] };
+  return { state: 'made', revision };
 }
