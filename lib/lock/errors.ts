@@ -1,7 +1,13 @@
 import type { Ticket } from './ticket.ts';
 
 /** Which of the ways it went wrong. Callers branch on this or on the class, never on the text. */
-export type LockErrorCode = 'contended' | 'timeout' | 'cancelled' | 'lost' | 'unavailable';
+export type LockErrorCode =
+  | 'contended'
+  | 'timeout'
+  | 'cancelled'
+  | 'lost'
+  | 'unavailable'
+  | 'refused';
 
 /** Every expected failure of a lock operation. */
 export abstract class LockError extends Error {
@@ -54,6 +60,38 @@ export class LockLostError extends LockError {
 export class StoreUnavailableError extends LockError {
   readonly code = 'unavailable';
   override readonly name = 'StoreUnavailableError';
+}
+
+/** An operator's clear was refused. Nothing was changed. */
+export class LockClearRefusedError extends LockError {
+  readonly code = 'refused';
+  override readonly name = 'LockClearRefusedError';
+  /** Who holds or waits for the volume's locks now. */
+  readonly tickets: readonly Ticket[];
+  private constructor(message: string, tickets: readonly Ticket[]) {
+    super(message);
+    this.tickets = tickets;
+  }
+
+  static notThere(
+    volume: string,
+    token: number,
+    tickets: readonly Ticket[],
+  ): LockClearRefusedError {
+    const now = tickets.length === 0 ? 'nobody holds it now' : `now: ${describeTickets(tickets)}`;
+    return new LockClearRefusedError(
+      `volume ${volume} has no lock with token ${token}; ${now}`,
+      tickets,
+    );
+  }
+
+  static holderIsAlive(volume: string, ticket: Ticket): LockClearRefusedError {
+    return new LockClearRefusedError(
+      `the holder of volume ${volume} is alive: ${describeTickets([ticket])}; ` +
+        'stop what uses the volume there, or clear the lock with --force',
+      [ticket],
+    );
+  }
 }
 
 /** From a store: it no longer knows the session. */

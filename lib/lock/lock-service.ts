@@ -1,3 +1,4 @@
+import type { KeptLock, KeptLockState } from './kept-lock.ts';
 import type { Lock } from './lock.ts';
 import type { Ticket } from './ticket.ts';
 import type { UseLocker } from './use.ts';
@@ -23,9 +24,12 @@ export interface LockService {
 
   /**
    * Takes a lock that stays held until it is unlocked, refreshed by this host's session, also
-   * across a restart of this process.
+   * through a lapse of the session and across a restart of this process.
    */
-  acquireWithTTLRefresh(use: UseLocker, options: UseLockOptions): Promise<Lock>;
+  acquireWithTTLRefresh(use: UseLocker, options: KeepOptions): Promise<KeptLock>;
+
+  /** Takes back such a lock, granted to an earlier process; undefined when its ticket is gone. */
+  resume(ticket: Ticket, onChange: KeepOptions['onChange']): Promise<KeptLock | undefined>;
 
   /**
    * The operator's way out: removes one ticket, named by its lock and the token that was shown.
@@ -46,6 +50,11 @@ export interface UseLockOptions {
   readonly detail?: string;
   /** Called each time the request has to wait, with who is in the way; throw to give up. */
   readonly onWait?: (blockers: readonly Ticket[]) => void;
+}
+
+export interface KeepOptions extends UseLockOptions {
+  /** Told each change of the lock's state, also the one that `unlock` makes. */
+  readonly onChange: (state: KeptLockState) => void;
 }
 
 export interface ClearRequest {

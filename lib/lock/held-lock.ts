@@ -1,0 +1,111 @@
+import { GuardLostError, LockLostError } from './errors.ts';
+import type { Lock } from './lock.ts';
+import type { Session } from './session.ts';
+import type { Committed, RecordWrite } from './stores/ticket-store.ts';
+import type { Ticket } from './ticket.ts';
+
+/** What a held lock asks of the manager that granted it. */
+export interface HeldLockOwner {
+  /** Removes the ticket; goes on in the background when the store is away. */
+  release(ticket: Ticket): Promise<void>;
+  /** Whether the ticket still stands, asked of the store. */
+  stillStands(ticket: Ticket): Promise<boolean>;
+  commit(ticket: Ticket, writes: readonly RecordWrite[], release: boolean): Promise<Committed>;
+  forget(lock: HeldLock): void;
+}
+
+/** A granted ticket, as its holder sees it. */
+export class HeldLock implements Lock {
+  readonly ticket: Ticket;
+  readonly #session: Session;
+  readonly #owner: HeldLockOwner;
+  readonly #ended = new AbortController();
+  readonly #tenure: AbortSignal;
+  #released: Promise<void> | undefined;
+
+  constructor(ticket: Ticket, session: Session, owner: HeldLockOwner) {
+    this.ticket = ticket;
+    this.#session = session;
+    this.#owner = owner;
+    this.#tenure = session.tenure;
+    if (this.#tenure.aborted) this.#onTenureEnd();
+    else this.#tenure.addEventListener('abort', this.#onTenureEnd);
+  }
+
+  get token(): number {
+    return this.ticket.token;
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  throwIfLost(): void {
+    this.#session.checkDeadline();
+    if (!this.signal.aborted) return;
+    throw this.#loss();
+  }
+
+  async confirm(): Promise<void> {
+    this.throwIfLost();
+    if (!(await this.#owner.stillStands(this.ticket))) this.lose('its ticket is gone');
+    this.throwIfLost();
+  }
+
+  async guard(writes: readonly RecordWrite[], options?: { unlock?: boolean }): Promise<void> {
+    this.throwIfLost();
+    const unlock = options?.unlock ?? false;
+    try {
+      await this.#owner.commit(this.ticket, writes, unlock);
+    } catch (error) {
+      if (error instanceof GuardLostError) {
+        this.lose('its ticket is gone');
+        throw this.#loss();
+      }
+      throw error;
+    }
+    if (unlock) {
+      this.#released ??= Promise.resolve();
+      this.#end(new LockLostError('the lock was released'));
+    }
+  }
+
+  unlock(): Promise<void> {
+    this.#released ??= this.#release();
+    return this.#released;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.unlock();
+  }
+
+  /** The ticket is gone, or can't be proved to stand: tells the holder. */
+  lose(why: string): void {
+    this.#end(new LockLostError(`lost the lock on ${this.#names()}: ${why}`));
+  }
+
+  async #release(): Promise<void> {
+    this.#end(new LockLostError('the lock was released'));
+    await this.#owner.release(this.ticket);
+  }
+
+  #end(reason: LockLostError): void {
+    this.#tenure.removeEventListener('abort', this.#onTenureEnd);
+    this.#owner.forget(this);
+    this.#ended.abort(reason);
+  }
+
+  #onTenureEnd = () => {
+    const { reason } = this.#tenure;
+    this.lose(reason instanceof Error ? reason.message : String(reason));
+  };
+
+  #loss(): Error {
+    const { reason } = this.signal;
+    return reason instanceof Error ? reason : new LockLostError(String(reason));
+  }
+
+  #names(): string {
+    return this.ticket.locks.map(({ name }) => name).join(' + ');
+  }
+}

@@ -1,0 +1,226 @@
+import createDebug from 'debug';
+import type { Clock } from './clock.ts';
+import { LockLostError, SessionGoneError, StoreUnavailableError } from './errors.ts';
+import type { TicketStore } from './stores/ticket-store.ts';
+
+const log = createDebug('berth:session');
+
+export interface SessionOptions {
+  readonly store: TicketStore;
+  readonly clock: Clock;
+  /** How long the store keeps the tickets of a host that it does not hear of. */
+  readonly ttlMs: number;
+  /** The host's identity. */
+  readonly owner: string;
+  /** Present when the session is to survive a restart of this process. */
+  readonly keep?: {
+    /** The session of the process before this one, if any. */
+    readonly resume: string | undefined;
+    /** Called with each new session's id, before it is used. */
+    readonly save: (id: string) => Promise<void>;
+  };
+}
+
+/**
+ * This process's lease in the store, opened when first needed and renewed until closed.
+ *
+ * Its **deadline** is the send time of the last successful renewal, plus the TTL granted, less a
+ * margin: until then the store can't have given our tickets away. At the deadline the session
+ * *lapses*: every lock on it is lost for its holder, although the tickets may still stand. When the
+ * store is heard again and still knows the session, it *revives*: the tickets stand, and whoever
+ * wants one back attaches to it. When the store does not know it any more it is *gone*.
+ */
+export class SessionKeeper implements AsyncDisposable {
+  readonly #options: SessionOptions;
+  readonly #closing = new AbortController();
+  readonly #reviveListeners = new Set<() => void>();
+  #session: Promise<Session> | undefined;
+  #current: Session | undefined;
+  #resume: string | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#resume = options.keep?.resume;
+  }
+
+  /** The session, opened or resumed if there is none. Rejects when the store is away. */
+  async get(): Promise<Session> {
+    this.#closing.signal.throwIfAborted();
+    if (this.#current?.isGone) {
+      this.#current = undefined;
+      this.#session = undefined;
+    }
+    this.#session ??= this.#open().catch((error) => {
+      this.#session = undefined;
+      throw error;
+    });
+    return this.#session;
+  }
+
+  /** The session in use now, if one has been opened. */
+  get current(): Session | undefined {
+    return this.#current;
+  }
+
+  /** Calls `listener` each time a lapsed session has been heard to stand after all, or is gone. */
+  onRevived(listener: () => void): Disposable {
+    this.#reviveListeners.add(listener);
+    return { [Symbol.dispose]: () => this.#reviveListeners.delete(listener) };
+  }
+
+  /** Ends renewal. `keep`: leaves the session, with its tickets, to the next process. */
+  async close({ keep }: { readonly keep: boolean }): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new LockLostError('berth is stopping'));
+    const session = await this.#session?.catch(() => undefined);
+    if (!session || keep) return;
+    await this.#options.store.closeSession(session.id).catch((error) => {
+      log('close session=%s failed, it will expire: %s', session.id, error.message);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close({ keep: false });
+  }
+
+  async #open(): Promise<Session> {
+    const { store, clock, ttlMs, owner, keep } = this.#options;
+    const resume = this.#resume;
+    const sentAt = clock.now();
+    const opened = await store.openSession({
+      ttlMs,
+      owner,
+      resumable: keep !== undefined,
+      ...(resume === undefined ? {} : { resume }),
+    });
+    await keep?.save(opened.id);
+    this.#resume = undefined;
+    const session = new Session(opened.id, opened.resumed, clock, sentAt, opened.ttlMs);
+    log('%s session=%s ttl=%dms', opened.resumed ? 'resumed' : 'opened', opened.id, opened.ttlMs);
+    this.#current = session;
+    if (store.properties.sessionsExpire) {
+      void this.#renew(session);
+      void this.#watchDeadline(session);
+    }
+    return session;
+  }
+
+  async #renew(session: Session): Promise<void> {
+    const { store, clock } = this.#options;
+    const closing = this.#closing.signal;
+    let pauseMs = session.ttlMs / 3;
+    for (;;) {
+      await clock.sleep(pauseMs, closing);
+      if (closing.aborted || session.isGone) return;
+      const sentAt = clock.now();
+      try {
+        const { ttlMs } = await store.renewSession(session.id);
+        pauseMs = ttlMs / 3;
+        if (session.renewed(sentAt, ttlMs)) {
+          log('revived session=%s', session.id);
+          this.#tellRevived();
+        }
+      } catch (error) {
+        if (error instanceof SessionGoneError) {
+          log('gone session=%s', session.id);
+          session.gone();
+          this.#tellRevived();
+          return;
+        }
+        if (!(error instanceof StoreUnavailableError)) throw error;
+        log('renewal failed session=%s: %s', session.id, error.message);
+        pauseMs = Math.min(session.ttlMs / 10, 1_000);
+      }
+    }
+  }
+
+  async #watchDeadline(session: Session): Promise<void> {
+    const { clock } = this.#options;
+    const closing = this.#closing.signal;
+    while (!closing.aborted && !session.isGone) {
+      session.checkDeadline();
+      const leftMs = session.isLapsed ? session.ttlMs / 10 : session.deadline - clock.now();
+      await clock.sleep(Math.max(leftMs, 10), closing);
+    }
+  }
+
+  #tellRevived(): void {
+    for (const listener of [...this.#reviveListeners]) listener();
+  }
+}
+
+/** One session; see SessionKeeper for its life. */
+export class Session {
+  readonly id: string;
+  /** It was opened by an earlier process: tickets of that process may hang on it. */
+  readonly resumed: boolean;
+  readonly #clock: Clock;
+  #ttlMs: number;
+  #deadline: number;
+  #tenure = new AbortController();
+  #isGone = false;
+
+  constructor(id: string, resumed: boolean, clock: Clock, sentAt: number, ttlMs: number) {
+    this.id = id;
+    this.resumed = resumed;
+    this.#clock = clock;
+    this.#ttlMs = ttlMs;
+    this.#deadline = sentAt + ttlMs - marginMs(ttlMs);
+  }
+
+  get ttlMs(): number {
+    return this.#ttlMs;
+  }
+
+  /** By the engine's clock: until then no other host can have been given our locks. */
+  get deadline(): number {
+    return this.#deadline;
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  get isLapsed(): boolean {
+    return this.#tenure.signal.aborted;
+  }
+
+  /** Aborts with a LockLostError when the session lapses or is gone. */
+  get tenure(): AbortSignal {
+    return this.#tenure.signal;
+  }
+
+  /** Throws when the session has lapsed. Looks at the clock itself: timers can be late. */
+  throwIfLapsed(): void {
+    this.checkDeadline();
+    this.#tenure.signal.throwIfAborted();
+  }
+
+  checkDeadline(): void {
+    if (this.isLapsed || this.#clock.now() < this.#deadline) return;
+    this.#tenure.abort(
+      new LockLostError('the store could not be reached in time to prove that the lock is held'),
+    );
+  }
+
+  /** A renewal sent at `sentAt` has succeeded. True when this ended a lapse. */
+  renewed(sentAt: number, ttlMs: number): boolean {
+    this.checkDeadline();
+    this.#ttlMs = ttlMs;
+    this.#deadline = Math.max(this.#deadline, sentAt + ttlMs - marginMs(ttlMs));
+    if (!this.isLapsed || this.#clock.now() >= this.#deadline) return false;
+    this.#tenure = new AbortController();
+    return true;
+  }
+
+  gone(): void {
+    this.#isGone = true;
+    if (this.isLapsed) return;
+    this.#tenure.abort(new LockLostError('the store ended the session of this host'));
+  }
+}
+
+/** What is left for clocks that run at different rates, and for stopping work at the deadline. */
+function marginMs(ttlMs: number): number {
+  return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.min(2_000, ttlMs / 5);
+}

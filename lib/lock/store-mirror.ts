@@ -1,0 +1,168 @@
+import type {
+  StoreChange,
+  StoredRecord,
+  StoreState,
+  StoreWatcher,
+  TicketStore,
+} from './stores/ticket-store.ts';
+import type { Ticket } from './ticket.ts';
+
+/** What happened to the mirror, for those that wait on it. */
+export type MirrorEvent =
+  | { readonly kind: 'change'; readonly change: StoreChange }
+  /** The whole state was read again: anything may have changed. */
+  | { readonly kind: 'reset' }
+  /** The store was lost from sight. */
+  | { readonly kind: 'interrupted' };
+
+/**
+ * The store's tickets and records as this process last saw them: one watch feeds everybody who
+ * waits for a lock and everybody who asks for a volume. It may lag; whoever must be sure asks the
+ * store.
+ */
+export class StoreMirror implements StoreWatcher, Disposable {
+  readonly #tickets = new Map<string, Ticket>();
+  readonly #ticketsByLock = new Map<string, Set<Ticket>>();
+  readonly #records = new Map<string, StoredRecord>();
+  /** Own writes that the watch has not reported yet: older news about these keys is ignored. */
+  readonly #written = new Map<string, number>();
+  readonly #listeners = new Set<(event: MirrorEvent) => void>();
+  readonly #watch: Disposable;
+  #revision = 0;
+  #isLive = false;
+  #hasBeenLive = false;
+
+  constructor(store: TicketStore) {
+    this.#watch = store.watch(this);
+  }
+
+  /** Everything up to this revision of the store is known. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** The watch stands. While it does not, what is known may be out of date. */
+  get isLive(): boolean {
+    return this.#isLive;
+  }
+
+  /** The state has been read at least once. */
+  get hasBeenLive(): boolean {
+    return this.#hasBeenLive;
+  }
+
+  ticket(nonce: string): Ticket | undefined {
+    return this.#tickets.get(nonce);
+  }
+
+  /** In token order. */
+  tickets(): Ticket[] {
+    return [...this.#tickets.values()].sort((a, b) => a.token - b.token);
+  }
+
+  /** Those on one lock, in token order: holders first. */
+  ticketsOn(lockName: string): Ticket[] {
+    return [...(this.#ticketsByLock.get(lockName) ?? [])].sort((a, b) => a.token - b.token);
+  }
+
+  record(key: string): StoredRecord | undefined {
+    return this.#records.get(key);
+  }
+
+  records(): IterableIterator<StoredRecord> {
+    return this.#records.values();
+  }
+
+  /** Calls `listener` after each event, until disposed. */
+  listen(listener: (event: MirrorEvent) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+  }
+
+  /** This process's own commit: seen here at once, without waiting for the watch. */
+  wrote(revision: number, writes: readonly { key: string; value: string | undefined }[]): void {
+    if (revision <= this.#revision) return; // The watch was faster.
+    const records: StoredRecord[] = [];
+    const removedRecords: string[] = [];
+    for (const { key, value } of writes) {
+      this.#written.set(key, revision);
+      if (value === undefined) removedRecords.push(key);
+      else records.push({ key, value, revision });
+    }
+    this.#apply({ revision, tickets: [], removedTickets: [], records, removedRecords });
+  }
+
+  reset({ revision, tickets, records }: StoreState): void {
+    const kept = [...this.#written].filter(([, at]) => at > revision);
+    this.#written.clear();
+    const own = kept.map(([key, at]) => ({ key, at, record: this.#records.get(key) }));
+    this.#tickets.clear();
+    this.#ticketsByLock.clear();
+    this.#records.clear();
+    for (const ticket of tickets) this.#addTicket(ticket);
+    for (const record of records) this.#records.set(record.key, record);
+    for (const { key, at, record } of own) {
+      this.#written.set(key, at);
+      if (record) this.#records.set(key, record);
+      else this.#records.delete(key);
+    }
+    this.#revision = revision;
+    this.#isLive = true;
+    this.#hasBeenLive = true;
+    this.#tell({ kind: 'reset' });
+  }
+
+  change(change: StoreChange): void {
+    this.#revision = change.revision;
+    const isNews = (key: string) => (this.#written.get(key) ?? 0) <= change.revision;
+    this.#apply({
+      ...change,
+      records: change.records.filter(({ key }) => isNews(key)),
+      removedRecords: change.removedRecords.filter(isNews),
+    });
+    for (const [key, at] of this.#written) if (at <= change.revision) this.#written.delete(key);
+  }
+
+  interrupted(): void {
+    this.#isLive = false;
+    this.#tell({ kind: 'interrupted' });
+  }
+
+  [Symbol.dispose](): void {
+    this.#watch[Symbol.dispose]();
+    this.#listeners.clear();
+  }
+
+  #apply(change: StoreChange): void {
+    for (const { nonce } of change.removedTickets) this.#removeTicket(nonce);
+    for (const ticket of change.tickets) this.#addTicket(ticket);
+    for (const key of change.removedRecords) this.#records.delete(key);
+    for (const record of change.records) this.#records.set(record.key, record);
+    this.#tell({ kind: 'change', change });
+  }
+
+  #addTicket(ticket: Ticket): void {
+    this.#removeTicket(ticket.nonce);
+    this.#tickets.set(ticket.nonce, ticket);
+    for (const { name } of ticket.locks) {
+      const onLock = this.#ticketsByLock.get(name) ?? new Set();
+      onLock.add(ticket);
+      this.#ticketsByLock.set(name, onLock);
+    }
+  }
+
+  #removeTicket(nonce: string): void {
+    const ticket = this.#tickets.get(nonce);
+    if (!ticket) return;
+    this.#tickets.delete(nonce);
+    for (const { name } of ticket.locks) {
+      const onLock = this.#ticketsByLock.get(name);
+      onLock?.delete(ticket);
+      if (onLock?.size === 0) this.#ticketsByLock.delete(name);
+    }
+  }
+
+  #tell(event: MirrorEvent): void {
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+}

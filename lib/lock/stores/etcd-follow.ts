@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EtcdClient } from '../../etcd.ts';
+import { prefixRange, readAll } from '../../etcd.ts';
+import type { Ticket } from '../ticket.ts';
+import type { EtcdKeys } from './etcd-keys.ts';
+import type { StoreChange, StoredRecord, StoreWatcher } from './ticket-store.ts';
+
+const retryMs = 200;
+
+/**
+ * One long-lived watch on everything below the prefix. After every break the whole state is read
+ * again: a watch that starts in the past is served only every 100 ms by etcd, can be cancelled by
+ * compaction, and has lost events around compaction in some releases.
+ */
+export function followEtcd(client: EtcdClient, keys: EtcdKeys, watcher: StoreWatcher): Disposable {
+  const stopping = new AbortController();
+  void follow(client, keys, watcher, stopping.signal);
+  return { [Symbol.dispose]: () => stopping.abort() };
+}
+
+async function follow(
+  client: EtcdClient,
+  keys: EtcdKeys,
+  watcher: StoreWatcher,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await followOnce(client, keys, watcher, signal);
+    } catch {
+      // The store is away: said below, tried again.
+    }
+    if (signal.aborted) return;
+    watcher.interrupted();
+    await sleep(retryMs, undefined, { ref: false });
+  }
+}
+
+async function followOnce(
+  client: EtcdClient,
+  keys: EtcdKeys,
+  watcher: StoreWatcher,
+  signal: AbortSignal,
+): Promise<void> {
+  const { revision, kvs } = await readAll(client, keys.prefix);
+  if (signal.aborted) return;
+  const isTicket = (kv: { key: Buffer }) => keys.isTicket(kv.key.toString());
+  const ticketKvs = kvs.filter(isTicket);
+  /** Which ticket stands under each key; a delete event says only the key. */
+  const standing = new Map(ticketKvs.map((kv) => [kv.key.toString(), keys.parseTicket(kv)]));
+  watcher.reset({
+    revision,
+    tickets: keys.parseTickets(ticketKvs),
+    records: kvs.filter((kv) => keys.isRecord(kv.key.toString())).map((kv) => keys.parseRecord(kv)),
+  });
+  const watch = await client.watch(prefixRange(keys.prefix), revision + 1, (events) => {
+    if (signal.aborted) return;
+    const changes = new Map<number, MutableChange>();
+    for (const { type, kv } of events) {
+      const at = Number(kv.mod_revision);
+      const change = changes.get(at) ?? emptyChange(at);
+      changes.set(at, change);
+      const key = kv.key.toString();
+      if (keys.isTicket(key)) {
+        const before = standing.get(key);
+        if (type === 'Put') {
+          const ticket = keys.parseTicket(kv);
+          standing.set(key, ticket);
+          change.tickets.set(ticket.nonce, ticket);
+        } else if (before) {
+          standing.delete(key);
+          change.removedTickets.set(before.nonce, before);
+        }
+      } else if (keys.isRecord(key)) {
+        const record = keys.parseRecord(kv);
+        if (type === 'Put') change.records.push(record);
+        else change.removedRecords.push(record.key);
+      }
+    }
+    for (const change of changes.values()) watcher.change(finished(change));
+  });
+  const close = () => watch.close();
+  signal.addEventListener('abort', close);
+  await watch.ended;
+  signal.removeEventListener('abort', close);
+  watch.close();
+}
+
+interface MutableChange {
+  revision: number;
+  tickets: Map<string, Ticket>;
+  removedTickets: Map<string, Ticket>;
+  records: StoredRecord[];
+  removedRecords: string[];
+}
+
+function emptyChange(revision: number): MutableChange {
+  return {
+    revision,
+    tickets: new Map(),
+    removedTickets: new Map(),
+    records: [],
+    removedRecords: [],
+  };
+}
+
+function finished(change: MutableChange): StoreChange {
+  return {
+    ...change,
+    tickets: [...change.tickets.values()],
+    removedTickets: [...change.removedTickets.values()].map(({ id, nonce }) => ({ id, nonce })),
+  };
+}
