@@ -50,6 +50,8 @@ export interface CallContext {
   /** Aborted when the caller is gone. */
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Called each time the operation has to wait for a lock, with who is in the way. */
+  readonly onWait?: ((blockers: readonly Ticket[]) => void) | undefined;
 }
 
 /** One volume as this host knows it. */

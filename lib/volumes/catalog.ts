@@ -1,0 +1,80 @@
+import type { StoreMirror } from '../lock/store-mirror.ts';
+import type { RecordWrite, StoredRecord, TicketStore } from '../lock/stores/ticket-store.ts';
+import { UnavailableError } from './errors.ts';
+import type { VolumeRecord } from './volume.ts';
+import { parseRecord } from './volume.ts';
+
+/** A record with the store's revision of it, which a later write expects. */
+export interface CatalogEntry {
+  readonly record: VolumeRecord;
+  readonly revision: number;
+}
+
+const keyPrefix = 'volumes/';
+
+/** The volumes' records: read from this process's mirror, or from the store to be sure. */
+export class Catalog {
+  readonly #mirror: StoreMirror;
+  readonly #store: Pick<TicketStore, 'record'>;
+  readonly #parsed = new WeakMap<StoredRecord, CatalogEntry>();
+
+  constructor(mirror: StoreMirror, store: Pick<TicketStore, 'record'>) {
+    this.#mirror = mirror;
+    this.#store = store;
+  }
+
+  /**
+   * What this host knows, without asking the store. An unknown volume is undefined only while the
+   * mirror is live; else it can't be told from one that is not known yet: UnavailableError.
+   */
+  get(name: string): VolumeRecord | undefined {
+    const stored = this.#mirror.record(keyPrefix + name);
+    if (stored) return this.#parse(stored).record;
+    if (!this.#mirror.isLive) {
+      throw new UnavailableError(
+        `the store can't be reached, so it is not known whether there is a volume ${name}`,
+      );
+    }
+    return undefined;
+  }
+
+  /** All that this host knows; UnavailableError when it has not heard of the store yet. */
+  list(): VolumeRecord[] {
+    if (!this.#mirror.hasBeenLive) {
+      throw new UnavailableError("the store can't be reached, so the volumes are not known yet");
+    }
+    const records: VolumeRecord[] = [];
+    for (const stored of this.#mirror.records()) {
+      if (stored.key.startsWith(keyPrefix)) records.push(this.#parse(stored).record);
+    }
+    return records;
+  }
+
+  /** Asks the store itself (linearizable). For use under the volume's lock. */
+  async read(name: string): Promise<CatalogEntry | undefined> {
+    const stored = await this.#store.record(keyPrefix + name);
+    return stored && this.#parse(stored);
+  }
+
+  #parse(stored: StoredRecord): CatalogEntry {
+    const known = this.#parsed.get(stored);
+    if (known) return known;
+    const entry = { record: parseRecord(stored.value), revision: stored.revision };
+    this.#parsed.set(stored, entry);
+    return entry;
+  }
+}
+
+/** The write that makes a record, or replaces the one at `revision`. */
+export function recordWrite(record: VolumeRecord, revision: number): RecordWrite {
+  return {
+    key: keyPrefix + record.name,
+    value: JSON.stringify(record),
+    expectedRevision: revision,
+  };
+}
+
+/** The write that deletes a record. */
+export function recordDeletion(name: string, revision: number): RecordWrite {
+  return { key: keyPrefix + name, value: undefined, expectedRevision: revision };
+}

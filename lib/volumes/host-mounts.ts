@@ -1,0 +1,312 @@
+import createDebug from 'debug';
+import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
+import type { VolumeDriver } from './drivers/driver.ts';
+import { currentMountsAt } from './drivers/mountinfo.ts';
+import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
+import type { KeyedQueue } from './keyed-queue.ts';
+import type { MountRow, MountTable } from './mount-table.ts';
+import type { CallContext } from './service.ts';
+import type { VolumeRecord } from './volume.ts';
+
+const log = createDebug('berth:mount');
+const never = new AbortController().signal;
+
+export interface HostMountsOptions {
+  readonly table: MountTable;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  /** One task per volume at a time: mounts and unmounts of a volume never interleave. */
+  readonly queue: KeyedQueue;
+  readonly locks: MountLocks;
+  /** Volumes are mounted at `<mountDir>/<name>`. */
+  readonly mountDir: string;
+  readonly bootId: string;
+}
+
+/** How the lock of a volume that is mounted here already is taken. */
+export interface MountLocks {
+  /** Takes back the lock that a row's ticket stands for; undefined when the ticket is gone. */
+  resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
+  /** Takes the lock anew, without waiting; rejects InUseError with who holds it. */
+  reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
+}
+
+export type OnLockChange = (state: KeptLockState) => void;
+
+/**
+ * The volumes mounted on this host. Counts per volume and mount ID, because the engine uses one ID
+ * for several Mounts (`docker cp` on a running container) and leaves out Unmounts (after its
+ * crash). Callers hold the volume's queue, except in `adopt` and `settle`.
+ */
+export class HostMounts {
+  readonly #options: HostMountsOptions;
+  /** The lock of each mounted volume; none while an adopted mount waits for the store. */
+  readonly #locks = new Map<string, KeptLock>();
+
+  constructor(options: HostMountsOptions) {
+    this.#options = options;
+  }
+
+  get(volume: string): MountRow | undefined {
+    return this.#options.table.get(volume);
+  }
+
+  rows(): MountRow[] {
+    return this.#options.table.rows();
+  }
+
+  mountpoint(volume: string): string {
+    return `${this.#options.mountDir}/${volume}`;
+  }
+
+  /** `held` only while this host can prove that the volume is its own. */
+  lockState(volume: string): KeptLockState {
+    return this.#locks.get(volume)?.state ?? 'unproven';
+  }
+
+  /**
+   * One more use of a volume that is mounted here already: local, with no word to the store.
+   * An ID that is known always succeeds (an error would make older engines unmount the volume
+   * under its container).
+   */
+  async use(row: MountRow, mountId: string): Promise<string> {
+    const known = row.mountIds[mountId];
+    if (!known) this.#refuseNewUse(row);
+    // A first Mount after the engine's restart is not one more: it repeats one from before.
+    const count = known ? known.count + (known.confirmed ? 1 : 0) : 1;
+    await this.#setId(row, mountId, { count, confirmed: true });
+    return row.mountpoint;
+  }
+
+  /** Mounts a volume under its lock. When it rejects, nothing is mounted; the caller unlocks. */
+  async mount(
+    record: VolumeRecord,
+    mountId: string,
+    lock: KeptLock,
+    { signal }: CallContext,
+  ): Promise<string> {
+    const row: MountRow = {
+      volume: record.name,
+      driver: record.driver,
+      options: record.options,
+      access: record.access,
+      mountpoint: this.mountpoint(record.name),
+      ticket: lock.ticket,
+      bootId: this.#options.bootId,
+      mountIds: {},
+    };
+    const driver = this.#driver(row);
+    // Written down first: after a crash in between, the next start takes the mount away again.
+    await this.#options.table.put(row);
+    this.#locks.set(record.name, lock);
+    try {
+      await driver.mount(volumeOf(row), row.mountpoint, { signal });
+      signal.throwIfAborted();
+      if (lock.state !== 'held') {
+        throw new UnavailableError(`lost the lock on volume ${record.name} while mounting it`);
+      }
+    } catch (error) {
+      await this.#takeAway(row);
+      throw error;
+    }
+    await this.#setId(row, mountId, { count: 1, confirmed: true });
+    log('mounted volume=%s token=%d id=%s', row.volume, lock.token, mountId);
+    return row.mountpoint;
+  }
+
+  /** One use less; the last one unmounts and releases the lock. */
+  async unuse(row: MountRow, mountId: string): Promise<void> {
+    const known = row.mountIds[mountId];
+    if (!known) return;
+    if (known.confirmed && known.count > 1) {
+      await this.#setId(row, mountId, { count: known.count - 1, confirmed: true });
+      return;
+    }
+    await this.#dropIds(row, [mountId]);
+  }
+
+  /** What happens when the lock of a volume mounted here changes. */
+  onLockChange(volume: string): OnLockChange {
+    return (state) => {
+      if (state !== 'lost') return;
+      void this.#options.queue.run(volume, async () => {
+        const row = this.get(volume);
+        if (!row) return;
+        this.#locks.delete(volume);
+        await this.#relock(row).catch((error) => log('volume=%s: %s', volume, error));
+      });
+    };
+  }
+
+  /**
+   * After a start of this daemon: takes over the mounts of the one before. What a crash left half
+   * done is undone; a bad volume never stops the others. Repeat it when it answers false: the
+   * store was away for some.
+   */
+  async adopt(): Promise<boolean> {
+    let isComplete = true;
+    for (const { volume } of this.rows()) {
+      await this.#options.queue.run(volume, async () => {
+        const row = this.get(volume);
+        if (!row || this.#locks.has(volume)) return;
+        try {
+          await this.#adoptOne(row);
+        } catch (error) {
+          isComplete = false;
+          log('adopting volume=%s failed: %s', volume, error);
+        }
+      });
+    }
+    return isComplete;
+  }
+
+  /**
+   * What the engine knew of the mounts of these volumes may be gone: each of their IDs counts once
+   * until the engine repeats it. Called when the engine has been restarted, and for volumes that
+   * no container uses when this daemon starts.
+   */
+  async unconfirm(volumes: readonly string[]): Promise<void> {
+    // Queued at once for all: a Mount that comes after this call is seen after it.
+    await Promise.all(
+      volumes.map((volume) =>
+        this.#options.queue.run(volume, async () => {
+          const row = this.get(volume);
+          if (row) await this.#options.table.put(unconfirmed(row));
+        }),
+      ),
+    );
+  }
+
+  hasUnconfirmed(): boolean {
+    return this.rows().some((row) => unconfirmedIds(row).length > 0);
+  }
+
+  /**
+   * Drops the unconfirmed uses of volumes that no live container uses: their Unmount will never
+   * come (the engine crashed, and the container was removed instead of started again).
+   */
+  async settle(volumesInUse: ReadonlySet<string>): Promise<void> {
+    for (const { volume } of this.rows()) {
+      if (volumesInUse.has(volume)) continue;
+      await this.#options.queue.run(volume, async () => {
+        const row = this.get(volume);
+        const ids = row ? unconfirmedIds(row) : [];
+        if (!row || ids.length === 0) return;
+        log('no container uses volume=%s: dropping ids=%s', volume, ids.join(','));
+        await this.#dropIds(row, ids).catch((error) => log('volume=%s: %s', volume, error));
+      });
+    }
+  }
+
+  async #adoptOne(row: MountRow): Promise<void> {
+    const { volume } = row;
+    const isMounted = (await currentMountsAt(row.mountpoint)).length > 0;
+    const wasInProgress = Object.keys(row.mountIds).length === 0;
+    const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
+    if (lock) this.#locks.set(volume, lock);
+    if (!isMounted || wasInProgress || row.bootId !== this.#options.bootId) {
+      log('volume=%s is not mounted any more: dropping it', volume);
+      await this.#takeAway(row);
+      await lock?.unlock();
+      return;
+    }
+    await this.#driver(row).recover(row.mountpoint, { signal: never });
+    if (lock) log('adopted volume=%s token=%d', volume, lock.token);
+    else await this.#relock(row);
+  }
+
+  /** A mounted volume's lock is gone: takes it again if nobody has it, else says so loudly. */
+  async #relock(row: MountRow): Promise<void> {
+    const { volume } = row;
+    try {
+      const lock = await this.#options.locks.reacquire(row, this.onLockChange(volume));
+      this.#locks.set(volume, lock);
+      await this.#options.table.put({ ...(this.get(volume) ?? row), ticket: lock.ticket });
+      log('WARNING volume=%s was mounted without a lock; locked again', volume);
+    } catch (error) {
+      if (!(error instanceof InUseError)) throw error;
+      log('ERROR volume=%s is mounted here but its lock is not ours: %s', volume, error.message);
+    }
+  }
+
+  #refuseNewUse(row: MountRow): void {
+    if (row.access === 'container') {
+      throw new InUseError(
+        `volume ${row.volume} has access=container and a container on this host already uses it`,
+      );
+    }
+    const state = this.lockState(row.volume);
+    if (state === 'held') return;
+    if (state === 'unproven') {
+      throw new UnavailableError(
+        `volume ${row.volume} is mounted on this host, but the store can't be reached to prove ` +
+          'that it still belongs to it; containers that use it go on, new ones have to wait',
+      );
+    }
+    throw new InUseError(
+      `this host lost the lock on volume ${row.volume} while it was mounted; stop the ` +
+        'containers here that use it, then start them again',
+    );
+  }
+
+  /** Removes uses; with the last one the volume is unmounted and its lock released. */
+  async #dropIds(row: MountRow, ids: readonly string[]): Promise<void> {
+    const mountIds = { ...row.mountIds };
+    for (const id of ids) delete mountIds[id];
+    if (Object.keys(mountIds).length > 0) {
+      await this.#options.table.put({ ...row, mountIds });
+      return;
+    }
+    try {
+      const { volume, mountpoint } = row;
+      await this.#driver(row).unmount(volumeOf(row), mountpoint, { signal: never });
+      log('unmounted volume=%s', volume);
+    } catch (error) {
+      // The engine only logs this and never asks again, so it is settled by the reconciler, or by
+      // the container's next start, which comes with the same ID.
+      await this.#options.table.put(unconfirmed(row));
+      throw error;
+    }
+    await this.#forget(row);
+  }
+
+  /** Unmounts what is not in use, whatever of it is there. */
+  async #takeAway(row: MountRow): Promise<void> {
+    await this.#driver(row).unmount(volumeOf(row), row.mountpoint, { signal: never });
+    await this.#options.table.delete(row.volume);
+    this.#locks.delete(row.volume);
+  }
+
+  async #forget({ volume }: MountRow): Promise<void> {
+    const lock = this.#locks.get(volume);
+    this.#locks.delete(volume);
+    await this.#options.table.delete(volume);
+    await lock?.unlock();
+  }
+
+  async #setId(row: MountRow, id: string, use: { count: number; confirmed: boolean }) {
+    const mountIds = { ...row.mountIds, [id]: use };
+    await this.#options.table.put({ ...row, mountIds });
+  }
+
+  #driver(row: MountRow): VolumeDriver {
+    const driver = this.#options.drivers.get(row.driver);
+    if (driver) return driver;
+    throw new InvalidRequestError(`volume ${row.volume} needs the driver ${row.driver}`);
+  }
+}
+
+function volumeOf(row: MountRow) {
+  return { name: row.volume, options: row.options };
+}
+
+/** Its uses may or may not be real any more; each counts once until the engine repeats it. */
+function unconfirmed(row: MountRow): MountRow {
+  const mountIds = Object.fromEntries(
+    Object.keys(row.mountIds).map((id) => [id, { count: 1, confirmed: false }]),
+  );
+  return { ...row, mountIds };
+}
+
+function unconfirmedIds(row: MountRow): string[] {
+  return Object.keys(row.mountIds).filter((id) => row.mountIds[id]?.confirmed === false);
+}

@@ -1,0 +1,338 @@
+import {
+  LockCancelledError,
+  LockContendedError,
+  LockError,
+  LockTimeoutError,
+} from '../lock/errors.ts';
+import type { Lock } from '../lock/lock.ts';
+import type { LockService, UseLockOptions } from '../lock/lock-service.ts';
+import type { StoreMirror } from '../lock/store-mirror.ts';
+import type { Mode, Ticket } from '../lock/ticket.ts';
+import type { UseLocker } from '../lock/use.ts';
+import { lockName, UseMount, UseSnapshot } from '../lock/use.ts';
+import type { Catalog } from './catalog.ts';
+import type { DriverUsage } from './drivers/driver.ts';
+import { InUseError, NotFoundError, UnavailableError, VolumeError } from './errors.ts';
+import type { HostMounts, MountLocks } from './host-mounts.ts';
+import type { KeyedQueue } from './keyed-queue.ts';
+import type { CallContext, CreateRequest, VolumeService, VolumeView } from './service.ts';
+import type { Access, Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
+import { checkSnapshotName, checkVolumeName } from './volume.ts';
+import type { NewVolume } from './volume-options.ts';
+import { newCopy, newVolume, sourceOf } from './volume-options.ts';
+import type { Volumes } from './volumes.ts';
+
+/**
+ * The locks of each operation, taken in ONE atomic step and held while it runs; those of `mount`
+ * while the volume is mounted on this host, refreshed by its session. Unmount takes none: it
+ * releases this host's own Mount.
+ *
+ * `quiet` says that a live copy of the volume must not run beside a mount on another host.
+ */
+const locks = {
+  create: (volume: string) => [UseMount(volume, 'Create'), UseSnapshot(volume, 'Create')],
+  remove: (volume: string) => [UseMount(volume, 'Remove'), UseSnapshot(volume, 'Remove')],
+  mount: (volume: string, access: Access) => UseMount(volume, 'Mount', modes[access]),
+  snapshot: (volume: string, quiet: boolean) => [
+    UseSnapshot(volume, 'Snapshot'),
+    ...(quiet ? [UseMount(volume, 'Snapshot')] : []),
+  ],
+  restore: (volume: string) => [UseSnapshot(volume, 'Snapshot'), UseMount(volume, 'Snapshot')],
+  prune: (volume: string) => [UseSnapshot(volume, 'SnapshotPrune')],
+  copy: (source: string, target: string, quiet: boolean) => [
+    UseMount(target, 'Copy'),
+    UseSnapshot(target, 'Copy'),
+    UseSnapshot(source, 'Copy'),
+    ...(quiet ? [UseMount(source, 'Copy')] : []),
+  ],
+};
+
+const modes: Record<Access, Mode> = {
+  host: 'exclusive',
+  container: 'exclusive',
+  shared: 'shared',
+};
+
+export interface LockedVolumesOptions {
+  readonly volumes: Volumes;
+  readonly locks: LockService;
+  readonly catalog: Catalog;
+  readonly mirror: StoreMirror;
+  readonly mounts: HostMounts;
+  readonly queue: KeyedQueue;
+  /** The driver of volumes that don't name one. */
+  readonly defaultDriver: string;
+  /** Called when a new engine process has been heard of. */
+  readonly onEngineStarted: () => void;
+}
+
+/** Every operation on volumes, each under its locks. */
+export class LockedVolumes implements VolumeService {
+  readonly #options: LockedVolumesOptions;
+
+  constructor(options: LockedVolumesOptions) {
+    this.#options = options;
+  }
+
+  async create({ name, options }: CreateRequest, context: CallContext): Promise<void> {
+    const wanted = this.#wanted(name, options);
+    const existing = this.#known(name);
+    if (existing) return wanted.checkSame(existing);
+    const create = (lock: Lock) => this.#options.volumes.create(wanted, lock, context);
+    if (wanted.source) await this.#copying(wanted, wanted.source, context, create);
+    else await this.#during(locks.create(name), context, create);
+  }
+
+  async copy(source: VolumeSource, target: string, context: CallContext): Promise<void> {
+    checkVolumeName(source.volume);
+    if (source.snapshot !== undefined) checkSnapshotName(source.snapshot);
+    const record = this.#get(source.volume);
+    const driver = this.#options.volumes.driver(record.driver);
+    const wanted = newCopy(target, {}, source, record, driver);
+    await this.#copying(wanted, source, context, (lock) =>
+      this.#options.volumes.copy(wanted, lock, context),
+    );
+  }
+
+  async remove(name: string, context: CallContext): Promise<void> {
+    this.#get(name);
+    await this.#during(
+      locks.remove(name),
+      context,
+      (lock) => this.#options.volumes.remove(name, lock, context),
+      refuseMounted(name, 'it can only be removed when nobody uses it'),
+    );
+  }
+
+  async mount(name: string, mountId: string, context: CallContext): Promise<string> {
+    const { mounts, queue, catalog } = this.#options;
+    return queue.run(name, async () => {
+      const row = mounts.get(name);
+      if (row) return mounts.use(row, mountId);
+      const { access } = this.#get(name);
+      const lock = await translated(name, () =>
+        this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
+          signal: context.signal,
+          detail: `mount ID ${mountId.slice(0, 12)}`,
+          onChange: mounts.onLockChange(name),
+        }),
+      );
+      try {
+        // Between our look at the mirror and the grant, another host may have removed it.
+        const entry = await translated(name, () => catalog.read(name));
+        if (!entry) throw new NotFoundError(`no such volume: ${name}`);
+        return await mounts.mount(entry.record, mountId, lock, context);
+      } catch (error) {
+        await lock.unlock();
+        throw error;
+      }
+    });
+  }
+
+  async unmount(name: string, mountId: string, _context: CallContext): Promise<void> {
+    const { mounts, queue } = this.#options;
+    await queue.run(name, async () => {
+      const row = mounts.get(name);
+      if (row) await mounts.unuse(row, mountId);
+    });
+  }
+
+  get(name: string): VolumeView | undefined {
+    const record = this.#options.catalog.get(name);
+    return record && this.#view(record);
+  }
+
+  list(): readonly VolumeView[] {
+    return this.#options.catalog.list().map((record) => this.#view(record));
+  }
+
+  async snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot> {
+    const { volume } = source;
+    const name = source.snapshot ?? snapshotNameFor(new Date());
+    checkSnapshotName(name);
+    return this.#still(volume, (quiet) =>
+      this.#during(
+        locks.snapshot(volume, quiet),
+        context,
+        (lock) => this.#options.volumes.snapshot(volume, name, lock, context),
+        refuseMounted(volume, 'take the snapshot there, where it can be made still'),
+      ),
+    );
+  }
+
+  async removeSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void> {
+    this.#get(source.volume);
+    await this.#during(locks.prune(source.volume), context, (lock) =>
+      this.#options.volumes.removeSnapshot(source, lock, context),
+    );
+  }
+
+  async restoreSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void> {
+    this.#get(source.volume);
+    await this.#during(
+      locks.restore(source.volume),
+      context,
+      (lock) => this.#options.volumes.restoreSnapshot(source, lock, context),
+      refuseMounted(source.volume, 'stop the containers that use it before restoring'),
+    );
+  }
+
+  async usage(name: string): Promise<DriverUsage> {
+    const record = this.#get(name);
+    const mountpoint = this.#options.mounts.get(name)?.mountpoint;
+    return this.#options.volumes.driver(record.driver).usage(record, mountpoint);
+  }
+
+  engineStarted(): void {
+    this.#options.onEngineStarted();
+  }
+
+  #wanted(name: string, options: Readonly<Record<string, string>>): NewVolume {
+    checkVolumeName(name);
+    const { volumes, defaultDriver } = this.#options;
+    const source = sourceOf(options);
+    if (source) {
+      const record = this.#get(source.volume);
+      return newCopy(name, options, source, record, volumes.driver(record.driver));
+    }
+    const existing = this.#known(name);
+    const driver = volumes.driver(options.driver ?? existing?.driver ?? defaultDriver);
+    return newVolume(name, options, driver);
+  }
+
+  #copying(
+    wanted: NewVolume,
+    source: VolumeSource,
+    context: CallContext,
+    work: (lock: Lock) => Promise<void>,
+  ): Promise<void> {
+    const isLive = source.snapshot === undefined;
+    const run = (quiet: boolean) =>
+      this.#during(
+        locks.copy(source.volume, wanted.name, quiet),
+        context,
+        work,
+        refuseMounted(source.volume, 'copy a snapshot of it, or copy it there'),
+      );
+    return isLive ? this.#still(source.volume, run) : run(false);
+  }
+
+  /**
+   * For a live copy of a volume: on a driver that needs quiet, its mount on this host can't come
+   * or go meanwhile; and when it is not mounted here, `quiet` asks for its mount lock.
+   */
+  #still<T>(volume: string, work: (quiet: boolean) => Promise<T>): Promise<T> {
+    const { volumes, mounts, queue } = this.#options;
+    const { capabilities } = volumes.driver(this.#get(volume).driver);
+    if (!capabilities.copyNeedsQuiet) return work(false);
+    return queue.run(volume, () => work(mounts.get(volume) === undefined));
+  }
+
+  #during<T>(
+    uses: readonly UseLocker[],
+    { signal }: CallContext,
+    work: (lock: Lock) => Promise<T>,
+    onWait?: UseLockOptions['onWait'],
+  ): Promise<T> {
+    const options = { signal, ...(onWait ? { onWait } : {}) };
+    return translated(uses[0]?.volume ?? '', () =>
+      this.#options.locks.executeWithMultiUseLock(uses, options, work),
+    );
+  }
+
+  #get(name: string): VolumeRecord {
+    const record = this.#options.catalog.get(name);
+    if (record) return record;
+    throw new NotFoundError(`no such volume: ${name}`);
+  }
+
+  /** As far as this host can say; for a first look before any lock is taken. */
+  #known(name: string): VolumeRecord | undefined {
+    try {
+      return this.#options.catalog.get(name);
+    } catch {
+      return undefined; // The store is away; taking the lock will say so.
+    }
+  }
+
+  #view(record: VolumeRecord): VolumeView {
+    const row = this.#options.mounts.get(record.name);
+    return {
+      record,
+      mountTickets: this.#options.mirror.ticketsOn(lockName('mount', record.name)),
+      ...(row
+        ? { mounted: { mountpoint: row.mountpoint, mountIds: Object.keys(row.mountIds) } }
+        : {}),
+    };
+  }
+}
+
+/** How the lock of a volume already mounted on this host is taken (again). */
+export function mountLocks(service: LockService): MountLocks {
+  return {
+    resume: (row, onChange) => service.resume(row.ticket, onChange),
+    reacquire: (row, onChange) =>
+      translated(row.volume, () =>
+        service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
+          signal: new AbortController().signal,
+          timeoutMs: 0,
+          onChange,
+        }),
+      ),
+  };
+}
+
+/** Gives up at once, instead of waiting, when the volume is mounted: a mount has no end in sight. */
+function refuseMounted(volume: string, advice: string): (blockers: readonly Ticket[]) => void {
+  const name = lockName('mount', volume);
+  return (blockers) => {
+    const mount = blockers.find(
+      ({ holder, locks: on }) => holder.reason === 'Mount' && on.some((lock) => lock.name === name),
+    );
+    if (mount) throw new InUseError(`volume ${volume} is in use: ${heldBy(mount)}; ${advice}`);
+  };
+}
+
+/** Runs lock work and says its failures in the words of volumes. */
+async function translated<T>(volume: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof VolumeError || !(error instanceof LockError)) throw error;
+    if (error instanceof LockTimeoutError || error instanceof LockContendedError) {
+      const waited =
+        error instanceof LockTimeoutError
+          ? `; gave up after ${(error.waitedMs / 1000).toFixed(0)} s`
+          : '';
+      const holders = error.blockers.map(heldBy).join('; ') || 'held by somebody else';
+      throw new InUseError(`volume ${volume} is in use: ${holders}${waited}`, { cause: error });
+    }
+    if (error instanceof LockCancelledError) {
+      throw new UnavailableError(`the request for volume ${volume} was cancelled`, {
+        cause: error,
+      });
+    }
+    throw new UnavailableError(`volume ${volume}: ${error.message}`, { cause: error });
+  }
+}
+
+const doing: Record<string, string> = {
+  Create: 'being created by',
+  Mount: 'mounted on',
+  Remove: 'being removed by',
+  Snapshot: 'being snapshotted by',
+  SnapshotPrune: 'having a snapshot removed by',
+  Copy: 'being copied by',
+  Maintenance: 'under maintenance by',
+};
+
+function heldBy({ holder, token }: Ticket): string {
+  const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
+  const what = doing[holder.reason] ?? `held (${holder.reason}) by`;
+  return `${what} host ${holder.host} since ${holder.since} (token ${token}${detail})`;
+}
+
+/** `20260131T093000.123Z`: sorts by time and is a valid name. */
+function snapshotNameFor(now: Date): string {
+  return now.toISOString().replaceAll(/[-:]/g, '');
+}
