@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { get } from 'node:http';
 import { join } from 'node:path';
+import { isAlive } from './host-processes.ts';
 import type { Place } from './place.ts';
 import type { RunningProcess } from './processes.ts';
 import { waitFor } from './processes.ts';
@@ -53,7 +54,7 @@ export async function engineEnded(engine: RunningProcess, directory: string): Pr
   await engine.finished;
   const pid = await containerdPid(directory);
   if (pid === undefined) return;
-  await waitFor(async () => !(await isContainerd(pid)), 5_000, `containerd ${pid} to end`);
+  await waitFor(async () => !(await isAlive(pid)), 5_000, `containerd ${pid} to end`);
 }
 
 /** dockerd refuses to start where pid files of a killed one name a process, whichever it is by now. */
@@ -67,11 +68,6 @@ async function containerdPid(directory: string): Promise<number | undefined> {
   const file = join(directory, 'exec/containerd/containerd.pid');
   const text = await readFile(file, 'utf8').catch(() => undefined);
   return text === undefined ? undefined : Number(text);
-}
-
-async function isContainerd(pid: number): Promise<boolean> {
-  const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
-  return name.trim() === 'containerd';
 }
 
 function answers(socketPath: string): Promise<boolean> {

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import type { Etcd } from './etcd-server.ts';
 import { startEtcd } from './etcd-server.ts';
 import { startNetwork } from './network.ts';
+import { waitFor } from './processes.ts';
 import { describeWith } from './requirements.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 import { etcdVersions } from './tools.ts';
@@ -78,7 +79,7 @@ describeWith(['etcd'], 'etcd for tests', () => {
 });
 
 describeWith(['etcd', 'docker'], 'etcd on a network', () => {
-  test('it is reached at the address of the switch, and not from this machine', async () => {
+  test('it is served and reached on the switch', async () => {
     await using network = await startNetwork();
     await using etcd = await startEtcd({ in: network });
     expect(etcd.url).toMatch(/^etcd:\/\/10\.55\.0\.254:/);

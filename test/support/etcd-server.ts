@@ -19,6 +19,8 @@ export interface EtcdOptions {
   readonly tls?: boolean;
   /** A network (then the members run on the switch), a host, or one place for each member. This machine by default. */
   readonly in?: Place | readonly Place[];
+  /** Further flags of each member, such as --quota-backend-bytes. */
+  readonly flags?: readonly string[];
 }
 
 export interface Etcd extends AsyncDisposable {
@@ -49,6 +51,9 @@ interface Member {
   readonly endpoint: string;
   process: RunningProcess;
 }
+
+// A leader first tries for seconds to hand its leadership over, even to members that are ending themselves.
+const stopLimitMs = 300;
 
 export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   const { version = '3.5', members: count = 1, tls: isSecure = false } = options;
@@ -106,10 +111,11 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
         ? []
         : ['--cert-file', tls.cert, '--key-file', tls.key, '--trusted-ca-file', tls.ca]),
       ...(tls === undefined ? [] : ['--client-cert-auth']),
+      ...(options.flags ?? []),
     ];
     const process = await launch({ place, flags, endpoint });
     const member: Member = { place, flags, endpoint, process };
-    stack.defer(() => member.process.stop());
+    stack.defer(() => member.process.stop(stopLimitMs));
     return member;
   });
   // All of them, even if one fails: each that has started has to be on the stack before it unwinds.
@@ -133,8 +139,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   const ctlOk = async (...args: string[]) => succeeded(['etcdctl', ...args], await ctl(...args));
 
   async function stop(): Promise<void> {
-    // At once: one after the other, each would first try to hand over its leadership.
-    await Promise.all(members.map(({ process }) => process.stop()));
+    await Promise.all(members.map(({ process }) => process.stop(stopLimitMs)));
     await owned.disposeAsync();
   }
 
@@ -154,7 +159,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
     },
     restart: async (index = 0) => {
       const member = memberAt(index);
-      await member.process.stop();
+      await member.process.stop(stopLimitMs);
       member.process = await launch(member);
     },
     revision: async () => {

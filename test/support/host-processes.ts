@@ -41,7 +41,6 @@ async function processesOf(networkNamespace: string, group: string): Promise<Set
     const pid = Number(entry);
     if (Number.isNaN(pid)) continue;
     const { parent, state } = await statusOf(pid);
-    // A zombie is gone for all but its parent.
     if (state === 'Z') continue;
     parents.set(pid, parent);
     if ((await namespaceOf(pid)) === networkNamespace) found.add(pid);
@@ -61,6 +60,11 @@ async function processesOf(networkNamespace: string, group: string): Promise<Set
 export async function namespaceOf(pid: number): Promise<string | undefined> {
   // A process may end at any time, and a zombie has no namespaces left.
   return readlink(`/proc/${pid}/ns/net`).catch(() => undefined);
+}
+
+/** False also for a zombie: it is gone for all but its parent. */
+export async function isAlive(pid: number): Promise<boolean> {
+  return (await statusOf(pid)).state !== 'Z';
 }
 
 async function statusOf(pid: number): Promise<{ state: string; parent: number }> {

@@ -36,7 +36,12 @@ export interface Host extends Place, AsyncDisposable {
   /** The same for a command that has to succeed; returns what it printed. */
   dockerOk(...args: string[]): Promise<string>;
   readonly enginePid: number;
-  /** Ends dockerd and waits for that. After SIGKILL the containers live on until the engine is back. */
+  /** What the engine has logged since it was started last. */
+  engineOutput(): string;
+  /**
+   * Ends dockerd and waits for that. After SIGKILL the containers live on until the engine is back, which then ends them.
+   * Each time, it gives a container its stop timeout: 10 seconds, so run it with --stop-timeout 0.
+   */
   killEngine(signal?: NodeJS.Signals): Promise<void>;
   startEngine(): Promise<void>;
   /** Takes the host off its network, and puts it back. */
@@ -124,6 +129,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     get enginePid() {
       return engine.pid;
     },
+    engineOutput: () => engine.output(),
     killEngine,
     startEngine: async () => {
       if (!engine.hasExited) throw new Error(`the engine of host ${name} is running`);
