@@ -84,6 +84,25 @@ export function watchContract(benchOf: BenchOf): void {
     expect(ended.events).toEqual(['reset']);
   });
 
+  test('nothing more when they end the watch while they are told', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const [ended, kept] = [new StoreMirror(), new StoreMirror()];
+    using _ = n1.store.watch(kept);
+    const watch = n1.store.watch({
+      reset: (state) => ended.reset(state),
+      interrupted: () => ended.interrupted(),
+      change: (change) => {
+        ended.change(change);
+        watch[Symbol.dispose]();
+      },
+    });
+    await eventually(() => expect(ended.events).toEqual(['reset']));
+    for (const name of ['a', 'b', 'c', 'd']) await n2.hold(name);
+    await n3.hold('e');
+    await eventually(() => expect(kept.tickets).toHaveLength(5));
+    expect(ended.events).toEqual(['reset', 'change']);
+  });
+
   test('nothing at all when they are disposed of at once', async () => {
     const [n1] = benchOf().clients;
     const [ended, kept] = [new StoreMirror(), new StoreMirror()];
