@@ -35,6 +35,8 @@ if (mode === 'hold') {
       (error) => process.send?.({ id: call.id, error: String(error) }),
     );
   });
+  // The parent has gone, however it did.
+  process.on('disconnect', () => process.exit());
   process.send?.('ready');
 }
 
