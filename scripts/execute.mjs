@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { basename } from 'node:path';
 
 /** Runs a command to its end. A command that cannot be started is reported like one that failed. */
 export function execute(command, args, options = {}) {
@@ -15,7 +16,7 @@ export function execute(command, args, options = {}) {
 export async function mustExecute(command, args, options) {
   const { code, output } = await execute(command, args, options);
   if (code !== 0) {
-    throw new Error(`${command} ${args.join(' ')} failed:\n${output.trim()}`);
+    throw new Error(`${basename(command)} failed:\n${output.trim()}`);
   }
   return output;
 }

@@ -1,6 +1,6 @@
 // Makes `npm start` and `npm test` work on a fresh clone. Runs before the dependencies exist, hence plain JavaScript
 // without any, on the machine's own Node (20 or newer). With --tests it also fetches what the tests run against.
-import { mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheDirectory, hasSuite, suites, unpackSuite } from './debian-suite.mjs';
@@ -79,14 +79,16 @@ async function installDependencies() {
 }
 
 async function requireNode24() {
-  const path = 'node_modules/.bin/node';
-  const { code, output } = await execute(join(root, path), ['--version']);
+  // npm looks there before it looks in PATH.
+  const own = join(root, 'node_modules/.bin/node');
+  const path = existsSync(own) ? own : process.execPath;
+  const { code, output } = await execute(path, ['--version']);
   const major = Number(/^v(\d+)\./.exec(output)?.[1]);
   if (code === 0 && major >= 24) return;
   throw new Error(
     `berth needs Node 24 or newer, but ${path} ${code === 0 ? `is ${output.trim()}` : 'does not run'}. ` +
-      'It comes with the dependencies, through an install script: run "npm ci --ignore-scripts=false" ' +
-      'and, if that does not help, install Node 24 and put it first in PATH.',
+      'One comes with the dependencies, through an install script: run "npm ci --ignore-scripts=false". ' +
+      'Or install Node 24, put it first in PATH and remove node_modules/.bin/node.',
   );
 }
 
