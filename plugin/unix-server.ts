@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, rm } from 'node:fs/promises';
 import type { RequestListener, Server } from 'node:http';
 import { createServer } from 'node:http';
-import type { Socket } from 'node:net';
-import { connect } from 'node:net';
+import type { Server as NetServer, Socket } from 'node:net';
+import { connect, createServer as createNetServer } from 'node:net';
 import { dirname } from 'node:path';
-import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { hasCode } from '../lib/error-code.ts';
 
 /** An HTTP server on a Unix socket. Disposing closes it with the default grace. */
 export interface UnixServer extends AsyncDisposable {
@@ -51,9 +53,11 @@ export async function listenOnUnixSocket(
   { path, mode }: UnixServerOptions,
 ): Promise<UnixServer> {
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await clearStaleSocket(path);
   const server = createServer(neverHangUp, handler);
-  await listen(server, path, mode);
+  await oneAtATime(path, async () => {
+    await clearStaleSocket(path);
+    await listen(server, path, mode);
+  });
   const closing = connectionCloser(server);
   let closed: Promise<void> | undefined;
   const close: UnixServer['close'] = ({ graceMs = defaultGraceMs } = {}) => {
@@ -63,50 +67,61 @@ export async function listenOnUnixSocket(
   return { path, close, [Symbol.asyncDispose]: () => close() };
 }
 
-/** Binds with the mode from the first instant: nobody else can connect before the chmod. */
+/** Makes the socket with its mode from the first instant: after a chmod it would be too late. */
 async function listen(server: Server, path: string, mode: number): Promise<void> {
-  const ready = once(server, 'listening');
   const umask = process.umask(0o777 & ~mode);
+  // Makes the file before it returns; only the event comes later.
+  const bound = bind(server, path);
+  process.umask(umask);
   try {
-    // Binds before it returns; only the event comes later.
-    server.listen(path);
-  } finally {
-    process.umask(umask);
-  }
-  try {
-    await ready;
+    await bound;
   } catch (error) {
     if (hasCode(error, 'EADDRINUSE')) throw new SocketInUseError(path);
     throw error;
   }
-  await chmod(path, mode);
+}
+
+/** Removes a socket file that nobody serves any more; rejects when somebody does. */
+async function clearStaleSocket(path: string): Promise<void> {
+  const state = await probe(path);
+  if (state === 'live') throw new SocketInUseError(path);
+  if (state === 'stale') await rm(path, { force: true });
 }
 
 /**
- * Two daemons may find the same stale file at once, and the later must not remove the socket that
- * the earlier has just made: so the file is moved aside, asked again, and put back if it lives.
+ * Two daemons may find the same stale file at once, and the later would remove the socket that the
+ * earlier has just made. So they go one by one. An abstract socket does it: the kernel binds a name
+ * once, and forgets it with the process.
  */
-async function clearStaleSocket(path: string): Promise<void> {
-  if (!(await isThere(path))) return;
-  const aside = `${path}.${process.pid}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
-    throw error;
+async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const turn = createHash('sha256').update(path).digest('hex').slice(0, 32);
+  const end = performance.now() + turnLimitMs;
+  for (;;) {
+    const mutex = createNetServer();
+    try {
+      await bind(mutex, `\0berth-${turn}`);
+    } catch (error) {
+      if (!hasCode(error, 'EADDRINUSE')) throw error;
+      // Anybody on the machine can take the name, so it must not keep us out for ever.
+      if (performance.now() > end) return work();
+      await delay(10);
+      continue;
+    }
+    try {
+      return await work();
+    } finally {
+      mutex.close();
+    }
   }
-  if ((await probe(aside)) === 'live') {
-    await rename(aside, path);
-    throw new SocketInUseError(path);
-  }
-  await rm(aside, { force: true });
 }
 
-/** False when there is no file; throws when it is a living socket. */
-async function isThere(path: string): Promise<boolean> {
-  const state = await probe(path);
-  if (state === 'live') throw new SocketInUseError(path);
-  return state === 'stale';
+/** Far longer than a start holds it. */
+const turnLimitMs = 2_000;
+
+async function bind(server: NetServer, path: string): Promise<void> {
+  const listening = once(server, 'listening');
+  server.listen(path);
+  await listening;
 }
 
 /** `stale` only when nobody can be listening; an error that may pass is thrown. */
@@ -178,8 +193,4 @@ function connectionCloser(server: Server): (graceMs: number) => Promise<void> {
       clearTimeout(cut);
     }
   };
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }
