@@ -1,0 +1,151 @@
+import createDebug from 'debug';
+import type { NextFunction, Request, Response } from 'express';
+import express from 'express';
+import type { z } from 'zod';
+import { InvalidRequestError, NotFoundError, VolumeError } from '../../lib/volumes/errors.ts';
+import type { VolumeService } from '../../lib/volumes/service.ts';
+import { checkSnapshotName, checkVolumeName } from '../../lib/volumes/volume.ts';
+import { clientGone } from '../client-gone.ts';
+import { bodyRefusal, bodyText, collectBody, parseJson } from '../json-body.ts';
+import type { HoldLimits } from './get-volume.ts';
+import { defaultHold, getVolume } from './get-volume.ts';
+import { mountVolume } from './mount-volume.ts';
+import { reply, replyError } from './reply.ts';
+import type {
+  ActivateResponse,
+  CapabilitiesResponse,
+  ErrResponse,
+  ListResponse,
+  MountResponse,
+  Scope,
+} from './wire.ts';
+import { copyRequest, createRequest, mountRequest, nameRequest, snapshotRequest } from './wire.ts';
+
+const logCall = createDebug('berth:http');
+const logError = createDebug('berth:error');
+
+export interface DockerAppOptions {
+  /** `global` when other hosts see the same volumes. */
+  readonly scope: Scope;
+  readonly hold?: HoldLimits;
+}
+
+/**
+ * Docker's volume plugin protocol over the volumes of this host.
+ *
+ * Errors go out as HTTP 500 with `{"Err": …}`. A request without a body is one that the engine
+ * repeats after a lost connection, having used up the body the first time: refused, because the
+ * volume's name is not known.
+ */
+export function dockerApp(
+  volumes: VolumeService,
+  { scope, hold = defaultHold }: DockerAppOptions,
+): express.Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(logCalls);
+  app.use(collectBody());
+
+  app.post('/Plugin.Activate', async (_request, response) => {
+    volumes.engineStarted();
+    await reply(response, 200, { Implements: ['VolumeDriver'] } satisfies ActivateResponse);
+  });
+  app.post('/VolumeDriver.Capabilities', async (_request, response) => {
+    await reply(response, 200, { Capabilities: { Scope: scope } } satisfies CapabilitiesResponse);
+  });
+  app.post('/VolumeDriver.List', async (_request, response) => {
+    const Volumes = volumes.list().map(({ record, mounted }) => ({
+      Name: record.name,
+      ...(mounted && { Mountpoint: mounted.mountpoint }),
+    }));
+    await reply(response, 200, { Volumes, Err: '' } satisfies ListResponse);
+  });
+  app.post('/VolumeDriver.Get', getVolume(volumes, hold));
+
+  const post = <T extends { readonly Name: string }>(
+    path: string,
+    schema: z.ZodType<T>,
+    answer: (body: T, response: Response) => Promise<void>,
+  ) => {
+    app.post(path, async (request, response) => {
+      const text = bodyText(request.body);
+      if (text === '') throw new InvalidRequestError('bad request: the body is empty; try again');
+      const body = parseJson(text, schema);
+      response.locals.volume = body.Name;
+      await answer(body, response);
+    });
+  };
+
+  post('/VolumeDriver.Create', createRequest, async ({ Name: name, Opts }, response) => {
+    checkVolumeName(name);
+    await volumes.create({ name, options: Opts ?? {} }, { signal: clientGone(response) });
+    await reply(response, 200, done);
+  });
+  post('/VolumeDriver.Remove', nameRequest, async ({ Name: name }, response) => {
+    checkVolumeName(name);
+    await volumes.remove(name, { signal: clientGone(response) });
+    await reply(response, 200, done);
+  });
+  post('/VolumeDriver.Mount', mountRequest, mountVolume(volumes));
+  post('/VolumeDriver.Unmount', mountRequest, async ({ Name: name, ID: id }, response) => {
+    checkVolumeName(name);
+    // The container is gone whatever comes out, and the engine does not try again: it goes on
+    // without its caller.
+    await volumes.unmount(name, id, { signal: AbortSignal.timeout(unmountLimitMs) });
+    await reply(response, 200, done);
+  });
+  post('/VolumeDriver.Path', nameRequest, async ({ Name: name }, response) => {
+    const view = volumes.get(name);
+    if (view === undefined) throw new NotFoundError('no such volume');
+    const Mountpoint = view.mounted?.mountpoint ?? '';
+    await reply(response, 200, { Mountpoint, Err: '' } satisfies MountResponse);
+  });
+  post('/VolumeDriver.Snapshot', snapshotRequest, async (body, response) => {
+    const source = { volume: body.Name, snapshot: body.Snapshot };
+    checkVolumeName(source.volume);
+    checkSnapshotName(source.snapshot);
+    await volumes.snapshot(source, { signal: clientGone(response) });
+    await reply(response, 200, done);
+  });
+  post('/VolumeDriver.Copy', copyRequest, async (body, response) => {
+    checkVolumeName(body.Name);
+    checkVolumeName(body.Target);
+    if (body.Snapshot) checkSnapshotName(body.Snapshot);
+    const source = { volume: body.Name, ...(body.Snapshot && { snapshot: body.Snapshot }) };
+    await volumes.copy(source, body.Target, { signal: clientGone(response) });
+    await reply(response, 200, done);
+  });
+
+  app.use(async ({ path }: Request, response: Response) => {
+    await replyError(response, `not implemented: ${path.slice(1)}`, 404);
+  });
+  app.use(answerError);
+  return app;
+}
+
+const done: ErrResponse = { Err: '' };
+
+/** As long as the engine waits for an Unmount. */
+const unmountLimitMs = 60_000;
+
+async function answerError(
+  error: unknown,
+  request: Request,
+  response: Response,
+  _next: NextFunction,
+): Promise<void> {
+  const expected = error instanceof VolumeError ? error : bodyRefusal(error);
+  if (expected === undefined) logError('failed call=%s error=%o', request.path.slice(1), error);
+  await replyError(response, expected?.message ?? `berth failed, see its log: ${error}`);
+}
+
+function logCalls({ path }: Request, response: Response, next: NextFunction): void {
+  const start = performance.now();
+  response.once('close', () => {
+    const outcome = response.writableFinished ? response.statusCode : 'client-gone';
+    const ms = (performance.now() - start).toFixed(1);
+    const volume = JSON.stringify(response.locals.volume ?? '');
+    logCall('call=%s volume=%s outcome=%s ms=%s', path.slice(1), volume, outcome, ms);
+  });
+  next();
+}

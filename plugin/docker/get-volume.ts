@@ -1,0 +1,68 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Request, Response } from 'express';
+import { InvalidRequestError, NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
+import type { VolumeService, VolumeView } from '../../lib/volumes/service.ts';
+import { clientGone } from '../client-gone.ts';
+import { bodyText, parseJson } from '../json-body.ts';
+import { reply } from './reply.ts';
+import { volumeDetails } from './volume-status.ts';
+import type { GetResponse } from './wire.ts';
+import { nameRequest } from './wire.ts';
+
+/** How long a Get waits for the store to come back, and how often it looks. */
+export interface HoldLimits {
+  readonly everyMs: number;
+  readonly limitMs: number;
+}
+
+/** Well below the 15 s that the engine spends on a plugin that is down. */
+export const defaultHold: HoldLimits = { everyMs: 100, limitMs: 10_000 };
+
+/**
+ * Answers Get. To the engine any error here means that the volume is gone: it then forgets its
+ * labels, its options and which containers use it. So what is not known is never answered with an
+ * error; the connection is cut instead, which the engine takes for "can't tell".
+ */
+export function getVolume(volumes: VolumeService, hold: HoldLimits) {
+  return async (request: Request, response: Response): Promise<void> => {
+    const text = bodyText(request.body);
+    // A repeated request comes without its body (a bug of the engine): whose volume is it?
+    if (text === '') return cut(request);
+    const { Name: name } = parseJson(text, nameRequest);
+    response.locals.volume = name;
+    let view: VolumeView | undefined;
+    try {
+      view = await lookUp(volumes, name, hold, clientGone(response));
+    } catch (error) {
+      if (error instanceof InvalidRequestError) throw new NotFoundError('no such volume');
+      cut(request);
+      if (error instanceof UnavailableError) return;
+      throw error;
+    }
+    if (view === undefined) throw new NotFoundError('no such volume');
+    await reply(response, 200, { Volume: volumeDetails(view), Err: '' } satisfies GetResponse);
+  };
+}
+
+/** Waits while it can't be known whether there is such a volume, but not for ever. */
+async function lookUp(
+  volumes: VolumeService,
+  name: string,
+  { everyMs, limitMs }: HoldLimits,
+  signal: AbortSignal,
+): Promise<VolumeView | undefined> {
+  const end = performance.now() + limitMs;
+  for (;;) {
+    try {
+      return volumes.get(name);
+    } catch (error) {
+      const isOver = signal.aborted || performance.now() >= end;
+      if (!(error instanceof UnavailableError) || isOver) throw error;
+    }
+    await delay(everyMs);
+  }
+}
+
+function cut(request: Request): void {
+  request.socket.destroy();
+}

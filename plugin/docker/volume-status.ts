@@ -1,0 +1,44 @@
+import type { Ticket } from '../../lib/lock/ticket.ts';
+import { queueOf } from '../../lib/volumes/queue.ts';
+import type { VolumeView } from '../../lib/volumes/service.ts';
+import { humanSize } from '../human-size.ts';
+import type { GetResponse } from './wire.ts';
+
+/** A volume as `docker volume inspect` shows it. */
+export function volumeDetails({
+  record,
+  mountTickets,
+  mounted,
+}: VolumeView): GetResponse['Volume'] {
+  const createdAt = rfc3339(record.createdAt);
+  const { holders, waiting } = queueOf(mountTickets);
+  const [holder, ...others] = holders.map(holderStatus);
+  const size = Number(record.options.size ?? Number.NaN);
+  return {
+    Name: record.name,
+    ...(mounted && { Mountpoint: mounted.mountpoint }),
+    ...(createdAt !== undefined && { CreatedAt: createdAt }),
+    Status: {
+      driver: record.driver,
+      access: record.access,
+      ...(Number.isFinite(size) && { size: humanSize(size) }),
+      options: record.options,
+      ...(record.from !== undefined && { from: record.from }),
+      ...(holder && { holder }),
+      ...(others.length > 0 && { otherHolders: others }),
+      ...(waiting.length > 0 && { waiting: waiting.length }),
+      ...(mounted && { mounts: { mountpoint: mounted.mountpoint, ids: mounted.mountIds } }),
+      snapshots: record.snapshots,
+    },
+  };
+}
+
+function holderStatus({ holder: { host, reason, since, detail }, token }: Ticket) {
+  return { host, reason, since, token, ...(detail !== undefined && { detail }) };
+}
+
+/** Undefined for what the engine could not read: it would purge the volume. */
+function rfc3339(text: string): string | undefined {
+  const time = new Date(text);
+  return Number.isNaN(time.getTime()) ? undefined : time.toISOString();
+}

@@ -1,0 +1,131 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Ticket } from '../../../../lib/lock/ticket.ts';
+import { UnavailableError } from '../../../../lib/volumes/errors.ts';
+import type { DockerSocket } from '../../../support/docker-socket.ts';
+import { openDockerSocket } from '../../../support/docker-socket.ts';
+import { eventually } from '../../../support/eventually.ts';
+import type { MemoryVolumes } from '../../../support/memory-volumes.ts';
+
+let socket: DockerSocket;
+let volumes: MemoryVolumes;
+let call: DockerSocket['call'];
+
+beforeEach(async () => {
+  socket = await openDockerSocket();
+  ({ volumes, call } = socket);
+});
+
+afterEach(async () => {
+  await socket[Symbol.asyncDispose]();
+});
+
+describe('Get', () => {
+  const ticket = (token: number, host: string, reason: string): Ticket => ({
+    id: `t${token}`,
+    token,
+    session: host,
+    nonce: `n${token}`,
+    locks: [{ name: 'mount/db', mode: 'exclusive' }],
+    holder: { host, reason, since: '2026-01-02T03:04:05.000Z' },
+  });
+
+  test('shows what there is to know', async () => {
+    await call('VolumeDriver.Create', { Name: 'src', Opts: null });
+    await call('VolumeDriver.Snapshot', { Name: 'src', Snapshot: 'monday' });
+    await call('VolumeDriver.Copy', { Name: 'src', Snapshot: 'monday', Target: 'db' });
+    await call('VolumeDriver.Snapshot', { Name: 'db', Snapshot: 'tuesday' });
+    await call('VolumeDriver.Mount', { Name: 'db', ID: 'id1' });
+    volumes.tickets.set('db', [ticket(7, 'n1', 'Mount'), ticket(9, 'n2', 'Remove')]);
+    expect((await call('VolumeDriver.Get', { Name: 'db' })).body).toEqual({
+      Volume: {
+        Name: 'db',
+        Mountpoint: '/mnt/db',
+        CreatedAt: '2026-01-02T03:04:08.000Z',
+        Status: {
+          driver: 'directory',
+          access: 'host',
+          options: {},
+          from: 'src@monday',
+          holder: { host: 'n1', reason: 'Mount', since: '2026-01-02T03:04:05.000Z', token: 7 },
+          waiting: 1,
+          mounts: { mountpoint: '/mnt/db', ids: ['id1'] },
+          snapshots: [{ name: 'tuesday', createdAt: '2026-01-02T03:04:09.000Z' }],
+        },
+      },
+      Err: '',
+    });
+  });
+
+  test('leaves out what there is not', async () => {
+    await call('VolumeDriver.Create', { Name: 'db', Opts: { size: '1610612736' } });
+    expect((await call('VolumeDriver.Get', { Name: 'db' })).body).toEqual({
+      Volume: {
+        Name: 'db',
+        CreatedAt: '2026-01-02T03:04:06.000Z',
+        Status: {
+          driver: 'directory',
+          access: 'host',
+          size: '1.5 GiB',
+          options: { size: '1610612736' },
+          snapshots: [],
+        },
+      },
+      Err: '',
+    });
+  });
+
+  test.each(['', 'unknown', '../x', 'a b', 'ü', 'x'.repeat(300)])(
+    '%j is no volume',
+    async (Name) => {
+      const { status, body } = await call('VolumeDriver.Get', { Name });
+      expect({ status, body }).toEqual({ status: 500, body: { Err: 'no such volume' } });
+    },
+  );
+
+  test.each(['', '\n'])('without a body (%j) the connection is cut', async (body) => {
+    await expect(call('VolumeDriver.Get', body)).rejects.toThrow('socket hang up');
+  });
+
+  test('is held while nothing can be known, and then answered', async () => {
+    await call('VolumeDriver.Create', { Name: 'db', Opts: null });
+    volumes.faults.get = () => {
+      throw new UnavailableError('the store is away');
+    };
+    const answer = call('VolumeDriver.Get', { Name: 'db' });
+    await delay(20);
+    delete volumes.faults.get;
+    expect((await answer).status).toBe(200);
+  });
+
+  test('is cut when nothing can be known for too long', async () => {
+    volumes.faults.get = () => {
+      throw new UnavailableError('the store is away');
+    };
+    const start = performance.now();
+    await expect(call('VolumeDriver.Get', { Name: 'db' })).rejects.toThrow('socket hang up');
+    expect(performance.now() - start).toBeGreaterThan(90);
+  });
+
+  test('stops asking when the client leaves', async () => {
+    let asked = 0;
+    volumes.faults.get = () => {
+      asked++;
+      throw new UnavailableError('the store is away');
+    };
+    const { leave } = socket.begin('VolumeDriver.Get', { Name: 'db' });
+    await eventually(() => expect(asked).toBeGreaterThan(0));
+    leave();
+    await delay(15);
+    const before = asked;
+    await delay(30);
+    expect(asked).toBe(before);
+  });
+
+  test('is cut, not answered, when berth fails', async () => {
+    volumes.faults.get = () => {
+      throw new TypeError('a bug');
+    };
+    await expect(call('VolumeDriver.Get', { Name: 'db' })).rejects.toThrow('socket hang up');
+  });
+});
