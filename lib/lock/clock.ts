@@ -10,15 +10,31 @@ export interface Clock {
   date(): Date;
 }
 
+/** A suspend is shorter than this, or noticed by the wall clock. */
+const suspendCheckMs = 100;
+
 /**
  * The machine's clock. The monotonic clock stands still while a machine is suspended, and a lease
- * does not, so `now` is the larger of it and the time since boot, which counts suspend.
+ * does not, so time asleep is added. The time since boot tells it; because it has to be read from a
+ * file, that is done only when some time has passed, or when the wall clock has jumped.
  */
 export function systemClock(): Clock {
-  const monotonicStart = performance.now();
-  const bootStart = uptimeMs();
+  let asleepMs = 0;
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  const wallLead = () => Date.now() - performance.now();
+  let lead = wallLead();
+  const bootLead = uptimeMs() - performance.now();
   return {
-    now: () => Math.max(performance.now() - monotonicStart, uptimeMs() - bootStart),
+    now: () => {
+      const monotonic = performance.now();
+      const jumpedMs = Math.abs(wallLead() - lead);
+      if (monotonic - checkedAt >= suspendCheckMs || jumpedMs >= suspendCheckMs) {
+        checkedAt = monotonic;
+        lead = wallLead();
+        asleepMs = Math.max(asleepMs, uptimeMs() - monotonic - bootLead);
+      }
+      return monotonic + asleepMs;
+    },
     date: () => new Date(),
     sleep: (ms, signal) =>
       new Promise((resolve) => {

@@ -80,30 +80,14 @@ export class EtcdStore implements TicketStore {
   async enqueue(request: TicketRequest): Promise<Granted | Waiting> {
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
-    const { succeeded, revision, found } = await this.#write(request, {
-      compare: keys.map(isAbsent),
-      // The ranges run before the puts, so what they see is lower than this ticket.
-      success: [
-        ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
-        ...this.#puts(request, keys),
-      ],
-      failure: keys.map((key) => ({ request_range: { key } })),
-    });
-    if (!succeeded) return (await this.#earlier(request, found)) ?? this.enqueue(request);
-    const ticket = { ...request, id, token: revision };
-    const blockers = this.#keys.parseTickets(found);
-    if (blockers.length === 0) return { state: 'granted', ticket };
-    return { state: 'waiting', ticket, blockers, revision };
+    return (await this.#takeIfFree(request, id, keys)) ?? this.#queue(request, id, keys);
   }
 
   async tryEnqueue(request: TicketRequest): Promise<Granted | Refused> {
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
     const { succeeded, revision, found } = await this.#write(request, {
-      compare: [
-        ...request.locks.map((lock) => isAbsent(this.#keys.conflictRange(lock))),
-        ...keys.map(isAbsent),
-      ],
+      compare: this.#isFree(request, keys),
       success: this.#puts(request, keys),
       failure: [
         ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
@@ -146,15 +130,18 @@ export class EtcdStore implements TicketStore {
       'token' in ticket
         ? (key) => hasToken(key, ticket.token)
         : (key) => ({ target: 'Value', result: 'Equal', key, value: ticketValue(ticket) });
-    // Each key by itself: one that is gone must not keep the others.
     const removals = keys.map((key) => ({
-      request_txn: {
-        compare: [still(key)],
-        success: [{ request_delete_range: { key } }],
-        failure: [],
-      },
+      compare: [still(key)],
+      success: [{ request_delete_range: { key } }],
+      failure: [],
     }));
-    await calling(() => this.#client.txn({ compare: [], success: removals, failure: [] }));
+    const [only] = removals;
+    // Each key by itself: one that is gone must not keep the others.
+    const txn =
+      removals.length === 1 && only
+        ? only
+        : { compare: [], success: removals.map((r) => ({ request_txn: r })), failure: [] };
+    await calling(() => this.#client.txn(txn));
     this.#slots.free(ticket);
   }
 
@@ -209,6 +196,52 @@ export class EtcdStore implements TicketStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client.close();
+  }
+
+  /** The usual case, in the smallest Txn: nobody is in the way. Undefined: somebody is. */
+  async #takeIfFree(
+    request: TicketRequest,
+    id: string,
+    keys: readonly Buffer[],
+  ): Promise<Granted | undefined> {
+    const { succeeded, revision } = await this.#write(request, {
+      compare: this.#isFree(request, keys),
+      success: this.#puts(request, keys),
+      failure: [],
+    });
+    if (!succeeded) return undefined;
+    return { state: 'granted', ticket: { ...request, id, token: revision } };
+  }
+
+  /** Queues behind whoever is there; a repeat finds the ticket that it wrote before. */
+  async #queue(
+    request: TicketRequest,
+    id: string,
+    keys: readonly Buffer[],
+  ): Promise<Granted | Waiting> {
+    const { succeeded, revision, found } = await this.#write(request, {
+      compare: keys.map(isAbsent),
+      // The ranges run before the puts, so what they see is lower than this ticket.
+      success: [
+        ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
+        ...this.#puts(request, keys),
+      ],
+      failure: keys.map((key) => ({ request_range: { key } })),
+    });
+    if (!succeeded) return (await this.#earlier(request, found)) ?? this.enqueue(request);
+    const ticket = { ...request, id, token: revision };
+    const blockers = this.#keys.parseTickets(found);
+    if (blockers.length === 0) return { state: 'granted', ticket };
+    return { state: 'waiting', ticket, blockers, revision };
+  }
+
+  /** No conflicting ticket, nor one in the request's own place (which an exclusive lock covers). */
+  #isFree(request: TicketRequest, keys: readonly Buffer[]): ICompare[] {
+    return request.locks.flatMap((lock, index) => {
+      const own = keys[index];
+      const conflicts = isAbsent(this.#keys.conflictRange(lock));
+      return lock.mode === 'exclusive' || !own ? [conflicts] : [conflicts, isAbsent(own)];
+    });
   }
 
   #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {

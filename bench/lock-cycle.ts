@@ -1,0 +1,57 @@
+import { EtcdClient } from '../lib/etcd.ts';
+import { LockManager } from '../lib/lock/lock-manager.ts';
+import { EtcdStore } from '../lib/lock/stores/etcd.ts';
+import { startEtcd } from '../test/support/etcd-server.ts';
+import { printFigures, quantile, timed } from './statistics.ts';
+
+const rounds = 40;
+const cyclesPerRound = 50;
+
+/**
+ * An uncontended lock and unlock, against the floor: the two guarded transactions that any such
+ * lock needs, sent by the same client. Rounds of both take turns, so that a noisy machine slows
+ * both alike.
+ */
+export async function benchLockCycle(): Promise<number> {
+  await using etcd = await startEtcd();
+  const endpoints = etcd.endpoints.map((url) => new URL(url).host);
+  const client = new EtcdClient({ endpoints });
+  await using store = new EtcdStore(client, '/bench');
+  await using manager = new LockManager({ store, host: 'n1', owner: 'bench', ttlMs: 30_000 });
+  const { id: lease } = await client.leaseGrant(60);
+
+  const cycle = async () => {
+    const lock = await manager.lock([{ name: 'mount/db', mode: 'exclusive' }], { reason: 'Mount' });
+    await lock.unlock();
+  };
+  const key = Buffer.from('/floor/key');
+  const value = Buffer.alloc(220, 'x'); // As long as a ticket's.
+  const floor = async () => {
+    const { header } = await client.txn({
+      compare: [{ target: 'Create', result: 'Equal', key, create_revision: 0 }],
+      success: [{ request_put: { key, value, lease } }],
+      failure: [],
+    });
+    await client.txn({
+      compare: [{ target: 'Create', result: 'Equal', key, create_revision: header.revision }],
+      success: [{ request_delete_range: { key } }],
+      failure: [],
+    });
+  };
+
+  for (let i = 0; i < 200; i += 1) await cycle();
+  for (let i = 0; i < 200; i += 1) await floor();
+  const cycleMs: number[] = [];
+  const floorMs: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    for (let i = 0; i < cyclesPerRound; i += 1) cycleMs.push(await timed(cycle));
+    for (let i = 0; i < cyclesPerRound; i += 1) floorMs.push(await timed(floor));
+  }
+  const ratio = quantile(cycleMs, 0.5) / quantile(floorMs, 0.5);
+  return printFigures(`Lock cycle on etcd, uncontended, ${cycleMs.length} cycles`, [
+    { what: 'lock + unlock, p50', value: quantile(cycleMs, 0.5), unit: 'ms' },
+    { what: 'lock + unlock, p99', value: quantile(cycleMs, 0.99), unit: 'ms' },
+    { what: 'two bare guarded transactions, p50', value: quantile(floorMs, 0.5), unit: 'ms' },
+    { what: 'ratio of the medians', value: ratio, unit: '×', limit: 1.15 },
+  ]);
+}

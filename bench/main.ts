@@ -1,0 +1,16 @@
+import { benchLockCycle } from './lock-cycle.ts';
+import { benchPluginSocket } from './plugin-socket.ts';
+import { benchStoreWrites } from './store-writes.ts';
+
+const benches: Readonly<Record<string, () => Promise<number>>> = {
+  'lock-cycle': benchLockCycle,
+  'plugin-socket': benchPluginSocket,
+  'store-writes': benchStoreWrites,
+};
+
+const wanted = process.argv.slice(2);
+let over = 0;
+for (const [name, bench] of Object.entries(benches)) {
+  if (wanted.length === 0 || wanted.includes(name)) over += await bench();
+}
+process.exitCode = over > 0 ? 1 : 0;

@@ -1,0 +1,36 @@
+/** The p-quantile of a list of numbers, in its own unit. */
+export function quantile(values: readonly number[], p: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN;
+}
+
+/** Runs `work` and answers how long it took, in ms. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+/** One measured figure and the limit that it must keep. */
+export interface Figure {
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  /** Undefined: printed for information. */
+  readonly limit?: number;
+}
+
+/** Prints the figures as a table; answers how many are over their limit. */
+export function printFigures(title: string, figures: readonly Figure[]): number {
+  const rows = figures.map(({ what, value, unit, limit }) => {
+    const verdict =
+      limit === undefined ? '' : `${value <= limit ? 'ok' : 'OVER'} (≤ ${limit} ${unit})`;
+    return [what, `${value.toFixed(2)} ${unit}`, verdict] as const;
+  });
+  const width = Math.max(...rows.map(([what]) => what.length));
+  const lines = rows.map(
+    ([what, value, verdict]) => `  ${what.padEnd(width)}  ${value.padStart(12)}  ${verdict}`,
+  );
+  process.stdout.write(`\n${title}\n${lines.join('\n')}\n`);
+  return rows.filter(([, , verdict]) => verdict.startsWith('OVER')).length;
+}
