@@ -1,0 +1,104 @@
+/**
+ * What the admin socket answers: JSON of these shapes under `/v1`. Long work answers with one
+ * LongWorkEvent per line (NDJSON) when it has something to say before its end; what fails before
+ * that is answered as a FailureReply with its HTTP status.
+ */
+
+/** Who holds a lock, or waits for it. */
+export interface HolderReply {
+  readonly token: number;
+  readonly host: string;
+  readonly reason: string;
+  /** RFC 3339, by the holder's clock. */
+  readonly since: string;
+  readonly detail?: string;
+}
+
+/** One granted or queued request for locks of volumes. */
+export interface TicketReply extends HolderReply {
+  readonly state: 'held' | 'waiting';
+  readonly uses: readonly {
+    readonly volume: string;
+    readonly facet: string;
+    readonly mode: string;
+  }[];
+}
+
+export interface VolumeReply {
+  readonly name: string;
+  readonly driver: string;
+  readonly access: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly from?: string;
+  /** Oldest first. */
+  readonly snapshots: readonly SnapshotReply[];
+  /** Of the volume's content; more than one when they share it. */
+  readonly holders: readonly HolderReply[];
+  readonly waiting: readonly HolderReply[];
+  /** Where it is mounted on this host, and for which mount IDs. */
+  readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
+}
+
+export interface SnapshotReply {
+  readonly name: string;
+  readonly createdAt: string;
+}
+
+export interface VolumeDetailReply extends VolumeReply {
+  readonly usage?: { readonly usedBytes: number; readonly sizeBytes?: number };
+  /** Why there is no usage. */
+  readonly usageError?: string;
+}
+
+/** What the daemon says of itself. */
+export interface StatusReport {
+  readonly host: string;
+  readonly store: { readonly kind: string; readonly reachable: boolean };
+  /** What is mounted on this host, and whether it can prove that the volume is its own. */
+  readonly mounts: readonly {
+    readonly volume: string;
+    readonly mountpoint: string;
+    readonly lock: string;
+  }[];
+}
+
+export interface StatusReply extends StatusReport {
+  /** Absent while they can't be known. */
+  readonly volumes?: number;
+  readonly locks: { readonly held: number; readonly waiting: number };
+}
+
+/** Why something failed. `refused`: a lock was not cleared. `internal`: a bug. */
+export type FailureCode =
+  | 'invalid'
+  | 'not-found'
+  | 'exists'
+  | 'in-use'
+  | 'contended'
+  | 'timeout'
+  | 'refused'
+  | 'lost'
+  | 'cancelled'
+  | 'unavailable'
+  | 'internal';
+
+export interface Failure {
+  readonly code: FailureCode;
+  readonly message: string;
+  /** Who is in the way, when it is known. */
+  readonly holders?: readonly HolderReply[];
+}
+
+export interface FailureReply {
+  readonly error: Failure;
+}
+
+/** One line of the answer to long work. `T` is what the work results in. */
+export type LongWorkEvent<T extends object = object> =
+  | { readonly event: 'waiting'; readonly holders: readonly HolderReply[] }
+  | { readonly event: 'held'; readonly token: number }
+  | { readonly event: 'progress'; readonly doneBytes: number; readonly totalBytes: number }
+  | ({ readonly event: 'done' } & T)
+  | ({ readonly event: 'error' } & Failure);

@@ -1,0 +1,78 @@
+import createDebug from 'debug';
+import type { NextFunction, Request, Response } from 'express';
+import express from 'express';
+import type { LockService } from '../../lib/lock/lock-service.ts';
+import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
+import type { VolumeService } from '../../lib/volumes/service.ts';
+import type { StatusReply, StatusReport } from '../admin-api.ts';
+import { collectBody } from '../json-body.ts';
+import { failureOf, statusOf } from './failure.ts';
+import { lockRoutes } from './lock-routes.ts';
+import { ticketReplies } from './replies.ts';
+import { volumeRoutes } from './volume-routes.ts';
+
+const log = createDebug('berth:admin');
+
+export interface AdminAppOptions {
+  readonly volumes: VolumeService;
+  readonly locks: LockService;
+  readonly status: () => Promise<StatusReport>;
+  /** Aborts when the daemon is about to stop; ends the locks held for a command. */
+  readonly stopping?: AbortSignal;
+}
+
+/**
+ * The operators' JSON API; its shapes are in admin-api.ts. Whoever can connect may do anything: the
+ * socket is for root alone.
+ */
+export function adminApp({
+  volumes,
+  locks,
+  status,
+  stopping = new AbortController().signal,
+}: AdminAppOptions): express.Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use(logCalls);
+  app.use(collectBody());
+  app.get('/v1/status', async (_request, response) => {
+    const tickets = ticketReplies(locks.tickets());
+    const held = tickets.filter(({ state }) => state === 'held').length;
+    const count = volumeCount(volumes);
+    const reply: StatusReply = {
+      ...(await status()),
+      ...(count !== undefined && { volumes: count }),
+      locks: { held, waiting: tickets.length - held },
+    };
+    response.json(reply);
+  });
+  app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, volumes, stopping }));
+  app.use(({ method, path }: Request) => {
+    throw new NotFoundError(`the admin socket has no ${method} ${path}`);
+  });
+  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    if (response.headersSent || response.closed) return;
+    const failure = failureOf(error);
+    response.status(statusOf(failure)).json({ error: failure });
+  });
+  return app;
+}
+
+function volumeCount(volumes: VolumeService): number | undefined {
+  try {
+    return volumes.list().length;
+  } catch (error) {
+    if (error instanceof UnavailableError) return undefined;
+    throw error;
+  }
+}
+
+function logCalls({ method, path }: Request, response: Response, next: NextFunction): void {
+  const start = performance.now();
+  response.once('close', () => {
+    const outcome = response.writableFinished ? response.statusCode : 'client-gone';
+    log('call=%s path=%s outcome=%s ms=%d', method, path, outcome, performance.now() - start);
+  });
+  next();
+}

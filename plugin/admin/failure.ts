@@ -1,0 +1,59 @@
+import createDebug from 'debug';
+import {
+  LockClearRefusedError,
+  LockContendedError,
+  LockError,
+  LockTimeoutError,
+} from '../../lib/lock/errors.ts';
+import type { Ticket } from '../../lib/lock/ticket.ts';
+import { VolumeError } from '../../lib/volumes/errors.ts';
+import type { Failure, FailureCode } from '../admin-api.ts';
+import { bodyRefusal } from '../json-body.ts';
+import { holderReply } from './replies.ts';
+
+const log = createDebug('berth:error');
+
+const statusByCode: Readonly<Record<FailureCode, number>> = {
+  invalid: 400,
+  'not-found': 404,
+  exists: 409,
+  'in-use': 409,
+  contended: 409,
+  timeout: 409,
+  refused: 409,
+  lost: 409,
+  cancelled: 409,
+  unavailable: 503,
+  internal: 500,
+};
+
+export function statusOf({ code }: Failure): number {
+  return statusByCode[code];
+}
+
+/** What the operator is told. An error that nobody expects is a bug, and logged with its stack. */
+export function failureOf(error: unknown): Failure {
+  const expected = bodyRefusal(error) ?? error;
+  if (expected instanceof VolumeError) {
+    const holders = ticketsOf(expected.cause);
+    return { code: expected.code, message: expected.message, ...holders };
+  }
+  if (expected instanceof LockError) {
+    return { code: expected.code, message: expected.message, ...ticketsOf(expected) };
+  }
+  log('failed error=%o', error);
+  return { code: 'internal', message: `berth failed, see its log: ${error}` };
+}
+
+function ticketsOf(error: unknown): Pick<Failure, 'holders'> {
+  const tickets = blockersIn(error);
+  return tickets.length === 0 ? {} : { holders: tickets.map(holderReply) };
+}
+
+function blockersIn(error: unknown): readonly Ticket[] {
+  if (error instanceof LockClearRefusedError) return error.tickets;
+  if (error instanceof LockContendedError || error instanceof LockTimeoutError) {
+    return error.blockers;
+  }
+  return [];
+}

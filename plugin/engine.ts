@@ -1,0 +1,39 @@
+import Docker from 'dockerode';
+
+/** States in which a container has its volumes mounted. */
+const liveStates = ['running', 'paused', 'restarting'];
+
+/** What berth asks of the Docker engine. */
+export class Engine {
+  readonly #docker: Docker;
+  readonly #driverName: string;
+
+  /** `driverName`: the plugin's name, as the engine shows it for the volumes of this daemon. */
+  constructor(socketPath: string, driverName: string) {
+    this.#docker = new Docker({ socketPath });
+    this.#driverName = driverName;
+  }
+
+  /** The volumes of this plugin that live containers use. Rejects when the engine is away. */
+  async volumesInUse(): Promise<ReadonlySet<string>> {
+    const containers = await this.#docker.listContainers({
+      all: true,
+      filters: { status: liveStates },
+    });
+    const mounts = containers.flatMap((container) => container.Mounts);
+    return new Set(
+      mounts.flatMap(({ Driver, Name }) => (Name && this.#isOurs(Driver) ? [Name] : [])),
+    );
+  }
+
+  /** Makes the engine load the plugin: Swarm's scheduler does not see one that was never used. */
+  async activatePlugin(): Promise<void> {
+    await this.#docker.listVolumes();
+  }
+
+  /** A managed plugin's driver has a repository and a tag: `me/berth:latest`. */
+  #isOurs(driver: string | undefined): boolean {
+    const [name] = driver?.split(':') ?? [];
+    return name === this.#driverName || (name?.endsWith(`/${this.#driverName}`) ?? false);
+  }
+}

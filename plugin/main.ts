@@ -1,0 +1,154 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
+import { LockDriver } from '../lib/lock/lock-driver.ts';
+import { LockManager } from '../lib/lock/lock-manager.ts';
+import { readIfThere, replaceFile } from '../lib/state-file.ts';
+import { Catalog } from '../lib/volumes/catalog.ts';
+import { drivers } from '../lib/volumes/drivers/registry.ts';
+import { HostMounts } from '../lib/volumes/host-mounts.ts';
+import { KeyedQueue } from '../lib/volumes/keyed-queue.ts';
+import { LockedVolumes, mountLocks } from '../lib/volumes/locked-volumes.ts';
+import { MountTable } from '../lib/volumes/mount-table.ts';
+import { Volumes } from '../lib/volumes/volumes.ts';
+import { adminApp } from './admin/app.ts';
+import type { Config } from './config.ts';
+import { loadConfig } from './config.ts';
+import { ConfigError } from './config-error.ts';
+import { dockerApp } from './docker/app.ts';
+import { Engine } from './engine.ts';
+import { bootId, hostIdentity } from './host-identity.ts';
+import { joinStore } from './membership.ts';
+import { Reconciler } from './reconciler.ts';
+import { takeStateDirectory } from './state-directory.ts';
+import { openStore } from './store.ts';
+import { listenOnUnixSocket } from './unix-server.ts';
+
+const log = createDebug('berth:main');
+
+/** How long the start waits for the store before it serves without it. */
+const joinPatienceMs = 3_000;
+
+/** A daemon that serves. */
+export interface Daemon {
+  /** Rejects when it can't go on, for example because another daemon has its identity. */
+  readonly failed: Promise<never>;
+  /** Answers what is in flight, releases what is not mounted, keeps what is. */
+  stop(): Promise<void>;
+}
+
+/** Starts the daemon: config → store → locks → volumes → servers. */
+export async function startDaemon(config: Config): Promise<Daemon> {
+  await using started = new AsyncDisposableStack();
+  started.use(await takeStateDirectory(config.stateDir));
+  const store = started.use(await openStore(config));
+  const identity = await hostIdentity(config.host, config.stateDir);
+  const sessionPath = join(config.stateDir, 'session');
+  const manager = new LockManager({
+    store,
+    host: config.host,
+    owner: identity,
+    ttlMs: config.ttlMs,
+    keep: {
+      resume: await readIfThere(sessionPath),
+      save: (id) => replaceFile(sessionPath, id),
+    },
+  });
+  const stopping = new AbortController();
+  const locks = new LockDriver(manager, config.lockTimeoutMs);
+  const queue = new KeyedQueue();
+  const catalog = new Catalog(manager.mirror, store);
+  const allDrivers = drivers({ volumeDir: config.volumeDir });
+  const mounts = new HostMounts({
+    table: await MountTable.open(join(config.stateDir, 'mounts.json')),
+    drivers: allDrivers,
+    queue,
+    locks: mountLocks(locks),
+    mountDir: config.mountDir,
+    bootId: await bootId(),
+  });
+  started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
+  started.defer(() => stopping.abort());
+  const engine = new Engine(config.dockerSocket, config.name);
+  const reconciler = new Reconciler(mounts, engine, stopping.signal);
+  const volumes = new LockedVolumes({
+    volumes: new Volumes({
+      catalog,
+      drivers: allDrivers,
+      host: config.host,
+      mountpointOf: (volume) => mounts.get(volume)?.mountpoint,
+    }),
+    locks,
+    catalog,
+    mirror: manager.mirror,
+    mounts,
+    queue,
+    defaultDriver: config.driver,
+    onEngineStarted: () => reconciler.engineStarted(),
+  });
+  const joined = joinStore(manager, mounts, identity, config.ttlMs, stopping.signal);
+  await Promise.race([joined, sleep(joinPatienceMs, undefined, { ref: false })]);
+
+  const scope = store.properties.multiHost ? 'global' : 'local';
+  const status = statusReport(config, manager, mounts);
+  started.use(
+    await listenOnUnixSocket(adminApp({ volumes, locks, status }), {
+      path: config.adminSocket,
+      mode: 0o600,
+    }),
+  );
+  started.use(
+    await listenOnUnixSocket(dockerApp(volumes, { scope }), { path: config.socket, mode: 0o600 }),
+  );
+  void joined.then(() => reconciler.daemonStarted()).catch((error) => log('ERROR %s', error));
+  const running = started.move();
+  return {
+    failed: joined.then(() => new Promise<never>(() => {})),
+    stop: () => running.disposeAsync(),
+  };
+}
+
+function statusReport(config: Config, manager: LockManager, mounts: HostMounts) {
+  return async () => ({
+    host: config.host,
+    store: { kind: config.store.kind, reachable: manager.mirror.isLive },
+    mounts: mounts.rows().map(({ volume, mountpoint }) => ({
+      volume,
+      mountpoint,
+      lock: mounts.lockState(volume),
+    })),
+  });
+}
+
+/** Runs the daemon until it is told to stop; answers the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let daemon: Daemon;
+  let config: Config;
+  try {
+    config = loadConfig(argv, process.env);
+    daemon = await startDaemon(config);
+  } catch (error) {
+    process.stderr.write(`berth: ${error instanceof Error ? error.message : error}\n`);
+    log('%O', error);
+    return error instanceof ConfigError ? 2 : 1;
+  }
+  process.stdout.write(
+    `berth serves "${config.name}" on ${config.socket} (store: ${config.store.kind}, host: ${config.host})\n`,
+  );
+  const signal = new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  try {
+    const name = await Promise.race([signal, daemon.failed]);
+    log('%s: stopping', name);
+    await daemon.stop();
+    return 0;
+  } catch (error) {
+    process.stderr.write(`berth: ${error instanceof Error ? error.message : error}\n`);
+    await daemon.stop();
+    return 1;
+  }
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

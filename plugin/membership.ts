@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
+import { LockContendedError, StoreUnavailableError } from '../lib/lock/errors.ts';
+import { KeptLock } from '../lib/lock/kept-lock.ts';
+import type { Lock } from '../lib/lock/lock.ts';
+import type { LockManager } from '../lib/lock/lock-manager.ts';
+import type { HostMounts } from '../lib/volumes/host-mounts.ts';
+
+const log = createDebug('berth:host');
+const retryMs = 1_000;
+
+/** Another daemon with this host's identity is running. */
+export class HostIdentityInUseError extends Error {
+  override readonly name = 'HostIdentityInUseError';
+}
+
+/**
+ * Joins the store as this host: takes the host's own lock, so that no two daemons pass for one
+ * host, takes over the mounts of the process before, and drops what else that process has left.
+ * Goes on until the store answers, and holds the lock until the signal. Rejects
+ * HostIdentityInUseError.
+ */
+export async function joinStore(
+  manager: LockManager,
+  mounts: HostMounts,
+  identity: string,
+  ttlMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const startedAt = performance.now();
+  let lock: Lock | undefined;
+  while (!signal.aborted) {
+    try {
+      const hasWaited = performance.now() - startedAt > ttlMs + retryMs;
+      lock ??= await takeHostLock(manager, identity, hasWaited);
+      if (await mounts.adopt()) {
+        await manager.dropStrays();
+        void stayJoined(lock, manager, mounts, identity, signal);
+        return;
+      }
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      log('waiting to join: %s', error.message);
+    }
+    await pause(signal);
+  }
+}
+
+async function takeHostLock(
+  manager: LockManager,
+  identity: string,
+  hasWaited: boolean,
+): Promise<Lock> {
+  const name = `host/${identity}`;
+  const { sessionId } = await manager.open();
+  const tickets = await manager.inspect(name);
+  const own = tickets.find(({ session }) => session === sessionId);
+  const standing = own && (await manager.attach(own));
+  if (standing) return standing;
+  try {
+    return await manager.lock([{ name, mode: 'exclusive' }], { reason: 'Host', timeoutMs: 0 });
+  } catch (error) {
+    if (!(error instanceof LockContendedError)) throw error;
+    const [other] = error.blockers;
+    // A daemon that died without its state directory holds the lock until its session expires.
+    if (!other || (!hasWaited && !(await manager.isAlive(other)))) throw error;
+    throw new HostIdentityInUseError(
+      `another berth runs with this host's identity (${identity}, since ${other.holder.since}); ` +
+        'stop it, or give this one another name with --host',
+    );
+  }
+}
+
+/**
+ * The lock is lost when the store was out of reach for longer than the session lives. Then it is
+ * taken again, with a new session, on which mounts that lost their locks get them back.
+ */
+async function stayJoined(
+  first: Lock,
+  manager: LockManager,
+  mounts: HostMounts,
+  identity: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const kept = (lock: Lock) =>
+    new KeptLock(lock, manager, (state) => log("the host's own lock is %s", state));
+  let lock = kept(first);
+  let complaint = '';
+  for (;;) {
+    await pause(signal);
+    if (signal.aborted) return;
+    try {
+      if (lock.state === 'unproven') await manager.open();
+      if (lock.state === 'lost') {
+        lock = kept(await takeHostLock(manager, identity, false));
+        log("WARNING the host's own lock was lost; locked again");
+      }
+      if (lock.state === 'held') await mounts.adopt();
+      complaint = '';
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      if (text !== complaint) log('%s %s', isPassing(error) ? 'waiting:' : 'ERROR', text);
+      complaint = text;
+    }
+  }
+}
+
+function isPassing(error: unknown): error is LockContendedError | StoreUnavailableError {
+  return error instanceof StoreUnavailableError || error instanceof LockContendedError;
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  await sleep(retryMs, undefined, { signal }).catch(() => {
+    // Stopping: the callers look at the signal.
+  });
+}

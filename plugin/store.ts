@@ -1,0 +1,29 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EtcdClient } from '../lib/etcd.ts';
+import { embeddedStore } from '../lib/lock/stores/embedded.ts';
+import { EtcdStore } from '../lib/lock/stores/etcd.ts';
+import type { TicketStore } from '../lib/lock/stores/ticket-store.ts';
+import type { Config } from './config.ts';
+
+/** Opens the store that the configuration names. Rejects when a file that it names can't be read. */
+export async function openStore({ store, prefix, stateDir }: Config): Promise<TicketStore> {
+  if (store.kind === 'embedded') return embeddedStore({ path: join(stateDir, 'berth.db') });
+  const [ca, cert, key, password] = await Promise.all(
+    [store.caFile, store.certFile, store.keyFile, store.passwordFile].map(
+      async (path) => path && (await readFile(path)),
+    ),
+  );
+  const client = new EtcdClient({
+    endpoints: store.endpoints,
+    ...(store.tls ? { tls: { ca: asBuffer(ca), cert: asBuffer(cert), key: asBuffer(key) } } : {}),
+    ...(store.user && password
+      ? { auth: { user: store.user, password: password.toString().trim() } }
+      : {}),
+  });
+  return new EtcdStore(client, prefix);
+}
+
+function asBuffer(content: Buffer | '' | undefined): Buffer | undefined {
+  return content || undefined;
+}

@@ -1,0 +1,98 @@
+import { join } from 'node:path';
+import type { Host } from './host.ts';
+import type { FinishedProcess, RunningProcess } from './processes.ts';
+import { succeeded, waitFor } from './processes.ts';
+
+export interface BerthOptions {
+  /** `etcd://…`; the embedded store by default. */
+  readonly store?: string;
+  /** A directory that several hosts share; the host's own by default. */
+  readonly volumeDir?: string;
+  readonly driver?: 'directory' | 'image';
+  readonly ttl?: string;
+  readonly lockTimeout?: string;
+  /** Where it listens for the engine; /run/docker/plugins/berth.sock in the host by default. */
+  readonly socket?: string;
+  /** Further flags. */
+  readonly flags?: readonly string[];
+}
+
+/** A berth daemon on a host, as its operator would run it. */
+export interface Berth extends AsyncDisposable {
+  readonly process: RunningProcess;
+  /** What the daemon has printed so far, its log with DEBUG=berth:* included. */
+  log(): string;
+  /** Runs the `berth` command on its host. */
+  berth(...args: string[]): Promise<FinishedProcess>;
+  berthOk(...args: string[]): Promise<string>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** Starts it again, after `kill` or `stop`, with the same settings. */
+  start(): Promise<void>;
+  /** SIGTERM; answers the exit code. */
+  stop(): Promise<number>;
+}
+
+const repository = join(import.meta.dirname, '../..');
+
+/** What berth needs of a host. */
+export type BerthHost = Pick<Host, 'name' | 'directory' | 'dockerSocket' | 'spawn' | 'exec'>;
+
+/** Starts berth on a host and waits until it serves. */
+export async function startBerth(host: BerthHost, options: BerthOptions = {}): Promise<Berth> {
+  const stateDir = join(host.directory, 'berth');
+  const flags = [
+    ...['--host', host.name],
+    ...['--state-dir', stateDir],
+    ...['--volume-dir', options.volumeDir ?? join(host.directory, 'volumes')],
+    ...['--docker-socket', host.dockerSocket],
+    ...(options.store === undefined ? [] : ['--store', options.store]),
+    ...(options.driver === undefined ? [] : ['--driver', options.driver]),
+    ...(options.ttl === undefined ? [] : ['--ttl', options.ttl]),
+    ...(options.lockTimeout === undefined ? [] : ['--lock-timeout', options.lockTimeout]),
+    ...(options.socket === undefined ? [] : ['--socket', options.socket]),
+    ...(options.flags ?? []),
+  ];
+  const earlier: string[] = [];
+  let process = await launch(host, flags);
+
+  const berth = (...args: string[]) =>
+    host.exec(join(repository, 'bin/berth'), args, { cwd: host.directory });
+  const stop = async () => {
+    await process.stop(20_000);
+    return (await process.finished).code;
+  };
+  return {
+    get process() {
+      return process;
+    },
+    log: () => [...earlier, process.output()].join(''),
+    berth,
+    berthOk: async (...args) => succeeded(['berth', ...args], await berth(...args)),
+    kill: async () => {
+      process.kill('SIGKILL');
+      await process.finished;
+    },
+    start: async () => {
+      earlier.push(process.output());
+      process = await launch(host, flags);
+    },
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      await stop();
+    },
+  };
+}
+
+async function launch(host: BerthHost, flags: readonly string[]): Promise<RunningProcess> {
+  const daemon = host.spawn('node', [join(repository, 'plugin/main.ts'), ...flags], {
+    env: { DEBUG: 'berth:*', DEBUG_COLORS: 'no' },
+  });
+  await waitFor(
+    () => daemon.hasExited || daemon.output().includes('berth serves'),
+    15_000,
+    'berth to serve',
+  );
+  if (daemon.hasExited) throw new Error(`berth ended: ${(await daemon.finished).stderr}`);
+  return daemon;
+}
