@@ -1,0 +1,95 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { systemClock } from '../../lib/lock/clock.ts';
+import { LockDriver } from '../../lib/lock/lock-driver.ts';
+import { LockManager } from '../../lib/lock/lock-manager.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { adminApp } from '../../plugin/admin/app.ts';
+import type { UnixServer } from '../../plugin/unix-server.ts';
+import { listenOnUnixSocket } from '../../plugin/unix-server.ts';
+import { MemoryVolumes } from './memory-volumes.ts';
+
+export interface AdminAnswer {
+  readonly status: number | undefined;
+  readonly body: unknown;
+}
+
+/**
+ * The admin socket of host `n1` with volumes in memory and real locks behind it, shared with host
+ * `n2` over a memory store.
+ */
+export interface AdminSocket extends AsyncDisposable {
+  readonly path: string;
+  readonly server: UnixServer;
+  readonly volumes: MemoryVolumes;
+  readonly n1: LockManager;
+  readonly n2: LockManager;
+  /** What the daemon tells of its store. */
+  readonly store: { kind: string; reachable: boolean };
+  /** Aborted: the daemon is about to stop. */
+  readonly stopping: AbortController;
+  call(method: string, path: string, body?: unknown): Promise<AdminAnswer>;
+  /** Long work: its events one by one, and a way to leave before the end. */
+  stream(path: string, body?: unknown): { readonly events: AsyncIterator<unknown>; leave(): void };
+}
+
+export async function openAdminSocket(): Promise<AdminSocket> {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-'));
+  const shared = memoryState(systemClock());
+  const host = (name: string) =>
+    new LockManager({ store: memoryStore({ shared }), host: name, owner: name, ttlMs: 30_000 });
+  const [n1, n2] = [host('n1'), host('n2')];
+  const volumes = new MemoryVolumes();
+  const store = { kind: 'embedded', reachable: true };
+  const stopping = new AbortController();
+  const app = adminApp({
+    volumes,
+    locks: new LockDriver(n1, 5_000),
+    status: async () => ({ host: 'n1', store, mounts: [] }),
+    stopping: stopping.signal,
+  });
+  const server = await listenOnUnixSocket(app, { path: join(dir, 'admin.sock'), mode: 0o600 });
+
+  const send = (method: string, path: string, body: unknown) => {
+    const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+    const outgoing = request({ socketPath: server.path, method, path, agent: false });
+    outgoing.end(sent);
+    const answered = once(outgoing, 'response').then(([response]): IncomingMessage => response);
+    return { outgoing, answered };
+  };
+
+  return {
+    path: server.path,
+    server,
+    volumes,
+    n1,
+    n2,
+    store,
+    stopping,
+    async call(method, path, body) {
+      const response = await send(method, path, body).answered;
+      return { status: response.statusCode, body: JSON.parse(await text(response)) };
+    },
+    stream(path, body) {
+      const { outgoing, answered } = send('POST', path, body);
+      outgoing.on('error', () => undefined);
+      return { events: eventsOf(answered), leave: () => outgoing.destroy() };
+    },
+    async [Symbol.asyncDispose]() {
+      await server.close({ graceMs: 0 });
+      await Promise.all([n1.close({ keep: false }), n2.close({ keep: false })]);
+      rmSync(dir, { recursive: true });
+    },
+  };
+}
+
+async function* eventsOf(answered: Promise<IncomingMessage>): AsyncGenerator<unknown> {
+  const response = await answered;
+  for await (const line of createInterface({ input: response })) yield JSON.parse(line);
+}

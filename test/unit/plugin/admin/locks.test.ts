@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { Lock } from '../../../../lib/lock/lock.ts';
+import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
+import type { AdminSocket } from '../../../support/admin-socket.ts';
+import { openAdminSocket } from '../../../support/admin-socket.ts';
+import { eventually } from '../../../support/eventually.ts';
+
+let socket: AdminSocket;
+
+beforeEach(async () => {
+  socket = await openAdminSocket();
+  const { signal } = new AbortController();
+  await socket.volumes.create({ name: 'db', options: {} }, { signal });
+});
+
+afterEach(async () => {
+  await socket[Symbol.asyncDispose]();
+});
+
+function mountOn(manager: LockManager): Promise<Lock> {
+  return manager.lock([{ name: 'mount/db', mode: 'exclusive' }], {
+    reason: 'Mount',
+    detail: 'web',
+  });
+}
+
+async function tickets(path = '/v1/locks'): Promise<unknown> {
+  const { body } = await socket.call('GET', path);
+  return body;
+}
+
+const held = (lock: Lock) => ({
+  token: lock.token,
+  host: 'n2',
+  reason: 'Mount',
+  since: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+  detail: 'web',
+});
+
+test('who holds and who waits', async () => {
+  await using lock = await mountOn(socket.n2);
+  const { events, leave } = socket.stream('/v1/locks/db/hold', { detail: 'fsck' });
+  expect((await events.next()).value).toEqual({ event: 'waiting', holders: [held(lock)] });
+  const mount = { volume: 'db', facet: 'mount', mode: 'exclusive' };
+  await eventually(async () =>
+    expect(await tickets('/v1/locks/db')).toEqual({
+      tickets: [
+        { ...held(lock), state: 'held', uses: [mount] },
+        expect.objectContaining({
+          host: 'n1',
+          reason: 'Maintenance',
+          detail: 'fsck',
+          state: 'waiting',
+          uses: [mount, { ...mount, facet: 'snapshot' }],
+        }),
+      ],
+    }),
+  );
+  expect(await tickets('/v1/locks/other')).toEqual({ tickets: [] });
+  expect((await socket.call('GET', '/v1/status')).body).toMatchObject({
+    locks: { held: 1, waiting: 1 },
+  });
+  leave();
+  await eventually(async () =>
+    expect(await tickets()).toEqual({ tickets: [expect.objectContaining({ host: 'n2' })] }),
+  );
+});
+
+test('a hold lasts as long as its request', async () => {
+  const { events, leave } = socket.stream('/v1/locks/db/hold', {});
+  expect((await events.next()).value).toEqual({ event: 'held', token: expect.any(Number) });
+  const other = mountOn(socket.n2);
+  await eventually(async () =>
+    expect(await tickets()).toMatchObject({
+      tickets: [
+        { reason: 'Maintenance', state: 'held' },
+        { reason: 'Mount', state: 'waiting' },
+      ],
+    }),
+  );
+  leave();
+  await (await other).unlock();
+});
+
+test('a hold that is lost says so', async () => {
+  const { events } = socket.stream('/v1/locks/db/hold', {});
+  await events.next();
+  const [ticket] = await socket.n2.inspect('mount/db');
+  if (ticket) await socket.n2.breakLock(ticket);
+  expect((await events.next()).value).toMatchObject({ event: 'error', code: 'lost' });
+  expect((await events.next()).done).toBe(true);
+});
+
+test('a hold ends when berth stops', async () => {
+  const { events } = socket.stream('/v1/locks/db/hold', {});
+  await events.next();
+  socket.stopping.abort();
+  expect((await events.next()).value).toMatchObject({ event: 'error', code: 'unavailable' });
+  await eventually(async () => expect(await socket.n2.inspect('mount/db')).toEqual([]));
+});
+
+test('one try that finds it held is a conflict that names the holder', async () => {
+  await using lock = await mountOn(socket.n2);
+  expect(await socket.call('POST', '/v1/locks/db/hold', { timeoutMs: 0 })).toEqual({
+    status: 409,
+    body: {
+      error: {
+        code: 'contended',
+        message: expect.stringMatching(/held: host n2 \(Mount, since .*, token \d+, web\)/),
+        holders: [held(lock)],
+      },
+    },
+  });
+  expect(await socket.n2.inspect('snapshot/db')).toEqual([]);
+});
+
+test('waiting has its limit', async () => {
+  await using _lock = await mountOn(socket.n2);
+  const { events } = socket.stream('/v1/locks/db/hold', { timeoutMs: 50 });
+  await events.next();
+  expect((await events.next()).value).toMatchObject({ event: 'error', code: 'timeout' });
+});
+
+test('the lock of a living holder is cleared by force only', async () => {
+  const lock = await mountOn(socket.n2);
+  const { token } = lock;
+  const refused = await socket.call('POST', '/v1/locks/db/clear', { token });
+  expect(refused).toMatchObject({
+    status: 409,
+    body: { error: { code: 'refused', holders: [{ host: 'n2', token }] } },
+  });
+  lock.throwIfLost();
+  const cleared = await socket.call('POST', '/v1/locks/db/clear', { token, force: true });
+  expect(cleared).toMatchObject({ status: 200, body: { cleared: { host: 'n2', token } } });
+  await eventually(() => expect(lock.signal.aborted).toBe(true));
+});
+
+test('a token that nobody holds is refused, whatever the force', async () => {
+  await using lock = await mountOn(socket.n2);
+  const body = { token: lock.token + 1, force: true };
+  expect(await socket.call('POST', '/v1/locks/db/clear', body)).toMatchObject({
+    status: 409,
+    body: { error: { code: 'refused', holders: [{ token: lock.token }] } },
+  });
+  lock.throwIfLost();
+});
+
+test.each<[path: string, body: unknown, status: number, message: RegExp]>([
+  ['/v1/locks/db/clear', undefined, 400, /the body is not JSON/],
+  ['/v1/locks/db/clear', {}, 400, /token: expected number/],
+  ['/v1/locks/db/clear', { token: '7' }, 400, /token: expected number/],
+  ['/v1/locks/db/clear', { token: 1.5 }, 400, /token: expected int/],
+  ['/v1/locks/db/clear', { token: 7, forced: true }, 400, /"forced"/],
+  ['/v1/locks/..%2Fdb/clear', { token: 7 }, 400, /not a valid volume name/],
+  ['/v1/locks/nope/hold', {}, 404, /^no such volume: nope$/],
+  ['/v1/locks/db/hold', { timeout: 1 }, 400, /"timeout"/],
+  ['/v1/locks/db/hold', { timeoutMs: -1 }, 400, /timeoutMs: /],
+  ['/v1/locks/db/hold', { detail: 'x'.repeat(201) }, 400, /detail: /],
+])('%s %j answers %d', async (path, body, status, message) => {
+  const answer = await socket.call('POST', path, body);
+  expect(answer.status).toBe(status);
+  expect(answer.body).toMatchObject({ error: { message: expect.stringMatching(message) } });
+});
