@@ -22,6 +22,9 @@ export class HeldLock implements Lock {
   readonly #ended = new AbortController();
   readonly #tenure: AbortSignal;
   #released: Promise<void> | undefined;
+  /** A guarded write that also releases is under way: then it is no news that the ticket is gone. */
+  #isReleasing = false;
+  #isMissing = false;
 
   constructor(ticket: Ticket, session: Session, owner: HeldLockOwner) {
     this.ticket = ticket;
@@ -55,13 +58,13 @@ export class HeldLock implements Lock {
   async guard(writes: readonly RecordWrite[], options?: { unlock?: boolean }): Promise<void> {
     this.throwIfLost();
     const unlock = options?.unlock ?? false;
+    this.#isReleasing ||= unlock;
     try {
       await this.#owner.commit(this.ticket, writes, unlock);
     } catch (error) {
-      if (error instanceof GuardLostError) {
-        this.lose('its ticket is gone');
-        throw this.#loss();
-      }
+      if (unlock) this.#isReleasing = false;
+      if (this.#isMissing || error instanceof GuardLostError) this.lose('its ticket is gone');
+      if (error instanceof GuardLostError) throw this.#loss();
       throw error;
     }
     if (unlock) {
@@ -77,6 +80,13 @@ export class HeldLock implements Lock {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.unlock();
+  }
+
+  /** The store has been seen without the ticket. */
+  miss(): void {
+    this.#isMissing = true;
+    if (this.#isReleasing) return;
+    this.lose('its ticket was removed, by an operator or because the store ended the session');
   }
 
   /** The ticket is gone, or can't be proved to stand: tells the holder. */

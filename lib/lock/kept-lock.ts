@@ -17,7 +17,6 @@ export type KeptLockState = 'held' | 'unproven' | 'lost' | 'released';
 export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
   onRevived(listener: () => void): Disposable;
-  breakLock(ticket: Ticket): Promise<void>;
 }
 
 /**
@@ -57,12 +56,9 @@ export class KeptLock {
 
   /** Releases the lock; gets there in the background when the store is away. Idempotent. */
   async unlock(): Promise<void> {
-    if (this.#state === 'released') return;
-    const wasHeld = this.#state === 'held';
-    this.#change('released');
+    if (this.#state !== 'released') this.#change('released');
     this.#revived[Symbol.dispose]();
-    if (wasHeld) await this.#lock.unlock();
-    else await this.#owner.breakLock(this.ticket).catch((error) => log('release: %s', error));
+    await this.#lock.unlock();
   }
 
   #hold(lock: Lock): void {
@@ -80,17 +76,22 @@ export class KeptLock {
   async #settle(): Promise<void> {
     if (this.#state !== 'unproven') return;
     try {
-      const lock = await this.#owner.attach(this.ticket);
-      if (this.#state !== 'unproven') return;
-      if (lock) {
-        this.#change('held');
-        this.#hold(lock);
-      } else {
-        this.#change('lost');
-        this.#revived[Symbol.dispose]();
-      }
+      await this.#settled(await this.#owner.attach(this.ticket));
     } catch (error) {
       log('the store can not say yet whether token %d stands: %s', this.token, error);
+    }
+  }
+
+  async #settled(lock: Lock | undefined): Promise<void> {
+    if (this.#state === 'released') await lock?.unlock();
+    if (this.#state !== 'unproven') return;
+    if (lock) {
+      this.#change('held');
+      this.#hold(lock);
+    } else {
+      this.#change('lost');
+      this.#revived[Symbol.dispose]();
+      await this.#lock.unlock(); // Frees what is remembered here of the ticket.
     }
   }
 

@@ -45,12 +45,11 @@ export class LockDriver implements LockService {
   }
 
   async clearLock({ volume, token, force }: ClearRequest): Promise<Ticket> {
-    const tickets = [
-      ...(await this.#manager.inspect(lockName('mount', volume))),
-      ...(await this.#manager.inspect(lockName('snapshot', volume))),
-    ];
-    const ticket = tickets.find((candidate) => candidate.token === token);
-    if (!ticket) throw LockClearRefusedError.notThere(volume, token, tickets);
+    const mount = await this.#manager.inspect(lockName('mount', volume));
+    const snapshot = await this.#manager.inspect(lockName('snapshot', volume));
+    const tickets = new Map([...mount, ...snapshot].map((ticket) => [ticket.token, ticket]));
+    const ticket = tickets.get(token);
+    if (!ticket) throw LockClearRefusedError.notThere(volume, token, [...tickets.values()]);
     if (!force && (await this.#manager.isAlive(ticket))) {
       throw LockClearRefusedError.holderIsAlive(volume, ticket);
     }

@@ -3,6 +3,7 @@ import createDebug from 'debug';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import {
+  LockCancelledError,
   LockContendedError,
   LockLostError,
   SessionGoneError,
@@ -10,6 +11,8 @@ import {
 } from './errors.ts';
 import { HeldLock } from './held-lock.ts';
 import type { Lock } from './lock.ts';
+import { mergeRequests } from './merge-requests.ts';
+import { OwnTickets } from './own-tickets.ts';
 import type { Session, SessionOptions } from './session.ts';
 import { SessionKeeper } from './session.ts';
 import { StoreMirror } from './store-mirror.ts';
@@ -21,25 +24,17 @@ import type {
   Waiting,
 } from './stores/ticket-store.ts';
 import type { LockRequest, Ticket, TicketRequest } from './ticket.ts';
+import { conflicting } from './ticket.ts';
 import { WaitLimit } from './wait-limit.ts';
 import { WakeUps } from './wake-ups.ts';
 
 const log = createDebug('berth:lock');
 
-/** A request may name this many locks (etcd's limit of operations per transaction, halved). */
-export const maxLocks = 64;
-
 /** The net below the watch: a waiter looks for itself this often. */
 const pollMs = 5_000;
 
-/** How long an unlock, or the end of a failed request, waits for the store before going on. */
-const patienceMs = 2_000;
-
 /** How long a guarded write is repeated while the store does not answer. */
 const commitPatienceMs = 10_000;
-
-/** How old a ticket of ours that nobody knows must be before it is taken for a stray. */
-const strayDelayMs = 1_000;
 
 export interface LockManagerOptions {
   readonly store: TicketStore;
@@ -75,74 +70,50 @@ export class LockManager implements AsyncDisposable {
   readonly #host: string;
   readonly #sessions: SessionKeeper;
   readonly #wakeUps: WakeUps;
+  readonly #tickets: OwnTickets;
   readonly #held = new Map<string, HeldLock>();
-  /** Tickets of this process, wanted or being removed; any other of our session is a stray. */
-  readonly #known = new Set<string>();
+  readonly #requests = new Set<Promise<Lock>>();
   readonly #closing = new AbortController();
-  readonly #background = new Set<Promise<void>>();
-  #isLookingForStrays = false;
-  #straysAreOurs: boolean;
 
   constructor(options: LockManagerOptions) {
-    this.#store = options.store;
-    this.#clock = options.clock ?? systemClock();
-    this.#host = options.host;
-    this.#sessions = new SessionKeeper({
-      store: options.store,
-      clock: this.#clock,
-      ttlMs: options.ttlMs,
-      owner: options.owner,
-      ...(options.keep ? { keep: options.keep } : {}),
-    });
-    this.mirror = new StoreMirror(options.store);
-    this.#wakeUps = new WakeUps(this.mirror);
-    this.#straysAreOurs = options.keep?.resume === undefined;
+    const { store, clock = systemClock(), host, owner, ttlMs, keep } = options;
+    this.#store = store;
+    this.#clock = clock;
+    this.#host = host;
+    const sessionOptions = { store, clock, ttlMs, owner };
+    this.#sessions = new SessionKeeper(keep ? { ...sessionOptions, keep } : sessionOptions);
+    this.mirror = new StoreMirror(store);
     this.mirror.listen((event) => {
-      if (event.kind === 'interrupted') return;
       if (event.kind === 'change') {
         this.#noticeLosses(event.change.removedTickets.map(({ nonce }) => nonce));
-        this.#noticeStrays(event.change.tickets);
-      } else {
+      } else if (event.kind === 'reset') {
         this.#noticeLosses([...this.#held.keys()]);
-        this.#noticeStrays(this.mirror.tickets());
       }
+    });
+    this.#wakeUps = new WakeUps(this.mirror);
+    this.#tickets = new OwnTickets({
+      store,
+      clock,
+      sessions: this.#sessions,
+      mirror: this.mirror,
+      closing: this.#closing.signal,
+      resumes: keep?.resume !== undefined,
     });
   }
 
   /**
    * Waits for all the locks and takes them in one step. Locks named twice are merged.
    * Rejects LockTimeoutError, LockCancelledError, LockContendedError (time-out 0),
-   * StoreUnavailableError, or what `onWait` threw; nothing is then held and no ticket is left.
+   * StoreUnavailableError, LockLostError (the request was removed while it waited), RangeError, or
+   * what `onWait` threw; nothing is then held and no ticket is left.
    */
   async lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
-    const merged = mergeRequests(locks);
-    const names = merged.map(({ name }) => name);
-    using limit = new WaitLimit(this.#clock, options.signal, options.timeoutMs || undefined);
-    const isTry = options.timeoutMs === 0;
-    for (;;) {
-      if (limit.isOver) throw limit.error(names);
-      const session = await this.#session(limit, isTry);
-      const request = this.#request(session, merged, options);
-      this.#known.add(request.nonce);
-      try {
-        const ticket = isTry
-          ? await this.#try(request)
-          : await this.#queue(request, session, limit, options);
-        session.throwIfLapsed();
-        const lock = new HeldLock(ticket, session, this.#ownerOfHeld);
-        this.#held.set(ticket.nonce, lock);
-        log('granted %s reason=%s token=%d', names.join('+'), options.reason, ticket.token);
-        return lock;
-      } catch (error) {
-        if (error instanceof LockContendedError && isTry) this.#known.delete(request.nonce);
-        else await this.#remove(request);
-        if (error instanceof SessionGoneError) {
-          session.gone(); // Take a new session and queue again.
-          continue;
-        }
-        if (error instanceof StoreUnavailableError && limit.isOver) throw limit.error(names);
-        throw error;
-      }
+    const request = this.#acquire(mergeRequests(locks), options);
+    this.#requests.add(request);
+    try {
+      return await request;
+    } finally {
+      this.#requests.delete(request);
     }
   }
 
@@ -174,17 +145,13 @@ export class LockManager implements AsyncDisposable {
    * earlier process whose session was resumed. Undefined when the ticket is gone.
    */
   async attach(ticket: Ticket): Promise<Lock | undefined> {
+    if (this.#sessions.hasEnded(ticket.session)) return undefined;
     const session = await this.#sessions.get();
     if (session.id !== ticket.session) return undefined;
-    const standing = this.#held.get(ticket.nonce);
-    if (standing && !standing.signal.aborted) return standing;
     const placement = await this.#store.place(ticket);
     if (placement.state !== 'granted') return undefined;
     session.throwIfLapsed();
-    this.#known.add(ticket.nonce);
-    const lock = new HeldLock(ticket, session, this.#ownerOfHeld);
-    this.#held.set(ticket.nonce, lock);
-    return lock;
+    return this.#held.get(ticket.nonce) ?? this.#hold(ticket, session);
   }
 
   /**
@@ -193,19 +160,19 @@ export class LockManager implements AsyncDisposable {
    */
   async open(): Promise<{ readonly sessionId: string; readonly resumed: boolean }> {
     const { id, resumed } = await this.#sessions.get();
-    if (!resumed) this.#straysAreOurs = true;
+    if (!resumed) this.#tickets.ownSession();
     return { sessionId: id, resumed };
   }
 
   /** Every ticket of this session that nobody here knows is removed, from now on. */
-  async dropStrays(): Promise<void> {
-    this.#straysAreOurs = true;
-    for (const ticket of await this.#store.tickets()) {
-      if (this.#isStray(ticket)) await this.#store.remove(ticket);
-    }
+  dropStrays(): Promise<void> {
+    return this.#tickets.dropStrays();
   }
 
-  /** Calls back when, after a lapse, the store answers again: `attach` then tells what is left. */
+  /**
+   * Calls back each time the store has confirmed this host's session, or that it is gone. When
+   * that ends a lapse, `attach` tells what is left.
+   */
   onRevived(listener: () => void): Disposable {
     return this.#sessions.onRevived(listener);
   }
@@ -226,17 +193,69 @@ export class LockManager implements AsyncDisposable {
     await this.#store.remove(ticket);
   }
 
-  /** Ends everything. `keep`: the session and its tickets are left to the next process. */
+  /**
+   * Ends everything; requests that wait are cancelled. `keep`: the session and the tickets of held
+   * locks are left to the next process.
+   */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
+    this.#closing.abort(new LockCancelledError('berth is stopping'));
+    await Promise.allSettled(this.#requests);
     if (!keep) await Promise.all([...this.#held.values()].map((lock) => lock.unlock()));
-    this.#closing.abort();
-    await Promise.all(this.#background);
+    await this.#tickets.settled();
     this.mirror[Symbol.dispose]();
     await this.#sessions.close({ keep });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close({ keep: false });
+  }
+
+  async #acquire(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
+    const { signal, timeoutMs } = options;
+    const callers = [this.#closing.signal, ...(signal ? [signal] : [])];
+    using limit = new WaitLimit(this.#clock, callers, timeoutMs === 0 ? undefined : timeoutMs);
+    for (;;) {
+      try {
+        return await this.#acquireOnce(locks, options, limit);
+      } catch (error) {
+        if (limit.isCancelled) throw limit.error(namesOf(locks), []);
+        // A session that is gone is replaced, and the request queued again.
+        if (!(error instanceof SessionGoneError)) throw error;
+      }
+    }
+  }
+
+  async #acquireOnce(
+    locks: readonly LockRequest[],
+    options: LockOptions,
+    limit: WaitLimit,
+  ): Promise<Lock> {
+    if (limit.isOver) throw limit.error(namesOf(locks), []);
+    const isTry = options.timeoutMs === 0;
+    const session = await this.#session(limit, isTry);
+    const request = this.#request(session, locks, options);
+    this.#tickets.add(request);
+    try {
+      const ticket = isTry
+        ? await this.#try(request)
+        : await this.#queue(request, session, limit, options);
+      if (limit.isCancelled) throw limit.error(namesOf(locks), []);
+      session.throwIfLapsed();
+      return this.#hold(ticket, session);
+    } catch (error) {
+      if (error instanceof LockContendedError && isTry) this.#tickets.forget(request);
+      else await this.#tickets.remove(request);
+      if (error instanceof SessionGoneError) this.#sessions.ended(session);
+      throw error;
+    }
+  }
+
+  #hold(ticket: Ticket, session: Session): Lock {
+    this.#tickets.add(ticket);
+    const lock = new HeldLock(ticket, session, this.#ownerOfHeld);
+    this.#held.set(ticket.nonce, lock);
+    log('granted %s token=%d', namesOf(ticket.locks).join('+'), ticket.token);
+    return lock;
   }
 
   async #session(limit: WaitLimit, isTry: boolean): Promise<Session> {
@@ -268,10 +287,8 @@ export class LockManager implements AsyncDisposable {
   async #try(request: TicketRequest): Promise<Ticket> {
     const placement = await this.#store.tryEnqueue(request);
     if (placement.state === 'granted') return placement.ticket;
-    throw new LockContendedError(
-      request.locks.map(({ name }) => name),
-      placement.blockers,
-    );
+    const blockers = this.#firstInTheWay(request.locks, placement.blockers);
+    throw new LockContendedError(namesOf(request.locks), blockers);
   }
 
   async #queue(
@@ -280,14 +297,13 @@ export class LockManager implements AsyncDisposable {
     limit: WaitLimit,
     { onWait }: LockOptions,
   ): Promise<Ticket> {
-    const names = request.locks.map(({ name }) => name);
+    const names = namesOf(request.locks);
     let placement: Placement = await limit.untilAnswered(() => this.#store.enqueue(request));
     while (placement.state === 'waiting') {
-      const { ticket }: Waiting = placement;
-      limit.blockers = placement.blockers;
-      onWait?.(placement.blockers);
+      const { ticket, blockers }: Waiting = placement;
+      if (!limit.isOver) onWait?.(blockers);
       await this.#waitForChange(placement, session, limit);
-      if (limit.isOver) throw limit.error(names);
+      if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
       session.throwIfLapsed();
       placement = await limit.untilAnswered(() => this.#store.place(ticket));
     }
@@ -298,12 +314,28 @@ export class LockManager implements AsyncDisposable {
   /** Until a blocker goes, our own ticket goes, the session lapses, or the net's time is up. */
   async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
     const nonces = [waiting.ticket, ...waiting.blockers].map(({ nonce }) => nonce);
-    const stop = AbortSignal.any([limit.signal, session.tenure]);
-    await this.#wakeUps.wait(nonces, waiting, this.#clock, pollMs, stop);
+    const stops = [limit.signal, session.tenure];
+    await this.#wakeUps.wait(nonces, waiting, this.#clock, pollMs, stops);
+  }
+
+  /**
+   * People want to read who holds a lock. The store says who is nearest in the way, which may be
+   * another waiter; the mirror, if it has seen that one, knows the head of each queue.
+   */
+  #firstInTheWay(locks: readonly LockRequest[], nearest: readonly Ticket[]): readonly Ticket[] {
+    if (!nearest.every(({ nonce }) => this.mirror.ticket(nonce))) return nearest;
+    const last = Math.max(...nearest.map(({ token }) => token));
+    const heads = locks.flatMap((lock) => {
+      const head = this.mirror
+        .ticketsOn(lock.name)
+        .find((ticket) => ticket.token <= last && conflicting([lock], ticket.locks));
+      return head ? [head] : [];
+    });
+    return [...new Set(heads)];
   }
 
   readonly #ownerOfHeld = {
-    release: (ticket: Ticket) => this.#remove(ticket),
+    release: (ticket: Ticket) => this.#tickets.remove(ticket),
     stillStands: async (ticket: Ticket) => (await this.#store.place(ticket)).state === 'granted',
     commit: (ticket: Ticket, writes: readonly RecordWrite[], release: boolean) =>
       this.#commit(ticket, writes, release),
@@ -317,46 +349,14 @@ export class LockManager implements AsyncDisposable {
     writes: readonly RecordWrite[],
     release: boolean,
   ): Promise<Committed> {
-    const signal = this.#held.get(ticket.nonce)?.signal;
-    using limit = new WaitLimit(this.#clock, signal, commitPatienceMs);
+    const lock = this.#held.get(ticket.nonce);
+    using limit = new WaitLimit(this.#clock, lock ? [lock.signal] : [], commitPatienceMs);
     const committed = await limit.untilAnswered(() =>
       this.#store.commit({ guards: [ticket], writes, release: release ? [ticket] : [] }),
     );
     this.mirror.wrote(committed.revision, writes);
-    if (release) this.#known.delete(ticket.nonce);
+    if (release) this.#tickets.forget(ticket);
     return committed;
-  }
-
-  /**
-   * Removes a ticket that may or may not be in the store. Resolves when it is gone, or after a
-   * while: the removal then goes on in the background until the store has confirmed it.
-   */
-  async #remove(ticket: Ticket | TicketRequest): Promise<void> {
-    const removal = this.#removeUntilGone(ticket);
-    this.#background.add(removal);
-    void removal.then(() => this.#background.delete(removal));
-    const enough = new AbortController();
-    await Promise.race([removal, this.#clock.sleep(patienceMs, enough.signal)]);
-    enough.abort();
-  }
-
-  async #removeUntilGone(ticket: Ticket | TicketRequest): Promise<void> {
-    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
-      try {
-        await this.#store.remove(ticket);
-        break;
-      } catch (error) {
-        log('removal of %s failed: %s', ticket.nonce, error);
-      }
-      await this.#clock.sleep(pauseMs, this.#closing.signal);
-      if (this.#closing.signal.aborted || this.#isSessionGone(ticket.session)) break;
-    }
-    this.#known.delete(ticket.nonce);
-  }
-
-  #isSessionGone(id: string): boolean {
-    const current = this.#sessions.current;
-    return current !== undefined && (current.id !== id || current.isGone);
   }
 
   /** Tells the holders whose tickets are not in the store any more. */
@@ -364,41 +364,11 @@ export class LockManager implements AsyncDisposable {
     for (const nonce of nonces) {
       const lock = this.#held.get(nonce);
       if (!lock || this.mirror.ticket(nonce) || lock.token > this.mirror.revision) continue;
-      lock.lose('its ticket was removed, by an operator or because the store ended the session');
+      lock.miss();
     }
-  }
-
-  /**
-   * A write whose answer was lost may arrive after we have given it up, and leave a ticket that
-   * nobody would ever remove. Looked for a little later, when its owner has had time to know it.
-   */
-  #noticeStrays(tickets: readonly Ticket[]): void {
-    if (!this.#straysAreOurs || this.#isLookingForStrays) return;
-    if (!tickets.some((ticket) => this.#isStray(ticket))) return;
-    this.#isLookingForStrays = true;
-    void this.#clock.sleep(strayDelayMs, this.#closing.signal).then(async () => {
-      this.#isLookingForStrays = false;
-      if (this.#closing.signal.aborted) return;
-      for (const ticket of this.mirror.tickets()) {
-        if (this.#isStray(ticket)) await this.#remove(ticket);
-      }
-    });
-  }
-
-  #isStray(ticket: Ticket): boolean {
-    return ticket.session === this.#sessions.current?.id && !this.#known.has(ticket.nonce);
   }
 }
 
-/** One request per name; exclusive wins over shared. */
-function mergeRequests(locks: readonly LockRequest[]): LockRequest[] {
-  const merged = new Map<string, LockRequest>();
-  for (const lock of locks) {
-    if (merged.get(lock.name)?.mode !== 'exclusive') merged.set(lock.name, lock);
-  }
-  if (merged.size === 0 || merged.size > maxLocks) {
-    throw new RangeError(`a request takes 1 to ${maxLocks} locks, not ${merged.size}`);
-  }
-  if (merged.has('')) throw new RangeError('a lock needs a name');
-  return [...merged.values()];
+function namesOf(locks: readonly LockRequest[]): string[] {
+  return locks.map(({ name }) => name);
 }

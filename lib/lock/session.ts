@@ -1,6 +1,6 @@
 import createDebug from 'debug';
 import type { Clock } from './clock.ts';
-import { LockLostError, SessionGoneError, StoreUnavailableError } from './errors.ts';
+import { LockLostError, SessionGoneError } from './errors.ts';
 import type { TicketStore } from './stores/ticket-store.ts';
 
 const log = createDebug('berth:session');
@@ -34,7 +34,7 @@ export class SessionKeeper implements AsyncDisposable {
   readonly #options: SessionOptions;
   readonly #closing = new AbortController();
   readonly #reviveListeners = new Set<() => void>();
-  #session: Promise<Session> | undefined;
+  #opening: Promise<Session> | undefined;
   #current: Session | undefined;
   #resume: string | undefined;
 
@@ -46,23 +46,33 @@ export class SessionKeeper implements AsyncDisposable {
   /** The session, opened or resumed if there is none. Rejects when the store is away. */
   async get(): Promise<Session> {
     this.#closing.signal.throwIfAborted();
-    if (this.#current?.isGone) {
-      this.#current = undefined;
-      this.#session = undefined;
-    }
-    this.#session ??= this.#open().catch((error) => {
-      this.#session = undefined;
-      throw error;
+    if (this.#current && !this.#current.isGone) return this.#current;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
     });
-    return this.#session;
+    return this.#opening;
   }
 
-  /** The session in use now, if one has been opened. */
+  /** The session last opened. */
   get current(): Session | undefined {
     return this.#current;
   }
 
-  /** Calls `listener` each time a lapsed session has been heard to stand after all, or is gone. */
+  /** Whether the store is known to have dropped the session with this id. */
+  hasEnded(id: string): boolean {
+    const current = this.#current;
+    return current !== undefined && (current.id !== id || current.isGone);
+  }
+
+  /** The store does not know the session any more. */
+  ended(session: Session): void {
+    if (session.isGone) return;
+    log('gone session=%s', session.id);
+    session.gone();
+    this.#tellRevived();
+  }
+
+  /** Calls `listener` each time the store has confirmed the session, or that it is gone. */
   onRevived(listener: () => void): Disposable {
     this.#reviveListeners.add(listener);
     return { [Symbol.dispose]: () => this.#reviveListeners.delete(listener) };
@@ -72,7 +82,7 @@ export class SessionKeeper implements AsyncDisposable {
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new LockLostError('berth is stopping'));
-    const session = await this.#session?.catch(() => undefined);
+    const session = (await this.#opening?.catch(() => undefined)) ?? this.#current;
     if (!session || keep) return;
     await this.#options.store.closeSession(session.id).catch((error) => {
       log('close session=%s failed, it will expire: %s', session.id, error.message);
@@ -116,19 +126,11 @@ export class SessionKeeper implements AsyncDisposable {
       try {
         const { ttlMs } = await store.renewSession(session.id);
         pauseMs = ttlMs / 3;
-        if (session.renewed(sentAt, ttlMs)) {
-          log('revived session=%s', session.id);
-          this.#tellRevived();
-        }
+        if (session.renewed(sentAt, ttlMs)) log('revived session=%s', session.id);
+        this.#tellRevived();
       } catch (error) {
-        if (error instanceof SessionGoneError) {
-          log('gone session=%s', session.id);
-          session.gone();
-          this.#tellRevived();
-          return;
-        }
-        if (!(error instanceof StoreUnavailableError)) throw error;
-        log('renewal failed session=%s: %s', session.id, error.message);
+        if (error instanceof SessionGoneError) return this.ended(session);
+        log('renewal failed session=%s: %s', session.id, error);
         pauseMs = Math.min(session.ttlMs / 10, 1_000);
       }
     }

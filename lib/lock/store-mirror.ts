@@ -28,6 +28,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
   readonly #written = new Map<string, number>();
   readonly #listeners = new Set<(event: MirrorEvent) => void>();
   readonly #watch: Disposable;
+  readonly #firstReset = Promise.withResolvers<void>();
   #revision = 0;
   #isLive = false;
   #hasBeenLive = false;
@@ -44,6 +45,11 @@ export class StoreMirror implements StoreWatcher, Disposable {
   /** The watch stands. While it does not, what is known may be out of date. */
   get isLive(): boolean {
     return this.#isLive;
+  }
+
+  /** Resolves when the state has been read for the first time. */
+  get firstReset(): Promise<void> {
+    return this.#firstReset.promise;
   }
 
   /** The state has been read at least once. */
@@ -109,6 +115,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
     this.#revision = revision;
     this.#isLive = true;
     this.#hasBeenLive = true;
+    this.#firstReset.resolve();
     this.#tell({ kind: 'reset' });
   }
 

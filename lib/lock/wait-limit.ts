@@ -2,28 +2,28 @@ import type { Clock } from './clock.ts';
 import { LockCancelledError, LockTimeoutError, StoreUnavailableError } from './errors.ts';
 import type { Ticket } from './ticket.ts';
 
+/** `setTimeout` fires at once for longer waits than this. */
+const longestMs = 2 ** 31 - 1;
+
 /**
- * How long one request may wait: until its caller's signal aborts or its time is up. Disposing it
- * takes the timer and the listener away.
+ * How long one request may wait: until one of its callers' signals aborts or its time is up.
+ * Disposing it takes the timer and the listeners away.
  */
 export class WaitLimit implements Disposable {
   readonly #clock: Clock;
   readonly #startedAt: number;
-  readonly #caller: AbortSignal | undefined;
+  readonly #callers: readonly AbortSignal[];
   readonly #over = new AbortController();
-  readonly #timeoutMs: number | undefined;
-  /** Who was last seen in the way. */
-  blockers: readonly Ticket[] = [];
-  /** Why the store did not answer, when that is what is being waited for. */
-  storeError: StoreUnavailableError | undefined;
 
-  constructor(clock: Clock, signal: AbortSignal | undefined, timeoutMs: number | undefined) {
+  constructor(clock: Clock, callers: readonly AbortSignal[], timeoutMs: number | undefined) {
+    if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= longestMs)) {
+      throw new RangeError(`a time-out is 0 to ${longestMs} ms, not ${timeoutMs}`);
+    }
     this.#clock = clock;
     this.#startedAt = clock.now();
-    this.#caller = signal;
-    this.#timeoutMs = timeoutMs;
-    if (signal?.aborted) this.#end();
-    else signal?.addEventListener('abort', this.#end);
+    this.#callers = callers;
+    if (this.isCancelled) this.#end();
+    else for (const caller of callers) caller.addEventListener('abort', this.#end);
     if (timeoutMs !== undefined) void clock.sleep(timeoutMs, this.signal).then(this.#end);
   }
 
@@ -36,34 +36,35 @@ export class WaitLimit implements Disposable {
     return this.signal.aborted;
   }
 
-  /** What to tell the caller when the wait is over. */
-  error(lockNames: readonly string[]): Error {
-    if (this.#caller?.aborted) {
+  /** A caller does not want it any more. */
+  get isCancelled(): boolean {
+    return this.#callers.some(({ aborted }) => aborted);
+  }
+
+  /** What to tell the caller when the wait is over; `blockers` are in the way. */
+  error(lockNames: readonly string[], blockers: readonly Ticket[]): Error {
+    const cause = this.#callers.find(({ aborted }) => aborted)?.reason;
+    if (this.isCancelled) {
       return new LockCancelledError(`the request for ${lockNames.join(' + ')} was cancelled`, {
-        cause: this.#caller.reason,
+        cause,
       });
     }
-    if (this.storeError) return this.storeError;
-    return new LockTimeoutError(lockNames, this.blockers, this.#clock.now() - this.#startedAt);
+    return new LockTimeoutError(lockNames, blockers, this.#clock.now() - this.#startedAt);
   }
 
   /**
    * Repeats `call`, which must be safe to repeat, while the store does not answer and the limit
-   * allows; always at least once.
+   * allows; always at least once. Rejects with the store's last error.
    */
   async untilAnswered<T>(call: () => Promise<T>): Promise<T> {
     for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 500)) {
       try {
-        const answer = await call();
-        this.storeError = undefined;
-        return answer;
+        return await call();
       } catch (error) {
-        if (!(error instanceof StoreUnavailableError)) throw error;
-        this.storeError = error;
+        if (!(error instanceof StoreUnavailableError) || this.isOver) throw error;
+        await this.#clock.sleep(pauseMs, this.signal);
+        if (this.isOver) throw error;
       }
-      if (this.isOver || this.#timeoutMs === 0) throw this.storeError;
-      await this.#clock.sleep(pauseMs, this.signal);
-      if (this.isOver) throw this.storeError;
     }
   }
 
@@ -72,7 +73,7 @@ export class WaitLimit implements Disposable {
   }
 
   #end = () => {
-    this.#caller?.removeEventListener('abort', this.#end);
+    for (const caller of this.#callers) caller.removeEventListener('abort', this.#end);
     this.#over.abort();
   };
 }

@@ -18,24 +18,27 @@ export class WakeUps {
     });
   }
 
-  /** Resolves when a ticket of `nonces` is gone, after `limitMs`, or when `signal` aborts. */
+  /** Resolves when a ticket of `nonces` is gone, after `limitMs`, or when a signal aborts. */
   async wait(
     nonces: readonly string[],
     { revision }: Waiting,
     clock: Clock,
     limitMs: number,
-    signal: AbortSignal,
+    signals: readonly AbortSignal[],
   ): Promise<void> {
     // The mirror may have seen it go between the store's answer and now.
     const isSeen = this.#mirror.isLive && this.#mirror.revision >= revision;
     if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return;
+    if (signals.some(({ aborted }) => aborted)) return;
     const woken = new AbortController();
     const wake = () => woken.abort();
     for (const nonce of nonces) this.#add(nonce, wake);
+    for (const signal of signals) signal.addEventListener('abort', wake);
     try {
-      await clock.sleep(limitMs, AbortSignal.any([woken.signal, signal]));
+      await clock.sleep(limitMs, woken.signal);
     } finally {
       for (const nonce of nonces) this.#delete(nonce, wake);
+      for (const signal of signals) signal.removeEventListener('abort', wake);
     }
   }
 

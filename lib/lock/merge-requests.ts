@@ -1,0 +1,17 @@
+import type { LockRequest } from './ticket.ts';
+
+/** A request may name this many locks (etcd's limit of operations per transaction, halved). */
+export const maxLocks = 64;
+
+/** One request per name; exclusive wins over shared. Throws RangeError for none or too many. */
+export function mergeRequests(locks: readonly LockRequest[]): LockRequest[] {
+  const merged = new Map<string, LockRequest>();
+  for (const lock of locks) {
+    if (merged.get(lock.name)?.mode !== 'exclusive') merged.set(lock.name, lock);
+  }
+  if (merged.size === 0 || merged.size > maxLocks) {
+    throw new RangeError(`a request takes 1 to ${maxLocks} locks, not ${merged.size}`);
+  }
+  if (merged.has('')) throw new RangeError('a lock needs a name');
+  return [...merged.values()];
+}

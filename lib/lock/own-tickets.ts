@@ -1,0 +1,121 @@
+import createDebug from 'debug';
+import type { Clock } from './clock.ts';
+import type { SessionKeeper } from './session.ts';
+import type { StoreMirror } from './store-mirror.ts';
+import type { TicketStore } from './stores/ticket-store.ts';
+import type { Ticket, TicketRequest } from './ticket.ts';
+
+const log = createDebug('berth:lock');
+
+/** How long a removal keeps its caller waiting while the store does not answer. */
+const patienceMs = 2_000;
+
+/** How old a ticket of ours that nobody knows must be before it is taken for a stray. */
+const strayDelayMs = 1_000;
+
+export interface OwnTicketsOptions {
+  readonly store: TicketStore;
+  readonly clock: Clock;
+  readonly sessions: SessionKeeper;
+  readonly mirror: StoreMirror;
+  readonly closing: AbortSignal;
+  /** An earlier process's session is resumed: its tickets are no strays until `dropStrays`. */
+  readonly resumes: boolean;
+}
+
+/**
+ * The tickets that this process wants or is removing. Any other ticket of its session is a
+ * **stray**: a write whose answer was lost and that arrived after we had given it up, or what an
+ * earlier process has left. Nobody else would ever remove it.
+ */
+export class OwnTickets {
+  readonly #options: OwnTicketsOptions;
+  readonly #known = new Set<string>();
+  readonly #removals = new Set<Promise<void>>();
+  #straysAreOurs: boolean;
+  #isLookingForStrays = false;
+
+  constructor(options: OwnTicketsOptions) {
+    this.#options = options;
+    this.#straysAreOurs = !options.resumes;
+    options.mirror.listen((event) => {
+      if (event.kind === 'change') this.#noticeStrays(event.change.tickets);
+      else if (event.kind === 'reset') this.#noticeStrays(options.mirror.tickets());
+    });
+  }
+
+  /** Before it is written, so that it is never taken for a stray. */
+  add({ nonce }: { readonly nonce: string }): void {
+    this.#known.add(nonce);
+  }
+
+  /** It is not in the store, for certain. */
+  forget({ nonce }: { readonly nonce: string }): void {
+    this.#known.delete(nonce);
+  }
+
+  /** Nothing of an earlier process is in this session. */
+  ownSession(): void {
+    this.#straysAreOurs = true;
+  }
+
+  /**
+   * Removes a ticket that may or may not be in the store. Resolves when it is gone, or after a
+   * while: the removal then goes on in the background until the store has confirmed it.
+   */
+  async remove(ticket: Ticket | TicketRequest): Promise<void> {
+    const removal = this.#removeUntilGone(ticket);
+    this.#removals.add(removal);
+    void removal.then(() => this.#removals.delete(removal));
+    const enough = new AbortController();
+    await Promise.race([removal, this.#options.clock.sleep(patienceMs, enough.signal)]);
+    enough.abort();
+  }
+
+  /** Removes all strays, of earlier processes too. From now on they are removed when seen. */
+  async dropStrays(): Promise<void> {
+    this.#straysAreOurs = true;
+    const { store } = this.#options;
+    for (const ticket of await store.tickets()) {
+      if (this.#isStray(ticket)) await store.remove(ticket);
+    }
+  }
+
+  /** Resolves when no removal is under way; after `closing` each of them ends soon. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#removals);
+  }
+
+  async #removeUntilGone(ticket: Ticket | TicketRequest): Promise<void> {
+    const { store, clock, closing, sessions } = this.#options;
+    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
+      try {
+        await store.remove(ticket);
+        break;
+      } catch (error) {
+        log('removal of %s failed: %s', ticket.nonce, error);
+      }
+      await clock.sleep(pauseMs, closing);
+      if (closing.aborted || sessions.hasEnded(ticket.session)) break;
+    }
+    this.#known.delete(ticket.nonce);
+  }
+
+  /** Looks a little later, when whoever knows the ticket has had time to say so. */
+  #noticeStrays(tickets: readonly Ticket[]): void {
+    const { clock, closing, mirror } = this.#options;
+    if (!this.#straysAreOurs || this.#isLookingForStrays || closing.aborted) return;
+    if (!tickets.some((ticket) => this.#isStray(ticket))) return;
+    this.#isLookingForStrays = true;
+    void clock.sleep(strayDelayMs, closing).then(async () => {
+      this.#isLookingForStrays = false;
+      if (closing.aborted) return;
+      const strays = mirror.tickets().filter((ticket) => this.#isStray(ticket));
+      await Promise.all(strays.map((ticket) => this.remove(ticket)));
+    });
+  }
+
+  #isStray(ticket: Ticket): boolean {
+    return ticket.session === this.#options.sessions.current?.id && !this.#known.has(ticket.nonce);
+  }
+}
