@@ -41,6 +41,8 @@ export class HostMounts {
   readonly #options: HostMountsOptions;
   /** The lock of each mounted volume; none while an adopted mount waits for the store. */
   readonly #locks = new Map<string, KeptLock>();
+  /** Mounted here while somebody else has the lock. */
+  readonly #lost = new Set<string>();
 
   constructor(options: HostMountsOptions) {
     this.#options = options;
@@ -60,6 +62,7 @@ export class HostMounts {
 
   /** `held` only while this host can prove that the volume is its own. */
   lockState(volume: string): KeptLockState {
+    if (this.#lost.has(volume)) return 'lost';
     return this.#locks.get(volume)?.state ?? 'unproven';
   }
 
@@ -138,16 +141,18 @@ export class HostMounts {
   }
 
   /**
-   * After a start of this daemon: takes over the mounts of the one before. What a crash left half
-   * done is undone; a bad volume never stops the others. Repeat it when it answers false: the
-   * store was away for some.
+   * Finds the lock of each mount that has none: after a start of this daemon, which takes over the
+   * mounts of the one before, and when the store was away just as a lock was lost. What a crash
+   * left half done is undone; a bad volume never stops the others. Repeat it when it answers
+   * false: the store was away for some.
    */
   async adopt(): Promise<boolean> {
     let isComplete = true;
-    for (const { volume } of this.rows()) {
+    const missing = ({ volume }: MountRow) => !this.#locks.has(volume) && !this.#lost.has(volume);
+    for (const { volume } of this.rows().filter(missing)) {
       await this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
-        if (!row || this.#locks.has(volume)) return;
+        if (!row || !missing(row)) return;
         try {
           await this.#adoptOne(row);
         } catch (error) {
@@ -224,6 +229,7 @@ export class HostMounts {
       log('WARNING volume=%s was mounted without a lock; locked again', volume);
     } catch (error) {
       if (!(error instanceof InUseError)) throw error;
+      this.#lost.add(volume);
       log('ERROR volume=%s is mounted here but its lock is not ours: %s', volume, error.message);
     }
   }
@@ -274,11 +280,13 @@ export class HostMounts {
     await this.#driver(row).unmount(volumeOf(row), row.mountpoint, { signal: never });
     await this.#options.table.delete(row.volume);
     this.#locks.delete(row.volume);
+    this.#lost.delete(row.volume);
   }
 
   async #forget({ volume }: MountRow): Promise<void> {
     const lock = this.#locks.get(volume);
     this.#locks.delete(volume);
+    this.#lost.delete(volume);
     await this.#options.table.delete(volume);
     await lock?.unlock();
   }
