@@ -87,7 +87,10 @@ export async function startDaemon(config: Config): Promise<Daemon> {
     onEngineStarted: () => reconciler.engineStarted(),
   });
   const joined = joinStore(manager, mounts, identity, config.ttlMs, stopping.signal);
-  await Promise.race([joined, sleep(joinPatienceMs, undefined, { ref: false })]);
+  await Promise.race([
+    Promise.all([joined, manager.mirror.firstReset]),
+    sleep(joinPatienceMs, undefined, { ref: false }),
+  ]);
 
   const scope = store.properties.multiHost ? 'global' : 'local';
   const status = statusReport(config, manager, mounts);
