@@ -41,19 +41,21 @@ export async function withTemporary<T>(
 
 /**
  * Deletes what crashes left in `parent`: the temporary directories of processes of this machine
- * that are no more, and of anybody that gave no sign of life for a day. Never rejects.
+ * that are no more, and of anybody that gave no sign of life for a day. One that can't be deleted is left.
  */
 export async function sweep(parent: string): Promise<void> {
-  try {
-    const me = await ownIdentity();
-    for (const name of await readdir(parent)) {
-      const path = join(parent, name);
-      if (!name.startsWith(prefix) || !(await isAbandoned(path, parseOwner(name), me))) continue;
+  const me = await ownIdentity();
+  const names = await readdir(parent).catch(() => []);
+  for (const name of names.filter((entry) => entry.startsWith(prefix))) {
+    const path = join(parent, name);
+    try {
+      if (!(await isAbandoned(path, parseOwner(name), me))) continue;
       debug('sweep directory=%s', path);
       await deleteTree(path);
+    } catch (error) {
+      // Another sweep may have been faster; one that stays must not keep the others.
+      debug('sweep directory=%s %o', path, error);
     }
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) debug('sweep parent=%s %o', parent, error);
   }
 }
 
@@ -63,7 +65,7 @@ export function sweeper(parent: string): () => void {
   return () => {
     if (isSwept) return;
     isSwept = true;
-    void sweep(parent);
+    sweep(parent).catch((error) => debug('sweep parent=%s %o', parent, error));
   };
 }
 
