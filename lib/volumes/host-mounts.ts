@@ -1,7 +1,7 @@
 import createDebug from 'debug';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
-import { currentMountsAt } from './drivers/mountinfo.ts';
+import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
@@ -69,11 +69,14 @@ export class HostMounts {
   /**
    * One more use of a volume that is mounted here already: local, with no word to the store.
    * An ID that is known always succeeds (an error would make older engines unmount the volume
-   * under its container).
+   * under its container), unless the mount itself is gone.
    */
-  async use(row: MountRow, mountId: string): Promise<string> {
+  async use(row: MountRow, mountId: string, { signal }: CallContext): Promise<string> {
     const known = row.mountIds[mountId];
-    if (!known) this.#refuseNewUse(row);
+    if (!known) this.#refuseSecondContainer(row);
+    const isMounted = await isMountpoint(row.mountpoint);
+    if (!known || !isMounted) this.#requireLock(row);
+    if (!isMounted) await this.#mountAgain(row, signal);
     // A first Mount after the engine's restart is not one more: it repeats one from before.
     const count = known ? known.count + (known.confirmed ? 1 : 0) : 1;
     await this.#setId(row, mountId, { count, confirmed: true });
@@ -204,17 +207,23 @@ export class HostMounts {
 
   async #adoptOne(row: MountRow): Promise<void> {
     const { volume } = row;
-    const isMounted = (await currentMountsAt(row.mountpoint)).length > 0;
     const wasInProgress = Object.keys(row.mountIds).length === 0;
     const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
     if (lock) this.#locks.set(volume, lock);
-    if (!isMounted || wasInProgress || row.bootId !== this.#options.bootId) {
+    if (wasInProgress || row.bootId !== this.#options.bootId) {
       log('volume=%s is not mounted any more: dropping it', volume);
       await this.#takeAway(row);
       await lock?.unlock();
       return;
     }
-    await this.#driver(row).recover(row.mountpoint, { signal: never });
+    if (await isMountpoint(row.mountpoint)) {
+      await this.#driver(row).recover(row.mountpoint, { signal: never });
+    } else {
+      // An engine that restarts or disables a managed plugin takes its mounts away. Containers may
+      // still have theirs, so the lock is kept until it is known that none does.
+      await this.#options.table.put(unconfirmed(row));
+      log('volume=%s is not mounted any more: keeping its lock', volume);
+    }
     if (lock) log('adopted volume=%s token=%d', volume, lock.token);
     else await this.#relock(row);
   }
@@ -234,12 +243,28 @@ export class HostMounts {
     }
   }
 
-  #refuseNewUse(row: MountRow): void {
-    if (row.access === 'container') {
-      throw new InUseError(
-        `volume ${row.volume} has access=container and a container on this host already uses it`,
-      );
+  async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
+    const driver = this.#driver(row);
+    await driver.mount(volumeOf(row), row.mountpoint, { signal });
+    try {
+      signal.throwIfAborted();
+      this.#requireLock(row);
+    } catch (error) {
+      await driver.unmount(volumeOf(row), row.mountpoint, { signal: never });
+      throw error;
     }
+    log('mounted again volume=%s', row.volume);
+  }
+
+  #refuseSecondContainer({ volume, access }: MountRow): void {
+    if (access !== 'container') return;
+    throw new InUseError(
+      `volume ${volume} has access=container and a container on this host already uses it`,
+    );
+  }
+
+  /** For what only the host may do that can prove that the volume is its own. */
+  #requireLock(row: MountRow): void {
     const state = this.lockState(row.volume);
     if (state === 'held') return;
     if (state === 'unproven') {

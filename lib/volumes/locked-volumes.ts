@@ -108,7 +108,7 @@ export class LockedVolumes implements VolumeService {
     const { mounts, queue, catalog } = this.#options;
     return queue.run(name, async () => {
       const row = mounts.get(name);
-      if (row) return mounts.use(row, mountId);
+      if (row) return mounts.use(row, mountId, context);
       const { access } = this.#get(name);
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
