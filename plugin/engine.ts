@@ -31,9 +31,11 @@ export class Engine {
     await this.#docker.listVolumes();
   }
 
-  /** A managed plugin's driver has a repository and a tag: `me/berth:latest`. */
+  /**
+   * A managed plugin's driver has a repository and a tag: `me/berth:latest`. It can't know which,
+   * so all of them count. Another plugin's volume of the same name only delays what waits for ours.
+   */
   #isOurs(driver: string | undefined): boolean {
-    const [name] = driver?.split(':') ?? [];
-    return name === this.#driverName || (name?.endsWith(`/${this.#driverName}`) ?? false);
+    return driver === this.#driverName || (driver?.includes(':') ?? false);
   }
 }
