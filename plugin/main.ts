@@ -20,6 +20,7 @@ import { Engine } from './engine.ts';
 import { bootId, hostIdentity } from './host-identity.ts';
 import { joinStore } from './membership.ts';
 import { Reconciler } from './reconciler.ts';
+import { settingsHelp } from './settings.ts';
 import { takeStateDirectory } from './state-directory.ts';
 import { openStore } from './store.ts';
 import { listenOnUnixSocket } from './unix-server.ts';
@@ -123,8 +124,17 @@ function statusReport(config: Config, manager: LockManager, mounts: HostMounts) 
   });
 }
 
+const usage = `The berth daemon: a Docker volume plugin.
+Each setting is a flag and an environment variable (--state-dir, BERTH_STATE_DIR); a flag wins.
+
+`;
+
 /** Runs the daemon until it is told to stop; answers the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
+  if (argv.includes('--help')) {
+    process.stdout.write(`${usage}${settingsHelp()}`);
+    return 0;
+  }
   let daemon: Daemon;
   let config: Config;
   try {
