@@ -19,6 +19,7 @@ export async function startBenchDaemon(store: string): Promise<BenchDaemon> {
   const socket = join(path, 'berth.sock');
   const daemon = stack.use(
     startProcess(process.execPath, [
+      '--optimize-for-size', // As npm start does.
       join(import.meta.dirname, '../plugin/main.ts'),
       ...['--host', 'bench', '--store', store, '--state-dir', join(path, 'state')],
       ...['--volume-dir', join(path, 'volumes'), '--mount-dir', join(path, 'mounts')],
