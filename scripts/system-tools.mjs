@@ -5,6 +5,7 @@ import { execute, mustExecute, say } from './execute.mjs';
 
 const packageOf = {
   'mkfs.xfs': 'xfsprogs',
+  setfattr: 'attr',
   'mkfs.btrfs': 'btrfs-progs',
   'mkfs.ext4': 'e2fsprogs',
   mount: 'mount',

@@ -1,5 +1,6 @@
 import { lstat, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { hasCode } from '../../error-code.ts';
 import { currentMountsBelow } from './mountinfo.ts';
 import { run } from './run.ts';
 
@@ -12,16 +13,6 @@ export async function exists(path: string): Promise<boolean> {
     if (hasCode(error, 'ENOENT')) return false;
     throw error;
   }
-}
-
-/** Whether an error of the operating system carries one of these codes. */
-export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
-  return (
-    typeof error === 'object' &&
-    error !== null &&
-    'code' in error &&
-    codes.includes(String(error.code))
-  );
 }
 
 /** Forces a file, or the entries of a directory, to the disk: a power cut after it loses nothing. */

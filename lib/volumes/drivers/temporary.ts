@@ -1,7 +1,8 @@
 import { mkdir, mkdtemp, readdir, readFile, readlink, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import createDebug from 'debug';
-import { deleteTree, hasCode } from './storage-files.ts';
+import { hasCode } from '../../error-code.ts';
+import { deleteTree } from './storage-files.ts';
 
 const debug = createDebug('berth:driver');
 
