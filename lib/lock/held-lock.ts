@@ -63,8 +63,10 @@ export class HeldLock implements Lock {
       await this.#owner.commit(this.ticket, writes, unlock);
     } catch (error) {
       if (unlock) this.#isReleasing = false;
-      if (this.#isMissing || error instanceof GuardLostError) this.lose('its ticket is gone');
-      if (error instanceof GuardLostError) throw this.#loss();
+      const isLost = error instanceof GuardLostError;
+      const isGone = isLost || (error instanceof Error && error.cause instanceof GuardLostError);
+      if (isGone || this.#isMissing) this.lose('its ticket is gone');
+      if (isLost) throw this.#loss();
       throw error;
     }
     if (unlock) {

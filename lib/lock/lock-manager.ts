@@ -3,6 +3,7 @@ import createDebug from 'debug';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import {
+  GuardLostError,
   LockCancelledError,
   LockContendedError,
   LockLostError,
@@ -304,17 +305,19 @@ export class LockManager implements AsyncDisposable {
       if (!limit.isOver) onWait?.(blockers);
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
-      session.throwIfLapsed();
       placement = await limit.untilAnswered(() => this.#store.place(ticket));
     }
     if (placement.state === 'granted') return placement.ticket;
     throw new LockLostError(`the request for ${names.join(' + ')} was removed while it waited`);
   }
 
-  /** Until a blocker goes, our own ticket goes, the session lapses, or the net's time is up. */
+  /**
+   * Until a blocker goes, our own ticket goes, the session ends, or the net's time is up. A waiter
+   * holds nothing that a lapse could put in doubt: it keeps its place if the ticket still stands.
+   */
   async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
     const nonces = [waiting.ticket, ...waiting.blockers].map(({ nonce }) => nonce);
-    const stops = [limit.signal, session.tenure];
+    const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.tenure];
     await this.#wakeUps.wait(nonces, waiting, this.#clock, pollMs, stops);
   }
 
@@ -351,9 +354,18 @@ export class LockManager implements AsyncDisposable {
   ): Promise<Committed> {
     const lock = this.#held.get(ticket.nonce);
     using limit = new WaitLimit(this.#clock, lock ? [lock.signal] : [], commitPatienceMs);
-    const committed = await limit.untilAnswered(() =>
-      this.#store.commit({ guards: [ticket], writes, release: release ? [ticket] : [] }),
-    );
+    let calls = 0;
+    const commit = () => {
+      calls += 1;
+      return this.#store.commit({ guards: [ticket], writes, release: release ? [ticket] : [] });
+    };
+    const committed = await limit.untilAnswered(commit).catch((error) => {
+      if (!(error instanceof GuardLostError) || calls === 1) throw error;
+      // The call before may have done it, and the next holder have written since.
+      throw new StoreUnavailableError('the store does not tell whether the change was made', {
+        cause: error,
+      });
+    });
     this.mirror.wrote(committed.revision, writes);
     if (release) this.#tickets.forget(ticket);
     return committed;

@@ -1,9 +1,11 @@
 import { DatabaseSync } from 'node:sqlite';
 import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
+import { lockLeaks } from './lock-leaks.ts';
 import { lockManagerContract } from './lock-manager.ts';
+import type { StoreFixture } from './store-bench.ts';
 
-lockManagerContract('embedded', async () => {
+async function makeStore(): Promise<StoreFixture> {
   const directory = await embeddedDirectory();
   const { path } = directory;
   return {
@@ -15,4 +17,7 @@ lockManagerContract('embedded', async () => {
       db.prepare("UPDATE sessions SET started = '1' WHERE id = ?").run(id);
     },
   };
-});
+}
+
+lockManagerContract('embedded', makeStore);
+lockLeaks('embedded', makeStore);

@@ -1,11 +1,16 @@
-import { afterAll, beforeAll } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../lib/etcd.ts';
+import { LockTimeoutError } from '../../lib/lock/errors.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';
 import { etcdVersions } from '../support/tools.ts';
+import { lockLeaks } from './lock-leaks.ts';
 import { lockManagerContract } from './lock-manager.ts';
+import { ManagerBench, queue, take } from './manager-bench.ts';
+import type { StoreFixture } from './store-bench.ts';
+import { exclusive } from './store-bench.ts';
 
 for (const version of etcdVersions) {
   describeWith(['etcd'], `on etcd ${version}`, () => {
@@ -17,7 +22,7 @@ for (const version of etcdVersions) {
     });
     afterAll(() => etcd.stop());
 
-    lockManagerContract('etcd', async () => {
+    async function makeStore(): Promise<StoreFixture> {
       prefixes += 1;
       const prefix = `/test${prefixes}`;
       const endpoints = etcd.endpoints.map((url) => new URL(url).host);
@@ -28,6 +33,69 @@ for (const version of etcdVersions) {
           await etcd.ctlOk('lease', 'revoke', BigInt(id).toString(16));
         },
       };
+    }
+
+    lockManagerContract('etcd', makeStore);
+    lockLeaks('etcd', makeStore);
+
+    describe('writes to etcd', () => {
+      async function writesOf(work: () => Promise<unknown>): Promise<number> {
+        const before = await etcd.revision();
+        await work();
+        return (await etcd.revision()) - before;
+      }
+
+      test('twice for a lock that is free and its unlock', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 1);
+        const [n1] = bench.managers;
+        await n1.open();
+        expect(await writesOf(async () => (await take(n1, 'db')).unlock())).toBe(2);
+        const three = ['a', 'b', 'c'].map(exclusive);
+        expect(await writesOf(async () => (await take(n1, three)).unlock())).toBe(2);
+        const tried = async () => (await n1.tryLock(three, { reason: 'Mount' }))?.unlock();
+        expect(await writesOf(tried)).toBe(2);
+      });
+
+      test('twice for a lock under which a record is written as it is released', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 1);
+        const [n1] = bench.managers;
+        await n1.open();
+        const work = async () => {
+          await using lock = await take(n1, 'db');
+          await lock.guard([{ key: 'r', value: `${lock.token}` }], { unlock: true });
+        };
+        expect(await writesOf(work)).toBe(2);
+      });
+
+      test('twice for a lock that is waited for, in vain or not', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 3);
+        const [n1, n2] = bench.managers;
+        await n2.open();
+        const held = await take(n1, 'db');
+        const inVain = () =>
+          expect(take(n2, 'db', { timeoutMs: 50 })).rejects.toThrow(LockTimeoutError);
+        expect(await writesOf(inVain)).toBe(2);
+        const waited = async () => {
+          const { granted } = await queue(n2, 'db');
+          await held.unlock();
+          await (await granted).unlock();
+        };
+        expect(await writesOf(waited)).toBe(3);
+      });
+
+      test('never for a try that is refused, a look, or a check', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 3);
+        const [n1, n2] = bench.managers;
+        await n2.open();
+        await using held = await take(n1, 'db');
+        const work = async () => {
+          expect(await n2.tryLock([exclusive('db')], { reason: 'Mount' })).toBeUndefined();
+          await n2.inspect('db');
+          await held.confirm();
+          await held.guard([]);
+        };
+        expect(await writesOf(work)).toBe(0);
+      });
     });
   });
 }
