@@ -95,10 +95,14 @@ export interface FailureReply {
   readonly error: Failure;
 }
 
-/** One line of the answer to long work. `T` is what the work results in. */
-export type LongWorkEvent<T extends object = object> =
+/** One line of the answer to long work that goes well. `T` is what the work results in. */
+export type LongWorkStep<T extends object = object> =
   | { readonly event: 'waiting'; readonly holders: readonly HolderReply[] }
   | { readonly event: 'held'; readonly token: number }
   | { readonly event: 'progress'; readonly doneBytes: number; readonly totalBytes: number }
-  | ({ readonly event: 'done' } & T)
+  | ({ readonly event: 'done' } & T);
+
+/** Any line; an `error` is the last one. */
+export type LongWorkEvent<T extends object = object> =
+  | LongWorkStep<T>
   | ({ readonly event: 'error' } & Failure);

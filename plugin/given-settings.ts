@@ -67,5 +67,5 @@ const notOurs: ReadonlySet<string> = new Set(['BERTH_LOCK_TOKEN']);
 function unknown(setting: string, known: readonly string[]): ConfigProblem {
   const meant = closestName(setting, known);
   if (meant !== undefined) return { setting, hint: `is not known; did you mean ${meant}?` };
-  return { setting, hint: 'is not known; --help lists the settings' };
+  return { setting, hint: 'is not known; berth serve --help lists the settings' };
 }

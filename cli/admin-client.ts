@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:http';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import type { Failure, FailureReply, LongWorkEvent, LongWorkStep } from '../plugin/admin-api.ts';
+
+/** The daemon refused, or failed. */
+export class AdminError extends Error {
+  override readonly name = 'AdminError';
+  readonly failure: Failure;
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+/** Nobody answers on the admin socket, or it stopped in the middle. */
+export class DaemonUnavailableError extends Error {
+  override readonly name = 'DaemonUnavailableError';
+  readonly socketPath: string;
+  /** The system's word for it: `ENOENT`, `ECONNREFUSED`, `EACCES`, `ECONNRESET`. */
+  readonly reason: string;
+  constructor(socketPath: string, reason: string, cause?: unknown) {
+    super(`no daemon answers on ${socketPath} (${reason})`, { cause });
+    this.socketPath = socketPath;
+    this.reason = reason;
+  }
+}
+
+/** Talks to a daemon over its admin socket. All rejections are AdminError or DaemonUnavailableError. */
+export class AdminClient {
+  readonly #socketPath: string;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+  }
+
+  /** The caller names the shape, from admin-api.ts: the daemon is part of the same release. */
+  async get<T extends object>(path: string): Promise<T> {
+    return this.#parse<T>(await this.#whole(await this.#send('GET', path)));
+  }
+
+  async post<T extends object>(path: string, body: object): Promise<T> {
+    return this.#parse<T>(await this.#whole(await this.#send('POST', path, body)));
+  }
+
+  /**
+   * Starts long work and yields how it goes until it is done. Leaving the loop, or aborting the
+   * signal, cuts the connection, which ends the work in the daemon.
+   */
+  async *work<T extends object>(
+    method: 'POST' | 'DELETE',
+    path: string,
+    body: object = {},
+    signal?: AbortSignal,
+  ): AsyncGenerator<LongWorkStep<T>, void> {
+    const response = await this.#send(method, path, body, signal);
+    try {
+      for await (const line of createInterface({ input: response })) {
+        const event = this.#parse<LongWorkEvent<T>>(line);
+        if (event.event === 'error') throw new AdminError(event);
+        yield event;
+        if (event.event === 'done') return;
+      }
+    } catch (error) {
+      throw isOurs(error) ? error : this.#unavailable(error);
+    } finally {
+      response.destroy();
+    }
+    throw new DaemonUnavailableError(this.#socketPath, 'it stopped before the end');
+  }
+
+  async #send(
+    method: string,
+    path: string,
+    body?: object,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const json = body === undefined ? '' : JSON.stringify(body);
+    const outgoing = request({
+      socketPath: this.#socketPath,
+      method,
+      path: `/v1${path}`,
+      // Node frames the body of a DELETE only when told its length.
+      headers: { 'Content-Length': Buffer.byteLength(json) },
+      agent: false,
+      ...(signal && { signal }),
+    });
+    outgoing.end(json);
+    let response: IncomingMessage;
+    try {
+      [response] = await once(outgoing, 'response');
+    } catch (error) {
+      throw this.#unavailable(error);
+    }
+    // A connection that breaks later is told by the response.
+    outgoing.on('error', () => undefined);
+    if (response.statusCode === 200) return response;
+    const { error } = this.#parse<Partial<FailureReply>>(await this.#whole(response));
+    throw error?.code === undefined ? this.#notBerth() : new AdminError(error);
+  }
+
+  async #whole(response: IncomingMessage): Promise<string> {
+    try {
+      return await text(response);
+    } catch (error) {
+      throw this.#unavailable(error);
+    }
+  }
+
+  #parse<T extends object>(json: string): T {
+    try {
+      return JSON.parse(json) as T;
+    } catch (error) {
+      throw this.#notBerth(error);
+    }
+  }
+
+  #notBerth(cause?: unknown): DaemonUnavailableError {
+    return new DaemonUnavailableError(this.#socketPath, 'what answers there is not berth', cause);
+  }
+
+  #unavailable(error: unknown): DaemonUnavailableError {
+    const hasCode = typeof error === 'object' && error !== null && 'code' in error;
+    return new DaemonUnavailableError(
+      this.#socketPath,
+      hasCode ? String(error.code) : String(error),
+      error,
+    );
+  }
+}
+
+function isOurs(error: unknown): boolean {
+  return error instanceof AdminError || error instanceof DaemonUnavailableError;
+}
+
+/** Puts names into a path. */
+export function path(strings: TemplateStringsArray, ...names: string[]): string {
+  return String.raw({ raw: strings }, ...names.map(encodeURIComponent));
+}

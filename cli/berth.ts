@@ -1,0 +1,9 @@
+import { runCli } from './program.ts';
+
+const { env, stdout, stderr } = process;
+// `berth volume ls | head` is no failure.
+stdout.on('error', (error) => {
+  if ('code' in error && error.code === 'EPIPE') process.exit();
+  throw error;
+});
+process.exitCode = await runCli(process.argv.slice(2), { env, stdout, stderr });

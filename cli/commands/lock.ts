@@ -1,0 +1,132 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import type { TicketReply } from '../../plugin/admin-api.ts';
+import { parseDuration } from '../../plugin/setting-values.ts';
+import type { AdminClient } from '../admin-client.ts';
+import { path } from '../admin-client.ts';
+import { withCommonOptions } from '../common-options.ts';
+import type { CommonOptions, Context, Run } from '../context.ts';
+import { exitCodes } from '../exit-code.ts';
+import { holderText, since, table } from '../format.ts';
+import { runUnderLock } from '../run-under-lock.ts';
+
+interface ClearOptions extends CommonOptions {
+  readonly token?: number;
+  readonly force?: boolean;
+}
+
+interface RunOptions extends CommonOptions {
+  readonly wait?: number;
+}
+
+export function lockCommands(root: Command, run: Run): void {
+  const group = root.command('lock').description('who holds what, and ways out');
+  withCommonOptions(group.command('ls'))
+    .description('list who holds a lock and who waits')
+    .action((options: CommonOptions) =>
+      run(options, undefined, async ({ client, print }) => {
+        const { tickets } = await client.get<{ tickets: TicketReply[] }>('/locks');
+        print(tickets, ticketTable);
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('inspect'))
+    .argument('<volume>')
+    .description('who holds a volume and who waits for it')
+    .action((volume: string, options: CommonOptions) =>
+      run(options, volume, async ({ client, print }) => {
+        const tickets = await ticketsOf(client, volume);
+        print(tickets, (all) =>
+          all.length === 0 ? `nobody holds volume ${volume}\n` : ticketTable(all),
+        );
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('clear'))
+    .argument('<volume>')
+    .option('--token <n>', 'which lock: the token that the command shows without it', token)
+    .option('--force', 'although its holder is alive; stop what uses the volume there first')
+    .description('take a lock away from a holder that is gone')
+    .action((volume: string, options: ClearOptions) =>
+      run(options, volume, (context) => clear(context, volume, options)),
+    );
+  withCommonOptions(group.command('run'))
+    .argument('<volume>')
+    .argument('<command...>', 'after --, with its arguments; it gets BERTH_LOCK_TOKEN')
+    .option('--wait <duration>', "how long to wait (the daemon's lock-timeout); 0s: not", duration)
+    .usage('[options] <volume> -- <command...>')
+    .description('run a command while holding a volume for maintenance; its exit code is passed on')
+    .action((volume: string, command: string[], options: RunOptions) =>
+      run(options, volume, (context) =>
+        runUnderLock(context, { volume, command, waitMs: options.wait }),
+      ),
+    );
+}
+
+/** A volume that nobody knows is an error; one that nobody holds is not. */
+async function ticketsOf(client: AdminClient, volume: string): Promise<TicketReply[]> {
+  const { tickets } = await client.get<{ tickets: TicketReply[] }>(path`/locks/${volume}`);
+  if (tickets.length === 0) await client.get(path`/volumes/${volume}`);
+  return tickets;
+}
+
+async function clear(
+  { client, print }: Context,
+  volume: string,
+  options: ClearOptions,
+): Promise<number> {
+  if (options.token === undefined) {
+    const tickets = await ticketsOf(client, volume);
+    print(tickets, (all) => howToClear(volume, all));
+    return tickets.length === 0 ? exitCodes.notFound : exitCodes.usage;
+  }
+  const body = { token: options.token, force: options.force ?? false };
+  const { cleared } = await client.post<{ cleared: TicketReply }>(
+    path`/locks/${volume}/clear`,
+    body,
+  );
+  print(cleared, (ticket) => `cleared the lock of ${holderText(ticket)}\n`);
+  return exitCodes.ok;
+}
+
+/** Holders first: who waits is next when they are gone. */
+function howToClear(volume: string, tickets: readonly TicketReply[]): string {
+  const [first] = tickets;
+  if (first === undefined) return `nobody holds volume ${volume}: there is nothing to clear\n`;
+  return (
+    `${ticketTable(tickets)}\n` +
+    'To clear the first, when its host is gone:\n' +
+    `  berth lock clear ${volume} --token ${first.token}\n`
+  );
+}
+
+function ticketTable(tickets: readonly TicketReply[]): string {
+  const headers = ['VOLUME', 'LOCKS', 'STATE', 'HOST', 'REASON', 'SINCE', 'TOKEN', 'DETAIL'];
+  const rows = tickets.map((ticket) => [
+    [...new Set(ticket.uses.map(({ volume }) => volume))].join(','),
+    [...new Set(ticket.uses.map(({ facet }) => facet))].join('+'),
+    ticket.state,
+    ticket.host,
+    ticket.reason,
+    since(ticket.since),
+    String(ticket.token),
+    ticket.detail ?? '',
+  ]);
+  return table(headers, rows);
+}
+
+function token(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value === 0) {
+    throw new InvalidArgumentError('Use the number that berth lock inspect shows.');
+  }
+  return value;
+}
+
+function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined || ms > 86_400_000) {
+    throw new InvalidArgumentError('Use 0s to 24h, like 30s or 5m.');
+  }
+  return ms;
+}

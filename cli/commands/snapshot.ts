@@ -1,0 +1,87 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import type { SnapshotReply, VolumeDetailReply } from '../../plugin/admin-api.ts';
+import { path } from '../admin-client.ts';
+import { withCommonOptions } from '../common-options.ts';
+import type { CommonOptions, Run } from '../context.ts';
+import { since, table } from '../format.ts';
+import { followWork } from '../long-work.ts';
+
+interface SnapshotName {
+  readonly volume: string;
+  readonly snapshot: string;
+}
+
+export function snapshotCommands(root: Command, run: Run): void {
+  const group = root.command('snapshot').description('snapshots of a volume');
+  withCommonOptions(group.command('create'))
+    .argument('<volume[@name]>', 'the name is made from the time when none is given')
+    .description('take a snapshot')
+    .action((argument: string, options: CommonOptions) => {
+      const [volume, name] = splitAt(argument);
+      return run(options, volume, async (context) => {
+        const steps = context.client.work<{ snapshot: SnapshotReply }>(
+          'POST',
+          path`/volumes/${volume}/snapshots`,
+          name === undefined ? {} : { name },
+        );
+        const done = await followWork(context, steps);
+        context.print(done?.snapshot, () => `${volume}@${done?.snapshot.name}\n`);
+        return undefined;
+      });
+    });
+  withCommonOptions(group.command('ls'))
+    .argument('<volume>')
+    .description("list a volume's snapshots")
+    .action((volume: string, options: CommonOptions) =>
+      run(options, volume, async ({ client, print }) => {
+        const { snapshots } = await client.get<VolumeDetailReply>(path`/volumes/${volume}`);
+        print(snapshots, (all) =>
+          table(
+            ['SNAPSHOT', 'CREATED'],
+            all.map(({ name, createdAt }) => [`${volume}@${name}`, since(createdAt)]),
+          ),
+        );
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('rm'))
+    .argument('<volume@name>', '', snapshotName)
+    .description('remove a snapshot')
+    .action(({ volume, snapshot }: SnapshotName, options: CommonOptions) =>
+      run(options, volume, async (context) => {
+        const at = path`/volumes/${volume}/snapshots/${snapshot}`;
+        await followWork(context, context.client.work('DELETE', at));
+        context.print(
+          { removed: `${volume}@${snapshot}` },
+          ({ removed }) => `removed ${removed}\n`,
+        );
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('restore'))
+    .argument('<volume@name>', '', snapshotName)
+    .description("put a snapshot's content back; the volume must not be mounted")
+    .action(({ volume, snapshot }: SnapshotName, options: CommonOptions) =>
+      run(options, volume, async (context) => {
+        const at = path`/volumes/${volume}/snapshots/${snapshot}/restore`;
+        await followWork(context, context.client.work('POST', at));
+        context.print(
+          { restored: `${volume}@${snapshot}` },
+          ({ restored }) => `restored ${restored}\n`,
+        );
+        return undefined;
+      }),
+    );
+}
+
+function splitAt(argument: string): [volume: string, snapshot: string | undefined] {
+  const at = argument.indexOf('@');
+  return at < 0 ? [argument, undefined] : [argument.slice(0, at), argument.slice(at + 1)];
+}
+
+function snapshotName(argument: string): SnapshotName {
+  const [volume, snapshot] = splitAt(argument);
+  if (!volume || !snapshot) throw new InvalidArgumentError('Use VOLUME@SNAPSHOT.');
+  return { volume, snapshot };
+}

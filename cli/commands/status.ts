@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import type { StatusReply } from '../../plugin/admin-api.ts';
+import { withCommonOptions } from '../common-options.ts';
+import type { CommonOptions, Run } from '../context.ts';
+import { exitCodes } from '../exit-code.ts';
+import { facts, table } from '../format.ts';
+
+export function statusCommand(root: Command, run: Run): void {
+  withCommonOptions(root.command('status'))
+    .description('how the daemon is; exit code 5 while its store is away')
+    .action((options: CommonOptions) =>
+      run(options, undefined, async ({ client, print }) => {
+        const status = await client.get<StatusReply>('/status');
+        print(status, statusText);
+        return status.store.reachable ? exitCodes.ok : exitCodes.unavailable;
+      }),
+    );
+}
+
+function statusText({ host, store, volumes, locks, mounts }: StatusReply): string {
+  const summary = facts({
+    host,
+    store: `${store.kind}, ${store.reachable ? 'reachable' : 'NOT REACHABLE'}`,
+    volumes: `${volumes ?? 'not known'}, ${mounts.length} mounted here`,
+    locks: `${locks.held} held, ${locks.waiting} waiting`,
+  });
+  if (mounts.length === 0) return summary;
+  const rows = mounts.map(({ volume, mountpoint, lock }) => [volume, mountpoint, lock]);
+  return `${summary}\n${table(['VOLUME', 'MOUNTPOINT', 'LOCK'], rows)}`;
+}

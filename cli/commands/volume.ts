@@ -1,0 +1,73 @@
+import type { Command } from 'commander';
+import type { HolderReply, VolumeDetailReply, VolumeReply } from '../../plugin/admin-api.ts';
+import { humanSize } from '../../plugin/human-size.ts';
+import { path } from '../admin-client.ts';
+import { withCommonOptions } from '../common-options.ts';
+import type { CommonOptions, Run } from '../context.ts';
+import { facts, holderText, since, table } from '../format.ts';
+
+export function volumeCommands(root: Command, run: Run): void {
+  const group = root.command('volume').description('volumes, and who holds them');
+  withCommonOptions(group.command('ls'))
+    .description('list the volumes')
+    .action((options: CommonOptions) =>
+      run(options, undefined, async ({ client, print }) => {
+        const { volumes } = await client.get<{ volumes: VolumeReply[] }>('/volumes');
+        print(volumes, volumeTable);
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('inspect'))
+    .argument('<volume>')
+    .description('everything that is known of a volume')
+    .action((volume: string, options: CommonOptions) =>
+      run(options, volume, async ({ client, print }) => {
+        print(await client.get<VolumeDetailReply>(path`/volumes/${volume}`), volumeText);
+        return undefined;
+      }),
+    );
+}
+
+function volumeTable(volumes: readonly VolumeReply[]): string {
+  const headers = ['NAME', 'DRIVER', 'ACCESS', 'SIZE', 'HELD BY', 'WAITING', 'SNAPSHOTS'];
+  const rows = volumes.map(({ name, driver, access, options, holders, waiting, snapshots }) => [
+    name,
+    driver,
+    access,
+    sizeText(options) ?? '-',
+    holders.map(briefHolder).join(', ') || '-',
+    String(waiting.length),
+    String(snapshots.length),
+  ]);
+  return table(headers, rows);
+}
+
+function volumeText(volume: VolumeDetailReply): string {
+  const { usage, usageError, mounted, snapshots, options } = volume;
+  const lines = facts({
+    name: volume.name,
+    driver: volume.driver,
+    access: volume.access,
+    size: sizeText(options),
+    used: usage ? humanSize(usage.usedBytes) : (usageError ?? '-'),
+    options: Object.entries(options)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(' '),
+    from: volume.from,
+    created: `${since(volume.createdAt)} on ${volume.createdBy}`,
+    'mounted here': mounted && `${mounted.mountpoint} for ${mounted.mountIds.join(', ')}`,
+    'held by': volume.holders.map(holderText).join('; ') || 'nobody',
+    waiting: volume.waiting.map(holderText).join('; '),
+    snapshots: snapshots.map(({ name }) => `${volume.name}@${name}`).join(' ') || 'none',
+  });
+  return lines;
+}
+
+function sizeText({ size }: VolumeReply['options']): string | undefined {
+  const bytes = Number(size ?? Number.NaN);
+  return Number.isFinite(bytes) ? humanSize(bytes) : undefined;
+}
+
+function briefHolder({ host, reason }: HolderReply): string {
+  return `${host} (${reason})`;
+}

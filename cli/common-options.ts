@@ -1,0 +1,13 @@
+import type { Command } from 'commander';
+import { settings, variableOf } from '../plugin/settings.ts';
+
+/** Adds what every command that asks the daemon understands. */
+export function withCommonOptions(command: Command): Command {
+  const { default: socket, help } = settings.adminSocket;
+  return command
+    .option('--json', 'print JSON')
+    .option(
+      '--admin-socket <path>',
+      `${help} (${variableOf(settings.adminSocket)}, default ${socket})`,
+    );
+}

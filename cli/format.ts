@@ -1,0 +1,43 @@
+import type { HolderReply } from '../plugin/admin-api.ts';
+
+/** Columns as wide as their widest cell. */
+export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [headers, ...rows];
+  const widths = headers.map((_, column) =>
+    Math.max(...lines.map((line) => line[column]?.length ?? 0)),
+  );
+  return lines
+    .map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '))
+    .map((line) => `${line.trimEnd()}\n`)
+    .join('');
+}
+
+/** One fact a line; facts without a value are left out. */
+export function facts(pairs: Readonly<Record<string, string | undefined>>): string {
+  const known = Object.entries(pairs).filter(([, value]) => value !== undefined && value !== '');
+  const width = Math.max(0, ...known.map(([name]) => name.length));
+  return known.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+/** `2026-01-02T03:04:05Z (5 min ago)`. */
+export function since(time: string, now: Date = new Date()): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  const text = date.toISOString().replace(/\.\d+Z$/, 'Z');
+  return `${text} (${age(now.getTime() - date.getTime())} ago)`;
+}
+
+/** The largest whole unit: `5 min`. A holder's clock may be ahead of ours: that is `0 s`. */
+function age(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** `host n2 (Mount, web) since …, token 7`. */
+export function holderText({ host, reason, detail, since: time, token }: HolderReply): string {
+  const why = detail === undefined ? reason : `${reason}, ${detail}`;
+  return `host ${host} (${why}) since ${since(time)}, token ${token}`;
+}

@@ -1,0 +1,79 @@
+import { Command, CommanderError } from 'commander';
+import { settings, variableOf } from '../plugin/settings.ts';
+import { AdminClient } from './admin-client.ts';
+import { copyCommand } from './commands/copy.ts';
+import { lockCommands } from './commands/lock.ts';
+import { serve, serveCommand } from './commands/serve.ts';
+import { snapshotCommands } from './commands/snapshot.ts';
+import { statusCommand } from './commands/status.ts';
+import { volumeCommands } from './commands/volume.ts';
+import type { CliIo, Context, Run } from './context.ts';
+import { exitCodes } from './exit-code.ts';
+import type { Explanation } from './explain.ts';
+import { explain } from './explain.ts';
+
+const exitCodeHelp = `
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 held by another,
+5 daemon or store unavailable.
+`;
+
+/** Runs one command line, without the program's name, and resolves its exit code. */
+export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
+  // Its flags are the daemon's settings, which commander does not know.
+  if (argv[0] === 'serve') return serve(argv.slice(1), io);
+  let exitCode: number = exitCodes.ok;
+  const run: Run = async (options, volume, work) => {
+    const json = options.json ?? false;
+    const socketPath = options.adminSocket ?? defaultSocket(io);
+    const context: Context = {
+      ...io,
+      client: new AdminClient(socketPath),
+      json,
+      print: (result, human) =>
+        io.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : human(result)),
+    };
+    try {
+      exitCode = (await work(context)) ?? exitCodes.ok;
+    } catch (error) {
+      const explanation = explain(error, volume);
+      if (explanation === undefined) throw error;
+      ({ exitCode } = explanation);
+      io.stderr.write(json ? asJson(explanation) : asText(explanation));
+    }
+  };
+  const root = new Command('berth')
+    .description('Docker volumes that only one host can be tied up to')
+    .addHelpText('after', exitCodeHelp)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+    });
+  serveCommand(root);
+  statusCommand(root, run);
+  volumeCommands(root, run);
+  snapshotCommands(root, run);
+  copyCommand(root, run);
+  lockCommands(root, run);
+  try {
+    await root.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Commander has said what is wrong. Asked-for help ends with 0, help for want of a command not.
+    return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  }
+  return exitCode;
+}
+
+function defaultSocket({ env }: CliIo): string {
+  return env[variableOf(settings.adminSocket)] || settings.adminSocket.default || '';
+}
+
+function asText({ message, next }: Explanation): string {
+  return [`berth: ${message}\n`, ...next.map((line) => `  ${line}\n`)].join('');
+}
+
+function asJson({ message, next, failure }: Explanation): string {
+  const error = { code: 'unavailable', message, ...failure, next };
+  return `${JSON.stringify({ error })}\n`;
+}

@@ -1,0 +1,303 @@
+import { rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { runCli } from '../../../cli/program.ts';
+import type { LockManager } from '../../../lib/lock/lock-manager.ts';
+import { InUseError, UnavailableError } from '../../../lib/volumes/errors.ts';
+import type { AdminSocket } from '../../support/admin-socket.ts';
+import { openAdminSocket } from '../../support/admin-socket.ts';
+import type { MemoryVolumes } from '../../support/memory-volumes.ts';
+
+let socket: AdminSocket;
+let volumes: MemoryVolumes;
+const neverAborted = { signal: new AbortController().signal };
+
+beforeEach(async () => {
+  socket = await openAdminSocket();
+  ({ volumes } = socket);
+  await volumes.create({ name: 'db', options: { size: '4096' } }, neverAborted);
+  await volumes.snapshot({ volume: 'db', snapshot: 'monday' }, neverAborted);
+});
+
+afterEach(async () => {
+  await socket[Symbol.asyncDispose]();
+});
+
+interface Ran {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function berth(
+  commandLine: string,
+  { isTTY = false, path = socket.path } = {},
+): Promise<Ran> {
+  const written = { stdout: '', stderr: '' };
+  const output = (name: keyof typeof written) => ({
+    isTTY,
+    write(text: string) {
+      written[name] += text;
+    },
+  });
+  const exitCode = await runCli(commandLine.split(' '), {
+    env: { BERTH_ADMIN_SOCKET: path },
+    stdout: output('stdout'),
+    stderr: output('stderr'),
+  });
+  return { exitCode, ...written };
+}
+
+const mountOn = (manager: LockManager) =>
+  manager.lock([{ name: 'mount/db', mode: 'exclusive' }], { reason: 'Mount', detail: 'web' });
+
+describe('what is printed', () => {
+  test('volumes', async () => {
+    expect(await berth('volume ls')).toEqual({
+      exitCode: 0,
+      stdout:
+        'NAME  DRIVER     ACCESS  SIZE   HELD BY  WAITING  SNAPSHOTS\n' +
+        'db    directory  host    4 KiB  -        0        1\n',
+      stderr: '',
+    });
+  });
+
+  test('a volume', async () => {
+    await volumes.mount('db', 'id1', neverAborted);
+    await using lock = await mountOn(socket.n2);
+    volumes.tickets.set('db', [lock.ticket]);
+    const { exitCode, stdout } = await berth('volume inspect db');
+    expect(exitCode).toBe(0);
+    expect(stdout.replace(/[\d-]+T[\d:]+Z \(\d+ \w+ ago\)/g, 'TIME')).toBe(
+      'name          db\n' +
+        'driver        directory\n' +
+        'access        host\n' +
+        'size          4 KiB\n' +
+        'used          1 KiB\n' +
+        'options       size=4096\n' +
+        'created       TIME on n1\n' +
+        'mounted here  /mnt/db for id1\n' +
+        `held by       host n2 (Mount, web) since TIME, token ${lock.token}\n` +
+        'snapshots     db@monday\n',
+    );
+  });
+
+  test('status', async () => {
+    expect((await berth('status')).stdout).toBe(
+      'host     n1\n' +
+        'store    embedded, reachable\n' +
+        'volumes  1, 0 mounted here\n' +
+        'locks    0 held, 0 waiting\n',
+    );
+  });
+
+  test('locks', async () => {
+    await using lock = await mountOn(socket.n2);
+    const { exitCode, stdout } = await berth('lock ls');
+    expect(exitCode).toBe(0);
+    const [headers, row] = stdout.split('\n');
+    expect(headers).toMatch(
+      /^VOLUME {2}LOCKS {2}STATE {2}HOST {2}REASON {2}SINCE +TOKEN {2}DETAIL$/,
+    );
+    expect(row).toMatch(
+      new RegExp(`^db {6}mount  held   n2    Mount   .*Z \\(\\d+ s ago\\)  ${lock.token} +web$`),
+    );
+    expect((await berth('lock inspect db')).stdout).toBe(stdout);
+    expect(JSON.parse((await berth('lock ls --json')).stdout)).toMatchObject([
+      { host: 'n2', state: 'held', token: lock.token },
+    ]);
+  });
+
+  test.each<[commandLine: string, stdout: string, call: string]>([
+    ['snapshot create db@tuesday', 'db@tuesday\n', 'snapshot db@tuesday'],
+    ['snapshot rm db@monday', 'removed db@monday\n', 'removeSnapshot db@monday'],
+    ['snapshot restore db@monday', 'restored db@monday\n', 'restoreSnapshot db@monday'],
+    ['copy db db2', 'copied db to db2\n', 'copy db db2'],
+    ['copy db@monday db2', 'copied db@monday to db2\n', 'copy db@monday db2'],
+  ])('%s', async (commandLine, stdout, call) => {
+    expect(await berth(commandLine)).toEqual({ exitCode: 0, stdout, stderr: '' });
+    expect(volumes.calls.at(-1)).toBe(call);
+  });
+
+  test('a snapshot without a name gets one', async () => {
+    expect((await berth('snapshot create db')).stdout).toMatch(/^db@auto-\d+\n$/);
+    expect((await berth('snapshot ls db')).stdout).toMatch(
+      /^SNAPSHOT +CREATED\ndb@monday +2026-.*\ndb@auto-\d+ +2026-.*\n$/,
+    );
+  });
+
+  test('the progress of a copy, on a terminal only', async () => {
+    const { stderr, stdout } = await berth('copy db db2', { isTTY: true });
+    expect(stderr.split('\r\u001b[K')).toEqual(
+      expect.arrayContaining(['100 % (1 KiB of 1 KiB)', '']),
+    );
+    expect(stdout).toBe('copied db to db2\n');
+    expect((await berth('copy db db3')).stderr).toBe('');
+  });
+
+  test('whom a copy waits for', async () => {
+    await using lock = await mountOn(socket.n2);
+    volumes.faults.copy = (context) => context?.onWait?.([lock.ticket]);
+    expect((await berth('copy db db2')).stderr).toMatch(
+      /^waiting for host n2 \(Mount, web\) since/,
+    );
+  });
+
+  test.each([
+    'status',
+    'volume ls',
+    'volume inspect db',
+    'snapshot ls db',
+    'snapshot create db',
+    'snapshot rm db@monday',
+    'copy db db2',
+    'lock ls',
+    'lock inspect db',
+  ])('%s --json is JSON', async (commandLine) => {
+    const { exitCode, stdout, stderr } = await berth(`${commandLine} --json`);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(() => JSON.parse(stdout)).not.toThrow();
+  });
+});
+
+describe('lock clear', () => {
+  test('without a token shows the holder and what to type', async () => {
+    await using lock = await mountOn(socket.n2);
+    const { exitCode, stdout } = await berth('lock clear db');
+    expect(exitCode).toBe(2);
+    expect(stdout).toMatch(/held +n2 +Mount/);
+    expect(stdout).toContain(`  berth lock clear db --token ${lock.token}\n`);
+    lock.throwIfLost();
+  });
+
+  test('of a living holder is refused, unless forced', async () => {
+    const { token } = await mountOn(socket.n2);
+    const refused = await berth(`lock clear db --token ${token}`);
+    expect(refused.exitCode).toBe(4);
+    expect(refused.stderr).toMatch(/^berth: the holder of volume db is alive: host n2/);
+    const cleared = await berth(`lock clear db --token ${token} --force`);
+    expect(cleared).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/^cleared the lock of host n2 \(Mount, web\)/),
+    });
+    expect(await socket.n2.inspect('mount/db')).toEqual([]);
+  });
+
+  test('of a token that is not there', async () => {
+    expect(await berth('lock clear db --token 99')).toMatchObject({
+      exitCode: 3,
+      stderr: expect.stringContaining('has no lock with token 99; nobody holds it now'),
+    });
+  });
+
+  test('of what nobody holds', async () => {
+    expect(await berth('lock clear db')).toMatchObject({ exitCode: 3 });
+    expect(await berth('lock clear nope')).toMatchObject({ exitCode: 3 });
+  });
+});
+
+describe('exit code', () => {
+  test.each<[commandLine: string, exitCode: number, stderr: RegExp]>([
+    [
+      'volume inspect nope',
+      3,
+      /^berth: no such volume: nope\n {2}what there is: berth volume ls\n$/,
+    ],
+    ['volume inspect ../x', 2, /^berth: "\.\.\/x" is not a valid volume name/],
+    ['snapshot rm db@nope', 3, /^berth: volume db has no snapshot nope/],
+    ['snapshot create db@monday', 1, /^berth: volume db has a snapshot monday already/],
+    ['lock inspect nope', 3, /^berth: no such volume/],
+    ['copy db db', 1, /^berth: volume db exists/],
+    ['snapshot rm db', 2, /Use VOLUME@SNAPSHOT/],
+    ['lock clear db --token x', 2, /option '--token <n>' argument 'x' is invalid/],
+    ['lock clear db --token 0', 2, /invalid/],
+    ['lock run db --wait 5 -- true', 2, /Use 0s to 24h/],
+    ['lock run db', 2, /missing required argument 'command'/],
+    ['volume frob', 2, /unknown command 'frob'/],
+    ['volume ls --frob', 2, /unknown option '--frob'/],
+    ['volume ls extra', 2, /too many arguments/],
+    ['frob', 2, /unknown command 'frob'/],
+    ['volume', 2, /Usage: berth volume/],
+  ])('of %s is %d', async (commandLine, exitCode, stderr) => {
+    expect(await berth(commandLine)).toMatchObject({
+      exitCode,
+      stderr: expect.stringMatching(stderr),
+    });
+  });
+
+  test.each([
+    [4, 'in-use', new InUseError('volume db is mounted on host n2')],
+    [5, 'unavailable', new UnavailableError('the store is away')],
+    [1, 'internal', new TypeError('a bug')],
+  ])('is %d when the daemon says %s', async (exitCode, code, error) => {
+    volumes.faults.snapshot = () => {
+      throw error;
+    };
+    const human = await berth('snapshot create db');
+    expect(human.exitCode).toBe(exitCode);
+    expect(human.stderr).toContain(error.message);
+    const json = await berth('snapshot create db --json');
+    expect(json.exitCode).toBe(exitCode);
+    expect(JSON.parse(json.stderr)).toMatchObject({ error: { code } });
+  });
+
+  test('of status is 5 while the store is away', async () => {
+    socket.store.reachable = false;
+    expect(await berth('status')).toMatchObject({
+      exitCode: 5,
+      stdout: expect.stringContaining('embedded, NOT REACHABLE'),
+    });
+  });
+
+  test('is 0 for help', async () => {
+    expect(await berth('--help')).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await berth('lock run --help')).toMatchObject({ exitCode: 0, stderr: '' });
+  });
+});
+
+describe('a daemon that is not there', () => {
+  test('is 5, and says how to start it', async () => {
+    const { exitCode, stderr } = await berth('volume ls', { path: `${socket.path}-not` });
+    expect(exitCode).toBe(5);
+    expect(stderr).toBe(
+      `berth: no daemon answers on ${socket.path}-not (ENOENT)\n` +
+        '  start the daemon: berth serve\n' +
+        '  or name its socket: --admin-socket PATH, or BERTH_ADMIN_SOCKET\n',
+    );
+  });
+
+  test('a flag names another socket', async () => {
+    const path = `${socket.path}-not`;
+    const { stdout } = await berth(`volume ls --admin-socket ${socket.path}`, { path });
+    expect(stdout).toContain('db');
+  });
+
+  test('but another program is', async () => {
+    const path = join(socket.path, '..', 'other.sock');
+    for (const body of ['{"message":"page not found"}', '<html>']) {
+      const other = createServer((_request, response) => response.writeHead(404).end(body));
+      await new Promise<void>((resolve) => other.listen(path, resolve));
+      try {
+        const { exitCode, stderr } = await berth('volume ls', { path });
+        expect(exitCode).toBe(5);
+        expect(stderr).toContain('what answers there is not berth');
+      } finally {
+        other.close();
+        rmSync(path, { force: true });
+      }
+    }
+  });
+
+  test('dies in the middle of long work', async () => {
+    volumes.faults.copy = (context) => {
+      context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
+      void socket.server.close({ graceMs: 20 });
+      return new Promise(() => {});
+    };
+    expect(await berth('copy db db2')).toMatchObject({
+      exitCode: 5,
+      stderr: expect.stringMatching(/^berth: no daemon answers on/),
+    });
+  });
+});
