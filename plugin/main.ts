@@ -44,7 +44,8 @@ export async function startDaemon(config: Config): Promise<Daemon> {
   started.use(await takeStateDirectory(config.stateDir));
   const store = started.use(await openStore(config));
   const identity = await hostIdentity(config.host, config.stateDir);
-  const sessionPath = join(config.stateDir, 'session');
+  // A session of one kind of store means nothing to the other.
+  const sessionPath = join(config.stateDir, `session-${config.store.kind}`);
   const manager = new LockManager({
     store,
     host: config.host,
