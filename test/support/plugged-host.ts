@@ -1,0 +1,203 @@
+import { glob, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
+import { z } from 'zod';
+import type { Berth, BerthOptions } from './berth.ts';
+import { startBerth } from './berth.ts';
+import { engineApi } from './engine-api.ts';
+import { startEtcd } from './etcd-server.ts';
+import type { Host } from './host.ts';
+import { startHost } from './host.ts';
+import type { PluginAnswer } from './plugin-call.ts';
+import { callPlugin } from './plugin-call.ts';
+import type { RecordingProxy } from './recording-proxy.ts';
+import { startRecordingProxy } from './recording-proxy.ts';
+import type { Requirement } from './requirements.ts';
+import { describeWith } from './requirements.ts';
+import type { StoreView } from './store-view.ts';
+import { embeddedView, etcdView } from './store-view.ts';
+import type { DockerVersion } from './tools.ts';
+
+export interface Variant {
+  readonly docker: DockerVersion;
+  readonly store: 'embedded' | 'etcd';
+}
+
+/** Both engines; and the newer one with etcd for what depends on the store. */
+export const embeddedVariants: readonly Variant[] = [
+  { docker: '20.10', store: 'embedded' },
+  { docker: '26.1', store: 'embedded' },
+];
+export const allVariants: readonly Variant[] = [
+  ...embeddedVariants,
+  { docker: '26.1', store: 'etcd' },
+];
+
+/** A host whose engine reaches its berth daemon through a proxy that writes down what is said. */
+export interface PluggedHost extends AsyncDisposable {
+  readonly variant: Variant;
+  readonly host: Host;
+  readonly berth: Berth;
+  readonly proxy: RecordingProxy;
+  readonly store: StoreView;
+  /** Runs a docker command that has to succeed; returns what it printed. */
+  docker(...args: string[]): Promise<string>;
+  /** Runs one that has to fail; returns its complaint. */
+  dockerFails(...args: string[]): Promise<string>;
+  /** Runs a script in a container of its own with these flags, such as `-v`, `db:/p`. */
+  run(flags: readonly string[], script: string): Promise<string>;
+  /** Starts a container that does nothing, with these flags; ends at once when it is stopped. */
+  start(name: string, ...flags: string[]): Promise<void>;
+  /** What `docker inspect -f` prints of anything. */
+  inspect(name: string, format: string): Promise<string>;
+  /** Where the volumes' content is. */
+  readonly volumeDir: string;
+  /** Calls the daemon past engine and proxy: `Create`, `Get`. */
+  call(
+    method: string,
+    body?: unknown,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<PluginAnswer>;
+  /** The volumes that are mounted on the host, one entry per mount; sorted. */
+  mounted(): Promise<string[]>;
+  /** All that there is of volumes anywhere; `nothing` when it has all been removed. */
+  left(): Promise<Leftovers>;
+  /** Removes every container and every volume that can be removed. */
+  clear(): Promise<void>;
+}
+
+export interface Leftovers {
+  readonly mounts: readonly string[];
+  readonly locks: readonly string[];
+  readonly records: readonly string[];
+  readonly storage: readonly string[];
+}
+
+export const nothing: Leftovers = { mounts: [], locks: [], records: [], storage: [] };
+
+export interface PluggedHostOptions extends Variant {
+  readonly berth?: BerthOptions;
+  /** False: the engine finds no plugin until `proxy.open`. */
+  readonly isPlugged?: boolean;
+}
+
+export async function startPluggedHost(options: PluggedHostOptions): Promise<PluggedHost> {
+  await using stack = new AsyncDisposableStack();
+  const host = stack.use(await startHost({ docker: options.docker }));
+  const etcd = options.store === 'etcd' ? stack.use(await startEtcd({ in: host })) : undefined;
+  const socket = join(host.directory, 'berth.sock');
+  const volumeDir = join(host.directory, 'volumes');
+  const berth = stack.use(
+    await startBerth(host, {
+      volumeDir,
+      socket,
+      ...(etcd === undefined ? {} : { store: etcd.url }),
+      ...options.berth,
+    }),
+  );
+  const proxy = stack.use(
+    await startRecordingProxy({
+      socket: host.pathOf('/run/docker/plugins/berth.sock'),
+      target: socket,
+      isOpen: options.isPlugged ?? true,
+    }),
+  );
+  const owned = stack.move();
+  const mountDir = join(host.directory, 'berth/mounts/');
+  const mounted = async () => {
+    const table = await readFile(`/proc/${host.enginePid}/mountinfo`, 'utf8');
+    const points = table.split('\n').map((line) => line.split(' ')[4] ?? '');
+    return points
+      .filter((point) => point.startsWith(mountDir))
+      .map((point) => point.slice(mountDir.length))
+      .sort();
+  };
+  const store = etcd ? etcdView(etcd) : embeddedView(join(host.directory, 'berth/berth.db'));
+  return {
+    variant: { docker: options.docker, store: options.store },
+    host,
+    berth,
+    proxy,
+    docker: host.dockerOk,
+    dockerFails: async (...args) => {
+      const { code, stdout, stderr } = await host.docker(...args);
+      if (code === 0) throw new Error(`docker ${args.join(' ')} succeeded: ${stdout}`);
+      return stderr;
+    },
+    run: (flags, script) => host.dockerOk('run', '--rm', ...flags, 'busybox', 'sh', '-c', script),
+    start: async (name, ...flags) => {
+      const all = ['-d', '--stop-timeout', '0', '--name', name, ...flags];
+      await host.dockerOk('run', ...all, 'busybox', 'sleep', '1000');
+    },
+    inspect: (name, format) => host.dockerOk('inspect', '-f', format, name),
+    volumeDir,
+    store,
+    call: (method, body, headers) => callPlugin(socket, endpointOf(method), body, headers),
+    mounted,
+    left: async () => ({
+      mounts: await mounted(),
+      locks: await store.locks(),
+      records: Object.keys(await store.records()),
+      storage: await storedVolumes(volumeDir),
+    }),
+    clear: () => clear(host),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function storedVolumes(volumeDir: string): Promise<string[]> {
+  const found = await Array.fromAsync(glob('*/*', { cwd: volumeDir }));
+  return found.filter((path) => !path.includes('/.tmp-')).sort();
+}
+
+async function clear(host: Host): Promise<void> {
+  using engine = engineApi(host);
+  const containers = containersSchema.parse(await engine.call('GET', '/containers/json?all=1'));
+  const remove = (path: string) => engine.call('DELETE', path).catch(() => undefined);
+  for (const { Id } of containers) await remove(`/containers/${Id}?force=1&v=1`);
+  const { Volumes } = volumesSchema.parse(await engine.call('GET', '/volumes'));
+  for (const { Name } of Volumes ?? []) await remove(`/volumes/${Name}?force=1`);
+}
+
+const containersSchema = z.array(z.object({ Id: z.string() }));
+const volumesSchema = z.object({ Volumes: z.array(z.object({ Name: z.string() })).nullable() });
+
+function endpointOf(method: string): string {
+  return method === 'Activate' ? 'Plugin.Activate' : `VolumeDriver.${method}`;
+}
+
+export interface PluggedSuite {
+  readonly variants: readonly Variant[];
+  readonly requirements?: readonly Requirement[];
+  readonly berth?: BerthOptions;
+  readonly isPlugged?: boolean;
+}
+
+/** Describes the same on each variant; its tests share one host, so each has volumes of its own. */
+export function describePlugged(
+  name: string,
+  { variants, requirements = [], ...options }: PluggedSuite,
+  body: (on: () => PluggedHost) => void,
+): void {
+  for (const variant of variants) {
+    const needs: Requirement[] = ['docker', ...requirements];
+    if (variant.store === 'etcd') needs.push('etcd');
+    describeWith(needs, `${name}: Docker ${variant.docker}, ${variant.store} store`, () => {
+      let plugged: PluggedHost | undefined;
+      const on = () => {
+        if (plugged === undefined) throw new Error('the host has not started');
+        return plugged;
+      };
+      beforeAll(async () => {
+        plugged = await startPluggedHost({ ...variant, ...options });
+      }, 60_000);
+      afterAll(async () => plugged?.[Symbol.asyncDispose](), 60_000);
+      beforeEach(() => on().proxy.forget());
+      // What a test that fails leaves behind must not make the next one fail.
+      afterEach(async () => {
+        if (on().proxy.isOpen) await on().clear();
+      });
+      body(on);
+    });
+  }
+}
