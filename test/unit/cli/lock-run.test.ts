@@ -1,9 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -177,6 +177,26 @@ test('the command is found through links', async () => {
       exitCode: 0,
       stdout: expect.stringContaining('db'),
     });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('without its modules the command takes the Node of the machine', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-'));
+  try {
+    mkdirSync(join(dir, 'bin'));
+    mkdirSync(join(dir, 'cli'));
+    copyFileSync(program, join(dir, 'bin', 'berth'));
+    writeFileSync(join(dir, 'cli', 'berth.ts'), 'process.stdout.write(process.argv[2] as string)');
+    const withNode = (PATH: string) =>
+      ({ env: { PATH }, encoding: 'utf8', stdio: 'pipe' }) as const;
+    const path = `${dirname(process.execPath)}:/usr/bin:/bin`;
+    expect(execFileSync(join(dir, 'bin', 'berth'), ['ls'], withNode(path))).toBe('ls');
+    writeFileSync(join(dir, 'node'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    expect(() =>
+      execFileSync(join(dir, 'bin', 'berth'), ['ls'], withNode(`${dir}:${path}`)),
+    ).toThrow('berth needs Node 24 or newer');
   } finally {
     rmSync(dir, { recursive: true });
   }
