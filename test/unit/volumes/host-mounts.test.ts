@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { LockDriver } from '../../../lib/lock/lock-driver.ts';
+import { LockManager } from '../../../lib/lock/lock-manager.ts';
+import { memoryState, memoryStore } from '../../../lib/lock/stores/memory.ts';
+import { UseMount } from '../../../lib/lock/use.ts';
+import { directoryDriver } from '../../../lib/volumes/drivers/directory.ts';
+import { HostMounts } from '../../../lib/volumes/host-mounts.ts';
+import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
+import { mountLocks } from '../../../lib/volumes/locked-volumes.ts';
+import { MountTable } from '../../../lib/volumes/mount-table.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FaultyStore } from '../../support/faulty-store.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+test('a mount whose lock is lost just as the store goes away gets it back at the next adoption', async () => {
+  await using directory = await makeTemporaryDirectory();
+  const shared = memoryState();
+  const store = new FaultyStore(memoryStore({ shared }));
+  await using manager = new LockManager({ store, host: 'h', owner: 'h', ttlMs: 30_000 });
+  const locks = new LockDriver(manager, 0);
+  const table = await MountTable.open(join(directory.path, 'mounts.json'));
+  const driver = directoryDriver({ volumeDir: directory.path });
+  const mounts = new HostMounts({
+    table,
+    drivers: new Map([[driver.name, driver]]),
+    queue: new KeyedQueue(),
+    locks: mountLocks(locks),
+    mountDir: join(directory.path, 'mounts'),
+    bootId: 'boot',
+  });
+  const { signal } = new AbortController();
+  const first = await locks.acquireWithTTLRefresh(UseMount('v', 'Mount'), {
+    signal,
+    onChange: () => {},
+  });
+  await table.put({
+    volume: 'v',
+    driver: driver.name,
+    options: {},
+    access: 'host',
+    mountpoint: mounts.mountpoint('v'),
+    ticket: first.ticket,
+    bootId: 'boot',
+    mountIds: { id: { count: 1, confirmed: true } },
+  });
+
+  expect(await mounts.adopt()).toBe(true);
+  expect(mounts.lockState('v')).toBe('held');
+
+  store.takeCalls();
+  store.fail('tryEnqueue', 'lost request');
+  await memoryStore({ shared }).closeSession(first.ticket.session);
+  await eventually(() => expect(store.takeCalls()).toContain('tryEnqueue'));
+  expect(mounts.lockState('v')).toBe('unproven');
+
+  expect(await mounts.adopt()).toBe(true);
+  expect(mounts.lockState('v')).toBe('held');
+  expect(table.get('v')?.ticket.token).toBeGreaterThan(first.token);
+});
