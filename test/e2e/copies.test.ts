@@ -1,13 +1,13 @@
 // Snapshots and copies over the plugin's socket, for scripts that can reach nothing else.
 import { expect, test } from '@jest/globals';
-import { allVariants, describePlugged } from '../support/plugged-host.ts';
+import { describePlugged, mixedVariants } from '../support/plugged-host.ts';
 
 const kinds = [
   ['directory', []],
   ['image', ['-o', 'driver=image', '-o', 'size=64M']],
 ] as const;
 
-describePlugged('copies', { variants: allVariants, requirements: ['loop'] }, (on) => {
+describePlugged('copies', { variants: mixedVariants, requirements: ['loop'] }, (on) => {
   test.each(kinds)(
     'a snapshot keeps what was, a copy goes its own way (%s)',
     async (db, options) => {

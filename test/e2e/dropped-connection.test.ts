@@ -113,10 +113,14 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
 
   /** What berth takes for mounted although no container has it: its start asks the engine. */
   async function restartFrees(name: string): Promise<void> {
-    const { berth, mounted } = on();
+    const { berth, left } = on();
     await berth.stop();
     await berth.start();
-    await waitFor(async () => !(await mounted()).includes(name), 15_000, 'the unmount');
+    const isFree = async () => {
+      const { mounts, locks } = await left();
+      return !mounts.includes(name) && !locks.includes(`mount/${name}`);
+    };
+    await waitFor(isFree, 15_000, 'the unmount');
   }
 });
 

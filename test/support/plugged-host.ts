@@ -32,6 +32,11 @@ export const allVariants: readonly Variant[] = [
   ...embeddedVariants,
   { docker: '26.1', store: 'etcd' },
 ];
+/** Each engine and each store once. */
+export const mixedVariants: readonly Variant[] = [
+  { docker: '20.10', store: 'embedded' },
+  { docker: '26.1', store: 'etcd' },
+];
 
 /** A host whose engine reaches its berth daemon through a proxy that writes down what is said. */
 export interface PluggedHost extends AsyncDisposable {
