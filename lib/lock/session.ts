@@ -83,10 +83,13 @@ export class SessionKeeper implements AsyncDisposable {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new LockLostError('berth is stopping'));
     const session = (await this.#opening?.catch(() => undefined)) ?? this.#current;
-    if (!session || keep) return;
-    await this.#options.store.closeSession(session.id).catch((error) => {
-      log('close session=%s failed, it will expire: %s', session.id, error.message);
-    });
+    if (!session) return;
+    const { store } = this.#options;
+    // A kept session gets its whole TTL for the time until the next process renews it.
+    const last = keep ? store.renewSession(session.id) : store.closeSession(session.id);
+    await last.catch((error) =>
+      log('last word of session=%s failed: %s', session.id, error.message),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -130,7 +133,7 @@ export class SessionKeeper implements AsyncDisposable {
         this.#tellRevived();
       } catch (error) {
         if (error instanceof SessionGoneError) return this.ended(session);
-        log('renewal failed session=%s: %s', session.id, error);
+        log('renewal failed session=%s: %s', session.id, messageOf(error));
         pauseMs = Math.min(session.ttlMs / 10, 1_000);
       }
     }
@@ -225,4 +228,8 @@ export class Session {
 /** What is left for clocks that run at different rates, and for stopping work at the deadline. */
 function marginMs(ttlMs: number): number {
   return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.min(2_000, ttlMs / 5);
+}
+
+function messageOf(error: unknown): string {
+  return Error.isError(error) ? error.message : String(error);
 }

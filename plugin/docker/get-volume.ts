@@ -16,7 +16,7 @@ export interface HoldLimits {
 }
 
 /** Well below the 15 s that the engine spends on a plugin that is down. */
-export const defaultHold: HoldLimits = { everyMs: 100, limitMs: 10_000 };
+export const defaultHold: HoldLimits = { everyMs: 100, limitMs: 3_000 };
 
 /**
  * Answers Get. To the engine any error here means that the volume is gone: it then forgets its

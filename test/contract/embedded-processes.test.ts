@@ -73,6 +73,22 @@ test('keeps the locks of a killed process whose session is resumable, for its he
   expect(await other.tryEnqueue('db')).toMatchObject({ state: 'granted' });
 });
 
+test("gives a killed daemon's session to the next of its owner that has lost the id", async () => {
+  await using directory = await embeddedDirectory();
+  await using daemon = await EmbeddedProcess.start(directory.path);
+  await daemon.run({ name: 'hold', lock: 'db', resumable: true });
+  await using store = await embeddedStore(directory);
+  const [ticket] = await store.tickets('db');
+  const heir = { ttlMs: 1, owner: 'worker', resumable: true };
+  expect(await store.openSession(heir)).toMatchObject({ resumed: false });
+
+  await daemon.kill();
+  expect(await store.openSession({ ...heir, owner: 'another' })).toMatchObject({ resumed: false });
+  expect(await store.openSession({ ...heir, resumable: false })).toMatchObject({ resumed: false });
+  expect(await store.openSession(heir)).toMatchObject({ id: ticket?.session, resumed: true });
+  expect(await store.tickets('db')).toEqual([ticket]);
+});
+
 test('frees the locks of a killed process that its parent has not collected', async () => {
   await using directory = await embeddedDirectory();
   await using store = await embeddedStore(directory);

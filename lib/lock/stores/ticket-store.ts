@@ -22,7 +22,8 @@ export interface TicketStore extends AsyncDisposable {
    * Opens a session for `owner`. `resume` names one opened earlier: when it is still alive it is
    * continued, with its tickets, else a new one is opened. `ttlMs` in the answer is what the store
    * really granted (it may round up); `Infinity` when this store's sessions don't expire.
-   * A repeat may leave an unused session behind, which expires by itself.
+   * A repeat may leave an unused session behind, which expires by itself. A store whose sessions
+   * don't expire continues a dead process's resumable session of the same owner also unasked.
    */
   openSession(request: SessionRequest): Promise<OpenSession>;
 

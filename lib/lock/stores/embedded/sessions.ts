@@ -55,16 +55,26 @@ export class Sessions {
     return dead.length > 0;
   }
 
-  #resume({ owner, resumable, resume: id }: SessionRequest): OpenSession | undefined {
-    const row = id === undefined ? undefined : this.#file.statements.session.get(id);
-    if (id === undefined || row === undefined) return undefined;
+  #resume({ owner, resumable, resume }: SessionRequest): OpenSession | undefined {
+    const { session: byId, resumableSession } = this.#file.statements;
+    const row = resume === undefined ? undefined : byId.get(resume);
+    if (!row) {
+      // Nobody else could ever end the session of a daemon that has lost its session's id.
+      const left = resumable ? resumableSession.all(owner).map(toSession) : [];
+      const dead = left.find((session) => isRunning(session, this.#self) === false);
+      return dead && this.#adopt(dead.id, owner, resumable);
+    }
     const session = toSession(row);
     // In a container that was made anew the old process can't be seen; its id proves the heir.
     if (!isSameProcess(session, this.#self) && isRunning(session, this.#self) === true) {
       throw new Error(
-        `lock session ${id} belongs to process ${session.pid}, which is still running`,
+        `lock session ${session.id} belongs to process ${session.pid}, which is still running`,
       );
     }
+    return this.#adopt(session.id, owner, resumable);
+  }
+
+  #adopt(id: string, owner: string, resumable: boolean): OpenSession {
     const { pid, started, boot, namespace } = this.#self;
     const values = [owner, Number(resumable), pid, started, boot, namespace] as const;
     this.#file.statements.adoptSession.run(...values, id);

@@ -20,6 +20,7 @@ export function prepareStatements(db: DatabaseSync) {
 
     session: db.prepare('SELECT * FROM sessions WHERE id = ?'),
     // Resumable ones only end with the boot.
+    resumableSession: db.prepare('SELECT * FROM sessions WHERE resumable = 1 AND owner = ?'),
     mortalSessions: db.prepare('SELECT * FROM sessions WHERE resumable = 0 OR boot <> ?'),
     writeSession: db.prepare(
       'INSERT OR REPLACE INTO sessions (id, owner, resumable, pid, started, boot, namespace) VALUES (?, ?, ?, ?, ?, ?, ?)',
