@@ -1,0 +1,26 @@
+# The image runs the daemon, and its file system is that of the managed plugin (deploy/build-plugin.mjs).
+ARG NODE_IMAGE=node:24-bookworm-slim
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /opt/berth
+COPY package.json package-lock.json ./
+# Without scripts: the only one that matters would fetch a Node, and the image has one.
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY . .
+RUN npm run build && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+
+FROM ${NODE_IMAGE}
+# What the drivers call. The Python that xfsprogs brings is for a service that is not used here.
+# Without a machine-id the daemon makes one for each host.
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+      e2fsprogs mount util-linux xfsprogs >/dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /usr/lib/python3* /usr/bin/python3* /etc/machine-id \
+ && ln -s /opt/berth/bin/berth /usr/local/bin/berth
+WORKDIR /opt/berth
+COPY --from=build /opt/berth/package.json ./
+COPY --from=build /opt/berth/node_modules node_modules
+COPY --from=build /opt/berth/bin bin
+COPY --from=build /opt/berth/dist dist
+HEALTHCHECK --interval=1m --timeout=10s --start-period=10s CMD ["berth", "status"]
+ENTRYPOINT ["node", "dist/plugin/main.js"]
