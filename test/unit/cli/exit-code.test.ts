@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { InUseError, UnavailableError } from '../../../lib/volumes/errors.ts';
 import type { AdminSocket } from '../../support/admin-socket.ts';
 import { openAdminSocket } from '../../support/admin-socket.ts';
+import type { Ran } from '../../support/berth-command.ts';
 import { runBerth } from '../../support/berth-command.ts';
 import type { MemoryVolumes } from '../../support/memory-volumes.ts';
 
@@ -71,6 +72,17 @@ describe('exit code', () => {
     expect(JSON.parse(json.stderr)).toMatchObject({ error: { code } });
   });
 
+  test('is the same when it fails after it has begun', async () => {
+    volumes.faults.copy = (context) => {
+      context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
+      throw new InUseError('volume db is mounted on host n2');
+    };
+    expect(await berth('copy db db2')).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringMatching(/^berth: volume db is mounted on host n2\n/),
+    });
+  });
+
   test('of status is 5 while the store is away', async () => {
     socket.store.reachable = false;
     expect(await berth('status')).toMatchObject({
@@ -102,20 +114,21 @@ describe('a daemon that is not there', () => {
     expect(stdout).toContain('db');
   });
 
-  test('but another program is', async () => {
-    const path = join(socket.path, '..', 'other.sock');
-    for (const body of ['{"message":"page not found"}', '<html>']) {
-      const other = createServer((_request, response) => response.writeHead(404).end(body));
-      await new Promise<void>((resolve) => other.listen(path, resolve));
-      try {
-        const { exitCode, stderr } = await berth('volume ls', { path });
-        expect(exitCode).toBe(5);
-        expect(stderr).toContain('what answers there is not berth');
-      } finally {
-        other.close();
-        rmSync(path, { force: true });
-      }
-    }
+  test.each([
+    ['{"message":"page not found"}', 404],
+    ['<html>', 404],
+    ['<html>', 200],
+  ])('but another program is, which says %s (%d)', async (body, status) => {
+    const { exitCode, stderr } = await berthWithOther('volume ls', status, body);
+    expect(exitCode).toBe(5);
+    expect(stderr).toContain('what answers there is not berth');
+  });
+
+  test('ends its answer too early', async () => {
+    const progress = '{"event":"progress","doneBytes":1,"totalBytes":2}\n';
+    const { exitCode, stderr } = await berthWithOther('copy db db2', 200, progress);
+    expect(exitCode).toBe(5);
+    expect(stderr).toContain('it stopped before the end');
   });
 
   test('dies in the middle of long work', async () => {
@@ -130,3 +143,16 @@ describe('a daemon that is not there', () => {
     });
   });
 });
+
+/** Runs a command line against a server that answers everything in one way. */
+async function berthWithOther(commandLine: string, status: number, body: string): Promise<Ran> {
+  const path = join(socket.path, '..', 'other.sock');
+  const other = createServer((_request, response) => response.writeHead(status).end(body));
+  await new Promise<void>((resolve) => other.listen(path, resolve));
+  try {
+    return await berth(commandLine, { path });
+  } finally {
+    other.close();
+    rmSync(path, { force: true });
+  }
+}
