@@ -4,7 +4,10 @@ import type { VolumeDriver } from './drivers/driver.ts';
 import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
+import { unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
+import type { MountLocks, OnLockChange } from './mounted-locks.ts';
+import { MountedLocks } from './mounted-locks.ts';
 import type { CallContext } from './service.ts';
 import type { VolumeRecord } from './volume.ts';
 
@@ -22,16 +25,6 @@ export interface HostMountsOptions {
   readonly bootId: string;
 }
 
-/** How the lock of a volume that is mounted here already is taken. */
-export interface MountLocks {
-  /** Takes back the lock that a row's ticket stands for; undefined when the ticket is gone. */
-  resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
-  /** Takes the lock anew, without waiting; rejects InUseError with who holds it. */
-  reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
-}
-
-export type OnLockChange = (state: KeptLockState) => void;
-
 /**
  * The volumes mounted on this host. Counts per volume and mount ID, because the engine uses one ID
  * for several Mounts (`docker cp` on a running container) and leaves out Unmounts (after its
@@ -39,10 +32,7 @@ export type OnLockChange = (state: KeptLockState) => void;
  */
 export class HostMounts {
   readonly #options: HostMountsOptions;
-  /** The lock of each mounted volume; none while an adopted mount waits for the store. */
-  readonly #locks = new Map<string, KeptLock>();
-  /** Mounted here while somebody else has the lock. */
-  readonly #lost = new Set<string>();
+  readonly #locks = new MountedLocks();
 
   constructor(options: HostMountsOptions) {
     this.#options = options;
@@ -62,8 +52,7 @@ export class HostMounts {
 
   /** `held` only while this host can prove that the volume is its own. */
   lockState(volume: string): KeptLockState {
-    if (this.#lost.has(volume)) return 'lost';
-    return this.#locks.get(volume)?.state ?? 'unproven';
+    return this.#locks.state(volume);
   }
 
   /**
@@ -75,7 +64,7 @@ export class HostMounts {
     const known = row.mountIds[mountId];
     if (!known) this.#refuseSecondContainer(row);
     const isMounted = await isMountpoint(row.mountpoint);
-    if (!known || !isMounted) this.#requireLock(row);
+    if (!known || !isMounted) this.#locks.require(row.volume);
     if (!isMounted) await this.#mountAgain(row, signal);
     // A first Mount after the engine's restart is not one more: it repeats one from before.
     const count = known ? known.count + (known.confirmed ? 1 : 0) : 1;
@@ -137,7 +126,7 @@ export class HostMounts {
       void this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
         if (!row) return;
-        this.#locks.delete(volume);
+        this.#locks.take(volume);
         await this.#relock(row).catch((error) => log('volume=%s: %s', volume, error));
       });
     };
@@ -151,7 +140,7 @@ export class HostMounts {
    */
   async adopt(): Promise<boolean> {
     let isComplete = true;
-    const missing = ({ volume }: MountRow) => !this.#locks.has(volume) && !this.#lost.has(volume);
+    const missing = ({ volume }: MountRow) => this.#locks.isMissing(volume);
     for (const { volume } of this.rows().filter(missing)) {
       await this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
@@ -185,7 +174,7 @@ export class HostMounts {
   }
 
   hasUnconfirmed(): boolean {
-    return this.rows().some((row) => unconfirmedIds(row).length > 0);
+    return this.rows().some((row) => unconfirmedIdsOf(row).length > 0);
   }
 
   /**
@@ -197,7 +186,7 @@ export class HostMounts {
       if (volumesInUse.has(volume)) continue;
       await this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
-        const ids = row ? unconfirmedIds(row) : [];
+        const ids = row ? unconfirmedIdsOf(row) : [];
         if (!row || ids.length === 0) return;
         log('no container uses volume=%s: dropping ids=%s', volume, ids.join(','));
         await this.#dropIds(row, ids).catch((error) => log('volume=%s: %s', volume, error));
@@ -238,7 +227,7 @@ export class HostMounts {
       log('WARNING volume=%s was mounted without a lock; locked again', volume);
     } catch (error) {
       if (!(error instanceof InUseError)) throw error;
-      this.#lost.add(volume);
+      this.#locks.lose(volume);
       log('ERROR volume=%s is mounted here but its lock is not ours: %s', volume, error.message);
     }
   }
@@ -248,7 +237,7 @@ export class HostMounts {
     await driver.mount(volumeOf(row), row.mountpoint, { signal });
     try {
       signal.throwIfAborted();
-      this.#requireLock(row);
+      this.#locks.require(row.volume);
     } catch (error) {
       await driver.unmount(volumeOf(row), row.mountpoint, { signal: never });
       throw error;
@@ -260,22 +249,6 @@ export class HostMounts {
     if (access !== 'container') return;
     throw new InUseError(
       `volume ${volume} has access=container and a container on this host already uses it`,
-    );
-  }
-
-  /** For what only the host may do that can prove that the volume is its own. */
-  #requireLock(row: MountRow): void {
-    const state = this.lockState(row.volume);
-    if (state === 'held') return;
-    if (state === 'unproven') {
-      throw new UnavailableError(
-        `volume ${row.volume} is mounted on this host, but the store can't be reached to prove ` +
-          'that it still belongs to it; containers that use it go on, new ones have to wait',
-      );
-    }
-    throw new InUseError(
-      `this host lost the lock on volume ${row.volume} while it was mounted; stop the ` +
-        'containers here that use it, then start them again',
     );
   }
 
@@ -304,14 +277,11 @@ export class HostMounts {
   async #takeAway(row: MountRow): Promise<void> {
     await this.#driver(row).unmount(volumeOf(row), row.mountpoint, { signal: never });
     await this.#options.table.delete(row.volume);
-    this.#locks.delete(row.volume);
-    this.#lost.delete(row.volume);
+    this.#locks.take(row.volume);
   }
 
   async #forget({ volume }: MountRow): Promise<void> {
-    const lock = this.#locks.get(volume);
-    this.#locks.delete(volume);
-    this.#lost.delete(volume);
+    const lock = this.#locks.take(volume);
     await this.#options.table.delete(volume);
     await lock?.unlock();
   }
@@ -326,20 +296,4 @@ export class HostMounts {
     if (driver) return driver;
     throw new InvalidRequestError(`volume ${row.volume} needs the driver ${row.driver}`);
   }
-}
-
-function volumeOf(row: MountRow) {
-  return { name: row.volume, options: row.options };
-}
-
-/** Its uses may or may not be real any more; each counts once until the engine repeats it. */
-function unconfirmed(row: MountRow): MountRow {
-  const mountIds = Object.fromEntries(
-    Object.keys(row.mountIds).map((id) => [id, { count: 1, confirmed: false }]),
-  );
-  return { ...row, mountIds };
-}
-
-function unconfirmedIds(row: MountRow): string[] {
-  return Object.keys(row.mountIds).filter((id) => row.mountIds[id]?.confirmed === false);
 }

@@ -1,20 +1,16 @@
-import {
-  LockCancelledError,
-  LockContendedError,
-  LockError,
-  LockTimeoutError,
-} from '../lock/errors.ts';
 import type { Lock } from '../lock/lock.ts';
 import type { LockService, UseLockOptions } from '../lock/lock-service.ts';
 import type { StoreMirror } from '../lock/store-mirror.ts';
-import type { Mode, Ticket } from '../lock/ticket.ts';
+import type { Mode } from '../lock/ticket.ts';
 import type { UseLocker } from '../lock/use.ts';
 import { lockName, UseMount, UseSnapshot } from '../lock/use.ts';
 import type { Catalog } from './catalog.ts';
 import type { DriverUsage } from './drivers/driver.ts';
-import { InUseError, NotFoundError, UnavailableError, VolumeError } from './errors.ts';
-import type { HostMounts, MountLocks } from './host-mounts.ts';
+import { NotFoundError, UnavailableError } from './errors.ts';
+import type { HostMounts } from './host-mounts.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
+import { refuseMounted, translated } from './lock-refusals.ts';
+import type { MountLocks } from './mounted-locks.ts';
 import type { CallContext, CreateRequest, VolumeService, VolumeView } from './service.ts';
 import type { Access, Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
 import { checkSnapshotName, checkVolumeName } from './volume.ts';
@@ -121,6 +117,9 @@ export class LockedVolumes implements VolumeService {
         // Between our look at the mirror and the grant, another host may have removed it.
         const entry = await translated(name, () => catalog.read(name));
         if (!entry) throw new NotFoundError(`no such volume: ${name}`);
+        if (entry.record.access !== access) {
+          throw new UnavailableError(`volume ${name} was made anew meanwhile; try again`);
+        }
         return await mounts.mount(entry.record, mountId, lock, context);
       } catch (error) {
         await lock.unlock();
@@ -280,56 +279,6 @@ export function mountLocks(service: LockService): MountLocks {
         }),
       ),
   };
-}
-
-/** Gives up at once, instead of waiting, when the volume is mounted: a mount has no end in sight. */
-function refuseMounted(volume: string, advice: string): (blockers: readonly Ticket[]) => void {
-  const name = lockName('mount', volume);
-  return (blockers) => {
-    const mount = blockers.find(
-      ({ holder, locks: on }) => holder.reason === 'Mount' && on.some((lock) => lock.name === name),
-    );
-    if (mount) throw new InUseError(`volume ${volume} is in use: ${heldBy(mount)}; ${advice}`);
-  };
-}
-
-/** Runs lock work and says its failures in the words of volumes. */
-async function translated<T>(volume: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof VolumeError || !(error instanceof LockError)) throw error;
-    if (error instanceof LockTimeoutError || error instanceof LockContendedError) {
-      const waited =
-        error instanceof LockTimeoutError
-          ? `; gave up after ${(error.waitedMs / 1000).toFixed(0)} s`
-          : '';
-      const holders = error.blockers.map(heldBy).join('; ') || 'held by somebody else';
-      throw new InUseError(`volume ${volume} is in use: ${holders}${waited}`, { cause: error });
-    }
-    if (error instanceof LockCancelledError) {
-      throw new UnavailableError(`the request for volume ${volume} was cancelled`, {
-        cause: error,
-      });
-    }
-    throw new UnavailableError(`volume ${volume}: ${error.message}`, { cause: error });
-  }
-}
-
-const doing: Record<string, string> = {
-  Create: 'being created by',
-  Mount: 'mounted on',
-  Remove: 'being removed by',
-  Snapshot: 'being snapshotted by',
-  SnapshotPrune: 'having a snapshot removed by',
-  Copy: 'being copied by',
-  Maintenance: 'under maintenance by',
-};
-
-function heldBy({ holder, token }: Ticket): string {
-  const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
-  const what = doing[holder.reason] ?? `held (${holder.reason}) by`;
-  return `${what} host ${holder.host} since ${holder.since} (token ${token}${detail})`;
 }
 
 /** `20260131T093000.123Z`: sorts by time and is a valid name. */

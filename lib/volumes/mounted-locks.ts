@@ -1,0 +1,66 @@
+import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
+import { InUseError, UnavailableError } from './errors.ts';
+import type { MountRow } from './mount-table.ts';
+
+/** How the lock of a volume that is mounted here already is taken. */
+export interface MountLocks {
+  /** Takes back the lock that a row's ticket stands for; undefined when the ticket is gone. */
+  resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
+  /** Takes the lock anew, without waiting; rejects InUseError with who holds it. */
+  reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
+}
+
+export type OnLockChange = (state: KeptLockState) => void;
+
+/** The lock of each volume mounted on this host, as far as this process has it. */
+export class MountedLocks {
+  readonly #locks = new Map<string, KeptLock>();
+  /** Mounted here while somebody else has the lock. */
+  readonly #lost = new Set<string>();
+
+  set(volume: string, lock: KeptLock): void {
+    this.#locks.set(volume, lock);
+    this.#lost.delete(volume);
+  }
+
+  /** Somebody else has it. */
+  lose(volume: string): void {
+    this.#locks.delete(volume);
+    this.#lost.add(volume);
+  }
+
+  /** Hands the lock over to the caller, if there is one, and forgets the volume. */
+  take(volume: string): KeptLock | undefined {
+    const lock = this.#locks.get(volume);
+    this.#locks.delete(volume);
+    this.#lost.delete(volume);
+    return lock;
+  }
+
+  /** It is not known yet who has it: an adopted mount that waits for the store. */
+  isMissing(volume: string): boolean {
+    return !this.#locks.has(volume) && !this.#lost.has(volume);
+  }
+
+  /** `held` only while this host can prove that the volume is its own. */
+  state(volume: string): KeptLockState {
+    if (this.#lost.has(volume)) return 'lost';
+    return this.#locks.get(volume)?.state ?? 'unproven';
+  }
+
+  /** For what only the host may do that can prove that the volume is its own. */
+  require(volume: string): void {
+    const state = this.state(volume);
+    if (state === 'held') return;
+    if (state === 'unproven') {
+      throw new UnavailableError(
+        `volume ${volume} is mounted on this host, but the store can't be reached to prove that ` +
+          'it still belongs to it; containers that use it go on, new ones have to wait',
+      );
+    }
+    throw new InUseError(
+      `this host lost the lock on volume ${volume} while it was mounted; stop the containers ` +
+        'here that use it, then start them again',
+    );
+  }
+}
