@@ -113,7 +113,11 @@ export class EtcdClient {
         const compacted = Number(message.compact_revision);
         ended.resolve(compacted > 0 ? `compacted at ${compacted}` : message.cancel_reason);
       } else if (message.events.length > 0) {
-        onEvents(message.events, Number(message.header.revision));
+        try {
+          onEvents(message.events, Number(message.header.revision));
+        } catch (error) {
+          ended.resolve(String(error)); // Thrown from here it would end the process.
+        }
       }
     });
     stream.on('error', (error) => ended.resolve(error.message));

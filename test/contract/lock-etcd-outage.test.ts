@@ -85,6 +85,20 @@ for (const version of etcdVersions) {
       await eventually(async () => expect(await n1.inspect('kept')).toEqual([]));
     });
 
+    test('survives what somebody else writes below its prefix, and recovers when it is gone', async () => {
+      const lock = await take(n1, 'db');
+      await eventually(() => expect(n1.mirror.isLive).toBe(true));
+      await etcd.ctlOk('put', '/berth/locks/db/x/scribble', 'not a ticket');
+      await eventually(() => expect(n1.mirror.isLive).toBe(false));
+      await expect(n2.inspect('db')).rejects.toThrow(StoreUnavailableError);
+      lock.throwIfLost();
+      await etcd.ctlOk('del', '/berth/locks/db/x/scribble');
+      await eventually(() => expect(n1.mirror.isLive).toBe(true));
+      const next = await queue(n2, 'db');
+      await lock.unlock();
+      await (await next.granted).unlock();
+    });
+
     test('fails within the limits of the calls while etcd is down, and recovers by itself', async () => {
       const lock = await take(n1, 'db');
       const { kept, states } = keep(await take(n1, 'kept'), n1);

@@ -112,12 +112,14 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
 
   test('writes nothing when the store knows of the loss before the holder does', async () => {
     const { managers, store } = benchOf();
-    const lock = await take(managers[0], 'db');
-    await store.remove(lock.ticket);
-    const late = lock.guard([{ key: 'r', value: 'late' }], { unlock: true });
-    await expect(late).rejects.toThrow(LockLostError);
-    expect(lock.signal.aborted).toBe(true);
-    expect(await store.record('r')).toBeUndefined();
+    for (const unlock of [false, true]) {
+      const lock = await take(managers[0], 'db');
+      await store.remove(lock.ticket);
+      const late = lock.guard([{ key: 'r', value: 'late' }], { unlock });
+      await expect(late).rejects.toThrow(LockLostError);
+      expect(lock.signal.aborted).toBe(true);
+      expect(await store.record('r')).toBeUndefined();
+    }
   });
 
   test('writes a record and unlocks in one step, which is no loss', async () => {

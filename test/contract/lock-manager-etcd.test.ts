@@ -36,7 +36,8 @@ for (const version of etcdVersions) {
     }
 
     lockManagerContract('etcd', makeStore);
-    lockLeaks('etcd', makeStore);
+    // Once is enough: what could leak is the client's.
+    if (version === '3.5') lockLeaks('etcd', makeStore);
 
     describe('writes to etcd', () => {
       async function writesOf(work: () => Promise<unknown>): Promise<number> {

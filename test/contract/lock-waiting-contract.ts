@@ -149,11 +149,13 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     await using held = await take(n1, 'db');
-    const { granted } = await queue(n2, 'db');
+    const waiter = await queue(n2, 'db');
     const ticket = (await n3.inspect('db'))[1];
     expect(ticket?.holder.host).toBe(n2 === n1 ? 'n1' : 'n2');
+    const brokenAt = performance.now();
     if (ticket) await n3.breakLock(ticket);
-    await expect(granted).rejects.toThrow(LockLostError);
+    await expect(waiter.granted).rejects.toThrow(LockLostError);
+    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - brokenAt).toBeLessThan(1_000);
     expect(await store.tickets()).toEqual([held.ticket]);
     held.throwIfLost();
   });

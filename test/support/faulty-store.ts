@@ -10,13 +10,15 @@ export type StoreMethod = Exclude<
 
 /**
  * What goes wrong with one call: the request never arrives; it is carried out and the reply is
- * lost; it is carried out late, when the caller has been told that it failed; or all is slow.
+ * lost; it is carried out late, when the caller has been told that it failed; or the request or
+ * its reply is slow.
  */
 export type Fault =
   | 'lost request'
   | 'lost reply'
   | { readonly arrivesAfterMs: number }
-  | { readonly answersAfterMs: number };
+  | { readonly answersAfterMs: number }
+  | { readonly repliesAfterMs: number };
 
 /** A connection to a store that fails as it is told, and counts the calls made through it. */
 export class FaultyStore implements TicketStore {
@@ -102,6 +104,11 @@ export class FaultyStore implements TicketStore {
     if ('answersAfterMs' in fault) {
       await pause(fault.answersAfterMs);
       return call();
+    }
+    if ('repliesAfterMs' in fault) {
+      const answer = await call();
+      await pause(fault.repliesAfterMs);
+      return answer;
     }
     // Nobody is there to hear how that goes.
     pause(fault.arrivesAfterMs)
