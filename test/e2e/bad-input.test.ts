@@ -33,20 +33,20 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
     let records: unknown;
 
     beforeEach(async () => {
-      const { docker, call, left, store } = on();
-      await docker('volume', 'create', '-d', 'berth', 'db');
+      const { call, left, store } = on();
+      expect(await call('Create', { Name: 'db' })).toEqual(done);
       expect(await call('Mount', user)).toMatchObject({ status: 200 });
       before = await left();
       records = await store.records();
       expect(before).toMatchObject({ mounts: ['db'], locks: ['mount/db'], records: ['db'] });
     });
     afterEach(async () => {
-      const { left, store, docker, call } = on();
+      const { left, store, call } = on();
       expect(await left()).toEqual(before);
       expect(await store.records()).toEqual(records);
-      expect(await docker('volume', 'ls', '-q', '-f', 'driver=berth')).toBe('db');
+      expect(await call('List', {})).toMatchObject({ body: { Volumes: [{ Name: 'db' }] } });
       expect(await call('Unmount', user)).toEqual(done);
-      await docker('volume', 'rm', 'db');
+      expect(await call('Remove', { Name: 'db' })).toEqual(done);
       expect(await left()).toEqual(nothing);
     });
 
