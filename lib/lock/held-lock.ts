@@ -14,12 +14,18 @@ export interface HeldLockOwner {
   forget(lock: HeldLock): void;
 }
 
+/** One for all: an error made at each unlock would cost a stack that nobody reads. */
+const released = new LockLostError('the lock was released');
+
 /** A granted ticket, as its holder sees it. */
 export class HeldLock implements Lock {
   readonly ticket: Ticket;
   readonly #session: Session;
   readonly #owner: HeldLockOwner;
-  readonly #ended = new AbortController();
+  /** Made when somebody asks for the signal: many locks are held without. */
+  #ended: AbortController | undefined;
+  /** Why the lock is no longer held. */
+  #reason: LockLostError | undefined;
   readonly #tenure: AbortSignal;
   #released: Promise<void> | undefined;
   /** A guarded write that also releases is under way: then it is no news that the ticket is gone. */
@@ -40,13 +46,16 @@ export class HeldLock implements Lock {
   }
 
   get signal(): AbortSignal {
+    if (!this.#ended) {
+      this.#ended = new AbortController();
+      if (this.#reason) this.#ended.abort(this.#reason);
+    }
     return this.#ended.signal;
   }
 
   throwIfLost(): void {
     this.#session.checkDeadline();
-    if (!this.signal.aborted) return;
-    throw this.#loss();
+    if (this.#reason) throw this.#reason;
   }
 
   async confirm(): Promise<void> {
@@ -66,12 +75,12 @@ export class HeldLock implements Lock {
       const isLost = error instanceof GuardLostError;
       const isGone = isLost || (error instanceof Error && error.cause instanceof GuardLostError);
       if (isGone || this.#isMissing) this.lose('its ticket is gone');
-      if (isLost) throw this.#loss();
+      if (isLost && this.#reason) throw this.#reason;
       throw error;
     }
     if (unlock) {
       this.#released ??= Promise.resolve();
-      this.#end(new LockLostError('the lock was released'));
+      this.#end(released);
     }
   }
 
@@ -97,25 +106,22 @@ export class HeldLock implements Lock {
   }
 
   async #release(): Promise<void> {
-    this.#end(new LockLostError('the lock was released'));
+    this.#end(released);
     await this.#owner.release(this.ticket);
   }
 
   #end(reason: LockLostError): void {
+    if (this.#reason) return;
+    this.#reason = reason;
     this.#tenure.removeEventListener('abort', this.#onTenureEnd);
     this.#owner.forget(this);
-    this.#ended.abort(reason);
+    this.#ended?.abort(reason);
   }
 
   #onTenureEnd = () => {
     const { reason } = this.#tenure;
     this.lose(reason instanceof Error ? reason.message : String(reason));
   };
-
-  #loss(): Error {
-    const { reason } = this.signal;
-    return reason instanceof Error ? reason : new LockLostError(String(reason));
-  }
 
   #names(): string {
     return this.ticket.locks.map(({ name }) => name).join(' + ');

@@ -64,11 +64,16 @@ export class OwnTickets {
    * while: the removal then goes on in the background until the store has confirmed it.
    */
   async remove(ticket: Ticket | TicketRequest): Promise<void> {
+    const { clock } = this.#options;
+    const startedAt = clock.now();
+    if (await this.#isRemoved(ticket)) return;
     const removal = this.#removeUntilGone(ticket);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
+    const leftMs = startedAt + patienceMs - clock.now();
+    if (leftMs <= 0) return;
     const enough = new AbortController();
-    await Promise.race([removal, this.#options.clock.sleep(patienceMs, enough.signal)]);
+    await Promise.race([removal, clock.sleep(leftMs, enough.signal)]);
     enough.abort();
   }
 
@@ -86,17 +91,24 @@ export class OwnTickets {
     await Promise.all(this.#removals);
   }
 
+  /** One try. */
+  async #isRemoved(ticket: Ticket | TicketRequest): Promise<boolean> {
+    try {
+      await this.#options.store.remove(ticket);
+    } catch (error) {
+      log('removal of %s failed: %s', ticket.nonce, error);
+      return false;
+    }
+    this.#known.delete(ticket.nonce);
+    return true;
+  }
+
   async #removeUntilGone(ticket: Ticket | TicketRequest): Promise<void> {
-    const { store, clock, closing, sessions } = this.#options;
+    const { clock, closing, sessions } = this.#options;
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
-      try {
-        await store.remove(ticket);
-        break;
-      } catch (error) {
-        log('removal of %s failed: %s', ticket.nonce, error);
-      }
       await clock.sleep(pauseMs, closing);
       if (closing.aborted || sessions.hasEnded(ticket.session)) break;
+      if (await this.#isRemoved(ticket)) return;
     }
     this.#known.delete(ticket.nonce);
   }

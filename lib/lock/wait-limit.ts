@@ -2,6 +2,9 @@ import type { Clock } from './clock.ts';
 import { LockCancelledError, LockTimeoutError, StoreUnavailableError } from './errors.ts';
 import type { Ticket } from './ticket.ts';
 
+/** A reason of its own for each abort would be an error with a stack, made for nobody. */
+const over = 'the wait is over';
+
 /** `setTimeout` fires at once for longer waits than this. */
 const longestMs = 2 ** 31 - 1;
 
@@ -13,7 +16,9 @@ export class WaitLimit implements Disposable {
   readonly #clock: Clock;
   readonly #startedAt: number;
   readonly #callers: readonly AbortSignal[];
-  readonly #over = new AbortController();
+  readonly #timeoutMs: number;
+  /** Made when somebody waits for it: most requests never do. */
+  #over: AbortController | undefined;
 
   constructor(clock: Clock, callers: readonly AbortSignal[], timeoutMs: number | undefined) {
     if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= longestMs)) {
@@ -22,18 +27,17 @@ export class WaitLimit implements Disposable {
     this.#clock = clock;
     this.#startedAt = clock.now();
     this.#callers = callers;
-    if (this.isCancelled) this.#end();
-    else for (const caller of callers) caller.addEventListener('abort', this.#end);
-    if (timeoutMs !== undefined) void clock.sleep(timeoutMs, this.signal).then(this.#end);
+    this.#timeoutMs = timeoutMs ?? Number.POSITIVE_INFINITY;
   }
 
   /** Aborts when the wait is over, for whatever reason. */
   get signal(): AbortSignal {
+    this.#over ??= this.#watch();
     return this.#over.signal;
   }
 
   get isOver(): boolean {
-    return this.signal.aborted;
+    return this.#over?.signal.aborted || this.isCancelled || this.#leftMs() <= 0;
   }
 
   /** A caller does not want it any more. */
@@ -72,8 +76,24 @@ export class WaitLimit implements Disposable {
     this.#end();
   }
 
+  #leftMs(): number {
+    return this.#startedAt + this.#timeoutMs - this.#clock.now();
+  }
+
+  #watch(): AbortController {
+    const controller = new AbortController();
+    this.#over = controller;
+    if (this.isOver) controller.abort(over);
+    for (const caller of this.#callers) caller.addEventListener('abort', this.#end);
+    if (this.#timeoutMs !== Number.POSITIVE_INFINITY) {
+      void this.#clock.sleep(Math.max(this.#leftMs(), 0), controller.signal).then(this.#end);
+    }
+    return controller;
+  }
+
   #end = () => {
+    if (!this.#over) return;
     for (const caller of this.#callers) caller.removeEventListener('abort', this.#end);
-    this.#over.abort();
+    this.#over.abort(over);
   };
 }

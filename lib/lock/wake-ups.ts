@@ -31,7 +31,7 @@ export class WakeUps {
     if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return;
     if (signals.some(({ aborted }) => aborted)) return;
     const woken = new AbortController();
-    const wake = () => woken.abort();
+    const wake = () => woken.abort('woken');
     for (const nonce of nonces) this.#add(nonce, wake);
     for (const signal of signals) signal.addEventListener('abort', wake);
     try {
