@@ -24,13 +24,14 @@ export function startCommand(
   [file = '', ...args]: readonly string[],
   env: NodeJS.ProcessEnv,
 ): HeldCommand {
-  const child = spawn(file, args, { stdio: 'inherit', env });
+  // Before the start: a signal that comes in between would end us, and leave the command to itself.
   const pass = (signal: NodeJS.Signals) => {
     // A terminal sends its own to the whole foreground group; twice would mean "at once" to many.
     const isFromTerminal = process.stdin.isTTY && (signal === 'SIGINT' || signal === 'SIGQUIT');
     if (!isFromTerminal) child.kill(signal);
   };
   for (const signal of forwarded) process.on(signal, pass);
+  const child = spawn(file, args, { stdio: 'inherit', env });
 
   const { promise: ended, resolve } = Promise.withResolvers<CommandEnd>();
   child.once('error', (error) => {
