@@ -97,7 +97,7 @@ export async function startDaemon(config: Config): Promise<Daemon> {
   const scope = store.properties.multiHost ? 'global' : 'local';
   const status = statusReport(config, manager, mounts);
   started.use(
-    await listenOnUnixSocket(adminApp({ volumes, locks, status }), {
+    await listenOnUnixSocket(adminApp({ volumes, locks, status, stopping: stopping.signal }), {
       path: config.adminSocket,
       mode: 0o600,
     }),
@@ -106,6 +106,7 @@ export async function startDaemon(config: Config): Promise<Daemon> {
     await listenOnUnixSocket(dockerApp(volumes, { scope }), { path: config.socket, mode: 0o600 }),
   );
   void joined.then(() => reconciler.daemonStarted()).catch((error) => log('ERROR %s', error));
+  started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
   const running = started.move();
   return {
     failed: joined.then(() => new Promise<never>(() => {})),

@@ -26,7 +26,6 @@ export class HeldLock implements Lock {
   #ended: AbortController | undefined;
   /** Why the lock is no longer held. */
   #reason: LockLostError | undefined;
-  readonly #tenure: AbortSignal;
   #released: Promise<void> | undefined;
   /** A guarded write that also releases is under way: then it is no news that the ticket is gone. */
   #isReleasing = false;
@@ -36,9 +35,8 @@ export class HeldLock implements Lock {
     this.ticket = ticket;
     this.#session = session;
     this.#owner = owner;
-    this.#tenure = session.tenure;
-    if (this.#tenure.aborted) this.#onTenureEnd();
-    else this.#tenure.addEventListener('abort', this.#onTenureEnd);
+    session.throwIfLapsed();
+    session.addHolder(this.#onTenureEnd);
   }
 
   get token(): number {
@@ -113,15 +111,12 @@ export class HeldLock implements Lock {
   #end(reason: LockLostError): void {
     if (this.#reason) return;
     this.#reason = reason;
-    this.#tenure.removeEventListener('abort', this.#onTenureEnd);
+    this.#session.removeHolder(this.#onTenureEnd);
     this.#owner.forget(this);
     this.#ended?.abort(reason);
   }
 
-  #onTenureEnd = () => {
-    const { reason } = this.#tenure;
-    this.lose(reason instanceof Error ? reason.message : String(reason));
-  };
+  #onTenureEnd = (reason: LockLostError) => this.lose(reason.message);
 
   #names(): string {
     return this.ticket.locks.map(({ name }) => name).join(' + ');

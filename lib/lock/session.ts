@@ -164,6 +164,8 @@ export class Session {
   #deadline: number;
   #tenure = new AbortController();
   #isGone = false;
+  /** Told, in place of a listener on the signal each, because locks come and go by the thousand. */
+  readonly #holders = new Set<(reason: LockLostError) => void>();
 
   constructor(id: string, resumed: boolean, clock: Clock, sentAt: number, ttlMs: number) {
     this.id = id;
@@ -195,6 +197,15 @@ export class Session {
     return this.#tenure.signal;
   }
 
+  /** Calls `onEnd` when this tenure ends, unless it is removed before. */
+  addHolder(onEnd: (reason: LockLostError) => void): void {
+    this.#holders.add(onEnd);
+  }
+
+  removeHolder(onEnd: (reason: LockLostError) => void): void {
+    this.#holders.delete(onEnd);
+  }
+
   /** Throws when the session has lapsed. Looks at the clock itself: timers can be late. */
   throwIfLapsed(): void {
     this.checkDeadline();
@@ -203,9 +214,7 @@ export class Session {
 
   checkDeadline(): void {
     if (this.isLapsed || this.#clock.now() < this.#deadline) return;
-    this.#tenure.abort(
-      new LockLostError('the store could not be reached in time to prove that the lock is held'),
-    );
+    this.#endTenure('the store could not be reached in time to prove that the lock is held');
   }
 
   /** A renewal sent at `sentAt` has succeeded. True when this ended a lapse. */
@@ -221,7 +230,14 @@ export class Session {
   gone(): void {
     this.#isGone = true;
     if (this.isLapsed) return;
-    this.#tenure.abort(new LockLostError('the store ended the session of this host'));
+    this.#endTenure('the store ended the session of this host');
+  }
+
+  #endTenure(why: string): void {
+    const reason = new LockLostError(why);
+    for (const onEnd of [...this.#holders]) onEnd(reason);
+    this.#holders.clear();
+    this.#tenure.abort(reason);
   }
 }
 

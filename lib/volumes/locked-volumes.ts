@@ -1,7 +1,7 @@
 import type { Lock } from '../lock/lock.ts';
-import type { LockService, UseLockOptions } from '../lock/lock-service.ts';
+import type { LockService } from '../lock/lock-service.ts';
 import type { StoreMirror } from '../lock/store-mirror.ts';
-import type { Mode } from '../lock/ticket.ts';
+import type { Mode, Ticket } from '../lock/ticket.ts';
 import type { UseLocker } from '../lock/use.ts';
 import { lockName, UseMount, UseSnapshot } from '../lock/use.ts';
 import type { Catalog } from './catalog.ts';
@@ -110,6 +110,7 @@ export class LockedVolumes implements VolumeService {
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
           detail: `mount ID ${mountId.slice(0, 12)}`,
+          ...(context.onWait ? { onWait: context.onWait } : {}),
           onChange: mounts.onLockChange(name),
         }),
       );
@@ -229,11 +230,15 @@ export class LockedVolumes implements VolumeService {
 
   #during<T>(
     uses: readonly UseLocker[],
-    { signal }: CallContext,
+    { signal, onWait }: CallContext,
     work: (lock: Lock) => Promise<T>,
-    onWait?: UseLockOptions['onWait'],
+    refuse?: (blockers: readonly Ticket[]) => void,
   ): Promise<T> {
-    const options = { signal, ...(onWait ? { onWait } : {}) };
+    const told = (blockers: readonly Ticket[]) => {
+      refuse?.(blockers);
+      onWait?.(blockers);
+    };
+    const options = { signal, onWait: told };
     return translated(uses[0]?.volume ?? '', () =>
       this.#options.locks.executeWithMultiUseLock(uses, options, work),
     );
