@@ -1,3 +1,4 @@
+import createDebug from 'debug';
 import { LockClearRefusedError } from './errors.ts';
 import { KeptLock } from './kept-lock.ts';
 import type { Lock } from './lock.ts';
@@ -6,6 +7,8 @@ import type { ClearRequest, KeepOptions, LockService, UseLockOptions } from './l
 import type { Ticket } from './ticket.ts';
 import type { UseLocker } from './use.ts';
 import { lockName, lockRequest, parseLockName } from './use.ts';
+
+const log = createDebug('berth:lock');
 
 /** The locks of volumes, on a LockManager. */
 export class LockDriver implements LockService {
@@ -54,6 +57,7 @@ export class LockDriver implements LockService {
       throw LockClearRefusedError.holderIsAlive(volume, ticket);
     }
     await this.#manager.breakLock(ticket);
+    log('cleared volume=%s token=%d host=%s reason=Maintenance', volume, token, ticket.holder.host);
     return ticket;
   }
 
