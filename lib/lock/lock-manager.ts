@@ -1,13 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
+import type { LockOptions } from './acquirer.ts';
+import { Acquirer } from './acquirer.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import {
   GuardLostError,
   LockCancelledError,
   LockContendedError,
-  LockLostError,
-  SessionGoneError,
   StoreUnavailableError,
 } from './errors.ts';
 import { HeldLock } from './held-lock.ts';
@@ -17,22 +16,12 @@ import { OwnTickets } from './own-tickets.ts';
 import type { Session, SessionOptions } from './session.ts';
 import { SessionKeeper } from './session.ts';
 import { StoreMirror } from './store-mirror.ts';
-import type {
-  Committed,
-  Placement,
-  RecordWrite,
-  TicketStore,
-  Waiting,
-} from './stores/ticket-store.ts';
-import type { LockRequest, Ticket, TicketRequest } from './ticket.ts';
-import { conflicting } from './ticket.ts';
+import type { Committed, RecordWrite, TicketStore } from './stores/ticket-store.ts';
+import type { LockRequest, Ticket } from './ticket.ts';
+import { namesOf } from './ticket.ts';
 import { WaitLimit } from './wait-limit.ts';
-import { WakeUps } from './wake-ups.ts';
 
 const log = createDebug('berth:lock');
-
-/** The net below the watch: a waiter looks for itself this often. */
-const pollMs = 5_000;
 
 /** How long a guarded write is repeated while the store does not answer. */
 const commitPatienceMs = 10_000;
@@ -49,17 +38,6 @@ export interface LockManagerOptions {
   readonly keep?: NonNullable<SessionOptions['keep']>;
 }
 
-export interface LockOptions {
-  /** Why the lock is taken, e.g. `Mount`. */
-  readonly reason: string;
-  readonly detail?: string;
-  readonly signal?: AbortSignal;
-  /** 0: one try. Undefined: wait for ever. */
-  readonly timeoutMs?: number;
-  /** Called each time the request has to wait, with who is nearest in the way; throw to give up. */
-  readonly onWait?: (blockers: readonly Ticket[]) => void;
-}
-
 /**
  * Distributed locks over a TicketStore. Waiting is first come, first served; several locks are
  * taken in one atomic step, so there is no order to keep and no deadlock among single requests.
@@ -68,9 +46,8 @@ export class LockManager implements AsyncDisposable {
   readonly mirror: StoreMirror;
   readonly #store: TicketStore;
   readonly #clock: Clock;
-  readonly #host: string;
   readonly #sessions: SessionKeeper;
-  readonly #wakeUps: WakeUps;
+  readonly #acquirer: Acquirer;
   readonly #tickets: OwnTickets;
   readonly #held = new Map<string, HeldLock>();
   readonly #requests = new Set<Promise<Lock>>();
@@ -80,7 +57,6 @@ export class LockManager implements AsyncDisposable {
     const { store, clock = systemClock(), host, owner, ttlMs, keep } = options;
     this.#store = store;
     this.#clock = clock;
-    this.#host = host;
     const sessionOptions = { store, clock, ttlMs, owner };
     this.#sessions = new SessionKeeper(keep ? { ...sessionOptions, keep } : sessionOptions);
     this.mirror = new StoreMirror(store);
@@ -91,7 +67,6 @@ export class LockManager implements AsyncDisposable {
         this.#noticeLosses([...this.#held.keys()]);
       }
     });
-    this.#wakeUps = new WakeUps(this.mirror);
     this.#tickets = new OwnTickets({
       store,
       clock,
@@ -99,6 +74,16 @@ export class LockManager implements AsyncDisposable {
       mirror: this.mirror,
       closing: this.#closing.signal,
       resumes: keep?.resume !== undefined,
+    });
+    this.#acquirer = new Acquirer({
+      store,
+      clock,
+      host,
+      sessions: this.#sessions,
+      mirror: this.mirror,
+      tickets: this.#tickets,
+      closing: this.#closing.signal,
+      grant: (ticket, session) => this.#hold(ticket, session),
     });
   }
 
@@ -109,7 +94,7 @@ export class LockManager implements AsyncDisposable {
    * what `onWait` threw; nothing is then held and no ticket is left.
    */
   async lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
-    const request = this.#acquire(mergeRequests(locks), options);
+    const request = this.#acquirer.acquire(mergeRequests(locks), options);
     this.#requests.add(request);
     try {
       return await request;
@@ -211,130 +196,12 @@ export class LockManager implements AsyncDisposable {
     await this.close({ keep: false });
   }
 
-  async #acquire(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
-    const { signal, timeoutMs } = options;
-    const callers = [this.#closing.signal, ...(signal ? [signal] : [])];
-    using limit = new WaitLimit(this.#clock, callers, timeoutMs === 0 ? undefined : timeoutMs);
-    for (;;) {
-      try {
-        return await this.#acquireOnce(locks, options, limit);
-      } catch (error) {
-        if (limit.isCancelled) throw limit.error(namesOf(locks), []);
-        // A session that is gone is replaced, and the request queued again.
-        if (!(error instanceof SessionGoneError)) throw error;
-      }
-    }
-  }
-
-  async #acquireOnce(
-    locks: readonly LockRequest[],
-    options: LockOptions,
-    limit: WaitLimit,
-  ): Promise<Lock> {
-    if (limit.isOver) throw limit.error(namesOf(locks), []);
-    const isTry = options.timeoutMs === 0;
-    const session = await this.#session(limit, isTry);
-    const request = this.#request(session, locks, options);
-    this.#tickets.add(request);
-    try {
-      const ticket = isTry
-        ? await this.#try(request)
-        : await this.#queue(request, session, limit, options);
-      if (limit.isCancelled) throw limit.error(namesOf(locks), []);
-      session.throwIfLapsed();
-      return this.#hold(ticket, session);
-    } catch (error) {
-      if (error instanceof LockContendedError && isTry) this.#tickets.forget(request);
-      else await this.#tickets.remove(request);
-      if (error instanceof SessionGoneError) this.#sessions.ended(session);
-      throw error;
-    }
-  }
-
   #hold(ticket: Ticket, session: Session): Lock {
     this.#tickets.add(ticket);
     const lock = new HeldLock(ticket, session, this.#ownerOfHeld);
     this.#held.set(ticket.nonce, lock);
     log('granted %s token=%d', namesOf(ticket.locks).join('+'), ticket.token);
     return lock;
-  }
-
-  async #session(limit: WaitLimit, isTry: boolean): Promise<Session> {
-    const session = isTry
-      ? await this.#sessions.get()
-      : await limit.untilAnswered(() => this.#sessions.get());
-    session.checkDeadline();
-    if (!session.isLapsed) return session;
-    throw new StoreUnavailableError(
-      `the store (${this.#store.name}) has not answered for longer than this host may act without it`,
-      { cause: session.tenure.reason },
-    );
-  }
-
-  #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
-    return {
-      session: session.id,
-      nonce: randomUUID(),
-      locks,
-      holder: {
-        host: this.#host,
-        reason: options.reason,
-        since: this.#clock.date().toISOString(),
-        ...(options.detail === undefined ? {} : { detail: options.detail }),
-      },
-    };
-  }
-
-  async #try(request: TicketRequest): Promise<Ticket> {
-    const placement = await this.#store.tryEnqueue(request);
-    if (placement.state === 'granted') return placement.ticket;
-    const blockers = this.#firstInTheWay(request.locks, placement.blockers);
-    throw new LockContendedError(namesOf(request.locks), blockers);
-  }
-
-  async #queue(
-    request: TicketRequest,
-    session: Session,
-    limit: WaitLimit,
-    { onWait }: LockOptions,
-  ): Promise<Ticket> {
-    const names = namesOf(request.locks);
-    let placement: Placement = await limit.untilAnswered(() => this.#store.enqueue(request));
-    while (placement.state === 'waiting') {
-      const { ticket, blockers }: Waiting = placement;
-      if (!limit.isOver) onWait?.(blockers);
-      await this.#waitForChange(placement, session, limit);
-      if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
-      placement = await limit.untilAnswered(() => this.#store.place(ticket));
-    }
-    if (placement.state === 'granted') return placement.ticket;
-    throw new LockLostError(`the request for ${names.join(' + ')} was removed while it waited`);
-  }
-
-  /**
-   * Until a blocker goes, our own ticket goes, the session ends, or the net's time is up. A waiter
-   * holds nothing that a lapse could put in doubt: it keeps its place if the ticket still stands.
-   */
-  async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
-    const nonces = [waiting.ticket, ...waiting.blockers].map(({ nonce }) => nonce);
-    const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.tenure];
-    await this.#wakeUps.wait(nonces, waiting, this.#clock, pollMs, stops);
-  }
-
-  /**
-   * People want to read who holds a lock. The store says who is nearest in the way, which may be
-   * another waiter; the mirror, if it has seen that one, knows the head of each queue.
-   */
-  #firstInTheWay(locks: readonly LockRequest[], nearest: readonly Ticket[]): readonly Ticket[] {
-    if (!nearest.every(({ nonce }) => this.mirror.ticket(nonce))) return nearest;
-    const last = Math.max(...nearest.map(({ token }) => token));
-    const heads = locks.flatMap((lock) => {
-      const head = this.mirror
-        .ticketsOn(lock.name)
-        .find((ticket) => ticket.token <= last && conflicting([lock], ticket.locks));
-      return head ? [head] : [];
-    });
-    return [...new Set(heads)];
   }
 
   readonly #ownerOfHeld = {
@@ -379,8 +246,4 @@ export class LockManager implements AsyncDisposable {
       lock.miss();
     }
   }
-}
-
-function namesOf(locks: readonly LockRequest[]): string[] {
-  return locks.map(({ name }) => name);
 }

@@ -65,3 +65,7 @@ export function blockersOf(ticket: Ticket, all: Iterable<Ticket>): Ticket[] {
 export function conflicting(a: readonly LockRequest[], b: readonly LockRequest[]): boolean {
   return a.some((x) => b.some((y) => x.name === y.name && conflicts(x.mode, y.mode)));
 }
+
+export function namesOf(locks: readonly LockRequest[]): string[] {
+  return locks.map(({ name }) => name);
+}

@@ -1,20 +1,6 @@
 import { z } from 'zod';
-import type { Ticket } from '../lock/ticket.ts';
+import { ticketSchema } from '../lock/ticket-schema.ts';
 import { readIfThere, replaceFile } from '../state-file.ts';
-
-const ticketSchema = z.object({
-  id: z.string(),
-  token: z.number(),
-  nonce: z.string(),
-  session: z.string(),
-  locks: z.array(z.object({ name: z.string(), mode: z.enum(['exclusive', 'shared']) })),
-  holder: z.object({
-    host: z.string(),
-    reason: z.string(),
-    since: z.string(),
-    detail: z.string().optional(),
-  }),
-});
 
 const rowSchema = z.object({
   volume: z.string(),
@@ -30,7 +16,7 @@ const rowSchema = z.object({
 });
 
 /** One volume mounted on this host, as it must be known again after a crash. */
-export type MountRow = Omit<z.infer<typeof rowSchema>, 'ticket'> & { readonly ticket: Ticket };
+export type MountRow = z.infer<typeof rowSchema>;
 
 const tableSchema = z.object({ version: z.literal(1), rows: z.array(rowSchema) });
 
@@ -55,7 +41,7 @@ export class MountTable {
     if (text === undefined) return new MountTable(path, []);
     try {
       const { rows } = tableSchema.parse(JSON.parse(text));
-      return new MountTable(path, rows as MountRow[]);
+      return new MountTable(path, rows);
     } catch (error) {
       throw new Error(
         `${path} is not a mount table of this version; move it away after unmounting every volume`,

@@ -1,7 +1,7 @@
-import { z } from 'zod';
 import type { IKeyValue, IRangeRequest } from '../../etcd.ts';
 import { prefixRange } from '../../etcd.ts';
 import type { LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
+import { parseTicketRequest } from '../ticket-schema.ts';
 import type { StoredRecord } from './ticket-store.ts';
 
 /**
@@ -68,14 +68,10 @@ export class EtcdKeys {
 
   parseTicket(kv: IKeyValue): Ticket {
     const key = kv.key.toString();
-    const value = valueSchema.parse(JSON.parse(kv.value.toString()));
     return {
+      ...parseTicketRequest(kv.value.toString()),
       id: key.slice(key.lastIndexOf('/') + 1),
       token: Number(kv.create_revision),
-      nonce: value.nonce,
-      session: value.session,
-      locks: value.locks,
-      holder: withoutUndefined(value.holder),
     };
   }
 
@@ -105,20 +101,3 @@ export function ticketValue(request: TicketRequest): Buffer {
 }
 
 const modeLetters: Record<Mode, string> = { exclusive: 'x', shared: 's' };
-
-const valueSchema = z.object({
-  nonce: z.string(),
-  session: z.string(),
-  locks: z.array(z.object({ name: z.string(), mode: z.enum(['exclusive', 'shared']) })),
-  holder: z.object({
-    host: z.string(),
-    reason: z.string(),
-    since: z.string(),
-    detail: z.string().optional(),
-  }),
-});
-
-function withoutUndefined(holder: z.infer<typeof valueSchema>['holder']): Ticket['holder'] {
-  const { detail, ...rest } = holder;
-  return detail === undefined ? rest : { ...rest, detail };
-}

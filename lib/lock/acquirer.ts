@@ -1,0 +1,179 @@
+import { randomUUID } from 'node:crypto';
+import type { Clock } from './clock.ts';
+import {
+  LockContendedError,
+  LockLostError,
+  SessionGoneError,
+  StoreUnavailableError,
+} from './errors.ts';
+import type { Lock } from './lock.ts';
+import type { OwnTickets } from './own-tickets.ts';
+import type { Session, SessionKeeper } from './session.ts';
+import type { StoreMirror } from './store-mirror.ts';
+import type { Placement, TicketStore, Waiting } from './stores/ticket-store.ts';
+import type { LockRequest, Ticket, TicketRequest } from './ticket.ts';
+import { conflicting, namesOf } from './ticket.ts';
+import { WaitLimit } from './wait-limit.ts';
+import { WakeUps } from './wake-ups.ts';
+
+/** The net below the watch: a waiter looks for itself this often. */
+const pollMs = 5_000;
+
+export interface LockOptions {
+  /** Why the lock is taken, e.g. `Mount`. */
+  readonly reason: string;
+  readonly detail?: string;
+  readonly signal?: AbortSignal;
+  /** 0: one try. Undefined: wait for ever. */
+  readonly timeoutMs?: number;
+  /** Called each time the request has to wait, with who is nearest in the way; throw to give up. */
+  readonly onWait?: (blockers: readonly Ticket[]) => void;
+}
+
+export interface AcquirerOptions {
+  readonly store: TicketStore;
+  readonly clock: Clock;
+  readonly host: string;
+  readonly sessions: SessionKeeper;
+  readonly mirror: StoreMirror;
+  readonly tickets: OwnTickets;
+  readonly closing: AbortSignal;
+  /** Makes the lock of a ticket that has been granted. */
+  readonly grant: (ticket: Ticket, session: Session) => Lock;
+}
+
+/** The way of a request from the call to the grant: its session, its ticket, its wait. */
+export class Acquirer {
+  readonly #options: AcquirerOptions;
+  readonly #wakeUps: WakeUps;
+
+  constructor(options: AcquirerOptions) {
+    this.#options = options;
+    this.#wakeUps = new WakeUps(options.mirror);
+  }
+
+  /** Rejects as LockManager.lock says; nothing is then held and no ticket is left. */
+  async acquire(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
+    const { signal, timeoutMs } = options;
+    const callers = [this.#options.closing, ...(signal ? [signal] : [])];
+    using limit = new WaitLimit(
+      this.#options.clock,
+      callers,
+      timeoutMs === 0 ? undefined : timeoutMs,
+    );
+    for (;;) {
+      try {
+        return await this.#acquireOnce(locks, options, limit);
+      } catch (error) {
+        if (limit.isCancelled) throw limit.error(namesOf(locks), []);
+        // A session that is gone is replaced, and the request queued again.
+        if (!(error instanceof SessionGoneError)) throw error;
+      }
+    }
+  }
+
+  async #acquireOnce(
+    locks: readonly LockRequest[],
+    options: LockOptions,
+    limit: WaitLimit,
+  ): Promise<Lock> {
+    if (limit.isOver) throw limit.error(namesOf(locks), []);
+    const isTry = options.timeoutMs === 0;
+    const session = await this.#session(limit, isTry);
+    const request = this.#request(session, locks, options);
+    this.#options.tickets.add(request);
+    try {
+      const ticket = isTry
+        ? await this.#try(request)
+        : await this.#queue(request, session, limit, options);
+      if (limit.isCancelled) throw limit.error(namesOf(locks), []);
+      session.throwIfLapsed();
+      return this.#options.grant(ticket, session);
+    } catch (error) {
+      if (error instanceof LockContendedError && isTry) this.#options.tickets.forget(request);
+      else await this.#options.tickets.remove(request);
+      if (error instanceof SessionGoneError) this.#options.sessions.ended(session);
+      throw error;
+    }
+  }
+
+  async #session(limit: WaitLimit, isTry: boolean): Promise<Session> {
+    const session = isTry
+      ? await this.#options.sessions.get()
+      : await limit.untilAnswered(() => this.#options.sessions.get());
+    session.checkDeadline();
+    if (!session.isLapsed) return session;
+    throw new StoreUnavailableError(
+      `the store (${this.#options.store.name}) has not answered for longer than this host may act without it`,
+      { cause: session.tenure.reason },
+    );
+  }
+
+  #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
+    return {
+      session: session.id,
+      nonce: randomUUID(),
+      locks,
+      holder: {
+        host: this.#options.host,
+        reason: options.reason,
+        since: this.#options.clock.date().toISOString(),
+        ...(options.detail === undefined ? {} : { detail: options.detail }),
+      },
+    };
+  }
+
+  async #try(request: TicketRequest): Promise<Ticket> {
+    const placement = await this.#options.store.tryEnqueue(request);
+    if (placement.state === 'granted') return placement.ticket;
+    const blockers = this.#firstInTheWay(request.locks, placement.blockers);
+    throw new LockContendedError(namesOf(request.locks), blockers);
+  }
+
+  async #queue(
+    request: TicketRequest,
+    session: Session,
+    limit: WaitLimit,
+    { onWait }: LockOptions,
+  ): Promise<Ticket> {
+    const names = namesOf(request.locks);
+    let placement: Placement = await limit.untilAnswered(() =>
+      this.#options.store.enqueue(request),
+    );
+    while (placement.state === 'waiting') {
+      const { ticket, blockers }: Waiting = placement;
+      if (!limit.isOver) onWait?.(blockers);
+      await this.#waitForChange(placement, session, limit);
+      if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
+      placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
+    }
+    if (placement.state === 'granted') return placement.ticket;
+    throw new LockLostError(`the request for ${names.join(' + ')} was removed while it waited`);
+  }
+
+  /**
+   * Until a blocker goes, our own ticket goes, the session ends, or the net's time is up. A waiter
+   * holds nothing that a lapse could put in doubt: it keeps its place if the ticket still stands.
+   */
+  async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
+    const nonces = [waiting.ticket, ...waiting.blockers].map(({ nonce }) => nonce);
+    const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.tenure];
+    await this.#wakeUps.wait(nonces, waiting, this.#options.clock, pollMs, stops);
+  }
+
+  /**
+   * People want to read who holds a lock. The store says who is nearest in the way, which may be
+   * another waiter; the mirror, if it has seen that one, knows the head of each queue.
+   */
+  #firstInTheWay(locks: readonly LockRequest[], nearest: readonly Ticket[]): readonly Ticket[] {
+    if (!nearest.every(({ nonce }) => this.#options.mirror.ticket(nonce))) return nearest;
+    const last = Math.max(...nearest.map(({ token }) => token));
+    const heads = locks.flatMap((lock) => {
+      const head = this.#options.mirror
+        .ticketsOn(lock.name)
+        .find((ticket) => ticket.token <= last && conflicting([lock], ticket.locks));
+      return head ? [head] : [];
+    });
+    return [...new Set(heads)];
+  }
+}
