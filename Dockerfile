@@ -23,4 +23,4 @@ COPY --from=build /opt/berth/node_modules node_modules
 COPY --from=build /opt/berth/bin bin
 COPY --from=build /opt/berth/dist dist
 HEALTHCHECK --interval=1m --timeout=10s --start-period=10s CMD ["berth", "status"]
-ENTRYPOINT ["node", "dist/plugin/main.js"]
+ENTRYPOINT ["node", "--optimize-for-size", "dist/plugin/main.js"]
