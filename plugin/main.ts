@@ -19,6 +19,7 @@ import { dockerApp } from './docker/app.ts';
 import { Engine } from './engine.ts';
 import { bootId, hostIdentity } from './host-identity.ts';
 import { joinStore } from './membership.ts';
+import { requirePropagation } from './propagation.ts';
 import { Reconciler } from './reconciler.ts';
 import { settingsHelp } from './settings.ts';
 import { takeStateDirectory } from './state-directory.ts';
@@ -40,6 +41,7 @@ export interface Daemon {
 
 /** Starts the daemon: config → store → locks → volumes → servers. */
 export async function startDaemon(config: Config): Promise<Daemon> {
+  await requirePropagation(config.mountDir);
   await using started = new AsyncDisposableStack();
   started.use(await takeStateDirectory(config.stateDir));
   const store = started.use(await openStore(config));

@@ -51,12 +51,14 @@ export interface ManagedHostOptions {
   readonly docker: DockerVersion;
   /** What `buildPlugin` made. */
   readonly plugin: string;
+  readonly engineFlags?: readonly string[];
 }
 
 /** Starts a host and installs the plugin there, with its sources set, but does not enable it. */
 export async function startManagedHost(options: ManagedHostOptions): Promise<ManagedHost> {
+  const { docker, engineFlags = [] } = options;
   await using stack = new AsyncDisposableStack();
-  const host = stack.use(await startHost({ docker: options.docker }));
+  const host = stack.use(await startHost({ docker, engineFlags }));
   const stateDir = join(host.directory, 'state');
   const volumeDir = join(host.directory, 'volumes');
   await mkdir(stateDir);
@@ -72,7 +74,7 @@ export async function startManagedHost(options: ManagedHostOptions): Promise<Man
   const runcRoot = join(host.directory, 'engine/exec/runtime-runc/plugins.moby');
 
   async function daemonPid(): Promise<number> {
-    const { runc } = dockerTools(options.docker);
+    const { runc } = dockerTools(docker);
     const state = JSON.parse(await host.execOk(runc, '--root', runcRoot, 'state', id));
     return state.status === 'running' ? state.pid : 0;
   }

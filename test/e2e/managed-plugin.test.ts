@@ -115,6 +115,21 @@ for (const version of dockerVersions) {
       await set('BERTH_DRIVER=', `volumes.source=${on.volumeDir}`);
     });
 
+    test('a file system that is mounted later is seen in the plugin', async () => {
+      // Mounts are shared where systemd has made them.
+      await on.docker('plugin', 'disable', plugin);
+      await on.host.execOk('mount', '--bind', '--make-shared', on.volumeDir, on.volumeDir);
+      await on.docker('plugin', 'enable', plugin);
+      await on.host.execOk('mount', '-t', 'tmpfs', 'later', on.volumeDir);
+      expect((await on.daemonMounts()).filter((path) => path === '/srv/berth')).toHaveLength(2);
+      await on.docker('volume', 'create', '-d', plugin, 'later');
+      expect(await on.host.execOk('ls', join(on.volumeDir, 'directory'))).toBe('later');
+      await on.docker('volume', 'rm', 'later');
+      await on.docker('plugin', 'disable', plugin);
+      await on.host.execOk('umount', '--recursive', on.volumeDir);
+      await on.docker('plugin', 'enable', plugin);
+    });
+
     test('an image is mounted in the plugin and seen by the container, with its size', async () => {
       const options = ['-o', 'driver=image', '-o', 'size=32M'];
       await on.docker('volume', 'create', '-d', plugin, ...options, 'sized');
@@ -240,7 +255,7 @@ for (const version of dockerVersions) {
     // The last one: afterwards there is no plugin.
     test('scenario 23: is removed by force with volumes and all', async () => {
       await on.docker('volume', 'create', '-d', plugin, 'kept');
-      expect(await on.dockerFails('plugin', 'rm', plugin)).toContain('enabled');
+      expect(await on.dockerFails('plugin', 'rm', plugin)).toContain('in use');
       await on.docker('plugin', 'rm', '--force', plugin);
       expect(await on.docker('plugin', 'ls', '-q')).toBe('');
       expect(await on.docker('volume', 'ls', '-q')).toBe('');
@@ -248,6 +263,30 @@ for (const version of dockerVersions) {
     });
   });
 }
+
+describeWith(['docker', 'loop'], 'the managed plugin: Docker 26.1 with live-restore', () => {
+  test('scenario 22: engines come and go; volume, container and plugin stay', async () => {
+    const engineFlags = ['--live-restore'];
+    await using on = await startManagedHost({ docker: '26.1', plugin: directory, engineFlags });
+    await on.docker('plugin', 'enable', plugin);
+    const options = ['-o', 'driver=image', '-o', 'size=32M'];
+    await on.docker('volume', 'create', '-d', plugin, ...options, 'live');
+    await on.start('live-user', 'live');
+    await on.exec('live-user', 'echo data > /p/file');
+    const pid = await on.daemonPid();
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      await on.host.killEngine(signal);
+      await on.host.startEngine();
+      expect(await on.daemonPid()).toBe(pid);
+      expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
+      expect(await on.run('live:/q', 'cat /q/file')).toBe('data');
+    }
+    await on.docker('rm', '-f', 'live-user');
+    expect(await on.mounted()).toEqual([]);
+    await on.docker('volume', 'rm', 'live');
+    await on.docker('plugin', 'disable', plugin);
+  });
+});
 
 test('the script says what is wrong, and leaves nothing', async () => {
   const script = join(import.meta.dirname, '../../deploy/build-plugin.mjs');
