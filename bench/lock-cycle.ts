@@ -24,8 +24,9 @@ export async function benchLockCycle(): Promise<number> {
     const lock = await manager.lock([{ name: 'mount/db', mode: 'exclusive' }], { reason: 'Mount' });
     await lock.unlock();
   };
-  const key = Buffer.from('/floor/key');
-  const value = Buffer.alloc(220, 'x'); // As long as a ticket's.
+  // As long as a ticket's key and value.
+  const key = Buffer.from(`/floor/locks/mount%2Fdb/x/${lease}-0`);
+  const value = Buffer.alloc(220, 'x');
   const floor = async () => {
     const { header } = await client.txn({
       compare: [{ target: 'Create', result: 'Equal', key, create_revision: 0 }],
