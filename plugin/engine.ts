@@ -26,11 +26,6 @@ export class Engine {
     );
   }
 
-  /** Makes the engine load the plugin: Swarm's scheduler does not see one that was never used. */
-  async activatePlugin(): Promise<void> {
-    await this.#docker.listVolumes();
-  }
-
   /**
    * A managed plugin's driver has a repository and a tag: `me/berth:latest`. It can't know which,
    * so all of them count. Another plugin's volume of the same name only delays what waits for ours.
