@@ -16,6 +16,9 @@ const packageOf = {
   ip: 'iproute2',
   iptables: 'iptables',
   openssl: 'openssl',
+  spin: 'spin',
+  // SPIN compiles what it checks; g++ brings the headers of the C library, gcc only recommends them.
+  gcc: 'g++',
 };
 
 export function missingTools() {

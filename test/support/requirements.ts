@@ -5,8 +5,8 @@ import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
 import { dockerVersions, etcdVersions, stampOf } from './tools.ts';
 
-/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. */
-export type Requirement = 'root' | 'etcd' | 'docker' | 'loop';
+/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. */
+export type Requirement = 'root' | 'etcd' | 'docker' | 'loop' | 'spin';
 
 /** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
 export function describeWith(
@@ -46,6 +46,7 @@ const problems: Record<Requirement, () => string[]> = {
     ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),
     ...missingPrograms(['mount', 'mkfs.ext4', 'mkfs.xfs', 'mkfs.btrfs']),
   ],
+  spin: () => missingPrograms(['spin', 'gcc']),
 };
 
 function missingSuite(what: string, stamp: string): string[] {
