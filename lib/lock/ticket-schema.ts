@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Ticket, TicketRequest } from './ticket.ts';
+import type { Gate, Ticket, TicketRequest } from './ticket.ts';
 
 const requestSchema = z.object({
   session: z.string(),
@@ -24,4 +24,18 @@ export const ticketSchema: z.ZodType<Ticket> = requestSchema.extend({
 /** Reads what a store keeps of a ticket; throws on anything that is not that. */
 export function parseTicketRequest(text: string): TicketRequest {
   return requestSchema.parse(JSON.parse(text));
+}
+
+const gateSchema = z
+  .object({
+    lockName: z.string(),
+    host: z.string(),
+    since: z.string(),
+    why: z.string().optional(),
+  })
+  .transform(({ why, ...gate }): Gate => (why === undefined ? gate : { ...gate, why }));
+
+/** Reads what a store keeps of a closed gate; throws on anything that is not that. */
+export function parseGate(text: string): Gate {
+  return gateSchema.parse(JSON.parse(text));
 }

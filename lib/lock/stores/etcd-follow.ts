@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EtcdClient } from '../../etcd.ts';
 import { prefixRange, readAll } from '../../etcd.ts';
-import type { Ticket } from '../ticket.ts';
+import type { Gate, Ticket } from '../ticket.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
 import type { StoreChange, StoredRecord, StoreWatcher } from './ticket-store.ts';
 
@@ -44,14 +44,14 @@ async function followOnce(
 ): Promise<void> {
   const { revision, kvs } = await readAll(client, keys.prefix);
   if (signal.aborted) return;
-  const isTicket = (kv: { key: Buffer }) => keys.isTicket(kv.key.toString());
-  const ticketKvs = kvs.filter(isTicket);
+  const ticketKvs = kvs.filter((kv) => keys.isTicket(kv.key.toString()));
   /** Which ticket stands under each key; a delete event says only the key. */
   const standing = new Map(ticketKvs.map((kv) => [kv.key.toString(), keys.parseTicket(kv)]));
   watcher.reset({
     revision,
     tickets: keys.parseTickets(ticketKvs),
     records: kvs.filter((kv) => keys.isRecord(kv.key.toString())).map((kv) => keys.parseRecord(kv)),
+    gates: keys.parseGates(kvs),
   });
   const watch = await client.watch(prefixRange(keys.prefix), revision + 1, (events) => {
     if (signal.aborted) return;
@@ -75,6 +75,9 @@ async function followOnce(
         const record = keys.parseRecord(kv);
         if (type === 'Put') change.records.push(record);
         else change.removedRecords.push(record.key);
+      } else if (keys.isGate(key)) {
+        if (type === 'Put') change.closedGates.push(keys.parseGate(kv));
+        else change.openedGates.push(keys.gatedLock(key));
       }
     }
     for (const change of changes.values()) watcher.change(finished(change));
@@ -92,6 +95,8 @@ interface MutableChange {
   removedTickets: Map<string, Ticket>;
   records: StoredRecord[];
   removedRecords: string[];
+  closedGates: Gate[];
+  openedGates: string[];
 }
 
 function emptyChange(revision: number): MutableChange {
@@ -101,6 +106,8 @@ function emptyChange(revision: number): MutableChange {
     removedTickets: new Map(),
     records: [],
     removedRecords: [],
+    closedGates: [],
+    openedGates: [],
   };
 }
 

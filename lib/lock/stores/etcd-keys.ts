@@ -1,14 +1,18 @@
 import type { IKeyValue, IRangeRequest } from '../../etcd.ts';
-import { prefixRange } from '../../etcd.ts';
-import type { LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
-import { parseTicketRequest } from '../ticket-schema.ts';
+import type { Gate, LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
+import { parseGate, parseTicketRequest } from '../ticket-schema.ts';
+import { ForeignValueError } from './etcd-txn.ts';
 import type { StoredRecord } from './ticket-store.ts';
 
 /**
- * Where tickets and records stand in etcd:
+ * Where everything stands in etcd:
  *
  *     PREFIX/locks/<lock name>/<x|s>/<session>-<slot>    one key per lock of a ticket
+ *     PREFIX/locks/<lock name>/z                         the lock's gate, when it is closed
  *     PREFIX/records/<record key>
+ *
+ * A gate lies where one comparison covers it together with the tickets that a request conflicts
+ * with: behind all of them for an exclusive request, behind the exclusive ones for a shared one.
  *
  * Names are used again and again (a slot is a small number), because every range read walks the
  * deleted keys too until etcd compacts. What tells two tickets in one place apart is the key's
@@ -37,16 +41,23 @@ export class EtcdKeys {
     return `${this.locksPrefix}${encodeURIComponent(name)}/`;
   }
 
-  /** All that a request of this mode would have to wait for. */
+  gateKey(lockName: string): Buffer {
+    return Buffer.from(`${this.lockPrefix(lockName)}${gateLetter}`);
+  }
+
+  /** All that keeps a request of this mode from being granted at once: tickets and the gate. */
   conflictRange(lock: LockRequest): { key: Buffer; range_end: Buffer } {
-    const prefix = this.lockPrefix(lock.name);
-    return prefixRange(lock.mode === 'exclusive' ? prefix : `${prefix}${modeLetters.exclusive}/`);
+    return {
+      key: this.#firstConflict(lock),
+      range_end: Buffer.from(`${this.lockPrefix(lock.name)}{`),
+    };
   }
 
   /** Reads the nearest (highest) ticket that conflicts; only those below `token` when given. */
   nearestConflict(lock: LockRequest, token?: number): IRangeRequest {
     return {
-      ...this.conflictRange(lock),
+      key: this.#firstConflict(lock),
+      range_end: this.gateKey(lock.name),
       sort_target: 'Create',
       sort_order: 'Descend',
       limit: 1,
@@ -59,7 +70,12 @@ export class EtcdKeys {
   }
 
   isTicket(key: string): boolean {
-    return key.startsWith(this.locksPrefix);
+    return key.startsWith(this.locksPrefix) && !this.isGate(key);
+  }
+
+  isGate(key: string): boolean {
+    if (!key.endsWith(`/${gateLetter}`) || !key.startsWith(this.locksPrefix)) return false;
+    return key.indexOf('/', this.locksPrefix.length) === key.length - `/${gateLetter}`.length;
   }
 
   isRecord(key: string): boolean {
@@ -69,20 +85,33 @@ export class EtcdKeys {
   parseTicket(kv: IKeyValue): Ticket {
     const key = kv.key.toString();
     return {
-      ...parseTicketRequest(kv.value.toString()),
+      ...parsed(kv, parseTicketRequest),
       id: key.slice(key.lastIndexOf('/') + 1),
       token: Number(kv.create_revision),
     };
   }
 
-  /** One ticket per nonce, though each has a key per lock. In token order. */
+  /** The tickets among `kvs`: one per nonce, though each has a key per lock. In token order. */
   parseTickets(kvs: readonly IKeyValue[]): Ticket[] {
     const tickets = new Map<string, Ticket>();
     for (const kv of kvs) {
+      if (!this.isTicket(kv.key.toString())) continue;
       const ticket = this.parseTicket(kv);
       tickets.set(ticket.nonce, ticket);
     }
     return [...tickets.values()].sort((a, b) => a.token - b.token);
+  }
+
+  parseGate(kv: IKeyValue): Gate {
+    return parsed(kv, parseGate);
+  }
+
+  /** The gates among `kvs`, by lock name. */
+  parseGates(kvs: readonly IKeyValue[]): Gate[] {
+    return kvs
+      .filter((kv) => this.isGate(kv.key.toString()))
+      .map((kv) => this.parseGate(kv))
+      .sort((a, b) => (a.lockName < b.lockName ? -1 : 1));
   }
 
   parseRecord(kv: IKeyValue): StoredRecord {
@@ -92,6 +121,16 @@ export class EtcdKeys {
       revision: Number(kv.mod_revision),
     };
   }
+
+  /** The lock whose gate a key is. */
+  gatedLock(key: string): string {
+    return decodeURIComponent(key.slice(this.locksPrefix.length, -`/${gateLetter}`.length));
+  }
+
+  #firstConflict({ name, mode }: LockRequest): Buffer {
+    const prefix = this.lockPrefix(name);
+    return Buffer.from(mode === 'exclusive' ? prefix : `${prefix}${modeLetters.exclusive}/`);
+  }
 }
 
 /** What is stored under each key of a ticket. */
@@ -100,4 +139,20 @@ export function ticketValue(request: TicketRequest): Buffer {
   return Buffer.from(JSON.stringify({ nonce, session, locks, holder }));
 }
 
+function parsed<T>(kv: IKeyValue, parse: (text: string) => T): T {
+  try {
+    return parse(kv.value.toString());
+  } catch (error) {
+    throw new ForeignValueError(
+      `etcd holds something at ${kv.key} that berth did not write; remove it`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
 const modeLetters: Record<Mode, string> = { exclusive: 'x', shared: 's' };
+
+/** Sorts behind both modes. */
+const gateLetter = 'z';
