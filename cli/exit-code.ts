@@ -22,6 +22,8 @@ const byFailure: Readonly<Record<FailureCode, number>> = {
   refused: exitCodes.held,
   lost: exitCodes.failed,
   cancelled: exitCodes.failed,
+  disabled: exitCodes.held,
+  unsupported: exitCodes.failed,
   unavailable: exitCodes.unavailable,
   internal: exitCodes.failed,
 };

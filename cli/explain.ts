@@ -54,6 +54,8 @@ function advice({ code, holders }: Failure, volume = 'VOLUME'): string[] {
     case 'exists':
     case 'lost':
     case 'cancelled':
+    case 'disabled':
+    case 'unsupported':
     case 'internal':
       return [];
   }

@@ -81,6 +81,8 @@ export type FailureCode =
   | 'refused'
   | 'lost'
   | 'cancelled'
+  | 'disabled'
+  | 'unsupported'
   | 'unavailable'
   | 'internal';
 

@@ -1,14 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.ts';
 import {
   LockContendedError,
+  LockDisabledError,
   LockLostError,
   SessionGoneError,
   StoreUnavailableError,
 } from './errors.ts';
 import type { Lock } from './lock.ts';
+import type { LockOptions } from './locks.ts';
 import type { OwnTickets } from './own-tickets.ts';
-import type { Session, SessionKeeper } from './session.ts';
+import type { Session } from './session.ts';
+import type { SessionPool } from './session-pool.ts';
 import type { StoreMirror } from './store-mirror.ts';
 import type { Placement, TicketStore, Waiting } from './stores/ticket-store.ts';
 import type { LockRequest, Ticket, TicketRequest } from './ticket.ts';
@@ -19,27 +21,18 @@ import { WakeUps } from './wake-ups.ts';
 /** The net below the watch: a waiter looks for itself this often. */
 const pollMs = 5_000;
 
-export interface LockOptions {
-  /** Why the lock is taken, e.g. `Mount`. */
-  readonly reason: string;
-  readonly detail?: string;
-  readonly signal?: AbortSignal;
-  /** 0: one try. Undefined: wait for ever. */
-  readonly timeoutMs?: number;
-  /** Called each time the request has to wait, with who is nearest in the way; throw to give up. */
-  readonly onWait?: (blockers: readonly Ticket[]) => void;
-}
-
 export interface AcquirerOptions {
   readonly store: TicketStore;
   readonly clock: Clock;
   readonly host: string;
-  readonly sessions: SessionKeeper;
+  readonly sessions: SessionPool;
   readonly mirror: StoreMirror;
   readonly tickets: OwnTickets;
   readonly closing: AbortSignal;
+  /** Random and unique. */
+  readonly newNonce: () => string;
   /** Makes the lock of a ticket that has been granted. */
-  readonly grant: (ticket: Ticket, session: Session) => Lock;
+  readonly grant: (ticket: Ticket, session: Session, options: LockOptions) => Lock;
 }
 
 /** The way of a request from the call to the grant: its session, its ticket, its wait. */
@@ -79,7 +72,7 @@ export class Acquirer {
   ): Promise<Lock> {
     if (limit.isOver) throw limit.error(namesOf(locks), []);
     const isTry = options.timeoutMs === 0;
-    const session = await this.#session(limit, isTry);
+    const session = await this.#session(limit, isTry, options.ttlMs);
     const request = this.#request(session, locks, options);
     this.#options.tickets.add(request);
     try {
@@ -88,19 +81,20 @@ export class Acquirer {
         : await this.#queue(request, session, limit, options);
       if (limit.isCancelled) throw limit.error(namesOf(locks), []);
       session.throwIfLapsed();
-      return this.#options.grant(ticket, session);
+      return this.#options.grant(ticket, session, options);
     } catch (error) {
-      if (error instanceof LockContendedError && isTry) this.#options.tickets.forget(request);
+      const isRefused = error instanceof LockContendedError || error instanceof LockDisabledError;
+      if (isTry && isRefused) this.#options.tickets.forget(request);
       else await this.#options.tickets.remove(request);
       if (error instanceof SessionGoneError) this.#options.sessions.ended(session);
       throw error;
     }
   }
 
-  async #session(limit: WaitLimit, isTry: boolean): Promise<Session> {
+  async #session(limit: WaitLimit, isTry: boolean, ttlMs?: number): Promise<Session> {
     const session = isTry
-      ? await this.#options.sessions.get()
-      : await limit.untilAnswered(() => this.#options.sessions.get());
+      ? await this.#options.sessions.get(ttlMs)
+      : await limit.untilAnswered(() => this.#options.sessions.get(ttlMs));
     session.checkDeadline();
     if (!session.isLapsed) return session;
     throw new StoreUnavailableError(
@@ -112,10 +106,10 @@ export class Acquirer {
   #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
     return {
       session: session.id,
-      nonce: randomUUID(),
+      nonce: this.#options.newNonce(),
       locks,
       holder: {
-        host: this.#options.host,
+        host: options.holder ?? this.#options.host,
         reason: options.reason,
         since: this.#options.clock.date().toISOString(),
         ...(options.detail === undefined ? {} : { detail: options.detail }),
@@ -126,6 +120,7 @@ export class Acquirer {
   async #try(request: TicketRequest): Promise<Ticket> {
     const placement = await this.#options.store.tryEnqueue(request);
     if (placement.state === 'granted') return placement.ticket;
+    if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);
     const blockers = this.#firstInTheWay(request.locks, placement.blockers);
     throw new LockContendedError(namesOf(request.locks), blockers);
   }
@@ -148,17 +143,18 @@ export class Acquirer {
       placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
     }
     if (placement.state === 'granted') return placement.ticket;
+    if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);
     throw new LockLostError(`the request for ${names.join(' + ')} was removed while it waited`);
   }
 
   /**
-   * Until a blocker goes, our own ticket goes, the session ends, or the net's time is up. A waiter
+   * Until a blocker goes, our own ticket goes, a gate is closed, the session ends, or the net's time
+   * is up. A waiter
    * holds nothing that a lapse could put in doubt: it keeps its place if the ticket still stands.
    */
   async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
-    const nonces = [waiting.ticket, ...waiting.blockers].map(({ nonce }) => nonce);
     const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.tenure];
-    await this.#wakeUps.wait(nonces, waiting, this.#options.clock, pollMs, stops);
+    await this.#wakeUps.wait(waiting, this.#options.clock, pollMs, stops);
   }
 
   /**

@@ -1,13 +1,15 @@
-import type { Ticket } from './ticket.ts';
+import type { Gate, Ticket } from './ticket.ts';
 
 /** Which of the ways it went wrong. Callers branch on this or on the class, never on the text. */
 export type LockErrorCode =
   | 'contended'
   | 'timeout'
   | 'cancelled'
+  | 'disabled'
   | 'lost'
   | 'unavailable'
-  | 'refused';
+  | 'refused'
+  | 'unsupported';
 
 /** Every expected failure of a lock operation. */
 export abstract class LockError extends Error {
@@ -48,6 +50,23 @@ export class LockTimeoutError extends LockError {
 export class LockCancelledError extends LockError {
   readonly code = 'cancelled';
   override readonly name = 'LockCancelledError';
+}
+
+/** The gate of a lock is closed: nobody is granted it for now. Nothing is held, no ticket is left. */
+export class LockDisabledError extends LockError {
+  readonly code = 'disabled';
+  override readonly name = 'LockDisabledError';
+  readonly gates: readonly Gate[];
+  constructor(gates: readonly Gate[]) {
+    super(`${gates.map(describeGate).join('; ')}; it can be taken again once it is enabled`);
+    this.gates = gates;
+  }
+}
+
+/** The store can't do what was asked of it; see StoreProperties. Nothing was changed. */
+export class LockUnsupportedError extends LockError {
+  readonly code = 'unsupported';
+  override readonly name = 'LockUnsupportedError';
 }
 
 /** The lock was held (or waited for) and is not any more, or can no longer be proved to be. */
@@ -123,6 +142,10 @@ export function describeTickets(tickets: readonly Ticket[]): string {
 function describeTicket({ holder, token }: Ticket): string {
   const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
   return `host ${holder.host} (${holder.reason}, since ${holder.since}, token ${token}${detail})`;
+}
+
+function describeGate({ lockName, host, since, why }: Gate): string {
+  return `${lockName} is disabled by host ${host} since ${since}${why === undefined ? '' : ` (${why})`}`;
 }
 
 function seconds(ms: number): string {

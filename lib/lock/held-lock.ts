@@ -11,7 +11,9 @@ export interface HeldLockOwner {
   /** Whether the ticket still stands, asked of the store. */
   stillStands(ticket: Ticket): Promise<boolean>;
   commit(ticket: Ticket, writes: readonly RecordWrite[], release: boolean): Promise<Committed>;
-  forget(lock: HeldLock): void;
+  /** It is not held any more. */
+  ended(lock: HeldLock, isLost: boolean): void;
+  now(): number;
 }
 
 /** One for all: an error made at each unlock would cost a stack that nobody reads. */
@@ -30,9 +32,14 @@ export class HeldLock implements Lock {
   /** A guarded write that also releases is under way: then it is no news that the ticket is gone. */
   #isReleasing = false;
   #isMissing = false;
+  /** By the owner's clock. */
+  readonly heldAt: number;
+  readonly #endsAt: number;
 
-  constructor(ticket: Ticket, session: Session, owner: HeldLockOwner) {
+  constructor(ticket: Ticket, session: Session, owner: HeldLockOwner, maxHoldMs: number) {
     this.ticket = ticket;
+    this.heldAt = owner.now();
+    this.#endsAt = this.heldAt + maxHoldMs;
     this.#session = session;
     this.#owner = owner;
     session.throwIfLapsed();
@@ -53,6 +60,7 @@ export class HeldLock implements Lock {
 
   throwIfLost(): void {
     this.#session.checkDeadline();
+    if (this.#owner.now() >= this.#endsAt) this.end();
     if (this.#reason) throw this.#reason;
   }
 
@@ -103,6 +111,13 @@ export class HeldLock implements Lock {
     this.#end(new LockLostError(`lost the lock on ${this.#names()}: ${why}`));
   }
 
+  /** It has been held for as long as it may be: tells the holder, and releases it. */
+  end(): void {
+    if (this.#reason) return;
+    this.lose('it was held for the longest time that it may be');
+    void this.unlock();
+  }
+
   async #release(): Promise<void> {
     this.#end(released);
     await this.#owner.release(this.ticket);
@@ -112,7 +127,7 @@ export class HeldLock implements Lock {
     if (this.#reason) return;
     this.#reason = reason;
     this.#session.removeHolder(this.#onTenureEnd);
-    this.#owner.forget(this);
+    this.#owner.ended(this, reason !== released);
     this.#ended?.abort(reason);
   }
 

@@ -1,10 +1,10 @@
 import createDebug from 'debug';
-import type { LockOptions } from './acquirer.ts';
 import { LockClearRefusedError } from './errors.ts';
 import { KeptLock } from './kept-lock.ts';
 import type { Lock } from './lock.ts';
 import type { LockManager } from './lock-manager.ts';
 import type { ClearRequest, KeepOptions, LockService, UseLockOptions } from './lock-service.ts';
+import type { LockOptions } from './locks.ts';
 import type { Ticket } from './ticket.ts';
 import type { UseLocker } from './use.ts';
 import { lockName, lockRequest, parseLockName } from './use.ts';

@@ -1,30 +1,25 @@
+import { randomUUID } from 'node:crypto';
+import type { Tracer } from '@opentelemetry/api';
 import createDebug from 'debug';
-import type { LockOptions } from './acquirer.ts';
 import { Acquirer } from './acquirer.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
-import {
-  GuardLostError,
-  LockCancelledError,
-  LockContendedError,
-  StoreUnavailableError,
-} from './errors.ts';
-import { HeldLock } from './held-lock.ts';
+import { LockCancelledError, LockContendedError } from './errors.ts';
+import { HeldLocks } from './held-locks.ts';
 import type { Lock } from './lock.ts';
+import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
 import { mergeRequests } from './merge-requests.ts';
+import type { LockObserver } from './observer.ts';
 import { OwnTickets } from './own-tickets.ts';
-import type { Session, SessionOptions } from './session.ts';
-import { SessionKeeper } from './session.ts';
+import { Reports } from './reports.ts';
+import type { SessionOptions } from './session.ts';
+import { SessionPool } from './session-pool.ts';
 import { StoreMirror } from './store-mirror.ts';
-import type { Committed, RecordWrite, TicketStore } from './stores/ticket-store.ts';
-import type { LockRequest, Ticket } from './ticket.ts';
-import { namesOf } from './ticket.ts';
-import { WaitLimit } from './wait-limit.ts';
+import type { Condition, StoredRecord, TicketStore } from './stores/ticket-store.ts';
+import type { Gate, LockRequest, Ticket } from './ticket.ts';
+import { checkDuration } from './wait-limit.ts';
 
 const log = createDebug('berth:lock');
-
-/** How long a guarded write is repeated while the store does not answer. */
-const commitPatienceMs = 10_000;
 
 export interface LockManagerOptions {
   readonly store: TicketStore;
@@ -36,65 +31,74 @@ export interface LockManagerOptions {
   readonly clock?: Clock;
   /** Present when the session, with its tickets, is to survive a restart of this process. */
   readonly keep?: NonNullable<SessionOptions['keep']>;
+  /** Gets a span for each request and each unlock. */
+  readonly tracer?: Tracer;
+  readonly observer?: LockObserver;
+  /** Makes texts that are random and unique; a simulation brings its own. */
+  readonly newNonce?: () => string;
 }
 
 /**
  * Distributed locks over a TicketStore. Waiting is first come, first served; several locks are
  * taken in one atomic step, so there is no order to keep and no deadlock among single requests.
  */
-export class LockManager implements AsyncDisposable {
+export class LockManager implements Locks {
   readonly mirror: StoreMirror;
   readonly #store: TicketStore;
   readonly #clock: Clock;
-  readonly #sessions: SessionKeeper;
+  readonly #host: string;
+  readonly #sessions: SessionPool;
   readonly #acquirer: Acquirer;
   readonly #tickets: OwnTickets;
-  readonly #held = new Map<string, HeldLock>();
+  readonly #held: HeldLocks;
+  readonly #reports: Reports;
   readonly #requests = new Set<Promise<Lock>>();
   readonly #closing = new AbortController();
 
   constructor(options: LockManagerOptions) {
-    const { store, clock = systemClock(), host, owner, ttlMs, keep } = options;
+    const { store, clock = systemClock(), host, owner, ttlMs, keep, tracer, observer } = options;
     this.#store = store;
     this.#clock = clock;
-    const sessionOptions = { store, clock, ttlMs, owner };
-    this.#sessions = new SessionKeeper(keep ? { ...sessionOptions, keep } : sessionOptions);
-    this.mirror = new StoreMirror(store);
-    this.mirror.listen((event) => {
-      if (event.kind === 'change') {
-        this.#noticeLosses(event.change.removedTickets.map(({ nonce }) => nonce));
-      } else if (event.kind === 'reset') {
-        this.#noticeLosses([...this.#held.keys()]);
-      }
-    });
-    this.#tickets = new OwnTickets({
+    this.#host = host;
+    const reports = new Reports({ clock, tracer, observer });
+    this.#reports = reports;
+    const sessions = new SessionPool({
       store,
       clock,
-      sessions: this.#sessions,
-      mirror: this.mirror,
-      closing: this.#closing.signal,
-      resumes: keep?.resume !== undefined,
+      ttlMs,
+      owner,
+      reports,
+      ...(keep && { keep }),
     });
+    this.#sessions = sessions;
+    const mirror = new StoreMirror(store);
+    this.mirror = mirror;
+    const closing = this.#closing.signal;
+    const resumes = keep?.resume !== undefined;
+    const tickets = new OwnTickets({ store, clock, sessions, mirror, closing, resumes });
+    this.#tickets = tickets;
+    this.#held = new HeldLocks({ store, clock, mirror, tickets, reports });
     this.#acquirer = new Acquirer({
       store,
       clock,
       host,
-      sessions: this.#sessions,
-      mirror: this.mirror,
-      tickets: this.#tickets,
-      closing: this.#closing.signal,
-      grant: (ticket, session) => this.#hold(ticket, session),
+      sessions,
+      mirror,
+      tickets,
+      closing,
+      newNonce: options.newNonce ?? randomUUID,
+      grant: (ticket, session, { maxHoldMs }) => this.#held.hold(ticket, session, maxHoldMs),
     });
   }
 
-  /**
-   * Waits for all the locks and takes them in one step. Locks named twice are merged.
-   * Rejects LockTimeoutError, LockCancelledError, LockContendedError (time-out 0),
-   * StoreUnavailableError, LockLostError (the request was removed while it waited), RangeError, or
-   * what `onWait` threw; nothing is then held and no ticket is left.
-   */
   async lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
-    const request = this.#acquirer.acquire(mergeRequests(locks), options);
+    const requests = mergeRequests(locks);
+    const { ttlMs, maxHoldMs } = options;
+    if (ttlMs !== undefined) checkDuration('the TTL of a lock', ttlMs, 1_000);
+    if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
+    const request = this.#reports.request(requests, options, (reported) =>
+      this.#acquirer.acquire(requests, reported),
+    );
     this.#requests.add(request);
     try {
       return await request;
@@ -103,11 +107,7 @@ export class LockManager implements AsyncDisposable {
     }
   }
 
-  /** One try: undefined when somebody else is in the way. */
-  async tryLock(
-    locks: readonly LockRequest[],
-    options: Omit<LockOptions, 'timeoutMs' | 'onWait'>,
-  ): Promise<Lock | undefined> {
+  async tryLock(locks: readonly LockRequest[], options: TryLockOptions): Promise<Lock | undefined> {
     try {
       return await this.lock(locks, { ...options, timeoutMs: 0 });
     } catch (error) {
@@ -116,7 +116,6 @@ export class LockManager implements AsyncDisposable {
     }
   }
 
-  /** Runs `work` under the locks; they are released after, however it ends. */
   async withLock<T>(
     locks: readonly LockRequest[],
     options: LockOptions,
@@ -126,18 +125,66 @@ export class LockManager implements AsyncDisposable {
     return await work(lock);
   }
 
-  /**
-   * Takes back a lock whose ticket was granted to this host before: after a lapse, or by an
-   * earlier process whose session was resumed. Undefined when the ticket is gone.
-   */
   async attach(ticket: Ticket): Promise<Lock | undefined> {
     if (this.#sessions.hasEnded(ticket.session)) return undefined;
-    const session = await this.#sessions.get();
+    const session = await this.#sessions.find(ticket.session);
     if (session.id !== ticket.session) return undefined;
-    const placement = await this.#store.place(ticket);
-    if (placement.state !== 'granted') return undefined;
+    if (!(await this.#store.stands(ticket))) return undefined;
     session.throwIfLapsed();
-    return this.#held.get(ticket.nonce) ?? this.#hold(ticket, session);
+    return this.#held.hold(ticket, session);
+  }
+
+  async disable(lockName: string, { why }: { readonly why?: string } = {}): Promise<void> {
+    if (lockName === '') throw new RangeError('a lock needs a name');
+    const since = this.#clock.date().toISOString();
+    const gate = { lockName, host: this.#host, since };
+    await this.#store.closeGate(why === undefined ? gate : { ...gate, why });
+    log('disabled %s', lockName);
+  }
+
+  async enable(lockName: string): Promise<void> {
+    await this.#store.openGate(lockName);
+    log('enabled %s', lockName);
+  }
+
+  async gates(): Promise<readonly Gate[]> {
+    return this.#store.gates();
+  }
+
+  async inspect(lockName: string): Promise<readonly Ticket[]> {
+    return this.#store.tickets(lockName);
+  }
+
+  async list(): Promise<readonly Ticket[]> {
+    return this.#store.tickets();
+  }
+
+  async record(key: string): Promise<StoredRecord | undefined> {
+    return this.#store.record(key);
+  }
+
+  async breakLock(ticket: Ticket): Promise<void> {
+    log('broken %s token=%d', ticket.locks.map(({ name }) => name).join('+'), ticket.token);
+    await this.#store.remove(ticket);
+  }
+
+  async health(): Promise<readonly Condition[]> {
+    const conditions: Condition[] = [...(await this.#store.health())];
+    if (this.#sessions.sessions().some(({ isLapsed, isGone }) => isLapsed && !isGone)) {
+      const message =
+        'this host has not been heard by the store for so long that its locks may be given away';
+      conditions.push({ severity: 'error', message });
+    }
+    if (!this.mirror.isLive) {
+      const message = 'the watch on the store is broken: who waits for a lock may wait longer';
+      conditions.push({ severity: 'warning', message });
+    }
+    const { unconfirmed } = this.#tickets;
+    if (unconfirmed > 0) {
+      const message = `the store has not confirmed the release of ${unconfirmed} lock(s) yet`;
+      conditions.push({ severity: 'warning', message });
+    }
+    return conditions;
   }
 
   /**
@@ -163,20 +210,9 @@ export class LockManager implements AsyncDisposable {
     return this.#sessions.onRevived(listener);
   }
 
-  /** All tickets on one lock, as the store has them now: holders first, then waiters in order. */
-  async inspect(lockName: string): Promise<readonly Ticket[]> {
-    return this.#store.tickets(lockName);
-  }
-
   /** Whether the host that a ticket belongs to has been heard of lately. */
   async isAlive(ticket: Ticket): Promise<boolean> {
     return this.#store.sessionAlive(ticket.session);
-  }
-
-  /** Removes anybody's ticket. Its holder is told as soon as it hears of it. */
-  async breakLock(ticket: Ticket): Promise<void> {
-    log('broken %s token=%d', ticket.locks.map(({ name }) => name).join('+'), ticket.token);
-    await this.#store.remove(ticket);
   }
 
   /**
@@ -186,7 +222,7 @@ export class LockManager implements AsyncDisposable {
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     this.#closing.abort(new LockCancelledError('berth is stopping'));
     await Promise.allSettled(this.#requests);
-    if (!keep) await Promise.all([...this.#held.values()].map((lock) => lock.unlock()));
+    if (!keep) await this.#held.unlockAll();
     await this.#tickets.settled();
     this.mirror[Symbol.dispose]();
     await this.#sessions.close({ keep });
@@ -194,56 +230,5 @@ export class LockManager implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close({ keep: false });
-  }
-
-  #hold(ticket: Ticket, session: Session): Lock {
-    this.#tickets.add(ticket);
-    const lock = new HeldLock(ticket, session, this.#ownerOfHeld);
-    this.#held.set(ticket.nonce, lock);
-    log('granted %s token=%d', namesOf(ticket.locks).join('+'), ticket.token);
-    return lock;
-  }
-
-  readonly #ownerOfHeld = {
-    release: (ticket: Ticket) => this.#tickets.remove(ticket),
-    stillStands: async (ticket: Ticket) => (await this.#store.place(ticket)).state === 'granted',
-    commit: (ticket: Ticket, writes: readonly RecordWrite[], release: boolean) =>
-      this.#commit(ticket, writes, release),
-    forget: (lock: HeldLock) => {
-      if (this.#held.get(lock.ticket.nonce) === lock) this.#held.delete(lock.ticket.nonce);
-    },
-  };
-
-  async #commit(
-    ticket: Ticket,
-    writes: readonly RecordWrite[],
-    release: boolean,
-  ): Promise<Committed> {
-    const lock = this.#held.get(ticket.nonce);
-    using limit = new WaitLimit(this.#clock, lock ? [lock.signal] : [], commitPatienceMs);
-    let calls = 0;
-    const commit = () => {
-      calls += 1;
-      return this.#store.commit({ guards: [ticket], writes, release: release ? [ticket] : [] });
-    };
-    const committed = await limit.untilAnswered(commit).catch((error) => {
-      if (!(error instanceof GuardLostError) || calls === 1) throw error;
-      // The call before may have done it, and the next holder have written since.
-      throw new StoreUnavailableError('the store does not tell whether the change was made', {
-        cause: error,
-      });
-    });
-    this.mirror.wrote(committed.revision, writes);
-    if (release) this.#tickets.forget(ticket);
-    return committed;
-  }
-
-  /** Tells the holders whose tickets are not in the store any more. */
-  #noticeLosses(nonces: readonly string[]): void {
-    for (const nonce of nonces) {
-      const lock = this.#held.get(nonce);
-      if (!lock || this.mirror.ticket(nonce) || lock.token > this.mirror.revision) continue;
-      lock.miss();
-    }
   }
 }

@@ -1,6 +1,6 @@
 import createDebug from 'debug';
 import type { Clock } from './clock.ts';
-import type { SessionKeeper } from './session.ts';
+import type { SessionPool } from './session-pool.ts';
 import type { StoreMirror } from './store-mirror.ts';
 import type { TicketStore } from './stores/ticket-store.ts';
 import type { Ticket, TicketRequest } from './ticket.ts';
@@ -16,7 +16,7 @@ const strayDelayMs = 1_000;
 export interface OwnTicketsOptions {
   readonly store: TicketStore;
   readonly clock: Clock;
-  readonly sessions: SessionKeeper;
+  readonly sessions: SessionPool;
   readonly mirror: StoreMirror;
   readonly closing: AbortSignal;
   /** An earlier process's session is resumed: its tickets are no strays until `dropStrays`. */
@@ -30,7 +30,10 @@ export interface OwnTicketsOptions {
  */
 export class OwnTickets {
   readonly #options: OwnTicketsOptions;
-  readonly #known = new Set<string>();
+  /** By nonce: the session. */
+  readonly #known = new Map<string, string>();
+  /** By nonce: those whose removal the store has not confirmed at the first try. */
+  readonly #removing = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
   #straysAreOurs: boolean;
   #isLookingForStrays = false;
@@ -45,8 +48,8 @@ export class OwnTickets {
   }
 
   /** Before it is written, so that it is never taken for a stray. */
-  add({ nonce }: { readonly nonce: string }): void {
-    this.#known.add(nonce);
+  add({ nonce, session }: { readonly nonce: string; readonly session: string }): void {
+    this.#known.set(nonce, session);
   }
 
   /** It is not in the store, for certain. */
@@ -86,6 +89,11 @@ export class OwnTickets {
     }
   }
 
+  /** How many removals the store has not confirmed yet. */
+  get unconfirmed(): number {
+    return this.#removals.size;
+  }
+
   /** Resolves when no removal is under way; after `closing` each of them ends soon. */
   async settled(): Promise<void> {
     await Promise.all(this.#removals);
@@ -105,12 +113,28 @@ export class OwnTickets {
 
   async #removeUntilGone(ticket: Ticket | TicketRequest): Promise<void> {
     const { clock, closing, sessions } = this.#options;
+    const ttlMs = sessions.session(ticket.session)?.ttlMs ?? Number.POSITIVE_INFINITY;
+    const startedAt = clock.now();
+    this.#removing.add(ticket.nonce);
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
       await clock.sleep(pauseMs, closing);
       if (closing.aborted || sessions.hasEnded(ticket.session)) break;
-      if (await this.#isRemoved(ticket)) return;
+      if (await this.#isRemoved(ticket)) break;
+      const isOverdue = clock.now() - startedAt > ttlMs;
+      if (isOverdue && !this.#isInUse(ticket.session)) sessions.drop(ticket.session);
     }
     this.#known.delete(ticket.nonce);
+    this.#removing.delete(ticket.nonce);
+  }
+
+  /**
+   * Somebody holds or wants a ticket of this session. One in which there are only tickets that the
+   * store won't remove is better dropped: they go with it.
+   */
+  #isInUse(id: string): boolean {
+    return [...this.#known].some(
+      ([nonce, session]) => session === id && !this.#removing.has(nonce),
+    );
   }
 
   /** Looks a little later, when whoever knows the ticket has had time to say so. */
@@ -128,6 +152,6 @@ export class OwnTickets {
   }
 
   #isStray(ticket: Ticket): boolean {
-    return ticket.session === this.#options.sessions.current?.id && !this.#known.has(ticket.nonce);
+    return this.#options.sessions.isOurs(ticket.session) && !this.#known.has(ticket.nonce);
   }
 }

@@ -1,6 +1,7 @@
 import createDebug from 'debug';
 import type { Clock } from './clock.ts';
 import { LockLostError, SessionGoneError } from './errors.ts';
+import type { Reports } from './reports.ts';
 import type { TicketStore } from './stores/ticket-store.ts';
 
 const log = createDebug('berth:session');
@@ -19,6 +20,9 @@ export interface SessionOptions {
     /** Called with each new session's id, before it is used. */
     readonly save: (id: string) => Promise<void>;
   };
+  /** Called each time the store has confirmed the session, or that it is gone. */
+  readonly onRevived: () => void;
+  readonly reports: Reports;
 }
 
 /**
@@ -30,10 +34,9 @@ export interface SessionOptions {
  * store is heard again and still knows the session, it *revives*: the tickets stand, and whoever
  * wants one back attaches to it. When the store does not know it any more it is *gone*.
  */
-export class SessionKeeper implements AsyncDisposable {
+export class SessionKeeper {
   readonly #options: SessionOptions;
   readonly #closing = new AbortController();
-  readonly #reviveListeners = new Set<() => void>();
   #opening: Promise<Session> | undefined;
   #current: Session | undefined;
   #resume: string | undefined;
@@ -58,24 +61,23 @@ export class SessionKeeper implements AsyncDisposable {
     return this.#current;
   }
 
-  /** Whether the store is known to have dropped the session with this id. */
-  hasEnded(id: string): boolean {
-    const current = this.#current;
-    return current !== undefined && (current.id !== id || current.isGone);
-  }
-
   /** The store does not know the session any more. */
   ended(session: Session): void {
     if (session.isGone) return;
     log('gone session=%s', session.id);
     session.gone();
-    this.#tellRevived();
+    this.#options.onRevived();
   }
 
-  /** Calls `listener` each time the store has confirmed the session, or that it is gone. */
-  onRevived(listener: () => void): Disposable {
-    this.#reviveListeners.add(listener);
-    return { [Symbol.dispose]: () => this.#reviveListeners.delete(listener) };
+  /** Gives the session up. The store drops it now, or when its TTL has passed. */
+  drop(): void {
+    const session = this.#current;
+    if (!session || session.isGone) return;
+    log('dropped session=%s', session.id);
+    this.ended(session);
+    this.#options.store.closeSession(session.id).catch((error) => {
+      log('session=%s is left to expire: %s', session.id, messageOf(error));
+    });
   }
 
   /** Ends renewal. `keep`: leaves the session, with its tickets, to the next process. */
@@ -90,10 +92,6 @@ export class SessionKeeper implements AsyncDisposable {
     await last.catch((error) =>
       log('last word of session=%s failed: %s', session.id, error.message),
     );
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close({ keep: false });
   }
 
   async #open(): Promise<Session> {
@@ -119,7 +117,7 @@ export class SessionKeeper implements AsyncDisposable {
   }
 
   async #renew(session: Session): Promise<void> {
-    const { store, clock } = this.#options;
+    const { store, clock, reports } = this.#options;
     const closing = this.#closing.signal;
     let pauseMs = session.ttlMs / 3;
     for (;;) {
@@ -130,8 +128,10 @@ export class SessionKeeper implements AsyncDisposable {
         const { ttlMs } = await store.renewSession(session.id);
         pauseMs = ttlMs / 3;
         if (session.renewed(sentAt, ttlMs)) log('revived session=%s', session.id);
-        this.#tellRevived();
+        reports.renewal('renewed', sentAt);
+        this.#options.onRevived();
       } catch (error) {
+        reports.renewal(error instanceof SessionGoneError ? 'gone' : 'failed', sentAt);
         if (error instanceof SessionGoneError) return this.ended(session);
         log('renewal failed session=%s: %s', session.id, messageOf(error));
         pauseMs = Math.min(session.ttlMs / 10, 1_000);
@@ -147,10 +147,6 @@ export class SessionKeeper implements AsyncDisposable {
       const leftMs = session.isLapsed ? session.ttlMs / 10 : session.deadline - clock.now();
       await clock.sleep(Math.max(leftMs, 10), closing);
     }
-  }
-
-  #tellRevived(): void {
-    for (const listener of [...this.#reviveListeners]) listener();
   }
 }
 

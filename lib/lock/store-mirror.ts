@@ -5,7 +5,8 @@ import type {
   StoreWatcher,
   TicketStore,
 } from './stores/ticket-store.ts';
-import type { Ticket } from './ticket.ts';
+import { noChange } from './stores/ticket-store.ts';
+import type { Gate, Ticket } from './ticket.ts';
 
 /** What happened to the mirror, for those that wait on it. */
 export type MirrorEvent =
@@ -24,6 +25,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
   readonly #tickets = new Map<string, Ticket>();
   readonly #ticketsByLock = new Map<string, Set<Ticket>>();
   readonly #records = new Map<string, StoredRecord>();
+  readonly #gates = new Map<string, Gate>();
   /** Own writes that the watch has not reported yet: older news about these keys is ignored. */
   readonly #written = new Map<string, number>();
   readonly #listeners = new Set<(event: MirrorEvent) => void>();
@@ -79,6 +81,11 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return this.#records.values();
   }
 
+  /** The closed gate of a lock. */
+  gate(lockName: string): Gate | undefined {
+    return this.#gates.get(lockName);
+  }
+
   /** Calls `listener` after each event, until disposed. */
   listen(listener: (event: MirrorEvent) => void): Disposable {
     this.#listeners.add(listener);
@@ -95,10 +102,10 @@ export class StoreMirror implements StoreWatcher, Disposable {
       if (value === undefined) removedRecords.push(key);
       else records.push({ key, value, revision });
     }
-    this.#apply({ revision, tickets: [], removedTickets: [], records, removedRecords });
+    this.#apply({ ...noChange(revision), records, removedRecords });
   }
 
-  reset({ revision, tickets, records }: StoreState): void {
+  reset({ revision, tickets, records, gates }: StoreState): void {
     const kept = [...this.#written].filter(([, at]) => at > revision);
     this.#written.clear();
     const own = kept.map(([key, at]) => ({ key, at, record: this.#records.get(key) }));
@@ -107,6 +114,8 @@ export class StoreMirror implements StoreWatcher, Disposable {
     this.#records.clear();
     for (const ticket of tickets) this.#addTicket(ticket);
     for (const record of records) this.#records.set(record.key, record);
+    this.#gates.clear();
+    for (const gate of gates) this.#gates.set(gate.lockName, gate);
     for (const { key, at, record } of own) {
       this.#written.set(key, at);
       if (record) this.#records.set(key, record);
@@ -145,6 +154,8 @@ export class StoreMirror implements StoreWatcher, Disposable {
     for (const ticket of change.tickets) this.#addTicket(ticket);
     for (const key of change.removedRecords) this.#records.delete(key);
     for (const record of change.records) this.#records.set(record.key, record);
+    for (const gate of change.closedGates) this.#gates.set(gate.lockName, gate);
+    for (const lockName of change.openedGates) this.#gates.delete(lockName);
     this.#tell({ kind: 'change', change });
   }
 

@@ -46,6 +46,19 @@ export interface Ticket extends TicketRequest {
   readonly token: number;
 }
 
+/**
+ * The **gate** of a lock, closed: from then on nobody is granted the lock, until it is opened again.
+ * Whoever holds it keeps it. It is durable, and belongs to no session.
+ */
+export interface Gate {
+  readonly lockName: string;
+  /** Who closed it, and when by their clock (RFC 3339); for people. */
+  readonly host: string;
+  readonly since: string;
+  /** Why, in the operator's words. */
+  readonly why?: string;
+}
+
 /** True when two requests for the same lock can't both be granted. */
 export function conflicts(a: Mode, b: Mode): boolean {
   return a === 'exclusive' || b === 'exclusive';

@@ -8,6 +8,12 @@ const over = 'the wait is over';
 /** `setTimeout` fires at once for longer waits than this. */
 const longestMs = 2 ** 31 - 1;
 
+/** Throws RangeError unless `ms` is a whole number of milliseconds from `least` on. */
+export function checkDuration(what: string, ms: number, least: number): void {
+  if (Number.isInteger(ms) && ms >= least && ms <= longestMs) return;
+  throw new RangeError(`${what} is a whole number of ms from ${least} to ${longestMs}, not ${ms}`);
+}
+
 /**
  * How long one request may wait: until one of its callers' signals aborts or its time is up.
  * Disposing it takes the timer and the listeners away.
@@ -21,9 +27,7 @@ export class WaitLimit implements Disposable {
   #over: AbortController | undefined;
 
   constructor(clock: Clock, callers: readonly AbortSignal[], timeoutMs: number | undefined) {
-    if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= longestMs)) {
-      throw new RangeError(`a time-out is 0 to ${longestMs} ms, not ${timeoutMs}`);
-    }
+    if (timeoutMs !== undefined) checkDuration('a time-out', timeoutMs, 0);
     this.#clock = clock;
     this.#startedAt = clock.now();
     this.#callers = callers;

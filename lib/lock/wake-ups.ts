@@ -5,6 +5,7 @@ import type { Waiting } from './stores/ticket-store.ts';
 /** Wakes each waiter when one of the few tickets that matter to it goes, and nobody else. */
 export class WakeUps {
   readonly #mirror: StoreMirror;
+  /** By what they wait for: the nonce of a ticket, or a gate. */
   readonly #sleepers = new Map<string, Set<() => void>>();
 
   constructor(mirror: StoreMirror) {
@@ -12,49 +13,60 @@ export class WakeUps {
     mirror.listen((event) => {
       if (event.kind === 'change') {
         for (const { nonce } of event.change.removedTickets) this.#wake(nonce);
+        for (const { lockName } of event.change.closedGates) this.#wake(gateOf(lockName));
       } else if (event.kind === 'reset') {
-        for (const nonce of [...this.#sleepers.keys()]) this.#wake(nonce);
+        for (const sleeper of [...this.#sleepers.keys()]) this.#wake(sleeper);
       }
     });
   }
 
-  /** Resolves when a ticket of `nonces` is gone, after `limitMs`, or when a signal aborts. */
+  /**
+   * Resolves when the ticket that waits or one in its way is gone, when the gate of one of its
+   * locks is closed, after `limitMs`, or when a signal aborts.
+   */
   async wait(
-    nonces: readonly string[],
-    { revision }: Waiting,
+    { ticket, blockers, revision }: Waiting,
     clock: Clock,
     limitMs: number,
     signals: readonly AbortSignal[],
   ): Promise<void> {
     // The mirror may have seen it go between the store's answer and now.
+    const nonces = [ticket, ...blockers].map(({ nonce }) => nonce);
     const isSeen = this.#mirror.isLive && this.#mirror.revision >= revision;
     if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return;
+    if (isSeen && ticket.locks.some(({ name }) => this.#mirror.gate(name))) return;
     if (signals.some(({ aborted }) => aborted)) return;
     const woken = new AbortController();
     const wake = () => woken.abort('woken');
-    for (const nonce of nonces) this.#add(nonce, wake);
+    const events = [...nonces, ...ticket.locks.map(({ name }) => gateOf(name))];
+    for (const event of events) this.#add(event, wake);
     for (const signal of signals) signal.addEventListener('abort', wake);
     try {
       await clock.sleep(limitMs, woken.signal);
     } finally {
-      for (const nonce of nonces) this.#delete(nonce, wake);
+      for (const event of events) this.#delete(event, wake);
       for (const signal of signals) signal.removeEventListener('abort', wake);
     }
   }
 
-  #wake(nonce: string): void {
-    for (const wake of [...(this.#sleepers.get(nonce) ?? [])]) wake();
+  #wake(event: string): void {
+    for (const wake of [...(this.#sleepers.get(event) ?? [])]) wake();
   }
 
-  #add(nonce: string, wake: () => void): void {
-    const sleepers = this.#sleepers.get(nonce) ?? new Set();
+  #add(event: string, wake: () => void): void {
+    const sleepers = this.#sleepers.get(event) ?? new Set();
     sleepers.add(wake);
-    this.#sleepers.set(nonce, sleepers);
+    this.#sleepers.set(event, sleepers);
   }
 
-  #delete(nonce: string, wake: () => void): void {
-    const sleepers = this.#sleepers.get(nonce);
+  #delete(event: string, wake: () => void): void {
+    const sleepers = this.#sleepers.get(event);
     sleepers?.delete(wake);
-    if (sleepers?.size === 0) this.#sleepers.delete(nonce);
+    if (sleepers?.size === 0) this.#sleepers.delete(event);
   }
+}
+
+/** Nonces have no slash. */
+function gateOf(lockName: string): string {
+  return `gate/${lockName}`;
 }

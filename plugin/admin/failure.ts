@@ -23,6 +23,8 @@ const statusByCode: Readonly<Record<FailureCode, number>> = {
   refused: 409,
   lost: 409,
   cancelled: 409,
+  disabled: 409,
+  unsupported: 400,
   unavailable: 503,
   internal: 500,
 };

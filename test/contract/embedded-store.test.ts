@@ -7,7 +7,7 @@ import { systemClock } from '../../lib/lock/clock.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
-import { clientOf, eventually } from './store-bench.ts';
+import { clientOf, enabled, eventually } from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';
 import { ticketStoreContract } from './ticket-store.ts';
 
@@ -51,7 +51,7 @@ test('drops all sessions of an earlier boot, resumable ones too, but keeps recor
   const before = await embeddedStore({ ...directory, readBootId: () => 'boot 1' });
   const client = await clientOf(before, 'n1');
   const { id } = await before.openSession({ ttlMs: 1, owner: 'daemon', resumable: true });
-  const { ticket } = await before.enqueue({ ...client.request('db'), session: id });
+  const { ticket } = enabled(await before.enqueue({ ...client.request('db'), session: id }));
   await client.hold('other');
   await client.write(ticket, 'key', 'value');
   await before[Symbol.asyncDispose]();

@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { TicketRequest } from '../../lib/lock/ticket.ts';
+import { enabled } from './store-bench.ts';
 
 /**
  * Another process on the lock file argv[2], for the tests. argv[3] says what it does: `serve` what
@@ -50,7 +51,7 @@ async function run(task: Task): Promise<unknown> {
 /** Reads a number and writes the next one, under a lock; any overlap would lose a count. */
 async function countUp(on: TicketStore, times: number): Promise<void> {
   for (let index = 0; index < times; index += 1) {
-    const { ticket } = await on.enqueue(requestFor('count', session));
+    const { ticket } = enabled(await on.enqueue(requestFor('count', session)));
     while ((await on.place(ticket)).state !== 'granted') await pause(1);
     const count = Number((await on.record('count'))?.value ?? 0);
     await pause(Math.random() * 2);

@@ -193,7 +193,7 @@ test('settles a kept lock although the store fails again just when it is asked',
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
   await hosts.pass(deadlineMs);
-  hosts.network.fail('place', 'lost request', 'lost reply');
+  hosts.network.fail('stands', 'lost request', 'lost reply');
   hosts.network.reconnect();
   await hosts.pass(1_000);
   expect(states).toEqual(['unproven']);

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
+import { lockGateContract } from './lock-gate-contract.ts';
 import { lockHoldingContract } from './lock-holding-contract.ts';
 import { lockKeepingContract } from './lock-keeping-contract.ts';
+import { lockOptionsContract } from './lock-options-contract.ts';
 import { lockTakingContract } from './lock-taking-contract.ts';
 import { lockWaitingContract } from './lock-waiting-contract.ts';
 import { ManagerBench } from './manager-bench.ts';
@@ -29,6 +31,8 @@ export function lockManagerContract(name: string, makeStore: () => Promise<Store
     describe('take locks', () => lockTakingContract(benchOf));
     describe('wait for locks', () => lockWaitingContract(benchOf));
     describe('hold locks', () => lockHoldingContract(benchOf));
+    describe('disable locks', () => lockGateContract(benchOf));
+    describe('limit locks', () => lockOptionsContract(benchOf));
     describe('keep locks', () => lockKeepingContract(benchOf));
   });
 }

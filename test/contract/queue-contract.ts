@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { BenchOf } from './store-bench.ts';
-import { exclusive, shared } from './store-bench.ts';
+import { enabled, exclusive, shared } from './store-bench.ts';
 
 export function queueContract(benchOf: BenchOf): void {
   test('S1 S6 S82 grants a free lock, and again after its removal, with a larger token', async () => {
@@ -16,7 +16,7 @@ export function queueContract(benchOf: BenchOf): void {
   test('keeps all that a request says', async () => {
     const [n1, n2] = benchOf().clients;
     const request = n1.request('db', shared('img'));
-    const { ticket } = await n1.store.enqueue(request);
+    const { ticket } = enabled(await n1.store.enqueue(request));
     expect(ticket).toMatchObject(request);
     expect(await n2.store.tickets('img')).toEqual([ticket]);
   });
@@ -73,6 +73,20 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n3.store.place(third)).toMatchObject({ state: 'granted' });
   });
 
+  test('says of a ticket that was granted that it stands, of others that they do not', async () => {
+    const [n1, n2] = benchOf().clients;
+    const held = await n1.hold('db', shared('img'));
+    const waiting = await n2.queue('db');
+    expect(await n2.store.stands(held)).toBe(true);
+    expect(await n2.store.stands(waiting)).toBe(false);
+    await n1.store.remove(held);
+    expect(await n1.store.stands(held)).toBe(false);
+    expect(await n1.store.stands(waiting)).toBe(true);
+    const successor = await n1.hold(shared('img'));
+    expect(await n1.store.stands(held)).toBe(false);
+    expect(await n1.store.stands(successor)).toBe(true);
+  });
+
   test('S66 lets shared tickets hold together and an exclusive one wait for them all', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const readers = [await n1.hold(shared('db')), await n2.hold(shared('db'))];
@@ -110,10 +124,10 @@ export function queueContract(benchOf: BenchOf): void {
   test('answers a repeated enqueue for the ticket that there is', async () => {
     const [n1, n2] = benchOf().clients;
     const held = n1.request('db');
-    const { ticket } = await n1.store.enqueue(held);
+    const { ticket } = enabled(await n1.store.enqueue(held));
     expect(await n1.store.enqueue(held)).toEqual({ state: 'granted', ticket });
     const wait = n2.request('db');
-    const waiting = await n2.store.enqueue(wait);
+    const waiting = enabled(await n2.store.enqueue(wait));
     expect(await n2.store.enqueue(wait)).toMatchObject({
       state: 'waiting',
       ticket: waiting.ticket,
@@ -165,7 +179,7 @@ export function queueContract(benchOf: BenchOf): void {
   test('S15 S67 does not remove the successor of a removed ticket', async () => {
     const [n1] = benchOf().clients;
     const request = n1.request('db');
-    const { ticket } = await n1.store.enqueue(request);
+    const { ticket } = enabled(await n1.store.enqueue(request));
     await n1.store.remove(ticket);
     const successor = await n1.hold('db');
     await n1.store.remove(ticket);
@@ -176,9 +190,9 @@ export function queueContract(benchOf: BenchOf): void {
   test('does not remove a later ticket of the same request', async () => {
     const [n1] = benchOf().clients;
     const request = n1.request('db');
-    const earlier = await n1.store.enqueue(request);
+    const earlier = enabled(await n1.store.enqueue(request));
     await n1.store.remove(earlier.ticket);
-    const later = await n1.store.enqueue(request);
+    const later = enabled(await n1.store.enqueue(request));
     await n1.store.remove(earlier.ticket);
     expect(await n1.store.place(earlier.ticket)).toEqual({ state: 'gone' });
     expect(await n1.store.tickets()).toEqual([later.ticket]);
@@ -188,7 +202,7 @@ export function queueContract(benchOf: BenchOf): void {
     const [n1, n2] = benchOf().clients;
     const held = n1.request('db');
     const waiting = n2.request('db');
-    const { ticket } = await n1.store.enqueue(held);
+    const { ticket } = enabled(await n1.store.enqueue(held));
     await n2.store.enqueue(waiting);
     await n2.store.remove(waiting);
     expect(await n1.store.tickets()).toEqual([ticket]);

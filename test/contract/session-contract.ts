@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { GuardLostError, SessionGoneError } from '../../lib/lock/errors.ts';
 import type { BenchOf } from './store-bench.ts';
-import { clientOf, eventually, LONG_TTL_MS, SHORT_TTL_MS } from './store-bench.ts';
+import { clientOf, enabled, eventually, LONG_TTL_MS, SHORT_TTL_MS } from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';
 
 export function sessionContract(benchOf: BenchOf): void {
@@ -93,7 +93,7 @@ export function sessionContract(benchOf: BenchOf): void {
     const [n1, n2, n3] = clients;
     const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
     const request = dying.request('db');
-    const { ticket: held } = await dying.store.enqueue(request);
+    const { ticket: held } = enabled(await dying.store.enqueue(request));
     const kept = await n1.hold('other');
     const deadWaiter = await dying.queue('other');
     const heir = await n2.queue('db');

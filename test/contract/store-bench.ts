@@ -46,12 +46,12 @@ export class Client {
     };
   }
 
-  enqueue(...locks: readonly (string | LockRequest)[]): Promise<Granted | Waiting> {
-    return this.store.enqueue(this.request(...locks));
+  async enqueue(...locks: readonly (string | LockRequest)[]): Promise<Granted | Waiting> {
+    return enabled(await this.store.enqueue(this.request(...locks)));
   }
 
-  tryEnqueue(...locks: readonly (string | LockRequest)[]): Promise<Granted | Refused> {
-    return this.store.tryEnqueue(this.request(...locks));
+  async tryEnqueue(...locks: readonly (string | LockRequest)[]): Promise<Granted | Refused> {
+    return enabled(await this.store.tryEnqueue(this.request(...locks)));
   }
 
   /** A granted ticket; throws when it would have to wait. */
@@ -131,6 +131,14 @@ export async function clientOf(
 
 export function exclusive(name: string): LockRequest {
   return { name, mode: 'exclusive' };
+}
+
+/** What a store answered; throws when it was that a gate is closed. */
+export function enabled<T extends { readonly state: string }>(
+  answer: T,
+): Exclude<T, { readonly state: 'disabled' }> {
+  if (answer.state === 'disabled') throw new Error('a gate is closed');
+  return answer as Exclude<T, { readonly state: 'disabled' }>;
 }
 
 export function shared(name: string): LockRequest {

@@ -4,7 +4,7 @@ import type {
   StoreState,
   StoreWatcher,
 } from '../../lib/lock/stores/ticket-store.ts';
-import type { Ticket } from '../../lib/lock/ticket.ts';
+import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 
 /** Rebuilds a store's state from what a watcher is told, and notes whatever does not fit. */
 export class StoreMirror implements StoreWatcher {
@@ -13,13 +13,15 @@ export class StoreMirror implements StoreWatcher {
   revision = -1;
   #tickets = new Map<string, Ticket>();
   #records = new Map<string, StoredRecord>();
+  #gates = new Map<string, Gate>();
 
-  reset({ revision, tickets, records }: StoreState): void {
+  reset({ revision, tickets, records, gates }: StoreState): void {
     this.events.push('reset');
     if (revision < this.revision) this.faults.push(`reset back to ${revision}`);
     this.revision = revision;
     this.#tickets = new Map(tickets.map((ticket) => [ticket.nonce, ticket]));
     this.#records = new Map(records.map((record) => [record.key, record]));
+    this.#gates = new Map(gates.map((gate) => [gate.lockName, gate]));
   }
 
   change(change: StoreChange): void {
@@ -40,6 +42,13 @@ export class StoreMirror implements StoreWatcher {
       if (!this.#records.delete(key)) this.faults.push(`unknown record ${key} removed`);
     }
     for (const record of change.records) this.#records.set(record.key, record);
+    for (const gate of change.closedGates) {
+      if (this.#gates.has(gate.lockName)) this.faults.push(`gate ${gate.lockName} closed twice`);
+      this.#gates.set(gate.lockName, gate);
+    }
+    for (const lockName of change.openedGates) {
+      if (!this.#gates.delete(lockName)) this.faults.push(`open gate ${lockName} opened`);
+    }
   }
 
   interrupted(): void {
@@ -48,6 +57,10 @@ export class StoreMirror implements StoreWatcher {
 
   get tickets(): readonly Ticket[] {
     return [...this.#tickets.values()].sort((a, b) => a.token - b.token);
+  }
+
+  get gates(): readonly Gate[] {
+    return [...this.#gates.values()].sort((a, b) => (a.lockName < b.lockName ? -1 : 1));
   }
 
   get records(): readonly StoredRecord[] {

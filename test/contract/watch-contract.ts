@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { Ticket } from '../../lib/lock/ticket.ts';
 import type { BenchOf, Client } from './store-bench.ts';
-import { clientOf, eventually, exclusive, recordsOf, shared } from './store-bench.ts';
+import { clientOf, enabled, eventually, exclusive, recordsOf, shared } from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';
 
 const recordKeys = ['r0', 'r1', 'r2', 'r3'];
@@ -60,7 +60,7 @@ export function watchContract(benchOf: BenchOf): void {
     const mirror = new StoreMirror();
     using _ = n1.store.watch(mirror);
     const request = n1.request('a');
-    const { ticket } = await n1.store.enqueue(request);
+    const { ticket } = enabled(await n1.store.enqueue(request));
     await n1.store.enqueue(request);
     await n2.tryEnqueue('a');
     await n2.store.remove(n2.request('a'));

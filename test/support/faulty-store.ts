@@ -5,7 +5,7 @@ import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 /** The methods that ask the store something. */
 export type StoreMethod = Exclude<
   keyof TicketStore,
-  'name' | 'properties' | 'watch' | typeof Symbol.asyncDispose
+  'name' | 'properties' | 'watch' | 'health' | typeof Symbol.asyncDispose
 >;
 
 /**
@@ -73,6 +73,19 @@ export class FaultyStore implements TicketStore {
 
   tryEnqueue: TicketStore['tryEnqueue'] = (request) =>
     this.#through('tryEnqueue', () => this.#store.tryEnqueue(request));
+
+  stands: TicketStore['stands'] = (ticket) =>
+    this.#through('stands', () => this.#store.stands(ticket));
+
+  closeGate: TicketStore['closeGate'] = (gate) =>
+    this.#through('closeGate', () => this.#store.closeGate(gate));
+
+  openGate: TicketStore['openGate'] = (lockName) =>
+    this.#through('openGate', () => this.#store.openGate(lockName));
+
+  gates: TicketStore['gates'] = () => this.#through('gates', () => this.#store.gates());
+
+  health: TicketStore['health'] = () => this.#store.health();
 
   place: TicketStore['place'] = (ticket) => this.#through('place', () => this.#store.place(ticket));
 

@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.ts';
 import { systemClock } from '../clock.ts';
 import { StoreUnavailableError } from '../errors.ts';
-import { ChangeFeed } from './embedded/feed.ts';
+import { ChangeFeed } from './change-feed.ts';
+import { Gates } from './embedded/gates.ts';
 import { LockFile } from './embedded/lock-file.ts';
 import { thisProcess } from './embedded/process-identity.ts';
 import { TicketQueue } from './embedded/queue.ts';
@@ -38,7 +39,8 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
   const attempt = <T>(step: () => T) => persist(step, path, clock);
   const file = await attempt(() => new LockFile(path));
   const sessions = new Sessions(file, thisProcess(readBootId));
-  const queue = new TicketQueue(file, sessions);
+  const gates = new Gates(file);
+  const queue = new TicketQueue(file, sessions, gates);
   const purge = () => {
     if (sessions.hasDead()) file.write((effects) => sessions.dropDead(effects));
   };
@@ -51,7 +53,12 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
     });
   const store: TicketStore = {
     name: 'embedded',
-    properties: { sessionsExpire: false, multiHost: false },
+    properties: {
+      sessionsExpire: false,
+      sessionsResume: true,
+      multiProcess: true,
+      multiHost: false,
+    },
     openSession: (request) => step(() => sessions.open(request)),
     renewSession: (id) =>
       step(() => {
@@ -63,10 +70,19 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
     enqueue: (request) => step(() => queue.enqueue(request)),
     tryEnqueue: (request) => step(() => queue.tryEnqueue(request)),
     place: (ticket) => step(() => queue.place(ticket)),
+    stands: (ticket) => step(() => queue.stands(ticket)),
     remove: (ticket) => step(() => queue.remove(ticket)),
     commit: (change) => step(() => queue.commit(change)),
     tickets: (lockName) => step(() => queue.tickets(lockName)),
     record: (key) => step(() => queue.record(key)),
+    closeGate: (gate) => step(() => gates.close(gate)),
+    openGate: (lockName) => step(() => gates.open(lockName)),
+    gates: () => step(() => gates.all()),
+    health: () =>
+      step(() => file.check()).then(
+        () => [],
+        (error) => [{ severity: 'error', message: error.message }],
+      ),
     watch: (watcher) => (isClosed ? { [Symbol.dispose]: () => {} } : feed.follow(watcher)),
     [Symbol.asyncDispose]: async () => {
       if (isClosed) return;

@@ -54,7 +54,12 @@ export function memoryStore({ clock, shared }: MemoryStoreOptions = {}): TicketS
 
   return {
     name: 'memory',
-    properties: { sessionsExpire: true, multiHost: false },
+    properties: {
+      sessionsExpire: true,
+      sessionsResume: true,
+      multiProcess: false,
+      multiHost: false,
+    },
     openSession: (request) => step(() => state.openSession(request)),
     renewSession: (id) => step(() => state.renewSession(id)),
     closeSession: (id) => step(() => state.closeSession(id)),
@@ -62,10 +67,16 @@ export function memoryStore({ clock, shared }: MemoryStoreOptions = {}): TicketS
     enqueue: (request) => step(() => state.enqueue(request)),
     tryEnqueue: (request) => step(() => state.tryEnqueue(request)),
     place: (ticket) => step(() => state.place(ticket)),
+    stands: (ticket) => step(() => state.stands(ticket)),
     remove: (ticket) => step(() => state.remove(ticket)),
     commit: (change) => step(() => state.commit(change)),
     tickets: (lockName) => step(() => state.tickets(lockName)),
     record: (key) => step(() => state.record(key)),
+    closeGate: (gate) => step(() => state.closeGate(gate)),
+    openGate: (lockName) => step(() => state.openGate(lockName)),
+    gates: () => step(() => state.gates()),
+    health: async () =>
+      isClosed ? [{ severity: 'error', message: 'the memory store is closed' }] : [],
     watch,
     [Symbol.asyncDispose]: async () => {
       isClosed = true;

@@ -1,4 +1,4 @@
-import type { Ticket, TicketRequest } from '../ticket.ts';
+import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
 
 /**
  * The port between the lock engine and a store (memory, SQLite, etcd …).
@@ -43,20 +43,28 @@ export interface TicketStore extends AsyncDisposable {
   sessionAlive(id: string): Promise<boolean>;
 
   /**
-   * Queues a ticket; answers `granted` or `waiting`. A repeat (same nonce) answers for the ticket
-   * that the first call wrote. Rejects with `SessionGoneError` when the session is dead; nothing
-   * is then written.
+   * Queues a ticket; answers `granted`, `waiting`, or, when the gate of one of the locks is closed,
+   * `disabled`: nothing is then written. A repeat (same nonce) answers for the ticket that the
+   * first call wrote. Rejects with `SessionGoneError` when the session is dead; nothing is then
+   * written.
    */
-  enqueue(request: TicketRequest): Promise<Granted | Waiting>;
+  enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled>;
 
   /** As `enqueue`, but when the ticket would have to wait writes nothing and answers `refused`. */
-  tryEnqueue(request: TicketRequest): Promise<Granted | Refused>;
+  tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled>;
 
   /**
-   * Reads, in one linearizable step, where a ticket stands now. `gone`: it no longer exists
-   * (removed, broken, or its session ended), so it can never be granted.
+   * Reads, in one linearizable step, where a ticket that waits stands now. `gone`: it no longer
+   * exists (removed, broken, or its session ended), so it can never be granted. `disabled`: a gate
+   * was closed before it was granted; it still stands, and its owner should remove it.
    */
   place(ticket: Ticket): Promise<Placement>;
+
+  /**
+   * Whether a ticket that has been granted still stands, read in one linearizable step: it exists
+   * and nothing lower is in its way. Gates don't matter to those who hold.
+   */
+  stands(ticket: Ticket): Promise<boolean>;
 
   /**
    * Removes a ticket, and only that one: never another that has taken its place under the same
@@ -82,6 +90,21 @@ export interface TicketStore extends AsyncDisposable {
   /** One record, or undefined. Linearizable. */
   record(key: string): Promise<StoredRecord | undefined>;
 
+  /** Closes a lock's gate: nothing is granted on it after this answers. A closed one stays as it is. */
+  closeGate(gate: Gate): Promise<void>;
+
+  /** Opens a lock's gate. Opening one that is open is a success. */
+  openGate(lockName: string): Promise<void>;
+
+  /** The closed gates, by lock name. Linearizable. */
+  gates(): Promise<readonly Gate[]>;
+
+  /**
+   * What is wrong with the store, or soon will be, in words for a person; empty when nothing is
+   * known to be. Never rejects: a store that does not answer is a condition.
+   */
+  health(): Promise<readonly Condition[]>;
+
   /**
    * Follows the store until disposed. The watcher first gets `reset` with the whole state at one
    * revision, then each later change once and in order. After a break it gets `interrupted`, and
@@ -90,18 +113,33 @@ export interface TicketStore extends AsyncDisposable {
   watch(watcher: StoreWatcher): Disposable;
 }
 
+/** What a store can do, as data. Asking for what it can't do is an error that says so. */
 export interface StoreProperties {
   /** Sessions end by themselves when they are not renewed (so there is a deadline to keep). */
   readonly sessionsExpire: boolean;
+  /** A session, with its tickets, can outlive the process that opened it. */
+  readonly sessionsResume: boolean;
+  /** Several processes of one host can use it. */
+  readonly multiProcess: boolean;
   /** Several hosts can use it. */
   readonly multiHost: boolean;
+}
+
+/** Something about a store that a person should know. */
+export interface Condition {
+  /** `error`: locks can't be taken, or can't be trusted, until it is mended. */
+  readonly severity: 'warning' | 'error';
+  readonly message: string;
 }
 
 export interface SessionRequest {
   readonly ttlMs: number;
   /** Who opens it: the host's identity. */
   readonly owner: string;
-  /** The tickets must outlive this process (a store without expiry would else drop them with it). */
+  /**
+   * The tickets must outlive this process (a store without expiry would else drop them with it).
+   * Rejected with `LockUnsupportedError` by a store without `sessionsResume`.
+   */
   readonly resumable: boolean;
   /** The id of a session to continue. */
   readonly resume?: string;
@@ -136,7 +174,13 @@ export interface Gone {
   readonly state: 'gone';
 }
 
-export type Placement = Granted | Waiting | Gone;
+export interface Disabled {
+  readonly state: 'disabled';
+  /** The closed ones among the gates of the locks asked for; never empty. By lock name. */
+  readonly gates: readonly Gate[];
+}
+
+export type Placement = Granted | Waiting | Disabled | Gone;
 
 export interface StoredRecord {
   readonly key: string;
@@ -176,6 +220,7 @@ export interface StoreState {
   readonly revision: number;
   readonly tickets: readonly Ticket[];
   readonly records: readonly StoredRecord[];
+  readonly gates: readonly Gate[];
 }
 
 export interface StoreChange {
@@ -185,4 +230,20 @@ export interface StoreChange {
   readonly removedTickets: readonly { readonly id: string; readonly nonce: string }[];
   readonly records: readonly StoredRecord[];
   readonly removedRecords: readonly string[];
+  readonly closedGates: readonly Gate[];
+  /** By lock name. */
+  readonly openedGates: readonly string[];
+}
+
+/** A change of nothing, to be filled in. */
+export function noChange(revision: number): StoreChange {
+  return {
+    revision,
+    tickets: [],
+    removedTickets: [],
+    records: [],
+    removedRecords: [],
+    closedGates: [],
+    openedGates: [],
+  };
 }

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 /** SQLite waits this long by itself, blocking the whole process; longer waits are the caller's. */
 const BUSY_TIMEOUT_MS = 20;
@@ -44,7 +44,11 @@ const schema = `
     revision INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE changes (revision INTEGER PRIMARY KEY, change TEXT NOT NULL) STRICT;
-  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** What format 2 adds. */
+const gatesSchema = `
+  CREATE TABLE gates (lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL) STRICT;
 `;
 
 /**
@@ -85,10 +89,12 @@ export function inTransaction<T>(
 function prepareSchema(db: DatabaseSync, path: string): void {
   const version = db.prepare('PRAGMA user_version').get()?.user_version;
   if (version === SCHEMA_VERSION) return;
-  if (version !== 0) {
+  if (version !== 0 && version !== 1) {
     throw new Error(
       `the lock file ${path} has format ${version}, which a newer version of berth wrote; this one knows format ${SCHEMA_VERSION}`,
     );
   }
-  db.exec(schema);
+  if (version === 0) db.exec(schema);
+  db.exec(gatesSchema);
+  db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }

@@ -1,9 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite';
-import type { Ticket } from '../../ticket.ts';
+import type { Gate, Ticket } from '../../ticket.ts';
 import type { StoreChange, StoredRecord, StoreState } from '../ticket-store.ts';
 import { inTransaction, openDatabase } from './database.ts';
 import type { Statements } from './statements.ts';
-import { integer, prepareStatements, toChange, toRecord, toTicket } from './statements.ts';
+import { integer, prepareStatements, toChange, toGate, toRecord, toTicket } from './statements.ts';
 
 /** How many revisions a watcher may be behind before it has to start anew. */
 const CHANGES_KEPT = 1000;
@@ -54,7 +54,13 @@ export class LockFile {
       revision: this.revision(),
       tickets: this.statements.tickets.all().map(toTicket),
       records: this.statements.records.all().map(toRecord),
+      gates: this.statements.gates.all().map(toGate),
     }));
+  }
+
+  /** Throws when the file can't be read and written. Leaves nothing. */
+  check(): void {
+    this.write(() => this.statements.setRevision.run(this.revision()));
   }
 
   /** All changes after `revision`; undefined when some of them are not kept any more. */
@@ -84,9 +90,11 @@ export class Effects implements StoreChange {
   readonly removedTickets: { readonly id: string; readonly nonce: string }[] = [];
   readonly records: StoredRecord[] = [];
   readonly removedRecords: string[] = [];
+  readonly closedGates: Gate[] = [];
+  readonly openedGates: string[] = [];
 
   hasAny(): boolean {
-    const { tickets, removedTickets, records, removedRecords } = this;
-    return tickets.length + removedTickets.length + records.length + removedRecords.length > 0;
+    const { revision: _, ...lists } = this;
+    return Object.values(lists).some((list) => list.length > 0);
   }
 }

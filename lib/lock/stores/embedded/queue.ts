@@ -2,6 +2,7 @@ import type { LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type {
   Committed,
+  Disabled,
   Granted,
   GuardedChange,
   Placement,
@@ -9,6 +10,7 @@ import type {
   StoredRecord,
   Waiting,
 } from '../ticket-store.ts';
+import type { Gates } from './gates.ts';
 import type { Effects, LockFile } from './lock-file.ts';
 import type { Sessions } from './sessions.ts';
 import { integer, toRecord, toTicket } from './statements.ts';
@@ -20,15 +22,19 @@ import { integer, toRecord, toTicket } from './statements.ts';
 export class TicketQueue {
   readonly #file: LockFile;
   readonly #sessions: Sessions;
+  readonly #gates: Gates;
 
-  constructor(file: LockFile, sessions: Sessions) {
+  constructor(file: LockFile, sessions: Sessions, gates: Gates) {
     this.#file = file;
     this.#sessions = sessions;
+    this.#gates = gates;
   }
 
-  enqueue(request: TicketRequest): Granted | Waiting {
+  enqueue(request: TicketRequest): Granted | Waiting | Disabled {
     return this.#file.write((effects) => {
       this.#sessions.check(request.session);
+      const disabled = this.#gates.disabled(request.locks);
+      if (disabled) return disabled;
       const ticket = this.#find(request.nonce) ?? this.#add(request, effects);
       const place = this.#placement(ticket, effects.revision);
       if (place.state === 'granted' || !this.#sessions.dropDead(effects)) return place;
@@ -36,9 +42,11 @@ export class TicketQueue {
     });
   }
 
-  tryEnqueue(request: TicketRequest): Granted | Refused {
+  tryEnqueue(request: TicketRequest): Granted | Refused | Disabled {
     return this.#file.write((effects) => {
       this.#sessions.check(request.session);
+      const disabled = this.#gates.disabled(request.locks);
+      if (disabled) return disabled;
       const found = this.#find(request.nonce);
       const below = found?.token ?? effects.revision;
       let blockers = this.#blockers(request.locks, below);
@@ -57,6 +65,12 @@ export class TicketQueue {
       const isChanged = this.#sessions.dropDead(effects);
       return this.#place(ticket, isChanged ? effects.revision : effects.revision - 1);
     });
+  }
+
+  stands(ticket: Ticket): boolean {
+    return this.#file.read(
+      () => this.#exists(ticket) && this.#blockers(ticket.locks, ticket.token).length === 0,
+    );
   }
 
   remove(target: Ticket | TicketRequest): void {
@@ -94,7 +108,8 @@ export class TicketQueue {
   }
 
   #place(ticket: Ticket, revision: number): Placement {
-    return this.#exists(ticket) ? this.#placement(ticket, revision) : { state: 'gone' };
+    if (!this.#exists(ticket)) return { state: 'gone' };
+    return this.#gates.disabled(ticket.locks) ?? this.#placement(ticket, revision);
   }
 
   #placement(ticket: Ticket, revision: number): Granted | Waiting {

@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
-import type { Holder, LockRequest, Ticket } from '../../ticket.ts';
+import type { Gate, Holder, LockRequest, Ticket } from '../../ticket.ts';
 import type { StoreChange, StoredRecord } from '../ticket-store.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
@@ -53,6 +53,11 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     deleteRecord: db.prepare('DELETE FROM records WHERE key = ?'),
 
+    gate: db.prepare('SELECT gate FROM gates WHERE lock_name = ?'),
+    gates: db.prepare('SELECT gate FROM gates ORDER BY lock_name'),
+    closeGate: db.prepare('INSERT OR IGNORE INTO gates (lock_name, gate) VALUES (?, ?)'),
+    openGate: db.prepare('DELETE FROM gates WHERE lock_name = ?'),
+
     changesAfter: db.prepare('SELECT change FROM changes WHERE revision > ? ORDER BY revision'),
     writeChange: db.prepare('INSERT INTO changes (revision, change) VALUES (?, ?)'),
     forgetChangesUpTo: db.prepare('DELETE FROM changes WHERE revision <= ?'),
@@ -76,6 +81,10 @@ export function toTicket(row: Row): Ticket {
 
 export function toRecord(row: Row): StoredRecord {
   return { key: text(row, 'key'), value: text(row, 'value'), revision: integer(row, 'revision') };
+}
+
+export function toGate(row: Row): Gate {
+  return JSON.parse(text(row, 'gate')) as Gate;
 }
 
 export function toSession(row: Row): SessionRow {

@@ -1,0 +1,109 @@
+import createDebug from 'debug';
+import type { Clock } from './clock.ts';
+import { GuardLostError, StoreUnavailableError } from './errors.ts';
+import type { HeldLockOwner } from './held-lock.ts';
+import { HeldLock } from './held-lock.ts';
+import type { Lock } from './lock.ts';
+import type { OwnTickets } from './own-tickets.ts';
+import type { Reports } from './reports.ts';
+import type { Session } from './session.ts';
+import type { StoreMirror } from './store-mirror.ts';
+import type { Committed, RecordWrite, TicketStore } from './stores/ticket-store.ts';
+import type { Ticket } from './ticket.ts';
+import { namesOf } from './ticket.ts';
+import { WaitLimit } from './wait-limit.ts';
+
+const log = createDebug('berth:lock');
+
+/** How long a guarded write is repeated while the store does not answer. */
+const commitPatienceMs = 10_000;
+
+export interface HeldLocksOptions {
+  readonly store: TicketStore;
+  readonly clock: Clock;
+  readonly mirror: StoreMirror;
+  readonly tickets: OwnTickets;
+  readonly reports: Reports;
+}
+
+/** The locks that this process holds, from grant to unlock or loss. */
+export class HeldLocks {
+  readonly #options: HeldLocksOptions;
+  readonly #locks = new Map<string, HeldLock>();
+
+  readonly #owner: HeldLockOwner;
+
+  constructor(options: HeldLocksOptions) {
+    this.#options = options;
+    const { clock, store, tickets, reports } = options;
+    this.#owner = {
+      now: () => clock.now(),
+      release: (ticket) => reports.unlock(ticket, () => tickets.remove(ticket)),
+      stillStands: (ticket) => store.stands(ticket),
+      commit: (ticket, writes, release) => this.#commit(ticket, writes, release),
+      ended: (lock, isLost) => {
+        if (this.#locks.get(lock.ticket.nonce) === lock) this.#locks.delete(lock.ticket.nonce);
+        reports.ended(lock.ticket, isLost, lock.heldAt);
+      },
+    };
+    options.mirror.listen((event) => {
+      if (event.kind === 'change') {
+        for (const { nonce } of event.change.removedTickets) this.#noticeLoss(nonce);
+      } else if (event.kind === 'reset') {
+        for (const nonce of [...this.#locks.keys()]) this.#noticeLoss(nonce);
+      }
+    });
+  }
+
+  /** The lock of a ticket that has been granted. Throws LockLostError when its session has lapsed. */
+  hold(ticket: Ticket, session: Session, maxHoldMs = Number.POSITIVE_INFINITY): Lock {
+    const { clock, tickets } = this.#options;
+    const known = this.#locks.get(ticket.nonce);
+    if (known) return known;
+    const lock = new HeldLock(ticket, session, this.#owner, maxHoldMs);
+    tickets.add(ticket);
+    this.#locks.set(ticket.nonce, lock);
+    if (maxHoldMs !== Number.POSITIVE_INFINITY) {
+      void clock.sleep(maxHoldMs, lock.signal).then(() => lock.end());
+    }
+    log('granted %s token=%d', namesOf(ticket.locks).join('+'), ticket.token);
+    return lock;
+  }
+
+  async unlockAll(): Promise<void> {
+    await Promise.all([...this.#locks.values()].map((lock) => lock.unlock()));
+  }
+
+  async #commit(
+    ticket: Ticket,
+    writes: readonly RecordWrite[],
+    release: boolean,
+  ): Promise<Committed> {
+    const { store, clock, mirror, tickets } = this.#options;
+    const lock = this.#locks.get(ticket.nonce);
+    using limit = new WaitLimit(clock, lock ? [lock.signal] : [], commitPatienceMs);
+    let calls = 0;
+    const commit = () => {
+      calls += 1;
+      return store.commit({ guards: [ticket], writes, release: release ? [ticket] : [] });
+    };
+    const committed = await limit.untilAnswered(commit).catch((error) => {
+      if (!(error instanceof GuardLostError) || calls === 1) throw error;
+      // The call before may have done it, and the next holder have written since.
+      throw new StoreUnavailableError('the store does not tell whether the change was made', {
+        cause: error,
+      });
+    });
+    mirror.wrote(committed.revision, writes);
+    if (release) tickets.forget(ticket);
+    return committed;
+  }
+
+  /** Tells the holder of a ticket that is not in the store any more. */
+  #noticeLoss(nonce: string): void {
+    const { mirror } = this.#options;
+    const lock = this.#locks.get(nonce);
+    if (!lock || mirror.ticket(nonce) || lock.token > mirror.revision) return;
+    lock.miss();
+  }
+}

@@ -1,0 +1,241 @@
+import { SessionGoneError } from '../errors.ts';
+import type { Gate, LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
+import { conflicts } from '../ticket.ts';
+import { judgeChange } from './guarded-change.ts';
+import type {
+  Committed,
+  Disabled,
+  Granted,
+  GuardedChange,
+  Placement,
+  Refused,
+  StoreChange,
+  StoredRecord,
+  StoreState,
+  Waiting,
+} from './ticket-store.ts';
+import { noChange } from './ticket-store.ts';
+
+/** All that a store knows. */
+export interface ModelState extends StoreState {
+  /** The ids of those that live. */
+  readonly sessions: readonly string[];
+}
+
+interface Queued {
+  readonly ticket: Ticket;
+  readonly mode: Mode;
+}
+
+/**
+ * What a store holds and what each step does to it: the plainest statement of what the port means.
+ * It knows nothing of time, of storage or of who shares it. A step that throws has changed nothing.
+ */
+export class TicketModel {
+  readonly #onChange: (change: StoreChange) => void;
+  readonly #sessions: Set<string>;
+  /** By nonce, in token order. */
+  readonly #tickets = new Map<string, Ticket>();
+  /** By lock name, in token order. */
+  readonly #queues = new Map<string, Queued[]>();
+  readonly #records: Map<string, StoredRecord>;
+  readonly #gates: Map<string, Gate>;
+  #revision: number;
+
+  /** `onChange` is called within the step, for each change. */
+  constructor(onChange: (change: StoreChange) => void, start: ModelState = emptyState) {
+    this.#onChange = onChange;
+    this.#revision = start.revision;
+    this.#sessions = new Set(start.sessions);
+    for (const ticket of start.tickets) this.#add(ticket);
+    this.#records = new Map(start.records.map((record) => [record.key, record]));
+    this.#gates = new Map(start.gates.map((gate) => [gate.lockName, gate]));
+  }
+
+  state(): ModelState {
+    return {
+      revision: this.#revision,
+      sessions: [...this.#sessions],
+      tickets: this.tickets(),
+      records: [...this.#records.values()],
+      gates: this.gates(),
+    };
+  }
+
+  addSession(id: string): void {
+    this.#sessions.add(id);
+  }
+
+  hasSession(id: string): boolean {
+    return this.#sessions.has(id);
+  }
+
+  /** Ends a session and removes its tickets. */
+  dropSession(id: string): void {
+    if (!this.#sessions.delete(id)) return;
+    this.#removeTickets([...this.#tickets.values()].filter(({ session }) => session === id));
+  }
+
+  enqueue(request: TicketRequest): Granted | Waiting | Disabled {
+    this.#checkSession(request.session);
+    const disabled = this.#disabled(request.locks);
+    if (disabled) return disabled;
+    const ticket = this.#tickets.get(request.nonce) ?? this.#write(request);
+    return this.#placement(ticket);
+  }
+
+  tryEnqueue(request: TicketRequest): Granted | Refused | Disabled {
+    this.#checkSession(request.session);
+    const disabled = this.#disabled(request.locks);
+    if (disabled) return disabled;
+    const written = this.#tickets.get(request.nonce);
+    const blockers = this.#blockers(request.locks, written?.token ?? Number.POSITIVE_INFINITY);
+    if (blockers.length > 0) return { state: 'refused', blockers };
+    return { state: 'granted', ticket: written ?? this.#write(request) };
+  }
+
+  place(ticket: Ticket): Placement {
+    if (!this.#exists(ticket)) return { state: 'gone' };
+    return this.#disabled(ticket.locks) ?? this.#placement(ticket);
+  }
+
+  stands(ticket: Ticket): boolean {
+    return this.#exists(ticket) && this.#blockers(ticket.locks, ticket.token).length === 0;
+  }
+
+  remove(target: Ticket | TicketRequest): void {
+    const ticket = this.#tickets.get(target.nonce);
+    if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;
+    this.#removeTickets([ticket]);
+  }
+
+  commit(change: GuardedChange): Committed {
+    const judgement = judgeChange(change, {
+      exists: (ticket) => this.#exists(ticket),
+      record: (key) => this.#records.get(key),
+    });
+    if (judgement.state === 'refused') throw judgement.error;
+    if (judgement.state === 'made') return { revision: judgement.revision ?? this.#revision };
+    const removedRecords = change.writes
+      .filter(({ key, value }) => value === undefined && this.#records.has(key))
+      .map(({ key }) => key);
+    const written = change.writes.flatMap(({ key, value }) =>
+      value === undefined ? [] : [{ key, value }],
+    );
+    if (written.length + removedRecords.length + change.release.length > 0) {
+      const revision = this.#nextRevision();
+      const records = written.map((record) => ({ ...record, revision }));
+      for (const record of records) this.#records.set(record.key, record);
+      for (const key of removedRecords) this.#records.delete(key);
+      for (const ticket of change.release) this.#forget(ticket);
+      const removedTickets = change.release.map(({ id, nonce }) => ({ id, nonce }));
+      this.#onChange({ ...noChange(revision), removedTickets, records, removedRecords });
+    }
+    return { revision: this.#revision };
+  }
+
+  tickets(lockName?: string): readonly Ticket[] {
+    if (lockName === undefined) return [...this.#tickets.values()];
+    return (this.#queues.get(lockName) ?? []).map(({ ticket }) => ticket);
+  }
+
+  record(key: string): StoredRecord | undefined {
+    return this.#records.get(key);
+  }
+
+  closeGate(gate: Gate): void {
+    if (this.#gates.has(gate.lockName)) return;
+    this.#gates.set(gate.lockName, gate);
+    this.#onChange({ ...noChange(this.#nextRevision()), closedGates: [gate] });
+  }
+
+  openGate(lockName: string): void {
+    if (!this.#gates.delete(lockName)) return;
+    this.#onChange({ ...noChange(this.#nextRevision()), openedGates: [lockName] });
+  }
+
+  gates(): readonly Gate[] {
+    return [...this.#gates.values()].sort((a, b) => (a.lockName < b.lockName ? -1 : 1));
+  }
+
+  #checkSession(id: string): void {
+    if (!this.#sessions.has(id)) throw new SessionGoneError(`session ${id} has ended`);
+  }
+
+  #exists(ticket: Ticket): boolean {
+    return this.#tickets.get(ticket.nonce)?.token === ticket.token;
+  }
+
+  #disabled(locks: readonly LockRequest[]): Disabled | undefined {
+    const names = new Set(locks.map(({ name }) => name));
+    const gates = this.gates().filter(({ lockName }) => names.has(lockName));
+    return gates.length > 0 ? { state: 'disabled', gates } : undefined;
+  }
+
+  #placement(ticket: Ticket): Granted | Waiting {
+    const blockers = this.#blockers(ticket.locks, ticket.token);
+    if (blockers.length === 0) return { state: 'granted', ticket };
+    return { state: 'waiting', ticket, blockers, revision: this.#revision };
+  }
+
+  #blockers(locks: readonly LockRequest[], below: number): Ticket[] {
+    const nearest = new Set<Ticket>();
+    for (const lock of locks) {
+      const inTheWay = this.#queues
+        .get(lock.name)
+        ?.findLast(({ ticket, mode }) => ticket.token < below && conflicts(lock.mode, mode));
+      if (inTheWay !== undefined) nearest.add(inTheWay.ticket);
+    }
+    return [...nearest].sort((a, b) => a.token - b.token);
+  }
+
+  #write({ session, nonce, locks, holder }: TicketRequest): Ticket {
+    const id = this.#freeId(session, locks);
+    const ticket: Ticket = { id, token: this.#nextRevision(), session, nonce, locks, holder };
+    this.#add(ticket);
+    this.#onChange({ ...noChange(ticket.token), tickets: [ticket] });
+    return ticket;
+  }
+
+  #add(ticket: Ticket): void {
+    this.#tickets.set(ticket.nonce, ticket);
+    for (const { name, mode } of ticket.locks) {
+      const queue = this.#queues.get(name);
+      if (queue === undefined) this.#queues.set(name, [{ ticket, mode }]);
+      else queue.push({ ticket, mode });
+    }
+  }
+
+  /** The lowest number free on all the locks: like other stores, this one uses an id again. */
+  #freeId(session: string, locks: readonly LockRequest[]): string {
+    const used = new Set(
+      locks.flatMap(({ name }) => (this.#queues.get(name) ?? []).map(({ ticket }) => ticket.id)),
+    );
+    let slot = 0;
+    while (used.has(`${session}.${slot}`)) slot += 1;
+    return `${session}.${slot}`;
+  }
+
+  #removeTickets(tickets: readonly Ticket[]): void {
+    if (tickets.length === 0) return;
+    for (const ticket of tickets) this.#forget(ticket);
+    const removedTickets = tickets.map(({ id, nonce }) => ({ id, nonce }));
+    this.#onChange({ ...noChange(this.#nextRevision()), removedTickets });
+  }
+
+  #forget({ nonce, locks }: Ticket): void {
+    this.#tickets.delete(nonce);
+    for (const { name } of locks) {
+      const rest = this.#queues.get(name)?.filter(({ ticket }) => ticket.nonce !== nonce) ?? [];
+      if (rest.length === 0) this.#queues.delete(name);
+      else this.#queues.set(name, rest);
+    }
+  }
+
+  #nextRevision(): number {
+    this.#revision += 1;
+    return this.#revision;
+  }
+}
+
+const emptyState: ModelState = { revision: 0, sessions: [], tickets: [], records: [], gates: [] };
