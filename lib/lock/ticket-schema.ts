@@ -26,7 +26,8 @@ export function parseTicketRequest(text: string): TicketRequest {
   return requestSchema.parse(JSON.parse(text));
 }
 
-const gateSchema = z
+/** A closed gate as it is kept in a file. */
+export const gateSchema = z
   .object({
     lockName: z.string(),
     host: z.string(),

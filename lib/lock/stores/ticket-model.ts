@@ -70,10 +70,11 @@ export class TicketModel {
     return this.#sessions.has(id);
   }
 
-  /** Ends a session and removes its tickets. */
-  dropSession(id: string): void {
-    if (!this.#sessions.delete(id)) return;
+  /** Ends a session and removes its tickets; false when it had ended before. */
+  dropSession(id: string): boolean {
+    if (!this.#sessions.delete(id)) return false;
     this.#removeTickets([...this.#tickets.values()].filter(({ session }) => session === id));
+    return true;
   }
 
   enqueue(request: TicketRequest): Granted | Waiting | Disabled {

@@ -1,0 +1,127 @@
+import type { StoreChange, StoreState, StoreWatcher } from './ticket-store.ts';
+
+/** How soon the writes of another process are noticed. */
+const POLL_MS = 25;
+/** Every so many polls, look for processes that have died: a death changes nothing in the file. */
+const POLLS_PER_PURGE = 16;
+
+/** A file that several processes share. Its methods throw while it can't be read. */
+export interface ChangeSource {
+  /** Called after each committed change of this process; it must not throw. */
+  onChange: () => void;
+  /** A number that differs once another process has committed something. */
+  dataVersion(): number;
+  state(): StoreState;
+  /** All changes after `revision`; undefined when some of them are not kept any more. */
+  changesAfter(revision: number): readonly StoreChange[] | undefined;
+}
+
+interface Follower {
+  readonly watcher: StoreWatcher;
+  /** The revision it has been told up to; undefined when it needs a `reset`. */
+  seen: number | undefined;
+  isEnded: boolean;
+}
+
+/**
+ * Tells watchers what is committed, by this process (at once) and by others (noticed by a poll).
+ * The poll runs only while there are watchers and does not keep the process alive.
+ */
+export class ChangeFeed {
+  readonly #source: ChangeSource;
+  readonly #purge: () => boolean;
+  readonly #followers = new Set<Follower>();
+  #timer: NodeJS.Timeout | undefined;
+  #dataVersion = -1;
+  #polls = 0;
+  #isPumpDue = false;
+
+  /** `purge` drops what dead processes have left; false when it could not just now. */
+  constructor(source: ChangeSource, purge: () => boolean) {
+    this.#source = source;
+    this.#purge = purge;
+    source.onChange = () => this.#pumpSoon();
+  }
+
+  follow(watcher: StoreWatcher): Disposable {
+    const follower: Follower = { watcher, seen: undefined, isEnded: false };
+    this.#followers.add(follower);
+    this.#timer ??= setInterval(() => this.#poll(), POLL_MS).unref();
+    this.#pumpSoon();
+    return { [Symbol.dispose]: () => this.#end(follower) };
+  }
+
+  [Symbol.dispose](): void {
+    for (const follower of this.#followers) this.#end(follower);
+  }
+
+  #end(follower: Follower): void {
+    follower.isEnded = true;
+    this.#followers.delete(follower);
+    if (this.#followers.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #pumpSoon(): void {
+    if (this.#isPumpDue || this.#followers.size === 0) return;
+    this.#isPumpDue = true;
+    queueMicrotask(() => {
+      this.#isPumpDue = false;
+      this.#guarded(() => this.#pump());
+    });
+  }
+
+  #poll(): void {
+    this.#guarded(() => {
+      this.#polls += 1;
+      if (this.#polls >= POLLS_PER_PURGE && this.#purge()) this.#polls = 0;
+      const version = this.#source.dataVersion();
+      const isBehind = [...this.#followers].some(({ seen }) => seen === undefined);
+      if (version === this.#dataVersion && !isBehind) return;
+      this.#pump();
+      this.#dataVersion = version;
+    });
+  }
+
+  #pump(): void {
+    for (const follower of this.#followers) {
+      const changes =
+        follower.seen === undefined ? undefined : this.#source.changesAfter(follower.seen);
+      if (changes === undefined) this.#reset(follower);
+      else for (const change of changes) this.#tell(follower, change);
+    }
+  }
+
+  #reset(follower: Follower): void {
+    const state = this.#source.state();
+    if (follower.seen !== undefined) deliver(follower, () => follower.watcher.interrupted());
+    follower.seen = state.revision;
+    deliver(follower, () => follower.watcher.reset(state));
+  }
+
+  #tell(follower: Follower, change: StoreChange): void {
+    follower.seen = change.revision;
+    deliver(follower, () => follower.watcher.change(change));
+  }
+
+  /** Whatever goes wrong, the next poll tries again; watchers hear that they may be out of date. */
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch {
+      for (const follower of this.#followers) {
+        if (follower.seen === undefined) continue;
+        follower.seen = undefined;
+        deliver(follower, () => follower.watcher.interrupted());
+      }
+    }
+  }
+}
+
+/** Each event in a task of its own, so that what a watcher throws can't disturb the feed. */
+function deliver(follower: Follower, event: () => void): void {
+  queueMicrotask(() => {
+    if (!follower.isEnded) event();
+  });
+}
