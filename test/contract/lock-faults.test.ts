@@ -48,7 +48,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of enqueue leaves nothing when the request is cancelled then', async () => {
+  test('S81 of enqueue leaves nothing when the request is cancelled then', async () => {
     network.fail('enqueue', fault, 'lost request', 'lost request', 'lost request');
     const signal = AbortSignal.timeout(25);
     await expect(take(n1, 'db', { signal })).rejects.toThrow(LockCancelledError);
@@ -82,7 +82,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of remove releases the lock, and never the successor', async () => {
+  test('S67 S81 of remove releases the lock, and never the successor', async () => {
     const lock = await take(n1, 'db');
     const next = await queue(n2, 'db');
     network.fail('remove', fault);

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { LockLostError, RecordConflictError } from '../../lib/lock/errors.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { queue, take } from './manager-bench.ts';
-import { eventually, exclusive } from './store-bench.ts';
+import { eventually, exclusive, neverExpires } from './store-bench.ts';
 
 export function lockHoldingContract(benchOf: ManagerBenchOf): void {
   test('S1 S49 aborts the signal at the unlock, as released and not as lost', async () => {
@@ -30,6 +30,20 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     await successor.confirm();
     expect(await store.tickets()).toEqual([successor.ticket]);
     await successor.unlock();
+  });
+
+  test('S7 blocks nobody and leaves nothing when the holder never looks at the signal', async () => {
+    const { managers, store } = benchOf();
+    const [n1, n2] = managers;
+    for (let round = 0; round < 20; round += 1) {
+      const ignorant = await take(n1, 'db');
+      const next = await queue(n2, 'db');
+      await n2.breakLock(ignorant.ticket);
+      const successor = await next.granted;
+      await ignorant.unlock();
+      await successor.unlock();
+    }
+    expect(await store.tickets()).toEqual([]);
   });
 
   test('S53 unlocks at the end of an `await using` block', async () => {
@@ -80,7 +94,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
 
   test('S62 tells the holder that its session has ended', async () => {
     const { fixture, store } = benchOf();
-    if (fixture.expireSession === undefined) return;
+    if (fixture.expireSession === undefined) return neverExpires(store);
     const n4 = await benchOf().host();
     const [a, b] = [await take(n4, 'a'), await take(n4, 'b')];
     await fixture.expireSession((await n4.open()).sessionId);

@@ -41,6 +41,24 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await n1.inspect('db')).toEqual([held.ticket]);
   });
 
+  test('S47 S54 takes a lock with a wait after a try failed, and releases what a try may have', async () => {
+    const { managers, store } = benchOf();
+    const [n1, n2] = managers;
+    const held = await take(n1, 'db');
+    {
+      await using tried = await n2.tryLock([exclusive('db')], { reason: 'Mount' });
+      expect(tried).toBeUndefined();
+    }
+    const { granted } = await queue(n2, 'db');
+    await held.unlock();
+    await (await granted).unlock();
+    {
+      await using tried = await n2.tryLock([exclusive('db')], { reason: 'Mount' });
+      expect(await store.tickets()).toEqual([tried?.ticket]);
+    }
+    expect(await store.tickets()).toEqual([]);
+  });
+
   test('S8 runs 30 tasks under one lock, one after another', async () => {
     const { managers, store } = benchOf();
     let running = 0;

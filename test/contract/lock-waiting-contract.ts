@@ -9,7 +9,7 @@ import {
 import type { Ticket } from '../../lib/lock/ticket.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { queue, take } from './manager-bench.ts';
-import { eventually, exclusive } from './store-bench.ts';
+import { eventually, exclusive, neverExpires, shared } from './store-bench.ts';
 
 export function lockWaitingContract(benchOf: ManagerBenchOf): void {
   test('S16 S52 gives up in time, names the holder, and leaves no ticket', async () => {
@@ -110,6 +110,31 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     }
   });
 
+  test('S46 waits for as long as it takes when no time-out is given', async () => {
+    const [n1, n2] = benchOf().managers;
+    const held = await take(n1, 'db');
+    const { granted } = await queue(n2, 'db');
+    const outcome = await Promise.race([granted, pause(1_500, 'still waiting')]);
+    expect(outcome).toBe('still waiting');
+    await held.unlock();
+    await (await granted).unlock();
+  });
+
+  test('S78 does not upgrade: who shares a lock and asks for it alone waits for himself', async () => {
+    const { managers, store } = benchOf();
+    const [n1] = managers;
+    const reader = await take(n1, [shared('db')]);
+    const upgrade = take(n1, [exclusive('db')], { timeoutMs: 50 });
+    await expect(upgrade).rejects.toMatchObject({ code: 'timeout', blockers: [reader.ticket] });
+    await reader.confirm();
+    const next = await queue(n1, [exclusive('db')]);
+    await reader.unlock();
+    const writer = await next.granted;
+    expect(writer.token).toBeGreaterThan(reader.token);
+    await writer.unlock();
+    expect(await store.tickets()).toEqual([]);
+  });
+
   test('S51 tells who is in the way, each time that changes', async () => {
     const [n1, n2, n3] = benchOf().managers;
     const held = await take(n1, 'db');
@@ -162,7 +187,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
 
   test('S62 S68 S69 tells a waiter at once that its session has ended, and never grants it', async () => {
     const { managers, fixture, store } = benchOf();
-    if (fixture.expireSession === undefined) return;
+    if (fixture.expireSession === undefined) return neverExpires(store);
     const [n1] = managers;
     const n4 = await benchOf().host();
     const held = await take(n1, 'db');

@@ -1,7 +1,15 @@
 import { expect, test } from '@jest/globals';
 import { GuardLostError, SessionGoneError } from '../../lib/lock/errors.ts';
 import type { BenchOf } from './store-bench.ts';
-import { clientOf, enabled, eventually, LONG_TTL_MS, SHORT_TTL_MS } from './store-bench.ts';
+import {
+  clientOf,
+  enabled,
+  eventually,
+  LONG_TTL_MS,
+  neverExpires,
+  SHORT_TTL_MS,
+  shared,
+} from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';
 
 export function sessionContract(benchOf: BenchOf): void {
@@ -89,7 +97,7 @@ export function sessionContract(benchOf: BenchOf): void {
 
   test('S15 S69 S77 frees what an expired session held, and only that', async () => {
     const { clients, fixture } = benchOf();
-    if (fixture.expireSession === undefined) return;
+    if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, n2, n3] = clients;
     const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
     const request = dying.request('db');
@@ -115,9 +123,23 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await dying.store.openSession(resume)).toMatchObject({ resumed: false });
   }, 20_000);
 
+  test('S56 S85 keeps the modes apart when an exclusive ticket comes after shared ones that expired', async () => {
+    const { clients, fixture } = benchOf();
+    if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
+    const [n1, n2, n3] = clients;
+    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    await dying.hold(shared('db'));
+    const writer = await n1.queue('db');
+    await fixture.expireSession(dying.session);
+    expect(await n1.store.place(writer)).toMatchObject({ state: 'granted' });
+    const reader = n2.request(shared('db'));
+    expect(await n2.store.tryEnqueue(reader)).toEqual({ state: 'refused', blockers: [writer] });
+    expect(await n2.store.enqueue(reader)).toMatchObject({ state: 'waiting', blockers: [writer] });
+  });
+
   test('S57 tells watchers of an expiry that nobody else asks about', async () => {
     const { clients, fixture } = benchOf();
-    if (fixture.expireSession === undefined) return;
+    if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, , n3] = clients;
     const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
     await dying.hold('a');

@@ -158,6 +158,11 @@ export async function eventually(check: () => void | Promise<void>, limitMs = 50
   }
 }
 
+/** What is left of a test that lets a session expire, where none does: that the store says so. */
+export function neverExpires({ name, properties }: TicketStore): void {
+  if (properties.sessionsExpire) throw new Error(`nobody knows how to expire a ${name} session`);
+}
+
 export async function recordsOf(
   store: TicketStore,
   keys: readonly string[],
