@@ -1,6 +1,8 @@
 import { expect, test } from '@jest/globals';
-import { LockClearRefusedError } from '../../lib/lock/errors.ts';
+import { LockClearRefusedError, LockUnsupportedError } from '../../lib/lock/errors.ts';
 import { LockDriver } from '../../lib/lock/lock-driver.ts';
+import type { LockManager } from '../../lib/lock/lock-manager.ts';
+import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import { UseMount, UseSnapshot } from '../../lib/lock/use.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { keep, take } from './manager-bench.ts';
@@ -14,6 +16,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     const saved: string[] = [];
     const save = async (id: string) => void saved.push(id);
     const before = await benchOf().host({ keep: { resume: undefined, save } });
+    if (await refusesToKeep(before, store)) return;
     const [mounted, stray] = [await take(before, 'db'), await take(before, 'stray')];
     await before.close({ keep: true });
     expect(await store.tickets()).toHaveLength(2);
@@ -36,6 +39,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     const saved: string[] = [];
     const save = async (id: string) => void saved.push(id);
     const before = await benchOf().host({ keep: { resume: undefined, save } });
+    if (await refusesToKeep(before, store)) return;
     const { ticket } = await take(before, 'db');
     await before.close({ keep: false });
     const after = await benchOf().host({ keep: { resume: saved[0], save } });
@@ -137,4 +141,13 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
     await n4.close({ keep: false });
   });
+}
+
+/** True on a store whose locks end with their process; that keeping them is refused is checked. */
+async function refusesToKeep(host: LockManager, store: TicketStore): Promise<boolean> {
+  if (store.properties.sessionsResume) return false;
+  await expect(host.open()).rejects.toThrow(LockUnsupportedError);
+  await expect(take(host, 'db')).rejects.toThrow(LockUnsupportedError);
+  expect(await store.tickets()).toEqual([]);
+  return true;
 }

@@ -181,5 +181,5 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
       await locks[winner]?.unlock();
     }
     expect((wins[0] ?? 0) + (wins[1] ?? 0)).toBe(1_000);
-  }, 60_000);
+  }, 180_000);
 }

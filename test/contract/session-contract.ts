@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { GuardLostError, SessionGoneError } from '../../lib/lock/errors.ts';
+import { GuardLostError, LockUnsupportedError, SessionGoneError } from '../../lib/lock/errors.ts';
+import type { SessionRequest, TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { BenchOf } from './store-bench.ts';
 import {
   clientOf,
@@ -15,7 +16,8 @@ import { StoreMirror } from './store-mirror.ts';
 export function sessionContract(benchOf: BenchOf): void {
   test('opens sessions with ids of their own and at least the TTL asked for', async () => {
     const [{ store }] = benchOf().clients;
-    const request = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true };
+    const { sessionsResume: resumable } = store.properties;
+    const request = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable };
     const sessions = [await store.openSession(request), await store.openSession(request)];
     expect(sessions[0]?.id).not.toBe(sessions[1]?.id);
     for (const { id, ttlMs, resumed } of sessions) {
@@ -79,6 +81,7 @@ export function sessionContract(benchOf: BenchOf): void {
     const [n1, n2] = benchOf().clients;
     const ticket = await n1.hold('db');
     const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
+    if (await refusesToResume(n2.store, resume)) return;
     const session = await n2.store.openSession(resume);
     expect(session).toMatchObject({ id: n1.session, resumed: true });
     expect(await n2.store.tickets()).toEqual([ticket]);
@@ -89,6 +92,7 @@ export function sessionContract(benchOf: BenchOf): void {
     const [n1] = benchOf().clients;
     await n1.store.closeSession(n1.session);
     const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
+    if (await refusesToResume(n1.store, resume)) return;
     const session = await n1.store.openSession(resume);
     expect(session.resumed).toBe(false);
     expect(session.id).not.toBe(n1.session);
@@ -120,6 +124,7 @@ export function sessionContract(benchOf: BenchOf): void {
     await dying.store.remove(request);
     expect(await n2.store.tickets()).toEqual([heir]);
     const resume = { ttlMs: LONG_TTL_MS, owner: 'n4', resumable: false, resume: dying.session };
+    if (await refusesToResume(dying.store, resume)) return;
     expect(await dying.store.openSession(resume)).toMatchObject({ resumed: false });
   }, 20_000);
 
@@ -151,4 +156,16 @@ export function sessionContract(benchOf: BenchOf): void {
     await eventually(() => expect(mirror.tickets).toEqual([]));
     expect(mirror.faults).toEqual([]);
   }, 20_000);
+}
+
+/** True for a store whose sessions end with their process; that it says so is checked. */
+async function refusesToResume(store: TicketStore, resume: SessionRequest): Promise<boolean> {
+  if (store.properties.sessionsResume) return false;
+  const before = await store.tickets();
+  const { resume: _, ...afresh } = { ...resume, resumable: true };
+  for (const request of [resume, afresh]) {
+    await expect(store.openSession(request)).rejects.toThrow(LockUnsupportedError);
+  }
+  expect(await store.tickets()).toEqual(before);
+  return true;
 }

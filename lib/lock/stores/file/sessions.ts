@@ -1,0 +1,108 @@
+import { LockUnsupportedError } from '../../errors.ts';
+import type { OpenSession, SessionRequest } from '../ticket-store.ts';
+import type { SessionFiles } from './session-files.ts';
+import type { StateFile } from './state-file.ts';
+import type { Steps } from './steps.ts';
+
+/** Sessions live until they are closed or their process ends, and can't be continued by another. */
+export class Sessions {
+  readonly #steps: Steps;
+  readonly #file: StateFile;
+  readonly #files: SessionFiles;
+  #isPurging = false;
+
+  constructor(steps: Steps, file: StateFile, files: SessionFiles) {
+    this.#steps = steps;
+    this.#file = file;
+    this.#files = files;
+  }
+
+  async open({ owner, resumable, resume }: SessionRequest): Promise<OpenSession> {
+    if (resumable || resume !== undefined) {
+      throw new LockUnsupportedError(
+        'locks in a directory end with their process and can not be resumed by another; ' +
+          'use the embedded store or etcd for locks that have to outlive it',
+      );
+    }
+    for (;;) {
+      const id = await this.#files.create(owner);
+      try {
+        const isOpen = await this.#steps.take((model) => {
+          if (this.#files.has(id)) model.addSession(id);
+          return model.hasSession(id);
+        });
+        if (isOpen) return { id, ttlMs: Number.POSITIVE_INFINITY, resumed: false };
+      } catch (error) {
+        // It may be in the state or not: without a lock it is dead, and dropped by somebody.
+        this.#files.release(id);
+        throw error;
+      }
+      // Somebody took the file for a left-over before it was locked, and has deleted it.
+      this.#files.release(id);
+    }
+  }
+
+  async close(id: string): Promise<void> {
+    await this.#drop([id]);
+  }
+
+  isOpen(id: string): boolean {
+    return this.#file.current().sessions.includes(id);
+  }
+
+  async isAlive(id: string): Promise<boolean> {
+    return this.isOpen(id) && (await this.#files.deadAmong([id])).length === 0;
+  }
+
+  /** Drops those of `ids` that are dead; true when there were any. */
+  async dropDead(ids: Iterable<string>): Promise<boolean> {
+    const dead = await this.#files.deadAmong(ids);
+    if (dead.length > 0) await this.#drop(dead);
+    return dead.length > 0;
+  }
+
+  /** Drops all dead sessions. */
+  async purge(): Promise<void> {
+    await this.dropDead(this.#file.current().sessions);
+  }
+
+  /** The same in the background, for the feed; false while the one before still runs. */
+  purgeSoon(): boolean {
+    if (this.#isPurging) return false;
+    this.#isPurging = true;
+    // Whoever needs the directory for more than this is told what is wrong with it.
+    void this.purge()
+      .catch(() => {})
+      .finally(() => {
+        this.#isPurging = false;
+      });
+    return true;
+  }
+
+  /** Deletes what processes that died while they opened or closed a session have left. */
+  async sweep(): Promise<void> {
+    const named = new Set(this.#file.current().sessions);
+    const left = await this.#files.deadAmong(this.#files.all().filter((id) => !named.has(id)));
+    if (left.length === 0) return;
+    await this.#steps.take((model) => {
+      for (const id of left) if (!model.hasSession(id)) this.#files.delete(id);
+    });
+  }
+
+  /** Those whose file somebody has deleted, so that nobody can tell whether they are alive. */
+  lost(): readonly string[] {
+    return this.#file.current().sessions.filter((id) => !this.#files.has(id));
+  }
+
+  /** Ends this process's sessions. Where that can't be written, they die with their locks. */
+  async closeOwn(): Promise<void> {
+    await this.#drop(this.#files.own()).catch(() => {});
+  }
+
+  async #drop(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    const dropped = await this.#steps.take((model) => ids.filter((id) => model.dropSession(id)));
+    for (const id of dropped) this.#files.delete(id);
+    for (const id of ids) this.#files.release(id);
+  }
+}

@@ -1,0 +1,103 @@
+import type { BigIntStats } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { hasCode } from '../../../error-code.ts';
+import { replaceFile } from '../../../state-file.ts';
+import type { ChangeSource } from '../change-feed.ts';
+import { TicketModel } from '../ticket-model.ts';
+import type { StoreChange, StoreState } from '../ticket-store.ts';
+import type { KeptState } from './kept-state.ts';
+import { emptyState, parseState, stateText } from './kept-state.ts';
+
+/** One version of the file, kept open so that no later one can have its inode. */
+interface Version {
+  readonly descriptor: number;
+  readonly stats: BigIntStats;
+  readonly state: KeptState;
+}
+
+/**
+ * The file that all is kept in. It is replaced as a whole, so that whoever reads it, at any time,
+ * finds the last version that was made, and all of it. Methods throw the system's errors.
+ */
+export class StateFile implements ChangeSource, Disposable {
+  readonly #path: string;
+  #version: Version | undefined;
+  #versions = 0;
+  #view: { readonly state: KeptState; readonly model: TicketModel } | undefined;
+  onChange: () => void = () => {};
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** What the file says at this moment. Nothing, when there is none yet. */
+  current(): KeptState {
+    const stats = this.#stats();
+    if (stats === undefined) return emptyState;
+    const version = this.#version;
+    if (version?.stats.ino === stats.ino && version.stats.dev === stats.dev) return version.state;
+    return this.#adopt((file) => parseState(readFileSync(file, 'utf8'), this.#path));
+  }
+
+  /** The same, for steps that only read. */
+  model(): TicketModel {
+    const state = this.current();
+    if (this.#view?.state !== state) {
+      this.#view = { state, model: new TicketModel(() => {}, state) };
+    }
+    return this.#view.model;
+  }
+
+  /** Only for whoever has the mutex. The new version is on disk when this resolves. */
+  async replace(state: KeptState): Promise<void> {
+    await replaceFile(this.#path, stateText(state));
+    this.#adopt(() => state);
+  }
+
+  dataVersion(): number {
+    this.current();
+    return this.#versions;
+  }
+
+  state(): StoreState {
+    const { revision, tickets, records, gates } = this.current();
+    return { revision, tickets, records, gates };
+  }
+
+  changesAfter(revision: number): readonly StoreChange[] | undefined {
+    const { changes, revision: last } = this.current();
+    if (revision === last) return [];
+    const later = changes.filter((change) => change.revision > revision);
+    return later[0]?.revision === revision + 1 ? later : undefined;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#version !== undefined) closeSync(this.#version.descriptor);
+    this.#version = undefined;
+  }
+
+  /** Undefined when there is no file, and there was none before. */
+  #stats(): BigIntStats | undefined {
+    try {
+      return statSync(this.#path, { bigint: true });
+    } catch (error) {
+      if (this.#version === undefined && hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+  }
+
+  #adopt(read: (descriptor: number) => KeptState): KeptState {
+    const descriptor = openSync(this.#path, 'r');
+    try {
+      const stats = fstatSync(descriptor, { bigint: true });
+      const state = read(descriptor);
+      this[Symbol.dispose]();
+      this.#version = { descriptor, stats, state };
+      this.#versions += 1;
+      return state;
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import { closeSync, openSync } from 'node:fs';
+import { StoreUnavailableError } from '../../errors.ts';
+import { TicketModel } from '../ticket-model.ts';
+import type { StoreChange } from '../ticket-store.ts';
+import { flock } from './flock.ts';
+import type { KeptState } from './kept-state.ts';
+import { nextState } from './kept-state.ts';
+import type { StateFile } from './state-file.ts';
+
+/** Then other processes get their turn. */
+const BATCHES_PER_TURN = 4;
+
+interface Step {
+  /** Takes the step; answers how to tell its caller once that is on disk. */
+  readonly take: (model: TicketModel) => () => void;
+  readonly fail: (error: unknown) => void;
+  readonly mustWrite: boolean;
+}
+
+/**
+ * Changes the state file, one process at a time. Each turn costs a helper process and each batch a
+ * write to the disk, so all steps that are due are taken together. A step is told its outcome when
+ * it is on disk; when that fails none of its batch is, and what they did is unknown.
+ */
+export class Steps {
+  readonly #file: StateFile;
+  readonly #mutexPath: string;
+  #due: Step[] = [];
+  #working: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(file: StateFile, mutexPath: string) {
+    this.#file = file;
+    this.#mutexPath = mutexPath;
+  }
+
+  /** `mustWrite`: also when the step changes nothing. */
+  async take<T>(step: (model: TicketModel) => T, { mustWrite = false } = {}): Promise<T> {
+    if (this.#isClosed) throw new StoreUnavailableError('the lock directory is closed');
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#due.push({
+      take: (model) => settled(() => step(model), resolve, reject),
+      fail: reject,
+      mustWrite,
+    });
+    this.#working ??= this.#work();
+    return promise;
+  }
+
+  /** Takes what is due, and nothing more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    // Whatever is asked for in the same moment goes along.
+    await Promise.resolve();
+    while (this.#due.length > 0) {
+      try {
+        await this.#turn();
+      } catch (error) {
+        for (const { fail } of this.#due.splice(0)) fail(error);
+      }
+    }
+    this.#working = undefined;
+  }
+
+  async #turn(): Promise<void> {
+    const mutex = openSync(this.#mutexPath, 'a', 0o600);
+    try {
+      if (!(await flock(mutex, 'exclusive', { wait: true }))) {
+        throw new StoreUnavailableError(
+          `another process has kept ${this.#mutexPath} locked for too long; fuser -v names it`,
+        );
+      }
+      for (let batch = 0; batch < BATCHES_PER_TURN && this.#due.length > 0; batch += 1) {
+        await this.#batch(this.#due.splice(0));
+      }
+    } finally {
+      closeSync(mutex);
+    }
+  }
+
+  async #batch(steps: readonly Step[]): Promise<void> {
+    try {
+      const before = this.#file.current();
+      const changes: StoreChange[] = [];
+      const model = new TicketModel((change) => changes.push(change), before);
+      const tell = steps.map(({ take }) => take(model));
+      const after = nextState(before, model.state(), changes);
+      if (hasChanged(before, after) || steps.some(({ mustWrite }) => mustWrite)) {
+        await this.#file.replace(after);
+        this.#file.onChange();
+      }
+      for (const each of tell) each();
+    } catch (error) {
+      for (const { fail } of steps) fail(error);
+    }
+  }
+}
+
+function settled<T>(
+  step: () => T,
+  resolve: (value: T) => void,
+  reject: (error: unknown) => void,
+): () => void {
+  try {
+    const value = step();
+    return () => resolve(value);
+  } catch (error) {
+    return () => reject(error);
+  }
+}
+
+/** Opening or ending a session without tickets changes no revision. */
+function hasChanged(before: KeptState, after: KeptState): boolean {
+  if (before.revision !== after.revision) return true;
+  return before.sessions.join() !== after.sessions.join();
+}

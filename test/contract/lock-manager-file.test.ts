@@ -1,0 +1,4 @@
+import { fileFixture } from './file-directory.ts';
+import { lockManagerContract } from './lock-manager.ts';
+
+lockManagerContract('file', fileFixture);
