@@ -1,6 +1,6 @@
 // Tools of the operating system that the tests call, by the Debian package that brings each.
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import { execute, mustExecute, say } from './execute.mjs';
 
 const packageOf = {
@@ -19,10 +19,21 @@ const packageOf = {
   spin: 'spin',
   // SPIN compiles what it checks; g++ brings the headers of the C library, gcc only recommends them.
   gcc: 'g++',
+  initdb: 'postgresql',
 };
 
+/** Debian keeps each release's programs here, out of the search path. */
+const postgresReleases = '/usr/lib/postgresql';
+const clusterSettings = '/etc/postgresql-common/createcluster.conf';
+
 export function missingTools() {
-  const directories = [...process.env.PATH.split(delimiter), '/usr/sbin', '/sbin'];
+  const directories = [
+    ...process.env.PATH.split(delimiter),
+    ...['/usr/sbin', '/sbin'],
+    ...(existsSync(postgresReleases) ? readdirSync(postgresReleases) : []).map((release) =>
+      join(postgresReleases, release, 'bin'),
+    ),
+  ];
   return Object.keys(packageOf).filter(
     (tool) => !directories.some((directory) => existsSync(join(directory, tool))),
   );
@@ -36,9 +47,22 @@ export async function installTools() {
     throw new Error(`Not root, so install by hand: ${packages.join(' ')}`);
   }
   say(`installing ${packages.join(', ')}`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', UCF_FORCE_CONFFOLD: '1' };
   // One broken third-party source fails the update as a whole; the installation decides.
   await execute('apt-get', ['-qq', 'update'], { env });
   const options = ['-qq', '--yes', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'];
-  await mustExecute('apt-get', ['install', ...options, ...packages], { env });
+  const install = () => mustExecute('apt-get', ['install', ...options, ...packages], { env });
+  await (packages.includes('postgresql') ? withoutCluster(install) : install());
+}
+
+/** The package would else make a database for this machine and run it; the tests start their own. */
+async function withoutCluster(install) {
+  const before = existsSync(clusterSettings) ? readFileSync(clusterSettings, 'utf8') : '';
+  mkdirSync(dirname(clusterSettings), { recursive: true });
+  writeFileSync(clusterSettings, `${before}\ncreate_main_cluster = off\n`);
+  try {
+    await install();
+  } finally {
+    writeFileSync(clusterSettings, before);
+  }
 }

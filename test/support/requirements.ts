@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
-import { dockerVersions, etcdVersions, stampOf } from './tools.ts';
+import { dockerVersions, etcdVersions, postgresTools, stampOf } from './tools.ts';
 
 /** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. */
-export type Requirement = 'root' | 'etcd' | 'docker' | 'loop' | 'spin';
+export type Requirement = 'root' | 'etcd' | 'postgres' | 'docker' | 'loop' | 'spin';
 
 /** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
 export function describeWith(
@@ -35,6 +35,10 @@ export function describeWith(
 const problems: Record<Requirement, () => string[]> = {
   root: () => (process.getuid?.() === 0 ? [] : ['needs root']),
   etcd: () => etcdVersions.flatMap((version) => missingSuite(`etcd ${version}`, stampOf(version))),
+  postgres: () =>
+    Object.values(postgresTools()).every((path) => existsSync(path))
+      ? []
+      : ['needs PostgreSQL (npm run pretest installs it as root)'],
   docker: () => [
     ...problems.root(),
     ...dockerVersions.flatMap((version) => missingSuite(`Docker ${version}`, stampOf(version))),

@@ -1,4 +1,5 @@
 // Where the programs are that scripts/set-up.mjs has unpacked for the tests.
+import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -44,6 +45,24 @@ export function dockerTools(version: DockerVersion): DockerTools {
 export function etcdTools(version: EtcdVersion): EtcdTools {
   const root = suiteDirectory(suiteOf[version]);
   return { etcd: join(root, 'usr/bin/etcd'), etcdctl: join(root, 'usr/bin/etcdctl') };
+}
+
+export interface PostgresTools {
+  readonly initdb: string;
+  readonly postgres: string;
+  readonly psql: string;
+}
+
+/** Of the newest release on this machine: Debian keeps them out of the search path. */
+export function postgresTools(): PostgresTools {
+  const releases = '/usr/lib/postgresql';
+  const all = existsSync(releases) ? readdirSync(releases).map(Number) : [];
+  const bin = join(releases, String(Math.max(0, ...all)), 'bin');
+  return {
+    initdb: join(bin, 'initdb'),
+    postgres: join(bin, 'postgres'),
+    psql: join(bin, 'psql'),
+  };
 }
 
 /** The root file system of an image with nothing but busybox, as `docker import` reads it. */

@@ -1,0 +1,221 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { StoreUnavailableError } from '../../errors.ts';
+import type { Connection, Connections, Line, Row } from './connections.ts';
+import { rolledBack } from './connections.ts';
+import type { Dialect } from './dialect.ts';
+import { Effects } from './effects.ts';
+import { isConflict } from './postgres-errors.ts';
+import { flag, number, text, toTicket } from './rows.ts';
+import type { Tables } from './schema.ts';
+import { prepareSchema, tablesIn } from './schema.ts';
+import type { TimeLimit } from './time-limit.ts';
+import { Turns } from './turns.ts';
+
+/** How many revisions a watcher may be behind before it has to start anew. */
+const CHANGES_KEPT = 1000;
+const REVISIONS_PER_TRIM = 100;
+const LONGEST_RETRY_PAUSE_MS = 20;
+
+/** A step that writes: one transaction, in which nobody else writes. */
+export interface Transaction extends Connection {
+  readonly effects: Effects;
+}
+
+/**
+ * The tables in one schema. A step is one transaction, made again by itself when the database undid
+ * it because of others. Those that change tickets, records or gates raise the revision by one and
+ * leave a row that tells watchers what was changed.
+ *
+ * Sessions that are over are dropped, with their tickets, by whoever comes across them. Only the
+ * database's clock says so.
+ */
+export class Database {
+  readonly tables: Tables;
+  readonly dialect: Dialect;
+  /** SQL: the session in this row is over. */
+  readonly isOver: string;
+  /** Called after each committed change of this client; it must not throw. */
+  onChange: () => void = () => {};
+  /** Which database, for people. */
+  readonly server: string;
+  readonly #connections: Connections;
+  readonly #schema: string;
+  readonly #turns = new Turns();
+  #prepared: Promise<void> | undefined;
+
+  constructor(connections: Connections, schema: string, dialect: Dialect) {
+    this.#connections = connections;
+    this.server = connections.server;
+    this.#schema = schema;
+    this.tables = tablesIn(schema);
+    this.dialect = dialect;
+    this.isOver = `${dialect.expiry} <= clock_timestamp()`;
+  }
+
+  /** Runs one statement that is a transaction by itself; answers its rows. */
+  async run(statement: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    using limit = this.#connections.limit();
+    return await this.#step((connection) => connection.query(statement, values), limit);
+  }
+
+  /**
+   * Reads `columns` (a select list) of one state in which no session is over. Rejects when the
+   * server only follows another: what it shows may be old.
+   */
+  async read(columns: string, values: readonly unknown[] = []): Promise<Row> {
+    const { sessions } = this.tables;
+    const statement =
+      `SELECT ${this.dialect.isStandby} AS is_standby, ` +
+      `EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired, ${columns}`;
+    using limit = this.#connections.limit();
+    for (;;) {
+      const [row] = await this.#step((connection) => connection.query(statement, values), limit);
+      if (row === undefined || flag(row, 'is_standby')) throw this.standbyError();
+      if (!flag(row, 'has_expired')) return row;
+      await this.#write(nothing, limit);
+    }
+  }
+
+  async write<T>(step: (transaction: Transaction) => Promise<T>): Promise<T> {
+    using limit = this.#connections.limit();
+    return await this.#write(step, limit);
+  }
+
+  /** Ends the sessions that are over, as every step that writes does. */
+  dropExpired(): Promise<void> {
+    return this.write(nothing);
+  }
+
+  /** Removes the tickets that `condition` names; part of the caller's step. */
+  async deleteTickets(
+    { effects, query }: Transaction,
+    condition: string,
+    values: readonly unknown[],
+  ): Promise<void> {
+    const statement = `DELETE FROM ${this.tables.tickets} WHERE ${condition} RETURNING ticket`;
+    const removed = (await query(statement, values)).map((row) => toTicket(text(row, 'ticket')));
+    removed.sort((a, b) => a.token - b.token);
+    effects.removedTickets.push(...removed.map(({ id, nonce }) => ({ id, nonce })));
+  }
+
+  /** Reads for a watcher, whose connection has its own limit for each statement. */
+  async view<T>(read: () => Promise<T>): Promise<T> {
+    using limit = this.#connections.limit();
+    return await persist(read, limit);
+  }
+
+  /** A connection for a watcher, on which `wake` tells of changes. */
+  async open(wake: (payload?: string) => void): Promise<Line> {
+    using limit = this.#connections.limit();
+    await this.#prepare(limit);
+    const line = await this.#connections.open(wake);
+    try {
+      if (this.dialect.notifies) await line.query(`LISTEN ${this.tables.schema}`);
+      return line;
+    } catch (error) {
+      await line[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  standbyError(): StoreUnavailableError {
+    return new StoreUnavailableError(
+      `${this.server} can't be used: it is a standby, which may lag behind; connect to the primary`,
+    );
+  }
+
+  async #write<T>(step: (transaction: Transaction) => Promise<T>, limit: TimeLimit): Promise<T> {
+    using _ = await this.#turns.take(limit);
+    const transact = (connection: Connection) =>
+      rolledBack(this.#transact(connection, step), connection);
+    const { outcome, isChange } = await this.#step(transact, limit);
+    if (isChange) this.onChange();
+    return outcome;
+  }
+
+  async #step<T>(step: (connection: Connection) => Promise<T>, limit: TimeLimit): Promise<T> {
+    await this.#prepare(limit);
+    return await this.#connections.use(
+      (connection) => persist(() => step(connection), limit),
+      limit,
+    );
+  }
+
+  async #transact<T>(
+    connection: Connection,
+    step: (transaction: Transaction) => Promise<T>,
+  ): Promise<{ readonly outcome: T; readonly isChange: boolean }> {
+    const transaction = await this.#begin(connection);
+    const outcome = await step(transaction);
+    const { effects } = transaction;
+    const isChange = effects.hasAny();
+    if (isChange) await this.#log(transaction);
+    await connection.script(isChange ? [...this.#notice(effects), 'COMMIT'] : ['COMMIT']);
+    return { outcome, isChange };
+  }
+
+  async #begin(connection: Connection): Promise<Transaction> {
+    const { counter, sessions } = this.tables;
+    const results = await connection.script([
+      `BEGIN ISOLATION LEVEL ${this.dialect.isolation} READ WRITE`,
+      this.dialect.makeDurable,
+      `SELECT revision FROM ${counter} WHERE id = 1 FOR UPDATE`,
+      // A statement of its own: it sees what was committed while the one before had to wait.
+      `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired`,
+    ]);
+    const effects = new Effects(number(results[2]?.[0], 'revision') + 1);
+    const transaction = { ...connection, effects };
+    if (flag(results[3]?.[0], 'has_expired')) await this.#dropExpired(transaction);
+    return transaction;
+  }
+
+  /** Locks the sessions first: one that is being renewed at this moment is none of them then. */
+  async #dropExpired(transaction: Transaction): Promise<void> {
+    const { sessions } = this.tables;
+    const over = `SELECT id FROM ${sessions} WHERE ${this.isOver} FOR UPDATE`;
+    const ids = (await transaction.query(over)).map((row) => text(row, 'id'));
+    await this.deleteTickets(transaction, 'session = ANY($1::text[])', [ids]);
+    await transaction.query(`DELETE FROM ${sessions} WHERE id = ANY($1::text[])`, [ids]);
+  }
+
+  async #log({ effects, query }: Transaction): Promise<void> {
+    const { counter, changes } = this.tables;
+    const { revision } = effects;
+    await query(
+      `WITH logged AS (INSERT INTO ${changes} VALUES ($1, $2) RETURNING revision)
+       UPDATE ${counter} SET revision = (SELECT revision FROM logged) WHERE id = 1`,
+      [revision, JSON.stringify(effects)],
+    );
+    if (revision % REVISIONS_PER_TRIM !== 0) return;
+    await query(`DELETE FROM ${changes} WHERE revision <= $1`, [revision - CHANGES_KEPT]);
+  }
+
+  #notice({ revision }: Effects): string[] {
+    return this.dialect.notifies ? [`NOTIFY ${this.tables.schema}, '${revision}'`] : [];
+  }
+
+  /** Once for this client; tried again, by the next call, until it has succeeded. */
+  #prepare(limit: TimeLimit): Promise<void> {
+    this.#prepared ??= this.#connections
+      .use((connection) => prepareSchema(connection, this.#schema, this.tables), limit)
+      .catch((error) => {
+        this.#prepared = undefined;
+        throw error;
+      });
+    return limit.race(this.#prepared);
+  }
+}
+
+/** Tries again, as long as there is time, what the database undid because of others. */
+async function persist<T>(step: () => Promise<T>, limit: TimeLimit): Promise<T> {
+  for (let longestMs = 1; ; longestMs = Math.min(2 * longestMs, LONGEST_RETRY_PAUSE_MS)) {
+    try {
+      return await step();
+    } catch (error) {
+      if (!isConflict(error) || limit.isOver) throw error;
+    }
+    await pause(Math.random() * longestMs);
+  }
+}
+
+async function nothing(): Promise<void> {}

@@ -1,0 +1,35 @@
+import type { Condition } from '../ticket-store.ts';
+import type { Database } from './database.ts';
+import { number, text } from './rows.ts';
+
+/** See TicketStore.health. */
+export async function healthOf(database: Database): Promise<readonly Condition[]> {
+  try {
+    return (await conditions(database)).map((message) => ({ severity: 'warning', message }));
+  } catch (error) {
+    return [{ severity: 'error', message: Error.isError(error) ? error.message : String(error) }];
+  }
+}
+
+async function conditions(database: Database): Promise<string[]> {
+  // A step that changes nothing finds out whether the database can be written to.
+  await database.dropExpired();
+  const { server, dialect } = database;
+  if (!dialect.notifies) return [];
+  const row = await database.read(
+    `current_setting('fsync') AS fsync, current_setting('server_encoding') AS encoding,
+     current_setting('synchronous_standby_names') AS synchronous,
+     (SELECT count(*) FROM pg_stat_replication) AS standbys`,
+  );
+  return [
+    text(row, 'fsync') === 'on'
+      ? []
+      : `${server} does not wait for its disk (fsync is off): after a power cut locks may be held twice; turn it on`,
+    text(row, 'encoding') === 'UTF8'
+      ? []
+      : `${server} has the encoding ${text(row, 'encoding')}: names with other characters are refused; use a database in UTF8`,
+    number(row, 'standbys') === 0 || text(row, 'synchronous') !== ''
+      ? []
+      : `${server} does not wait for its standbys: after a fail-over locks may be held twice; set synchronous_standby_names`,
+  ].flat();
+}

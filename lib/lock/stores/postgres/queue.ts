@@ -1,0 +1,165 @@
+import { SessionGoneError } from '../../errors.ts';
+import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
+import type { Row } from './connections.ts';
+import type { Database, Transaction } from './database.ts';
+import { flag, number, texts, toGates, toTicket } from './rows.ts';
+import { toColumn } from './text.ts';
+
+/** How things stand for a request, in the state that a step sees. */
+interface Standing {
+  /** The ticket that an earlier call has written. */
+  readonly written: Ticket | undefined;
+  readonly gates: readonly Gate[];
+  /** The nearest in the way on each lock. */
+  readonly blockers: readonly Ticket[];
+}
+
+/** The tickets, in the order of their tokens. */
+export class TicketQueue {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
+    return this.#database.write(async (transaction) => {
+      const { written, gates, blockers } = await this.#look(request, transaction);
+      if (gates.length > 0) return { state: 'disabled', gates };
+      const ticket = written ?? (await this.#add(request, transaction));
+      if (blockers.length === 0) return { state: 'granted', ticket };
+      const { effects } = transaction;
+      const revision = effects.hasAny() ? effects.revision : effects.revision - 1;
+      return { state: 'waiting', ticket, blockers, revision };
+    });
+  }
+
+  tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
+    return this.#database.write(async (transaction) => {
+      const { written, gates, blockers } = await this.#look(request, transaction);
+      if (gates.length > 0) return { state: 'disabled', gates };
+      if (blockers.length > 0) return { state: 'refused', blockers };
+      return { state: 'granted', ticket: written ?? (await this.#add(request, transaction)) };
+    });
+  }
+
+  async place(ticket: Ticket): Promise<Placement> {
+    const { counter } = this.#database.tables;
+    const row = await this.#database.read(
+      `(SELECT revision FROM ${counter}) AS revision, ${this.#exists('$1', '$2')} AS exists,
+       ${this.#gates('$3')} AS gates, ${this.#blockers('$2', '$3', '$4')} AS blockers`,
+      [toColumn(ticket.nonce), ticket.token, ...arrays(ticket.locks)],
+    );
+    if (!flag(row, 'exists')) return { state: 'gone' };
+    const { gates, blockers } = standing(row);
+    if (gates.length > 0) return { state: 'disabled', gates };
+    if (blockers.length === 0) return { state: 'granted', ticket };
+    return { state: 'waiting', ticket, blockers, revision: number(row, 'revision') };
+  }
+
+  async stands(ticket: Ticket): Promise<boolean> {
+    const row = await this.#database.read(
+      `${this.#exists('$1', '$2')} AS exists, ${this.#blockers('$2', '$3', '$4')} AS blockers`,
+      [toColumn(ticket.nonce), ticket.token, ...arrays(ticket.locks)],
+    );
+    return flag(row, 'exists') && texts(row, 'blockers').length === 0;
+  }
+
+  remove(target: Ticket | TicketRequest): Promise<void> {
+    return this.#database.write((transaction) => {
+      const nonce = toColumn(target.nonce);
+      return 'token' in target
+        ? this.#database.deleteTickets(transaction, 'nonce = $1 AND token = $2', [
+            nonce,
+            target.token,
+          ])
+        : this.#database.deleteTickets(transaction, 'nonce = $1', [nonce]);
+    });
+  }
+
+  async tickets(lockName?: string): Promise<readonly Ticket[]> {
+    const { tickets, ticketLocks } = this.#database.tables;
+    const onLock = `WHERE token IN (SELECT token FROM ${ticketLocks} WHERE name = $1)`;
+    const row = await this.#database.read(
+      `ARRAY(SELECT ticket FROM ${tickets} ${lockName === undefined ? '' : onLock} ORDER BY token) AS tickets`,
+      lockName === undefined ? [] : [toColumn(lockName)],
+    );
+    return texts(row, 'tickets').map(toTicket);
+  }
+
+  /** Rejects with `SessionGoneError`, so that nothing is written for a session that is over. */
+  async #look(
+    { session, nonce, locks }: TicketRequest,
+    { query, effects }: Transaction,
+  ): Promise<Standing> {
+    const { sessions, tickets } = this.#database.tables;
+    const written = `SELECT token FROM ${tickets} WHERE nonce = $2`;
+    const [row] = await query(
+      `SELECT EXISTS (
+         SELECT 1 FROM ${sessions} WHERE id = $1 AND NOT (${this.#database.isOver})
+       ) AS is_alive,
+       ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $2) AS written,
+       ${this.#gates('$3')} AS gates,
+       ${this.#blockers(`COALESCE((${written}), $5)`, '$3', '$4')} AS blockers`,
+      [toColumn(session), toColumn(nonce), ...arrays(locks), effects.revision],
+    );
+    if (!flag(row, 'is_alive')) throw new SessionGoneError(`session ${session} has ended`);
+    return { written: texts(row, 'written').map(toTicket)[0], ...standing(row) };
+  }
+
+  async #add(request: TicketRequest, { query, effects }: Transaction): Promise<Ticket> {
+    const { tickets, ticketLocks } = this.#database.tables;
+    const { session, nonce, locks, holder } = request;
+    const token = effects.revision;
+    const ticket: Ticket = { id: String(token), token, session, nonce, locks, holder };
+    await query(`INSERT INTO ${tickets} (token, nonce, session, ticket) VALUES ($1, $2, $3, $4)`, [
+      token,
+      toColumn(nonce),
+      toColumn(session),
+      JSON.stringify(ticket),
+    ]);
+    await query(
+      `INSERT INTO ${ticketLocks} (token, name, is_exclusive)
+       SELECT $1, name, is_exclusive FROM unnest($2::text[], $3::bool[]) AS wanted (name, is_exclusive)`,
+      [token, ...arrays(locks)],
+    );
+    effects.tickets.push(ticket);
+    return ticket;
+  }
+
+  #exists(nonce: string, token: string): string {
+    const { tickets } = this.#database.tables;
+    return `EXISTS (SELECT 1 FROM ${tickets} WHERE nonce = ${nonce} AND token = ${token}::int8)`;
+  }
+
+  #gates(names: string): string {
+    const { gates } = this.#database.tables;
+    return `ARRAY(SELECT gate FROM ${gates} WHERE lock_name = ANY(${names}::text[]))`;
+  }
+
+  #blockers(below: string, names: string, modes: string): string {
+    const { tickets, ticketLocks } = this.#database.tables;
+    return `ARRAY(
+      SELECT ticket FROM ${tickets} WHERE token IN (
+        SELECT (
+          SELECT max(token) FROM ${ticketLocks} AS other
+          WHERE other.name = wanted.name AND other.token < ${below}::int8
+            AND (other.is_exclusive OR wanted.is_exclusive)
+        ) FROM unnest(${names}::text[], ${modes}::bool[]) AS wanted (name, is_exclusive)
+      ) ORDER BY token
+    )`;
+  }
+}
+
+/** As two columns. */
+function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: boolean[]] {
+  return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
+}
+
+function standing(row: Row | undefined): { gates: Gate[]; blockers: Ticket[] } {
+  return {
+    gates: toGates(texts(row, 'gates')),
+    blockers: texts(row, 'blockers').map(toTicket),
+  };
+}

@@ -1,0 +1,118 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Connection } from './connections.ts';
+import { isMadeByAnother, isMissingTable } from './postgres-errors.ts';
+import { number } from './rows.ts';
+
+const FORMAT = 1;
+const TRIES = 20;
+
+/** The tables' names as SQL writes them. */
+export interface Tables {
+  readonly schema: string;
+  readonly counter: string;
+  readonly sessions: string;
+  readonly tickets: string;
+  readonly ticketLocks: string;
+  readonly records: string;
+  readonly gates: string;
+  readonly changes: string;
+}
+
+/** Throws RangeError for a name that no schema can have. */
+export function tablesIn(schema: string): Tables {
+  const isPossible = schema !== '' && !schema.includes('\0') && schema.isWellFormed();
+  if (!isPossible || Buffer.byteLength(schema) > 63 || schema.startsWith('pg_')) {
+    throw new RangeError(
+      `a schema of the lock store can't be named ${JSON.stringify(schema)}: 1 to 63 bytes, not beginning with pg_`,
+    );
+  }
+  const quoted = `"${schema.replaceAll('"', '""')}"`;
+  return {
+    schema: quoted,
+    counter: `${quoted}.counter`,
+    sessions: `${quoted}.sessions`,
+    tickets: `${quoted}.tickets`,
+    ticketLocks: `${quoted}.ticket_locks`,
+    records: `${quoted}.records`,
+    gates: `${quoted}.gates`,
+    changes: `${quoted}.changes`,
+  };
+}
+
+/**
+ * Makes the tables when they are not there. Several clients may do so at once; after a crash at any
+ * point the next one goes on. Rejects with a plain `Error` when a newer version of berth made them.
+ */
+export async function prepareSchema(
+  connection: Connection,
+  schema: string,
+  tables: Tables,
+): Promise<void> {
+  const format = (await readFormat(connection, tables)) ?? (await make(connection, schema, tables));
+  if (format === FORMAT) return;
+  throw new Error(
+    `the lock tables in schema ${schema} have format ${format}, which a newer version of berth made; this one knows format ${FORMAT}`,
+  );
+}
+
+async function make(connection: Connection, schema: string, tables: Tables): Promise<number> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      // Asked before, because whoever owns the schema need not have the right to make one.
+      const named = 'SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1';
+      if ((await connection.query(named, [schema])).length === 0) {
+        await connection.query(`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`);
+      }
+      for (const statement of statements(tables)) await connection.query(statement);
+      return (await readFormat(connection, tables)) ?? FORMAT;
+    } catch (error) {
+      if (!isMadeByAnother(error) || tries === TRIES) throw error;
+    }
+    await pause(Math.random() * 50);
+  }
+}
+
+/** Undefined when the tables are not there, or not all of them. */
+async function readFormat(connection: Connection, tables: Tables): Promise<number | undefined> {
+  try {
+    const [row] = await connection.query(`SELECT format FROM ${tables.counter}`);
+    return row && number(row, 'format');
+  } catch (error) {
+    if (isMissingTable(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * In this order: the row of `counter` says that all is there. Each can be repeated, because no lock
+ * keeps several clients apart that all dialects know. Who writes locks that row, so revisions are a
+ * total order; `changes` is what watchers read, one row for each revision, and is trimmed.
+ */
+function statements(tables: Tables): string[] {
+  const make = (table: string, columns: string) =>
+    `CREATE TABLE IF NOT EXISTS ${table} (${columns})`;
+  return [
+    make(
+      tables.counter,
+      'id INT8 PRIMARY KEY CHECK (id = 1), format INT8 NOT NULL, revision INT8 NOT NULL',
+    ),
+    make(
+      tables.sessions,
+      'id TEXT PRIMARY KEY, owner TEXT NOT NULL, ttl_ms INT8 NOT NULL, expires_at TIMESTAMPTZ NOT NULL',
+    ),
+    make(
+      tables.tickets,
+      `token INT8 PRIMARY KEY, nonce TEXT NOT NULL UNIQUE, session TEXT NOT NULL REFERENCES ${tables.sessions} (id), ticket TEXT NOT NULL`,
+    ),
+    `CREATE INDEX IF NOT EXISTS tickets_of_session ON ${tables.tickets} (session)`,
+    make(
+      tables.ticketLocks,
+      `name TEXT NOT NULL, token INT8 NOT NULL REFERENCES ${tables.tickets} (token) ON DELETE CASCADE, is_exclusive BOOL NOT NULL, PRIMARY KEY (name, token)`,
+    ),
+    `CREATE INDEX IF NOT EXISTS locks_of_ticket ON ${tables.ticketLocks} (token)`,
+    make(tables.records, 'key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INT8 NOT NULL'),
+    make(tables.gates, 'lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL'),
+    make(tables.changes, 'revision INT8 PRIMARY KEY, change TEXT NOT NULL'),
+    `INSERT INTO ${tables.counter} VALUES (1, ${FORMAT}, 0) ON CONFLICT (id) DO NOTHING`,
+  ];
+}

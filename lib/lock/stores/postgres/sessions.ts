@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto';
+import { SessionGoneError } from '../../errors.ts';
+import type { OpenSession, SessionRequest } from '../ticket-store.ts';
+import type { Database } from './database.ts';
+import { flag, number } from './rows.ts';
+import { toColumn } from './text.ts';
+
+/** Sessions live for their TTL after each renewal, by the database's clock. */
+export class Sessions {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async open({ resume, owner, ttlMs: askedMs }: SessionRequest): Promise<OpenSession> {
+    const resumedMs = resume === undefined ? undefined : await this.#extend(resume);
+    if (resume !== undefined && resumedMs !== undefined) {
+      return { id: resume, ttlMs: resumedMs, resumed: true };
+    }
+    const [id, ttlMs] = [randomUUID(), Math.ceil(askedMs)];
+    await this.#database.run(
+      `INSERT INTO ${this.#database.tables.sessions} (id, owner, ttl_ms, expires_at)
+       VALUES ($1, $2, $3::int8, clock_timestamp() + $3::int8 * INTERVAL '1 millisecond')`,
+      [id, toColumn(owner), ttlMs],
+    );
+    return { id, ttlMs, resumed: false };
+  }
+
+  async renew(id: string): Promise<{ readonly ttlMs: number }> {
+    const ttlMs = await this.#extend(id);
+    if (ttlMs === undefined) throw new SessionGoneError(`session ${id} has ended`);
+    return { ttlMs };
+  }
+
+  close(id: string): Promise<void> {
+    return this.#database.write(async (transaction) => {
+      await this.#database.deleteTickets(transaction, 'session = $1', [toColumn(id)]);
+      const { sessions } = this.#database.tables;
+      await transaction.query(`DELETE FROM ${sessions} WHERE id = $1`, [toColumn(id)]);
+    });
+  }
+
+  /** Holders renew every third of the TTL: below half, a renewal has been missed. */
+  async isAlive(id: string): Promise<boolean> {
+    const { tables, dialect } = this.#database;
+    const row = await this.#database.read(
+      `EXISTS (
+         SELECT 1 FROM ${tables.sessions} WHERE id = $1 AND
+           ${dialect.expiry} - clock_timestamp() >= ttl_ms * INTERVAL '1 millisecond' / 2
+       ) AS is_alive`,
+      [toColumn(id)],
+    );
+    return flag(row, 'is_alive');
+  }
+
+  /**
+   * Not one of the steps that queue up behind each other, so that a renewal is not late because
+   * locks are busy. Answers the TTL; undefined when the session is over.
+   */
+  async #extend(id: string): Promise<number | undefined> {
+    const [row] = await this.#database.run(
+      `UPDATE ${this.#database.tables.sessions}
+       SET expires_at = clock_timestamp() + ttl_ms * INTERVAL '1 millisecond'
+       WHERE id = $1 AND NOT (${this.#database.isOver}) RETURNING ttl_ms`,
+      [toColumn(id)],
+    );
+    return row && number(row, 'ttl_ms');
+  }
+}

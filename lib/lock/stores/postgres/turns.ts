@@ -1,0 +1,20 @@
+import type { TimeLimit } from './time-limit.ts';
+
+/** One after another, first come, first served. */
+export class Turns {
+  #last: Promise<void> = Promise.resolve();
+
+  /** Resolves when it is the caller's turn, which lasts until the answer is disposed of. */
+  async take(limit: TimeLimit): Promise<Disposable> {
+    const before = this.#last;
+    const own = Promise.withResolvers<void>();
+    this.#last = own.promise;
+    try {
+      await limit.race(before);
+    } catch (error) {
+      void before.then(own.resolve);
+      throw error;
+    }
+    return { [Symbol.dispose]: own.resolve };
+  }
+}

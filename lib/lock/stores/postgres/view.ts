@@ -1,0 +1,63 @@
+import type { StoreChange, StoreState } from '../ticket-store.ts';
+import type { Connection } from './connections.ts';
+import { rolledBack } from './connections.ts';
+import type { Database } from './database.ts';
+import { flag, number, text, toChange, toGates, toRecord, toTicket } from './rows.ts';
+
+/** What a watcher that has seen everything up to some revision has to hear of. */
+export interface News {
+  /** Undefined when some of them are not kept any more. */
+  readonly changes: readonly StoreChange[] | undefined;
+  /** Until the next session ends unless it is renewed. */
+  readonly untilExpiryMs: number;
+}
+
+/** All there is, at one revision. Rejects when the server only follows another. */
+export async function readState(database: Database, connection: Connection): Promise<StoreState> {
+  const { tables, dialect } = database;
+  const read = connection.script([
+    `BEGIN ISOLATION LEVEL ${dialect.snapshot} READ ONLY`,
+    `SELECT ${dialect.isStandby} AS is_standby, revision FROM ${tables.counter}`,
+    `SELECT ticket FROM ${tables.tickets} ORDER BY token`,
+    `SELECT * FROM ${tables.records} ORDER BY revision`,
+    `SELECT gate FROM ${tables.gates}`,
+    'COMMIT',
+  ]);
+  const [, counter, tickets, records, gates] = await rolledBack(read, connection);
+  if (flag(counter?.[0], 'is_standby')) throw database.standbyError();
+  return {
+    revision: number(counter?.[0], 'revision'),
+    tickets: (tickets ?? []).map((row) => toTicket(text(row, 'ticket'))),
+    records: (records ?? []).map(toRecord),
+    gates: toGates((gates ?? []).map((row) => text(row, 'gate'))),
+  };
+}
+
+/** What has changed since `seen`. Rejects when the server only follows another. */
+export async function readNews(
+  database: Database,
+  { query }: Connection,
+  seen: number,
+): Promise<News> {
+  const { tables, dialect } = database;
+  // Joined, not a list: there is always a first row, also when nothing is new.
+  const rows = await query(
+    `SELECT ${dialect.isStandby} AS is_standby, counter.revision, change, until_expiry_ms
+     FROM ${tables.counter} AS counter
+     CROSS JOIN (
+       SELECT COALESCE(1000 * min(extract(epoch FROM ${dialect.expiry} - clock_timestamp())), 3600000)
+         AS until_expiry_ms FROM ${tables.sessions}
+     ) AS expiry
+     LEFT JOIN ${tables.changes} AS changes ON changes.revision > $1
+     ORDER BY changes.revision`,
+    [seen],
+  );
+  const [first] = rows;
+  if (flag(first, 'is_standby')) throw database.standbyError();
+  const untilExpiryMs = number(first, 'until_expiry_ms');
+  const revision = number(first, 'revision');
+  if (revision === seen) return { changes: [], untilExpiryMs };
+  const changes = rows.filter((row) => row.change !== null).map(toChange);
+  const isWhole = changes[0]?.revision === seen + 1 && changes.at(-1)?.revision === revision;
+  return { changes: isWhole ? changes : undefined, untilExpiryMs };
+}
