@@ -1,8 +1,10 @@
+import { benchGroupCommit } from './group-commit.ts';
 import { benchLockCycle } from './lock-cycle.ts';
 import { benchPluginSocket } from './plugin-socket.ts';
 import { benchStoreWrites } from './store-writes.ts';
 
 const benches: Readonly<Record<string, () => Promise<number>>> = {
+  'group-commit': benchGroupCommit,
   'lock-cycle': benchLockCycle,
   'plugin-socket': benchPluginSocket,
   'store-writes': benchStoreWrites,

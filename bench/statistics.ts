@@ -11,26 +11,31 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** One measured figure and the limit that it must keep. */
+/** One measured figure and the limits that it must keep. */
 export interface Figure {
   readonly what: string;
   readonly value: number;
   readonly unit: string;
   /** Undefined: printed for information. */
   readonly limit?: number;
+  readonly atLeast?: number;
 }
 
-/** Prints the figures as a table; answers how many are over their limit. */
+/** Prints the figures as a table; answers how many break their limits. */
 export function printFigures(title: string, figures: readonly Figure[]): number {
-  const rows = figures.map(({ what, value, unit, limit }) => {
-    const verdict =
-      limit === undefined ? '' : `${value <= limit ? 'ok' : 'OVER'} (≤ ${limit} ${unit})`;
-    return [what, `${value.toFixed(2)} ${unit}`, verdict] as const;
+  const rows = figures.map((figure) => {
+    return [figure.what, `${figure.value.toFixed(2)} ${figure.unit}`, verdictOn(figure)] as const;
   });
   const width = Math.max(...rows.map(([what]) => what.length));
   const lines = rows.map(
     ([what, value, verdict]) => `  ${what.padEnd(width)}  ${value.padStart(12)}  ${verdict}`,
   );
   process.stdout.write(`\n${title}\n${lines.join('\n')}\n`);
-  return rows.filter(([, , verdict]) => verdict.startsWith('OVER')).length;
+  return rows.filter(([, , verdict]) => /^(OVER|UNDER)/.test(verdict)).length;
+}
+
+function verdictOn({ value, unit, limit, atLeast }: Figure): string {
+  if (limit !== undefined) return `${value <= limit ? 'ok' : 'OVER'} (≤ ${limit} ${unit})`;
+  if (atLeast !== undefined) return `${value >= atLeast ? 'ok' : 'UNDER'} (≥ ${atLeast} ${unit})`;
+  return '';
 }

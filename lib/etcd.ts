@@ -1,8 +1,5 @@
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
 import { noop } from 'cockatiel';
 import type {
-  IDuplexStream,
   IEvent,
   IKeyValue,
   IOptions,
@@ -11,7 +8,10 @@ import type {
   ITxnRequest,
   ITxnResponse,
 } from 'etcd3';
-import { Etcd3, EtcdLeaseInvalidError } from 'etcd3';
+import { Etcd3 } from 'etcd3';
+import { callError, EtcdCallError, LeaseGoneError } from './etcd-errors.ts';
+import { KeepAlives } from './etcd-keep-alives.ts';
+import { target } from './etcd-target.ts';
 
 /**
  * etcd, as berth uses it: etcd3 as a plain gRPC client, the only file that imports it.
@@ -30,6 +30,7 @@ export type {
   ITxnRequest,
   ITxnResponse,
 } from 'etcd3';
+export { EtcdCallError, EtcdRefusedError, LeaseGoneError } from './etcd-errors.ts';
 
 export interface EtcdOptions {
   /** `host:port`, one or more members of one cluster. */
@@ -47,24 +48,6 @@ export interface EtcdTls {
   readonly key?: Buffer | undefined;
 }
 
-/** The lease that a call names does not exist (any more). */
-export class LeaseGoneError extends Error {
-  override readonly name = 'LeaseGoneError';
-}
-
-/**
- * etcd has answered, and will answer the same until a person mends something: the user may not do
- * this, a password is wrong, there is no space left. Nothing was written.
- */
-export class EtcdRefusedError extends Error {
-  override readonly name = 'EtcdRefusedError';
-}
-
-/** Any other failure of a call. For a write: it may or may not have happened. */
-export class EtcdCallError extends Error {
-  override readonly name = 'EtcdCallError';
-}
-
 /** One open watch. */
 export interface EtcdWatch {
   /** Resolves when the watch has ended, for whatever reason; its text says why. */
@@ -74,17 +57,19 @@ export interface EtcdWatch {
 
 export class EtcdClient {
   readonly #options: EtcdOptions;
-  readonly #callTimeoutMs: number;
+  /** How long one call may take. */
+  readonly callTimeoutMs: number;
   #client: Promise<Etcd3> | undefined;
   #keepAlives: Promise<KeepAlives> | undefined;
 
   constructor(options: EtcdOptions) {
     this.#options = options;
-    this.#callTimeoutMs = options.callTimeoutMs ?? 2_000;
+    this.callTimeoutMs = options.callTimeoutMs ?? 2_000;
   }
 
-  async txn(request: ITxnRequest): Promise<ITxnResponse> {
-    return this.#call((client) => client.kv.txn(request));
+  /** `timeoutMs` when this call may take less time than others. */
+  async txn(request: ITxnRequest, timeoutMs = this.callTimeoutMs): Promise<ITxnResponse> {
+    return this.#call((client) => client.kv.txn(request, { deadline: Date.now() + timeoutMs }));
   }
 
   async range(request: IRangeRequest): Promise<IRangeResponse> {
@@ -156,7 +141,7 @@ export class EtcdClient {
   }
 
   async #call<T>(call: (client: Etcd3) => Promise<T>): Promise<T> {
-    this.#client ??= clientOptions(this.#options, this.#callTimeoutMs).then((o) => new Etcd3(o));
+    this.#client ??= clientOptions(this.#options, this.callTimeoutMs).then((o) => new Etcd3(o));
     let client: Etcd3;
     try {
       client = await this.#client;
@@ -172,7 +157,7 @@ export class EtcdClient {
   async #openKeepAlives(): Promise<KeepAlives> {
     this.#keepAlives ??= this.#call(async (client) => {
       const stream = await client.leaseClient.leaseKeepAlive();
-      return new KeepAlives(stream, this.#callTimeoutMs, () => {
+      return new KeepAlives(stream, this.callTimeoutMs, () => {
         this.#keepAlives = undefined;
       });
     });
@@ -182,55 +167,6 @@ export class EtcdClient {
       this.#keepAlives = undefined;
       throw error;
     }
-  }
-}
-
-/** The keep-alive stream. After one missed answer it is given up: answers can't be told apart. */
-class KeepAlives {
-  readonly #stream: IDuplexStream<{ ID: string }, { ID: string; TTL: string }>;
-  readonly #timeoutMs: number;
-  /** The beats that wait for their answer, by lease; etcd answers in order for each lease. */
-  readonly #waiting = new Map<string, PromiseWithResolvers<number>[]>();
-  readonly #onEnd: () => void;
-  #ended = false;
-
-  constructor(
-    stream: IDuplexStream<{ ID: string }, { ID: string; TTL: string }>,
-    timeoutMs: number,
-    onEnd: () => void,
-  ) {
-    this.#stream = stream;
-    this.#timeoutMs = timeoutMs;
-    this.#onEnd = onEnd;
-    stream.on('data', ({ ID, TTL }) => this.#waiting.get(ID)?.shift()?.resolve(Number(TTL)));
-    stream.on('error', (error) => this.end(callError(error)));
-    stream.on('end', () => this.end(new EtcdCallError('the keep-alive stream ended')));
-  }
-
-  async beat(id: string): Promise<number> {
-    const answer = Promise.withResolvers<number>();
-    const waiting = this.#waiting.get(id) ?? [];
-    waiting.push(answer);
-    this.#waiting.set(id, waiting);
-    const timer = setTimeout(
-      () => this.end(new EtcdCallError('etcd did not answer a keep-alive in time')),
-      this.#timeoutMs,
-    );
-    try {
-      this.#stream.write({ ID: id });
-      return await answer.promise;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  end(error: Error): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#onEnd();
-    this.#stream.cancel();
-    for (const answer of [...this.#waiting.values()].flat()) answer.reject(error);
-    this.#waiting.clear();
   }
 }
 
@@ -294,63 +230,3 @@ function tlsCredentials({ ca, cert, key }: EtcdTls): NonNullable<IOptions['crede
     ...(key ? { privateKey: key } : {}),
   };
 }
-
-/**
- * All members as ONE gRPC target, so that grpc-js keeps one channel and finds a live member itself
- * (etcd3's own list picks a random one per call, dead ones included). gRPC's address lists take
- * addresses only, so several names are resolved here.
- */
-async function target(
-  endpoints: readonly string[],
-): Promise<{ hosts: string; authority?: string }> {
-  const parsed = endpoints.map((endpoint) => {
-    const colon = endpoint.lastIndexOf(':');
-    const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, '');
-    return { host, port: endpoint.slice(colon + 1) };
-  });
-  const name = parsed.find(({ host }) => isIP(host) === 0)?.host;
-  const [only] = parsed;
-  if (parsed.length === 1 && only && name) {
-    return { hosts: `dns:///${only.host}:${only.port}`, authority: name };
-  }
-  const found = await Promise.allSettled(
-    parsed.map(async ({ host, port }) => ({ ...(await lookup(host)), port })),
-  );
-  const addresses = found.flatMap((result) =>
-    result.status === 'fulfilled' ? [result.value] : [],
-  );
-  const family = addresses[0]?.family;
-  if (family === undefined) {
-    throw new EtcdCallError(`none of ${endpoints.join(', ')} can be resolved to an address`);
-  }
-  const list = addresses
-    .filter((address) => address.family === family)
-    .map(({ address, port }) => (family === 6 ? `[${address}]:${port}` : `${address}:${port}`));
-  return { hosts: `ipv${family}:${list.join(',')}`, ...(name ? { authority: name } : {}) };
-}
-
-function callError(error: unknown): Error {
-  const isNamed = [LeaseGoneError, EtcdRefusedError, EtcdCallError].some((c) => error instanceof c);
-  if (isNamed) return error as Error;
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof EtcdLeaseInvalidError || /requested lease not found/.test(message)) {
-    return new LeaseGoneError(message, { cause: error });
-  }
-  const advice = refusals.find(([pattern]) => pattern.test(message))?.[1];
-  if (advice !== undefined) return new EtcdRefusedError(`${message}; ${advice}`, { cause: error });
-  return new EtcdCallError(message, { cause: error });
-}
-
-/** What etcd says when it will not do something until a person has acted. */
-const refusals: readonly (readonly [RegExp, string])[] = [
-  [
-    /permission denied/,
-    'grant the user a role that may read and write everything below the prefix',
-  ],
-  [/invalid user ID or password/, 'check the user and the password'],
-  [/user name is empty/, 'this etcd wants a user and a password'],
-  [/authentication is not enabled/, 'leave the user out, or enable authentication'],
-  [/database space exceeded/, 'compact and defragment it, then disarm its NOSPACE alarm'],
-  [/corrupt cluster/, 'replace the members that its CORRUPT alarm names'],
-  [/too many operations|request is too large/, 'raise its --max-txn-ops or --max-request-bytes'],
-];

@@ -1,15 +1,17 @@
-import type { ICompare, IKeyValue, IRequestOp, ITxnRequest } from '../../etcd.ts';
+import type { ICompare, IKeyValue, IRequestOp } from '../../etcd.ts';
 import { StoreUnavailableError } from '../errors.ts';
+import { namesOf } from '../ticket.ts';
+import type { BatchRequest } from './etcd-batches.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
 import { hasToken } from './etcd-txn.ts';
 import { judgeChange } from './guarded-change.ts';
 import type { GuardedChange, RecordWrite } from './ticket-store.ts';
 
 /** The Txn that makes a change; when it is refused it reads all that `revisionOfRepeat` needs. */
-export function commitTxn(change: GuardedChange, keys: EtcdKeys): ITxnRequest {
+export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchRequest {
   const guards = [...new Set([...change.guards, ...change.release])];
   const guardKeys = guards.flatMap((ticket) => keys.ticketKeys(ticket));
-  return {
+  const txn = {
     compare: [
       ...guards.flatMap((ticket) =>
         keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
@@ -27,6 +29,11 @@ export function commitTxn(change: GuardedChange, keys: EtcdKeys): ITxnRequest {
       ...guardKeys.map((key) => ({ request_range: { key, keys_only: true } })),
     ],
   };
+  const touches = [
+    ...guards.flatMap(({ locks }) => namesOf(locks)),
+    ...change.writes.map(({ key }) => key),
+  ];
+  return { txn, touches };
 }
 
 /**

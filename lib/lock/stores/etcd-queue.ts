@@ -1,10 +1,18 @@
-import type { ICompare, IKeyValue, IRangeRequest, IRequestOp, ITxnRequest } from '../../etcd.ts';
+import type {
+  ICompare,
+  IKeyValue,
+  IRangeRequest,
+  IRequestOp,
+  ITxnRequest,
+  ITxnResponse,
+} from '../../etcd.ts';
 import { LeaseGoneError } from '../../etcd.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';
+import { namesOf } from '../ticket.ts';
+import type { EtcdBatches } from './etcd-batches.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
 import { ticketValue } from './etcd-keys.ts';
 import type { EtcdSlots } from './etcd-slots.ts';
-import type { SendTxn } from './etcd-txn.ts';
 import { foundIn, hasToken, isAbsent, maxTxnOps } from './etcd-txn.ts';
 import type { Disabled, Granted, Placement, Refused, Waiting } from './ticket-store.ts';
 
@@ -13,12 +21,12 @@ import type { Disabled, Granted, Placement, Refused, Waiting } from './ticket-st
  * revision, the token. With 64 locks a Txn is as large as etcd allows. Rejects as the client does.
  */
 export class EtcdQueue {
-  readonly #send: SendTxn;
+  readonly #batches: EtcdBatches;
   readonly #keys: EtcdKeys;
   readonly #slots: EtcdSlots;
 
-  constructor(send: SendTxn, keys: EtcdKeys, slots: EtcdSlots) {
-    this.#send = send;
+  constructor(batches: EtcdBatches, keys: EtcdKeys, slots: EtcdSlots) {
+    this.#batches = batches;
     this.#keys = keys;
     this.#slots = slots;
   }
@@ -42,7 +50,7 @@ export class EtcdQueue {
     const fits = inTheWay.length <= maxTxnOps;
     const taken = await this.#takeIfFree(request, id, keys, fits ? inTheWay : []);
     if (taken.granted) return taken.granted;
-    const found = fits ? taken.found : await this.#readAtOnce(inTheWay);
+    const found = fits ? taken.found : await this.#readAtOnce(request, inTheWay);
 
     const own = new Set(keys.map(String));
     const [mine, others] = partition(found, (kv) => own.has(kv.key.toString()));
@@ -60,7 +68,7 @@ export class EtcdQueue {
   async place(ticket: Ticket): Promise<Placement> {
     const keys = this.#keys.ticketKeys(ticket);
     const gates = this.#gates(ticket);
-    const answer = await this.#send({
+    const answer = await this.#send(ticket, {
       compare: [...keys.map((key) => hasToken(key, ticket.token)), ...gates.map(isAbsent)],
       success: ticket.locks.map((lock) => ({
         request_range: this.#keys.nearestConflict(lock, ticket.token),
@@ -82,7 +90,7 @@ export class EtcdQueue {
   }
 
   async stands(ticket: Ticket): Promise<boolean> {
-    const answer = await this.#send({
+    const answer = await this.#send(ticket, {
       compare: this.#keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
       success: ticket.locks.map((lock) => ({
         request_range: { ...this.#keys.nearestConflict(lock, ticket.token), keys_only: true },
@@ -110,7 +118,7 @@ export class EtcdQueue {
       removals.length === 1 && only
         ? only
         : { compare: [], success: removals.map((r) => ({ request_txn: r })), failure: [] };
-    await this.#send(txn);
+    await this.#send(ticket, txn);
     this.#slots.free(ticket);
   }
 
@@ -180,13 +188,18 @@ export class EtcdQueue {
     return locks.map(({ name }) => this.#keys.gateKey(name));
   }
 
+  #send({ locks }: TicketRequest, txn: ITxnRequest, lease?: string): Promise<ITxnResponse> {
+    const touches = namesOf(locks);
+    return this.#batches.send(lease === undefined ? { txn, touches } : { txn, touches, lease });
+  }
+
   /** A Txn that writes a ticket. When its outcome stays unknown, so does its place. */
   async #write(
     request: TicketRequest,
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
     try {
-      const answer = await this.#send(txn);
+      const answer = await this.#send(request, txn, request.session);
       return {
         succeeded: answer.succeeded,
         revision: Number(answer.header.revision),
@@ -200,7 +213,10 @@ export class EtcdQueue {
   }
 
   /** Ranges that are too many for one branch of a Txn, still read in one step. */
-  async #readAtOnce(ranges: readonly IRangeRequest[]): Promise<IKeyValue[]> {
+  async #readAtOnce(
+    request: TicketRequest,
+    ranges: readonly IRangeRequest[],
+  ): Promise<IKeyValue[]> {
     const half = Math.ceil(ranges.length / 2);
     const halves = [ranges.slice(0, half), ranges.slice(half)].map((part) => ({
       compare: [],
@@ -208,7 +224,7 @@ export class EtcdQueue {
       failure: [],
     }));
     const success = halves.map((txn) => ({ request_txn: txn }));
-    const answer = await this.#send({ compare: [], success, failure: [] });
+    const answer = await this.#send(request, { compare: [], success, failure: [] });
     return foundIn(answer.responses);
   }
 

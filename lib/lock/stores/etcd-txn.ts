@@ -1,11 +1,8 @@
-import type { ICompare, IKeyValue, IResponseOp, ITxnRequest, ITxnResponse } from '../../etcd.ts';
+import type { ICompare, IKeyValue, IResponseOp } from '../../etcd.ts';
 import { EtcdCallError, EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
 import { SessionGoneError, StoreUnavailableError } from '../errors.ts';
 
-/** Sends one Txn; rejects as EtcdClient says. */
-export type SendTxn = (request: ITxnRequest) => Promise<ITxnResponse>;
-
-/** How many operations etcd takes in one Txn by default: compares, or those of either branch. */
+/** How many operations etcd takes in one Txn by default, in its longest list (--max-txn-ops). */
 export const maxTxnOps = 128;
 
 /** There is nothing under a key, or in a range. */

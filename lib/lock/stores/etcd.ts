@@ -2,12 +2,13 @@ import type { EtcdClient } from '../../etcd.ts';
 import { readAll } from '../../etcd.ts';
 import { SessionGoneError } from '../errors.ts';
 import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
-import { commitTxn, revisionOfRepeat } from './etcd-commit.ts';
+import type { Transact } from './etcd-batches.ts';
+import { EtcdBatches } from './etcd-batches.ts';
+import { commitRequest, revisionOfRepeat } from './etcd-commit.ts';
 import { followEtcd } from './etcd-follow.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdQueue } from './etcd-queue.ts';
 import { EtcdSlots } from './etcd-slots.ts';
-import type { SendTxn } from './etcd-txn.ts';
 import { calling, foundIn, isAbsent } from './etcd-txn.ts';
 import type {
   Committed,
@@ -37,15 +38,16 @@ export class EtcdStore implements TicketStore {
   readonly #client: EtcdClient;
   readonly #keys: EtcdKeys;
   readonly #slots = new EtcdSlots(() => performance.now());
-  readonly #send: SendTxn;
+  readonly #batches: EtcdBatches;
   readonly #queue: EtcdQueue;
 
   /** `prefix` is the part of etcd's key space that is berth's own. Closes the client at the end. */
   constructor(client: EtcdClient, prefix: string) {
     this.#client = client;
     this.#keys = new EtcdKeys(prefix);
-    this.#send = (request) => client.txn(request);
-    this.#queue = new EtcdQueue(this.#send, this.#keys, this.#slots);
+    const transact: Transact = (request, timeoutMs) => client.txn(request, timeoutMs);
+    this.#batches = new EtcdBatches(transact, client.callTimeoutMs);
+    this.#queue = new EtcdQueue(this.#batches, this.#keys, this.#slots);
   }
 
   async openSession(request: SessionRequest): Promise<OpenSession> {
@@ -108,7 +110,7 @@ export class EtcdStore implements TicketStore {
   }
 
   async commit(change: GuardedChange): Promise<Committed> {
-    const answer = await calling(() => this.#send(commitTxn(change, this.#keys)));
+    const answer = await calling(() => this.#batches.send(commitRequest(change, this.#keys)));
     const now = Number(answer.header.revision);
     const revision = answer.succeeded
       ? now

@@ -1,0 +1,75 @@
+import { EtcdClient } from '../lib/etcd.ts';
+import { LockManager } from '../lib/lock/lock-manager.ts';
+import { EtcdStore } from '../lib/lock/stores/etcd.ts';
+import { startEtcd } from '../test/support/etcd-server.ts';
+import { printFigures, quantile } from './statistics.ts';
+
+const workers = 64;
+const rounds = 8;
+const roundMs = 1_000;
+
+/**
+ * Locks and unlocks by many workers at once, each with a lock of its own, against the floor: the
+ * same client with two transactions per cycle, one by one (etcd shares its disk writes among them
+ * by itself). Rounds of both take turns, so that a noisy machine slows both alike.
+ */
+export async function benchGroupCommit(): Promise<number> {
+  await using etcd = await startEtcd();
+  const endpoints = etcd.endpoints.map((url) => new URL(url).host);
+  const client = new EtcdClient({ endpoints });
+  await using store = new EtcdStore(client, '/bench');
+  await using manager = new LockManager({ store, host: 'n1', owner: 'bench', ttlMs: 30_000 });
+  const { id: lease } = await client.leaseGrant(600);
+
+  const cycle = async (worker: number) => {
+    const locks = [{ name: `mount/db${worker}`, mode: 'exclusive' as const }];
+    const lock = await manager.lock(locks, { reason: 'Mount' });
+    await lock.unlock();
+  };
+  // As long as a ticket's key and value.
+  const value = Buffer.alloc(220, 'x');
+  const floor = async (worker: number) => {
+    const key = Buffer.from(`/floor/locks/mount%2Fdb${worker}/x/${lease}-0`);
+    await client.txn({
+      compare: [{ target: 'Create', result: 'Equal', key, create_revision: 0 }],
+      success: [{ request_put: { key, value, lease } }],
+      failure: [],
+    });
+    await client.txn({ compare: [], success: [{ request_delete_range: { key } }], failure: [] });
+  };
+
+  await perSecond(cycle);
+  await perSecond(floor);
+  const cycles: number[] = [];
+  const floors: number[] = [];
+  const writes: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const before = await etcd.revision();
+    cycles.push(await perSecond(cycle));
+    const written = (await etcd.revision()) - before;
+    writes.push(written / ((cycles.at(-1) ?? 0) * (roundMs / 1_000)));
+    floors.push(await perSecond(floor));
+  }
+  const ratios = cycles.map((each, round) => each / (floors[round] ?? Number.NaN));
+  return printFigures(`Lock cycles on etcd, ${workers} workers on ${workers} locks`, [
+    { what: 'lock + unlock, median of the rounds', value: quantile(cycles, 0.5), unit: '/s' },
+    { what: 'two bare transactions', value: quantile(floors, 0.5), unit: '/s' },
+    { what: 'ratio', value: quantile(ratios, 0.5), unit: '×', atLeast: 3.5 },
+    { what: 'store writes per cycle', value: quantile(writes, 0.5), unit: '', limit: 0.2 },
+  ]);
+}
+
+/** How often all workers together run `work` in a second. */
+async function perSecond(work: (worker: number) => Promise<void>): Promise<number> {
+  const startedAt = performance.now();
+  let count = 0;
+  await Promise.all(
+    Array.from({ length: workers }, async (_, worker) => {
+      while (performance.now() - startedAt < roundMs) {
+        await work(worker);
+        count += 1;
+      }
+    }),
+  );
+  return (count / (performance.now() - startedAt)) * 1_000;
+}

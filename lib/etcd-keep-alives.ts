@@ -1,0 +1,55 @@
+import { callError, EtcdCallError } from './etcd-errors.ts';
+
+/** The keep-alive stream. After one missed answer it is given up: answers can't be told apart. */
+export class KeepAlives {
+  readonly #stream: KeepAliveStream;
+  readonly #timeoutMs: number;
+  /** The beats that wait for their answer, by lease; etcd answers in order for each lease. */
+  readonly #waiting = new Map<string, PromiseWithResolvers<number>[]>();
+  readonly #onEnd: () => void;
+  #ended = false;
+
+  constructor(stream: KeepAliveStream, timeoutMs: number, onEnd: () => void) {
+    this.#stream = stream;
+    this.#timeoutMs = timeoutMs;
+    this.#onEnd = onEnd;
+    stream.on('data', ({ ID, TTL }) => this.#waiting.get(ID)?.shift()?.resolve(Number(TTL)));
+    stream.on('error', (error) => this.end(callError(error)));
+    stream.on('end', () => this.end(new EtcdCallError('the keep-alive stream ended')));
+  }
+
+  async beat(id: string): Promise<number> {
+    const answer = Promise.withResolvers<number>();
+    const waiting = this.#waiting.get(id) ?? [];
+    waiting.push(answer);
+    this.#waiting.set(id, waiting);
+    const timer = setTimeout(
+      () => this.end(new EtcdCallError('etcd did not answer a keep-alive in time')),
+      this.#timeoutMs,
+    );
+    try {
+      this.#stream.write({ ID: id });
+      return await answer.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  end(error: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#onEnd();
+    this.#stream.cancel();
+    for (const answer of [...this.#waiting.values()].flat()) answer.reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** As etcd3 gives it. */
+export interface KeepAliveStream {
+  on(event: 'data', listener: (answer: { ID: string; TTL: string }) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+  write(request: { ID: string }): unknown;
+  cancel(): void;
+}
