@@ -13,6 +13,8 @@ const packageOf = {
   nsenter: 'util-linux',
   unshare: 'util-linux',
   setpriv: 'util-linux',
+  flock: 'util-linux',
+  lslocks: 'util-linux',
   ip: 'iproute2',
   iptables: 'iptables',
   openssl: 'openssl',

@@ -1,4 +1,5 @@
+import { describeWith } from '../support/requirements.ts';
 import { fileFixture } from './file-directory.ts';
 import { lockManagerContract } from './lock-manager.ts';
 
-lockManagerContract('file', fileFixture);
+describeWith(['flock'], 'the file store', () => lockManagerContract('file', fileFixture));

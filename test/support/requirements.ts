@@ -5,8 +5,8 @@ import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
 import { dockerVersions, etcdVersions, postgresTools, stampOf } from './tools.ts';
 
-/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. */
-export type Requirement = 'root' | 'etcd' | 'postgres' | 'docker' | 'loop' | 'spin';
+/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. */
+export type Requirement = 'root' | 'etcd' | 'postgres' | 'docker' | 'loop' | 'spin' | 'flock';
 
 /** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
 export function describeWith(
@@ -50,6 +50,7 @@ const problems: Record<Requirement, () => string[]> = {
     ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),
     ...missingPrograms(['mount', 'mkfs.ext4', 'mkfs.xfs', 'mkfs.btrfs']),
   ],
+  flock: () => missingPrograms(['flock', 'lslocks']),
   spin: () => missingPrograms(['spin', 'gcc']),
 };
 

@@ -2,12 +2,13 @@ import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { Task } from './embedded-worker.ts';
+import type { LocalStore } from './local-stores.ts';
+import type { Task } from './store-worker.ts';
 
-export const workerPath = join(import.meta.dirname, 'embedded-worker.ts');
+export const workerPath = join(import.meta.dirname, 'store-worker.ts');
 
-/** A real process that uses the lock file; killed at the end. */
-export class EmbeddedProcess implements AsyncDisposable {
+/** A real process that uses a store; killed at the end. */
+export class StoreProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   #calls = 0;
@@ -25,13 +26,20 @@ export class EmbeddedProcess implements AsyncDisposable {
     });
   }
 
-  static async start(path: string): Promise<EmbeddedProcess> {
-    const child = fork(workerPath, [path, 'serve'], {
+  /** `wrapper`: a command line that the process is run with, in front of its own. */
+  static async start(
+    kind: LocalStore,
+    path: string,
+    wrapper: readonly string[] = [],
+  ): Promise<StoreProcess> {
+    const [execPath = process.execPath, ...execArgv] = [...wrapper, process.execPath];
+    const child = fork(workerPath, [kind, path, 'serve'], {
       serialization: 'advanced',
-      execArgv: [],
+      execPath,
+      execArgv,
       silent: true,
     });
-    const started = new EmbeddedProcess(child);
+    const started = new StoreProcess(child);
     await Promise.race([once(child, 'message'), once(child, 'exit')]);
     if (child.exitCode !== null) throw new Error(started.errorOutput);
     return started;
@@ -47,6 +55,10 @@ export class EmbeddedProcess implements AsyncDisposable {
     this.#pending.set(this.#calls, pending);
     this.#child.send({ id: this.#calls, task });
     return pending.promise;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
   }
 
   /** Resolves when the process is no more. */

@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import process, { argv } from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { TicketRequest } from '../../lib/lock/ticket.ts';
+import { localStores } from './local-stores.ts';
 import { enabled } from './store-bench.ts';
 
 /**
- * Another process on the lock file argv[2], for the tests. argv[3] says what it does: `serve` what
- * its parent asks, `hold` the lock `db` until it is killed, or `watch` and come to its end.
+ * Another process on the store of kind argv[2] at argv[3], for the tests. argv[4] says what it
+ * does: `serve` what its parent asks, `hold` the lock `db` until it is killed, or `watch` and come
+ * to its end. Its tickets carry its PID as their detail.
  */
 export interface Call {
   readonly id: number;
@@ -17,10 +19,12 @@ export interface Call {
 export type Task =
   | { readonly name: 'hold'; readonly lock: string; readonly resumable: boolean }
   | { readonly name: 'try'; readonly lock: string }
-  | { readonly name: 'count'; readonly times: number };
+  | { readonly name: 'count'; readonly times: number }
+  | { readonly name: 'count in file'; readonly times: number; readonly file: string }
+  | { readonly name: 'churn' };
 
-const [, , path = '', mode] = argv;
-const store = await embeddedStore({ path });
+const [, , kind, path = '', mode] = argv;
+const store = await localStores[kind === 'file' ? 'file' : 'embedded'](path);
 const open = (resumable: boolean) => store.openSession({ ttlMs: 1000, owner: 'worker', resumable });
 const { id: session } = await open(false);
 
@@ -44,6 +48,8 @@ if (mode === 'hold') {
 async function run(task: Task): Promise<unknown> {
   if (task.name === 'try') return (await store.tryEnqueue(requestFor(task.lock, session))).state;
   if (task.name === 'count') return countUp(store, task.times);
+  if (task.name === 'count in file') return countInFile(store, task.times, task.file);
+  if (task.name === 'churn') return churn(store);
   const { id } = await open(task.resumable);
   return store.enqueue(requestFor(task.lock, id));
 }
@@ -60,11 +66,41 @@ async function countUp(on: TicketStore, times: number): Promise<void> {
   }
 }
 
+/** The same with a number that only the lock protects. */
+async function countInFile(on: TicketStore, times: number, file: string): Promise<void> {
+  for (let index = 0; index < times; index += 1) {
+    const { ticket } = enabled(await on.enqueue(requestFor('count', session)));
+    while ((await on.place(ticket)).state !== 'granted') await pause(1);
+    const count = Number(await readFile(file, 'utf8'));
+    await pause(Math.random() * 2);
+    await writeFile(file, String(count + 1));
+    await on.remove(ticket);
+  }
+}
+
+/** Writes two records, always the same, until it is killed. */
+async function churn(on: TicketStore): Promise<void> {
+  for (;;) {
+    const { ticket } = enabled(await on.enqueue(requestFor('churn', session)));
+    const value = `by ${ticket.token}`;
+    const writes = [
+      { key: 'one', value },
+      { key: 'two', value },
+    ];
+    await on.commit({ guards: [], writes, release: [ticket] });
+  }
+}
+
 function requestFor(lock: string, inSession: string): TicketRequest {
   return {
     session: inSession,
     nonce: randomUUID(),
     locks: [{ name: lock, mode: 'exclusive' }],
-    holder: { host: 'worker', reason: 'Mount', since: '2026-01-02T03:04:05Z' },
+    holder: {
+      host: 'worker',
+      reason: 'Mount',
+      since: '2026-01-02T03:04:05Z',
+      detail: String(process.pid),
+    },
   };
 }
