@@ -71,7 +71,7 @@ describeWith(['flock'], 'the file store', () => {
   });
 
   test('takes what is asked for at once in one go', async () => {
-    await using place = await fileDirectory();
+    await using place = await fileDirectory('/dev/shm');
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
     const path = join(place.path, 'state.json');
@@ -84,16 +84,15 @@ describeWith(['flock'], 'the file store', () => {
     expect(inodes.size).toBeLessThanOrEqual(2);
   });
 
-  test('takes steps that are asked for just when another ends', async () => {
+  test('is closed at once, also just when a step ends', async () => {
     await using place = await fileDirectory('/dev/shm');
-    await using store = await fileStore({ directory: place.path });
-    const client = await clientOf(store, 'n1');
-    for (let ticks = 0; ticks < 20; ticks += 1) {
-      const held = await client.hold('db');
+    for (let ticks = 0; ticks < 10; ticks += 1) {
+      await using store = await fileStore({ directory: place.path });
+      const client = await clientOf(store, 'n1');
+      await client.store.remove(await client.hold('db'));
       for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
-      await store.remove(held);
     }
-  });
+  }, 5_000);
 
   test('reads what another has written, however often the file was replaced', async () => {
     await using place = await fileDirectory();
@@ -228,6 +227,18 @@ describeWith(['flock'], 'the file store', () => {
     }
     expect(await store.tickets()).toEqual([held]);
     await client.hold('a', 'b');
+  });
+
+  test('is closed although its last step can not be taken, and its locks end all the same', async () => {
+    await using place = await fileDirectory();
+    const store = await fileStore({ directory: place.path });
+    await (await clientOf(store, 'n1')).hold('db');
+    await using other = await fileStore({ directory: place.path });
+    {
+      using _ = holdMutex(place.path);
+      await store[Symbol.asyncDispose]();
+    }
+    expect(await other.tickets()).toEqual([]);
   });
 
   test('S77 interrupts watchers while the state can not be read and starts them anew then', async () => {

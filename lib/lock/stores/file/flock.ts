@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, statSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { StoreUnavailableError } from '../../errors.ts';
 
 /** How long others may keep a lock before a step gives up. */
@@ -47,20 +47,25 @@ export function flock(
   });
 }
 
+/** Whether an open file of this process holds the lock that `flock` has given to it. */
+export function holdsLock(descriptor: number): boolean {
+  return readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8').includes('FLOCK');
+}
+
 /**
- * True when the kernel's table says that somebody has the file at `path` locked exclusively, which
- * saves a helper. False proves nothing: inside a PID namespace the table leaves out locks whose
- * helper has ended, and some file systems have other numbers there.
+ * True when the kernel's table says that somebody has an open file locked exclusively, which saves
+ * a helper. False proves nothing: inside a PID namespace the table leaves out locks whose helper
+ * has ended, and some file systems have other numbers there.
  */
-export function isListedAsLocked(path: string): boolean {
-  const { dev, ino } = statSync(path, { bigint: true });
+export function isListedAsLocked(descriptor: number): boolean {
+  const { dev, ino } = fstatSync(descriptor, { bigint: true });
   // As glibc's major() and minor() do.
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
   const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
-  const file = `${twoDigits(major)}:${twoDigits(minor)}:${ino} `;
+  const file = ` ${twoDigits(major)}:${twoDigits(minor)}:${ino} `;
   return readFileSync('/proc/locks', 'utf8')
     .split('\n')
-    .some((line) => /^\d+: FLOCK +ADVISORY +WRITE /.test(line) && line.includes(` ${file}`));
+    .some((line) => /^\d+: FLOCK +ADVISORY +WRITE /.test(line) && line.includes(file));
 }
 
 function twoDigits(number: bigint): string {

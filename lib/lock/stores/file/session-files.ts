@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { hasCode } from '../../../error-code.ts';
 import { StoreUnavailableError } from '../../errors.ts';
-import { flock, isListedAsLocked } from './flock.ts';
+import { flock, holdsLock, isListedAsLocked } from './flock.ts';
 
 /**
  * One file per session, which its process has locked as long as the session lives. The kernel ends
@@ -82,18 +82,25 @@ export class SessionFiles implements Disposable {
   }
 
   async #isDead(id: string): Promise<boolean> {
-    const path = this.#path(id);
-    let descriptor: number | undefined;
+    const own = this.#own.get(id);
+    if (own !== undefined) return !holdsLock(own);
+    const descriptor = this.#open(id);
+    if (descriptor === undefined) return false;
     try {
-      if (isListedAsLocked(path)) return false;
-      descriptor = openSync(path, 'r');
+      if (isListedAsLocked(descriptor)) return false;
       // Shared, so that those who look at the same time don't take each other for the session.
       return await flock(descriptor, 'shared', { wait: false });
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return false;
-      throw error;
     } finally {
-      if (descriptor !== undefined) closeSync(descriptor);
+      closeSync(descriptor);
+    }
+  }
+
+  #open(id: string): number | undefined {
+    try {
+      return openSync(this.#path(id), 'r');
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
     }
   }
 
