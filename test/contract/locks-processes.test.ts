@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { EtcdClient } from '../../lib/etcd.ts';
 import { JobHeldError } from '../../lib/lock/job-errors.ts';
 import { JobLock } from '../../lib/lock/job-lock.ts';
@@ -19,7 +19,9 @@ import { embeddedDirectory } from './embedded-directory.ts';
 import type { Work } from './locks-work.ts';
 import { jobOptions, poolOptions, run } from './locks-work.ts';
 import { manager, take } from './manager-bench.ts';
-import { eventually, LONG_TTL_MS, SHORT_TTL_MS } from './store-bench.ts';
+import { eventually, LONG_TTL_MS } from './store-bench.ts';
+
+jest.setTimeout(60_000); // Processes are slow to start on a machine that is busy.
 
 describe('processes on the embedded store', () => {
   let directory: Awaited<ReturnType<typeof embeddedDirectory>>;
@@ -65,7 +67,8 @@ function suite(share: (name: string) => Shared): void {
       await using worker = new Worker(work);
       return (await worker.answer).map(Number);
     });
-    await eventually(async () => expect(await store.tickets('pool/containers')).toHaveLength(4));
+    const areReady = async () => expect(await store.tickets('pool/containers')).toHaveLength(4);
+    await eventually(areReady, 30_000);
     await starting.unlock();
     const ids = await Promise.all(answers);
     expect(ids.flat().toSorted((a, b) => a - b)).toEqual(Array.from({ length: 45 }, (_, id) => id));
@@ -75,7 +78,7 @@ function suite(share: (name: string) => Shared): void {
 
   test('S44 leave a numbered lock to the next when they are killed', async () => {
     const { where, connect } = share('hold');
-    await using worker = new Worker({ store: where, ttlMs: SHORT_TTL_MS, task: 'hold', count: 0 });
+    await using worker = new Worker({ store: where, ttlMs: 6_000, task: 'hold', count: 0 });
     const ticket = await worker.answer;
     await using store = await connect();
     await using locks = manager(store, 'n1');
@@ -83,7 +86,7 @@ function suite(share: (name: string) => Shared): void {
     expect(await pool.held()).toEqual([{ id: 0, ticket }]);
     expect(await pool.retrieve(0).tryLock({ reason: 'Start' })).toBeUndefined();
     await worker.kill();
-    await using lock = await pool.retrieve(0).lock({ reason: 'Start', timeoutMs: 10_000 });
+    await using lock = await pool.retrieve(0).lock({ reason: 'Start', timeoutMs: 30_000 });
     await lock.confirm();
   });
 

@@ -22,7 +22,10 @@ async function work({ store: where, ttlMs, task, count }: Work): Promise<void> {
   const pool = new LockPool(locks, poolOptions);
   if (task === 'allocate') {
     const ids: number[] = [];
-    while (ids.length < count) ids.push((await pool.allocate(`${host}/${ids.length}`)).id);
+    while (ids.length < count) {
+      const { id } = await pool.allocate(`${host}/${ids.length}`, { timeoutMs: 60_000 });
+      ids.push(id);
+    }
     stdout.write(`${JSON.stringify(ids)}\n`);
     return;
   }
