@@ -80,10 +80,13 @@ async function followOnce(
         else change.openedGates.push(keys.gatedLock(key));
       }
     }
-    for (const change of changes.values()) watcher.change(finished(change));
+    for (const change of changes.values()) {
+      if (!signal.aborted) watcher.change(finished(change)); // Being told may end the watch.
+    }
   });
   const close = () => watch.close();
   signal.addEventListener('abort', close);
+  if (signal.aborted) close();
   await watch.ended;
   signal.removeEventListener('abort', close);
   watch.close();
