@@ -111,9 +111,8 @@ export class HeldLock implements Lock {
     this.#end(new LockLostError(`lost the lock on ${this.#names()}: ${why}`));
   }
 
-  /** It has been held for as long as it may be: tells the holder, and releases it. */
+  /** It has been held for as long as it may be, or was lost before: releases it in any case. */
   end(): void {
-    if (this.#reason) return;
     this.lose('it was held for the longest time that it may be');
     void this.unlock();
   }

@@ -29,7 +29,8 @@ export interface Locks extends AsyncDisposable {
 
   /**
    * Takes back a lock whose ticket was granted to this host before: after a lapse, or by an
-   * earlier process whose session was resumed. Undefined when the ticket is gone.
+   * earlier process whose session was resumed. Undefined when the ticket is gone. It has no longest
+   * hold any more.
    */
   attach(ticket: Ticket): Promise<Lock | undefined>;
 
@@ -78,7 +79,8 @@ export interface LockOptions {
   /**
    * The longest it may be held: then its signal aborts with a LockLostError and it is released,
    * whether the work is done or not. A holder that is frozen at that moment keeps it for a TTL
-   * more. Undefined: until it is unlocked.
+   * more. One that is lost before is released, and can't be taken back. Undefined: until it is
+   * unlocked.
    */
   readonly maxHoldMs?: number;
   /** Called each time the request has to wait, with who is nearest in the way; throw to give up. */

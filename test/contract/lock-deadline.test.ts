@@ -69,6 +69,19 @@ test('S19 holds a lock for as long as the store hears of the host', async () => 
   await next.granted;
 });
 
+test('S28 releases a lock with a longest hold that was lost, though nobody unlocks it', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db', { maxHoldMs: 5 * ttlMs });
+  const next = await queue(hosts.n2, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  expect(lock.signal.reason).toBeInstanceOf(LockLostError);
+  expect(next.endedAt).toBeUndefined();
+  hosts.network.reconnect();
+  await hosts.pass(2_100);
+  await (await next.granted).confirm();
+});
+
 test('counts the deadline from when the last renewal was sent, not answered', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
