@@ -81,7 +81,9 @@ export class Acquirer {
         : await this.#queue(request, session, limit, options);
       if (limit.isCancelled) throw limit.error(namesOf(locks), []);
       session.throwIfLapsed();
-      return this.#options.grant(ticket, session, options);
+      const lock = this.#options.grant(ticket, session, options);
+      lock.throwIfLost();
+      return lock;
     } catch (error) {
       const isRefused = error instanceof LockContendedError || error instanceof LockDisabledError;
       if (isTry && isRefused) this.#options.tickets.forget(request);

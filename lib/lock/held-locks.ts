@@ -55,7 +55,10 @@ export class HeldLocks {
     });
   }
 
-  /** The lock of a ticket that has been granted. Throws LockLostError when its session has lapsed. */
+  /**
+   * The lock of a ticket that has been granted; one that is lost already when the ticket has been
+   * removed since. Throws LockLostError when its session has lapsed.
+   */
   hold(ticket: Ticket, session: Session, maxHoldMs = Number.POSITIVE_INFINITY): Lock {
     const { clock, tickets } = this.#options;
     const known = this.#locks.get(ticket.nonce);
@@ -63,9 +66,11 @@ export class HeldLocks {
     const lock = new HeldLock(ticket, session, this.#owner, maxHoldMs);
     tickets.add(ticket);
     this.#locks.set(ticket.nonce, lock);
+    // When it is lost before, too: its holder may never come to unlock it.
     if (maxHoldMs !== Number.POSITIVE_INFINITY) {
       void clock.sleep(maxHoldMs, lock.signal).then(() => lock.end());
     }
+    this.#noticeLoss(ticket.nonce);
     log('granted %s token=%d', namesOf(ticket.locks).join('+'), ticket.token);
     return lock;
   }
@@ -103,7 +108,9 @@ export class HeldLocks {
   #noticeLoss(nonce: string): void {
     const { mirror } = this.#options;
     const lock = this.#locks.get(nonce);
-    if (!lock || mirror.ticket(nonce) || lock.token > mirror.revision) return;
+    if (!lock || lock.token > mirror.revision) return;
+    // Under another token it is a late repeat of the request, not what was granted.
+    if (mirror.ticket(nonce)?.token === lock.token) return;
     lock.miss();
   }
 }

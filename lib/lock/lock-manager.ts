@@ -129,7 +129,7 @@ export class LockManager implements Locks {
     if (this.#sessions.hasEnded(ticket.session)) return undefined;
     const session = await this.#sessions.find(ticket.session);
     if (session.id !== ticket.session) return undefined;
-    if (!(await this.#store.stands(ticket))) return undefined;
+    if (!(await this.#tickets.stands(ticket))) return undefined;
     session.throwIfLapsed();
     return this.#held.hold(ticket, session);
   }

@@ -32,8 +32,10 @@ export class OwnTickets {
   readonly #options: OwnTicketsOptions;
   /** By nonce: the session. */
   readonly #known = new Map<string, string>();
-  /** By nonce: those whose removal the store has not confirmed at the first try. */
+  /** By nonce: those that are being removed. */
   readonly #removing = new Set<string>();
+  /** Who asks for a ticket back, and whether it was given up meanwhile. */
+  readonly #reclaims = new Set<{ readonly nonce: string; isGivenUp: boolean }>();
   readonly #removals = new Set<Promise<void>>();
   #straysAreOurs: boolean;
   #isLookingForStrays = false;
@@ -54,7 +56,26 @@ export class OwnTickets {
 
   /** It is not in the store, for certain. */
   forget({ nonce }: { readonly nonce: string }): void {
+    this.#giveUp(nonce);
     this.#known.delete(nonce);
+    this.#removing.delete(nonce);
+    // An earlier call of the same request may have arrived after the removal: no stray till now.
+    const left = this.#options.mirror.ticket(nonce);
+    if (left) this.#noticeStrays([left]);
+  }
+
+  /**
+   * Whether a ticket stands, as the store says, and this process has not given it up, neither
+   * before nor while the store was asked: the answer would be out of date.
+   */
+  async stands(ticket: Ticket): Promise<boolean> {
+    const reclaim = { nonce: ticket.nonce, isGivenUp: this.#removing.has(ticket.nonce) };
+    this.#reclaims.add(reclaim);
+    try {
+      return (await this.#options.store.stands(ticket)) && !reclaim.isGivenUp;
+    } finally {
+      this.#reclaims.delete(reclaim);
+    }
   }
 
   /** Nothing of an earlier process is in this session. */
@@ -69,6 +90,8 @@ export class OwnTickets {
   async remove(ticket: Ticket | TicketRequest): Promise<void> {
     const { clock } = this.#options;
     const startedAt = clock.now();
+    this.#giveUp(ticket.nonce);
+    this.#removing.add(ticket.nonce);
     if (await this.#isRemoved(ticket)) return;
     const removal = this.#removeUntilGone(ticket);
     this.#removals.add(removal);
@@ -107,7 +130,7 @@ export class OwnTickets {
       log('removal of %s failed: %s', ticket.nonce, error);
       return false;
     }
-    this.#known.delete(ticket.nonce);
+    this.forget(ticket);
     return true;
   }
 
@@ -115,7 +138,6 @@ export class OwnTickets {
     const { clock, closing, sessions } = this.#options;
     const ttlMs = sessions.session(ticket.session)?.ttlMs ?? Number.POSITIVE_INFINITY;
     const startedAt = clock.now();
-    this.#removing.add(ticket.nonce);
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
       await clock.sleep(pauseMs, closing);
       if (closing.aborted || sessions.hasEnded(ticket.session)) break;
@@ -123,8 +145,7 @@ export class OwnTickets {
       const isOverdue = clock.now() - startedAt > ttlMs;
       if (isOverdue && !this.#isInUse(ticket.session)) sessions.drop(ticket.session);
     }
-    this.#known.delete(ticket.nonce);
-    this.#removing.delete(ticket.nonce);
+    this.forget(ticket);
   }
 
   /**
@@ -135,6 +156,10 @@ export class OwnTickets {
     return [...this.#known].some(
       ([nonce, session]) => session === id && !this.#removing.has(nonce),
     );
+  }
+
+  #giveUp(nonce: string): void {
+    for (const reclaim of this.#reclaims) if (reclaim.nonce === nonce) reclaim.isGivenUp = true;
   }
 
   /** Looks a little later, when whoever knows the ticket has had time to say so. */

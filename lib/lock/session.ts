@@ -126,6 +126,7 @@ export class SessionKeeper {
       const sentAt = clock.now();
       try {
         const { ttlMs } = await store.renewSession(session.id);
+        if (session.isGone) return; // Dropped meanwhile.
         pauseMs = ttlMs / 3;
         if (session.renewed(sentAt, ttlMs)) log('revived session=%s', session.id);
         reports.renewal('renewed', sentAt);
