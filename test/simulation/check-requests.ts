@@ -1,0 +1,151 @@
+import type { HistoryEvent, RequestLimits } from './history.ts';
+import type { StandingTickets } from './standing-tickets.ts';
+
+/** A fault may make itself felt for this long: a late message, a lapsed session. */
+export const faultEchoMs = 12_000;
+
+/** Timers are late, and a ticket has to be removed. */
+const promptMs = 250;
+
+interface Request {
+  readonly host: string;
+  readonly askedAt: number;
+  readonly limits: RequestLimits;
+  cancelledAt: number | undefined;
+  sawClosedGate: boolean;
+  isBroken: boolean;
+  lastAnswer: string | undefined;
+  blockers: number;
+}
+
+/** Each call ends, in time, with the error that fits, and leaves nothing behind. */
+export class RequestCheck {
+  readonly #open = new Map<string, Request>();
+  readonly #faults = new Map<string, number>();
+
+  /** Whether something happened to a host lately that excuses it. */
+  isExcused(host: string, since: number): boolean {
+    return (this.#faults.get(host) ?? Number.NEGATIVE_INFINITY) >= since - faultEchoMs;
+  }
+
+  /** The host of a call that has not ended. */
+  hostOf(request: string): string | undefined {
+    return this.#open.get(request)?.host;
+  }
+
+  judge(event: HistoryEvent, store: StandingTickets): string[] {
+    switch (event.kind) {
+      case 'asked': {
+        const { at, host, request, limits } = event;
+        this.#open.set(request, {
+          host,
+          askedAt: at,
+          limits,
+          cancelledAt: undefined,
+          sawClosedGate: limits.locks.some(({ name }) => store.closedGates.has(name)),
+          isBroken: false,
+          lastAnswer: undefined,
+          blockers: 0,
+        });
+        return [];
+      }
+      case 'cancelled': {
+        const request = this.#open.get(event.request);
+        if (request) request.cancelledAt = event.at;
+        return [];
+      }
+      case 'closed gate':
+        for (const request of this.#open.values()) {
+          const isItsOwn = request.limits.locks.some(({ name }) => name === event.lockName);
+          request.sawClosedGate ||= isItsOwn;
+        }
+        return [];
+      case 'broken': {
+        const request = this.#open.get(store.known.get(event.token)?.request ?? '');
+        if (request) request.isBroken = true;
+        return [];
+      }
+      case 'answered': {
+        const request = this.#open.get(event.request);
+        if (!request) return [];
+        request.lastAnswer = event.answer;
+        request.blockers = event.blockers.length;
+        return [];
+      }
+      case 'held': {
+        const request = this.#open.get(event.request);
+        this.#open.delete(event.request);
+        if (request?.cancelledAt === undefined) return [];
+        return [`cancelled: ${event.request} holds although it was cancelled before`];
+      }
+      case 'failed':
+        return this.#judgeFailure(event, store);
+      case 'fault':
+      case 'paused':
+      case 'resumed':
+      case 'started':
+        this.#faults.set(event.host, event.at);
+        return [];
+      case 'crashed':
+        this.#faults.set(event.host, event.at);
+        for (const [name, { host }] of this.#open) if (host === event.host) this.#open.delete(name);
+        return [];
+      case 'bug':
+        return [`bug: ${event.message}`];
+      case 'ended':
+        return [
+          ...event.leftovers.map((leftover) => `leftover: ${leftover}`),
+          ...[...this.#open.keys()].map((name) => `lost wake-up: ${name} was never answered`),
+        ];
+      default:
+        return [];
+    }
+  }
+
+  #judgeFailure(event: HistoryEvent & { kind: 'failed' }, store: StandingTickets): string[] {
+    const request = this.#open.get(event.request);
+    this.#open.delete(event.request);
+    if (!request) return [`error: ${event.request} failed and was not open`];
+    const isExcused = this.isExcused(request.host, request.askedAt);
+    const found: string[] = [];
+    const objection = this.#objection(event, request, isExcused);
+    if (objection) found.push(`error: ${event.request} ended as ${event.message}: ${objection}`);
+    if (isExcused) return found;
+    for (const ticket of store.standing.values()) {
+      if (ticket.request === event.request) {
+        found.push(`leftover: ${event.request} failed and token ${ticket.token} stands`);
+      }
+    }
+    return found;
+  }
+
+  /** What is wrong with an error, if anything. */
+  #objection(
+    { at, code, waitedMs }: HistoryEvent & { kind: 'failed' },
+    request: Request,
+    isExcused: boolean,
+  ): string | undefined {
+    const { timeoutMs } = request.limits;
+    switch (code) {
+      case 'contended':
+        if (timeoutMs !== 0) return 'it wanted to wait';
+        if (request.lastAnswer !== 'refused') return 'it was not refused';
+        return request.blockers > 0 ? undefined : 'nobody was in the way';
+      case 'timeout':
+        if (timeoutMs === undefined || timeoutMs === 0) return 'it had no time-out';
+        if (waitedMs < timeoutMs) return `it waited ${waitedMs} of ${timeoutMs} ms`;
+        return isExcused || waitedMs < timeoutMs + promptMs ? undefined : 'late';
+      case 'cancelled':
+        if (request.cancelledAt === undefined) return 'nobody cancelled it';
+        return isExcused || at < request.cancelledAt + promptMs ? undefined : 'late';
+      case 'disabled':
+        return request.sawClosedGate ? undefined : 'no gate was closed';
+      case 'lost':
+        return request.isBroken || isExcused ? undefined : 'nothing happened to it';
+      case 'unavailable':
+        return isExcused ? undefined : 'the store was there';
+      default:
+        return 'no such failure is expected';
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import type { HistoryEvent, RemovalCause } from './history.ts';
+import type { KnownTicket, StandingTickets } from './standing-tickets.ts';
+import { areRivals } from './standing-tickets.ts';
+
+/** How late the store may drop a session that is not renewed. */
+const expirySlackMs = 1_000;
+
+type Judge = (event: HistoryEvent, store: StandingTickets) => string[];
+
+/** At each revision one of several conflicting tickets is granted at most, and in queue order. */
+export const judgeGrant: Judge = (event, store) => {
+  if (event.kind !== 'answered' || event.answer !== 'granted' || event.token === undefined) {
+    return [];
+  }
+  const ticket = store.standing.get(event.token);
+  if (!ticket) return [`token ${event.token} was granted and is not in the store`];
+  const found: string[] = [];
+  for (const other of store.standing.values()) {
+    if (other === ticket || !areRivals(ticket.locks, other.locks)) continue;
+    if (other.isGranted) {
+      found.push(`exclusion: ${name(ticket)} was granted while ${name(other)} holds`);
+    } else if (other.token < ticket.token) {
+      found.push(`first come: ${name(ticket)} was granted before ${name(other)}`);
+    }
+  }
+  if (ticket.isGranted) return found;
+  for (const other of store.known.values()) {
+    if (!other.isGranted || other.token < ticket.token) continue;
+    if (areRivals(ticket.locks, other.locks)) {
+      found.push(`token order: ${name(ticket)} was granted after ${name(other)}`);
+    }
+  }
+  for (const lock of ticket.locks) {
+    if (!store.closedGates.has(lock.name)) continue;
+    found.push(`gate: ${name(ticket)} was granted although ${lock.name} is disabled`);
+  }
+  return found;
+};
+
+/** What is written is written by who holds the lock. */
+export const judgeWrite: Judge = (event, store) => {
+  if (event.kind !== 'wrote') return [];
+  const writer = store.known.get(event.token);
+  if (!writer) return [`effect: ${event.value} was written by nobody known`];
+  const found: string[] = [];
+  if (writer.removedAt !== undefined)
+    found.push(`effect: ${name(writer)} wrote after its ticket was gone`);
+  if (!writer.isGranted) found.push(`effect: ${name(writer)} wrote and was never granted`);
+  for (const other of store.known.values()) {
+    if (!other.isGranted || other.token <= writer.token) continue;
+    if (other.locks.some((lock) => lock.name === event.lockName)) {
+      found.push(`effect: ${name(writer)} wrote after ${name(other)} was granted`);
+    }
+  }
+  return found;
+};
+
+/** A ticket goes because its owner or an operator said so, or because its session is over. */
+export const judgeRemoval: Judge = (event, store) => {
+  if (event.kind !== 'removed') return [];
+  const ticket = store.standing.get(event.token);
+  if (!ticket) return [`token ${event.token} was removed and was not in the store`];
+  const isOverdue = (store.expiries.get(ticket.session) ?? 0) <= event.at;
+  if (isOverdue || isMeant(ticket, event.cause)) return [];
+  return [`removal: ${name(ticket)} was removed by ${JSON.stringify(event.cause)}`];
+};
+
+/** A dead host's tickets are gone in time. */
+export const judgeExpiry: Judge = ({ at, kind }, store) => {
+  if (kind !== 'answered' && kind !== 'ended') return [];
+  return [...store.standing.values()]
+    .filter(({ session }) => (store.expiries.get(session) ?? 0) + expirySlackMs < at)
+    .map((ticket) => `expiry: ${name(ticket)} outlived its session`);
+};
+
+function isMeant(ticket: KnownTicket, cause: RemovalCause | undefined): boolean {
+  if (!cause) return false;
+  if (cause.method === 'closeSession') return cause.session === ticket.session;
+  if (cause.tokens) return cause.tokens.includes(ticket.token);
+  return cause.nonce === ticket.nonce;
+}
+
+export function name({ token, request }: KnownTicket): string {
+  return `token ${token} of ${request}`;
+}

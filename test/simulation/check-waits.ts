@@ -1,0 +1,98 @@
+import type { RequestCheck } from './check-requests.ts';
+import type { HistoryEvent } from './history.ts';
+import type { StandingTickets } from './standing-tickets.ts';
+import { areRivals } from './standing-tickets.ts';
+
+/** From the removal of the last in the way to the grant, when nothing is wrong. */
+const handOverMs = 500;
+
+/** The net below the watch, by the fastest clock. */
+const pollMs = 4_900;
+
+interface Wait {
+  /** When the store last said who is in the way. */
+  toldAt: number;
+  blockers: readonly number[];
+  /** Since when nobody is. */
+  freeSince: number | undefined;
+}
+
+/** Waiters are woken when it is their turn, and only those whose turn it may be. */
+export class WaitCheck {
+  readonly #requests: RequestCheck;
+  readonly #waits = new Map<number, Wait>();
+  readonly #gatesMovedAt = new Map<string, number>();
+
+  constructor(requests: RequestCheck) {
+    this.#requests = requests;
+  }
+
+  /** After the event has been applied to `store`. */
+  judge(event: HistoryEvent, store: StandingTickets): string[] {
+    switch (event.kind) {
+      case 'closed gate':
+      case 'opened gate':
+        this.#gatesMovedAt.set(event.lockName, event.at);
+        return [];
+      case 'answered':
+        return this.#answered(event, store);
+      case 'removed':
+        this.#waits.delete(event.token);
+        this.#lookWhoIsFree(event.at, store);
+        return [];
+      default:
+        return [];
+    }
+  }
+
+  #answered(event: HistoryEvent & { kind: 'answered' }, store: StandingTickets): string[] {
+    const { at, token, answer, blockers } = event;
+    if (token === undefined) return [];
+    const found = event.method === 'place' ? this.#judgePlace(event, store) : [];
+    if (answer === 'waiting') {
+      const freeSince = this.#waits.get(token)?.freeSince;
+      this.#waits.set(token, { toldAt: at, blockers, freeSince });
+      return found;
+    }
+    const wait = this.#waits.get(token);
+    this.#waits.delete(token);
+    if (answer !== 'granted' || wait?.freeSince === undefined) return found;
+    const host = this.#requests.hostOf(event.request);
+    if (!host || this.#requests.isExcused(host, wait.freeSince)) return found;
+    if (this.#sawGateMove(token, wait.toldAt, store)) return found;
+    const lateMs = at - wait.freeSince;
+    if (lateMs <= handOverMs) return found;
+    return [...found, `lost wake-up: token ${token} was granted ${lateMs.toFixed()} ms late`];
+  }
+
+  /** A waiter asks again only when it may have become free. */
+  #judgePlace(event: HistoryEvent & { kind: 'answered' }, store: StandingTickets): string[] {
+    const { at, token, host } = event;
+    const wait = token === undefined ? undefined : this.#waits.get(token);
+    if (token === undefined || !wait) return [];
+    if (!wait.blockers.every((blocker) => store.standing.has(blocker))) return [];
+    if (!store.standing.has(token) || at - wait.toldAt >= pollMs) return [];
+    if (this.#sawGateMove(token, wait.toldAt - handOverMs, store)) return [];
+    if (this.#requests.isExcused(host, wait.toldAt)) return [];
+    return [`herd: token ${token} was woken for nothing`];
+  }
+
+  #sawGateMove(token: number, since: number, store: StandingTickets): boolean {
+    const locks = store.known.get(token)?.locks ?? [];
+    return locks.some(
+      ({ name }) => (this.#gatesMovedAt.get(name) ?? Number.NEGATIVE_INFINITY) >= since,
+    );
+  }
+
+  #lookWhoIsFree(at: number, store: StandingTickets): void {
+    for (const [token, wait] of this.#waits) {
+      if (wait.freeSince !== undefined) continue;
+      const ticket = store.standing.get(token);
+      if (!ticket) continue;
+      const isBlocked = [...store.standing.values()].some(
+        (other) => other.token < token && areRivals(ticket.locks, other.locks),
+      );
+      if (!isBlocked) wait.freeSince = at;
+    }
+  }
+}

@@ -1,0 +1,176 @@
+/** One line of the engine, or of the reference store, changed so that a promise is broken. */
+export interface Mutation {
+  /** The promise's name, as the checker says it or as near as can be. */
+  readonly promise: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+const engine = (file: string) => `lib/lock/${file}`;
+const store = (file: string) => `lib/lock/stores/${file}`;
+
+export const mutations: readonly Mutation[] = [
+  {
+    promise: 'exclusion: a writer waits for readers',
+    file: store('ticket-model.ts'),
+    from: 'ticket.token < below && conflicts(lock.mode, mode)',
+    to: "ticket.token < below && mode === 'exclusive'",
+  },
+  {
+    promise: 'exclusion: the store is asked whether a waiter may go on',
+    file: engine('acquirer.ts'),
+    from: 'placement = await limit.untilAnswered(() => this.#options.store.place(ticket));',
+    to: "placement = { state: 'granted', ticket };",
+  },
+  {
+    promise: 'effect exclusion: the store checks the guards',
+    file: store('guarded-change.ts'),
+    from: '[...guards, ...release].find(',
+    to: '[...release].find(',
+  },
+  {
+    promise: 'effect exclusion: a guarded write carries its ticket',
+    file: engine('held-locks.ts'),
+    from: 'guards: [ticket], writes',
+    to: 'guards: [], writes',
+  },
+  {
+    promise: 'token order: tokens grow',
+    file: store('ticket-model.ts'),
+    from: 'token: this.#nextRevision(), session',
+    to: 'token: (this.#nextRevision() * 7919) % 10007, session',
+  },
+  {
+    promise: 'honest holder: the deadline counts from the sending of the renewal',
+    file: engine('session.ts'),
+    from: 'Math.max(this.#deadline, sentAt + ttlMs - marginMs(ttlMs))',
+    to: 'Math.max(this.#deadline, this.#clock.now() + ttlMs - marginMs(ttlMs))',
+  },
+  {
+    promise: 'honest holder: the deadline is earlier than the expiry',
+    file: engine('session.ts'),
+    from: 'Math.min(2_000, ttlMs / 5)',
+    to: '0',
+  },
+  {
+    promise: 'honest holder: who asks is answered by the clock, not by timers',
+    file: engine('held-lock.ts'),
+    from: 'this.#session.checkDeadline();',
+    to: '',
+  },
+  {
+    promise: 'honest holder: the signal aborts by itself',
+    file: engine('session.ts'),
+    from: 'void this.#watchDeadline(session);',
+    to: '',
+  },
+  {
+    promise: 'honest holder: a broken lock is noticed',
+    file: engine('held-lock.ts'),
+    from: 'if (this.#isReleasing) return;',
+    to: 'return;',
+  },
+  {
+    promise: 'free after a crash: sessions expire',
+    file: store('memory-state.ts'),
+    from: 'if (expiresAt <= now) this.#dropSession(id)',
+    to: 'if (expiresAt + 2_000 <= now) this.#dropSession(id)',
+  },
+  {
+    promise: 'all or nothing: a ticket stands in every queue',
+    file: store('ticket-model.ts'),
+    from: 'for (const { name, mode } of ticket.locks) {',
+    to: 'for (const { name, mode } of ticket.locks.slice(0, 1)) {',
+  },
+  {
+    promise: 'nothing leaks: a request that fails is removed',
+    file: engine('acquirer.ts'),
+    from: 'else await this.#options.tickets.remove(request);',
+    to: 'else this.#options.tickets.forget(request);',
+  },
+  {
+    promise: 'nothing leaks: what arrives late is removed',
+    file: engine('own-tickets.ts'),
+    from: "if (event.kind === 'change') this.#noticeStrays(event.change.tickets);",
+    to: "if (event.kind === 'change') return;",
+  },
+  {
+    promise: 'first come: a try does not overtake who waits',
+    file: store('ticket-model.ts'),
+    from: 'written?.token ?? Number.POSITIVE_INFINITY',
+    to: 'written?.token ?? 1 + Math.min(...this.#tickets.values().map(({ token }) => token))',
+  },
+  {
+    promise: 'no lost wake-up: a removal wakes who waits for it',
+    file: engine('wake-ups.ts'),
+    from: 'for (const { nonce } of event.change.removedTickets) this.#wake(nonce);',
+    to: '',
+  },
+  {
+    promise: 'no lost wake-up: what went before the wait began counts',
+    file: engine('wake-ups.ts'),
+    from: 'if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return;',
+    to: '',
+  },
+  {
+    promise: 'no herd: only those are woken whose turn it may be',
+    file: engine('wake-ups.ts'),
+    from: 'for (const { nonce } of event.change.removedTickets) this.#wake(nonce);',
+    to: 'for (const sleeper of [...this.#sleepers.keys()]) this.#wake(sleeper);',
+  },
+  {
+    promise: 'cancelled: a cancelled request never holds',
+    file: engine('acquirer.ts'),
+    from: '      if (limit.isCancelled) throw limit.error(names',
+    to: '      if (false) throw limit.error(names',
+  },
+  {
+    promise: 'cancelled: no listener is left',
+    file: engine('wait-limit.ts'),
+    from: 'for (const caller of this.#callers) caller.removeEventListener',
+    to: 'for (const caller of [] as AbortSignal[]) caller.removeEventListener',
+  },
+  {
+    promise: 'cancelled: no sleeper is left',
+    file: engine('wait-limit.ts'),
+    from: 'this.#over.abort(over);',
+    to: '',
+  },
+  {
+    promise: 'unlock: it gets there even if the store was away',
+    file: engine('own-tickets.ts'),
+    from: 'if (await this.#isRemoved(ticket)) break;',
+    to: 'await this.#isRemoved(ticket); break;',
+  },
+  {
+    promise: "unlock: it never touches another's",
+    file: store('ticket-model.ts'),
+    from: "if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;",
+    to: 'if (ticket === undefined) return;',
+  },
+  {
+    promise: 'gate: nobody is granted a lock that is disabled',
+    file: store('ticket-model.ts'),
+    from: 'return this.#disabled(ticket.locks) ?? this.#placement(ticket);',
+    to: 'return this.#placement(ticket);',
+  },
+  {
+    promise: 'errors: disabled is not lost',
+    file: engine('acquirer.ts'),
+    from: "if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);\n    throw",
+    to: 'throw',
+  },
+  {
+    promise: 'errors: a time-out is not cancelled',
+    file: engine('wait-limit.ts'),
+    from: 'if (this.isCancelled) {',
+    to: 'if (this.isOver) {',
+  },
+  {
+    promise: 'longest hold: it ends by itself',
+    file: engine('held-locks.ts'),
+    from: '.then(() => lock.end())',
+    to: '',
+  },
+];

@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import type {
+  Command,
+  FaultCommand,
+  LockCommand,
+  OperatorCommand,
+  StoreCommand,
+} from './commands.ts';
+import { hostCount, lockNames, otherTtlMs } from './commands.ts';
+import type { Scenario } from './simulation.ts';
+
+const host = fc.nat({ max: hostCount - 1 });
+/** Close together, as contention is what is to be tested; often at the very same time. */
+const atMs = fc.oneof(
+  fc.nat({ max: 6_000 }),
+  fc.nat({ max: 6 }).map((seconds) => seconds * 1_000),
+);
+
+/** Often about as long as a message takes. */
+function duration(max: number): fc.Arbitrary<number> {
+  return fc.oneof(fc.nat({ max: 60 }), fc.nat({ max }));
+}
+
+const lockRequests = fc.uniqueArray(
+  fc.record({
+    name: fc.constantFrom(...lockNames),
+    mode: fc.constantFrom('exclusive' as const, 'exclusive' as const, 'shared' as const),
+  }),
+  { minLength: 1, maxLength: 2, selector: ({ name }) => name },
+);
+
+const lock: fc.Arbitrary<LockCommand> = fc.record({
+  kind: fc.constant('lock'),
+  atMs,
+  host,
+  locks: lockRequests,
+  timeoutMs: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.constant(0) },
+    { weight: 2, arbitrary: duration(5_000).map((ms) => ms + 1) },
+  ),
+  cancelAfterMs: fc.option(duration(5_000), { nil: undefined, freq: 4 }),
+  ttlMs: fc.option(fc.constant(otherTtlMs), { nil: undefined, freq: 5 }),
+  maxHoldMs: fc.option(fc.integer({ min: 1, max: 2_000 }), { nil: undefined, freq: 5 }),
+  holdMs: duration(2_500),
+  writes: fc.nat({ max: 2 }),
+  ending: fc.constantFrom('unlock', 'unlock twice', 'commit', 'kept'),
+  listens: fc.boolean(),
+});
+
+const fault: fc.Arbitrary<FaultCommand> = fc.record({
+  kind: fc.constantFrom(
+    'pause',
+    'rough',
+    'cut',
+    'deaf, then cut',
+    'break watch',
+    'crash',
+    'crash and resume',
+  ),
+  atMs,
+  host,
+  ms: fc.integer({ min: 1, max: 7_000 }),
+});
+
+const operator: fc.Arbitrary<OperatorCommand> = fc.record({
+  kind: fc.constantFrom('disable', 'break lock', 'break lock'),
+  atMs,
+  host,
+  lockName: fc.constantFrom(...lockNames),
+  ms: fc.nat({ max: 1_500 }),
+});
+
+const store: fc.Arbitrary<StoreCommand> = fc.record({
+  kind: fc.constant('pause store'),
+  atMs,
+  ms: fc.integer({ min: 1, max: 5_000 }),
+});
+
+function scenarioOf(command: fc.Arbitrary<Command>): fc.Arbitrary<Scenario> {
+  return fc.record({
+    seed: fc.integer(),
+    commands: fc.array(command, { minLength: 1, maxLength: 24, size: 'max' }),
+  });
+}
+
+/** Everything that can go wrong. */
+export const stormyScenarios = scenarioOf(
+  fc.oneof(
+    { weight: 12, arbitrary: lock },
+    { weight: 5, arbitrary: fault },
+    { weight: 3, arbitrary: operator },
+    { weight: 1, arbitrary: store },
+  ),
+);
+
+/** Nothing goes wrong, so there is no excuse for being late. */
+export const fairScenarios = scenarioOf(
+  fc.oneof({ weight: 12, arbitrary: lock }, { weight: 2, arbitrary: operator }),
+);

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { violationsOf } from './check-history.ts';
+import { describeHistory } from './history.ts';
+import { fairScenarios, stormyScenarios } from './scenarios.ts';
+import type { Scenario } from './simulation.ts';
+import { simulate } from './simulation.ts';
+
+const { BERTH_SOAK_SECONDS, BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
+const budgetMs = Number(BERTH_SOAK_SECONDS ?? 40) * 1_000;
+const testTimeoutMs = budgetMs + 120_000;
+
+test(
+  'keeps its promises while hosts, network and store fail',
+  () => explore(stormyScenarios, budgetMs * 0.7),
+  testTimeoutMs,
+);
+
+test(
+  'keeps its promises, and wakes nobody late or for nothing, while nothing fails',
+  () => explore(fairScenarios, budgetMs * 0.25),
+  testTimeoutMs,
+);
+
+test('plays a scenario in the same way each time', async () => {
+  const scenarios = fc.sample(stormyScenarios, { seed: 1, numRuns: 20 });
+  const hashes = new Set<string>();
+  for (const scenario of scenarios) {
+    const first = await traceHash(scenario);
+    expect(await traceHash(scenario)).toBe(first);
+    hashes.add(first);
+  }
+  expect(hashes.size).toBe(scenarios.length);
+});
+
+test('meets every kind of event', async () => {
+  const kinds = new Set<string>();
+  const codes = new Set<string>();
+  for (const scenario of fc.sample(stormyScenarios, { seed: 2, numRuns: 300 })) {
+    for (const event of await simulate(scenario)) {
+      kinds.add(event.kind);
+      if (event.kind === 'failed') codes.add(event.code);
+    }
+  }
+  expect([...codes].sort()).toEqual([
+    'cancelled',
+    'contended',
+    'disabled',
+    'lost',
+    'timeout',
+    'unavailable',
+  ]);
+  expect(kinds.has('bug')).toBe(false);
+  expect(kinds.size).toBe(25);
+});
+
+async function explore(scenarios: fc.Arbitrary<Scenario>, limitMs: number): Promise<void> {
+  const [seed, path] = BERTH_SIM_SEED?.split('/') ?? [];
+  const details = await fc.check(
+    fc.asyncProperty(scenarios, async (scenario) => {
+      const [violation] = violationsOf(await simulate(scenario));
+      if (violation) throw new Error(violation.message);
+    }),
+    {
+      numRuns: 1_000_000,
+      endOnFailure: BERTH_SIM_NO_SHRINK !== undefined,
+      ...(seed === undefined
+        ? { interruptAfterTimeLimit: limitMs, markInterruptAsFailure: false }
+        : { seed: Number(seed), path: path ?? '' }),
+    },
+  );
+  process.stdout.write(`${details.numRuns} simulated runs\n`);
+  const scenario = details.counterexample?.[0];
+  if (!details.failed || !scenario) return;
+  const history = await simulate(scenario);
+  throw new Error(
+    [
+      ...violationsOf(history).map(({ at, message }) => `at ${at.toFixed(2)}: ${message}`),
+      `commands (${details.numShrinks} times shrunk): ${JSON.stringify(scenario)}`,
+      `again: BERTH_SIM_SEED=${details.seed}/${details.counterexamplePath}`,
+      describeHistory(history),
+    ].join('\n'),
+  );
+}
+
+async function traceHash(scenario: Scenario): Promise<string> {
+  const trace = describeHistory(await simulate(scenario));
+  return createHash('sha256').update(trace).digest('hex');
+}
