@@ -155,6 +155,24 @@ for (const version of etcdVersions) {
       expect(revisions).toEqual([2, 3, 4, 5, 3, 5]);
     });
 
+    test('have many that only look at one name, and none of them with a change of it', async () => {
+      const sent: number[] = [];
+      const batches = new EtcdBatches((request, limitMs) => {
+        sent.push(request.success?.length ?? 0);
+        return sender.client.txn(request, limitMs);
+      }, patientMs);
+      const read = { request_range: { key: Buffer.from('db') } };
+      const put = { request_put: { key: Buffer.from('db'), value: Buffer.from('x') } };
+      const look = { txn: { compare: [], success: [read] }, touches: ['db'], isLook: true };
+      const change = { txn: { compare: [], success: [put] }, touches: ['db'] };
+      const answers = [change, look, look, look, change, look, look, change].map((request) =>
+        batches.send(request),
+      );
+      const revisions = (await Promise.all(answers)).map(({ header }) => Number(header.revision));
+      expect(sent).toEqual([1, 3, 1, 2, 1]);
+      expect(revisions).toEqual([2, 2, 2, 2, 3, 3, 3, 4]);
+    });
+
     test('never have two leases', async () => {
       const one = await sender.client.leaseGrant(60);
       const two = await sender.client.leaseGrant(60);

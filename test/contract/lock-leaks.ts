@@ -58,7 +58,8 @@ export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>)
   }, 240_000);
 }
 
-async function usage() {
+/** What this process holds on to, after a garbage collection. */
+export async function usage() {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
   collect();
@@ -74,7 +75,7 @@ async function usage() {
 }
 
 /** How many abort signals have listeners that were added since. */
-function countListeners(): Disposable & { left(): number } {
+export function countListeners(): Disposable & { left(): number } {
   const { addEventListener, removeEventListener } = EventTarget.prototype;
   const listeners = new Map<EventTarget, Set<unknown>>();
   EventTarget.prototype.addEventListener = function (this: EventTarget, ...args) {

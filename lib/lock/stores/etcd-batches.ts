@@ -10,6 +10,8 @@ export interface BatchRequest {
   readonly txn: ITxnRequest;
   /** The names of the locks and the keys of the records that it reads or writes. */
   readonly touches: readonly string[];
+  /** It only reads. */
+  readonly isLook?: boolean;
   /** The lease that what it writes hangs on. */
   readonly lease?: string;
 }
@@ -24,8 +26,8 @@ const maxBatchBytes = 1_000_000;
  * Group commit. While one Txn is under way, the requests that come meanwhile collect, and go out
  * together as the nested Txns of the next one. A request that comes alone goes out alone, at once.
  *
- * In one batch no key may occur twice, and all comparisons are made before any write; so two
- * requests that touch the same name never share one. A lease that is gone fails the whole batch,
+ * In one batch no key may be written twice, and all comparisons are made before any write; so two
+ * requests that touch the same name never share one, unless both only look. A lease that is gone fails the whole batch,
  * so it never has two of them. Whatever is written in one batch has one revision.
  */
 export class EtcdBatches {
@@ -81,18 +83,21 @@ export class EtcdBatches {
     if (this.#waiting.length <= 1) return this.#waiting.splice(0);
     const batch: Member[] = [];
     const left: Member[] = [];
-    const touched = new Set<string>();
+    /** The names taken by the batch or by those left behind, and whether they are only looked at. */
+    const touched = new Map<string, boolean>();
     let largest = 0;
     let bytes = 0;
     let lease: string | undefined;
     for (const member of this.#waiting) {
-      const isApart = member.touches.every((name) => !touched.has(name));
-      for (const name of member.touches) touched.add(name);
+      const { touches, isLook = false } = member;
+      const isApart = touches.every((name) => !touched.has(name) || (isLook && touched.get(name)));
       const largestThen = Math.max(largest, opsOf(member.txn));
       const bytesThen = bytes + bytesOf(member.txn);
       const fits = batch.length + 1 + largestThen <= maxTxnOps && bytesThen <= maxBatchBytes;
       const agrees = !lease || !member.lease || lease === member.lease;
-      if (batch.length === 0 || (isApart && fits && agrees)) {
+      const goes = batch.length === 0 || (isApart && fits && agrees);
+      for (const name of touches) touched.set(name, goes && isLook);
+      if (goes) {
         batch.push(member);
         largest = largestThen;
         bytes = bytesThen;

@@ -68,7 +68,7 @@ export class EtcdQueue {
   async place(ticket: Ticket): Promise<Placement> {
     const keys = this.#keys.ticketKeys(ticket);
     const gates = this.#gates(ticket);
-    const answer = await this.#send(ticket, {
+    const answer = await this.#look(ticket, {
       compare: [...keys.map((key) => hasToken(key, ticket.token)), ...gates.map(isAbsent)],
       success: ticket.locks.map((lock) => ({
         request_range: this.#keys.nearestConflict(lock, ticket.token),
@@ -90,7 +90,7 @@ export class EtcdQueue {
   }
 
   async stands(ticket: Ticket): Promise<boolean> {
-    const answer = await this.#send(ticket, {
+    const answer = await this.#look(ticket, {
       compare: this.#keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
       success: ticket.locks.map((lock) => ({
         request_range: { ...this.#keys.nearestConflict(lock, ticket.token), keys_only: true },
@@ -118,7 +118,7 @@ export class EtcdQueue {
       removals.length === 1 && only
         ? only
         : { compare: [], success: removals.map((r) => ({ request_txn: r })), failure: [] };
-    await this.#send(ticket, txn);
+    await this.#batches.send({ txn, touches: namesOf(ticket.locks) });
     this.#slots.free(ticket);
   }
 
@@ -188,9 +188,9 @@ export class EtcdQueue {
     return locks.map(({ name }) => this.#keys.gateKey(name));
   }
 
-  #send({ locks }: TicketRequest, txn: ITxnRequest, lease?: string): Promise<ITxnResponse> {
-    const touches = namesOf(locks);
-    return this.#batches.send(lease === undefined ? { txn, touches } : { txn, touches, lease });
+  /** Sends a Txn that only reads. */
+  #look({ locks }: TicketRequest, txn: ITxnRequest): Promise<ITxnResponse> {
+    return this.#batches.send({ txn, touches: namesOf(locks), isLook: true });
   }
 
   /** A Txn that writes a ticket. When its outcome stays unknown, so does its place. */
@@ -198,8 +198,10 @@ export class EtcdQueue {
     request: TicketRequest,
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
+    const touches = namesOf(request.locks);
+    const lease = request.session;
     try {
-      const answer = await this.#send(request, txn, request.session);
+      const answer = await this.#batches.send({ txn, touches, lease });
       return {
         succeeded: answer.succeeded,
         revision: Number(answer.header.revision),
@@ -224,7 +226,7 @@ export class EtcdQueue {
       failure: [],
     }));
     const success = halves.map((txn) => ({ request_txn: txn }));
-    const answer = await this.#send(request, { compare: [], success, failure: [] });
+    const answer = await this.#look(request, { compare: [], success, failure: [] });
     return foundIn(answer.responses);
   }
 
