@@ -11,6 +11,8 @@ import type {
 import { Etcd3 } from 'etcd3';
 import { callError, EtcdCallError, LeaseGoneError } from './etcd-errors.ts';
 import { KeepAlives } from './etcd-keep-alives.ts';
+import type { EtcdMember, MemberState } from './etcd-members.ts';
+import { quotaBytes } from './etcd-members.ts';
 import { target } from './etcd-target.ts';
 
 /**
@@ -31,6 +33,7 @@ export type {
   ITxnResponse,
 } from 'etcd3';
 export { EtcdCallError, EtcdRefusedError, LeaseGoneError } from './etcd-errors.ts';
+export type { EtcdMember, MemberState } from './etcd-members.ts';
 
 export interface EtcdOptions {
   /** `host:port`, one or more members of one cluster. */
@@ -133,11 +136,55 @@ export class EtcdClient {
     };
   }
 
+  /** Asks the member behind each endpoint by itself. Never rejects. */
+  async members(): Promise<EtcdMember[]> {
+    return Promise.all(
+      this.#options.endpoints.map(async (endpoint) => {
+        const single = new EtcdClient({ ...this.#options, endpoints: [endpoint] });
+        const state = await single.#state(endpoint).catch((error: Error) => error);
+        await single.close();
+        return { endpoint, state };
+      }),
+    );
+  }
+
+  /** The members' names by their numbers. */
+  async memberNames(): Promise<ReadonlyMap<string, string>> {
+    const { members } = await this.#call((client) => client.cluster.memberList({}));
+    return new Map(members.map(({ ID, name }) => [ID, name]));
+  }
+
+  /** The alarms that are raised (`NOSPACE`, `CORRUPT`), with the numbers of their members. */
+  async alarms(): Promise<{ readonly member: string; readonly alarm: string }[]> {
+    const answer = await this.#call((client) => client.maintenance.alarm({ action: 'Get' }));
+    return answer.alarms.map(({ memberID, alarm }) => ({
+      member: memberID,
+      alarm: alarm.toUpperCase(),
+    }));
+  }
+
   async close(): Promise<void> {
     (await this.#keepAlives?.catch(() => undefined))?.end(
       new EtcdCallError('the client is closed'),
     );
     (await this.#client?.catch(() => undefined))?.close();
+  }
+
+  async #state(endpoint: string): Promise<MemberState> {
+    const [status, quota] = await Promise.all([
+      this.#call((client) => client.maintenance.status()),
+      quotaBytes(endpoint, this.#options.tls, this.callTimeoutMs),
+    ]);
+    return {
+      id: status.header.member_id,
+      leader: status.leader,
+      version: status.version,
+      databaseBytes: Number(status.dbSize),
+      usedBytes: Number(status.dbSizeInUse),
+      quotaBytes: quota,
+      applied: Number(status.raftAppliedIndex),
+      errors: status.errors,
+    };
   }
 
   async #call<T>(call: (client: Etcd3) => Promise<T>): Promise<T> {
@@ -212,6 +259,9 @@ async function clientOptions(options: EtcdOptions, callTimeoutMs: number): Promi
       'grpc.keepalive_timeout_ms': 1_000,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
+      // After a call without an answer etcd3 makes a new channel. It must not share the old one's
+      // attempt to connect: that has no time limit, and hangs when its packets have vanished.
+      'grpc.use_local_subchannel_pool': 1,
       'grpc.max_receive_message_length': -1,
       ...(tls && authority
         ? { 'grpc.ssl_target_name_override': authority, 'grpc.default_authority': authority }

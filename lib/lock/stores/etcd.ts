@@ -6,6 +6,7 @@ import type { Transact } from './etcd-batches.ts';
 import { EtcdBatches } from './etcd-batches.ts';
 import { commitRequest, revisionOfRepeat } from './etcd-commit.ts';
 import { followEtcd } from './etcd-follow.ts';
+import { etcdHealth } from './etcd-health.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdQueue } from './etcd-queue.ts';
 import { EtcdSlots } from './etcd-slots.ts';
@@ -161,8 +162,8 @@ export class EtcdStore implements TicketStore {
     });
   }
 
-  async health(): Promise<readonly Condition[]> {
-    return [];
+  health(): Promise<readonly Condition[]> {
+    return etcdHealth(this.#client, this.#keys.prefix);
   }
 
   watch(watcher: StoreWatcher): Disposable {
