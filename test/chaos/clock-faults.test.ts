@@ -1,0 +1,48 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from '@jest/globals';
+import { describeWith } from '../support/requirements.ts';
+import { ChaosBench } from './chaos-bench.ts';
+
+const ttlMs = 4_000;
+const hourMs = 3_600_000;
+
+describeWith(['etcd'], 'workers whose wall clocks are wrong', () => {
+  test('S59 exclude each other, in order, and expire in time, an hour ahead and behind', async () => {
+    await using bench = await ChaosBench.open({ members: 1, ttlMs });
+    const [right, ahead, behind, jumping] = await Promise.all([
+      bench.worker('right'),
+      bench.worker('ahead', hourMs),
+      bench.worker('behind', -hourMs),
+      bench.worker('jumping'),
+    ]);
+    const workers = [right, ahead, behind, jumping];
+    const held = await Promise.all(workers.map((worker) => worker.hold(`held by ${worker.name}`)));
+    await Promise.all(workers.map((worker, index) => worker.work(['db'], index)));
+    for (const offsetMs of [hourMs, -hourMs, 0, -hourMs, hourMs]) {
+      await jumping.shiftClock(offsetMs);
+      await pause(ttlMs / 4);
+    }
+    for (const worker of workers) await bench.progressOf(worker, 'db', ttlMs);
+    await Promise.all(workers.map((worker) => worker.go()));
+    // More than a TTL has passed: none has lost its lock early.
+    for (const { added } of held) expect(await added).toMatchObject({ outcome: 'written' });
+    for (const wrong of [ahead, behind, jumping]) {
+      const set = `taken from ${wrong.name}`;
+      await wrong.hold(set);
+      const killedAt = performance.now();
+      await wrong.kill();
+      expect(await right.add(set)).toMatchObject({ outcome: 'written' });
+      const freeAfterMs = performance.now() - killedAt;
+      expect(freeAfterMs).toBeGreaterThan(ttlMs / 2);
+      expect(freeAfterMs).toBeLessThan(ttlMs + 2_000);
+    }
+    const { events } = await bench.evidence();
+    const skews = ['ahead', 'behind'].map((name) => {
+      const event = events.find(({ process }) => process === name);
+      return Math.round((Date.parse(event?.wall ?? '') - Date.now()) / hourMs);
+    });
+    expect(skews).toEqual([1, -1]);
+    expect(events.filter(({ op }) => op === 'lost' || op === 'unknown')).toEqual([]);
+    expect(await bench.violations()).toEqual([]);
+  }, 60_000);
+});

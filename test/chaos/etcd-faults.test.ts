@@ -1,0 +1,70 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from '@jest/globals';
+import { describeWith } from '../support/requirements.ts';
+import { ChaosBench } from './chaos-bench.ts';
+import type { WorkerProcess } from './worker-process.ts';
+
+const ttlMs = 6_000;
+/** An election, calls that nobody answers (2 s each), and what this machine has to do besides. */
+const recoveryMs = 10_000;
+
+/** Three workers that add to one set all the while, and a lock that one more holds. */
+async function busyBench(members: 1 | 3) {
+  const bench = await ChaosBench.open({ members, ttlMs });
+  const [holder, ...workers] = await bench.workers('holder', 'n1', 'n2', 'n3');
+  const held = await holder.hold('held');
+  await Promise.all(workers.map((worker, index) => worker.work(['db'], index)));
+  const progress = () => progressOf(bench, workers);
+  await progress();
+  return { bench, holder, held, progress };
+}
+
+/** Resolves when each of them has written. */
+async function progressOf(bench: ChaosBench, workers: readonly WorkerProcess[]): Promise<void> {
+  await Promise.all(workers.map((worker) => bench.progressOf(worker, 'db', recoveryMs)));
+}
+
+describeWith(['etcd'], 'workers on an etcd that fails', () => {
+  const failures = {
+    'a follower is killed': (bench: ChaosBench, leader: number) =>
+      bench.etcd.kill((leader + 1) % 3),
+    'the leader is killed': (bench: ChaosBench, leader: number) => bench.etcd.kill(leader),
+    'the leader is frozen': (bench: ChaosBench, leader: number) => bench.etcd.pause(leader),
+  };
+
+  test.each(Object.entries(failures))(
+    'go on when %s',
+    async (_, fail) => {
+      const { bench, holder, held, progress } = await busyBench(3);
+      await using _bench = bench;
+      const leader = await bench.leader();
+      await fail(bench, leader);
+      await progress();
+      // Whoever was not heard for too long has lost its lock; what it says must be true then.
+      await holder.go();
+      await held.added;
+      bench.etcd.resume(leader);
+      for (const member of [0, 1, 2]) await bench.etcd.restart(member);
+      await progress();
+      expect(await bench.violations()).toEqual([]);
+    },
+    60_000,
+  );
+
+  test.each([1, 3] as const)(
+    'keep their locks when all of %d etcd are restarted within the TTL',
+    async (members) => {
+      const { bench, holder, held, progress } = await busyBench(members);
+      await using _bench = bench;
+      await pause(ttlMs / 3);
+      const all = bench.etcd.endpoints.map((_, index) => index);
+      await Promise.all(all.map((member) => bench.etcd.kill(member)));
+      await Promise.all(all.map((member) => bench.etcd.restart(member)));
+      await progress();
+      await holder.go();
+      expect(await held.added).toMatchObject({ outcome: 'written' });
+      expect(await bench.violations()).toEqual([]);
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,141 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import type { ChaosBench } from './chaos-bench.ts';
+import { cut, suffer } from './chaos-bench.ts';
+import type { WorkerProcess } from './worker-process.ts';
+
+const workerFaults = [
+  'freeze',
+  'kill',
+  'cut',
+  'swallow',
+  'hold',
+  'slow',
+  'reset',
+  'one link',
+  'clock',
+] as const;
+const memberFaults = ['freeze', 'kill'] as const;
+
+/** One thing that goes wrong, from some moment on, for some time. */
+export type PlannedFault = {
+  readonly atMs: number;
+  readonly lastsMs: number;
+  /** Which worker, or which member of etcd. */
+  readonly index: number;
+} & (
+  | { readonly on: 'worker'; readonly kind: (typeof workerFaults)[number] }
+  | { readonly on: 'etcd'; readonly kind: (typeof memberFaults)[number] }
+);
+
+export interface PlanOptions {
+  readonly workers: number;
+  readonly members: number;
+  readonly ttlMs: number;
+  readonly lengthMs: number;
+}
+
+/** About a fault a second, none on what has still another; the same each time for one seed. */
+export function planFaults(random: SeededRandom, options: PlanOptions): PlannedFault[] {
+  const { workers, members, ttlMs, lengthMs } = options;
+  const busyUntil = new Map<string, number>();
+  const plan: PlannedFault[] = [];
+  for (let atMs = 500; atMs < lengthMs; atMs += 400 + random.below(1_200)) {
+    // Half of the faults are over before a lease can end.
+    const lastsMs = random.chance(0.5) ? 100 + random.below(1_000) : ttlMs + random.below(2_000);
+    const on = random.chance(0.7) ? 'worker' : 'etcd';
+    const index = random.below(on === 'worker' ? workers : members);
+    const target = targetOf({ on, index });
+    const when = { atMs, lastsMs, index };
+    const fault: PlannedFault =
+      on === 'worker'
+        ? { ...when, on, kind: random.pick(workerFaults) }
+        : { ...when, on, kind: random.pick(memberFaults) };
+    if ((busyUntil.get(target) ?? 0) > atMs) continue;
+    busyUntil.set(target, atMs + lastsMs + 500);
+    plan.push(fault);
+  }
+  return plan;
+}
+
+function targetOf({ on, index }: { readonly on: string; readonly index: number }): string {
+  return `${on} ${index}`;
+}
+
+export function describeFault({ atMs, lastsMs, on, index, kind }: PlannedFault): string {
+  return `${atMs} ms: ${kind} ${on} ${index} for ${lastsMs} ms`;
+}
+
+/** Makes the plan come true on workers that work, and resolves when all is well again. */
+export async function sufferFaults(
+  bench: ChaosBench,
+  plan: readonly PlannedFault[],
+  workers: WorkerProcess[],
+  sets: readonly string[],
+): Promise<void> {
+  const startedAt = performance.now();
+  /** By target. What was killed may take long to start again: its next fault has to wait. */
+  const lastFaults = new Map<string, Promise<void>>();
+  for (const [number, fault] of plan.entries()) {
+    await pause(Math.max(0, startedAt + fault.atMs - performance.now()));
+    const target = targetOf(fault);
+    const suffered = (lastFaults.get(target) ?? Promise.resolve()).then(() =>
+      fault.on === 'etcd' ? onMember(bench, fault) : onWorker(number, fault),
+    );
+    suffered.catch(() => {}); // It is awaited below, when the others have ended as well.
+    lastFaults.set(target, suffered);
+  }
+  await Promise.allSettled(lastFaults.values());
+  await Promise.all(lastFaults.values());
+
+  async function onWorker(
+    number: number,
+    { kind, index, lastsMs }: PlannedFault & { on: 'worker' },
+  ): Promise<void> {
+    const worker = workers[index];
+    if (!worker) throw new Error(`there is no worker ${index}`);
+    if (kind === 'kill') {
+      await worker.kill();
+      await pause(lastsMs);
+      const heir = await bench.worker(`w${index}.${number}`);
+      await heir.work(sets, number);
+      workers[index] = heir;
+      return;
+    }
+    if (kind === 'clock') {
+      const hourMs = 3_600_000;
+      await worker.shiftClock(number % 2 === 0 ? hourMs : -hourMs);
+      await pause(lastsMs);
+      return worker.shiftClock(0);
+    }
+    if (kind === 'freeze') {
+      worker.freeze();
+      await pause(lastsMs);
+      return worker.thaw();
+    }
+    if (kind === 'reset') {
+      for (const proxy of worker.network) proxy.reset();
+      return;
+    }
+    if (kind === 'cut') await cut(worker);
+    else if (kind === 'slow') await suffer(worker, { delayMs: 50 + (lastsMs % 250) });
+    else if (kind === 'one link') await worker.network[number % worker.network.length]?.cut();
+    else await suffer(worker, kind);
+    await pause(lastsMs);
+    await suffer(worker, 'none');
+  }
+}
+
+async function onMember(
+  { etcd }: ChaosBench,
+  { kind, index, lastsMs }: PlannedFault & { on: 'etcd' },
+): Promise<void> {
+  if (kind === 'freeze') {
+    etcd.pause(index);
+    await pause(lastsMs);
+    return etcd.resume(index);
+  }
+  await etcd.kill(index);
+  await pause(lastsMs);
+  await etcd.restart(index);
+}

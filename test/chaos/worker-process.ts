@@ -1,0 +1,157 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { TcpProxy } from '../support/tcp-proxy.ts';
+import type { AddResult, Writing } from './guarded-set.ts';
+import type { Task, WorkerSettings } from './worker-task.ts';
+import { halted } from './worker-task.ts';
+
+const workerPath = join(import.meta.dirname, 'worker.ts');
+const wallClockPath = join(import.meta.dirname, 'wall-clock.ts');
+
+export interface WorkerOptions extends WorkerSettings {
+  /** How wrong its wall clock is from the start. */
+  readonly clockOffsetMs?: number;
+  /** Its network: one for each member of etcd. */
+  readonly network: readonly TcpProxy[];
+}
+
+/** A process with a LockManager of its own; killed at the end, or when this process ends. */
+export class WorkerProcess implements AsyncDisposable {
+  readonly name: string;
+  readonly historyPath: string;
+  readonly network: readonly TcpProxy[];
+  readonly #child: ChildProcess;
+  readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #exited: Promise<unknown>;
+  #halted = Promise.withResolvers<void>();
+  #calls = 0;
+  #errorOutput = '';
+
+  private constructor(child: ChildProcess, { name, historyPath, network }: WorkerOptions) {
+    this.name = name;
+    this.historyPath = historyPath;
+    this.network = network;
+    this.#child = child;
+    this.#exited = once(child, 'exit');
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#errorOutput += text;
+    });
+    child.on('message', (message) => this.#settle(message));
+    child.on('exit', () => {
+      const why = new Error(`${name} has ended: ${this.#errorOutput}`);
+      for (const { reject } of this.#pending.values()) reject(why);
+      this.#pending.clear();
+    });
+  }
+
+  static async start(options: WorkerOptions): Promise<WorkerProcess> {
+    const { name, endpoints, prefix, ttlMs, historyPath, clockOffsetMs = 0 } = options;
+    const settings: WorkerSettings = { name, endpoints, prefix, ttlMs, historyPath };
+    const node = [process.execPath, '--import', wallClockPath, workerPath];
+    // A frozen process can't see for itself that its parent has gone.
+    const args = ['--pdeathsig', 'KILL', ...node, JSON.stringify(settings)];
+    const child = spawn('setpriv', args, {
+      env: { ...process.env, NODE_OPTIONS: '', BERTH_CLOCK_OFFSET_MS: String(clockOffsetMs) },
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    const started = new WorkerProcess(child, options);
+    await Promise.race([once(child, 'message'), started.#exited]);
+    if (started.hasEnded) throw new Error(`${name} can't start: ${started.#errorOutput}`);
+    return started;
+  }
+
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** Opens its session, so that this takes no time later. */
+  async open(): Promise<void> {
+    await this.#call({ name: 'open' });
+  }
+
+  /** Adds an element to a set under its lock. */
+  async add(set: string, writing: Writing = 'guarded'): Promise<AddResult> {
+    return (await this.#call({ name: 'add', sets: [set], writing, halts: false })) as AddResult;
+  }
+
+  /** As `add`, but halts under the lock, between reading and writing, until `go`. */
+  async hold(
+    set: string,
+    writing: Writing = 'guarded',
+  ): Promise<{ readonly added: Promise<AddResult> }> {
+    this.#halted = Promise.withResolvers();
+    const call = this.#call({ name: 'add', sets: [set], writing, halts: true });
+    const added = call.then((answer) => answer as AddResult);
+    added.catch(() => {}); // Whoever awaits it hears of it; a holder that is killed is not awaited.
+    const neverCame = added.then((result) => {
+      throw new Error(`${this.name} did not come to hold ${set}: ${result.outcome}`);
+    });
+    await Promise.race([this.#halted.promise, neverCame]);
+    neverCame.catch(() => {});
+    return { added };
+  }
+
+  /** Lets the holder that has halted first go on. */
+  async go(): Promise<void> {
+    await this.#call({ name: 'go' });
+  }
+
+  /** Adds to some of the sets again and again, until it rests. */
+  async work(sets: readonly string[], seed: number): Promise<void> {
+    await this.#call({ name: 'work', sets, seed });
+  }
+
+  /** Resolves when the last of its steps has ended. */
+  async rest(): Promise<void> {
+    await this.#call({ name: 'rest' });
+  }
+
+  async shiftClock(offsetMs: number): Promise<void> {
+    await this.#call({ name: 'shiftClock', offsetMs });
+  }
+
+  /** Closes its manager as a daemon does that stops. */
+  async close(): Promise<void> {
+    await this.#call({ name: 'close' });
+    await this.kill();
+  }
+
+  freeze(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** Resolves when the process is no more. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  #call(task: Task): Promise<unknown> {
+    if (this.hasEnded) throw new Error(`${this.name} has ended: ${this.#errorOutput}`);
+    this.#calls += 1;
+    const pending = Promise.withResolvers<unknown>();
+    this.#pending.set(this.#calls, pending);
+    this.#child.send({ id: this.#calls, task });
+    return pending.promise;
+  }
+
+  #settle(message: unknown): void {
+    if (message === halted) this.#halted.resolve();
+    if (typeof message !== 'object' || message === null || !('id' in message)) return;
+    const id = Number(message.id);
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if ('error' in message) pending?.reject(new Error(String(message.error)));
+    else pending?.resolve('answer' in message ? message.answer : undefined);
+  }
+}

@@ -1,0 +1,131 @@
+import process from 'node:process';
+import { setTimeout as pause } from 'node:timers/promises';
+import { EtcdClient } from '../../lib/etcd.ts';
+import { StoreUnavailableError } from '../../lib/lock/errors.ts';
+import { LockManager } from '../../lib/lock/lock-manager.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import type { TicketRequest } from '../../lib/lock/ticket.ts';
+import { namesOf } from '../../lib/lock/ticket.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+import type { AddOptions, AddResult } from './guarded-set.ts';
+import { GuardedSets } from './guarded-set.ts';
+import { HistoryWriter } from './history.ts';
+import { setWallClock } from './wall-clock.ts';
+import type { Call, Task, WorkerSettings } from './worker-task.ts';
+import { halted } from './worker-task.ts';
+
+/** A host of its own, for the tests: argv[2] has its settings, its parent says what it does. */
+const settings: WorkerSettings = JSON.parse(process.argv[2] ?? '');
+const history = new HistoryWriter(settings.historyPath, settings.name);
+
+/** Tells the history where each request stands in the queue. */
+class QueueTellingStore extends EtcdStore {
+  override async enqueue(request: TicketRequest): ReturnType<EtcdStore['enqueue']> {
+    const answer = await super.enqueue(request);
+    if ('ticket' in answer) {
+      history.add({ op: 'queued', sets: namesOf(request.locks), token: answer.ticket.token });
+    }
+    return answer;
+  }
+}
+
+const { name: host, endpoints, prefix, ttlMs } = settings;
+const store = new QueueTellingStore(new EtcdClient({ endpoints }), prefix);
+const manager = new LockManager({ store, host, owner: host, ttlMs });
+const sets = new GuardedSets(manager, store, history, host);
+const goes: PromiseWithResolvers<void>[] = [];
+let working: Promise<void> | undefined;
+let resting = new AbortController();
+
+process.on('message', (call: Call) => {
+  run(call.task).then(
+    (answer) => process.send?.({ id: call.id, answer }),
+    (error) => process.send?.({ id: call.id, error: String(error) }),
+  );
+});
+// The parent has gone, however it did.
+process.on('disconnect', () => process.exit());
+process.send?.('ready');
+
+async function run(task: Task): Promise<AddResult | undefined> {
+  switch (task.name) {
+    case 'open':
+      await open();
+      return;
+    case 'add':
+      return sets.add(task.sets, {
+        writing: task.writing,
+        ...(task.halts ? { beforeWrite: halt } : {}),
+      });
+    case 'go':
+      goes.shift()?.resolve();
+      return;
+    case 'work':
+      resting = new AbortController();
+      working = work(task.sets, seededRandom(task.seed));
+      return;
+    case 'rest':
+      resting.abort();
+      await working;
+      return;
+    case 'shiftClock':
+      setWallClock(task.offsetMs);
+      return;
+    case 'close':
+      await manager.close({ keep: false });
+      await store[Symbol.asyncDispose]();
+      return;
+  }
+}
+
+/** etcd may be away when a worker is started. */
+async function open(): Promise<void> {
+  for (;;) {
+    try {
+      await manager.open();
+      return;
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      await pause(100);
+    }
+  }
+}
+
+async function halt(): Promise<void> {
+  const go = Promise.withResolvers<void>();
+  goes.push(go);
+  process.send?.(halted);
+  await go.promise;
+}
+
+async function work(names: readonly string[], random: SeededRandom): Promise<void> {
+  while (!resting.signal.aborted) {
+    const some = names.filter(() => random.chance(0.7));
+    const chosen = some.length > 0 ? some : [random.pick(names)];
+    const { outcome } = await sets.add(chosen, optionsBy(random));
+    // While the store is away there is no hurry.
+    await pause(random.below(outcome === 'written' ? 30 : 100));
+  }
+}
+
+/** Mostly a patient request and a short hold; now and then one that is not. */
+function optionsBy(random: SeededRandom): AddOptions {
+  const pauseMs = random.below(random.chance(0.8) ? 20 : 500);
+  const options: AddOptions = {
+    writing: random.chance(0.3) ? 'blind' : 'guarded',
+    beforeWrite: () => pause(pauseMs),
+    writes: random.chance(0.1) ? 2 : 1,
+    releases: random.chance(0.5),
+  };
+  switch (random.below(10)) {
+    case 0:
+      return { ...options, timeoutMs: 0 };
+    case 1:
+      return { ...options, timeoutMs: 1 + random.below(200) };
+    case 2:
+      return { ...options, signal: AbortSignal.timeout(random.below(200)) };
+    default:
+      return options;
+  }
+}
