@@ -143,6 +143,39 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     expect(names.size).toBeLessThanOrEqual(4);
   }, 60_000);
 
+  test('no more time for a lock that has been taken 50,000 times', async () => {
+    const n1 = host('n1');
+    const held = await take(n1, 'old');
+    const writer = connect();
+    stack.defer(() => writer.close());
+    // Twenty names, as if as many had waited for it at once, used again and again.
+    const slots = Array.from({ length: 20 }, (_, slot) => slot);
+    const value = Buffer.from(JSON.stringify(held.ticket));
+    const keys = slots.map((slot) =>
+      Buffer.from(`/berth/locks/old/x/${held.ticket.session}-${slot}`),
+    );
+    await held.unlock();
+    for (let round = 0; round < 50_000 / keys.length; round += 1) {
+      const puts = keys.map((key) => ({ request_put: { key, value } }));
+      await writer.txn({ compare: [], success: puts, failure: [] });
+      const deletions = keys.map((key) => ({ request_delete_range: { key } }));
+      await writer.txn({ compare: [], success: deletions, failure: [] });
+    }
+    await eventually(() => expect(n1.mirror.tickets()).toEqual([]));
+    const oldMs: number[] = [];
+    const newMs: number[] = [];
+    // By turns, so that a busy machine slows both alike.
+    for (let cycle = 0; cycle < 1_000; cycle += 1) {
+      for (const [name, ms] of [['old', oldMs] as const, ['new', newMs] as const]) {
+        const startedAt = performance.now();
+        const lock = await take(n1, name);
+        ms.push(performance.now() - startedAt);
+        await lock.unlock();
+      }
+    }
+    expect(median(oldMs)).toBeLessThan(1.3 * median(newMs));
+  }, 120_000);
+
   test('S13 S48 no memory, timers or listeners once they are released', async () => {
     const n1 = host('n1');
     const workers = 64;
