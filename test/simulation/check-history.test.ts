@@ -267,7 +267,9 @@ test('rejects a waiter that is woken late, never, or for nothing', () => {
     'lost wake-up: token 2 was granted 590 ms late',
   ]);
   expect(messages(...wait, removed(1), ended)).toEqual(['lost wake-up: r2 was never answered']);
-  expect(messages(...wait, answered(2, 'waiting', [1], 'place'))).toEqual([
+  const again = answered(2, 'waiting', [1], 'place');
+  expect(messages(...wait, again)).toEqual([]);
+  expect(messages(...wait, { ...again, at: 1_000 })).toEqual([
     'herd: token 2 was woken for nothing',
   ]);
 });

@@ -80,10 +80,19 @@ export class RequestCheck {
       }
       case 'failed':
         return this.#judgeFailure(event, store);
+      case 'started':
+        // It may find what the daemon before has left; the first one finds nothing.
+        if (this.#faults.has(event.host)) this.#faults.set(event.host, event.at);
+        return [];
+      case 'stopping':
+        this.#faults.set(event.host, event.at);
+        for (const request of this.#open.values()) {
+          if (request.host === event.host) request.cancelledAt ??= event.at;
+        }
+        return [];
       case 'fault':
       case 'paused':
       case 'resumed':
-      case 'started':
         this.#faults.set(event.host, event.at);
         return [];
       case 'crashed':

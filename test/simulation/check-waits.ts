@@ -22,6 +22,7 @@ export class WaitCheck {
   readonly #requests: RequestCheck;
   readonly #waits = new Map<number, Wait>();
   readonly #gatesMovedAt = new Map<string, number>();
+  readonly #startedAt = new Map<string, number>();
 
   constructor(requests: RequestCheck) {
     this.#requests = requests;
@@ -33,6 +34,9 @@ export class WaitCheck {
       case 'closed gate':
       case 'opened gate':
         this.#gatesMovedAt.set(event.lockName, event.at);
+        return [];
+      case 'started':
+        this.#startedAt.set(event.host, event.at);
         return [];
       case 'answered':
         return this.#answered(event, store);
@@ -74,6 +78,8 @@ export class WaitCheck {
     if (!store.standing.has(token) || at - wait.toldAt >= pollMs) return [];
     if (this.#sawGateMove(token, wait.toldAt - handOverMs, store)) return [];
     if (this.#requests.isExcused(host, wait.toldAt)) return [];
+    // The first news of the watch is the whole state, which wakes everybody.
+    if (at - (this.#startedAt.get(host) ?? 0) < handOverMs) return [];
     return [`herd: token ${token} was woken for nothing`];
   }
 

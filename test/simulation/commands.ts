@@ -30,7 +30,9 @@ export interface FaultCommand {
     | 'deaf, then cut'
     | 'break watch'
     | 'crash'
-    | 'crash and resume';
+    | 'crash and resume'
+    /** An orderly restart that leaves its locks to the next daemon. */
+    | 'restart';
   readonly atMs: number;
   readonly host: number;
   readonly ms: number;

@@ -63,6 +63,8 @@ export type Happening =
   | { kind: 'broken'; token: number }
   | { kind: 'fault'; host: string; what: string }
   | { kind: 'paused' | 'resumed' | 'crashed' | 'started'; host: string }
+  /** It is told to; its requests are then cancelled. */
+  | { kind: 'stopping'; host: string }
   /** From here on there are no more faults, and no gate is closed. */
   | { kind: 'quiet' }
   | { kind: 'ended'; leftovers: readonly string[] }

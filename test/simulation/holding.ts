@@ -27,6 +27,7 @@ export class Holding {
   #kept: KeptLock | undefined;
   #believes = false;
   #hasLeft = false;
+  #isAbandoned = false;
 
   constructor(options: HoldingOptions) {
     this.#options = options;
@@ -56,11 +57,18 @@ export class Holding {
       await this.#write(`${lock.token}.${n}`, unlock);
     }
     await this.#sleep(holdMs / (count + 1));
+    if (this.#isAbandoned) return;
     this.look();
     this.#leave();
     await (this.#kept ?? lock).unlock();
     if (ending === 'unlock twice') await lock.unlock();
     if (daemon.party.state !== 'gone') disk.tickets.delete(request);
+  }
+
+  /** The daemon ends and leaves the lock to the next one. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#leave();
   }
 
   /** Asks whether it still holds; answers what it was told. */

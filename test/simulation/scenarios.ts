@@ -57,6 +57,7 @@ const fault: fc.Arbitrary<FaultCommand> = fc.record({
     'break watch',
     'crash',
     'crash and resume',
+    'restart',
   ),
   atMs,
   host,

@@ -52,6 +52,7 @@ export class SimulatedHost {
   #starts = 0;
   #nonces = 0;
   #open = 0;
+  #isStopping = false;
 
   constructor(options: SimulatedHostOptions) {
     this.#options = options;
@@ -119,10 +120,24 @@ export class SimulatedHost {
     if (session !== undefined) this.#run(() => this.#adopt(daemon));
   }
 
+  /** SIGTERM: leaves its locks to the next daemon, and has no more use for them itself. */
+  stop(): void {
+    const daemon = this.#daemon;
+    if (daemon?.party.state !== 'running' || this.#isStopping) return;
+    this.#isStopping = true;
+    this.#options.record({ kind: 'stopping', host: this.name });
+    for (const holding of this.#holdings) holding.abandon();
+    this.#run(async () => {
+      await daemon.manager.close({ keep: true });
+      this.crash();
+    });
+  }
+
   /** SIGKILL: no goodbye. */
   crash(): void {
     const daemon = this.#daemon;
     if (!daemon) return;
+    this.#isStopping = false;
     daemon.party.state = 'gone';
     daemon.link.close();
     this.#daemon = undefined;
@@ -157,7 +172,7 @@ export class SimulatedHost {
   /** Runs a command of an operator; only a store that is away may keep it from working. */
   operate(work: (manager: LockManager) => Promise<void>): void {
     const daemon = this.#daemon;
-    if (daemon?.party.state !== 'running') return;
+    if (daemon?.party.state !== 'running' || this.#isStopping) return;
     this.#run(async () => {
       try {
         await work(daemon.manager);
@@ -172,7 +187,9 @@ export class SimulatedHost {
   use(request: string, command: LockCommand): void {
     const daemon = this.#daemon;
     if (!daemon) return;
-    const run = () => this.#run(() => this.#use(daemon, request, command));
+    const run = () => {
+      if (!this.#isStopping) this.#run(() => this.#use(daemon, request, command));
+    };
     this.#options.scheduler.after(0, daemon.party, 'message', run);
   }
 

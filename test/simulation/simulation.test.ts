@@ -52,7 +52,7 @@ test('meets every kind of event', async () => {
     'unavailable',
   ]);
   expect(kinds.has('bug')).toBe(false);
-  expect(kinds.size).toBe(25);
+  expect(kinds.size).toBe(26);
 });
 
 async function explore(scenarios: fc.Arbitrary<Scenario>, limitMs: number): Promise<void> {

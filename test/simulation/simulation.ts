@@ -122,6 +122,13 @@ class Simulation {
       case 'break watch':
         host.breakWatch();
         break;
+      case 'restart':
+        host.stop();
+        this.#later(command.ms, () => {
+          host.crash();
+          host.start({ resume: true });
+        });
+        break;
       case 'crash':
       case 'crash and resume': {
         host.crash();
