@@ -46,7 +46,7 @@ export type Row = Readonly<Record<string, unknown>>;
 
 /** One connection. What it rejects with is explained for people; see postgres-errors.ts. */
 export interface Connection {
-  /** One statement, its values apart from it; answers its rows. */
+  /** One statement, its values apart from it; answers its rows. Sent at once: none waits for another. */
   query(statement: string, values?: readonly unknown[]): Promise<readonly Row[]>;
   /** Several statements without values in one round trip; answers the rows of each. */
   script(statements: readonly string[]): Promise<readonly (readonly Row[])[]>;
@@ -74,17 +74,25 @@ export class Connections implements AsyncDisposable {
   /** Which database, for people. Without the password. */
   readonly server: string;
   readonly callTimeoutMs: number;
-  readonly #config: ClientConfig;
+  readonly #Client: new () => pg.Client;
   readonly #pool: pg.Pool;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Map<ClientBase, Socket>();
+  /** What broke a connection: its statements only say that it is broken. */
+  readonly #failures = new WeakMap<ClientBase, Error>();
   #isClosed = false;
 
   /** Throws RangeError when the URL can't be read. */
   constructor(options: ConnectionOptions, dialect: Dialect) {
     this.callTimeoutMs = options.callTimeoutMs ?? 2000;
-    this.#config = this.#configOf(options, dialect);
-    this.server = `${dialect.product} at ${placeOf(this.#config)}`;
-    this.#pool = new pg.Pool({ ...this.#config, max: MAX_CONNECTIONS });
+    const config = configOf(options, dialect, this.callTimeoutMs);
+    this.server = `${dialect.product} at ${placeOf(config)}`;
+    this.#Client = clientClass(config, this.#sockets);
+    this.#pool = new pg.Pool({
+      Client: this.#Client,
+      max: MAX_CONNECTIONS,
+      connectionTimeoutMillis: this.callTimeoutMs,
+    });
+    this.#pool.on('connect', (client) => this.#listen(client));
     // The pool has thrown it away already; whoever needs one is told why it can't be had.
     this.#pool.on('error', (error) => log('idle connection lost: %s', error.message));
   }
@@ -107,6 +115,7 @@ export class Connections implements AsyncDisposable {
       isReusable = !limit.isOver && client.getTransactionStatus() === 'I';
       throw error;
     } finally {
+      if (!isReusable) this.#sockets.get(client)?.destroy();
       client.release(!isReusable);
     }
   }
@@ -118,14 +127,17 @@ export class Connections implements AsyncDisposable {
 
   /** Opens one more connection. `wake` is called for each notification, and when it breaks. */
   async open(wake: (payload?: string) => void): Promise<Line> {
-    const client = new pg.Client(this.#config);
-    const close = () => this.#close(client.end());
-    client.on('error', () => wake());
+    const client = new this.#Client();
+    const close = async () => {
+      await this.#goodbye(client.end());
+      this.#sockets.get(client)?.destroy();
+    };
+    this.#listen(client);
     client.on('end', () => wake());
     client.on('notification', ({ payload }) => wake(payload));
     try {
       using limit = this.limit();
-      await limit.race(this.#explaining(client.connect()));
+      await limit.race(this.#explaining(client.connect(), client));
     } catch (error) {
       void close();
       throw error;
@@ -145,8 +157,8 @@ export class Connections implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#close(this.#pool.end());
-    for (const socket of this.#sockets) socket.destroy();
+    await this.#goodbye(this.#pool.end());
+    for (const socket of this.#sockets.values()) socket.destroy();
   }
 
   async #borrow(limit: TimeLimit): Promise<pg.PoolClient> {
@@ -167,26 +179,34 @@ export class Connections implements AsyncDisposable {
     return {
       query: async (statement, values = []) => {
         const sent = client.query(statement, [...values]);
-        return (await this.#explaining(sent)).rows;
+        return (await this.#explaining(sent, client)).rows;
       },
       script: async (statements) => {
         const sent = client.query(statements.join('; '));
         // One statement answers itself, several a list: pg's types know of the former only.
-        return [await this.#explaining(sent)].flat().map(({ rows }) => rows);
+        return [await this.#explaining(sent, client)].flat().map(({ rows }) => rows);
       },
     };
   }
 
-  async #explaining<T>(work: Promise<T>): Promise<T> {
+  /** What breaks a connection between two statements would else end the process. */
+  #listen(client: ClientBase): void {
+    client.on('error', (error) => {
+      if (!this.#failures.has(client)) this.#failures.set(client, error);
+    });
+  }
+
+  async #explaining<T>(work: Promise<T>, client?: ClientBase): Promise<T> {
     try {
       return await work;
     } catch (error) {
-      throw explainPostgres(error, this.server);
+      const failure = client && this.#failures.get(client);
+      throw explainPostgres(failure ?? error, this.server);
     }
   }
 
   /** A server that is frozen never says goodbye, and a socket keeps the process alive. */
-  async #close(goodbye: Promise<void>): Promise<void> {
+  async #goodbye(goodbye: Promise<void>): Promise<void> {
     const isOver = new AbortController();
     const enough = pause(GOODBYE_MS, undefined, { signal: isOver.signal }).catch(() => {});
     await Promise.race([goodbye.catch(() => {}), enough]);
@@ -199,45 +219,58 @@ export class Connections implements AsyncDisposable {
       `${this.server} can't be used: it did not answer within ${seconds} s`,
     );
   }
+}
 
-  #configOf(options: ConnectionOptions, dialect: Dialect): ClientConfig {
-    const { url, host, port, user, password, database, ssl } = options;
-    return {
-      connectionString: url,
-      host,
-      port,
-      user,
-      password,
-      database,
-      ssl,
-      application_name: 'berth',
-      keepAlive: true,
-      keepAliveInitialDelayMillis: 5000,
-      connectionTimeoutMillis: this.callTimeoutMs,
-      // The server's own limits: a step that its client has given up is not to keep others waiting.
-      statement_timeout: this.callTimeoutMs,
-      lock_timeout: this.callTimeoutMs,
-      idle_in_transaction_session_timeout: LONGEST_STOP_MS,
-      options: `-c default_transaction_isolation=${dialect.isolation.replace(' ', '\\ ')}`,
-      stream: () => {
-        const socket = new Socket();
-        this.#sockets.add(socket);
-        socket.once('close', () => this.#sockets.delete(socket));
-        return socket;
-      },
-    };
-  }
+/** A client whose socket can be destroyed, whatever it is waiting for. */
+function clientClass(config: ClientConfig, sockets: Map<ClientBase, Socket>): new () => pg.Client {
+  return class extends pg.Client {
+    constructor() {
+      const socket = new Socket();
+      super({ ...config, stream: () => socket });
+      sockets.set(this, socket);
+      socket.once('close', () => sockets.delete(this));
+    }
+  };
+}
+
+function configOf(
+  { url, host, port, user, password, database, ssl }: ConnectionOptions,
+  dialect: Dialect,
+  callTimeoutMs: number,
+): ClientConfig {
+  return {
+    connectionString: url,
+    host,
+    port,
+    user,
+    password,
+    database,
+    ssl,
+    application_name: 'berth',
+    pipeline: true,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 5000,
+    connectionTimeoutMillis: callTimeoutMs,
+    // The server's own limits: a step that its client has given up is not to keep others waiting.
+    statement_timeout: callTimeoutMs,
+    lock_timeout: callTimeoutMs,
+    idle_in_transaction_session_timeout: LONGEST_STOP_MS,
+    options: `-c default_transaction_isolation=${dialect.isolation.replace(' ', '\\ ')}`,
+  };
 }
 
 /** The library's own reading of the settings, which takes the environment's for what is left out. */
 function placeOf(config: ClientConfig): string {
+  const { connectionString: url } = config;
   try {
+    // The library reads anything somehow, and would take a password for a name.
+    if (url !== undefined && !/^postgres(ql)?:/.test(new URL(url).protocol)) throw new Error();
     const { host, port, database, user } = new pg.Client(config);
     return `${host}:${port} (database ${database}, user ${user})`;
   } catch {
     // Its error quotes the URL, with the password.
     throw new RangeError(
-      "the URL of the lock store can't be read; it is to be like postgres://user:password@host:5432/database",
+      "the URL of the lock store can't be read; it is to be like postgres://user:password@host:5432/database, with odd characters as %40",
     );
   }
 }

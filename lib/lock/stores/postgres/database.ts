@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { Ticket } from '../../ticket.ts';
 import type { Connection, Connections, Line, Row } from './connections.ts';
 import { rolledBack } from './connections.ts';
 import type { Dialect } from './dialect.ts';
@@ -16,14 +17,22 @@ const CHANGES_KEPT = 1000;
 const REVISIONS_PER_TRIM = 100;
 const LONGEST_RETRY_PAUSE_MS = 20;
 
-/** A step that writes: one transaction, in which nobody else writes. */
-export interface Transaction extends Connection {
+/** A statement and its values. */
+export type Statement = readonly [text: string, values: readonly unknown[]];
+
+/** A step that writes, in which nobody else writes. */
+export interface Transaction {
   readonly effects: Effects;
+  /** Has a statement carried out, together with all others and with the commit. */
+  send(...statement: Statement): void;
 }
 
+/** Decides, by what the step's first statement has shown, what to change. Throws before it sends. */
+export type Step<T> = (rows: readonly Row[], transaction: Transaction) => T;
+
 /**
- * The tables in one schema. A step is one transaction, made again by itself when the database undid
- * it because of others. Those that change tickets, records or gates raise the revision by one and
+ * The tables in one schema. A step is one transaction of two round trips (it looks, and it writes),
+ * made again by itself when the database undid it because of others. Those that change tickets, records or gates raise the revision by one and
  * leave a row that tells watchers what was changed.
  *
  * Sessions that are over are dropped, with their tickets, by whoever comes across them. Only the
@@ -72,30 +81,27 @@ export class Database {
       const [row] = await this.#step((connection) => connection.query(statement, values), limit);
       if (row === undefined || flag(row, 'is_standby')) throw this.standbyError();
       if (!flag(row, 'has_expired')) return row;
-      await this.#write(nothing, limit);
+      await this.#write(...nothing, limit);
     }
   }
 
-  async write<T>(step: (transaction: Transaction) => Promise<T>): Promise<T> {
+  /** One step that writes. `look` only reads. */
+  async write<T>(look: Statement, step: Step<T>): Promise<T> {
     using limit = this.#connections.limit();
-    return await this.#write(step, limit);
+    return await this.#write(look, step, limit);
   }
 
   /** Ends the sessions that are over, as every step that writes does. */
   dropExpired(): Promise<void> {
-    return this.write(nothing);
+    return this.write(...nothing);
   }
 
-  /** Removes the tickets that `condition` names; part of the caller's step. */
-  async deleteTickets(
-    { effects, query }: Transaction,
-    condition: string,
-    values: readonly unknown[],
-  ): Promise<void> {
-    const statement = `DELETE FROM ${this.tables.tickets} WHERE ${condition} RETURNING ticket`;
-    const removed = (await query(statement, values)).map((row) => toTicket(text(row, 'ticket')));
-    removed.sort((a, b) => a.token - b.token);
-    effects.removedTickets.push(...removed.map(({ id, nonce }) => ({ id, nonce })));
+  /** Removes tickets; part of the caller's step. */
+  deleteTickets(tickets: readonly Ticket[], { effects, send }: Transaction): void {
+    if (tickets.length === 0) return;
+    const tokens = tickets.map(({ token }) => token);
+    send(`DELETE FROM ${this.tables.tickets} WHERE token = ANY($1::int8[])`, [tokens]);
+    effects.removedTickets.push(...tickets.map(({ id, nonce }) => ({ id, nonce })));
   }
 
   /** Reads for a watcher, whose connection has its own limit for each statement. */
@@ -124,11 +130,12 @@ export class Database {
     );
   }
 
-  async #write<T>(step: (transaction: Transaction) => Promise<T>, limit: TimeLimit): Promise<T> {
+  async #write<T>(look: Statement, step: Step<T>, limit: TimeLimit): Promise<T> {
     using _ = await this.#turns.take(limit);
-    const transact = (connection: Connection) =>
-      rolledBack(this.#transact(connection, step), connection);
-    const { outcome, isChange } = await this.#step(transact, limit);
+    const { outcome, isChange } = await this.#step(
+      (connection) => rolledBack(this.#transact(connection, look, step), connection),
+      limit,
+    );
     if (isChange) this.onChange();
     return outcome;
   }
@@ -143,51 +150,60 @@ export class Database {
 
   async #transact<T>(
     connection: Connection,
-    step: (transaction: Transaction) => Promise<T>,
+    look: Statement,
+    step: Step<T>,
   ): Promise<{ readonly outcome: T; readonly isChange: boolean }> {
-    const transaction = await this.#begin(connection);
-    const outcome = await step(transaction);
-    const { effects } = transaction;
+    const { counter, sessions } = this.tables;
+    // The second is on its way before the first has been answered.
+    const [begun, looked] = await Promise.all([
+      connection.script([
+        `BEGIN ISOLATION LEVEL ${this.dialect.isolation}`,
+        this.dialect.makeDurable,
+        `SELECT revision FROM ${counter} WHERE id = 1 FOR UPDATE`,
+        // A statement of its own: it sees what was committed while the one before had to wait.
+        `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired`,
+      ]),
+      connection.query(...look),
+    ]);
+    const sent: Promise<unknown>[] = [];
+    const effects = new Effects(number(begun[2]?.[0], 'revision') + 1);
+    const transaction: Transaction = {
+      effects,
+      send: (...statement) => sent.push(connection.query(...statement)),
+    };
+    const hasExpired = flag(begun[3]?.[0], 'has_expired');
+    if (hasExpired) await this.#dropExpired(connection, transaction);
+    const rows = hasExpired ? await connection.query(...look) : looked;
+    const outcome = step(rows, transaction);
     const isChange = effects.hasAny();
-    if (isChange) await this.#log(transaction);
-    await connection.script(isChange ? [...this.#notice(effects), 'COMMIT'] : ['COMMIT']);
+    if (isChange) this.#log(transaction);
+    sent.push(connection.script(isChange ? [...this.#notice(effects), 'COMMIT'] : ['COMMIT']));
+    await Promise.all(sent);
     return { outcome, isChange };
   }
 
-  async #begin(connection: Connection): Promise<Transaction> {
-    const { counter, sessions } = this.tables;
-    const results = await connection.script([
-      `BEGIN ISOLATION LEVEL ${this.dialect.isolation} READ WRITE`,
-      this.dialect.makeDurable,
-      `SELECT revision FROM ${counter} WHERE id = 1 FOR UPDATE`,
-      // A statement of its own: it sees what was committed while the one before had to wait.
-      `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired`,
-    ]);
-    const effects = new Effects(number(results[2]?.[0], 'revision') + 1);
-    const transaction = { ...connection, effects };
-    if (flag(results[3]?.[0], 'has_expired')) await this.#dropExpired(transaction);
-    return transaction;
-  }
-
   /** Locks the sessions first: one that is being renewed at this moment is none of them then. */
-  async #dropExpired(transaction: Transaction): Promise<void> {
-    const { sessions } = this.tables;
-    const over = `SELECT id FROM ${sessions} WHERE ${this.isOver} FOR UPDATE`;
-    const ids = (await transaction.query(over)).map((row) => text(row, 'id'));
-    await this.deleteTickets(transaction, 'session = ANY($1::text[])', [ids]);
-    await transaction.query(`DELETE FROM ${sessions} WHERE id = ANY($1::text[])`, [ids]);
+  async #dropExpired(connection: Connection, transaction: Transaction): Promise<void> {
+    const { sessions, tickets } = this.tables;
+    const over = await connection.query(
+      `SELECT id FROM ${sessions} WHERE ${this.isOver} FOR UPDATE`,
+    );
+    const ids = over.map((row) => text(row, 'id'));
+    const theirs = await connection.query(
+      `SELECT ticket FROM ${tickets} WHERE session = ANY($1::text[]) ORDER BY token`,
+      [ids],
+    );
+    this.deleteTickets(theirs.map(toTicket), transaction);
+    transaction.send(`DELETE FROM ${sessions} WHERE id = ANY($1::text[])`, [ids]);
   }
 
-  async #log({ effects, query }: Transaction): Promise<void> {
+  #log({ effects, send }: Transaction): void {
     const { counter, changes } = this.tables;
     const { revision } = effects;
-    await query(
-      `WITH logged AS (INSERT INTO ${changes} VALUES ($1, $2) RETURNING revision)
-       UPDATE ${counter} SET revision = (SELECT revision FROM logged) WHERE id = 1`,
-      [revision, JSON.stringify(effects)],
-    );
+    send(`UPDATE ${counter} SET revision = $1 WHERE id = 1`, [revision]);
+    send(`INSERT INTO ${changes} VALUES ($1, $2)`, [revision, JSON.stringify(effects)]);
     if (revision % REVISIONS_PER_TRIM !== 0) return;
-    await query(`DELETE FROM ${changes} WHERE revision <= $1`, [revision - CHANGES_KEPT]);
+    send(`DELETE FROM ${changes} WHERE revision <= $1`, [revision - CHANGES_KEPT]);
   }
 
   #notice({ revision }: Effects): string[] {
@@ -218,4 +234,4 @@ async function persist<T>(step: () => Promise<T>, limit: TimeLimit): Promise<T> 
   }
 }
 
-async function nothing(): Promise<void> {}
+const nothing: [Statement, Step<void>] = [['SELECT 1', []], () => {}];

@@ -1,5 +1,5 @@
 import type { Gate } from '../../ticket.ts';
-import type { Database } from './database.ts';
+import type { Database, Statement } from './database.ts';
 import { texts, toGates } from './rows.ts';
 import { toColumn } from './text.ts';
 
@@ -12,23 +12,23 @@ export class Gates {
   }
 
   close(gate: Gate): Promise<void> {
-    return this.#database.write(async ({ query, effects }) => {
-      const closed = await query(
-        `INSERT INTO ${this.#database.tables.gates} (lock_name, gate) VALUES ($1, $2)
-         ON CONFLICT (lock_name) DO NOTHING RETURNING lock_name`,
-        [toColumn(gate.lockName), JSON.stringify(gate)],
-      );
-      if (closed.length > 0) effects.closedGates.push(gate);
+    const { gates } = this.#database.tables;
+    return this.#database.write(this.#look(gate.lockName), ([closed], { effects, send }) => {
+      if (closed) return;
+      send(`INSERT INTO ${gates} (lock_name, gate) VALUES ($1, $2)`, [
+        toColumn(gate.lockName),
+        JSON.stringify(gate),
+      ]);
+      effects.closedGates.push(gate);
     });
   }
 
   open(lockName: string): Promise<void> {
-    return this.#database.write(async ({ query, effects }) => {
-      const opened = await query(
-        `DELETE FROM ${this.#database.tables.gates} WHERE lock_name = $1 RETURNING lock_name`,
-        [toColumn(lockName)],
-      );
-      if (opened.length > 0) effects.openedGates.push(lockName);
+    const { gates } = this.#database.tables;
+    return this.#database.write(this.#look(lockName), ([closed], { effects, send }) => {
+      if (!closed) return;
+      send(`DELETE FROM ${gates} WHERE lock_name = $1`, [toColumn(lockName)]);
+      effects.openedGates.push(lockName);
     });
   }
 
@@ -36,5 +36,10 @@ export class Gates {
     const { gates } = this.#database.tables;
     const row = await this.#database.read(`ARRAY(SELECT gate FROM ${gates}) AS gates`);
     return toGates(texts(row, 'gates'));
+  }
+
+  #look(lockName: string): Statement {
+    const { gates } = this.#database.tables;
+    return [`SELECT gate FROM ${gates} WHERE lock_name = $1`, [toColumn(lockName)]];
   }
 }

@@ -70,6 +70,7 @@ function clientSentence(text: string): string {
   if (/password must be a string/.test(text)) return 'it asks for a password; give one';
   if (/does not support SSL/.test(text))
     return 'it does not offer TLS; turn it on there, or off here';
+  if (/terminated/.test(text)) return 'the connection broke';
   return text;
 }
 

@@ -2,8 +2,8 @@ import { SessionGoneError } from '../../errors.ts';
 import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
-import type { Database, Transaction } from './database.ts';
-import { flag, number, texts, toGates, toTicket } from './rows.ts';
+import type { Database, Statement, Transaction } from './database.ts';
+import { flag, number, parseTicket, texts, toGates, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
 /** How things stand for a request, in the state that a step sees. */
@@ -24,10 +24,10 @@ export class TicketQueue {
   }
 
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
-    return this.#database.write(async (transaction) => {
-      const { written, gates, blockers } = await this.#look(request, transaction);
+    return this.#database.write(this.#look(request), ([row], transaction) => {
+      const { written, gates, blockers } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
-      const ticket = written ?? (await this.#add(request, transaction));
+      const ticket = written ?? this.#add(request, transaction);
       if (blockers.length === 0) return { state: 'granted', ticket };
       const { effects } = transaction;
       const revision = effects.hasAny() ? effects.revision : effects.revision - 1;
@@ -36,11 +36,11 @@ export class TicketQueue {
   }
 
   tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
-    return this.#database.write(async (transaction) => {
-      const { written, gates, blockers } = await this.#look(request, transaction);
+    return this.#database.write(this.#look(request), ([row], transaction) => {
+      const { written, gates, blockers } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
       if (blockers.length > 0) return { state: 'refused', blockers };
-      return { state: 'granted', ticket: written ?? (await this.#add(request, transaction)) };
+      return { state: 'granted', ticket: written ?? this.#add(request, transaction) };
     });
   }
 
@@ -67,15 +67,16 @@ export class TicketQueue {
   }
 
   remove(target: Ticket | TicketRequest): Promise<void> {
-    return this.#database.write((transaction) => {
-      const nonce = toColumn(target.nonce);
-      return 'token' in target
-        ? this.#database.deleteTickets(transaction, 'nonce = $1 AND token = $2', [
-            nonce,
-            target.token,
-          ])
-        : this.#database.deleteTickets(transaction, 'nonce = $1', [nonce]);
-    });
+    const { tickets } = this.#database.tables;
+    return this.#database.write(
+      [`SELECT ticket FROM ${tickets} WHERE nonce = $1`, [toColumn(target.nonce)]],
+      (rows, transaction) => {
+        const found = rows
+          .map(toTicket)
+          .filter(({ token }) => !('token' in target) || token === target.token);
+        this.#database.deleteTickets(found, transaction);
+      },
+    );
   }
 
   async tickets(lockName?: string): Promise<readonly Ticket[]> {
@@ -85,41 +86,36 @@ export class TicketQueue {
       `ARRAY(SELECT ticket FROM ${tickets} ${lockName === undefined ? '' : onLock} ORDER BY token) AS tickets`,
       lockName === undefined ? [] : [toColumn(lockName)],
     );
-    return texts(row, 'tickets').map(toTicket);
+    return texts(row, 'tickets').map(parseTicket);
   }
 
-  /** Rejects with `SessionGoneError`, so that nothing is written for a session that is over. */
-  async #look(
-    { session, nonce, locks }: TicketRequest,
-    { query, effects }: Transaction,
-  ): Promise<Standing> {
+  #look({ session, nonce, locks }: TicketRequest): Statement {
     const { sessions, tickets } = this.#database.tables;
     const written = `SELECT token FROM ${tickets} WHERE nonce = $2`;
-    const [row] = await query(
+    // What is there already is lower than a ticket that has yet to be written.
+    const below = `COALESCE((${written}), ${Number.MAX_SAFE_INTEGER})`;
+    return [
       `SELECT EXISTS (
          SELECT 1 FROM ${sessions} WHERE id = $1 AND NOT (${this.#database.isOver})
        ) AS is_alive,
        ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $2) AS written,
-       ${this.#gates('$3')} AS gates,
-       ${this.#blockers(`COALESCE((${written}), $5)`, '$3', '$4')} AS blockers`,
-      [toColumn(session), toColumn(nonce), ...arrays(locks), effects.revision],
-    );
-    if (!flag(row, 'is_alive')) throw new SessionGoneError(`session ${session} has ended`);
-    return { written: texts(row, 'written').map(toTicket)[0], ...standing(row) };
+       ${this.#gates('$3')} AS gates, ${this.#blockers(below, '$3', '$4')} AS blockers`,
+      [toColumn(session), toColumn(nonce), ...arrays(locks)],
+    ];
   }
 
-  async #add(request: TicketRequest, { query, effects }: Transaction): Promise<Ticket> {
+  #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
     const { tickets, ticketLocks } = this.#database.tables;
     const { session, nonce, locks, holder } = request;
     const token = effects.revision;
     const ticket: Ticket = { id: String(token), token, session, nonce, locks, holder };
-    await query(`INSERT INTO ${tickets} (token, nonce, session, ticket) VALUES ($1, $2, $3, $4)`, [
+    send(`INSERT INTO ${tickets} (token, nonce, session, ticket) VALUES ($1, $2, $3, $4)`, [
       token,
       toColumn(nonce),
       toColumn(session),
       JSON.stringify(ticket),
     ]);
-    await query(
+    send(
       `INSERT INTO ${ticketLocks} (token, name, is_exclusive)
        SELECT $1, name, is_exclusive FROM unnest($2::text[], $3::bool[]) AS wanted (name, is_exclusive)`,
       [token, ...arrays(locks)],
@@ -157,9 +153,15 @@ function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: 
   return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
 }
 
-function standing(row: Row | undefined): { gates: Gate[]; blockers: Ticket[] } {
+function standing(row: Row | undefined): Omit<Standing, 'written'> {
   return {
     gates: toGates(texts(row, 'gates')),
-    blockers: texts(row, 'blockers').map(toTicket),
+    blockers: texts(row, 'blockers').map(parseTicket),
   };
+}
+
+/** Throws `SessionGoneError`, so that nothing is written for a session that is over. */
+function aliveStanding(row: Row | undefined, { session }: TicketRequest): Standing {
+  if (!flag(row, 'is_alive')) throw new SessionGoneError(`session ${session} has ended`);
+  return { written: texts(row, 'written').map(parseTicket)[0], ...standing(row) };
 }

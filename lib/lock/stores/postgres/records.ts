@@ -1,8 +1,8 @@
-import type { Ticket } from '../../ticket.ts';
 import { judgeChange } from '../guarded-change.ts';
-import type { Committed, GuardedChange, StoredRecord } from '../ticket-store.ts';
-import type { Database, Transaction } from './database.ts';
-import { number, text, texts, toRecord } from './rows.ts';
+import type { Committed, GuardedChange, RecordWrite, StoredRecord } from '../ticket-store.ts';
+import type { Row } from './connections.ts';
+import type { Database, Statement, Transaction } from './database.ts';
+import { flag, number, text, texts, toRecord } from './rows.ts';
 import { fromColumn, toColumn } from './text.ts';
 
 /** What the locks protect. */
@@ -25,72 +25,78 @@ export class Records {
   }
 
   commit(change: GuardedChange): Promise<Committed> {
-    return this.#database.write(async (transaction) => {
+    return this.#database.write(this.#look(change), (rows, transaction) => {
       const { effects } = transaction;
       const last = effects.revision - 1;
-      const [tokens, records] = await this.#view(change, transaction);
+      const tickets = new Map(
+        rows.filter(isTicket).map((row) => [nameOf(row), number(row, 'revision')]),
+      );
+      const records = new Map(rows.filter(isRecord).map((row) => [nameOf(row), toRecord(row)]));
       const judgement = judgeChange(change, {
-        exists: ({ nonce, token }) => tokens.get(nonce) === token,
+        exists: ({ nonce, token }) => tickets.get(nonce) === token,
         record: (key) => records.get(key),
       });
       if (judgement.state === 'refused') throw judgement.error;
       if (judgement.state === 'made') return { revision: judgement.revision ?? last };
-      await this.#write(change, transaction);
-      await this.#release(change.release, transaction);
+      this.#put(change, transaction);
+      this.#delete(
+        change.writes.filter(({ key, value }) => value === undefined && records.has(key)),
+        transaction,
+      );
+      this.#database.deleteTickets(change.release, transaction);
       return { revision: effects.hasAny() ? effects.revision : last };
     });
   }
 
-  /** The tickets, by nonce, and the records that a change speaks of. */
-  async #view(
-    { guards, release, writes }: GuardedChange,
-    { query }: Transaction,
-  ): Promise<[tokens: Map<string, number>, records: Map<string, StoredRecord>]> {
+  /** The tickets, by nonce, and the records, by key, that a change speaks of. */
+  #look({ guards, release, writes }: GuardedChange): Statement {
     const { tickets, records } = this.#database.tables;
-    const nonces = [...guards, ...release].map(({ nonce }) => toColumn(nonce));
-    const keys = writes.map(({ key }) => toColumn(key));
-    const standing = await query(
-      `SELECT nonce, token FROM ${tickets} WHERE nonce = ANY($1::text[])`,
-      [nonces],
-    );
-    const stored = await query(`SELECT * FROM ${records} WHERE key = ANY($1::text[])`, [keys]);
     return [
-      new Map(standing.map((row) => [fromColumn(text(row, 'nonce')), number(row, 'token')])),
-      new Map(stored.map(toRecord).map((record) => [record.key, record])),
+      `SELECT FALSE AS is_record, nonce AS key, '' AS value, token AS revision
+         FROM ${tickets} WHERE nonce = ANY($1::text[])
+       UNION ALL
+       SELECT TRUE, key, value, revision FROM ${records} WHERE key = ANY($2::text[])`,
+      [
+        [...guards, ...release].map(({ nonce }) => toColumn(nonce)),
+        writes.map(({ key }) => toColumn(key)),
+      ],
     ];
   }
 
-  async #write({ writes }: GuardedChange, { query, effects }: Transaction): Promise<void> {
-    const { records } = this.#database.tables;
+  #put({ writes }: GuardedChange, { effects, send }: Transaction): void {
     const { revision } = effects;
     const written = writes.flatMap(({ key, value }) =>
       value === undefined ? [] : [{ key, value, revision }],
     );
-    if (written.length > 0) {
-      await query(
-        `INSERT INTO ${records} (key, value, revision)
-         SELECT key, value, $3::int8 FROM unnest($1::text[], $2::text[]) AS written (key, value)
-         ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision`,
-        [
-          written.map(({ key }) => toColumn(key)),
-          written.map(({ value }) => toColumn(value)),
-          revision,
-        ],
-      );
-      effects.records.push(...written);
-    }
-    const unwanted = writes.filter(({ value }) => value === undefined);
-    if (unwanted.length > 0) {
-      const keys = unwanted.map(({ key }) => toColumn(key));
-      const statement = `DELETE FROM ${records} WHERE key = ANY($1::text[]) RETURNING key`;
-      const removed = (await query(statement, [keys])).map((row) => fromColumn(text(row, 'key')));
-      effects.removedRecords.push(...removed);
-    }
+    if (written.length === 0) return;
+    const keys = written.map(({ key }) => toColumn(key));
+    const values = written.map(({ value }) => toColumn(value));
+    send(
+      `INSERT INTO ${this.#database.tables.records} (key, value, revision)
+       SELECT key, value, $3::int8 FROM unnest($1::text[], $2::text[]) AS written (key, value)
+       ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision`,
+      [keys, values, revision],
+    );
+    effects.records.push(...written);
   }
 
-  async #release(release: readonly Ticket[], transaction: Transaction): Promise<void> {
-    if (release.length === 0) return;
-    const tokens = release.map(({ token }) => token);
-    await this.#database.deleteTickets(transaction, 'token = ANY($1::int8[])', [tokens]);
+  #delete(unwanted: readonly RecordWrite[], { effects, send }: Transaction): void {
+    if (unwanted.length === 0) return;
+    const keys = unwanted.map(({ key }) => key);
+    const { records } = this.#database.tables;
+    send(`DELETE FROM ${records} WHERE key = ANY($1::text[])`, [keys.map(toColumn)]);
+    effects.removedRecords.push(...keys);
   }
+}
+
+function isRecord(row: Row): boolean {
+  return flag(row, 'is_record');
+}
+
+function isTicket(row: Row): boolean {
+  return !isRecord(row);
+}
+
+function nameOf(row: Row): string {
+  return fromColumn(text(row, 'key'));
 }

@@ -4,7 +4,11 @@ import type { StoreChange, StoredRecord } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import { fromColumn } from './text.ts';
 
-export function toTicket(text: string): Ticket {
+export function toTicket(row: Row): Ticket {
+  return parseTicket(text(row, 'ticket'));
+}
+
+export function parseTicket(text: string): Ticket {
   return ticketSchema.parse(JSON.parse(text));
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Connection } from './connections.ts';
-import { isMadeByAnother, isMissingTable } from './postgres-errors.ts';
+import { isConflict, isMadeByAnother, isMissingTable } from './postgres-errors.ts';
 import { number } from './rows.ts';
 
 const FORMAT = 1;
@@ -63,10 +63,11 @@ async function make(connection: Connection, schema: string, tables: Tables): Pro
       if ((await connection.query(named, [schema])).length === 0) {
         await connection.query(`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`);
       }
-      for (const statement of statements(tables)) await connection.query(statement);
+      await connection.script(statements(tables));
       return (await readFormat(connection, tables)) ?? FORMAT;
     } catch (error) {
-      if (!isMadeByAnother(error) || tries === TRIES) throw error;
+      const isRace = isMadeByAnother(error) || isConflict(error);
+      if (!isRace || tries === TRIES) throw error;
     }
     await pause(Math.random() * 50);
   }

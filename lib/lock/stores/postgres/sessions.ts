@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { SessionGoneError } from '../../errors.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
 import type { Database } from './database.ts';
-import { flag, number } from './rows.ts';
+import { flag, number, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
 /** Sessions live for their TTL after each renewal, by the database's clock. */
@@ -34,11 +34,15 @@ export class Sessions {
   }
 
   close(id: string): Promise<void> {
-    return this.#database.write(async (transaction) => {
-      await this.#database.deleteTickets(transaction, 'session = $1', [toColumn(id)]);
-      const { sessions } = this.#database.tables;
-      await transaction.query(`DELETE FROM ${sessions} WHERE id = $1`, [toColumn(id)]);
-    });
+    const { sessions, tickets } = this.#database.tables;
+    const values = [toColumn(id)];
+    return this.#database.write(
+      [`SELECT ticket FROM ${tickets} WHERE session = $1 ORDER BY token`, values],
+      (rows, transaction) => {
+        this.#database.deleteTickets(rows.map(toTicket), transaction);
+        transaction.send(`DELETE FROM ${sessions} WHERE id = $1`, values);
+      },
+    );
   }
 
   /** Holders renew every third of the TTL: below half, a renewal has been missed. */

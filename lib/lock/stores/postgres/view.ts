@@ -27,7 +27,7 @@ export async function readState(database: Database, connection: Connection): Pro
   if (flag(counter?.[0], 'is_standby')) throw database.standbyError();
   return {
     revision: number(counter?.[0], 'revision'),
-    tickets: (tickets ?? []).map((row) => toTicket(text(row, 'ticket'))),
+    tickets: (tickets ?? []).map(toTicket),
     records: (records ?? []).map(toRecord),
     gates: toGates((gates ?? []).map((row) => text(row, 'gate'))),
   };
