@@ -22,6 +22,10 @@ export interface Postgres extends AsyncDisposable {
   readonly url: string;
   /** The directory of its socket. */
   readonly socketDirectory: string;
+  /** Where its data lie. */
+  readonly dataDirectory: string;
+  /** All its processes, its own first. */
+  pids(): Promise<number[]>;
   /** What it has logged since its last start. */
   log(): string;
   /** Freezes all its processes: connections stay open and nothing answers. */
@@ -127,6 +131,8 @@ export async function startPostgres({ settings = [] }: PostgresOptions = {}): Pr
   const url = `postgres://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`;
   return {
     ...{ host, port, user, password, database, url, socketDirectory: path },
+    dataDirectory: data,
+    pids: async () => [server.pid, ...(await childrenOf(server.pid))],
     log: () => server.output(),
     pause: () => signalAll('SIGSTOP'),
     resume: () => signalAll('SIGCONT'),
