@@ -71,11 +71,11 @@ export class EtcdBatches {
   /** Nobody waits long behind a Txn that is not answered, or behind others for the same name. */
   #sendTheImpatient = () => {
     this.#impatience = undefined;
-    const isImpatient = ({ askedAt }: Member) => performance.now() - askedAt >= patienceMs / 2;
-    for (let [first] = this.#waiting; first && isImpatient(first); [first] = this.#waiting) {
-      this.#sendNext();
-    }
-    if (this.#waiting.length > 0) this.#impatience = setTimeout(this.#sendTheImpatient, patienceMs);
+    const [first] = this.#waiting;
+    if (!first) return;
+    const leftMs = first.askedAt + patienceMs - performance.now();
+    if (leftMs > 1) this.#impatience = setTimeout(this.#sendTheImpatient, leftMs);
+    else while (this.#waiting.length > 0) this.#sendNext();
   };
 
   /** The first that waits, and all behind it that can go with it. Nobody overtakes for a name. */
