@@ -23,9 +23,7 @@ export interface AddOptions {
   readonly signal?: AbortSignal;
   /** Waited for under the lock, between reading the sets and writing them. */
   readonly beforeWrite?: () => Promise<unknown>;
-  /** How many elements are added, each with a write of its own. Default 1. */
-  readonly writes?: number;
-  /** The last write releases the lock in the same step. */
+  /** The write releases the lock in the same step. */
   readonly releases?: boolean;
 }
 
@@ -101,18 +99,12 @@ export class GuardedSets {
     await options.beforeWrite?.();
     const lost = this.#prove(lock, sets);
     const { aborted } = signal;
-    const { writes = 1, releases = false } = options;
-    let outcome: WriteOutcome = 'unknown';
-    for (let index = 0; index < writes; index += 1) {
-      const name = index === 0 ? element : `${element}.${index}`;
-      for (const list of elements.values()) list.push([name, token]);
-      const write = { sets, token, element: name };
-      this.#history.add({ op: 'write', ...write });
-      const records = [...elements].map(([key, list]) => ({ key, value: JSON.stringify(list) }));
-      outcome = await this.#write(lock, records, releases && index === writes - 1, options.writing);
-      this.#history.add({ op: outcome, ...write });
-      if (outcome !== 'written') break;
-    }
+    for (const list of elements.values()) list.push([element, token]);
+    const records = [...elements].map(([key, list]) => ({ key, value: JSON.stringify(list) }));
+    const write = { sets, token, element };
+    this.#history.add({ op: 'write', ...write });
+    const outcome = await this.#write(lock, records, options);
+    this.#history.add({ op: outcome, ...write });
     return { outcome, token, aborted, ...(lost === undefined ? {} : { lost }) };
   }
 
@@ -155,11 +147,10 @@ export class GuardedSets {
   async #write(
     lock: Lock,
     writes: readonly RecordWrite[],
-    unlock: boolean,
-    writing: Writing = 'guarded',
+    { writing = 'guarded', releases = false }: AddOptions,
   ): Promise<WriteOutcome> {
     try {
-      if (writing === 'guarded') await lock.guard(writes, { unlock });
+      if (writing === 'guarded') await lock.guard(writes, { unlock: releases });
       else {
         const guards = writing === 'blind' ? [lock.ticket] : [];
         await this.#store.commit({ guards, writes, release: [] });

@@ -4,7 +4,7 @@ import { describeWith } from '../support/requirements.ts';
 import { ChaosBench, cut, suffer } from './chaos-bench.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
-const ttlMs = 4_000;
+const ttlMs = 5_000;
 const freeAgainMs = ttlMs + 1_000 + 1_000;
 /** A connection that is dead without a word is found by a ping within six seconds. */
 const recoveryMs = 12_000;

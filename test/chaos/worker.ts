@@ -115,7 +115,6 @@ function optionsBy(random: SeededRandom): AddOptions {
   const options: AddOptions = {
     writing: random.chance(0.3) ? 'blind' : 'guarded',
     beforeWrite: () => pause(pauseMs),
-    writes: random.chance(0.1) ? 2 : 1,
     releases: random.chance(0.5),
   };
   switch (random.below(10)) {
