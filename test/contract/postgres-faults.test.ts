@@ -130,6 +130,9 @@ describeWith(['postgres'], 'a postgres store', () => {
     const { connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1');
+    const sockets = () =>
+      process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap').length;
+    const before = sockets();
     await server.pause();
     const startedAt = performance.now();
     const calls = Array.from({ length: 30 }, (_, index) => [
@@ -145,6 +148,8 @@ describeWith(['postgres'], 'a postgres store', () => {
         expect(outcome.reason).toBeInstanceOf(StoreUnavailableError);
       else expect(outcome.value).toMatchObject([{ severity: 'error' }]);
     }
+    // None is left to wait for an answer, not even the one that there was.
+    await eventually(() => expect(sockets()).toBeLessThan(before));
     await server.resume();
     await eventually(async () => expect(await store.renewSession(client.session)).toBeDefined());
     await client.hold('end');
