@@ -5,11 +5,14 @@ import type { Lock } from './lock.ts';
 import type { LockManager } from './lock-manager.ts';
 import type { ClearRequest, KeepOptions, LockService, UseLockOptions } from './lock-service.ts';
 import type { LockOptions } from './locks.ts';
-import type { Ticket } from './ticket.ts';
+import type { Gate, Ticket } from './ticket.ts';
 import type { UseLocker } from './use.ts';
-import { lockName, lockRequest, parseLockName } from './use.ts';
+import { facets, lockName, lockRequest, parseLockName } from './use.ts';
 
 const log = createDebug('berth:lock');
+
+/** How long the end of `disable` and `enable` waits for the mirror. */
+const mirrorPatienceMs = 1_000;
 
 /** The locks of volumes, on a LockManager. */
 export class LockDriver implements LockService {
@@ -62,13 +65,43 @@ export class LockDriver implements LockService {
     return ticket;
   }
 
-  tickets(volume?: string): readonly Ticket[] {
-    return this.#manager.mirror.tickets().filter(({ locks }) =>
-      locks.some(({ name }) => {
-        const parsed = parseLockName(name);
-        return parsed !== undefined && (volume === undefined || parsed.volume === volume);
-      }),
+  async disable(volume: string, options: { readonly why?: string }): Promise<readonly Gate[]> {
+    for (const facet of facets) await this.#manager.disable(lockName(facet, volume), options);
+    await this.#mirrored(() => this.gates(volume).length === facets.length);
+    return gatesOf(volume, await this.#manager.gates());
+  }
+
+  async enable(volume: string): Promise<readonly Gate[]> {
+    const closed = gatesOf(volume, await this.#manager.gates());
+    for (const gate of closed) await this.#manager.enable(gate.lockName);
+    await this.#mirrored(() => this.gates(volume).length === 0);
+    return closed;
+  }
+
+  gates(volume?: string): readonly Gate[] {
+    const { mirror } = this.#manager;
+    if (volume !== undefined) {
+      return facets.flatMap((facet) => mirror.gate(lockName(facet, volume)) ?? []);
+    }
+    return gatesOf(undefined, [...mirror.gates()]).sort((a, b) =>
+      a.lockName < b.lockName ? -1 : 1,
     );
+  }
+
+  tickets(volume?: string): readonly Ticket[] {
+    return this.#manager.mirror
+      .tickets()
+      .filter(({ locks }) => locks.some(({ name }) => isOf(volume, name)));
+  }
+
+  /** So that whoever asks this host next is told so. The watch may be a moment late, or broken. */
+  async #mirrored(isSo: () => boolean): Promise<void> {
+    if (isSo()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _listening = this.#manager.mirror.listen(() => isSo() && resolve());
+    const limit = setTimeout(resolve, mirrorPatienceMs);
+    await promise;
+    clearTimeout(limit);
   }
 
   #options(uses: readonly UseLocker[], options: UseLockOptions): LockOptions {
@@ -82,4 +115,14 @@ export class LockDriver implements LockService {
       ...(options.onWait ? { onWait: options.onWait } : {}),
     };
   }
+}
+
+function gatesOf(volume: string | undefined, gates: readonly Gate[]): Gate[] {
+  return gates.filter((gate) => isOf(volume, gate.lockName));
+}
+
+/** Whether a lock is one of a volume's, or of any volume's. */
+function isOf(volume: string | undefined, name: string): boolean {
+  const parsed = parseLockName(name);
+  return parsed !== undefined && (volume === undefined || parsed.volume === volume);
 }

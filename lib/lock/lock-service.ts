@@ -1,6 +1,6 @@
 import type { KeptLock, KeptLockState } from './kept-lock.ts';
 import type { Lock } from './lock.ts';
-import type { Ticket } from './ticket.ts';
+import type { Gate, Ticket } from './ticket.ts';
 import type { UseLocker } from './use.ts';
 
 /**
@@ -37,6 +37,19 @@ export interface LockService {
    * or its session is alive and `force` is not set.
    */
   clearLock(request: ClearRequest): Promise<Ticket>;
+
+  /**
+   * Closes the gates of both locks of a volume, durably: neither is granted any more, requests that
+   * wait are told so, and whoever holds one goes on. Answers the gates as they now are: the first
+   * to close one stays its closer. Idempotent; after a rejection one of them may be closed.
+   */
+  disable(volume: string, options: { readonly why?: string }): Promise<readonly Gate[]>;
+
+  /** Opens the gates of a volume; answers those that were closed. Idempotent, as `disable`. */
+  enable(volume: string): Promise<readonly Gate[]>;
+
+  /** The closed gates of volumes' locks as this host's mirror has them, by lock name. */
+  gates(volume?: string): readonly Gate[];
 
   /** All tickets on volumes' locks as this host's mirror has them, in token order. */
   tickets(volume?: string): readonly Ticket[];

@@ -86,6 +86,10 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return this.#gates.get(lockName);
   }
 
+  gates(): IterableIterator<Gate> {
+    return this.#gates.values();
+  }
+
   /** Calls `listener` after each event, until disposed. */
   listen(listener: (event: MirrorEvent) => void): Disposable {
     this.#listeners.add(listener);

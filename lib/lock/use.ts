@@ -14,7 +14,9 @@ export const reasons = [
 export type Reason = (typeof reasons)[number];
 
 /** The two locks that each volume has: one for its content in use, one for its snapshots. */
-export type Facet = 'mount' | 'snapshot';
+export const facets = ['mount', 'snapshot'] as const;
+
+export type Facet = (typeof facets)[number];
 
 /** One use of a volume: which of its locks, why, and whether others may share it. */
 export interface UseLocker {
@@ -46,7 +48,6 @@ export function lockName(facet: Facet, volume: string): string {
 /** The reverse of `lockName`; undefined for a lock that is not a volume's. */
 export function parseLockName(name: string): { facet: Facet; volume: string } | undefined {
   const slash = name.indexOf('/');
-  const facet = name.slice(0, slash);
-  if (facet !== 'mount' && facet !== 'snapshot') return undefined;
-  return { facet, volume: name.slice(slash + 1) };
+  const facet = facets.find((known) => known === name.slice(0, slash));
+  return facet && { facet, volume: name.slice(slash + 1) };
 }

@@ -1,5 +1,11 @@
 /** Why a volume operation was refused. Interfaces map these to their own codes. */
-export type VolumeErrorCode = 'invalid' | 'not-found' | 'exists' | 'in-use' | 'unavailable';
+export type VolumeErrorCode =
+  | 'invalid'
+  | 'not-found'
+  | 'exists'
+  | 'in-use'
+  | 'disabled'
+  | 'unavailable';
 
 /** Every expected failure of a volume operation, with a message for the person who asked. */
 export abstract class VolumeError extends Error {
@@ -28,6 +34,12 @@ export class ExistsError extends VolumeError {
 export class InUseError extends VolumeError {
   readonly code = 'in-use';
   override readonly name = 'InUseError';
+}
+
+/** An operator has disabled the volume: nobody may start to use it. Nothing was changed. */
+export class DisabledError extends VolumeError {
+  readonly code = 'disabled';
+  override readonly name = 'DisabledError';
 }
 
 /** It can't be known or done at the moment: the store is away. Nothing was changed. */

@@ -134,9 +134,9 @@ export class HostMounts {
 
   /**
    * Finds the lock of each mount that has none: after a start of this daemon, which takes over the
-   * mounts of the one before, and when the store was away just as a lock was lost. What a crash
-   * left half done is undone; a bad volume never stops the others. Repeat it when it answers
-   * false: the store was away for some.
+   * mounts of the one before, when the store was away just as a lock was lost, and when the volume
+   * was disabled then. What a crash left half done is undone; a bad volume never stops the others.
+   * Repeat it when it answers false: the store was away for some.
    */
   async adopt(): Promise<boolean> {
     let isComplete = true;
@@ -217,19 +217,15 @@ export class HostMounts {
     else await this.#relock(row);
   }
 
-  /** A mounted volume's lock is gone: takes it again if nobody has it, else says so loudly. */
+  /** A mounted volume's lock is gone: takes it again if it can be had, else that is said loudly. */
   async #relock(row: MountRow): Promise<void> {
     const { volume } = row;
-    try {
-      const lock = await this.#options.locks.reacquire(row, this.onLockChange(volume));
-      this.#locks.set(volume, lock);
-      await this.#options.table.put({ ...(this.get(volume) ?? row), ticket: lock.ticket });
-      log('WARNING volume=%s was mounted without a lock; locked again', volume);
-    } catch (error) {
-      if (!(error instanceof InUseError)) throw error;
-      this.#locks.lose(volume);
-      log('ERROR volume=%s is mounted here but its lock is not ours: %s', volume, error.message);
-    }
+    const lock = await this.#locks.retake(volume, () =>
+      this.#options.locks.reacquire(row, this.onLockChange(volume)),
+    );
+    if (!lock) return;
+    await this.#options.table.put({ ...(this.get(volume) ?? row), ticket: lock.ticket });
+    log('WARNING volume=%s was mounted without a lock; locked again', volume);
   }
 
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {

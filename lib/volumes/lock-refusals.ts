@@ -1,12 +1,14 @@
 import {
   LockCancelledError,
   LockContendedError,
+  LockDisabledError,
   LockError,
   LockTimeoutError,
 } from '../lock/errors.ts';
-import type { Ticket } from '../lock/ticket.ts';
+import type { Gate, Ticket } from '../lock/ticket.ts';
 import { lockName } from '../lock/use.ts';
-import { InUseError, UnavailableError, VolumeError } from './errors.ts';
+import { disabledVolumes } from './disabled-volume.ts';
+import { DisabledError, InUseError, UnavailableError, VolumeError } from './errors.ts';
 
 /** Gives up at once, instead of waiting, when the volume is mounted: a mount has no end in sight. */
 export function refuseMounted(
@@ -20,6 +22,19 @@ export function refuseMounted(
     );
     if (mount) throw new InUseError(`volume ${volume} is in use: ${heldBy(mount)}; ${advice}`);
   };
+}
+
+/** The refusal of what closed gates are in the way of. */
+export function disabledBy(gates: readonly Gate[], cause?: LockDisabledError): DisabledError {
+  const disabled = disabledVolumes(gates);
+  const facts = disabled.map(({ volume, gate: { host, since, why } }) => {
+    const reason = why === undefined ? '' : ` (${why})`;
+    return `volume ${volume} is disabled by host ${host} since ${since}${reason}`;
+  });
+  const commands = disabled.map(({ volume }) => `berth lock enable ${volume}`);
+  return new DisabledError(`${facts.join(', ')}; enable it again with: ${commands.join(', ')}`, {
+    cause,
+  });
 }
 
 /** Runs lock work and says its failures in the words of volumes. */
@@ -36,6 +51,7 @@ export async function translated<T>(volume: string, work: () => Promise<T>): Pro
       const holders = error.blockers.map(heldBy).join('; ') || 'held by somebody else';
       throw new InUseError(`volume ${volume} is in use: ${holders}${waited}`, { cause: error });
     }
+    if (error instanceof LockDisabledError) throw disabledBy(error.gates, error);
     if (error instanceof LockCancelledError) {
       throw new UnavailableError(`the request for volume ${volume} was cancelled`, {
         cause: error,

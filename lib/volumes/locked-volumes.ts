@@ -9,7 +9,7 @@ import type { DriverUsage } from './drivers/driver.ts';
 import { NotFoundError, UnavailableError } from './errors.ts';
 import type { HostMounts } from './host-mounts.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
-import { refuseMounted, translated } from './lock-refusals.ts';
+import { disabledBy, refuseMounted, translated } from './lock-refusals.ts';
 import type { MountLocks } from './mounted-locks.ts';
 import type { CallContext, CreateRequest, VolumeService, VolumeView } from './service.ts';
 import type { Access, Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
@@ -104,7 +104,12 @@ export class LockedVolumes implements VolumeService {
     const { mounts, queue, catalog } = this.#options;
     return queue.run(name, async () => {
       const row = mounts.get(name);
-      if (row) return mounts.use(row, mountId, context);
+      if (row) {
+        // One more user takes no lock, so the gates are not asked on its way.
+        const gates = row.mountIds[mountId] ? [] : this.#options.locks.gates(name);
+        if (gates.length > 0) throw disabledBy(gates);
+        return mounts.use(row, mountId, context);
+      }
       const { access } = this.#get(name);
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
@@ -264,6 +269,7 @@ export class LockedVolumes implements VolumeService {
     return {
       record,
       mountTickets: this.#options.mirror.ticketsOn(lockName('mount', record.name)),
+      gates: this.#options.locks.gates(record.name),
       ...(row
         ? { mounted: { mountpoint: row.mountpoint, mountIds: Object.keys(row.mountIds) } }
         : {}),

@@ -1,12 +1,18 @@
+import createDebug from 'debug';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
-import { InUseError, UnavailableError } from './errors.ts';
+import { DisabledError, InUseError, UnavailableError } from './errors.ts';
 import type { MountRow } from './mount-table.ts';
+
+const log = createDebug('berth:mount');
 
 /** How the lock of a volume that is mounted here already is taken. */
 export interface MountLocks {
   /** Takes back the lock that a row's ticket stands for; undefined when the ticket is gone. */
   resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
-  /** Takes the lock anew, without waiting; rejects InUseError with who holds it. */
+  /**
+   * Takes the lock anew, without waiting; rejects InUseError with who holds it, and DisabledError
+   * while nobody may have it.
+   */
   reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
 }
 
@@ -17,16 +23,39 @@ export class MountedLocks {
   readonly #locks = new Map<string, KeptLock>();
   /** Mounted here while somebody else has the lock. */
   readonly #lost = new Set<string>();
+  /** Mounted here without a lock until they are enabled. */
+  readonly #disabled = new Set<string>();
 
   set(volume: string, lock: KeptLock): void {
     this.#locks.set(volume, lock);
     this.#lost.delete(volume);
+    this.#disabled.delete(volume);
   }
 
-  /** Somebody else has it. */
-  lose(volume: string): void {
-    this.#locks.delete(volume);
-    this.#lost.add(volume);
+  /**
+   * Takes the lock of a volume that is mounted here without one. Undefined: somebody else has it,
+   * which is for good; or the volume is disabled, so that nobody has it, and it is still missing.
+   */
+  async retake(volume: string, take: () => Promise<KeptLock>): Promise<KeptLock | undefined> {
+    try {
+      const lock = await take();
+      this.set(volume, lock);
+      return lock;
+    } catch (error) {
+      if (error instanceof DisabledError) {
+        if (!this.#disabled.has(volume)) {
+          log('WARNING volume=%s is mounted here without a lock: %s', volume, error.message);
+        }
+        this.#disabled.add(volume);
+      } else if (error instanceof InUseError) {
+        this.#locks.delete(volume);
+        this.#lost.add(volume);
+        log('ERROR volume=%s is mounted here but its lock is not ours: %s', volume, error.message);
+      } else {
+        throw error;
+      }
+      return undefined;
+    }
   }
 
   /** Hands the lock over to the caller, if there is one, and forgets the volume. */
@@ -34,10 +63,11 @@ export class MountedLocks {
     const lock = this.#locks.get(volume);
     this.#locks.delete(volume);
     this.#lost.delete(volume);
+    this.#disabled.delete(volume);
     return lock;
   }
 
-  /** It is not known yet who has it: an adopted mount that waits for the store. */
+  /** Not held, and nobody else is known to have it: the store was away, or it is disabled. */
   isMissing(volume: string): boolean {
     return !this.#locks.has(volume) && !this.#lost.has(volume);
   }

@@ -1,4 +1,4 @@
-import type { Ticket } from '../lock/ticket.ts';
+import type { Gate, Ticket } from '../lock/ticket.ts';
 import type { DriverUsage, Progress } from './drivers/driver.ts';
 import type { Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
 
@@ -59,6 +59,8 @@ export interface VolumeView {
   readonly record: VolumeRecord;
   /** Tickets on the volume's mount lock in order, holders first; empty: nobody. */
   readonly mountTickets: readonly Ticket[];
+  /** The closed ones among its gates: while there are any, it is disabled. */
+  readonly gates: readonly Gate[];
   /** Where it is mounted on this host, and for which mount IDs. */
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
 }

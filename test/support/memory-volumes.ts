@@ -1,4 +1,4 @@
-import type { Ticket } from '../../lib/lock/ticket.ts';
+import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 import type { DriverUsage } from '../../lib/volumes/drivers/driver.ts';
 import { ExistsError, InUseError, NotFoundError } from '../../lib/volumes/errors.ts';
 import type {
@@ -21,6 +21,7 @@ export class MemoryVolumes implements VolumeService {
   readonly calls: string[] = [];
   readonly faults: Partial<Record<keyof VolumeService, Fault>> = {};
   readonly tickets = new Map<string, readonly Ticket[]>();
+  readonly gates = new Map<string, readonly Gate[]>();
   readonly #records = new Map<string, VolumeRecord>();
   /** By volume: how often each mount ID holds it. */
   readonly #mounts = new Map<string, Map<string, number>>();
@@ -158,6 +159,7 @@ export class MemoryVolumes implements VolumeService {
     return {
       record,
       mountTickets: this.tickets.get(record.name) ?? [],
+      gates: this.gates.get(record.name) ?? [],
       ...(ids && { mounted: { mountpoint: `/mnt/${record.name}`, mountIds: [...ids.keys()] } }),
     };
   }

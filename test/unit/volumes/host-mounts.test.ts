@@ -13,11 +13,14 @@ import { eventually } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
-test('a mount whose lock is lost just as the store goes away gets it back at the next adoption', async () => {
-  await using directory = await makeTemporaryDirectory();
+/** A volume that an earlier process mounted, with its lock, on a store that can be broken. */
+async function mountedVolume() {
+  await using resources = new AsyncDisposableStack();
+  const directory = resources.use(await makeTemporaryDirectory());
   const shared = memoryState();
   const store = new FaultyStore(memoryStore({ shared }));
-  await using manager = new LockManager({ store, host: 'h', owner: 'h', ttlMs: 30_000 });
+  const manager = new LockManager({ store, host: 'h', owner: 'h', ttlMs: 30_000 });
+  resources.use(manager);
   const locks = new LockDriver(manager, 0);
   const table = await MountTable.open(join(directory.path, 'mounts.json'));
   const driver = directoryDriver({ volumeDir: directory.path });
@@ -44,17 +47,58 @@ test('a mount whose lock is lost just as the store goes away gets it back at the
     bootId: 'boot',
     mountIds: { id: { count: 1, confirmed: true } },
   });
+  const owned = resources.move();
+  return {
+    store,
+    locks,
+    table,
+    mounts,
+    token: first.token,
+    endSession: () => memoryStore({ shared }).closeSession(first.ticket.session),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
 
+test('a mount whose lock is lost just as the store goes away gets it back at the next adoption', async () => {
+  await using volume = await mountedVolume();
+  const { store, table, mounts, token, endSession } = volume;
   expect(await mounts.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
 
   store.takeCalls();
   store.fail('tryEnqueue', 'lost request');
-  await memoryStore({ shared }).closeSession(first.ticket.session);
+  await endSession();
   await eventually(() => expect(store.takeCalls()).toContain('tryEnqueue'));
   expect(mounts.lockState('v')).toBe('unproven');
 
   expect(await mounts.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
-  expect(table.get('v')?.ticket.token).toBeGreaterThan(first.token);
+  expect(table.get('v')?.ticket.token).toBeGreaterThan(token);
+});
+
+test('a mount keeps its lock through a restart while the volume is disabled', async () => {
+  await using volume = await mountedVolume();
+  const { locks, table, mounts, token } = volume;
+  await locks.disable('v', {});
+  expect(await mounts.adopt()).toBe(true);
+  expect(mounts.lockState('v')).toBe('held');
+  expect(table.get('v')?.ticket.token).toBe(token);
+});
+
+test('a mount whose lock is lost while its volume is disabled gets it back when it is enabled', async () => {
+  await using volume = await mountedVolume();
+  const { store, locks, table, mounts, token, endSession } = volume;
+  expect(await mounts.adopt()).toBe(true);
+  await locks.disable('v', {});
+  store.takeCalls();
+  await endSession();
+  await eventually(() => expect(store.takeCalls()).toContain('tryEnqueue'));
+  // Nothing that the daemon's start would have to wait for.
+  expect(await mounts.adopt()).toBe(true);
+  expect(mounts.lockState('v')).toBe('unproven');
+
+  await locks.enable('v');
+  expect(await mounts.adopt()).toBe(true);
+  expect(mounts.lockState('v')).toBe('held');
+  expect(table.get('v')?.ticket.token).toBeGreaterThan(token);
 });
