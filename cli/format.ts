@@ -1,4 +1,4 @@
-import type { HolderReply } from '../plugin/admin-api.ts';
+import type { GateReply, HolderReply } from '../plugin/admin-api.ts';
 
 /** Columns as wide as their widest cell. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -40,4 +40,9 @@ function age(ms: number): string {
 export function holderText({ host, reason, detail, since: time, token }: HolderReply): string {
   const why = detail === undefined ? reason : `${reason}, ${detail}`;
   return `host ${host} (${why}) since ${since(time)}, token ${token}`;
+}
+
+/** `host n1 since …: upgrade`. */
+export function gateText({ host, since: time, why }: GateReply): string {
+  return `host ${host} since ${since(time)}${why === undefined ? '' : `: ${why}`}`;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LongWorkStep, TicketReply } from '../plugin/admin-api.ts';
+import type { LocksReply, LongWorkStep } from '../plugin/admin-api.ts';
 import type { AdminClient } from './admin-client.ts';
 import { AdminError, DaemonUnavailableError, path } from './admin-client.ts';
 import type { Context } from './context.ts';
@@ -80,7 +80,7 @@ async function released(client: AdminClient, volume: string, token: number): Pro
   const end = performance.now() + 5_000;
   while (performance.now() < end) {
     try {
-      const { tickets } = await client.get<{ tickets: TicketReply[] }>(path`/locks/${volume}`);
+      const { tickets } = await client.get<LocksReply>(path`/locks/${volume}`);
       if (!tickets.some((ticket) => ticket.token === token)) return;
     } catch {
       return; // The daemon is gone, and will see that the connection is, too.

@@ -24,6 +24,25 @@ export interface TicketReply extends HolderReply {
   }[];
 }
 
+/** A volume that nobody may start to use: who disabled it, and why. */
+export interface GateReply {
+  readonly volume: string;
+  /** Which of its locks: both, unless whoever disabled it was interrupted. */
+  readonly facets: readonly string[];
+  readonly host: string;
+  /** RFC 3339, by that host's clock. */
+  readonly since: string;
+  readonly why?: string;
+}
+
+/** Of all volumes, or of one. */
+export interface LocksReply {
+  /** In token order. */
+  readonly tickets: readonly TicketReply[];
+  /** One for each disabled volume. */
+  readonly gates: readonly GateReply[];
+}
+
 export interface VolumeReply {
   readonly name: string;
   readonly driver: string;
@@ -37,6 +56,8 @@ export interface VolumeReply {
   /** Of the volume's content; more than one when they share it. */
   readonly holders: readonly HolderReply[];
   readonly waiting: readonly HolderReply[];
+  /** Present while it is disabled. */
+  readonly gate?: GateReply;
   /** Where it is mounted on this host, and for which mount IDs. */
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
 }
@@ -62,6 +83,14 @@ export interface StatusReport {
     readonly mountpoint: string;
     readonly lock: string;
   }[];
+  /** What is wrong with the locks or their store, or soon will be; empty when nothing is. */
+  readonly conditions: readonly ConditionReply[];
+}
+
+export interface ConditionReply {
+  /** `error`: until it is mended, locks can't be taken or can't be trusted. */
+  readonly severity: 'warning' | 'error';
+  readonly message: string;
 }
 
 export interface StatusReply extends StatusReport {

@@ -12,6 +12,8 @@ import { LockedVolumes, mountLocks } from '../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../lib/volumes/mount-table.ts';
 import { Volumes } from '../lib/volumes/volumes.ts';
 import { adminApp } from './admin/app.ts';
+import type { StatusReport } from './admin-api.ts';
+import { conditionsOf } from './conditions.ts';
 import type { Config } from './config.ts';
 import { loadConfig } from './config.ts';
 import { ConfigError } from './config-error.ts';
@@ -117,7 +119,7 @@ export async function startDaemon(config: Config): Promise<Daemon> {
 }
 
 function statusReport(config: Config, manager: LockManager, mounts: HostMounts) {
-  return async () => ({
+  return async (): Promise<StatusReport> => ({
     host: config.host,
     store: { kind: config.store.kind, reachable: manager.mirror.isLive },
     mounts: mounts.rows().map(({ volume, mountpoint }) => ({
@@ -125,6 +127,7 @@ function statusReport(config: Config, manager: LockManager, mounts: HostMounts) 
       mountpoint,
       lock: mounts.lockState(volume),
     })),
+    conditions: await conditionsOf(manager),
   });
 }
 

@@ -1,18 +1,22 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { TicketReply } from '../../plugin/admin-api.ts';
+import type { GateReply, LocksReply, TicketReply } from '../../plugin/admin-api.ts';
 import { parseDuration } from '../../plugin/setting-values.ts';
 import type { AdminClient } from '../admin-client.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Context, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';
-import { holderText, since, table } from '../format.ts';
+import { gateText, holderText, since, table } from '../format.ts';
 import { runUnderLock } from '../run-under-lock.ts';
 
 interface ClearOptions extends CommonOptions {
   readonly token?: number;
   readonly force?: boolean;
+}
+
+interface DisableOptions extends CommonOptions {
+  readonly why?: string;
 }
 
 interface RunOptions extends CommonOptions {
@@ -22,23 +26,27 @@ interface RunOptions extends CommonOptions {
 export function lockCommands(root: Command, run: Run): void {
   const group = root.command('lock').description('who holds what, and ways out');
   withCommonOptions(group.command('ls'))
-    .description('list who holds a lock and who waits')
+    .description('list who holds a lock, who waits, and what is disabled')
     .action((options: CommonOptions) =>
       run(options, undefined, async ({ client, print }) => {
-        const { tickets } = await client.get<{ tickets: TicketReply[] }>('/locks');
-        print(tickets, ticketTable);
+        print(await client.get<LocksReply>('/locks'), ({ tickets, gates }) =>
+          withGates(ticketTable(tickets), gates),
+        );
         return undefined;
       }),
     );
   withCommonOptions(group.command('inspect'))
     .argument('<volume>')
-    .description('who holds a volume and who waits for it')
+    .description('who holds a volume, who waits for it, and whether it is disabled')
     .action((volume: string, options: CommonOptions) =>
       run(options, volume, async ({ client, print }) => {
-        const tickets = await ticketsOf(client, volume);
-        print(tickets, (all) =>
-          all.length === 0 ? `nobody holds volume ${volume}\n` : ticketTable(all),
-        );
+        print(await locksOf(client, volume), ({ tickets, gates }) => {
+          const isFree = tickets.length === 0;
+          return withGates(
+            isFree ? `nobody holds volume ${volume}\n` : ticketTable(tickets),
+            gates,
+          );
+        });
         return undefined;
       }),
     );
@@ -49,6 +57,31 @@ export function lockCommands(root: Command, run: Run): void {
     .description('take a lock away from a holder that is gone')
     .action((volume: string, options: ClearOptions) =>
       run(options, volume, (context) => clear(context, volume, options)),
+    );
+  withCommonOptions(group.command('disable'))
+    .argument('<volume>')
+    .option('--why <text>', 'what everybody is told who is refused')
+    .description('let nobody start to use a volume, on any host; what uses it goes on')
+    .action((volume: string, { why, ...options }: DisableOptions) =>
+      run(options, volume, async ({ client, print }) => {
+        const body = why === undefined ? {} : { why };
+        const { disabled } = await client.post<{ disabled: GateReply }>(
+          path`/locks/${volume}/disable`,
+          body,
+        );
+        print(disabled, (gate) => `volume ${volume} is disabled by ${gateText(gate)}\n`);
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('enable'))
+    .argument('<volume>')
+    .description('let a disabled volume be used again')
+    .action((volume: string, options: CommonOptions) =>
+      run(options, volume, async ({ client, print }) => {
+        const reply = await client.post<{ enabled: string }>(path`/locks/${volume}/enable`, {});
+        print(reply, ({ enabled }) => `volume ${enabled} is enabled\n`);
+        return undefined;
+      }),
     );
   withCommonOptions(group.command('run'))
     .argument('<volume>')
@@ -64,10 +97,12 @@ export function lockCommands(root: Command, run: Run): void {
 }
 
 /** A volume that nobody knows is an error; one that nobody holds is not. */
-async function ticketsOf(client: AdminClient, volume: string): Promise<TicketReply[]> {
-  const { tickets } = await client.get<{ tickets: TicketReply[] }>(path`/locks/${volume}`);
-  if (tickets.length === 0) await client.get(path`/volumes/${volume}`);
-  return tickets;
+async function locksOf(client: AdminClient, volume: string): Promise<LocksReply> {
+  const reply = await client.get<LocksReply>(path`/locks/${volume}`);
+  if (reply.tickets.length === 0 && reply.gates.length === 0) {
+    await client.get(path`/volumes/${volume}`);
+  }
+  return reply;
 }
 
 async function clear(
@@ -76,7 +111,7 @@ async function clear(
   options: ClearOptions,
 ): Promise<number> {
   if (options.token === undefined) {
-    const tickets = await ticketsOf(client, volume);
+    const { tickets } = await locksOf(client, volume);
     print(tickets, (all) => howToClear(volume, all));
     return tickets.length === 0 ? exitCodes.notFound : exitCodes.usage;
   }
@@ -113,6 +148,19 @@ function ticketTable(tickets: readonly TicketReply[]): string {
     ticket.detail ?? '',
   ]);
   return table(headers, rows);
+}
+
+function withGates(text: string, gates: readonly GateReply[]): string {
+  if (gates.length === 0) return text;
+  const headers = ['DISABLED', 'LOCKS', 'BY', 'SINCE', 'WHY'];
+  const rows = gates.map(({ volume, facets, host, since: time, why }) => [
+    volume,
+    facets.join('+'),
+    host,
+    since(time),
+    why ?? '',
+  ]);
+  return `${text}\n${table(headers, rows)}`;
 }
 
 function token(text: string): number {

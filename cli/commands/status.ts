@@ -17,14 +17,20 @@ export function statusCommand(root: Command, run: Run): void {
     );
 }
 
-function statusText({ host, store, volumes, locks, mounts }: StatusReply): string {
+function statusText({ host, store, volumes, locks, mounts, conditions }: StatusReply): string {
   const summary = facts({
     host,
     store: `${store.kind}, ${store.reachable ? 'reachable' : 'NOT REACHABLE'}`,
     volumes: `${volumes ?? 'not known'}, ${mounts.length} mounted here`,
     locks: `${locks.held} held, ${locks.waiting} waiting`,
   });
-  if (mounts.length === 0) return summary;
-  const rows = mounts.map(({ volume, mountpoint, lock }) => [volume, mountpoint, lock]);
-  return `${summary}\n${table(['VOLUME', 'MOUNTPOINT', 'LOCK'], rows)}`;
+  const parts = [summary];
+  if (conditions.length > 0) {
+    parts.push(conditions.map(({ severity, message }) => `${severity}: ${message}\n`).join(''));
+  }
+  if (mounts.length > 0) {
+    const rows = mounts.map(({ volume, mountpoint, lock }) => [volume, mountpoint, lock]);
+    parts.push(table(['VOLUME', 'MOUNTPOINT', 'LOCK'], rows));
+  }
+  return parts.join('\n');
 }

@@ -4,7 +4,7 @@ import { humanSize } from '../../plugin/human-size.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
-import { facts, holderText, since, table } from '../format.ts';
+import { facts, gateText, holderText, since, table } from '../format.ts';
 
 export function volumeCommands(root: Command, run: Run): void {
   const group = root.command('volume').description('volumes, and who holds them');
@@ -58,6 +58,7 @@ function volumeText(volume: VolumeDetailReply): string {
     'mounted here': mounted && `${mounted.mountpoint} for ${mounted.mountIds.join(', ')}`,
     'held by': volume.holders.map(holderText).join('; ') || 'nobody',
     waiting: volume.waiting.map(holderText).join('; '),
+    disabled: volume.gate && `by ${gateText(volume.gate)}`,
     snapshots: snapshots.map(({ name }) => `${volume.name}@${name}`).join(' ') || 'none',
   });
   return lines;

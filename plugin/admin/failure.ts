@@ -2,11 +2,13 @@ import createDebug from 'debug';
 import {
   LockClearRefusedError,
   LockContendedError,
+  LockDisabledError,
   LockError,
   LockTimeoutError,
 } from '../../lib/lock/errors.ts';
 import type { Ticket } from '../../lib/lock/ticket.ts';
 import { VolumeError } from '../../lib/volumes/errors.ts';
+import { disabledBy } from '../../lib/volumes/lock-refusals.ts';
 import type { Failure, FailureCode } from '../admin-api.ts';
 import { bodyRefusal } from '../json-body.ts';
 import { holderReply } from './replies.ts';
@@ -40,6 +42,7 @@ export function failureOf(error: unknown): Failure {
     const holders = ticketsOf(expected.cause);
     return { code: expected.code, message: expected.message, ...holders };
   }
+  if (expected instanceof LockDisabledError) return failureOf(disabledBy(expected.gates, expected));
   if (expected instanceof LockError) {
     return { code: expected.code, message: expected.message, ...ticketsOf(expected) };
   }

@@ -7,15 +7,20 @@ import { UseMount, UseSnapshot } from '../../lib/lock/use.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
-import type { TicketReply } from '../admin-api.ts';
+import type { LocksReply } from '../admin-api.ts';
 import { clientGone } from '../client-gone.ts';
 import { bodyText, parseJson } from '../json-body.ts';
 import { answerLongWork } from './long-work.ts';
-import { ticketReplies } from './replies.ts';
+import { gateReplies, ticketReplies } from './replies.ts';
 
 const clearBody = z.strictObject({
   token: z.int().positive(),
   force: z.boolean().default(false),
+});
+
+const disableBody = z.strictObject({
+  /** For people: everybody who is refused is told. */
+  why: z.string().min(1).max(200).optional(),
 });
 
 const holdBody = z.strictObject({
@@ -32,14 +37,18 @@ export interface LockRoutesOptions {
   readonly stopping: AbortSignal;
 }
 
-/** Who holds which lock, the operator's way to clear one, and holding one for a command. */
+/** Who holds which lock, the operator's ways to clear and disable one, and to hold it meanwhile. */
 export function lockRoutes({ locks, volumes, stopping }: LockRoutesOptions): Router {
   const router = Router();
   router.get('/locks', (_request, response) => {
-    response.json({ tickets: ticketReplies(locks.tickets()) });
+    const reply: LocksReply = {
+      tickets: ticketReplies(locks.tickets()),
+      gates: gateReplies(locks.gates()),
+    };
+    response.json(reply);
   });
   router.get('/locks/:volume', (request: Request<{ volume: string }>, response) => {
-    response.json({ tickets: ticketsOf(locks, nameOf(request)) });
+    response.json(locksOf(locks, nameOf(request)));
   });
 
   router.post('/locks/:volume/clear', async (request: Request<{ volume: string }>, response) => {
@@ -49,11 +58,25 @@ export function lockRoutes({ locks, volumes, stopping }: LockRoutesOptions): Rou
     response.json({ cleared: ticketReplies([ticket])[0] });
   });
 
+  router.post('/locks/:volume/disable', async (request: Request<{ volume: string }>, response) => {
+    const volume = nameOf(request);
+    const { why } = parseJson(bodyText(request.body) || '{}', disableBody);
+    requireVolume(volumes, volume);
+    const gates = await locks.disable(volume, why === undefined ? {} : { why });
+    response.json({ disabled: gateReplies(gates)[0] });
+  });
+  router.post('/locks/:volume/enable', async (request: Request<{ volume: string }>, response) => {
+    const volume = nameOf(request);
+    const opened = await locks.enable(volume);
+    // One that was removed can be enabled; a mistyped name is told from it.
+    if (opened.length === 0) requireVolume(volumes, volume);
+    response.json({ enabled: volume });
+  });
+
   router.post('/locks/:volume/hold', async (request: Request<{ volume: string }>, response) => {
     const volume = nameOf(request);
     const { detail, timeoutMs } = parseJson(bodyText(request.body) || '{}', holdBody);
-    // A mistyped name would give a lock on nothing.
-    if (volumes.get(volume) === undefined) throw new NotFoundError(`no such volume: ${volume}`);
+    requireVolume(volumes, volume);
     await answerLongWork(response, async ({ signal, send, onWait }) => {
       const uses = [UseMount(volume, 'Maintenance'), UseSnapshot(volume, 'Maintenance')];
       const options = {
@@ -81,11 +104,17 @@ function nameOf({ params }: Request<{ volume: string }>): string {
   return params.volume;
 }
 
+/** A mistyped name would be a lock on nothing. */
+function requireVolume(volumes: VolumeService, name: string): void {
+  if (volumes.get(name) === undefined) throw new NotFoundError(`no such volume: ${name}`);
+}
+
 /** Who waits is told from all tickets: one may wait for its lock on another volume. */
-function ticketsOf(locks: LockService, volume: string): TicketReply[] {
-  return ticketReplies(locks.tickets()).filter(({ uses }) =>
+function locksOf(locks: LockService, volume: string): LocksReply {
+  const tickets = ticketReplies(locks.tickets()).filter(({ uses }) =>
     uses.some((use) => use.volume === volume),
   );
+  return { tickets, gates: gateReplies(locks.gates(volume)) };
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

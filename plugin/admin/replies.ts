@@ -1,8 +1,9 @@
-import type { Ticket } from '../../lib/lock/ticket.ts';
+import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 import { parseLockName } from '../../lib/lock/use.ts';
+import { disabledVolumes } from '../../lib/volumes/disabled-volume.ts';
 import { queueOf } from '../../lib/volumes/queue.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
-import type { HolderReply, TicketReply, VolumeReply } from '../admin-api.ts';
+import type { GateReply, HolderReply, TicketReply, VolumeReply } from '../admin-api.ts';
 
 export function holderReply({ token, holder }: Ticket): HolderReply {
   const { host, reason, since, detail } = holder;
@@ -22,9 +23,21 @@ export function ticketReplies(tickets: readonly Ticket[]): TicketReply[] {
   }));
 }
 
-export function volumeReply({ record, mountTickets, mounted }: VolumeView): VolumeReply {
+/** One for each volume of which a gate is closed. */
+export function gateReplies(gates: readonly Gate[]): GateReply[] {
+  return disabledVolumes(gates).map(({ volume, facets, gate: { host, since, why } }) => ({
+    volume,
+    facets,
+    host,
+    since,
+    ...(why !== undefined && { why }),
+  }));
+}
+
+export function volumeReply({ record, mountTickets, gates, mounted }: VolumeView): VolumeReply {
   const { name, driver, access, options, createdAt, createdBy, from, snapshots } = record;
   const { holders, waiting } = queueOf(mountTickets);
+  const [gate] = gateReplies(gates);
   return {
     name,
     driver,
@@ -36,6 +49,7 @@ export function volumeReply({ record, mountTickets, mounted }: VolumeView): Volu
     snapshots,
     holders: holders.map(holderReply),
     waiting: waiting.map(holderReply),
+    ...(gate && { gate }),
     ...(mounted && { mounted }),
   };
 }

@@ -1,4 +1,4 @@
-import type { Ticket } from '../../lib/lock/ticket.ts';
+import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 import { queueOf } from '../../lib/volumes/queue.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
 import { humanSize } from '../human-size.ts';
@@ -8,6 +8,7 @@ import type { GetResponse } from './wire.ts';
 export function volumeDetails({
   record,
   mountTickets,
+  gates: [gate],
   mounted,
 }: VolumeView): GetResponse['Volume'] {
   const createdAt = rfc3339(record.createdAt);
@@ -27,6 +28,7 @@ export function volumeDetails({
       ...(holder && { holder }),
       ...(others.length > 0 && { otherHolders: others }),
       ...(waiting.length > 0 && { waiting: waiting.length }),
+      ...(gate && { disabled: gateStatus(gate) }),
       ...(mounted && { mounts: { mountpoint: mounted.mountpoint, ids: mounted.mountIds } }),
       snapshots: record.snapshots,
     },
@@ -35,6 +37,10 @@ export function volumeDetails({
 
 function holderStatus({ holder: { host, reason, since, detail }, token }: Ticket) {
   return { host, reason, since, token, ...(detail !== undefined && { detail }) };
+}
+
+function gateStatus({ host, since, why }: Gate) {
+  return { host, since, ...(why !== undefined && { why }) };
 }
 
 /** Undefined for what the engine could not read: it would purge the volume. */

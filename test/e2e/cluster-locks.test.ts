@@ -48,6 +48,34 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     expect(await locks()).toEqual([]);
   });
 
+  test('a volume that one host disables gets no new user on any, and keeps the one that it has', async () => {
+    await node.create('off');
+    await other.ok('Mount', { Name: 'off', ID });
+    await node.daemon.berthOk('lock', 'disable', 'off', '--why', 'upgrade');
+    const isHeard = async () =>
+      (await other.daemon.berthOk('lock', 'inspect', 'off')).includes('upgrade');
+    await waitFor(isHeard, 5_000, 'the other host to hear of it');
+    const refusal = /^volume off is disabled by host n1 since \S+Z \(upgrade\); enable it again/;
+    const mount = async (by: BareNode, id: string) =>
+      (await by.call('Mount', { Name: 'off', ID: id })).Err;
+    expect(await mount(other, 'e'.repeat(64))).toMatch(refusal);
+    expect(await mount(node, ID)).toMatch(refusal);
+
+    await other.daemon.kill();
+    await other.daemon.start();
+    expect(await mount(other, 'e'.repeat(64))).toMatch(refusal);
+    expect(await mount(other, ID)).toBe('');
+    await other.ok('Unmount', { Name: 'off', ID });
+    await other.ok('Unmount', { Name: 'off', ID });
+    await other.waitUntilUnmounted('off');
+    expect(await mount(node, ID)).toMatch(refusal);
+    await other.daemon.berthOk('lock', 'enable', 'off');
+    expect(await mount(node, ID)).toBe('');
+    await node.ok('Unmount', { Name: 'off', ID });
+    await node.ok('Remove', { Name: 'off' });
+    expect(await locks()).toEqual([]);
+  });
+
   test('an Unmount of what is not mounted, and all that only asks, writes nothing', async () => {
     await node.create('quiet');
     const before = await cluster.etcd.revision();

@@ -42,6 +42,7 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd is away', () => {
     expect(performance.now() - started).toBeLessThan(6_000);
     return text;
   }
+  const away = /NOT REACHABLE[\s\S]*\nerror: etcd at \S+ does not answer/;
   const why = /etcd does not answer: .+|the store \(etcd\) has not answered for longer than/;
 
   test('goes on with what it has, refuses what it can not do, and recovers by itself', async () => {
@@ -60,6 +61,9 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd is away', () => {
       });
       expect(await inspected('used')).toMatchObject({ labels: { of: 'me' }, holder: 'n1' });
       expect(await write('word')).toContain('word');
+
+      const status = await node.daemon.berth('status');
+      expect(status).toMatchObject({ code: 5, stdout: expect.stringMatching(away) });
 
       const remove = () => node.docker('volume', 'rm', 'idle');
       expect(await refusal(async () => (await remove()).stderr)).toMatch(why);

@@ -11,6 +11,7 @@ import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
+import type { ConditionReply } from '../../plugin/admin-api.ts';
 import type { UnixServer } from '../../plugin/unix-server.ts';
 import { listenOnUnixSocket } from '../../plugin/unix-server.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
@@ -32,6 +33,8 @@ export interface AdminSocket extends AsyncDisposable {
   readonly n2: LockManager;
   /** What the daemon tells of its store. */
   readonly store: { kind: string; reachable: boolean };
+  /** What it finds wrong. */
+  readonly conditions: ConditionReply[];
   /** Aborted: the daemon is about to stop. */
   readonly stopping: AbortController;
   call(method: string, path: string, body?: unknown): Promise<AdminAnswer>;
@@ -47,11 +50,12 @@ export async function openAdminSocket(): Promise<AdminSocket> {
   const [n1, n2] = [host('n1'), host('n2')];
   const volumes = new MemoryVolumes();
   const store = { kind: 'embedded', reachable: true };
+  const conditions: ConditionReply[] = [];
   const stopping = new AbortController();
   const app = adminApp({
     volumes,
     locks: new LockDriver(n1, 5_000),
-    status: async () => ({ host: 'n1', store, mounts: [] }),
+    status: async () => ({ host: 'n1', store, mounts: [], conditions }),
     stopping: stopping.signal,
   });
   const server = await listenOnUnixSocket(app, { path: join(dir, 'admin.sock'), mode: 0o600 });
@@ -71,6 +75,7 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     n1,
     n2,
     store,
+    conditions,
     stopping,
     async call(method, path, body) {
       const response = await send(method, path, body).answered;

@@ -135,6 +135,15 @@ test('gives up with 4, naming the holder, and has run nothing', async () => {
   expect(stderr).toContain('berth lock inspect db');
 });
 
+test('a disabled volume is 4, with who disabled it, why and what to do; has run nothing', async () => {
+  await socket.n2.disable('mount/db', { why: 'upgrade' });
+  const { exitCode, stdout, stderr } = await lockRun('--', 'echo', 'ran').ended;
+  expect({ exitCode, stdout }).toEqual({ exitCode: 4, stdout: '' });
+  expect(stderr).toMatch(
+    /^berth: volume db is disabled by host n2 since \S+Z \(upgrade\); enable it again with: berth lock enable db\n$/,
+  );
+});
+
 test('a volume that is not there is 3', async () => {
   const { ended } = start(['lock', 'run', 'nope', '--', 'echo', 'ran']);
   expect(await ended).toMatchObject({ exitCode: 3, stdout: '' });

@@ -66,6 +66,19 @@ describe('what is printed', () => {
     );
   });
 
+  test('what is wrong with the locks', async () => {
+    socket.conditions.push(
+      { severity: 'error', message: 'the disk is full' },
+      { severity: 'warning', message: 'two members are away' },
+    );
+    expect((await berth('status')).stdout).toMatch(
+      /\nlocks .*\n\nerror: the disk is full\nwarning: two members are away\n$/,
+    );
+    expect(JSON.parse((await berth('status --json')).stdout)).toMatchObject({
+      conditions: [{ severity: 'error' }, { severity: 'warning' }],
+    });
+  });
+
   test('locks', async () => {
     await using lock = await mountOn(socket.n2);
     const { exitCode, stdout } = await berth('lock ls');
@@ -78,9 +91,39 @@ describe('what is printed', () => {
       new RegExp(`^db {6}mount  held   n2    Mount   .*Z \\(\\d+ s ago\\)  ${lock.token} +web$`),
     );
     expect((await berth('lock inspect db')).stdout).toBe(stdout);
-    expect(JSON.parse((await berth('lock ls --json')).stdout)).toMatchObject([
-      { host: 'n2', state: 'held', token: lock.token },
-    ]);
+    expect(JSON.parse((await berth('lock ls --json')).stdout)).toMatchObject({
+      tickets: [{ host: 'n2', state: 'held', token: lock.token }],
+      gates: [],
+    });
+  });
+
+  test('a volume that is disabled, and enabled again', async () => {
+    const withoutTimes = async (commandLine: string) => {
+      const { exitCode, stdout, stderr } = await berth(commandLine);
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+      return stdout.replace(/[\d-]+T[\d:]+Z \(\d+ \w+ ago\)/g, 'TIME').replace(/ +/g, ' ');
+    };
+    const said = 'volume db is disabled by host n1 since TIME: upgrade\n';
+    expect(await withoutTimes('lock disable db --why upgrade')).toBe(said);
+    expect(await withoutTimes('lock disable db --why other')).toBe(said);
+    const gates =
+      'DISABLED LOCKS BY SINCE WHY\n' + //
+      'db mount+snapshot n1 TIME upgrade\n';
+    expect(await withoutTimes('lock inspect db')).toBe(`nobody holds volume db\n\n${gates}`);
+    expect(await withoutTimes('lock ls')).toBe(
+      `VOLUME LOCKS STATE HOST REASON SINCE TOKEN DETAIL\n\n${gates}`,
+    );
+    volumes.gates.set('db', await socket.n2.gates());
+    expect(await withoutTimes('volume inspect db')).toContain(
+      'disabled by host n1 since TIME: upgrade\n',
+    );
+    const json = await berth('lock disable db --json');
+    expect(JSON.parse(json.stdout)).toMatchObject({ volume: 'db', host: 'n1', why: 'upgrade' });
+
+    expect(await withoutTimes('lock enable db')).toBe('volume db is enabled\n');
+    expect((await berth('lock inspect db')).stdout).toBe('nobody holds volume db\n');
+    const enabled = await berth('lock enable db --json');
+    expect(JSON.parse(enabled.stdout)).toEqual({ enabled: 'db' });
   });
 
   test.each<[commandLine: string, stdout: string, call: string]>([

@@ -54,15 +54,19 @@ test('who holds and who waits', async () => {
           uses: [mount, { ...mount, facet: 'snapshot' }],
         }),
       ],
+      gates: [],
     }),
   );
-  expect(await tickets('/v1/locks/other')).toEqual({ tickets: [] });
+  expect(await tickets('/v1/locks/other')).toEqual({ tickets: [], gates: [] });
   expect((await socket.call('GET', '/v1/status')).body).toMatchObject({
     locks: { held: 1, waiting: 1 },
   });
   leave();
   await eventually(async () =>
-    expect(await tickets()).toEqual({ tickets: [expect.objectContaining({ host: 'n2' })] }),
+    expect(await tickets()).toEqual({
+      tickets: [expect.objectContaining({ host: 'n2' })],
+      gates: [],
+    }),
   );
 });
 

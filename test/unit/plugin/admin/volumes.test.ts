@@ -45,6 +45,19 @@ test('a volume, with what it uses', async () => {
   });
 });
 
+test('a volume that is disabled', async () => {
+  const gate = { host: 'n2', since: '2026-01-02T03:04:05.000Z', why: 'upgrade' };
+  const facets = ['mount', 'snapshot'];
+  volumes.gates.set(
+    'db',
+    facets.map((facet) => ({ ...gate, lockName: `${facet}/db` })),
+  );
+  expect((await socket.call('GET', '/v1/volumes/db')).body).toMatchObject({
+    ...db,
+    gate: { ...gate, volume: 'db', facets },
+  });
+});
+
 test('a volume whose usage can not be had is shown without it', async () => {
   volumes.faults.usage = () => {
     throw new UnavailableError('the file system hangs');
@@ -56,7 +69,10 @@ test('a volume whose usage can not be had is shown without it', async () => {
 });
 
 test('status, also while the volumes can not be known', async () => {
-  const status = { host: 'n1', store: { kind: 'embedded', reachable: true }, mounts: [] };
+  const conditions = [{ severity: 'warning', message: 'nearly full' }] as const;
+  socket.conditions.push(...conditions);
+  const store = { kind: 'embedded', reachable: true };
+  const status = { host: 'n1', store, mounts: [], conditions };
   const locks = { held: 0, waiting: 0 };
   expect((await socket.call('GET', '/v1/status')).body).toEqual({ ...status, volumes: 1, locks });
   volumes.faults.list = () => {

@@ -36,6 +36,8 @@ describe('Get', () => {
     await call('VolumeDriver.Copy', { Name: 'src', Snapshot: 'monday', Target: 'db' });
     await call('VolumeDriver.Snapshot', { Name: 'db', Snapshot: 'tuesday' });
     await call('VolumeDriver.Mount', { Name: 'db', ID: 'id1' });
+    const gate = { lockName: 'mount/db', host: 'n3', since: '2026-01-02T03:04:05.000Z' };
+    volumes.gates.set('db', [{ ...gate, why: 'upgrade' }]);
     volumes.tickets.set('db', [ticket(7, 'n1', 'Mount'), ticket(9, 'n2', 'Remove')]);
     expect((await call('VolumeDriver.Get', { Name: 'db' })).body).toEqual({
       Volume: {
@@ -49,6 +51,7 @@ describe('Get', () => {
           from: 'src@monday',
           holder: { host: 'n1', reason: 'Mount', since: '2026-01-02T03:04:05.000Z', token: 7 },
           waiting: 1,
+          disabled: { host: 'n3', since: '2026-01-02T03:04:05.000Z', why: 'upgrade' },
           mounts: { mountpoint: '/mnt/db', ids: ['id1'] },
           snapshots: [{ name: 'tuesday', createdAt: '2026-01-02T03:04:09.000Z' }],
         },
