@@ -24,6 +24,7 @@ export async function fileFixture(): Promise<StoreFixture> {
     connect: () => fileStore({ directory: place.path }),
     dispose: () => place[Symbol.asyncDispose](),
     expireSession: async (id) => unlockSession(id),
+    isSlow: true,
   };
 }
 

@@ -169,10 +169,12 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S18 lets one of two that try at once win, 1,000 times', async () => {
-    const [n1, n2] = benchOf().managers;
+  test('S18 lets one of two that try at once win, every time', async () => {
+    const { managers, fixture } = benchOf();
+    const [n1, n2] = managers;
+    const rounds = fixture.isSlow ? 100 : 1_000;
     const wins = [0, 0];
-    for (let round = 0; round < 1_000; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       const tries = [n1, n2].map((by) => by.tryLock([exclusive('db')], { reason: 'Mount' }));
       const locks: (Lock | undefined)[] = await Promise.all(tries);
       const winner = locks.findIndex((lock) => lock !== undefined);
@@ -180,6 +182,6 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
       wins[winner] = (wins[winner] ?? 0) + 1;
       await locks[winner]?.unlock();
     }
-    expect((wins[0] ?? 0) + (wins[1] ?? 0)).toBe(1_000);
-  }, 180_000);
+    expect((wins[0] ?? 0) + (wins[1] ?? 0)).toBe(rounds);
+  }, 60_000);
 }

@@ -16,6 +16,7 @@ export async function postgresFixture(
   const schema = `test ${schemas}`;
   return {
     schema,
+    isSlow: true,
     connect: async () => postgresStore({ url: server.url, schema, ...options }),
     dispose: async () => {},
     expireSession: async (id) => {

@@ -20,6 +20,8 @@ export interface StoreFixture {
    * Sessions opened with `LONG_TTL_MS` must still live then. Without it expiry is not tested.
    */
   expireSession?(id: string): Promise<void>;
+  /** A step takes milliseconds even at rest: long series are a tenth as long. */
+  readonly isSlow?: true;
 }
 
 export const SHORT_TTL_MS = 2000;
