@@ -39,21 +39,22 @@ async function judge(mutation: Mutation): Promise<void> {
     path,
     original.replace(mutation.from, () => mutation.to),
   );
-  const output = await simulate();
+  const output = await run(mutation);
   await writeFile(path, original);
   if (output === undefined) {
-    report(mutation, 'SURVIVED', `${searchSeconds} s of simulation have not found it`);
+    report(mutation, 'SURVIVED', mutation.test ?? `after ${searchSeconds} s of simulation`);
   } else {
-    const [, finding] = /^ +(at .*)$/m.exec(output) ?? [];
+    const [, finding] = /^ +(at .*|● .*)$/m.exec(output.replace(/^ +● keeps.*$/gm, '')) ?? [];
     report(mutation, 'found', finding ?? output.slice(0, 300));
   }
 }
 
-/** What the simulation has found, or undefined when it passes. */
-async function simulate(): Promise<string | undefined> {
+/** What the test has found, or undefined when it passes. */
+async function run({ test }: Mutation): Promise<string | undefined> {
   const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
-  const jest = ['node_modules/jest/bin/jest.js', '--bail', 'test/simulation/simulation.test.ts'];
-  const child = spawn(process.execPath, [...flags, ...jest, '-t', 'keeps its promises'], {
+  const jest = ['node_modules/jest/bin/jest.js', '--bail'];
+  const simulation = ['test/simulation/simulation.test.ts', '-t', 'keeps its promises'];
+  const child = spawn(process.execPath, [...flags, ...jest, ...(test ? [test] : simulation)], {
     cwd: directory,
     env: { ...process.env, BERTH_SOAK_SECONDS: `${searchSeconds}`, BERTH_SIM_NO_SHRINK: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],

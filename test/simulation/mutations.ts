@@ -5,9 +5,12 @@ export interface Mutation {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+  /** What notices it, where the simulation would need too long. */
+  readonly test?: string;
 }
 
 const engine = (file: string) => `lib/lock/${file}`;
+const races = 'test/contract/lock-races.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
 export const mutations: readonly Mutation[] = [
@@ -96,6 +99,34 @@ export const mutations: readonly Mutation[] = [
     to: "if (event.kind === 'change') return;",
   },
   {
+    promise: 'nothing leaks: what arrives during its removal is removed',
+    file: engine('own-tickets.ts'),
+    from: 'if (left) this.#noticeStrays([left]);',
+    to: '',
+    test: races,
+  },
+  {
+    promise: 'honest holder: what was broken before its grant arrived is not handed over',
+    file: engine('held-locks.ts'),
+    from: '    this.#noticeLoss(ticket.nonce);',
+    to: '',
+    test: races,
+  },
+  {
+    promise: 'honest holder: what was given up is not taken back',
+    file: engine('own-tickets.ts'),
+    from: ' && !reclaim.isGivenUp;',
+    to: ';',
+    test: races,
+  },
+  {
+    promise: 'honest holder: a session that was dropped is not revived',
+    file: engine('session.ts'),
+    from: 'if (session.isGone) return; // Dropped meanwhile.',
+    to: '',
+    test: races,
+  },
+  {
     promise: 'first come: a try does not overtake who waits',
     file: store('ticket-model.ts'),
     from: 'written?.token ?? Number.POSITIVE_INFINITY',
@@ -122,8 +153,8 @@ export const mutations: readonly Mutation[] = [
   {
     promise: 'cancelled: a cancelled request never holds',
     file: engine('acquirer.ts'),
-    from: '      if (limit.isCancelled) throw limit.error(names',
-    to: '      if (false) throw limit.error(names',
+    from: 'if (limit.isCancelled) throw limit.error(namesOf(locks), []);\n      session',
+    to: 'session',
   },
   {
     promise: 'cancelled: no listener is left',
@@ -140,8 +171,8 @@ export const mutations: readonly Mutation[] = [
   {
     promise: 'unlock: it gets there even if the store was away',
     file: engine('own-tickets.ts'),
-    from: 'if (await this.#isRemoved(ticket)) break;',
-    to: 'await this.#isRemoved(ticket); break;',
+    from: 'const removal = this.#removeUntilGone(ticket);',
+    to: 'const removal = Promise.resolve();',
   },
   {
     promise: "unlock: it never touches another's",

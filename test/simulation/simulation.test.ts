@@ -7,6 +7,11 @@ import { fairScenarios, stormyScenarios } from './scenarios.ts';
 import type { Scenario } from './simulation.ts';
 import { simulate } from './simulation.ts';
 
+/**
+ * BERTH_SOAK_SECONDS: how long to look for scenarios that break a promise, in place of 40 s.
+ * BERTH_SIM_SEED: the scenario to play again, as a failure has printed it; choose its test with -t.
+ * BERTH_SIM_NO_SHRINK: report what was found as it was found.
+ */
 const { BERTH_SOAK_SECONDS, BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
 const budgetMs = Number(BERTH_SOAK_SECONDS ?? 40) * 1_000;
 const testTimeoutMs = budgetMs + 120_000;
