@@ -54,13 +54,16 @@ export class LockDriver implements LockService {
   async clearLock({ volume, token, force }: ClearRequest): Promise<Ticket> {
     const mount = await this.#manager.inspect(lockName('mount', volume));
     const snapshot = await this.#manager.inspect(lockName('snapshot', volume));
-    const tickets = new Map([...mount, ...snapshot].map((ticket) => [ticket.token, ticket]));
-    const ticket = tickets.get(token);
-    if (!ticket) throw LockClearRefusedError.notThere(volume, token, [...tickets.values()]);
+    const all = new Map([...mount, ...snapshot].map((ticket) => [ticket.nonce, ticket]));
+    const tickets = [...all.values()].sort((a, b) => a.token - b.token);
+    // Requests of one host that reach etcd in one transaction have one token.
+    const chosen = tickets.filter((ticket) => ticket.token === token);
+    const [ticket] = chosen;
+    if (!ticket) throw LockClearRefusedError.notThere(volume, token, tickets);
     if (!force && (await this.#manager.isAlive(ticket))) {
       throw LockClearRefusedError.holderIsAlive(volume, ticket);
     }
-    await this.#manager.breakLock(ticket);
+    for (const each of chosen) await this.#manager.breakLock(each);
     log('cleared volume=%s token=%d host=%s reason=Maintenance', volume, token, ticket.holder.host);
     return ticket;
   }

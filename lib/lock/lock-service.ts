@@ -32,7 +32,8 @@ export interface LockService {
   resume(ticket: Ticket, onChange: KeepOptions['onChange']): Promise<KeptLock | undefined>;
 
   /**
-   * The operator's way out: removes one ticket, named by its lock and the token that was shown.
+   * The operator's way out: removes one ticket, named by its volume and the token that was shown
+   * (or both, when the host that held both of the volume's locks took them in one transaction).
    * Rejects with LockClearRefusedError when there is no such ticket (the holder changed meanwhile)
    * or its session is alive and `force` is not set.
    */

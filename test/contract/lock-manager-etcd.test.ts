@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../lib/etcd.ts';
 import { LockTimeoutError } from '../../lib/lock/errors.ts';
+import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
@@ -38,6 +39,19 @@ for (const version of etcdVersions) {
     lockManagerContract('etcd', makeStore);
     // Once is enough: what could leak is the client's.
     if (version === '3.5') lockLeaks('etcd', makeStore);
+
+    test('an operator clears both locks of a volume when two requests share a token', async () => {
+      await using bench = await ManagerBench.open(await makeStore(), 3);
+      const [n1, n2] = bench.managers;
+      await n1.open();
+      const locks = ['first', 'mount/db', 'snapshot/db'].map((name) => take(n1, name));
+      const [first, mount, snapshot] = await Promise.all(locks);
+      expect(mount?.token).toBe(snapshot?.token);
+      const request = { volume: 'db', token: mount?.token ?? 0, force: true };
+      const { signal } = new AbortController();
+      await new LockDriver(n2, 1_000).clearLock({ ...request, signal });
+      expect(await n2.list()).toEqual([first?.ticket]);
+    });
 
     describe('writes to etcd', () => {
       async function writesOf(work: () => Promise<unknown>): Promise<number> {
