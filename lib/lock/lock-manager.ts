@@ -1,23 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import type { Tracer } from '@opentelemetry/api';
 import createDebug from 'debug';
-import { Acquirer } from './acquirer.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
+import { Acquirer } from './engine/acquirer.ts';
+import { HeldLocks } from './engine/held-locks.ts';
+import { mergeRequests } from './engine/merge-requests.ts';
+import { OwnTickets } from './engine/own-tickets.ts';
+import { Reports } from './engine/reports.ts';
+import type { SessionOptions } from './engine/session.ts';
+import { SessionPool } from './engine/session-pool.ts';
+import { StoreMirror } from './engine/store-mirror.ts';
+import { checkDuration } from './engine/wait-limit.ts';
 import { LockCancelledError, LockContendedError } from './errors.ts';
-import { HeldLocks } from './held-locks.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
-import { mergeRequests } from './merge-requests.ts';
 import type { LockObserver } from './observer.ts';
-import { OwnTickets } from './own-tickets.ts';
-import { Reports } from './reports.ts';
-import type { SessionOptions } from './session.ts';
-import { SessionPool } from './session-pool.ts';
-import { StoreMirror } from './store-mirror.ts';
 import type { Condition, StoredRecord, TicketStore } from './stores/ticket-store.ts';
 import type { Gate, LockRequest, Ticket } from './ticket.ts';
-import { checkDuration } from './wait-limit.ts';
 
 const log = createDebug('berth:lock');
 

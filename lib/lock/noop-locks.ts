@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
+import { mergeRequests } from './engine/merge-requests.ts';
+import { checkDuration } from './engine/wait-limit.ts';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from './errors.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks } from './locks.ts';
-import { mergeRequests } from './merge-requests.ts';
 import type { RecordWrite } from './stores/ticket-store.ts';
 import type { LockRequest, Ticket } from './ticket.ts';
-import { checkDuration } from './wait-limit.ts';
 
 export interface NoopLocksOptions {
   /** The name people know this host by; the machine's when left out. */

@@ -1,4 +1,4 @@
-import type { StoreMirror } from '../lock/store-mirror.ts';
+import type { StoreMirror } from '../lock/engine/store-mirror.ts';
 import type { RecordWrite, StoredRecord, TicketStore } from '../lock/stores/ticket-store.ts';
 import { UnavailableError } from './errors.ts';
 import type { VolumeRecord } from './volume.ts';

@@ -1,6 +1,6 @@
+import type { StoreMirror } from '../lock/engine/store-mirror.ts';
 import type { Lock } from '../lock/lock.ts';
 import type { LockService } from '../lock/lock-service.ts';
-import type { StoreMirror } from '../lock/store-mirror.ts';
 import type { Mode, Ticket } from '../lock/ticket.ts';
 import type { UseLocker } from '../lock/use.ts';
 import { lockName, UseMount, UseSnapshot } from '../lock/use.ts';

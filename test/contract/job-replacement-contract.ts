@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { JobHeldError } from '../../lib/lock/job-errors.ts';
+import { JobHeldError } from '../../lib/lock/jobs/job-errors.ts';
 import type { Locks } from '../../lib/lock/locks.ts';
 import { noopLocks } from '../../lib/lock/noop-locks.ts';
 import { component, instance, instancesOf, name, run } from './jobs.ts';

@@ -1,4 +1,4 @@
-import { JobLock } from '../../lib/lock/job-lock.ts';
+import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import type { Locks } from '../../lib/lock/locks.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 

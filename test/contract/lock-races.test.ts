@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { systemClock } from '../../lib/lock/clock.ts';
+import { Reports } from '../../lib/lock/engine/reports.ts';
+import { SessionKeeper } from '../../lib/lock/engine/session.ts';
 import { LockLostError } from '../../lib/lock/errors.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
-import { Reports } from '../../lib/lock/reports.ts';
-import { SessionKeeper } from '../../lib/lock/session.ts';
 import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';

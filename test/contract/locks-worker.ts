@@ -1,9 +1,9 @@
 import process, { argv, stdout } from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { EtcdClient } from '../../lib/etcd.ts';
-import { JobLock } from '../../lib/lock/job-lock.ts';
+import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
-import { LockPool } from '../../lib/lock/lock-pool.ts';
+import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
 import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Work } from './locks-work.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { LockContendedError, LockDisabledError } from '../../lib/lock/errors.ts';
-import { LockPool } from '../../lib/lock/lock-pool.ts';
+import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
 import { memoryLocks } from '../../lib/lock/stores/memory-locks.ts';
 import { exclusive } from './store-bench.ts';
 

@@ -1,17 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, LockTimeoutError } from '../../lib/lock/errors.ts';
-import type { NumberedLock } from '../../lib/lock/lock-pool.ts';
-import { LockPool } from '../../lib/lock/lock-pool.ts';
+import type { Locks } from '../../lib/lock/locks.ts';
+import { noopLocks } from '../../lib/lock/noop-locks.ts';
+import type { NumberedLock } from '../../lib/lock/pool/lock-pool.ts';
+import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
 import {
   LockPoolCapacityError,
   LockPoolClaimedError,
   LockPoolExhaustedError,
   LockPoolInUseError,
   LockPoolNotAllocatedError,
-} from '../../lib/lock/lock-pool-errors.ts';
-import type { Locks } from '../../lib/lock/locks.ts';
-import { noopLocks } from '../../lib/lock/noop-locks.ts';
+} from '../../lib/lock/pool/lock-pool-errors.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { take } from './manager-bench.ts';
 import { poolsOf, reason } from './pools.ts';

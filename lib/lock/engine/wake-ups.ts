@@ -1,6 +1,6 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
+import type { Waiting } from '../stores/ticket-store.ts';
 import type { StoreMirror } from './store-mirror.ts';
-import type { Waiting } from './stores/ticket-store.ts';
 
 /** Wakes each waiter when one of the few tickets that matter to it goes, and nobody else. */
 export class WakeUps {

@@ -1,4 +1,4 @@
-import type { LockRequest } from './ticket.ts';
+import type { LockRequest } from '../ticket.ts';
 
 /** A request may name this many locks (etcd's limit of operations per transaction, halved). */
 export const maxLocks = 64;

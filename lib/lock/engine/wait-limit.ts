@@ -1,6 +1,6 @@
-import type { Clock } from './clock.ts';
-import { LockCancelledError, LockTimeoutError, StoreUnavailableError } from './errors.ts';
-import type { Ticket } from './ticket.ts';
+import type { Clock } from '../clock.ts';
+import { LockCancelledError, LockTimeoutError, StoreUnavailableError } from '../errors.ts';
+import type { Ticket } from '../ticket.ts';
 
 /** A reason of its own for each abort would be an error with a stack, made for nobody. */
 const over = 'the wait is over';

@@ -1,6 +1,6 @@
-import { describeTickets } from './errors.ts';
-import { namePart } from './name-part.ts';
-import type { Ticket } from './ticket.ts';
+import { describeTickets } from '../errors.ts';
+import { namePart } from '../name-part.ts';
+import type { Ticket } from '../ticket.ts';
 
 /**
  * Who runs, or wants to run, a job: one run of one instance of a component. Whoever comes with the

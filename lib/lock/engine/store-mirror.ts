@@ -4,9 +4,9 @@ import type {
   StoreState,
   StoreWatcher,
   TicketStore,
-} from './stores/ticket-store.ts';
-import { noChange } from './stores/ticket-store.ts';
-import type { Gate, Ticket } from './ticket.ts';
+} from '../stores/ticket-store.ts';
+import { noChange } from '../stores/ticket-store.ts';
+import type { Gate, Ticket } from '../ticket.ts';
 
 /** What happened to the mirror, for those that wait on it. */
 export type MirrorEvent =

@@ -1,16 +1,16 @@
 import createDebug from 'debug';
-import type { Clock } from './clock.ts';
-import { GuardLostError, StoreUnavailableError } from './errors.ts';
+import type { Clock } from '../clock.ts';
+import { GuardLostError, StoreUnavailableError } from '../errors.ts';
+import type { Lock } from '../lock.ts';
+import type { Committed, RecordWrite, TicketStore } from '../stores/ticket-store.ts';
+import type { Ticket } from '../ticket.ts';
+import { namesOf } from '../ticket.ts';
 import type { HeldLockOwner } from './held-lock.ts';
 import { HeldLock } from './held-lock.ts';
-import type { Lock } from './lock.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Reports } from './reports.ts';
 import type { Session } from './session.ts';
 import type { StoreMirror } from './store-mirror.ts';
-import type { Committed, RecordWrite, TicketStore } from './stores/ticket-store.ts';
-import type { Ticket } from './ticket.ts';
-import { namesOf } from './ticket.ts';
 import { WaitLimit } from './wait-limit.ts';
 
 const log = createDebug('berth:lock');

@@ -1,8 +1,8 @@
 import createDebug from 'debug';
-import type { Clock } from './clock.ts';
-import { LockLostError, SessionGoneError } from './errors.ts';
+import type { Clock } from '../clock.ts';
+import { LockLostError, SessionGoneError } from '../errors.ts';
+import type { TicketStore } from '../stores/ticket-store.ts';
 import type { Reports } from './reports.ts';
-import type { TicketStore } from './stores/ticket-store.ts';
 
 const log = createDebug('berth:session');
 

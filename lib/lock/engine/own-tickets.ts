@@ -1,9 +1,9 @@
 import createDebug from 'debug';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
+import type { TicketStore } from '../stores/ticket-store.ts';
+import type { Ticket, TicketRequest } from '../ticket.ts';
 import type { SessionPool } from './session-pool.ts';
 import type { StoreMirror } from './store-mirror.ts';
-import type { TicketStore } from './stores/ticket-store.ts';
-import type { Ticket, TicketRequest } from './ticket.ts';
 
 const log = createDebug('berth:lock');
 

@@ -1,5 +1,9 @@
-import { describeTickets } from './errors.ts';
-import type { Lock } from './lock.ts';
+import { describeTickets } from '../errors.ts';
+import type { Lock } from '../lock.ts';
+import type { LockOptions, Locks, TryLockOptions } from '../locks.ts';
+import { namePart } from '../name-part.ts';
+import type { LockRequest, Ticket } from '../ticket.ts';
+import { blockersOf } from '../ticket.ts';
 import {
   LockPoolCapacityError,
   LockPoolClaimedError,
@@ -9,10 +13,6 @@ import {
 } from './lock-pool-errors.ts';
 import type { PoolConflict, PoolState } from './lock-pool-state.ts';
 import { conflictsIn, formatPoolState, lowestFree, parsePoolState } from './lock-pool-state.ts';
-import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
-import { namePart } from './name-part.ts';
-import type { LockRequest, Ticket } from './ticket.ts';
-import { blockersOf } from './ticket.ts';
 
 /** A change takes milliseconds: when it has to wait longer, something is wrong. */
 const defaultTimeoutMs = 10_000;

@@ -1,4 +1,4 @@
-import { LockError } from './errors.ts';
+import { LockError } from '../errors.ts';
 
 /** Every refusal of a LockPool. Nothing was changed. */
 export abstract class LockPoolError extends LockError {

@@ -1,4 +1,4 @@
-import { LockUnsupportedError } from './errors.ts';
+import { LockUnsupportedError } from '../errors.ts';
 import type { Session, SessionOptions } from './session.ts';
 import { SessionKeeper } from './session.ts';
 

@@ -1,11 +1,11 @@
 import type { Span, Tracer } from '@opentelemetry/api';
-import type { Clock } from './clock.ts';
-import { LockError } from './errors.ts';
-import type { Lock } from './lock.ts';
-import type { LockOptions } from './locks.ts';
-import type { LockObserver } from './observer.ts';
-import type { LockRequest, Ticket } from './ticket.ts';
-import { namesOf } from './ticket.ts';
+import type { Clock } from '../clock.ts';
+import { LockError } from '../errors.ts';
+import type { Lock } from '../lock.ts';
+import type { LockOptions } from '../locks.ts';
+import type { LockObserver } from '../observer.ts';
+import type { LockRequest, Ticket } from '../ticket.ts';
+import { namesOf } from '../ticket.ts';
 
 /** OpenTelemetry's code for a span that failed. */
 const failedStatus = 2;

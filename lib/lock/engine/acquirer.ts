@@ -1,20 +1,20 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 import {
   LockContendedError,
   LockDisabledError,
   LockLostError,
   SessionGoneError,
   StoreUnavailableError,
-} from './errors.ts';
-import type { Lock } from './lock.ts';
-import type { LockOptions } from './locks.ts';
+} from '../errors.ts';
+import type { Lock } from '../lock.ts';
+import type { LockOptions } from '../locks.ts';
+import type { Placement, TicketStore, Waiting } from '../stores/ticket-store.ts';
+import type { LockRequest, Ticket, TicketRequest } from '../ticket.ts';
+import { conflicting, namesOf } from '../ticket.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Session } from './session.ts';
 import type { SessionPool } from './session-pool.ts';
 import type { StoreMirror } from './store-mirror.ts';
-import type { Placement, TicketStore, Waiting } from './stores/ticket-store.ts';
-import type { LockRequest, Ticket, TicketRequest } from './ticket.ts';
-import { conflicting, namesOf } from './ticket.ts';
 import { WaitLimit } from './wait-limit.ts';
 import { WakeUps } from './wake-ups.ts';
 

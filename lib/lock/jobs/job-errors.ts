@@ -1,4 +1,4 @@
-import { LockError } from './errors.ts';
+import { LockError } from '../errors.ts';
 import type { JobIdentity, JobRun } from './job-run.ts';
 import { describeRun } from './job-run.ts';
 

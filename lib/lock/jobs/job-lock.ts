@@ -1,11 +1,11 @@
+import { checkDuration } from '../engine/wait-limit.ts';
+import type { Lock } from '../lock.ts';
+import type { Locks, TryLockOptions } from '../locks.ts';
+import { namePart } from '../name-part.ts';
+import type { Gate, LockRequest, Ticket } from '../ticket.ts';
 import { JobHeldError, JobUnlockRefusedError } from './job-errors.ts';
 import type { JobIdentity, JobRun } from './job-run.ts';
 import { isRunOf, jobDetail, jobRun } from './job-run.ts';
-import type { Lock } from './lock.ts';
-import type { Locks, TryLockOptions } from './locks.ts';
-import { namePart } from './name-part.ts';
-import type { Gate, LockRequest, Ticket } from './ticket.ts';
-import { checkDuration } from './wait-limit.ts';
 
 /** How long a run waits to replace an earlier one of its identity, once that was told to end. */
 const replacePatienceMs = 10_000;

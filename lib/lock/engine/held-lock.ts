@@ -1,8 +1,8 @@
-import { GuardLostError, LockLostError } from './errors.ts';
-import type { Lock } from './lock.ts';
+import { GuardLostError, LockLostError } from '../errors.ts';
+import type { Lock } from '../lock.ts';
+import type { Committed, RecordWrite } from '../stores/ticket-store.ts';
+import type { Ticket } from '../ticket.ts';
 import type { Session } from './session.ts';
-import type { Committed, RecordWrite } from './stores/ticket-store.ts';
-import type { Ticket } from './ticket.ts';
 
 /** What a held lock asks of the manager that granted it. */
 export interface HeldLockOwner {
