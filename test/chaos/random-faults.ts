@@ -5,6 +5,8 @@ import { cut, suffer } from './chaos-bench.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 const workerFaults = [
+  // Twice, because nothing is harder on a lock than a holder that wakes up after its time.
+  'freeze',
   'freeze',
   'kill',
   'cut',
@@ -15,6 +17,8 @@ const workerFaults = [
   'one link',
   'clock',
 ] as const;
+/** How long a fault waits for its victim to come to hold a lock. */
+const aimingMs = 3_000;
 const memberFaults = ['freeze', 'kill'] as const;
 
 /** One thing that goes wrong, from some moment on, for some time. */
@@ -24,7 +28,12 @@ export type PlannedFault = {
   /** Which worker, or which member of etcd. */
   readonly index: number;
 } & (
-  | { readonly on: 'worker'; readonly kind: (typeof workerFaults)[number] }
+  | {
+      readonly on: 'worker';
+      readonly kind: (typeof workerFaults)[number];
+      /** It waits, not for ever, until the worker holds a lock. */
+      readonly isAimed: boolean;
+    }
   | { readonly on: 'etcd'; readonly kind: (typeof memberFaults)[number] }
 );
 
@@ -43,13 +52,14 @@ export function planFaults(random: SeededRandom, options: PlanOptions): PlannedF
   for (let atMs = 500; atMs < lengthMs; atMs += 400 + random.below(1_200)) {
     // Half of the faults are over before a lease can end.
     const lastsMs = random.chance(0.5) ? 100 + random.below(1_000) : ttlMs + random.below(2_000);
-    const on = random.chance(0.7) ? 'worker' : 'etcd';
+    // While a lone etcd is away nothing happens.
+    const on = random.chance(0.1 * members) ? 'etcd' : 'worker';
     const index = random.below(on === 'worker' ? workers : members);
     const target = targetOf({ on, index });
     const when = { atMs, lastsMs, index };
     const fault: PlannedFault =
       on === 'worker'
-        ? { ...when, on, kind: random.pick(workerFaults) }
+        ? { ...when, on, kind: random.pick(workerFaults), isAimed: random.chance(0.6) }
         : { ...when, on, kind: random.pick(memberFaults) };
     if ((busyUntil.get(target) ?? 0) > atMs) continue;
     busyUntil.set(target, atMs + lastsMs + 500);
@@ -90,10 +100,11 @@ export async function sufferFaults(
 
   async function onWorker(
     number: number,
-    { kind, index, lastsMs }: PlannedFault & { on: 'worker' },
+    { kind, index, lastsMs, isAimed }: PlannedFault & { on: 'worker' },
   ): Promise<void> {
     const worker = workers[index];
     if (!worker) throw new Error(`there is no worker ${index}`);
+    if (isAimed) await Promise.race([worker.nextHold(), pause(aimingMs)]);
     if (kind === 'kill') {
       await worker.kill();
       await pause(lastsMs);

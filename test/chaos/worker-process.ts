@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
 import type { AddResult, Writing } from './guarded-set.ts';
 import type { Task, WorkerSettings } from './worker-task.ts';
-import { halted } from './worker-task.ts';
+import { holding } from './worker-task.ts';
 
 const workerPath = join(import.meta.dirname, 'worker.ts');
 const wallClockPath = join(import.meta.dirname, 'wall-clock.ts');
@@ -25,7 +25,7 @@ export class WorkerProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #exited: Promise<unknown>;
-  #halted = Promise.withResolvers<void>();
+  #held = Promise.withResolvers<void>();
   #calls = 0;
   #errorOutput = '';
 
@@ -81,16 +81,21 @@ export class WorkerProcess implements AsyncDisposable {
     set: string,
     writing: Writing = 'guarded',
   ): Promise<{ readonly added: Promise<AddResult> }> {
-    this.#halted = Promise.withResolvers();
+    const holds = this.nextHold();
     const call = this.#call({ name: 'add', sets: [set], writing, halts: true });
     const added = call.then((answer) => answer as AddResult);
     added.catch(() => {}); // Whoever awaits it hears of it; a holder that is killed is not awaited.
     const neverCame = added.then((result) => {
       throw new Error(`${this.name} did not come to hold ${set}: ${result.outcome}`);
     });
-    await Promise.race([this.#halted.promise, neverCame]);
+    await Promise.race([holds, neverCame]);
     neverCame.catch(() => {});
     return { added };
+  }
+
+  /** Resolves when it next has read under a lock and takes its time before it writes. */
+  nextHold(): Promise<void> {
+    return this.#held.promise;
   }
 
   /** Lets the holder that has halted first go on. */
@@ -146,7 +151,10 @@ export class WorkerProcess implements AsyncDisposable {
   }
 
   #settle(message: unknown): void {
-    if (message === halted) this.#halted.resolve();
+    if (message === holding) {
+      this.#held.resolve();
+      this.#held = Promise.withResolvers();
+    }
     if (typeof message !== 'object' || message === null || !('id' in message)) return;
     const id = Number(message.id);
     const pending = this.#pending.get(id);

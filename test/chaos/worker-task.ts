@@ -32,5 +32,5 @@ export type Task =
   | { readonly name: 'shiftClock'; readonly offsetMs: number }
   | { readonly name: 'close' };
 
-/** Sent when an `add` that halts has come so far. */
-export const halted = 'halted';
+/** Sent when it has read the sets under the lock and is going to take its time before it writes. */
+export const holding = 'holding';

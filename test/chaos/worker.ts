@@ -13,7 +13,7 @@ import { GuardedSets } from './guarded-set.ts';
 import { HistoryWriter } from './history.ts';
 import { setWallClock } from './wall-clock.ts';
 import type { Call, Task, WorkerSettings } from './worker-task.ts';
-import { halted } from './worker-task.ts';
+import { holding } from './worker-task.ts';
 
 /** A host of its own, for the tests: argv[2] has its settings, its parent says what it does. */
 const settings: WorkerSettings = JSON.parse(process.argv[2] ?? '');
@@ -95,7 +95,7 @@ async function open(): Promise<void> {
 async function halt(): Promise<void> {
   const go = Promise.withResolvers<void>();
   goes.push(go);
-  process.send?.(halted);
+  process.send?.(holding);
   await go.promise;
 }
 
@@ -109,12 +109,16 @@ async function work(names: readonly string[], random: SeededRandom): Promise<voi
   }
 }
 
-/** Mostly a patient request and a short hold; now and then one that is not. */
+/** Mostly a patient request; some holds are so long that a fault can be aimed at the holder. */
 function optionsBy(random: SeededRandom): AddOptions {
-  const pauseMs = random.below(random.chance(0.8) ? 20 : 500);
+  const isLong = random.chance(0.3);
+  const pauseMs = isLong ? 100 + random.below(400) : random.below(20);
   const options: AddOptions = {
-    writing: random.chance(0.3) ? 'blind' : 'guarded',
-    beforeWrite: () => pause(pauseMs),
+    writing: random.chance(0.5) ? 'blind' : 'guarded',
+    beforeWrite: () => {
+      if (isLong) process.send?.(holding);
+      return pause(pauseMs);
+    },
     releases: random.chance(0.5),
   };
   switch (random.below(10)) {
