@@ -21,6 +21,10 @@ export interface Lock extends AsyncDisposable {
   /**
    * Changes records if, and only if, the lock is still held; with `unlock`, releases it in the
    * same atomic step. Rejects LockLostError or RecordConflictError; nothing is then changed.
+   *
+   * Give each write the `expectedRevision` of its record when more than one is made under one hold.
+   * A write whose answer was lost is repeated, and the first attempt may arrive after all, even
+   * after a later write; without an expectation it would undo that one.
    */
   guard(writes: readonly RecordWrite[], options?: { readonly unlock?: boolean }): Promise<void>;
   /**
