@@ -1,7 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe } from '@jest/globals';
-import { EtcdClient } from '../../lib/etcd.ts';
 import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
@@ -10,6 +8,7 @@ import { startPostgres } from '../support/postgres-server.ts';
 import { describeWith } from '../support/requirements.ts';
 import { etcdVersions } from '../support/tools.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
+import { etcdFixture } from './etcd-fixture.ts';
 import { fileFixture } from './file-directory.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { ManagerBench } from './manager-bench.ts';
@@ -35,15 +34,11 @@ export function onEveryStore(what: string, suite: (benchOf: ManagerBenchOf) => v
   for (const version of etcdVersions) {
     describeWith(['etcd'], `on etcd ${version}`, () => {
       let etcd: Etcd;
-      let prefixes = 0;
       beforeAll(async () => {
         etcd = await startEtcd({ version });
       });
       afterAll(() => etcd.stop());
-      onStore('etcd', async () => {
-        prefixes += 1;
-        return etcdFixture(etcd, `/test${prefixes}`);
-      });
+      onStore('etcd', () => etcdFixture(etcd));
     });
   }
 
@@ -78,13 +73,5 @@ async function embeddedFixture(): Promise<StoreFixture> {
   return {
     connect: () => embeddedStore({ path: directory.path }),
     dispose: () => directory[Symbol.asyncDispose](),
-  };
-}
-
-function etcdFixture(etcd: Etcd, prefix: string): StoreFixture {
-  const endpoints = etcd.endpoints.map((url) => new URL(url).host);
-  return {
-    connect: async () => new EtcdStore(new EtcdClient({ endpoints }), prefix),
-    dispose: async () => {},
   };
 }

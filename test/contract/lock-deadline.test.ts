@@ -201,6 +201,18 @@ test('tells that a kept lock is lost when the store returns without the ticket',
   expect(states).toEqual(['unproven', 'lost']);
 });
 
+test('grants a request that is made while the session has lapsed, once the store is back', async () => {
+  await using hosts = new Hosts();
+  await take(hosts.n1, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  const request = take(hosts.n1, 'other', { timeoutMs: 5_000 });
+  await hosts.pass(1_000);
+  hosts.network.reconnect();
+  await hosts.pass(renewalMs);
+  await (await request).confirm();
+});
+
 test('settles a kept lock although the store fails again just when it is asked', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);

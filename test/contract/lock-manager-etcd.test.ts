@@ -1,41 +1,26 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { EtcdClient } from '../../lib/etcd.ts';
 import { LockTimeoutError } from '../../lib/lock/errors.ts';
 import { LockDriver } from '../../lib/lock/lock-driver.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';
 import { etcdVersions } from '../support/tools.ts';
+import { etcdFixture } from './etcd-fixture.ts';
 import { lockLeaks } from './lock-leaks.ts';
 import { lockManagerContract } from './lock-manager.ts';
 import { ManagerBench, queue, take } from './manager-bench.ts';
-import type { StoreFixture } from './store-bench.ts';
 import { exclusive } from './store-bench.ts';
 
 for (const version of etcdVersions) {
   describeWith(['etcd'], `on etcd ${version}`, () => {
     let etcd: Etcd;
-    let prefixes = 0;
 
     beforeAll(async () => {
       etcd = await startEtcd({ version });
     });
     afterAll(() => etcd.stop());
 
-    async function makeStore(): Promise<StoreFixture> {
-      prefixes += 1;
-      const prefix = `/test${prefixes}`;
-      const endpoints = etcd.endpoints.map((url) => new URL(url).host);
-      return {
-        connect: async () => new EtcdStore(new EtcdClient({ endpoints }), prefix),
-        dispose: async () => {},
-        expireSession: async (id) => {
-          await etcd.ctlOk('lease', 'revoke', BigInt(id).toString(16));
-        },
-      };
-    }
-
+    const makeStore = () => etcdFixture(etcd);
     lockManagerContract('etcd', makeStore);
     // Once is enough: what could leak is the client's.
     if (version === '3.5') lockLeaks('etcd', makeStore);

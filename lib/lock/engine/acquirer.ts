@@ -93,16 +93,18 @@ export class Acquirer {
     }
   }
 
+  /** A session that has lapsed may be confirmed at any moment: that is waited for, too. */
   async #session(limit: WaitLimit, isTry: boolean, ttlMs?: number): Promise<Session> {
-    const session = isTry
-      ? await this.#options.sessions.get(ttlMs)
-      : await limit.untilAnswered(() => this.#options.sessions.get(ttlMs));
-    session.checkDeadline();
-    if (!session.isLapsed) return session;
-    throw new StoreUnavailableError(
-      `the store (${this.#options.store.name}) has not answered for longer than this host may act without it`,
-      { cause: session.tenure.reason },
-    );
+    const ask = async () => {
+      const session = await this.#options.sessions.get(ttlMs);
+      session.checkDeadline();
+      if (!session.isLapsed) return session;
+      throw new StoreUnavailableError(
+        `the store (${this.#options.store.name}) has not answered for longer than this host may act without it`,
+        { cause: session.tenure.reason },
+      );
+    };
+    return isTry ? ask() : limit.untilAnswered(ask);
   }
 
   #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
