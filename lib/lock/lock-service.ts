@@ -62,7 +62,7 @@ export interface UseLockOptions {
   readonly timeoutMs?: number;
   /** For people: what the holder is, e.g. mount IDs or a command line. */
   readonly detail?: string;
-  /** Called each time the request has to wait, with who is in the way; throw to give up. */
+  /** As that of `Locks.lock`. */
   readonly onWait?: (blockers: readonly Ticket[]) => void;
 }
 

@@ -83,7 +83,10 @@ export interface LockOptions {
    * unlocked.
    */
   readonly maxHoldMs?: number;
-  /** Called each time the request has to wait, with who is nearest in the way; throw to give up. */
+  /**
+   * Called when the request has to wait, with who is nearest in the way, and again each time that
+   * changes; throw to give up.
+   */
   readonly onWait?: (blockers: readonly Ticket[]) => void;
 }
 

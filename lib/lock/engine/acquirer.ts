@@ -139,9 +139,13 @@ export class Acquirer {
     let placement: Placement = await limit.untilAnswered(() =>
       this.#options.store.enqueue(request),
     );
+    let told = '';
     while (placement.state === 'waiting') {
       const { ticket, blockers }: Waiting = placement;
-      if (!limit.isOver) onWait?.(blockers);
+      const inTheWay = blockers.map(({ nonce }) => nonce).join();
+      // Woken for nothing (the whole state was read again, say), it has nothing new to tell.
+      if (inTheWay !== told && !limit.isOver) onWait?.(blockers);
+      told = inTheWay;
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
       placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
