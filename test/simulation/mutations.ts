@@ -179,6 +179,7 @@ export const mutations: readonly Mutation[] = [
     file: store('ticket-model.ts'),
     from: "if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;",
     to: 'if (ticket === undefined) return;',
+    test: 'test/contract/memory-store.test.ts',
   },
   {
     promise: 'gate: nobody is granted a lock that is disabled',
