@@ -80,8 +80,9 @@ async function violationsOfRound(members: 1 | 3, seed: number): Promise<string[]
 function summaryOf({ events }: Evidence): string {
   const counts = new Map<string, number>();
   for (const { op } of events) counts.set(op, (counts.get(op) ?? 0) + 1);
-  const outcomes = ['written', 'refused', 'unknown', 'lost', 'denied'];
-  return outcomes.map((op) => `${counts.get(op) ?? 0} ${op}`).join(', ');
+  const count = (op: string) => counts.get(op) ?? 0;
+  const writes = ['written', 'refused', 'unknown'].map((op) => `${count(op)} ${op}`).join(', ');
+  return `${writes}; of locks, ${count('lost')} lost and ${count('denied')} denied`;
 }
 
 function say(line: string): void {
