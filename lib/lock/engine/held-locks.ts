@@ -30,7 +30,6 @@ export interface HeldLocksOptions {
 export class HeldLocks {
   readonly #options: HeldLocksOptions;
   readonly #locks = new Map<string, HeldLock>();
-
   readonly #owner: HeldLockOwner;
 
   constructor(options: HeldLocksOptions) {

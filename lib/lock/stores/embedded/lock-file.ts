@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
-import type { Gate, Ticket } from '../../ticket.ts';
-import type { StoreChange, StoredRecord, StoreState } from '../ticket-store.ts';
+import { Effects } from '../effects.ts';
+import type { StoreChange, StoreState } from '../ticket-store.ts';
 import { inTransaction, openDatabase } from './database.ts';
 import type { Statements } from './statements.ts';
 import { integer, prepareStatements, toChange, toGate, toRecord, toTicket } from './statements.ts';
@@ -28,15 +28,15 @@ export class LockFile {
   }
 
   write<T>(step: (effects: Effects) => T): T {
-    const effects = new Effects();
-    const result = inTransaction(this.#db, 'IMMEDIATE', () => {
-      effects.revision = this.revision() + 1;
+    const { outcome, isChange } = inTransaction(this.#db, 'IMMEDIATE', () => {
+      const effects = new Effects(this.revision() + 1);
       const outcome = step(effects);
-      if (effects.hasAny()) this.#log(effects);
-      return outcome;
+      const isChange = effects.hasAny();
+      if (isChange) this.#log(effects);
+      return { outcome, isChange };
     });
-    if (effects.hasAny()) this.onChange();
-    return result;
+    if (isChange) this.onChange();
+    return outcome;
   }
 
   /** The revision of the last change. */
@@ -79,22 +79,5 @@ export class LockFile {
     this.statements.setRevision.run(revision);
     this.statements.writeChange.run(revision, JSON.stringify(effects));
     this.statements.forgetChangesUpTo.run(revision - CHANGES_KEPT);
-  }
-}
-
-/** What a transaction has changed so far. */
-export class Effects implements StoreChange {
-  /** What this transaction's changes will carry. */
-  revision = 0;
-  readonly tickets: Ticket[] = [];
-  readonly removedTickets: { readonly id: string; readonly nonce: string }[] = [];
-  readonly records: StoredRecord[] = [];
-  readonly removedRecords: string[] = [];
-  readonly closedGates: Gate[] = [];
-  readonly openedGates: string[] = [];
-
-  hasAny(): boolean {
-    const { revision: _, ...lists } = this;
-    return Object.values(lists).some((list) => list.length > 0);
   }
 }

@@ -1,4 +1,5 @@
 import type { LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import type { Effects } from '../effects.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type {
   Committed,
@@ -11,7 +12,7 @@ import type {
   Waiting,
 } from '../ticket-store.ts';
 import type { Gates } from './gates.ts';
-import type { Effects, LockFile } from './lock-file.ts';
+import type { LockFile } from './lock-file.ts';
 import type { Sessions } from './sessions.ts';
 import { integer, toRecord, toTicket } from './statements.ts';
 

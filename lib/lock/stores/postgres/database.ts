@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { Ticket } from '../../ticket.ts';
+import { Effects } from '../effects.ts';
 import type { Connection, Connections, Line, Row } from './connections.ts';
 import { rolledBack } from './connections.ts';
 import type { Dialect } from './dialect.ts';
-import { Effects } from './effects.ts';
 import { isConflict } from './postgres-errors.ts';
 import { flag, number, text, toTicket } from './rows.ts';
 import type { Tables } from './schema.ts';

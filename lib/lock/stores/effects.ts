@@ -1,5 +1,5 @@
-import type { Gate, Ticket } from '../../ticket.ts';
-import type { StoreChange, StoredRecord } from '../ticket-store.ts';
+import type { Gate, Ticket } from '../ticket.ts';
+import type { StoreChange, StoredRecord } from './ticket-store.ts';
 
 /** What a transaction has changed so far. */
 export class Effects implements StoreChange {
