@@ -210,6 +210,17 @@ export class LockManager implements Locks {
     return this.#sessions.onRevived(listener);
   }
 
+  /**
+   * For how many milliseconds from now the store can't give this host's locks to another: until the
+   * deadline of its main session. Infinity when the store's sessions don't expire, 0 when there is
+   * no session, or none that can be relied on any more. Also right after `close`.
+   */
+  get leftMs(): number {
+    const { main } = this.#sessions;
+    if (!main || main.isGone) return 0;
+    return Math.max(0, main.deadline - this.#clock.now());
+  }
+
   /** Whether the host that a ticket belongs to has been heard of lately. */
   async isAlive(ticket: Ticket): Promise<boolean> {
     return this.#store.sessionAlive(ticket.session);

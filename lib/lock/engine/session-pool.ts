@@ -63,6 +63,11 @@ export class SessionPool {
     return this.#keeperOf(id)?.current;
   }
 
+  /** The main session, if it has been opened. */
+  get main(): Session | undefined {
+    return this.#main.current;
+  }
+
   /** The sessions that this process has. */
   sessions(): Session[] {
     return this.#keepers().flatMap(({ current }) => (current ? [current] : []));
