@@ -67,6 +67,8 @@ async function addRecords(endpoints: readonly string[]): Promise<void> {
           driver: 'directory',
           options: {},
           access: 'host',
+          failover: 'auto',
+          onLost: 'pause',
           createdAt: new Date().toISOString(),
           createdBy: 'bench',
           snapshots: [],

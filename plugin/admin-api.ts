@@ -47,6 +47,8 @@ export interface VolumeReply {
   readonly name: string;
   readonly driver: string;
   readonly access: string;
+  readonly failover: string;
+  readonly onLost: string;
   readonly options: Readonly<Record<string, string>>;
   readonly createdAt: string;
   readonly createdBy: string;

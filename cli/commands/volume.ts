@@ -48,6 +48,8 @@ function volumeText(volume: VolumeDetailReply): string {
     name: volume.name,
     driver: volume.driver,
     access: volume.access,
+    failover: volume.failover,
+    'on lost': volume.onLost,
     size: sizeText(options),
     used: usage ? humanSize(usage.usedBytes) : (usageError ?? '-'),
     options: Object.entries(options)

@@ -84,6 +84,8 @@ export class HostMounts {
       driver: record.driver,
       options: record.options,
       access: record.access,
+      failover: record.failover,
+      onLost: record.onLost,
       mountpoint: this.mountpoint(record.name),
       ticket: lock.ticket,
       bootId: this.#options.bootId,

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { ticketSchema } from '../lock/ticket-schema.ts';
 import { readIfThere, replaceFile } from '../state-file.ts';
+import { lockRulesSchema } from './volume.ts';
 
 const rowSchema = z.object({
   volume: z.string(),
   driver: z.string(),
   options: z.record(z.string(), z.string()),
-  access: z.enum(['host', 'container', 'shared']),
+  ...lockRulesSchema.shape,
   mountpoint: z.string(),
   ticket: ticketSchema,
   /** The boot in which it was mounted: after another one the kernel's mount is gone for certain. */

@@ -1,21 +1,29 @@
 import type { VolumeDriver } from './drivers/driver.ts';
 import { ExistsError, InvalidRequestError } from './errors.ts';
-import type { Access, VolumeRecord, VolumeSource } from './volume.ts';
-import { accessModes, checkVolumeName, formatSource, parseSource } from './volume.ts';
+import type { LockRules, VolumeRecord, VolumeSource } from './volume.ts';
+import {
+  accessModes,
+  checkVolumeName,
+  failoverModes,
+  formatSource,
+  lossActions,
+  parseSource,
+} from './volume.ts';
 
 /** The `-o` options that every driver has. */
 export const commonOptions: Readonly<Record<string, string>> = {
   driver: 'the storage technology',
   access: `who may mount it at one time: ${accessModes.join(', ')}`,
+  failover: `what frees it when its host has died: ${failoverModes.join(', ')}`,
+  'on-lost': `what its containers do before the host loses it: ${lossActions.join(', ')}`,
   from: 'make it from VOLUME or VOLUME@SNAPSHOT',
 };
 
 /** A volume that is to be made, its options checked and normalised. */
-export interface NewVolume {
+export interface NewVolume extends LockRules {
   readonly name: string;
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
-  readonly access: Access;
   /** What it is a copy of; undefined: it starts empty. */
   readonly source?: VolumeSource;
   /** Throws ExistsError when an existing volume differs in anything that was asked for. */
@@ -33,15 +41,17 @@ export function newVolume(
 ): NewVolume {
   checkVolumeName(name);
   checkOptionNames(given, driver);
-  const { driver: _driver, access, from: _from, ...driverOptions } = given;
+  const { rules, driverOptions } = splitOptions(given);
   const options = driver.parseOptions(driverOptions);
-  const wanted = { name, driver: driver.name, options, access: parseAccess(access, driver) };
   return {
-    ...wanted,
+    name,
+    driver: driver.name,
+    options,
+    ...lockRules(rules, {}, driver),
     checkSame: (existing) =>
       checkSame(existing, {
         ...(given.driver === undefined ? {} : { driver: driver.name }),
-        ...(access === undefined ? {} : { access }),
+        ...rules,
         ...Object.fromEntries(Object.keys(driverOptions).map((key) => [key, options[key]])),
       }),
   };
@@ -60,9 +70,9 @@ export function newCopy(
   if (name === source.volume) {
     throw new InvalidRequestError(`volume ${name} can't be copied onto itself`);
   }
-  const { driver: driverName, access, from: _from, ...driverOptions } = given;
+  const { rules, driverOptions } = splitOptions(given);
   const [extra] = Object.keys(driverOptions);
-  if (extra !== undefined || (driverName !== undefined && driverName !== sourceRecord.driver)) {
+  if (extra !== undefined || (given.driver !== undefined && given.driver !== sourceRecord.driver)) {
     throw new InvalidRequestError(
       `option ${extra ?? 'driver'} can't be given together with from: a copy has the driver ` +
         `and the driver's options of volume ${source.volume}`,
@@ -73,10 +83,9 @@ export function newCopy(
     name,
     driver: sourceRecord.driver,
     options: sourceRecord.options,
-    access: access === undefined ? sourceRecord.access : parseAccess(access, driver),
+    ...lockRules(rules, sourceRecord, driver),
     source,
-    checkSame: (existing) =>
-      checkSame(existing, { from, ...(access === undefined ? {} : { access }) }),
+    checkSame: (existing) => checkSame(existing, { from, ...rules }),
   };
 }
 
@@ -96,19 +105,50 @@ function checkOptionNames(given: Readonly<Record<string, string>>, driver: Volum
   );
 }
 
-function parseAccess(value: string | undefined, driver: VolumeDriver): Access {
-  const access = accessModes.find((mode) => mode === (value ?? 'host'));
-  if (access === undefined) {
-    throw new InvalidRequestError(
-      `access=${JSON.stringify(value)} is not allowed; use one of ${accessModes.join(', ')}`,
-    );
-  }
+/** The options that say how the volume is locked, and those that are the driver's. */
+function splitOptions(given: Readonly<Record<string, string>>) {
+  const { driver: _driver, from: _from, ...rest } = given;
+  const isRule = (key: string) => Object.hasOwn(ruleNames, key);
+  const part = (keep: boolean) =>
+    Object.fromEntries(Object.entries(rest).filter(([key]) => isRule(key) === keep));
+  return { rules: part(true), driverOptions: part(false) };
+}
+
+const ruleNames = { access: 0, failover: 0, 'on-lost': 0 };
+
+/** What is not given is as in `base`, or else the default. */
+function lockRules(
+  given: Readonly<Record<string, string>>,
+  base: Partial<LockRules>,
+  driver: VolumeDriver,
+): LockRules {
+  const access = oneOf('access', accessModes, given.access ?? base.access ?? 'host');
   if (access === 'shared' && !driver.capabilities.multiHostMount) {
     throw new InvalidRequestError(
       `driver ${driver.name} can't have access=shared: two hosts that mount it at once destroy it`,
     );
   }
-  return access;
+  const failover = oneOf('failover', failoverModes, given.failover ?? base.failover ?? 'auto');
+  const onLost = given['on-lost'] ?? (access === 'shared' ? 'keep' : notOfShared(base));
+  if (access === 'shared' && onLost !== 'keep') {
+    throw new InvalidRequestError(
+      `on-lost=${onLost} can't be had with access=shared: other hosts write to it anyway`,
+    );
+  }
+  return { access, failover, onLost: oneOf('on-lost', lossActions, onLost) };
+}
+
+/** A shared volume has on-lost=keep because it is shared, so a copy that is not has the default. */
+function notOfShared({ access, onLost = 'pause' }: Partial<LockRules>) {
+  return access === 'shared' ? 'pause' : onLost;
+}
+
+function oneOf<T extends string>(name: string, allowed: readonly T[], value: string): T {
+  const found = allowed.find((word) => word === value);
+  if (found !== undefined) return found;
+  throw new InvalidRequestError(
+    `${name}=${JSON.stringify(value)} is not allowed; use one of ${allowed.join(', ')}`,
+  );
 }
 
 function checkSame(existing: VolumeRecord, asked: Readonly<Record<string, string | undefined>>) {
@@ -116,6 +156,8 @@ function checkSame(existing: VolumeRecord, asked: Readonly<Record<string, string
     ...existing.options,
     driver: existing.driver,
     access: existing.access,
+    failover: existing.failover,
+    'on-lost': existing.onLost,
     from: existing.from,
   };
   const differs = Object.keys(asked).find((key) => asked[key] !== has[key]);

@@ -19,6 +19,36 @@ export const accessModes = ['host', 'container', 'shared'] as const;
  */
 export type Access = (typeof accessModes)[number];
 
+/** What frees the volume of a host that has died (`-o failover=`). */
+export const failoverModes = ['auto', 'manual'] as const;
+
+/**
+ * - `auto`: time. Its lock is leased, and another host may mount the volume after the TTL (the
+ *   default).
+ * - `manual`: an operator, with `berth lock clear`. Its lock has no lease.
+ */
+export type Failover = (typeof failoverModes)[number];
+
+/** What happens to containers when their host can't prove its lock any more (`-o on-lost=`). */
+export const lossActions = ['pause', 'stop', 'keep'] as const;
+
+/**
+ * - `pause`: they are paused before anybody else may get the lock; they go on when it turns out
+ *   to be ours still, and are killed when it is gone (the default).
+ * - `stop`: they are stopped before anybody else may get the lock.
+ * - `keep`: nothing. Two hosts may write at once; the only action for `access=shared`.
+ */
+export type LossAction = (typeof lossActions)[number];
+
+/** How a volume's mount lock is taken, and what its end means. */
+export const lockRulesSchema = z.object({
+  access: z.enum(accessModes),
+  failover: z.enum(failoverModes).default('auto'),
+  onLost: z.enum(lossActions).default('pause'),
+});
+
+export type LockRules = z.infer<typeof lockRulesSchema>;
+
 const snapshotSchema = z.object({
   name: z.string(),
   /** RFC 3339. */
@@ -32,7 +62,7 @@ const recordSchema = z.object({
   driver: z.string(),
   /** The driver's own options, normalised by the driver (`size` in bytes, for example). */
   options: z.record(z.string(), z.string()),
-  access: z.enum(accessModes),
+  ...lockRulesSchema.shape,
   createdAt: z.string(),
   /** The host that created it. */
   createdBy: z.string(),

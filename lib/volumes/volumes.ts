@@ -149,6 +149,8 @@ export class Volumes {
       driver: wanted.driver,
       options: { ...wanted.options },
       access: wanted.access,
+      failover: wanted.failover,
+      onLost: wanted.onLost,
       createdAt: new Date().toISOString(),
       createdBy: this.#options.host,
       ...(wanted.source ? { from: formatSource(wanted.source) } : {}),

@@ -35,13 +35,16 @@ export function gateReplies(gates: readonly Gate[]): GateReply[] {
 }
 
 export function volumeReply({ record, mountTickets, gates, mounted }: VolumeView): VolumeReply {
-  const { name, driver, access, options, createdAt, createdBy, from, snapshots } = record;
+  const { name, driver, access, failover, onLost, options } = record;
+  const { createdAt, createdBy, from, snapshots } = record;
   const { holders, waiting } = queueOf(mountTickets);
   const [gate] = gateReplies(gates);
   return {
     name,
     driver,
     access,
+    failover,
+    onLost,
     options,
     createdAt,
     createdBy,

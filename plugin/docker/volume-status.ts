@@ -22,6 +22,8 @@ export function volumeDetails({
     Status: {
       driver: record.driver,
       access: record.access,
+      failover: record.failover,
+      onLost: record.onLost,
       ...(Number.isFinite(size) && { size: humanSize(size) }),
       options: record.options,
       ...(record.from !== undefined && { from: record.from }),

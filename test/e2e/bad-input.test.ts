@@ -136,6 +136,17 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
         { driver: 'image', access: 'shared' },
         /image can't have access=shared/,
       ],
+      [
+        'a bad action',
+        { 'on-lost': 'cry' },
+        /on-lost="cry" is not allowed; use one of pause, stop, keep/,
+      ],
+      ['a bad failover', { failover: '' }, /failover="" is not allowed; use one of auto, manual/],
+      [
+        'a fence around what is shared',
+        { access: 'shared', 'on-lost': 'pause' },
+        /on-lost=pause can't be had with access=shared/,
+      ],
       ['no source', { from: 'absent' }, /no such volume: absent/],
       ['no snapshot', { from: 'db@absent' }, /volume db has no snapshot absent/],
       ['a number', { size: 5 }, /^bad request: Opts: size: expected string/],
@@ -151,6 +162,9 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
       );
       expect(await create({ access: 'shared' })).toEqual(
         refused(/exists already with access=host, not access=shared/),
+      );
+      expect(await create({ 'on-lost': 'keep' })).toEqual(
+        refused(/exists already with on-lost=pause, not on-lost=keep/),
       );
       expect(await create({ from: 'db' })).toEqual(refused(/can't be copied onto itself/));
       for (const same of [null, {}, { driver: 'directory' }, { access: 'host' }]) {

@@ -102,7 +102,14 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     const [volume] = JSON.parse(await docker('volume', 'inspect', 's10'));
     expect(volume).toMatchObject({
       Driver: 'berth',
-      Status: { driver: 'directory', access: 'host', options: {}, snapshots: [] },
+      Status: {
+        driver: 'directory',
+        access: 'host',
+        failover: 'auto',
+        onLost: 'pause',
+        options: {},
+        snapshots: [],
+      },
     });
     expect(Date.now() - Date.parse(volume.CreatedAt)).toBeLessThan(60_000);
     expect(volume.Mountpoint).toBe('');

@@ -131,6 +131,8 @@ export class MemoryVolumes implements VolumeService {
       driver: 'directory',
       options: { ...options },
       access: 'host',
+      failover: 'auto',
+      onLost: 'pause',
       createdAt: this.#now(),
       createdBy: 'n1',
       ...(from !== undefined && { from }),

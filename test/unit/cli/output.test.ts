@@ -47,6 +47,8 @@ describe('what is printed', () => {
       'name          db\n' +
         'driver        directory\n' +
         'access        host\n' +
+        'failover      auto\n' +
+        'on lost       pause\n' +
         'size          4 KiB\n' +
         'used          1 KiB\n' +
         'options       size=4096\n' +

@@ -106,7 +106,14 @@ test('a volume that is mounted here already gets no further user, and lets the l
   const { ticket } = await locks.acquireWithTTLRefresh(UseMount('db', 'Mount'), options);
   const mountIds = { id1: { count: 1, confirmed: true } };
   const mountpoint = '/nowhere';
-  const row = { volume: 'db', driver: 'directory', options: {}, access: 'host' } as const;
+  const row = {
+    volume: 'db',
+    driver: 'directory',
+    options: {},
+    access: 'host',
+    failover: 'auto',
+    onLost: 'pause',
+  } as const;
   await table.put({ ...row, mountpoint, ticket, bootId: 'boot', mountIds });
 
   await locks.disable('db', { why: 'upgrade' });

@@ -42,6 +42,8 @@ async function mountedVolume() {
     driver: driver.name,
     options: {},
     access: 'host',
+    failover: 'auto',
+    onLost: 'pause',
     mountpoint: mounts.mountpoint('v'),
     ticket: first.ticket,
     bootId: 'boot',

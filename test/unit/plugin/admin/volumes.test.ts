@@ -22,6 +22,8 @@ const db = {
   name: 'db',
   driver: 'directory',
   access: 'host',
+  failover: 'auto',
+  onLost: 'pause',
   options: { size: '4096' },
   createdAt: '2026-01-02T03:04:06.000Z',
   createdBy: 'n1',

@@ -47,6 +47,8 @@ describe('Get', () => {
         Status: {
           driver: 'directory',
           access: 'host',
+          failover: 'auto',
+          onLost: 'pause',
           options: {},
           from: 'src@monday',
           holder: { host: 'n1', reason: 'Mount', since: '2026-01-02T03:04:05.000Z', token: 7 },
@@ -69,6 +71,8 @@ describe('Get', () => {
         Status: {
           driver: 'directory',
           access: 'host',
+          failover: 'auto',
+          onLost: 'pause',
           size: '1.5 GiB',
           options: { size: '1610612736' },
           snapshots: [],
