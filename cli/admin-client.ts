@@ -56,19 +56,28 @@ export class AdminClient {
     signal?: AbortSignal,
   ): AsyncGenerator<LongWorkStep<T>, void> {
     const response = await this.#send(method, path, body, signal);
+    for await (const event of this.#lines<LongWorkEvent<T>>(response)) {
+      if (event.event === 'error') throw new AdminError(event);
+      yield event;
+      if (event.event === 'done') return;
+    }
+    throw new DaemonUnavailableError(this.#socketPath, 'it stopped before the end');
+  }
+
+  /** Yields what the daemon has to tell, until the daemon stops: that is how it always ends. */
+  async *follow<T extends object>(path: string): AsyncGenerator<T, void> {
+    yield* this.#lines<T>(await this.#send('GET', path));
+    throw new DaemonUnavailableError(this.#socketPath, 'it stopped');
+  }
+
+  async *#lines<T extends object>(response: IncomingMessage): AsyncGenerator<T, void> {
     try {
-      for await (const line of createInterface({ input: response })) {
-        const event = this.#parse<LongWorkEvent<T>>(line);
-        if (event.event === 'error') throw new AdminError(event);
-        yield event;
-        if (event.event === 'done') return;
-      }
+      for await (const line of createInterface({ input: response })) yield this.#parse<T>(line);
     } catch (error) {
       throw isOurs(error) ? error : this.#unavailable(error);
     } finally {
       response.destroy();
     }
-    throw new DaemonUnavailableError(this.#socketPath, 'it stopped before the end');
   }
 
   async #send(

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { settings, variableOf } from '../plugin/settings.ts';
 import { AdminClient } from './admin-client.ts';
 import { copyCommand } from './commands/copy.ts';
+import { eventsCommand } from './commands/events.ts';
 import { lockCommands } from './commands/lock.ts';
 import { serve, serveCommand } from './commands/serve.ts';
 import { snapshotCommands } from './commands/snapshot.ts';
@@ -55,6 +56,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   snapshotCommands(root, run);
   copyCommand(root, run);
   lockCommands(root, run);
+  eventsCommand(root, run);
   try {
     await root.parseAsync([...argv], { from: 'user' });
   } catch (error) {

@@ -101,6 +101,26 @@ export interface StatusReply extends StatusReport {
   readonly locks: { readonly held: number; readonly waiting: number };
 }
 
+/** Something that happened to a volume on this host. */
+export interface EventReply {
+  /** One more than that of the event before; goes on after a restart of the daemon. */
+  readonly number: number;
+  /** RFC 3339, by the host's clock. */
+  readonly time: string;
+  readonly severity: 'info' | 'warning' | 'error';
+  /** What happened, one word. */
+  readonly kind: string;
+  readonly volume: string;
+  readonly message: string;
+  /** Of the lock that it concerns. */
+  readonly token?: number;
+}
+
+/** Oldest first. Who follows is sent the events alone, one per line (NDJSON). */
+export interface EventsReply {
+  readonly events: readonly EventReply[];
+}
+
 /** Why something failed. `refused`: a lock was not cleared. `internal`: a bug. */
 export type FailureCode =
   | 'invalid'

@@ -19,6 +19,8 @@ import { loadConfig } from './config.ts';
 import { ConfigError } from './config-error.ts';
 import { dockerApp } from './docker/app.ts';
 import { Engine } from './engine.ts';
+import { EventFile } from './event-file.ts';
+import { EventLog } from './event-log.ts';
 import { bootId, hostIdentity } from './host-identity.ts';
 import { joinStore } from './membership.ts';
 import { requirePropagation } from './propagation.ts';
@@ -65,6 +67,11 @@ export async function startDaemon(config: Config): Promise<Daemon> {
   const queue = new KeyedQueue();
   const catalog = new Catalog(manager.mirror, store);
   const allDrivers = drivers({ volumeDir: config.volumeDir });
+  const eventFile = started.use(new EventFile(join(config.stateDir, 'events.jsonl')));
+  const events = new EventLog({
+    past: await eventFile.read(),
+    keep: (event) => eventFile.append(event),
+  });
   const mounts = new HostMounts({
     table: await MountTable.open(join(config.stateDir, 'mounts.json')),
     drivers: allDrivers,
@@ -72,6 +79,7 @@ export async function startDaemon(config: Config): Promise<Daemon> {
     locks: mountLocks(locks),
     mountDir: config.mountDir,
     bootId: await bootId(),
+    events,
   });
   started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
@@ -101,10 +109,13 @@ export async function startDaemon(config: Config): Promise<Daemon> {
   const scope = store.properties.multiHost ? 'global' : 'local';
   const status = statusReport(config, manager, mounts);
   started.use(
-    await listenOnUnixSocket(adminApp({ volumes, locks, status, stopping: stopping.signal }), {
-      path: config.adminSocket,
-      mode: 0o600,
-    }),
+    await listenOnUnixSocket(
+      adminApp({ volumes, locks, status, events, stopping: stopping.signal }),
+      {
+        path: config.adminSocket,
+        mode: 0o600,
+      },
+    ),
   );
   started.use(
     await listenOnUnixSocket(dockerApp(volumes, { scope }), { path: config.socket, mode: 0o600 }),

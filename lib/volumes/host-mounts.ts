@@ -3,6 +3,7 @@ import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
 import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
+import type { EventSink } from './events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import { unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
@@ -23,6 +24,8 @@ export interface HostMountsOptions {
   /** Volumes are mounted at `<mountDir>/<name>`. */
   readonly mountDir: string;
   readonly bootId: string;
+  /** Is told what happens to mounts without anybody asking for it. */
+  readonly events: EventSink;
 }
 
 /**
@@ -202,9 +205,16 @@ export class HostMounts {
     const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
     if (lock) this.#locks.set(volume, lock);
     if (wasInProgress || row.bootId !== this.#options.bootId) {
-      log('volume=%s is not mounted any more: dropping it', volume);
       await this.#takeAway(row);
       await lock?.unlock();
+      this.#options.events.record({
+        severity: 'info',
+        kind: 'dropped',
+        volume,
+        message: wasInProgress
+          ? 'a mount that berth was stopped in the middle of was undone'
+          : 'was mounted when this host went down; it is free now',
+      });
       return;
     }
     if (await isMountpoint(row.mountpoint)) {
@@ -215,8 +225,17 @@ export class HostMounts {
       await this.#options.table.put(unconfirmed(row));
       log('volume=%s is not mounted any more: keeping its lock', volume);
     }
-    if (lock) log('adopted volume=%s token=%d', volume, lock.token);
-    else await this.#relock(row);
+    if (!lock) {
+      await this.#relock(row);
+      return;
+    }
+    this.#options.events.record({
+      severity: 'info',
+      kind: 'adopted',
+      volume,
+      message: 'was mounted before this start of berth, and keeps its lock',
+      token: lock.token,
+    });
   }
 
   /** A mounted volume's lock is gone: takes it again if it can be had, else that is said loudly. */

@@ -5,7 +5,9 @@ import type { LockService } from '../../lib/lock/lock-service.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { StatusReply, StatusReport } from '../admin-api.ts';
+import type { EventLog } from '../event-log.ts';
 import { collectBody } from '../json-body.ts';
+import { eventRoutes } from './event-routes.ts';
 import { failureOf, statusOf } from './failure.ts';
 import { lockRoutes } from './lock-routes.ts';
 import { ticketReplies } from './replies.ts';
@@ -17,6 +19,7 @@ export interface AdminAppOptions {
   readonly volumes: VolumeService;
   readonly locks: LockService;
   readonly status: () => Promise<StatusReport>;
+  readonly events: EventLog;
   /** Aborts when the daemon is about to stop; ends the locks held for a command. */
   readonly stopping?: AbortSignal;
 }
@@ -29,6 +32,7 @@ export function adminApp({
   volumes,
   locks,
   status,
+  events,
   stopping = new AbortController().signal,
 }: AdminAppOptions): express.Express {
   const app = express();
@@ -48,6 +52,7 @@ export function adminApp({
     response.json(reply);
   });
   app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, volumes, stopping }));
+  app.use('/v1', eventRoutes({ events, stopping }));
   app.use(({ method, path }: Request) => {
     throw new NotFoundError(`the admin socket has no ${method} ${path}`);
   });

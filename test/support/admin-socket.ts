@@ -12,6 +12,7 @@ import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
 import type { ConditionReply } from '../../plugin/admin-api.ts';
+import { EventLog } from '../../plugin/event-log.ts';
 import type { UnixServer } from '../../plugin/unix-server.ts';
 import { listenOnUnixSocket } from '../../plugin/unix-server.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
@@ -35,6 +36,7 @@ export interface AdminSocket extends AsyncDisposable {
   readonly store: { kind: string; reachable: boolean };
   /** What it finds wrong. */
   readonly conditions: ConditionReply[];
+  readonly events: EventLog;
   /** Aborted: the daemon is about to stop. */
   readonly stopping: AbortController;
   call(method: string, path: string, body?: unknown): Promise<AdminAnswer>;
@@ -51,11 +53,13 @@ export async function openAdminSocket(): Promise<AdminSocket> {
   const volumes = new MemoryVolumes();
   const store = { kind: 'embedded', reachable: true };
   const conditions: ConditionReply[] = [];
+  const events = new EventLog();
   const stopping = new AbortController();
   const app = adminApp({
     volumes,
     locks: new LockDriver(n1, 5_000),
     status: async () => ({ host: 'n1', store, mounts: [], conditions }),
+    events,
     stopping: stopping.signal,
   });
   const server = await listenOnUnixSocket(app, { path: join(dir, 'admin.sock'), mode: 0o600 });
@@ -76,6 +80,7 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     n2,
     store,
     conditions,
+    events,
     stopping,
     async call(method, path, body) {
       const response = await send(method, path, body).answered;

@@ -11,6 +11,7 @@ import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
 import { LockedVolumes, mountLocks } from '../../../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
 import { Volumes } from '../../../lib/volumes/volumes.ts';
+import { EventLog } from '../../../plugin/event-log.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 const context = { signal: new AbortController().signal };
@@ -39,6 +40,7 @@ beforeEach(async () => {
     locks: mountLocks(locks),
     mountDir: join(path, 'mounts'),
     bootId: 'boot',
+    events: new EventLog(),
   });
   const catalog = new Catalog(manager.mirror, store);
   volumes = new LockedVolumes({

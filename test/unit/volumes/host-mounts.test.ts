@@ -9,6 +9,7 @@ import { HostMounts } from '../../../lib/volumes/host-mounts.ts';
 import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
 import { mountLocks } from '../../../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
+import { EventLog } from '../../../plugin/event-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
@@ -31,6 +32,7 @@ async function mountedVolume() {
     locks: mountLocks(locks),
     mountDir: join(directory.path, 'mounts'),
     bootId: 'boot',
+    events: new EventLog(),
   });
   const { signal } = new AbortController();
   const first = await locks.acquireWithTTLRefresh(UseMount('v', 'Mount'), {

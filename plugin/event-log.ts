@@ -1,0 +1,68 @@
+import { EventEmitter, once } from 'node:events';
+import createDebug from 'debug';
+import type { EventSink, VolumeEvent } from '../lib/volumes/events.ts';
+
+const log = createDebug('berth:event');
+
+/** How many events are remembered. */
+export const keptEvents = 1_000;
+
+/** An event as the log has it. */
+export interface LoggedEvent extends VolumeEvent {
+  /** One more than that of the event before. */
+  readonly number: number;
+  /** RFC 3339, by this host's clock. */
+  readonly time: string;
+}
+
+export interface EventLogOptions {
+  /** What the process before has recorded; oldest first. */
+  readonly past?: readonly LoggedEvent[];
+  /** Takes each event to a place that outlives this process. Never throws, and never waits. */
+  readonly keep?: (event: LoggedEvent) => void;
+}
+
+/** The last events of this host's volumes, in memory, for who asks and who follows. */
+export class EventLog implements EventSink {
+  readonly #events: LoggedEvent[];
+  readonly #keep: (event: LoggedEvent) => void;
+  readonly #recorded = new EventEmitter();
+
+  constructor({ past = [], keep = () => {} }: EventLogOptions = {}) {
+    this.#events = past.slice(-keptEvents);
+    this.#keep = keep;
+    this.#recorded.setMaxListeners(0);
+  }
+
+  record(event: VolumeEvent): void {
+    const number = (this.#events.at(-1)?.number ?? 0) + 1;
+    const logged = { number, time: new Date().toISOString(), ...event };
+    this.#events.push(logged);
+    if (this.#events.length > keptEvents) this.#events.shift();
+    log('%s %s volume=%s: %s', event.severity, event.kind, event.volume, event.message);
+    this.#keep(logged);
+    this.#recorded.emit('event');
+  }
+
+  /** Those with a larger number; oldest first. */
+  since(number: number): LoggedEvent[] {
+    return this.#events.filter((event) => event.number > number);
+  }
+
+  /** Those with a larger number, and then each as it comes, until the signal aborts. */
+  async *follow(number: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void> {
+    let last = number;
+    while (!signal.aborted) {
+      const events = this.since(last);
+      if (events.length === 0) {
+        await once(this.#recorded, 'event', { signal }).catch(() => {
+          // Aborted: the loop ends.
+        });
+      }
+      for (const event of events) {
+        last = event.number;
+        yield event;
+      }
+    }
+  }
+}
