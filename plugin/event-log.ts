@@ -52,11 +52,12 @@ export class EventLog implements EventSink {
   /** Those with a larger number, and then each as it comes, until the signal aborts. */
   async *follow(number: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void> {
     let last = number;
-    while (!signal.aborted) {
+    for (;;) {
       const events = this.since(last);
       if (events.length === 0) {
+        if (signal.aborted) return;
         await once(this.#recorded, 'event', { signal }).catch(() => {
-          // Aborted: the loop ends.
+          // Aborted: what was recorded just before is still told.
         });
       }
       for (const event of events) {

@@ -47,6 +47,7 @@ async function stream(
   response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
   response.flushHeaders();
   for await (const event of events.follow(since, signal)) {
+    if (response.destroyed) return;
     if (response.write(`${JSON.stringify(event)}\n`)) continue;
     await once(response, 'drain', { signal }).catch(() => {
       // It left, or the daemon stops: so ends the loop.
