@@ -25,6 +25,8 @@ import { bootId, hostIdentity } from './host-identity.ts';
 import { joinStore } from './membership.ts';
 import { requirePropagation } from './propagation.ts';
 import { Reconciler } from './reconciler.ts';
+import { SentinelLink } from './sentinel-link.ts';
+import { SentinelWatch } from './sentinel-watch.ts';
 import { settingsHelp } from './settings.ts';
 import { takeStateDirectory } from './state-directory.ts';
 import { openStore } from './store.ts';
@@ -72,15 +74,31 @@ export async function startDaemon(config: Config): Promise<Daemon> {
     past: await eventFile.read(),
     keep: (event) => eventFile.append(event),
   });
-  const mounts = new HostMounts({
+  const boot = await bootId();
+  const watch: SentinelWatch = new SentinelWatch({
+    link: new SentinelLink({
+      socketPath: `${config.adminSocket}.sentinel`,
+      dockerSocket: config.dockerSocket,
+      logPath: join(config.stateDir, 'sentinel.log'),
+    }),
+    mounts: () => mounts,
+    drivers: allDrivers,
+    leftMs: () => manager.leftMs,
+    ttlMs: config.ttlMs,
+    bootId: boot,
+    events,
+  });
+  const mounts: HostMounts = new HostMounts({
     table: await MountTable.open(join(config.stateDir, 'mounts.json')),
     drivers: allDrivers,
     queue,
     locks: mountLocks(locks),
     mountDir: config.mountDir,
-    bootId: await bootId(),
+    bootId: boot,
+    guard: watch,
     events,
   });
+  started.defer(() => watch.leave());
   started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);
@@ -105,6 +123,8 @@ export async function startDaemon(config: Config): Promise<Daemon> {
     Promise.all([joined, manager.mirror.firstReset]),
     sleep(joinPatienceMs, undefined, { ref: false }),
   ]);
+
+  void watch.run(stopping.signal);
 
   const scope = store.properties.multiHost ? 'global' : 'local';
   const status = statusReport(config, manager, mounts);

@@ -12,6 +12,8 @@ export interface VolumeEvent {
   readonly message: string;
   /** The fencing token of the lock that it concerns. */
   readonly token?: number;
+  /** When it happened (RFC 3339), if that was not just now. */
+  readonly time?: string;
 }
 
 /** Where events go. Never throws, and never waits. */

@@ -1,10 +1,12 @@
 import createDebug from 'debug';
+import { LockError } from '../lock/errors.ts';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
 import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
 import type { EventSink } from './events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
+import type { MountGuard } from './mount-guard.ts';
 import { unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
 import type { MountLocks, OnLockChange } from './mounted-locks.ts';
@@ -25,6 +27,7 @@ export interface HostMountsOptions {
   readonly mountDir: string;
   readonly bootId: string;
   /** Is told what happens to mounts without anybody asking for it. */
+  readonly guard: MountGuard;
   readonly events: EventSink;
 }
 
@@ -36,6 +39,7 @@ export interface HostMountsOptions {
 export class HostMounts {
   readonly #options: HostMountsOptions;
   readonly #locks = new MountedLocks();
+  readonly #complaints = new Map<string, string>();
 
   constructor(options: HostMountsOptions) {
     this.#options = options;
@@ -72,6 +76,7 @@ export class HostMounts {
     // A first Mount after the engine's restart is not one more: it repeats one from before.
     const count = known ? known.count + (known.confirmed ? 1 : 0) : 1;
     await this.#setId(row, mountId, { count, confirmed: true });
+    this.#options.guard.changed(); // One more container uses it soon.
     return row.mountpoint;
   }
 
@@ -99,13 +104,14 @@ export class HostMounts {
     await this.#options.table.put(row);
     this.#locks.set(record.name, lock);
     try {
+      await this.#options.guard.guard();
       await driver.mount(volumeOf(row), row.mountpoint, { signal });
       signal.throwIfAborted();
       if (lock.state !== 'held') {
         throw new UnavailableError(`lost the lock on volume ${record.name} while mounting it`);
       }
     } catch (error) {
-      await this.#takeAway(row);
+      await this.#takeAway(row, lock.state === 'held');
       throw error;
     }
     await this.#setId(row, mountId, { count: 1, confirmed: true });
@@ -127,12 +133,13 @@ export class HostMounts {
   /** What happens when the lock of a volume mounted here changes. */
   onLockChange(volume: string): OnLockChange {
     return (state) => {
+      if (state !== 'released') this.#options.guard.changed();
       if (state !== 'lost') return;
       void this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
         if (!row) return;
         this.#locks.take(volume);
-        await this.#relock(row).catch((error) => log('volume=%s: %s', volume, error));
+        await this.#lostLock(row).catch((error) => log('volume=%s: %s', volume, error));
       });
     };
   }
@@ -140,21 +147,23 @@ export class HostMounts {
   /**
    * Finds the lock of each mount that has none: after a start of this daemon, which takes over the
    * mounts of the one before, when the store was away just as a lock was lost, and when the volume
-   * was disabled then. What a crash left half done is undone; a bad volume never stops the others.
-   * Repeat it when it answers false: the store was away for some.
+   * was disabled then. A volume whose lock is gone is fenced. What a crash left half done is undone;
+   * a bad volume never stops the others. False: the store was away for some. Repeat it then, and
+   * from time to time.
    */
   async adopt(): Promise<boolean> {
     let isComplete = true;
-    const missing = ({ volume }: MountRow) => this.#locks.isMissing(volume);
+    const missing = (row: MountRow) => this.#locks.isMissing(row.volume) || this.#isToBeFenced(row);
     for (const { volume } of this.rows().filter(missing)) {
       await this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
         if (!row || !missing(row)) return;
         try {
-          await this.#adoptOne(row);
+          if (this.#isToBeFenced(row)) await this.#fence(row);
+          else await this.#adoptOne(row);
         } catch (error) {
-          isComplete = false;
-          log('adopting volume=%s failed: %s', volume, error);
+          if (error instanceof LockError || error instanceof UnavailableError) isComplete = false;
+          this.#failedToAdopt(volume, error);
         }
       });
     }
@@ -205,40 +214,92 @@ export class HostMounts {
     const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
     if (lock) this.#locks.set(volume, lock);
     if (wasInProgress || row.bootId !== this.#options.bootId) {
-      await this.#takeAway(row);
-      await lock?.unlock();
       this.#options.events.record({
         severity: 'info',
         kind: 'dropped',
         volume,
         message: wasInProgress
-          ? 'a mount that berth was stopped in the middle of was undone'
-          : 'was mounted when this host went down; it is free now',
+          ? 'its mount was interrupted: undone'
+          : 'this host was restarted while it was mounted: the mount is gone, and its lock let go',
+        token: row.ticket.token,
       });
+      await this.#takeAway(row, lock !== undefined);
+      await lock?.unlock();
       return;
     }
-    if (await isMountpoint(row.mountpoint)) {
-      await this.#driver(row).recover(row.mountpoint, { signal: never });
-    } else {
-      // An engine that restarts or disables a managed plugin takes its mounts away. Containers may
-      // still have theirs, so the lock is kept until it is known that none does.
-      await this.#options.table.put(unconfirmed(row));
-      log('volume=%s is not mounted any more: keeping its lock', volume);
-    }
-    if (!lock) {
-      await this.#relock(row);
-      return;
-    }
+    if (!lock) await this.#lostLock(row);
+    if (!this.get(volume)) return; // Fenced.
+    await this.#adoptMount(row);
+    if (!lock) return;
     this.#options.events.record({
       severity: 'info',
       kind: 'adopted',
       volume,
-      message: 'was mounted before this start of berth, and keeps its lock',
+      message: 'adopted its mount from the process before, with its lock',
       token: lock.token,
     });
   }
 
-  /** A mounted volume's lock is gone: takes it again if it can be had, else that is said loudly. */
+  /** Tried again, and told once. */
+  #failedToAdopt(volume: string, error: unknown): void {
+    const message = `could not be settled, and is tried again: ${messageOf(error)}`;
+    log('volume=%s %s', volume, message);
+    if (this.#complaints.get(volume) === message) return;
+    this.#complaints.set(volume, message);
+    this.#options.events.record({ severity: 'error', kind: 'failed', volume, message });
+  }
+
+  async #adoptMount(row: MountRow): Promise<void> {
+    if (await isMountpoint(row.mountpoint)) {
+      await this.#driver(row).recover(row.mountpoint, { signal: never });
+      return;
+    }
+    // An engine that restarts or disables a managed plugin takes its mounts away. Containers may
+    // still have theirs, so the lock is kept until it is known that none does.
+    await this.#options.table.put(unconfirmed(row));
+    log('volume=%s is not mounted any more: keeping its lock', row.volume);
+  }
+
+  /** The lock of a volume mounted here is gone. */
+  async #lostLock(row: MountRow): Promise<void> {
+    if (row.onLost === 'keep') return this.#relock(row);
+    this.#locks.lose(row.volume);
+    this.#options.events.record({
+      severity: 'error',
+      kind: 'lost',
+      volume: row.volume,
+      message:
+        'the lock under which it is mounted here is gone, so another host may have it: ending ' +
+        'the containers that use it',
+      token: row.ticket.token,
+    });
+    await this.#fence(row);
+  }
+
+  #isToBeFenced({ volume, onLost }: MountRow): boolean {
+    return onLost !== 'keep' && this.#locks.isLost(volume);
+  }
+
+  /** Sees to it that nothing here uses a volume that may be another host's, and lets go of it. */
+  async #fence(row: MountRow): Promise<void> {
+    const { volume } = row;
+    await this.#options.guard.end(volume);
+    await this.#takeAway(row, false);
+    this.#options.events.record({
+      severity: 'error',
+      kind: 'fenced',
+      volume,
+      message:
+        'no container here uses it any more, and it is unmounted; one that is started again ' +
+        'waits for the lock like any other',
+      token: row.ticket.token,
+    });
+  }
+
+  /**
+   * A volume that is not fenced is mounted without a lock: takes it again if it can be had, else
+   * that is said loudly.
+   */
   async #relock(row: MountRow): Promise<void> {
     const { volume } = row;
     const lock = await this.#locks.retake(volume, () =>
@@ -246,7 +307,13 @@ export class HostMounts {
     );
     if (!lock) return;
     await this.#options.table.put({ ...(this.get(volume) ?? row), ticket: lock.ticket });
-    log('WARNING volume=%s was mounted without a lock; locked again', volume);
+    this.#options.events.record({
+      severity: 'warning',
+      kind: 'relocked',
+      volume,
+      message: 'was mounted here without a lock; locked again',
+      token: lock.token,
+    });
   }
 
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
@@ -279,6 +346,7 @@ export class HostMounts {
     }
     try {
       const { volume, mountpoint } = row;
+      this.#requireLastWrite(row);
       await this.#driver(row).unmount(volumeOf(row), mountpoint, { signal: never });
       log('unmounted volume=%s', volume);
     } catch (error) {
@@ -290,17 +358,34 @@ export class HostMounts {
     await this.#forget(row);
   }
 
-  /** Unmounts what is not in use, whatever of it is there. */
-  async #takeAway(row: MountRow): Promise<void> {
-    await this.#driver(row).unmount(volumeOf(row), row.mountpoint, { signal: never });
-    await this.#options.table.delete(row.volume);
+  /**
+   * Unmounts what is not in use, whatever of it is there. What is not ours any more is taken away
+   * without a last write.
+   */
+  async #takeAway(row: MountRow, isOurs: boolean): Promise<void> {
+    const driver = this.#driver(row);
+    const volume = volumeOf(row);
+    if (isOurs) await driver.unmount(volume, row.mountpoint, { signal: never });
+    else await driver.abandon(volume, row.mountpoint, { signal: never });
     this.#locks.take(row.volume);
+    await this.#options.table.delete(row.volume);
+    this.#options.guard.changed();
   }
 
   async #forget({ volume }: MountRow): Promise<void> {
     const lock = this.#locks.take(volume);
     await this.#options.table.delete(volume);
+    this.#options.guard.changed();
     await lock?.unlock();
+  }
+
+  /**
+   * The last unmount of a volume with a file system of its own writes to it, which may be another
+   * host's by now. It is repeated when that is known.
+   */
+  #requireLastWrite(row: MountRow): void {
+    if (row.onLost === 'keep' || !this.#driver(row).capabilities.ownsFileSystem) return;
+    this.#locks.require(row.volume);
   }
 
   async #setId(row: MountRow, id: string, use: { count: number; confirmed: boolean }) {
@@ -313,4 +398,8 @@ export class HostMounts {
     if (driver) return driver;
     throw new InvalidRequestError(`volume ${row.volume} needs the driver ${row.driver}`);
   }
+}
+
+function messageOf(error: unknown): string {
+  return Error.isError(error) ? error.message : String(error);
 }

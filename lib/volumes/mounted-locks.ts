@@ -67,6 +67,16 @@ export class MountedLocks {
     return lock;
   }
 
+  /** Its lock is gone, and can't be taken again. */
+  lose(volume: string): void {
+    this.take(volume);
+    this.#lost.add(volume);
+  }
+
+  isLost(volume: string): boolean {
+    return this.#lost.has(volume);
+  }
+
   /** Not held, and nobody else is known to have it: the store was away, or it is disabled. */
   isMissing(volume: string): boolean {
     return !this.#locks.has(volume) && !this.#lost.has(volume);

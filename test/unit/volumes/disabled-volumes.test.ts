@@ -12,6 +12,7 @@ import { LockedVolumes, mountLocks } from '../../../lib/volumes/locked-volumes.t
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
 import { Volumes } from '../../../lib/volumes/volumes.ts';
 import { EventLog } from '../../../plugin/event-log.ts';
+import { noGuard } from '../../support/no-guard.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 const context = { signal: new AbortController().signal };
@@ -40,6 +41,7 @@ beforeEach(async () => {
     locks: mountLocks(locks),
     mountDir: join(path, 'mounts'),
     bootId: 'boot',
+    guard: noGuard,
     events: new EventLog(),
   });
   const catalog = new Catalog(manager.mirror, store);

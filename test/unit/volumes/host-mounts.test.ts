@@ -12,6 +12,7 @@ import { MountTable } from '../../../lib/volumes/mount-table.ts';
 import { EventLog } from '../../../plugin/event-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
+import { noGuard } from '../../support/no-guard.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 /** A volume that an earlier process mounted, with its lock, on a store that can be broken. */
@@ -32,6 +33,7 @@ async function mountedVolume() {
     locks: mountLocks(locks),
     mountDir: join(directory.path, 'mounts'),
     bootId: 'boot',
+    guard: noGuard,
     events: new EventLog(),
   });
   const { signal } = new AbortController();

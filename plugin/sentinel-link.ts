@@ -1,0 +1,139 @@
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { dirname } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import createDebug from 'debug';
+import { hasCode } from '../lib/error-code.ts';
+import type { SentinelReport, Watch } from './sentinel/watch.ts';
+import { protocolVersion, reportSchema } from './sentinel/watch.ts';
+
+const log = createDebug('berth:sentinel');
+const program = fileURLToPath(new URL('./sentinel/main.ts', import.meta.url));
+
+const callLimitMs = 1_000;
+const startLimitMs = 10_000;
+const startPollMs = 20;
+
+export interface SentinelLinkOptions {
+  readonly socketPath: string;
+  readonly dockerSocket: string;
+  /** Where a sentinel that is started here writes its log. */
+  readonly logPath: string;
+}
+
+/**
+ * The way to the sentinel: finds the one that runs, starts one where there is none, and replaces
+ * one that does not answer or is of another release.
+ */
+export class SentinelLink {
+  readonly #options: SentinelLinkOptions;
+  #failures = 0;
+
+  constructor(options: SentinelLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the sentinel has it; rejects when no sentinel can be had now. */
+  tell(watch: Watch): Promise<SentinelReport> {
+    return this.#withSentinel('PUT', '/watch', JSON.stringify(watch));
+  }
+
+  /** Ends the sentinel; whatever it has done stays as it is. */
+  async end(): Promise<void> {
+    await this.#call('POST', '/end', '');
+  }
+
+  async #withSentinel(method: string, path: string, body = ''): Promise<SentinelReport> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const report = await this.#call(method, path, body);
+        this.#failures = 0;
+        if (report.protocolVersion === protocolVersion) return report;
+        log('the sentinel is of another release (pid %d): replacing it', report.pid);
+        await this.#call('POST', '/end', '');
+        await this.#start();
+      } catch (error) {
+        const isAbsent = hasCode(error, 'ENOENT', 'ECONNREFUSED');
+        this.#failures += 1;
+        if (attempt === 3) throw error;
+        if (!isAbsent && this.#failures < 3) continue; // Busy, perhaps.
+        log('no sentinel answers (%s): starting one', error);
+        if (!isAbsent) await this.#killMute();
+        await this.#start();
+      }
+    }
+  }
+
+  /** Starts a sentinel that outlives this process; resolves when it listens. */
+  async #start(): Promise<void> {
+    const { socketPath, dockerSocket, logPath } = this.#options;
+    mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 });
+    const output = openSync(logPath, 'a', 0o600);
+    const flags = ['--socket', socketPath, '--docker-socket', dockerSocket];
+    const child = spawn(process.execPath, ['--optimize-for-size', program, ...flags], {
+      detached: true,
+      stdio: ['ignore', output, output],
+      env: { ...process.env, DEBUG: process.env.DEBUG || 'berth:sentinel' },
+    });
+    closeSync(output);
+    child.on('error', (error) => log('ERROR the sentinel can not be started: %s', error));
+    child.unref();
+    const end = performance.now() + startLimitMs;
+    while (performance.now() < end) {
+      await sleep(startPollMs);
+      try {
+        await this.#call('GET', '/report', '');
+        return;
+      } catch (error) {
+        if (child.exitCode !== null && child.exitCode !== 1) throw error;
+      }
+    }
+    throw new Error(`the sentinel does not start; see ${logPath}`);
+  }
+
+  /** One that is stopped or hangs still has its socket, so it is found by its command line. */
+  async #killMute(): Promise<void> {
+    for (const pid of await pidsOf(this.#options.socketPath)) {
+      log('WARNING the sentinel (pid %d) does not answer: killing it', pid);
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if (!hasCode(error, 'ESRCH')) throw error;
+      }
+    }
+    this.#failures = 0;
+  }
+
+  async #call(method: string, path: string, body: string): Promise<SentinelReport> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const { socketPath } = this.#options;
+    const signal = AbortSignal.timeout(callLimitMs);
+    const call = request({ socketPath, method, path, signal }, (response) => {
+      text(response).then((answer) => {
+        if (response.statusCode === 200) resolve(answer);
+        else reject(new Error(`the sentinel refuses: ${answer}`));
+      }, reject);
+    });
+    call.on('error', reject);
+    call.end(body);
+    return reportSchema.parse(JSON.parse(await promise));
+  }
+}
+
+/** The sentinels of this socket. */
+async function pidsOf(socketPath: string): Promise<number[]> {
+  const pids: number[] = [];
+  for (const entry of await readdir('/proc')) {
+    const pid = Number(entry);
+    if (Number.isNaN(pid)) continue;
+    // A process may end at any time.
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    const words = line.split('\0');
+    if (words.includes(program) && words.includes(socketPath)) pids.push(pid);
+  }
+  return pids;
+}

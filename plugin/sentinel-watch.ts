@@ -1,0 +1,186 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
+import type { VolumeDriver } from '../lib/volumes/drivers/driver.ts';
+import { UnavailableError } from '../lib/volumes/errors.ts';
+import type { EventSink, VolumeEvent } from '../lib/volumes/events.ts';
+import type { HostMounts } from '../lib/volumes/host-mounts.ts';
+import type { MountGuard } from '../lib/volumes/mount-guard.ts';
+import type { MountRow } from '../lib/volumes/mount-table.ts';
+import { bootNowMs } from './sentinel/boot-clock.ts';
+import type { Happening, SentinelReport, WatchedVolume } from './sentinel/watch.ts';
+import type { SentinelLink } from './sentinel-link.ts';
+
+const log = createDebug('berth:sentinel');
+
+/** How often the sentinel is told the deadlines, and seen to be alive. */
+const repeatMs = 1_000;
+const endLimitMs = 20_000;
+const endPollMs = 100;
+
+export interface SentinelWatchOptions {
+  readonly link: SentinelLink;
+  /** A function, because the mounts need their guard first. */
+  readonly mounts: () => Pick<HostMounts, 'rows' | 'lockState'>;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  /** For how long from now nobody else can be given this host's locks. */
+  readonly leftMs: () => number;
+  readonly ttlMs: number;
+  readonly bootId: string;
+  readonly events: EventSink;
+}
+
+/** Has the sentinel guard the mounts of this host, and writes down what it did. */
+export class SentinelWatch implements MountGuard {
+  readonly #options: SentinelWatchOptions;
+  #noted = 0;
+  /** The sentinel has something to guard. */
+  #isKnown = false;
+  #wasStarted = false;
+  #telling: Promise<SentinelReport | undefined> | undefined;
+  #next: Promise<SentinelReport | undefined> | undefined;
+  #complaint = '';
+
+  constructor(options: SentinelWatchOptions) {
+    this.#options = options;
+  }
+
+  async guard(): Promise<void> {
+    try {
+      await this.#tell();
+    } catch (error) {
+      throw new UnavailableError(
+        "the sentinel can't be reached, which keeps this host from writing to a volume that it " +
+          `has lost; no volume is mounted without it: ${error}`,
+        { cause: error },
+      );
+    }
+  }
+
+  changed(): void {
+    this.#tell().catch((error) => this.#complain(error)); // `run` repeats it.
+  }
+
+  async end(volume: string): Promise<void> {
+    const end = performance.now() + endLimitMs;
+    for (;;) {
+      const report = await this.#tell();
+      const state = report?.volumes[volume];
+      if (state === undefined || state === 'ended') return;
+      if (performance.now() > end) {
+        throw new Error(`the containers that use volume ${volume} do not end`);
+      }
+      await sleep(endPollMs);
+    }
+  }
+
+  /** Tells the deadlines as they move, until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#tell();
+        this.#complaint = '';
+      } catch (error) {
+        this.#complain(error);
+      }
+      await sleep(repeatMs, undefined, { signal, ref: false }).catch(() => {
+        // Stopping: the loop looks at the signal.
+      });
+    }
+  }
+
+  /** The last word of a daemon that ends: its mounts stay guarded until the last deadline. */
+  async leave(): Promise<void> {
+    try {
+      await this.#tell();
+      if (this.#wasStarted && !this.#isKnown) await this.#options.link.end();
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  /** The news of a call made while one is on its way goes with the next, which both await. */
+  #tell(): Promise<SentinelReport | undefined> {
+    if (!this.#telling) {
+      this.#telling = this.#tellNow().finally(() => {
+        this.#telling = undefined;
+      });
+      return this.#telling;
+    }
+    this.#next ??= this.#telling
+      .catch(() => {
+        // Whoever waits for that one hears of it.
+      })
+      .then(() => {
+        this.#next = undefined;
+        return this.#tell();
+      });
+    return this.#next;
+  }
+
+  async #tellNow(): Promise<SentinelReport | undefined> {
+    const { link, leftMs, ttlMs, bootId } = this.#options;
+    const left = leftMs();
+    const volumes = this.#guarded(left);
+    if (volumes.length === 0 && !this.#isKnown) return undefined;
+    const report = await link.tell({
+      bootId,
+      leadMs: Math.min(1_000, ttlMs / 10),
+      graceMs: Math.min(5_000, ttlMs / 6),
+      volumes,
+      noted: this.#noted,
+    });
+    this.#isKnown = volumes.length > 0;
+    this.#wasStarted = true;
+    for (const happening of report.happenings) this.#note(happening);
+    return report;
+  }
+
+  #guarded(leftMs: number): WatchedVolume[] {
+    const { mounts, drivers } = this.#options;
+    const all = mounts();
+    return all.rows().flatMap((row): WatchedVolume[] => {
+      const state = guardState(all.lockState(row.volume));
+      // Where locks don't expire, nobody is given one while its holder is away.
+      if (row.onLost === 'keep' || (leftMs === Number.POSITIVE_INFINITY && state !== 'lost')) {
+        return [];
+      }
+      const ownsFileSystem = drivers.get(row.driver)?.capabilities.ownsFileSystem ?? false;
+      const watched = watchedVolume(row, row.onLost, ownsFileSystem);
+      return state === 'held'
+        ? [{ ...watched, state, deadlineMs: bootNowMs() + leftMs }]
+        : [{ ...watched, state }];
+    });
+  }
+
+  #note({ number, kind, volume, message, at }: Happening): void {
+    if (number <= this.#noted) return;
+    this.#noted = number;
+    this.#options.events.record({ severity: severities[kind], kind, volume, message, time: at });
+  }
+
+  #complain(error: unknown): void {
+    const text = String(error);
+    if (text !== this.#complaint) log('ERROR the sentinel can not be told: %s', text);
+    this.#complaint = text;
+  }
+}
+
+const severities: Record<Happening['kind'], VolumeEvent['severity']> = {
+  paused: 'warning',
+  resumed: 'info',
+  stopped: 'warning',
+  killed: 'error',
+  failed: 'error',
+};
+
+function guardState(state: string): WatchedVolume['state'] {
+  return state === 'held' || state === 'lost' ? state : 'unproven';
+}
+
+function watchedVolume(
+  { volume, mountpoint, ticket }: MountRow,
+  onLost: WatchedVolume['onLost'],
+  ownsFileSystem: boolean,
+): Omit<WatchedVolume, 'state'> {
+  return { volume, token: ticket.token, mountpoint, ownsFileSystem, onLost };
+}

@@ -1,0 +1,87 @@
+import createDebug from 'debug';
+import type { Container } from './container-scan.ts';
+import { freezeGroup, isEmpty, isFrozen, killGroup, thawGroup } from './control-group.ts';
+import type { EngineCalls } from './engine-calls.ts';
+
+const log = createDebug('berth:sentinel');
+
+/** An engine that is well pauses a container within a few hundredths of a second. */
+const engineLimitMs = 400;
+
+/**
+ * Pauses, resumes and ends containers: through their engine, so that `docker ps` tells the truth,
+ * and where that does not work in time through their control group, because it has to be done
+ * while an engine hangs or is dead. Each method is idempotent and looks at the result.
+ */
+export class ContainerActions {
+  readonly #engine: EngineCalls;
+
+  constructor(engine: EngineCalls) {
+    this.#engine = engine;
+  }
+
+  /** Whether no process of the container can run. */
+  standsStill({ group }: Container): Promise<boolean> {
+    return isFrozen(group);
+  }
+
+  /** Rejects when the container may still run. */
+  async pause({ id, group }: Container): Promise<void> {
+    try {
+      await this.#engine.pause(id, engineLimitMs);
+    } catch (error) {
+      log('the engine does not pause %s: %s', id, error);
+    }
+    await freezeGroup(group);
+  }
+
+  /** True when its engine, too, has it running, or it has ended; else try again later. */
+  async resume({ id, group }: Container): Promise<boolean> {
+    try {
+      const state = await this.#engine.inspect(id, engineLimitMs);
+      if (state?.isPaused) {
+        // The engine resumes only what stands still; an attempt before may have ended that.
+        await freezeGroup(group);
+        await this.#engine.unpause(id, 4 * engineLimitMs);
+      }
+      await thawGroup(group);
+      return true;
+    } catch (error) {
+      log('the engine does not resume %s: %s', id, error);
+      await thawGroup(group);
+      return false;
+    }
+  }
+
+  /** Asks a container to end itself, for as long as `graceMs`. */
+  async stop({ id }: Container, graceMs: number): Promise<void> {
+    try {
+      await this.#engine.stop(id, graceMs);
+    } catch (error) {
+      log('the engine does not stop %s: %s', id, error);
+    }
+  }
+
+  /** Kills the container; true when it has ended, else try again. */
+  async kill({ id, group }: Container): Promise<boolean> {
+    if (await isEmpty(group)) return true;
+    try {
+      await this.#engine.kill(id, engineLimitMs);
+    } catch (error) {
+      log('the engine does not kill %s: %s', id, error);
+    }
+    if (!(await isEmpty(group))) await killGroup(group);
+    return isEmpty(group);
+  }
+
+  /** What people call it. */
+  async nameOf({ id }: Container): Promise<string> {
+    const short = id.slice(0, 12);
+    try {
+      const state = await this.#engine.inspect(id, engineLimitMs);
+      return state ? `${state.name} (${short})` : short;
+    } catch {
+      return short; // Its engine hangs, or is not this one.
+    }
+  }
+}

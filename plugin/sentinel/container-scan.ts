@@ -1,0 +1,131 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import type { Mount } from '../../lib/volumes/drivers/mountinfo.ts';
+import { mountsAt, parseMountInfo, readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
+import type { ControlGroup } from './control-group.ts';
+import { controlGroupOf } from './control-group.ts';
+
+/** A container with live processes. */
+export interface Container {
+  /** As its engine knows it. */
+  readonly id: string;
+  /** Those of the volumes asked for that it has. */
+  readonly volumes: readonly string[];
+  readonly group: ControlGroup;
+}
+
+export interface MountedVolume {
+  readonly volume: string;
+  /** Where it is mounted on this host. */
+  readonly mountpoint: string;
+}
+
+/**
+ * The containers of this host that have one of the volumes, as the kernel tells: their engine may
+ * hang, or be dead while they live on. A container is a control group named after a container's id
+ * in whose mount table the volume is.
+ */
+export async function containersUsing(volumes: readonly MountedVolume[]): Promise<Container[]> {
+  const own = await readMounts();
+  const wanted = volumes.flatMap(({ volume, mountpoint }) => {
+    const mount = mountsAt(own, mountpoint).at(-1);
+    return mount ? [{ volume, mountpoint, mount }] : [];
+  });
+  if (wanted.length === 0) return [];
+  const namespaces = await hostNamespaces();
+  const found = new Map<string, Container>();
+  for (const entry of await readdir('/proc')) {
+    const pid = Number(entry);
+    if (Number.isNaN(pid)) continue;
+    const group = await containerGroupOf(pid);
+    if (!group || found.has(group.path)) continue;
+    const mounts = await mountsOf(pid, namespaces);
+    const has = wanted.filter((each) => mounts.some((mount) => isThatVolume(mount, each)));
+    if (has.length === 0) continue;
+    const id = idIn(group.path) ?? '';
+    found.set(group.path, { id, group, volumes: has.map(({ volume }) => volume) });
+  }
+  return [...found.values()];
+}
+
+/**
+ * The volume, or a part of it, put into a container. Not what a container with a view of the whole
+ * host (a monitor, say) sees of it, which is where it is on the host below some other root.
+ */
+function isThatVolume(
+  { device, root, mountpoint }: Mount,
+  { mount, mountpoint: onHost }: { mount: Mount; mountpoint: string },
+): boolean {
+  if (device !== mount.device || mountpoint.endsWith(onHost)) return false;
+  return root === mount.root || root.startsWith(mount.root === '/' ? '/' : `${mount.root}/`);
+}
+
+/** The whole group of a container's process: what it has made below is cut off. */
+async function containerGroupOf(pid: number): Promise<ControlGroup | undefined> {
+  // Cheap first: most processes are in no container.
+  const text = await readIfAlive(`/proc/${pid}/cgroup`);
+  if (text === undefined || idIn(text) === undefined) return undefined;
+  const group = await controlGroupOf(pid);
+  if (!group) return undefined;
+  let { path } = group;
+  while (idIn(path) !== undefined && idIn(basename(path)) === undefined) path = dirname(path);
+  return idIn(path) === undefined ? undefined : { ...group, path };
+}
+
+function idIn(text: string): string | undefined {
+  return /[0-9a-f]{64}/.exec(text)?.[0];
+}
+
+/** None for a process that sees this host's own mounts, or that belongs to another host. */
+async function mountsOf(pid: number, namespaces: ReadonlySet<string>): Promise<Mount[]> {
+  const namespace = await namespaceOf(pid);
+  if (namespace === undefined || namespaces.has(namespace)) return [];
+  if (!(await isOfThisHost(pid, namespace, namespaces))) return [];
+  return parseMountInfo((await readIfAlive(`/proc/${pid}/mountinfo`)) ?? '');
+}
+
+/**
+ * Whoever started the container, the first ancestor that has other mounts, is at home on this host.
+ * (Only where several hosts are made of namespaces of one machine is there anybody else.)
+ */
+async function isOfThisHost(
+  pid: number,
+  namespace: string,
+  namespaces: ReadonlySet<string>,
+): Promise<boolean> {
+  let ancestor = await parentOf(pid);
+  while (ancestor > 0) {
+    const of = await namespaceOf(ancestor);
+    if (of !== namespace) return of !== undefined && namespaces.has(of);
+    ancestor = await parentOf(ancestor);
+  }
+  return true; // In a process namespace of our own nobody else is seen.
+}
+
+/** The mount namespaces of this process and, when it is a managed plugin's, of the machine. */
+async function hostNamespaces(): Promise<Set<string>> {
+  const own = await namespaceOf('self');
+  return new Set(own === undefined ? [] : [own, ...(await machineNamespace(own))]);
+}
+
+/** A managed plugin's processes are in a container themselves; hosts of a test are not. */
+async function machineNamespace(own: string): Promise<string[]> {
+  const isContained = idIn((await readIfAlive('/proc/self/cgroup')) ?? '') !== undefined;
+  const first = await namespaceOf(1);
+  return isContained && first !== undefined && first !== own ? [first] : [];
+}
+
+function namespaceOf(pid: number | 'self'): Promise<string | undefined> {
+  // It may have ended.
+  return readlink(`/proc/${pid}/ns/mnt`).catch(() => undefined);
+}
+
+async function parentOf(pid: number): Promise<number> {
+  const stat = (await readIfAlive(`/proc/${pid}/stat`)) ?? '';
+  // The name before the parenthesis may contain anything, even spaces.
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? 0);
+}
+
+function readIfAlive(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch(() => undefined);
+}

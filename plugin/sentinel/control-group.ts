@@ -1,0 +1,119 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hasCode } from '../../lib/error-code.ts';
+import type { Mount } from '../../lib/volumes/drivers/mountinfo.ts';
+import { readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
+
+/**
+ * The control group of a container: what its engine pauses it by, and what pauses it when the
+ * engine does not answer. Of version 1 (its freezer) or 2.
+ */
+export interface ControlGroup {
+  readonly path: string;
+  readonly version: 1 | 2;
+}
+
+/** How long a group is given to stand still: processes in the kernel freeze when they leave it. */
+const freezeLimitMs = 500;
+
+/** The group of a process; undefined when it has ended, or its group can't be seen from here. */
+export async function controlGroupOf(pid: number): Promise<ControlGroup | undefined> {
+  const text = await readIfAny(`/proc/${pid}/cgroup`);
+  const groups = (text ?? '').split('\n').map((line) => {
+    const [, controllers = '', ...path] = line.split(':');
+    return { controllers: controllers.split(','), path: path.join(':') };
+  });
+  const mounts = await readMounts();
+  const freezer = groups.find(({ controllers }) => controllers.includes('freezer'));
+  if (freezer) {
+    const mount = mounts.find(
+      ({ fsType, superOptions }) => fsType === 'cgroup' && superOptions.includes('freezer'),
+    );
+    return mount && { path: pathBelow(mount, freezer.path), version: 1 };
+  }
+  const unified = groups.find(({ controllers, path }) => controllers[0] === '' && path !== '');
+  const mount = mounts.find(({ fsType }) => fsType === 'cgroup2');
+  return unified && mount && { path: pathBelow(mount, unified.path), version: 2 };
+}
+
+function pathBelow({ mountpoint, root }: Mount, path: string): string {
+  return join(mountpoint, relative(root, path));
+}
+
+/** Whether every process of the group stands still. True when there is none left. */
+export async function isFrozen(group: ControlGroup): Promise<boolean> {
+  if (await isEmpty(group)) return true;
+  if (group.version === 1) {
+    return (await readIfAny(join(group.path, 'freezer.state')))?.trim() === 'FROZEN';
+  }
+  return (await readIfAny(join(group.path, 'cgroup.events')))?.includes('frozen 1') ?? true;
+}
+
+/** Rejects when the group does not stand still in time. */
+export async function freezeGroup(group: ControlGroup): Promise<void> {
+  const end = performance.now() + freezeLimitMs;
+  while (!(await isFrozen(group))) {
+    if (performance.now() > end) throw new Error(`${group.path} does not freeze`);
+    // Version 1 has to be told again when the group gained a process meanwhile.
+    await tell(group, true);
+    await sleep(5);
+  }
+}
+
+export async function thawGroup(group: ControlGroup): Promise<void> {
+  await tell(group, false);
+}
+
+/** Kills every process of the group, frozen or not. They may take a moment to end. */
+export async function killGroup(group: ControlGroup): Promise<void> {
+  for (const pid of await processesOf(group)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!hasCode(error, 'ESRCH')) throw error;
+    }
+  }
+  await thawGroup(group); // A frozen process of version 1 does not end.
+}
+
+export async function isEmpty(group: ControlGroup): Promise<boolean> {
+  return (await processesOf(group)).length === 0;
+}
+
+/** Also those in groups that the container has made itself. */
+async function processesOf({ path }: Pick<ControlGroup, 'path'>): Promise<number[]> {
+  const text = (await readIfAny(join(path, 'cgroup.procs'))) ?? '';
+  const pids = text.split('\n').filter(Boolean).map(Number);
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
+  for (const entry of entries) {
+    if (entry.isDirectory()) pids.push(...(await processesOf({ path: join(path, entry.name) })));
+  }
+  return pids;
+}
+
+async function tell({ path, version }: ControlGroup, frozen: boolean): Promise<void> {
+  const [file, value] =
+    version === 1
+      ? ['freezer.state', frozen ? 'FROZEN' : 'THAWED']
+      : ['cgroup.freeze', frozen ? '1' : '0'];
+  try {
+    await writeFile(join(path, file), value, { flag: 'r+' });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+/** Undefined when it is not there, or went while it was read. */
+async function readIfAny(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV') || hasCode(error, 'ESRCH');
+}

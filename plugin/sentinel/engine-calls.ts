@@ -1,0 +1,85 @@
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { z } from 'zod';
+
+/** The engine refused. */
+export class EngineRefusalError extends Error {
+  override readonly name = 'EngineRefusalError';
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(`the engine answers ${status}: ${message.trim()}`);
+    this.status = status;
+  }
+}
+
+const inspectedSchema = z.object({
+  Name: z.string(),
+  State: z.object({ Paused: z.boolean(), Running: z.boolean() }),
+});
+
+export interface InspectedContainer {
+  readonly name: string;
+  readonly isPaused: boolean;
+  readonly isRunning: boolean;
+}
+
+/**
+ * The few calls to the Docker engine that the sentinel needs, each with a limit: an engine that
+ * hangs must not hold it up. Not dockerode: the sentinel waits for years to act within a second, so
+ * it is kept small.
+ */
+export class EngineCalls {
+  readonly #socketPath: string;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+  }
+
+  /** Undefined when there is no such container. */
+  async inspect(id: string, limitMs: number): Promise<InspectedContainer | undefined> {
+    try {
+      const answer = await this.#call('GET', `/containers/${id}/json`, limitMs);
+      const { Name, State } = inspectedSchema.parse(JSON.parse(answer));
+      return { name: Name.slice(1), isPaused: State.Paused, isRunning: State.Running };
+    } catch (error) {
+      if (error instanceof EngineRefusalError && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
+  async pause(id: string, limitMs: number): Promise<void> {
+    await this.#call('POST', `/containers/${id}/pause`, limitMs);
+  }
+
+  async unpause(id: string, limitMs: number): Promise<void> {
+    await this.#call('POST', `/containers/${id}/unpause`, limitMs);
+  }
+
+  async kill(id: string, limitMs: number): Promise<void> {
+    await this.#call('POST', `/containers/${id}/kill?signal=KILL`, limitMs);
+  }
+
+  /** Asks it to stop; the engine kills it after `graceMs`. */
+  async stop(id: string, graceMs: number): Promise<void> {
+    const seconds = Math.max(0, Math.floor(graceMs / 1000));
+    await this.#call('POST', `/containers/${id}/stop?t=${seconds}`, graceMs + 1_000);
+  }
+
+  #call(method: string, path: string, limitMs: number): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const signal = AbortSignal.timeout(Math.max(1, limitMs));
+    const call = request(
+      { socketPath: this.#socketPath, method, path, signal, headers: { Host: 'docker' } },
+      (response) => {
+        text(response).then((body) => {
+          const status = response.statusCode ?? 0;
+          if (status < 400) resolve(body);
+          else reject(new EngineRefusalError(status, body));
+        }, reject);
+      },
+    );
+    call.on('error', reject);
+    call.end();
+    return promise;
+  }
+}
