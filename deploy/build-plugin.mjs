@@ -24,7 +24,7 @@ const programs = [
   ...['mount', 'umount', 'losetup', 'fsfreeze', 'setpriv'],
   ...['cp', 'du', 'rm', 'sync'],
   ...['mkfs.ext4', 'tune2fs', 'debugfs', 'e2fsck'],
-  ...['mkfs.xfs', 'xfs_admin', 'xfs_db', 'xfs_repair', 'sh'],
+  ...['mkfs.xfs', 'xfs_admin', 'xfs_db', 'xfs_io', 'xfs_repair', 'sh'],
 ];
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));

@@ -151,6 +151,17 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(bench().mounts()).resolves.toEqual([]);
   });
 
+  test('is abandoned where nobody uses it any more, whose repetition is a success', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    await writeFile(join(mountpoint, 'file'), 'content', { flush: true });
+    await bench().driver.abandon(volume, mountpoint, never);
+    await bench().restarted().abandon(volume, mountpoint, never);
+    await expect(stat(mountpoint)).rejects.toThrow('ENOENT');
+    await expect(bench().mounts()).resolves.toEqual([]);
+    await expect(bench().loopDevices()).resolves.toEqual([]);
+    await expect(bench().read(volume, 'file')).resolves.toBe('content');
+  });
+
   test('usage grows with the content, mounted or not', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');

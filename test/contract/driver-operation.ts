@@ -13,6 +13,8 @@ if (operation === 'snapshot') {
   await driver.snapshot({ volume, snapshot: 'tuesday', mountpoint }, context);
 } else if (operation === 'restore') {
   await driver.restore(source, context);
+} else if (operation === 'abandon') {
+  await driver.abandon(volume, mountpoint ?? '', context);
 } else {
   await driver.clone(source, { ...volume, name: 'copy' }, context);
 }

@@ -8,6 +8,7 @@ import { imageDriver } from '../../lib/volumes/drivers/image.ts';
 import { InUseError, InvalidRequestError } from '../../lib/volumes/errors.ts';
 import type { DriverBench } from './driver-bench.ts';
 import { command, never } from './driver-bench.ts';
+import { abandonTests } from './image-abandon-tests.ts';
 import { volumeDriverContract } from './volume-driver.ts';
 
 for (const [fs, pool] of [
@@ -18,7 +19,10 @@ for (const [fs, pool] of [
 ] as const) {
   const options = { size: '400M', fs };
   const fixture = { driverName: 'image', makeDriver: imageDriver, options, pool };
-  volumeDriverContract(`the image driver with ${fs}`, fixture, imageTests);
+  volumeDriverContract(`the image driver with ${fs}`, fixture, (bench) => {
+    imageTests(bench);
+    if (pool === 'ext4') abandonTests(bench);
+  });
 }
 
 describe('the options of the image driver', () => {

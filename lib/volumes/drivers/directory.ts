@@ -4,7 +4,7 @@ import { InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import { copyTree, treeBytes } from './copy.ts';
 import type { DriverContext, DriverVolume, SnapshotTarget, VolumeDriver } from './driver.ts';
 import { currentMountsAt } from './mountinfo.ts';
-import { mountAt, removeMountpoint, unmountAt } from './mountpoint.ts';
+import { detachAt, mountAt, removeMountpoint, unmountAt } from './mountpoint.ts';
 import {
   exists,
   renameDurably,
@@ -31,7 +31,12 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
 
   return {
     name: 'directory',
-    capabilities: { size: false, multiHostMount: true, copyNeedsQuiet: false },
+    capabilities: {
+      size: false,
+      multiHostMount: true,
+      copyNeedsQuiet: false,
+      ownsFileSystem: false,
+    },
     options: {},
 
     parseOptions(options) {
@@ -83,6 +88,11 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
 
     async unmount(_volume, mountpoint, context) {
       await unmountAt(mountpoint, context);
+      await removeMountpoint(mountpoint);
+    },
+
+    async abandon(_volume, mountpoint, context) {
+      await detachAt(mountpoint, context);
       await removeMountpoint(mountpoint);
     },
 

@@ -40,6 +40,15 @@ export interface VolumeDriver {
   unmount(volume: DriverVolume, mountpoint: string, context: DriverContext): Promise<void>;
 
   /**
+   * Takes the volume away from `mountpoint`, and removes the directory, **without writing to the
+   * storage**, which belongs to another host now: what this host has not written yet is lost. For
+   * a volume whose processes have been killed; one that lives on loses sight of it. Also for a
+   * frozen one; repeating is a success. Rejects when it is not done, and never unmounts in a way
+   * that writes.
+   */
+  abandon(volume: DriverVolume, mountpoint: string, context: DriverContext): Promise<void>;
+
+  /**
    * Makes a point-in-time copy inside the volume's own storage. `mountpoint` is given when the
    * volume is mounted on this host: the driver then makes it still (freeze) if it has to. A copy
    * of that name is replaced: the caller vouches that no snapshot of that name has a record, and,
@@ -81,6 +90,8 @@ export interface DriverCapabilities {
    * mounted nowhere.
    */
   readonly copyNeedsQuiet: boolean;
+  /** What is mounted is a file system of the volume's own: a freeze stops this volume alone. */
+  readonly ownsFileSystem: boolean;
 }
 
 export interface DriverVolume {

@@ -14,7 +14,8 @@ import { freeze, thaw } from './freeze.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { currentMountsAt, isMountpoint } from './mountinfo.ts';
-import { removeMountpoint, unmountAt } from './mountpoint.ts';
+import { detachAt, removeMountpoint, unmountAt } from './mountpoint.ts';
+import { shutDown } from './shut-down.ts';
 import { parseSize } from './size.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from './storage-files.ts';
 import { sweeper, withTemporary } from './temporary.ts';
@@ -36,7 +37,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
 
   return {
     name: 'image',
-    capabilities: { size: true, multiHostMount: false, copyNeedsQuiet: true },
+    capabilities: { size: true, multiHostMount: false, copyNeedsQuiet: true, ownsFileSystem: true },
     options: {
       size: `how much it can hold, such as 512M or 20G (default ${defaults.size})`,
       fs: `its file system: ${fileSystems.join(' or ')} (default ${defaults.fs})`,
@@ -97,6 +98,14 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       // Unmounted while frozen, it would stay in the kernel, out of reach, until a reboot.
       await thaw(mountpoint);
       await unmountAt(mountpoint, context);
+      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
+      await removeMountpoint(mountpoint);
+    },
+
+    async abandon(volume, mountpoint, context) {
+      context.signal.throwIfAborted();
+      await shutDown(mountpoint);
+      await detachAt(mountpoint, context);
       await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
       await removeMountpoint(mountpoint);
     },

@@ -42,13 +42,7 @@ export async function unmountAt(mountpoint: string, { signal }: DriverContext): 
     // A device that fails would otherwise keep its volume mounted, and locked, for ever.
     await syncFileSystem(mountpoint).catch((error) => debug('flush %s %o', mountpoint, error));
     try {
-      await pRetry(() => run('umount', [mountpoint]), {
-        retries: 6,
-        minTimeout: 50,
-        maxTimeout: 1000,
-        signal,
-        shouldRetry: ({ error }) => isBusy(error),
-      });
+      await unmountPatiently(mountpoint, signal);
     } catch (error) {
       if (!isBusy(error)) throw error;
       const users = await usersOf(mountpoint);
@@ -56,6 +50,23 @@ export async function unmountAt(mountpoint: string, { signal }: DriverContext): 
       throw new InUseError(`${mountpoint} can't be unmounted: it is in use${who}`, {
         cause: error,
       });
+    }
+  }
+}
+
+/**
+ * Unmounts everything that is mounted at a path without flushing it. Whoever does not leave in time
+ * keeps what was open, but nobody finds it any more. Not mounted: a success.
+ */
+export async function detachAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
+  signal.throwIfAborted();
+  for (let left = (await currentMountsAt(mountpoint)).length; left > 0; left--) {
+    try {
+      await unmountPatiently(mountpoint, signal);
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      debug('lazily mountpoint=%s users=%s', mountpoint, (await usersOf(mountpoint)).join(','));
+      await run('umount', ['--lazy', mountpoint]);
     }
   }
 }
@@ -70,6 +81,16 @@ export async function removeMountpoint(mountpoint: string): Promise<void> {
   } catch (error) {
     if (!hasCode(error, 'ENOENT', 'ENOTEMPTY')) throw error;
   }
+}
+
+function unmountPatiently(mountpoint: string, signal: AbortSignal) {
+  return pRetry(() => run('umount', [mountpoint]), {
+    retries: 6,
+    minTimeout: 50,
+    maxTimeout: 1000,
+    signal,
+    shouldRetry: ({ error }) => isBusy(error),
+  });
 }
 
 function isBusy(error: unknown): boolean {

@@ -94,6 +94,7 @@ const packages: Readonly<Record<string, string>> = {
   debugfs: 'e2fsprogs',
   'mkfs.xfs': 'xfsprogs',
   xfs_admin: 'xfsprogs',
+  xfs_io: 'xfsprogs',
   cp: 'coreutils',
   du: 'coreutils',
   rm: 'coreutils',
