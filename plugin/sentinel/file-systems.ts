@@ -1,11 +1,10 @@
 import { freeze, thaw } from '../../lib/volumes/drivers/freeze.ts';
 import { isMountpoint } from '../../lib/volumes/drivers/mountinfo.ts';
+import { shutDown } from '../../lib/volumes/drivers/shut-down.ts';
 import { run } from '../../lib/volumes/drivers/run.ts';
 
 /** What a flush is given: storage that is away can hold it for ever. */
 const flushLimitMs = 60_000;
-
-const cutOffLimitMs = 10_000;
 
 /** What the sentinel needs to know of a volume's file system. */
 export interface GuardedFileSystem {
@@ -34,12 +33,8 @@ export async function makeStill(fileSystem: GuardedFileSystem): Promise<void> {
  * Takes the file system off its storage: nothing that is cached for it is written any more, and who
  * uses it gets errors. Where it is not the volume's own there is nothing to take away. Idempotent.
  */
-export async function cutOff(fileSystem: GuardedFileSystem): Promise<void> {
-  const { mountpoint, ownsFileSystem } = fileSystem;
-  if (!ownsFileSystem || !(await isMountpoint(mountpoint))) return;
-  await run('xfs_io', ['-x', '-c', 'shutdown', mountpoint], { timeoutMs: cutOffLimitMs });
-  // Else whoever uses it, or ends with it open, waits for ever.
-  await letGo(fileSystem);
+export async function cutOff({ mountpoint, ownsFileSystem }: GuardedFileSystem): Promise<void> {
+  if (ownsFileSystem) await shutDown(mountpoint);
 }
 
 /** Undoes `makeStill`. Idempotent. */
