@@ -2,6 +2,7 @@ import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import { copyTree, treeBytes } from './copy.ts';
+import { directoryStorage } from './directory-storage.ts';
 import type { DriverContext, DriverVolume, SnapshotTarget, VolumeDriver } from './driver.ts';
 import { currentMountsAt } from './mountinfo.ts';
 import { detachAt, mountAt, removeMountpoint, unmountAt } from './mountpoint.ts';
@@ -140,6 +141,8 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
         await replaceDirectory(made, paths(target).home, join(temporary, 'old'));
       });
     },
+
+    storage: directoryStorage(base),
 
     async recover() {
       // A bind mount is never frozen.

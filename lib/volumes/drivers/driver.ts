@@ -1,3 +1,5 @@
+import type { DriverStorage } from './stored-volume.ts';
+
 /**
  * The port to a storage technology.
  *
@@ -72,6 +74,9 @@ export interface VolumeDriver {
     target: DriverVolume,
     context: DriverContext,
   ): Promise<void>;
+
+  /** What there is, for finding what interrupted work has left. */
+  readonly storage: DriverStorage;
 
   /** What a crash may have left in force on a mounted volume is undone (a frozen file system). */
   recover(mountpoint: string, context: DriverContext): Promise<void>;

@@ -12,6 +12,7 @@ import type {
 } from './driver.ts';
 import { freeze, thaw } from './freeze.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
+import { imageStorage } from './image-storage.ts';
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { currentMountsAt, isMountpoint } from './mountinfo.ts';
 import { detachAt, removeMountpoint, unmountAt } from './mountpoint.ts';
@@ -157,6 +158,8 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
         await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'));
       });
     },
+
+    storage: imageStorage(base),
 
     async recover(mountpoint) {
       await thaw(mountpoint);

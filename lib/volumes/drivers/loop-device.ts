@@ -8,7 +8,7 @@ import { exists } from './storage-files.ts';
 /**
  * The loop devices through which this host's kernel uses an image file. They are made by
  * `mount -o loop`, and the kernel frees each by itself when its last mount has gone: none can leak,
- * not even when the daemon is killed in the middle.
+ * not even when the daemon is killed in the middle. Those that somebody attached by hand stay.
  */
 
 const listSchema = z.object({
@@ -25,6 +25,41 @@ export async function writableLoopDevices(image: string): Promise<string[]> {
     .parse(JSON.parse(stdout))
     .loopdevices.filter(({ ro }) => !ro)
     .map(({ name }) => name);
+}
+
+const everyDeviceSchema = z.object({
+  loopdevices: z.array(
+    z.object({ name: z.string(), autoclear: z.boolean(), 'back-file': z.string().nullable() }),
+  ),
+});
+
+/**
+ * Devices on files below a directory that are mounted nowhere and that the kernel does not free by
+ * itself: whoever attached them has forgotten them.
+ */
+export async function idleLoopDevices(directory: string): Promise<string[]> {
+  const { stdout } = await run('losetup', [
+    '--list',
+    '--json',
+    '--output',
+    'NAME,AUTOCLEAR,BACK-FILE',
+  ]);
+  if (stdout.trim() === '') return [];
+  const sources = new Set((await readMounts()).map(({ source }) => source));
+  return everyDeviceSchema
+    .parse(JSON.parse(stdout))
+    .loopdevices.filter(
+      (device) =>
+        device['back-file']?.startsWith(`${directory}/`) &&
+        !device.autoclear &&
+        !sources.has(device.name),
+    )
+    .map(({ name }) => name);
+}
+
+/** Frees a device; one that is in use after all is freed when that ends. */
+export async function detach(device: string): Promise<void> {
+  await run('losetup', ['--detach', device]);
 }
 
 const patienceMs = 3000;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import createDebug from 'debug';
 import { hasCode } from '../../error-code.ts';
 import { deleteTree } from './storage-files.ts';
+import type { Leftover } from './stored-volume.ts';
 
 const debug = createDebug('berth:driver');
 
@@ -45,19 +46,28 @@ export async function withTemporary<T>(
  * that are no more, and of anybody that gave no sign of life for a day. One that can't be deleted is left.
  */
 export async function sweep(parent: string): Promise<void> {
+  for (const { what: path } of await abandonedIn(parent)) {
+    debug('sweep directory=%s', path);
+    // Another sweep may have been faster; one that stays must not keep the others.
+    await deleteTree(path).catch((error) => debug('sweep directory=%s %o', path, error));
+  }
+}
+
+/** What `sweep` would delete. */
+export async function abandonedIn(parent: string): Promise<Leftover[]> {
   const me = await ownIdentity();
   const names = await readdir(parent).catch(() => []);
+  const found: Leftover[] = [];
   for (const name of names.filter((entry) => entry.startsWith(prefix))) {
     const path = join(parent, name);
     try {
       if (!(await isAbandoned(path, parseOwner(name), me))) continue;
-      debug('sweep directory=%s', path);
-      await deleteTree(path);
+      found.push({ what: path, since: (await stat(path)).mtime });
     } catch (error) {
-      // Another sweep may have been faster; one that stays must not keep the others.
-      debug('sweep directory=%s %o', path, error);
+      debug('look at directory=%s %o', path, error); // It is just being deleted.
     }
   }
+  return found;
 }
 
 /** Sweeps at its first call, beside the caller's work: what a crash left may take long to delete. */
