@@ -16,11 +16,18 @@ const keyPrefix = 'volumes/';
 export class Catalog {
   readonly #mirror: StoreMirror;
   readonly #store: Pick<TicketStore, 'record'>;
+  readonly #remembered: ReadonlyMap<string, VolumeRecord>;
   readonly #parsed = new WeakMap<StoredRecord, CatalogEntry>();
 
-  constructor(mirror: StoreMirror, store: Pick<TicketStore, 'record'>) {
+  /** `remembered`: answered until the store has been heard of for the first time. */
+  constructor(
+    mirror: StoreMirror,
+    store: Pick<TicketStore, 'record'>,
+    remembered: ReadonlyMap<string, VolumeRecord> = new Map(),
+  ) {
     this.#mirror = mirror;
     this.#store = store;
+    this.#remembered = remembered;
   }
 
   /**
@@ -30,6 +37,8 @@ export class Catalog {
   get(name: string): VolumeRecord | undefined {
     const stored = this.#mirror.record(keyPrefix + name);
     if (stored) return this.#parse(stored).record;
+    const remembered = this.#mirror.hasBeenLive ? undefined : this.#remembered.get(name);
+    if (remembered) return remembered;
     if (!this.#mirror.isLive) {
       throw new UnavailableError(
         `the store can't be reached, so it is not known whether there is a volume ${name}`,
@@ -41,6 +50,7 @@ export class Catalog {
   /** All that this host knows; UnavailableError when it has not heard of the store yet. */
   list(): VolumeRecord[] {
     if (!this.#mirror.hasBeenLive) {
+      if (this.#remembered.size > 0) return [...this.#remembered.values()];
       throw new UnavailableError("the store can't be reached, so the volumes are not known yet");
     }
     const records: VolumeRecord[] = [];

@@ -55,7 +55,7 @@ const snapshotSchema = z.object({
   createdAt: z.string(),
 });
 
-const recordSchema = z.object({
+export const recordSchema = z.object({
   /** The format of this record; raised when an older berth could misread it. */
   version: z.literal(1),
   name: z.string(),
