@@ -27,6 +27,14 @@ export class Engine {
   }
 
   /**
+   * Has the engine list its volumes, for which it looks for plugins and activates those that it
+   * has not met. Rejects when it is away, or when the signal aborts.
+   */
+  async meetPlugins(signal: AbortSignal): Promise<void> {
+    await this.#docker.listVolumes({ abortSignal: signal });
+  }
+
+  /**
    * A managed plugin's driver has a repository and a tag: `me/berth:latest`. It can't know which,
    * so all of them count. Another plugin's volume of the same name only delays what waits for ours.
    */

@@ -10,6 +10,8 @@ import { HostMounts } from '../lib/volumes/host-mounts.ts';
 import { KeyedQueue } from '../lib/volumes/keyed-queue.ts';
 import { LockedVolumes, mountLocks } from '../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../lib/volumes/mount-table.ts';
+import type { RememberedRecordsOptions } from '../lib/volumes/remembered-records.ts';
+import { RememberedRecords } from '../lib/volumes/remembered-records.ts';
 import { Volumes } from '../lib/volumes/volumes.ts';
 import { adminApp } from './admin/app.ts';
 import type { StatusReport } from './admin-api.ts';
@@ -19,9 +21,13 @@ import { loadConfig } from './config.ts';
 import { ConfigError } from './config-error.ts';
 import { dockerApp } from './docker/app.ts';
 import { Engine } from './engine.ts';
+import { introduceTo } from './engine-introduction.ts';
+import type { InheritedSockets } from './entrances.ts';
+import { listenEarly } from './entrances.ts';
 import { EventFile } from './event-file.ts';
 import { EventLog } from './event-log.ts';
 import { bootId, hostIdentity } from './host-identity.ts';
+import { takeInheritedSockets } from './inherited-sockets.ts';
 import { joinStore } from './membership.ts';
 import { requirePropagation } from './propagation.ts';
 import { Reconciler } from './reconciler.ts';
@@ -30,7 +36,6 @@ import { SentinelWatch } from './sentinel-watch.ts';
 import { settingsHelp } from './settings.ts';
 import { takeStateDirectory } from './state-directory.ts';
 import { openStore } from './store.ts';
-import { listenOnUnixSocket } from './unix-server.ts';
 
 const log = createDebug('berth:main');
 
@@ -45,11 +50,14 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
-/** Starts the daemon: config → store → locks → volumes → servers. */
-export async function startDaemon(config: Config): Promise<Daemon> {
+/** Starts the daemon: config → sockets → store → locks → volumes → those who wait at the sockets. */
+export async function startDaemon(config: Config, inherited?: InheritedSockets): Promise<Daemon> {
   await requirePropagation(config.mountDir);
+  await using sockets = new AsyncDisposableStack();
   await using started = new AsyncDisposableStack();
   started.use(await takeStateDirectory(config.stateDir));
+  // Before the store: it may be away, and nobody is to be refused because of that.
+  const entrances = sockets.use(await listenEarly(config, inherited));
   const store = started.use(await openStore(config));
   const identity = await hostIdentity(config.host, config.stateDir);
   // A session of one kind of store means nothing to the other.
@@ -67,7 +75,11 @@ export async function startDaemon(config: Config): Promise<Daemon> {
   const stopping = new AbortController();
   const locks = new LockDriver(manager, config.lockTimeoutMs);
   const queue = new KeyedQueue();
-  const catalog = new Catalog(manager.mirror, store);
+  const remembered = store.properties.multiHost
+    ? started.use(await RememberedRecords.open(rememberedOptions(config)))
+    : undefined; // This host's own store is never away.
+  const catalog = new Catalog(manager.mirror, store, remembered?.records);
+  remembered?.follow(manager.mirror, () => catalog.list());
   const allDrivers = drivers({ volumeDir: config.volumeDir });
   const eventFile = started.use(new EventFile(join(config.stateDir, 'events.jsonl')));
   const events = new EventLog({
@@ -128,25 +140,23 @@ export async function startDaemon(config: Config): Promise<Daemon> {
 
   const scope = store.properties.multiHost ? 'global' : 'local';
   const status = statusReport(config, manager, mounts);
-  started.use(
-    await listenOnUnixSocket(
-      adminApp({ volumes, locks, status, events, stopping: stopping.signal }),
-      {
-        path: config.adminSocket,
-        mode: 0o600,
-      },
-    ),
-  );
-  started.use(
-    await listenOnUnixSocket(dockerApp(volumes, { scope }), { path: config.socket, mode: 0o600 }),
-  );
+  entrances.open({
+    docker: { app: dockerApp(volumes, { scope }), volumes },
+    admin: adminApp({ volumes, locks, status, events, stopping: stopping.signal }),
+  });
+  started.use(sockets.move()); // From here on they end before what they serve with.
   void joined.then(() => reconciler.daemonStarted()).catch((error) => log('ERROR %s', error));
+  void introduceTo(engine, stopping.signal);
   started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
   const running = started.move();
   return {
     failed: joined.then(() => new Promise<never>(() => {})),
     stop: () => running.disposeAsync(),
   };
+}
+
+function rememberedOptions({ stateDir, store, prefix }: Config): RememberedRecordsOptions {
+  return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}` };
 }
 
 function statusReport(config: Config, manager: LockManager, mounts: HostMounts) {
@@ -173,11 +183,18 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${usage}${settingsHelp()}`);
     return 0;
   }
+  // Also during the start, which then goes to its end before it is undone.
+  const signal = new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
   let daemon: Daemon;
   let config: Config;
   try {
     config = loadConfig(argv, process.env);
-    daemon = await startDaemon(config);
+    const { socket, adminSocket } = config;
+    const paths = { docker: socket, admin: adminSocket };
+    daemon = await startDaemon(config, await takeInheritedSockets(paths, process.env));
   } catch (error) {
     process.stderr.write(`berth: ${error instanceof Error ? error.message : error}\n`);
     log('%O', error);
@@ -186,10 +203,6 @@ export async function main(argv: readonly string[]): Promise<number> {
   process.stdout.write(
     `berth serves "${config.name}" on ${config.socket} (store: ${config.store.kind}, host: ${config.host})\n`,
   );
-  const signal = new Promise<NodeJS.Signals>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
-  });
   try {
     const name = await Promise.race([signal, daemon.failed]);
     log('%s: stopping', name);

@@ -13,8 +13,9 @@ import { hasCode } from '../lib/error-code.ts';
 export interface UnixServer extends AsyncDisposable {
   readonly path: string;
   /**
-   * Takes the socket file away, lets requests in flight finish for at most `graceMs` (10 s), then
-   * cuts what is left. Idempotent.
+   * Takes the socket file away (an inherited one stays: whoever connects waits for the next
+   * server), lets requests in flight finish for at most `graceMs` (10 s), then cuts what is left.
+   * Idempotent.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>;
 }
@@ -23,6 +24,8 @@ export interface UnixServerOptions {
   readonly path: string;
   /** Who may connect: 0o600 for root alone. */
   readonly mode: number;
+  /** The descriptor of a socket that listens on the path already; its file is another's. */
+  readonly inheritedFd?: number | undefined;
 }
 
 /** A living process serves on the socket already; it was left alone. */
@@ -50,14 +53,11 @@ const neverHangUp = { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 
  */
 export async function listenOnUnixSocket(
   handler: RequestListener,
-  { path, mode }: UnixServerOptions,
+  { path, mode, inheritedFd }: UnixServerOptions,
 ): Promise<UnixServer> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   const server = createServer(neverHangUp, handler);
-  await oneAtATime(path, async () => {
-    await clearStaleSocket(path);
-    await listen(server, path, mode);
-  });
+  if (inheritedFd === undefined) await makeSocket(server, path, mode);
+  else await bind(server, { fd: inheritedFd });
   const closing = connectionCloser(server);
   let closed: Promise<void> | undefined;
   const close: UnixServer['close'] = ({ graceMs = defaultGraceMs } = {}) => {
@@ -67,11 +67,19 @@ export async function listenOnUnixSocket(
   return { path, close, [Symbol.asyncDispose]: () => close() };
 }
 
+async function makeSocket(server: Server, path: string, mode: number): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await oneAtATime(path, async () => {
+    await clearStaleSocket(path);
+    await listen(server, path, mode);
+  });
+}
+
 /** Makes the socket with its mode from the first instant: after a chmod it would be too late. */
 async function listen(server: Server, path: string, mode: number): Promise<void> {
   const umask = process.umask(0o777 & ~mode);
   // Makes the file before it returns; only the event comes later.
-  const bound = bind(server, path);
+  const bound = bind(server, { path });
   process.umask(umask);
   try {
     await bound;
@@ -99,7 +107,7 @@ async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
   for (;;) {
     const mutex = createNetServer();
     try {
-      await bind(mutex, `\0berth-${turn}`);
+      await bind(mutex, { path: `\0berth-${turn}` });
     } catch (error) {
       if (!hasCode(error, 'EADDRINUSE')) throw error;
       // Anybody on the machine can take the name, so it must not keep us out for ever.
@@ -118,9 +126,11 @@ async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
 /** Far longer than a start holds it. */
 const turnLimitMs = 2_000;
 
-async function bind(server: NetServer, path: string): Promise<void> {
+type Address = { readonly path: string } | { readonly fd: number };
+
+async function bind(server: NetServer, address: Address): Promise<void> {
   const listening = once(server, 'listening');
-  server.listen(path);
+  server.listen(address);
   await listening;
 }
 
@@ -179,7 +189,7 @@ function connectionCloser(server: Server): (graceMs: number) => Promise<void> {
   return async (graceMs) => {
     if (!server.listening) return;
     const drained = once(server, 'close');
-    // libuv removes the socket file here, so that clients fail to connect (and may try again with
+    // libuv removes a socket file that it made here, so that clients fail to connect (and may try again with
     // their request whole) instead of losing a connection. Used idle connections end as well.
     server.close();
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);

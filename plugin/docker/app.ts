@@ -12,14 +12,20 @@ import { defaultHold, getVolume } from './get-volume.ts';
 import { mountVolume } from './mount-volume.ts';
 import { reply, replyError } from './reply.ts';
 import type {
-  ActivateResponse,
   CapabilitiesResponse,
   ErrResponse,
   ListResponse,
   MountResponse,
   Scope,
 } from './wire.ts';
-import { copyRequest, createRequest, mountRequest, nameRequest, snapshotRequest } from './wire.ts';
+import {
+  activated,
+  copyRequest,
+  createRequest,
+  mountRequest,
+  nameRequest,
+  snapshotRequest,
+} from './wire.ts';
 
 const logCall = createDebug('berth:http');
 const logError = createDebug('berth:error');
@@ -48,7 +54,7 @@ export function dockerApp(
 
   app.post('/Plugin.Activate', async (_request, response) => {
     volumes.engineStarted();
-    await reply(response, 200, { Implements: ['VolumeDriver'] } satisfies ActivateResponse);
+    await reply(response, 200, activated);
   });
   app.post('/VolumeDriver.Capabilities', async (_request, response) => {
     await reply(response, 200, { Capabilities: { Scope: scope } } satisfies CapabilitiesResponse);

@@ -37,6 +37,8 @@ export interface ActivateResponse {
   readonly Implements: readonly string[];
 }
 
+export const activated: ActivateResponse = { Implements: ['VolumeDriver'] };
+
 export interface CapabilitiesResponse {
   readonly Capabilities: { readonly Scope: Scope };
 }

@@ -10,6 +10,7 @@ import type { Host } from './host.ts';
 import { startHost } from './host.ts';
 import type { PluginAnswer } from './plugin-call.ts';
 import { callPlugin } from './plugin-call.ts';
+import { waitFor } from './processes.ts';
 import type { RecordingProxy } from './recording-proxy.ts';
 import { startRecordingProxy } from './recording-proxy.ts';
 import type { Requirement } from './requirements.ts';
@@ -100,6 +101,9 @@ export async function startPluggedHost(options: PluggedHostOptions): Promise<Plu
       ...options.berth,
     }),
   );
+  // It finds nothing: the tests count what an engine asks a plugin that it has not met.
+  const isIntroduced = () => berth.log().includes('the engine has looked for its plugins');
+  await waitFor(isIntroduced, 10_000, 'berth to ask the engine for its volumes');
   const proxy = stack.use(
     await startRecordingProxy({
       socket: host.pathOf('/run/docker/plugins/berth.sock'),

@@ -1,0 +1,50 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { VolumeService } from '../../lib/volumes/service.ts';
+import type { HoldOptions } from '../held-requests.ts';
+import { heldUntil } from '../held-requests.ts';
+import { reply, replyError } from './reply.ts';
+import { activated } from './wire.ts';
+
+/** What the engine is served with once the daemon has started. */
+export interface StartedApp {
+  readonly app: RequestListener;
+  readonly volumes: Pick<VolumeService, 'engineStarted'>;
+}
+
+/**
+ * The plugin's socket from the daemon's first moment. The engine's first call is answered at once,
+ * as it sets no limit to it and everything else of the engine waits behind it; other calls wait.
+ */
+export function startingApp(
+  started: Promise<StartedApp>,
+  limitMs: HoldOptions['limitMs'],
+): RequestListener {
+  const ready = started.then(({ app }) => app);
+  const held = heldUntil(ready, { limitMs, giveUp });
+  let hasStarted = false;
+  ready.then(
+    () => {
+      hasStarted = true;
+    },
+    () => {
+      // heldUntil cuts the connections then.
+    },
+  );
+  return (request, response) => {
+    if (hasStarted || request.url !== '/Plugin.Activate') return held(request, response);
+    request.resume();
+    started.then(
+      ({ volumes }) => volumes.engineStarted(),
+      () => {
+        // Nothing to tell: this daemon ends.
+      },
+    );
+    void reply(response, 200, activated);
+  };
+}
+
+function giveUp(request: IncomingMessage, response: ServerResponse): void {
+  // Any error would tell the engine that the volume is gone. A cut is "can't tell" to it.
+  if (request.url === '/VolumeDriver.Get') request.socket.destroy();
+  else void replyError(response, 'berth is still starting; try again, or see its log');
+}

@@ -1,0 +1,59 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { FailureReply } from './admin-api.ts';
+import type { Config } from './config.ts';
+import type { StartedApp } from './docker/starting-app.ts';
+import { startingApp } from './docker/starting-app.ts';
+import { heldUntil } from './held-requests.ts';
+import type { InheritedSocket } from './inherited-sockets.ts';
+import { listenOnUnixSocket } from './unix-server.ts';
+
+/** The daemon's two sockets. Disposing closes them; requests that nobody has been let to are cut. */
+export interface Entrances extends AsyncDisposable {
+  /** Lets in those who have waited, and all who come. */
+  open(apps: Apps): void;
+}
+
+export interface Apps {
+  readonly docker: StartedApp;
+  readonly admin: RequestListener;
+}
+
+export type InheritedSockets = ReadonlyMap<'docker' | 'admin', InheritedSocket>;
+
+/** Far longer than a start takes; below the 30 s of a managed plugin and the 60 s of the engine. */
+const defaultLimitMs = 20_000;
+
+/**
+ * Listens before there is anything to serve with: an engine that starts at the same time, as on
+ * every boot, waits for the daemon instead of doing without its volumes.
+ */
+export async function listenEarly(
+  { socket, adminSocket }: Pick<Config, 'socket' | 'adminSocket'>,
+  inherited: InheritedSockets = new Map(),
+  limitMs = defaultLimitMs,
+): Promise<Entrances> {
+  const apps = Promise.withResolvers<Apps>();
+  await using listening = new AsyncDisposableStack();
+  const listen = async (handler: RequestListener, purpose: 'docker' | 'admin', path: string) => {
+    const given = inherited.get(purpose);
+    const options = { path: given?.path ?? path, mode: 0o600, inheritedFd: given?.fd };
+    listening.use(await listenOnUnixSocket(handler, options));
+  };
+  const admin = apps.promise.then((all) => all.admin);
+  await listen(heldUntil(admin, { limitMs, giveUp }), 'admin', adminSocket);
+  const docker = apps.promise.then((all) => all.docker);
+  await listen(startingApp(docker, limitMs), 'docker', socket);
+  listening.defer(() => apps.reject(new Error('the daemon has ended')));
+  const sockets = listening.move();
+  return {
+    open: apps.resolve,
+    [Symbol.asyncDispose]: () => sockets.disposeAsync(),
+  };
+}
+
+function giveUp(_request: IncomingMessage, response: ServerResponse): void {
+  const message = 'berth is still starting; try again, or see its log';
+  const body: FailureReply = { error: { code: 'unavailable', message } };
+  response.writeHead(503, { 'Content-Type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
