@@ -1,3 +1,4 @@
+import { isPermanent } from './permanent-session.ts';
 import type { Gate, Ticket } from './ticket.ts';
 
 /** Which of the ways it went wrong. Callers branch on this or on the class, never on the text. */
@@ -139,9 +140,10 @@ export function describeTickets(tickets: readonly Ticket[]): string {
   return tickets.map(describeTicket).join('; ');
 }
 
-function describeTicket({ holder, token }: Ticket): string {
+function describeTicket({ holder, token, session }: Ticket): string {
   const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
-  return `host ${holder.host} (${holder.reason}, since ${holder.since}, token ${token}${detail})`;
+  const end = isPermanent(session) ? ', until it is released or cleared' : '';
+  return `host ${holder.host} (${holder.reason}, since ${holder.since}, token ${token}${detail}${end})`;
 }
 
 function describeGate({ lockName, host, since, why }: Gate): string {

@@ -42,7 +42,10 @@ export class LockDriver implements LockService {
   }
 
   async acquireWithTTLRefresh(use: UseLocker, options: KeepOptions): Promise<KeptLock> {
-    const lock = await this.#manager.lock([lockRequest(use)], this.#options([use], options));
+    const lock = await this.#manager.lock([lockRequest(use)], {
+      ...this.#options([use], options),
+      ...(options.expires === false && { ttlMs: Number.POSITIVE_INFINITY }),
+    });
     return new KeptLock(lock, this.#manager, options.onChange);
   }
 

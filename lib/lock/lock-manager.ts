@@ -5,13 +5,14 @@ import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import { Acquirer } from './engine/acquirer.ts';
 import { HeldLocks } from './engine/held-locks.ts';
+import { isHostAlive } from './engine/host-alive.ts';
 import { mergeRequests } from './engine/merge-requests.ts';
 import { OwnTickets } from './engine/own-tickets.ts';
 import { Reports } from './engine/reports.ts';
 import type { SessionOptions } from './engine/session.ts';
 import { SessionPool } from './engine/session-pool.ts';
 import { StoreMirror } from './engine/store-mirror.ts';
-import { checkDuration } from './engine/wait-limit.ts';
+import { checkDuration, checkTtl } from './engine/wait-limit.ts';
 import { LockCancelledError, LockContendedError } from './errors.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
@@ -29,7 +30,10 @@ export interface LockManagerOptions {
   readonly owner: string;
   readonly ttlMs: number;
   readonly clock?: Clock;
-  /** Present when the session, with its tickets, is to survive a restart of this process. */
+  /**
+   * Present when the session, with its tickets, is to survive a restart of this process. Locks that
+   * outlive the host (`ttlMs: Infinity`) need it.
+   */
   readonly keep?: NonNullable<SessionOptions['keep']>;
   /** Gets a span for each request and each unlock. */
   readonly tracer?: Tracer;
@@ -57,6 +61,7 @@ export class LockManager implements Locks {
 
   constructor(options: LockManagerOptions) {
     const { store, clock = systemClock(), host, owner, ttlMs, keep, tracer, observer } = options;
+    if (store.properties.sessionsExpire) checkDuration("a lock manager's TTL", ttlMs, 1);
     this.#store = store;
     this.#clock = clock;
     this.#host = host;
@@ -94,7 +99,7 @@ export class LockManager implements Locks {
   async lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
     const requests = mergeRequests(locks);
     const { ttlMs, maxHoldMs } = options;
-    if (ttlMs !== undefined) checkDuration('the TTL of a lock', ttlMs, 1_000);
+    if (ttlMs !== undefined) checkTtl(ttlMs);
     if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
     const request = this.#reports.request(requests, options, (reported) =>
       this.#acquirer.acquire(requests, reported),
@@ -197,7 +202,10 @@ export class LockManager implements Locks {
     return { sessionId: id, resumed };
   }
 
-  /** Every ticket of this session that nobody here knows is removed, from now on. */
+  /**
+   * Every ticket that nobody here knows is removed, from now on, of this session and of the
+   * permanent one, whichever process has left it.
+   */
   dropStrays(): Promise<void> {
     return this.#tickets.dropStrays();
   }
@@ -221,14 +229,17 @@ export class LockManager implements Locks {
     return Math.max(0, main.deadline - this.#clock.now());
   }
 
-  /** Whether the host that a ticket belongs to has been heard of lately. */
+  /**
+   * Whether the host that a ticket belongs to has been heard of lately. For a ticket that outlives
+   * its host that is told by any other that it has, so a host should always hold a lock of its own.
+   */
   async isAlive(ticket: Ticket): Promise<boolean> {
-    return this.#store.sessionAlive(ticket.session);
+    return isHostAlive(this.#store, ticket);
   }
 
   /**
-   * Ends everything; requests that wait are cancelled. `keep`: the session and the tickets of held
-   * locks are left to the next process.
+   * Ends everything; requests that wait are cancelled. `keep`: the session, the permanent one, and
+   * the tickets of held locks are left to the next process.
    */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     this.#closing.abort(new LockCancelledError('berth is stopping'));

@@ -24,7 +24,8 @@ export interface LockService {
 
   /**
    * Takes a lock that stays held until it is unlocked, refreshed by this host's session, also
-   * through a lapse of the session and across a restart of this process.
+   * through a lapse of the session and across a restart of this process; with `expires: false`,
+   * across the death of this host.
    */
   acquireWithTTLRefresh(use: UseLocker, options: KeepOptions): Promise<KeptLock>;
 
@@ -67,6 +68,8 @@ export interface UseLockOptions {
 }
 
 export interface KeepOptions extends UseLockOptions {
+  /** False: the lock outlives this host, until it is unlocked or cleared. Default true. */
+  readonly expires?: boolean;
   /** Told each change of the lock's state, also the one that `unlock` makes. */
   readonly onChange: (state: KeptLockState) => void;
 }

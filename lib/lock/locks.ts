@@ -74,6 +74,11 @@ export interface LockOptions {
   /**
    * How long the store keeps the lock of a holder that it does not hear of; the manager's TTL when
    * left out. Requests of one TTL share a session, so use few different ones. In steps of a second.
+   *
+   * Infinity: the lock outlives its host. Nobody else is granted it until it is unlocked, by this
+   * process or by a later one of the same owner that has attached it, or broken. It does not lapse
+   * while the store is away. Needs a manager with `keep`. On a store for one host, whose
+   * locks have no TTL, it is a lock like any other.
    */
   readonly ttlMs?: number;
   /**

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import { mergeRequests } from './engine/merge-requests.ts';
-import { checkDuration } from './engine/wait-limit.ts';
+import { checkDuration, checkTtl } from './engine/wait-limit.ts';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from './errors.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks } from './locks.ts';
@@ -36,7 +36,7 @@ export function noopLocks({
     const locks = mergeRequests(requests);
     const { reason, detail, signal, timeoutMs = 0, ttlMs = 1_000, maxHoldMs } = options;
     checkDuration('a time-out', timeoutMs, 0);
-    checkDuration('the TTL of a lock', ttlMs, 1_000);
+    checkTtl(ttlMs);
     if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
     throwIfAborted(closing.signal, 'the locks are closed');
     throwIfAborted(signal, 'the request was cancelled');

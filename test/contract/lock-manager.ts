@@ -3,6 +3,7 @@ import { lockGateContract } from './lock-gate-contract.ts';
 import { lockHoldingContract } from './lock-holding-contract.ts';
 import { lockKeepingContract } from './lock-keeping-contract.ts';
 import { lockOptionsContract } from './lock-options-contract.ts';
+import { lockPermanentContract } from './lock-permanent-contract.ts';
 import { lockTakingContract } from './lock-taking-contract.ts';
 import { lockWaitingContract } from './lock-waiting-contract.ts';
 import { ManagerBench } from './manager-bench.ts';
@@ -34,5 +35,6 @@ export function lockManagerContract(name: string, makeStore: () => Promise<Store
     describe('disable locks', () => lockGateContract(benchOf));
     describe('limit locks', () => lockOptionsContract(benchOf));
     describe('keep locks', () => lockKeepingContract(benchOf));
+    describe('keep locks that outlive their host', () => lockPermanentContract(benchOf));
   });
 }

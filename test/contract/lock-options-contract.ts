@@ -43,6 +43,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     const { managers, store } = benchOf();
     for (const bad of [1.5, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31]) {
       for (const option of ['timeoutMs', 'maxHoldMs', 'ttlMs']) {
+        if (option === 'ttlMs' && bad === Number.POSITIVE_INFINITY) continue;
         const refused = take(managers[0], 'db', { [option]: bad });
         await expect(refused).rejects.toThrow(RangeError);
       }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe } from '@jest/globals';
 import { commitContract } from './commit-contract.ts';
 import { gateContract } from './gate-contract.ts';
 import { multiLockContract } from './multi-lock-contract.ts';
+import { permanentSessionContract } from './permanent-session-contract.ts';
 import { queueContract } from './queue-contract.ts';
 import { sessionContract } from './session-contract.ts';
 import type { StoreFixture } from './store-bench.ts';
@@ -31,6 +32,7 @@ export function ticketStoreContract(name: string, makeStore: () => Promise<Store
     describe('queues tickets', () => queueContract(benchOf));
     describe('takes several locks at once', () => multiLockContract(benchOf));
     describe('keeps sessions', () => sessionContract(benchOf));
+    describe('keeps permanent sessions', () => permanentSessionContract(benchOf));
     describe('closes gates', () => gateContract(benchOf));
     describe('commits guarded changes', () => commitContract(benchOf));
     describe('tells watchers', () => watchContract(benchOf));

@@ -1,5 +1,6 @@
 import createDebug from 'debug';
 import type { Clock } from '../clock.ts';
+import { isPermanent } from '../permanent-session.ts';
 import type { TicketStore } from '../stores/ticket-store.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';
 import type { SessionPool } from './session-pool.ts';
@@ -19,7 +20,10 @@ export interface OwnTicketsOptions {
   readonly sessions: SessionPool;
   readonly mirror: StoreMirror;
   readonly closing: AbortSignal;
-  /** An earlier process's session is resumed: its tickets are no strays until `dropStrays`. */
+  /**
+   * An earlier process's main session is resumed: its tickets are no strays until `dropStrays`. Those
+   * of the permanent session never are before that.
+   */
   readonly resumes: boolean;
 }
 
@@ -37,12 +41,13 @@ export class OwnTickets {
   /** Who asks for a ticket back, and whether it was given up meanwhile. */
   readonly #reclaims = new Set<{ readonly nonce: string; isGivenUp: boolean }>();
   readonly #removals = new Set<Promise<void>>();
-  #straysAreOurs: boolean;
+  /** The kinds of session on which tickets of an earlier process may stand that are still wanted. */
+  readonly #inherited: { leased: boolean; permanent: boolean };
   #isLookingForStrays = false;
 
   constructor(options: OwnTicketsOptions) {
     this.#options = options;
-    this.#straysAreOurs = !options.resumes;
+    this.#inherited = { leased: options.resumes, permanent: true };
     options.mirror.listen((event) => {
       if (event.kind === 'change') this.#noticeStrays(event.change.tickets);
       else if (event.kind === 'reset') this.#noticeStrays(options.mirror.tickets());
@@ -78,9 +83,9 @@ export class OwnTickets {
     }
   }
 
-  /** Nothing of an earlier process is in this session. */
+  /** Nothing of an earlier process is in the main session. */
   ownSession(): void {
-    this.#straysAreOurs = true;
+    this.#inherited.leased = false;
   }
 
   /**
@@ -105,7 +110,7 @@ export class OwnTickets {
 
   /** Removes all strays, of earlier processes too. From now on they are removed when seen. */
   async dropStrays(): Promise<void> {
-    this.#straysAreOurs = true;
+    Object.assign(this.#inherited, { leased: false, permanent: false });
     const { store } = this.#options;
     for (const ticket of await store.tickets()) {
       if (this.#isStray(ticket)) await store.remove(ticket);
@@ -165,7 +170,7 @@ export class OwnTickets {
   /** Looks a little later, when whoever knows the ticket has had time to say so. */
   #noticeStrays(tickets: readonly Ticket[]): void {
     const { clock, closing, mirror } = this.#options;
-    if (!this.#straysAreOurs || this.#isLookingForStrays || closing.aborted) return;
+    if (this.#isLookingForStrays || closing.aborted) return;
     if (!tickets.some((ticket) => this.#isStray(ticket))) return;
     this.#isLookingForStrays = true;
     void clock.sleep(strayDelayMs, closing).then(async () => {
@@ -176,7 +181,8 @@ export class OwnTickets {
     });
   }
 
-  #isStray(ticket: Ticket): boolean {
-    return this.#options.sessions.isOurs(ticket.session) && !this.#known.has(ticket.nonce);
+  #isStray({ session, nonce }: Ticket): boolean {
+    if (!this.#options.sessions.isOurs(session) || this.#known.has(nonce)) return false;
+    return !(isPermanent(session) ? this.#inherited.permanent : this.#inherited.leased);
   }
 }

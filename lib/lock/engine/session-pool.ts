@@ -1,4 +1,5 @@
 import { LockUnsupportedError } from '../errors.ts';
+import { permanentSessionOf } from '../permanent-session.ts';
 import type { Session, SessionOptions } from './session.ts';
 import { SessionKeeper } from './session.ts';
 
@@ -6,35 +7,40 @@ import { SessionKeeper } from './session.ts';
 const maxTtls = 8;
 
 /**
- * This process's sessions: the main one, and one for each other TTL that was asked for. All locks
- * of one TTL hang on one session, so renewals don't grow with the number of locks.
+ * This process's sessions: the main one, one for each other TTL that was asked for, and the
+ * permanent one, which its owner has whether it was opened here or not. All locks of one TTL hang on
+ * one session, so renewals don't grow with the number of locks.
  */
 export class SessionPool {
   readonly #options: Omit<SessionOptions, 'onRevived'>;
   readonly #main: SessionKeeper;
   readonly #others = new Map<number, SessionKeeper>();
+  /** Only where sessions expire, and where there is a next process to see to what it leaves. */
+  readonly #permanent: { readonly id: string; readonly keeper: SessionKeeper } | undefined;
   readonly #reviveListeners = new Set<() => void>();
 
   constructor(options: Omit<SessionOptions, 'onRevived'>) {
     this.#options = options;
     this.#main = new SessionKeeper({ ...options, onRevived: this.#tellRevived });
+    this.#permanent = permanentOf(options, this.#tellRevived);
   }
 
   /**
-   * The session for a TTL (the main one when left out), opened or resumed if there is none.
-   * Rejects when the store is away, LockUnsupportedError when its sessions have no TTL, RangeError
-   * when too many different TTLs were asked for.
+   * The session for a TTL (the main one when left out, the permanent one when it is Infinity and
+   * the store's sessions expire), opened or resumed if there is none.
+   * Rejects when the store is away, LockUnsupportedError when its sessions have no TTL or there is
+   * no permanent one here, RangeError when too many different TTLs were asked for.
    */
   async get(ttlMs = this.#options.ttlMs): Promise<Session> {
-    return this.#keeper(ttlMs).get();
+    return this.#open(this.#keeper(ttlMs));
   }
 
   /** The open session with this id, or else the main one. */
   async find(id: string): Promise<Session> {
-    return (this.#keeperOf(id) ?? this.#main).get();
+    return this.#open(this.#keeperOf(id) ?? this.#main);
   }
 
-  /** Whether a session with this id is open here. */
+  /** Whether a session with this id is open here, or the permanent one. */
   isOurs(id: string): boolean {
     return this.#keeperOf(id) !== undefined;
   }
@@ -79,16 +85,36 @@ export class SessionPool {
     return { [Symbol.dispose]: () => this.#reviveListeners.delete(listener) };
   }
 
-  /** Ends renewal. `keep`: leaves the main session, with its tickets, to the next process. */
+  /**
+   * Ends renewal. `keep`: leaves the main session and the permanent one, with their tickets, to the
+   * next process.
+   */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     const others = [...this.#others.values()].map((keeper) => keeper.close({ keep: false }));
-    await Promise.all([this.#main.close({ keep }), ...others]);
+    await Promise.all([
+      this.#main.close({ keep }),
+      this.#permanent?.keeper.close({ keep }),
+      ...others,
+    ]);
+  }
+
+  /** Nobody renews the permanent session: that the store is back is told by the main one. */
+  async #open(keeper: SessionKeeper): Promise<Session> {
+    if (keeper === this.#permanent?.keeper) await this.#main.get();
+    return keeper.get();
   }
 
   #keeper(ttlMs: number): SessionKeeper {
     if (ttlMs === this.#options.ttlMs) return this.#main;
     const { keep: _, ...options } = this.#options;
     const { store } = options;
+    if (ttlMs === Number.POSITIVE_INFINITY) {
+      if (!store.properties.sessionsExpire) return this.#main;
+      if (this.#permanent) return this.#permanent.keeper;
+      throw new LockUnsupportedError(
+        'a lock that outlives its host needs a lock manager with the option keep: without it no later process would take the lock back or remove it',
+      );
+    }
     if (!store.properties.sessionsExpire) {
       throw new LockUnsupportedError(
         `the ${store.name} store frees the locks of a process when it ends, so they have no TTL`,
@@ -107,15 +133,27 @@ export class SessionPool {
   }
 
   #keepers(): SessionKeeper[] {
-    return [this.#main, ...this.#others.values()];
+    const permanent = this.#permanent ? [this.#permanent.keeper] : [];
+    return [this.#main, ...permanent, ...this.#others.values()];
   }
 
   #keeperOf(id: string): SessionKeeper | undefined {
     if (this.#main.current?.id === id) return this.#main; // Nearly always; asked for each event.
+    if (this.#permanent?.id === id) return this.#permanent.keeper;
     return this.#keepers().find(({ current }) => current?.id === id);
   }
 
   #tellRevived = () => {
     for (const listener of [...this.#reviveListeners]) listener();
   };
+}
+
+/** Its id follows from the owner, so there is nothing to save or to resume. */
+function permanentOf(options: Omit<SessionOptions, 'onRevived'>, onRevived: () => void) {
+  const { store, owner, keep } = options;
+  if (!keep || !store.properties.sessionsExpire) return undefined;
+  const nothing = { resume: undefined, save: async () => {} };
+  const ttlMs = Number.POSITIVE_INFINITY;
+  const keeper = new SessionKeeper({ ...options, ttlMs, keep: nothing, onRevived });
+  return { id: permanentSessionOf(owner), keeper };
 }

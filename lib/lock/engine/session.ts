@@ -9,7 +9,7 @@ const log = createDebug('berth:session');
 export interface SessionOptions {
   readonly store: TicketStore;
   readonly clock: Clock;
-  /** How long the store keeps the tickets of a host that it does not hear of. */
+  /** How long the store keeps the tickets of a host that it does not hear of; Infinity: for ever. */
   readonly ttlMs: number;
   /** The host's identity. */
   readonly owner: string;
@@ -109,7 +109,7 @@ export class SessionKeeper {
     const session = new Session(opened.id, opened.resumed, clock, sentAt, opened.ttlMs);
     log('%s session=%s ttl=%dms', opened.resumed ? 'resumed' : 'opened', opened.id, opened.ttlMs);
     this.#current = session;
-    if (store.properties.sessionsExpire) {
+    if (opened.ttlMs !== Number.POSITIVE_INFINITY) {
       void this.#renew(session);
       void this.#watchDeadline(session);
     }

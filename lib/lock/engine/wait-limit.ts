@@ -14,6 +14,11 @@ export function checkDuration(what: string, ms: number, least: number): void {
   throw new RangeError(`${what} is a whole number of ms from ${least} to ${longestMs}, not ${ms}`);
 }
 
+/** Throws RangeError for what is no TTL of a lock. */
+export function checkTtl(ttlMs: number): void {
+  if (ttlMs !== Number.POSITIVE_INFINITY) checkDuration('the TTL of a lock', ttlMs, 1_000);
+}
+
 /**
  * How long one request may wait: until one of its callers' signals aborts or its time is up.
  * Disposing it takes the timer and the listeners away.

@@ -12,7 +12,7 @@ export interface BatchRequest {
   readonly touches: readonly string[];
   /** It only reads. */
   readonly isLook?: boolean;
-  /** The lease that what it writes hangs on. */
+  /** The lease that what it writes hangs on, or the permanent session in place of one. */
   readonly lease?: string;
 }
 

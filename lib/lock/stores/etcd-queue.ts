@@ -7,6 +7,7 @@ import type {
   ITxnResponse,
 } from '../../etcd.ts';
 import { LeaseGoneError } from '../../etcd.ts';
+import { isPermanent } from '../permanent-session.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';
 import type { EtcdBatches } from './etcd-batches.ts';
@@ -181,7 +182,8 @@ export class EtcdQueue {
 
   #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {
     const value = ticketValue(request);
-    return keys.map((key) => ({ request_put: { key, value, lease: request.session } }));
+    const lease = isPermanent(request.session) ? {} : { lease: request.session };
+    return keys.map((key) => ({ request_put: { key, value, ...lease } }));
   }
 
   #gates({ locks }: TicketRequest): Buffer[] {

@@ -1,6 +1,7 @@
 import type { EtcdClient } from '../../etcd.ts';
 import { readAll } from '../../etcd.ts';
 import { SessionGoneError } from '../errors.ts';
+import { isPermanent, permanentSessionOf } from '../permanent-session.ts';
 import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
 import type { Transact } from './etcd-batches.ts';
 import { EtcdBatches } from './etcd-batches.ts';
@@ -27,7 +28,10 @@ import type {
   Waiting,
 } from './ticket-store.ts';
 
-/** Tickets on etcd v3. A session is a lease; see etcd-keys.ts for where everything stands. */
+/**
+ * Tickets on etcd v3. A session is a lease, a permanent one no more than a name. See etcd-keys.ts
+ * for where everything stands.
+ */
 export class EtcdStore implements TicketStore {
   readonly name = 'etcd';
   readonly properties = {
@@ -52,7 +56,10 @@ export class EtcdStore implements TicketStore {
   }
 
   async openSession(request: SessionRequest): Promise<OpenSession> {
-    const { resume } = request;
+    const { resume, owner } = request;
+    if (request.ttlMs === Number.POSITIVE_INFINITY) {
+      return { id: permanentSessionOf(owner), ttlMs: request.ttlMs, resumed: true };
+    }
     if (resume !== undefined) {
       const ttlMs = await this.renewSession(resume).then(
         (renewed) => renewed.ttlMs,
@@ -70,16 +77,24 @@ export class EtcdStore implements TicketStore {
   }
 
   async renewSession(id: string): Promise<{ ttlMs: number }> {
+    if (isPermanent(id)) return { ttlMs: Number.POSITIVE_INFINITY };
     return calling(async () => ({ ttlMs: (await this.#client.leaseKeepAlive(id)) * 1000 }));
   }
 
   async closeSession(id: string): Promise<void> {
+    if (isPermanent(id)) {
+      const tickets = await this.tickets();
+      const own = tickets.filter(({ session }) => session === id);
+      await Promise.all(own.map((ticket) => this.remove(ticket)));
+      return;
+    }
     await calling(() => this.#client.leaseRevoke(id)).catch((error) => {
       if (!(error instanceof SessionGoneError)) throw error;
     });
   }
 
   async sessionAlive(id: string): Promise<boolean> {
+    if (isPermanent(id)) return false;
     return calling(async () => {
       const { leftSeconds, grantedSeconds } = await this.#client.leaseTimeToLive(id);
       // Renewed every third of its TTL: below half, a renewal has been missed.

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { SessionGoneError } from '../errors.ts';
+import { isPermanent, permanentSessionOf } from '../permanent-session.ts';
 import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
 import { TicketModel } from './ticket-model.ts';
 import type {
@@ -41,17 +42,20 @@ export class MemoryState {
     this.#clock = clock;
   }
 
-  openSession({ ttlMs, resume }: SessionRequest): OpenSession {
+  openSession({ ttlMs, owner, resume }: SessionRequest): OpenSession {
     this.#expire();
+    if (ttlMs === Number.POSITIVE_INFINITY) {
+      const id = permanentSessionOf(owner);
+      this.#addSession(id, ttlMs);
+      return { id, ttlMs, resumed: true };
+    }
     if (resume !== undefined) {
       const session = this.#sessions.get(resume);
       if (session !== undefined) return { id: resume, resumed: true, ...this.#renew(session) };
     }
     this.#lastSession += 1;
     const id = `session-${this.#lastSession}`;
-    this.#model.addSession(id);
-    this.#sessions.set(id, { ttlMs, expiresAt: this.#clock.now() + ttlMs });
-    this.#setAlarm();
+    this.#addSession(id, ttlMs);
     return { id, ttlMs, resumed: false };
   }
 
@@ -65,12 +69,13 @@ export class MemoryState {
   closeSession(id: string): void {
     this.#expire();
     this.#dropSession(id);
+    if (isPermanent(id)) this.#addSession(id, Number.POSITIVE_INFINITY);
   }
 
   sessionAlive(id: string): boolean {
     this.#expire();
     const session = this.#sessions.get(id);
-    if (session === undefined) return false;
+    if (session === undefined || isPermanent(id)) return false;
     // Holders renew well before half of the TTL has passed.
     return session.expiresAt - this.#clock.now() >= session.ttlMs / 2;
   }
@@ -136,6 +141,12 @@ export class MemoryState {
   #now(): TicketModel {
     this.#expire();
     return this.#model;
+  }
+
+  #addSession(id: string, ttlMs: number): void {
+    this.#model.addSession(id);
+    this.#sessions.set(id, { ttlMs, expiresAt: this.#clock.now() + ttlMs });
+    this.#setAlarm();
   }
 
   #renew(session: Session): { readonly ttlMs: number } {

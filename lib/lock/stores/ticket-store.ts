@@ -24,6 +24,11 @@ export interface TicketStore extends AsyncDisposable {
    * really granted (it may round up); `Infinity` when this store's sessions don't expire.
    * A repeat may leave an unused session behind, which expires by itself. A store whose sessions
    * don't expire continues a dead process's resumable session of the same owner also unasked.
+   *
+   * `ttlMs: Infinity` continues the permanent session of `owner` (permanent-session.ts), which has
+   * always been there: its tickets stand until they are removed, and once it has been opened no
+   * request of it is refused as that of one that is gone. A store whose sessions don't expire has
+   * none, and opens one as for any other TTL.
    */
   openSession(request: SessionRequest): Promise<OpenSession>;
 
@@ -33,12 +38,16 @@ export interface TicketStore extends AsyncDisposable {
    */
   renewSession(id: string): Promise<{ readonly ttlMs: number }>;
 
-  /** Ends a session and removes all its tickets. Ending one that is gone is a success. */
+  /**
+   * Ends a session and removes all its tickets. Ending one that is gone is a success. A permanent
+   * one goes on, without the tickets that stood when it was called.
+   */
   closeSession(id: string): Promise<void>;
 
   /**
    * Whether a session's owner has been heard of lately (its renewals arrive, its process lives).
-   * False for one that is gone. Only for people and for the check before a lock is cleared.
+   * False for one that is gone, and for a permanent one, of which nothing is heard. Only for people
+   * and for the check before a lock is cleared.
    */
   sessionAlive(id: string): Promise<boolean>;
 
@@ -133,6 +142,7 @@ export interface Condition {
 }
 
 export interface SessionRequest {
+  /** Infinity, which has to be `resumable`: the permanent session. */
   readonly ttlMs: number;
   /** Who opens it: the host's identity. */
   readonly owner: string;

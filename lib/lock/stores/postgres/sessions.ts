@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { SessionGoneError } from '../../errors.ts';
+import { isPermanent, permanentSessionOf } from '../../permanent-session.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
 import type { Database } from './database.ts';
 import { flag, number, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
+
+/** When a permanent session is over: never. A time that the database still calculates with. */
+const NEVER = '9999-01-01';
 
 /** Sessions live for their TTL after each renewal, by the database's clock. */
 export class Sessions {
@@ -14,6 +18,7 @@ export class Sessions {
   }
 
   async open({ resume, owner, ttlMs: askedMs }: SessionRequest): Promise<OpenSession> {
+    if (askedMs === Number.POSITIVE_INFINITY) return this.#openPermanent(owner);
     const resumedMs = resume === undefined ? undefined : await this.#extend(resume);
     if (resume !== undefined && resumedMs !== undefined) {
       return { id: resume, ttlMs: resumedMs, resumed: true };
@@ -28,6 +33,7 @@ export class Sessions {
   }
 
   async renew(id: string): Promise<{ readonly ttlMs: number }> {
+    if (isPermanent(id)) return { ttlMs: Number.POSITIVE_INFINITY };
     const ttlMs = await this.#extend(id);
     if (ttlMs === undefined) throw new SessionGoneError(`session ${id} has ended`);
     return { ttlMs };
@@ -40,13 +46,14 @@ export class Sessions {
       [`SELECT ticket FROM ${tickets} WHERE session = $1 ORDER BY token`, values],
       (rows, transaction) => {
         this.#database.deleteTickets(rows.map(toTicket), transaction);
-        transaction.send(`DELETE FROM ${sessions} WHERE id = $1`, values);
+        if (!isPermanent(id)) transaction.send(`DELETE FROM ${sessions} WHERE id = $1`, values);
       },
     );
   }
 
   /** Holders renew every third of the TTL: below half, a renewal has been missed. */
   async isAlive(id: string): Promise<boolean> {
+    if (isPermanent(id)) return false;
     const { tables, dialect } = this.#database;
     const row = await this.#database.read(
       `EXISTS (
@@ -56,6 +63,16 @@ export class Sessions {
       [toColumn(id)],
     );
     return flag(row, 'is_alive');
+  }
+
+  async #openPermanent(owner: string): Promise<OpenSession> {
+    const [id, ttlMs] = [permanentSessionOf(owner), Number.POSITIVE_INFINITY];
+    await this.#database.run(
+      `INSERT INTO ${this.#database.tables.sessions} (id, owner, ttl_ms, expires_at)
+       VALUES ($1, $2, 0, '${NEVER}') ON CONFLICT (id) DO NOTHING`,
+      [id, toColumn(owner)],
+    );
+    return { id, ttlMs, resumed: true };
   }
 
   /**
