@@ -6,6 +6,7 @@ import { LockManager } from '../lib/lock/lock-manager.ts';
 import { readIfThere, replaceFile } from '../lib/state-file.ts';
 import { Catalog } from '../lib/volumes/catalog.ts';
 import { drivers } from '../lib/volumes/drivers/registry.ts';
+import { Evictions } from '../lib/volumes/evictions.ts';
 import { HostMounts } from '../lib/volumes/host-mounts.ts';
 import { KeyedQueue } from '../lib/volumes/keyed-queue.ts';
 import { LockedVolumes, mountLocks } from '../lib/volumes/locked-volumes.ts';
@@ -130,6 +131,13 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     defaultDriver: config.driver,
     onEngineStarted: () => reconciler.engineStarted(),
   });
+  const evictions = new Evictions({
+    ...{ locks, store, mirror: manager.mirror, catalog, mounts },
+    host: config.host,
+    limitMs: config.ttlMs + 1_000,
+  });
+  started.use(evictions.follow());
+  const clearLock = evictions.clearLock.bind(evictions);
   const joined = joinStore(manager, mounts, identity, config.ttlMs, stopping.signal);
   await Promise.race([
     Promise.all([joined, manager.mirror.firstReset]),
@@ -142,7 +150,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const status = statusReport(config, manager, mounts);
   entrances.open({
     docker: { app: dockerApp(volumes, { scope }), volumes },
-    admin: adminApp({ volumes, locks, status, events, stopping: stopping.signal }),
+    admin: adminApp({ volumes, locks, clearLock, status, events, stopping: stopping.signal }),
   });
   started.use(sockets.move()); // From here on they end before what they serve with.
   void joined.then(() => reconciler.daemonStarted()).catch((error) => log('ERROR %s', error));

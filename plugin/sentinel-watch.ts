@@ -20,7 +20,7 @@ const endPollMs = 100;
 export interface SentinelWatchOptions {
   readonly link: SentinelLink;
   /** A function, because the mounts need their guard first. */
-  readonly mounts: () => Pick<HostMounts, 'rows' | 'lockState'>;
+  readonly mounts: () => Pick<HostMounts, 'rows' | 'tenure'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** For how long from now nobody else can be given this host's locks. */
   readonly leftMs: () => number;
@@ -139,11 +139,11 @@ export class SentinelWatch implements MountGuard {
     const { mounts, drivers } = this.#options;
     const all = mounts();
     return all.rows().flatMap((row): WatchedVolume[] => {
-      const state = guardState(all.lockState(row.volume));
+      const state = all.tenure(row.volume);
       // Where locks don't expire, nobody is given one while its holder is away.
-      if (row.onLost === 'keep' || (leftMs === Number.POSITIVE_INFINITY && state !== 'lost')) {
-        return [];
-      }
+      const isSafe =
+        leftMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');
+      if (row.onLost === 'keep' || isSafe) return [];
       const ownsFileSystem = drivers.get(row.driver)?.capabilities.ownsFileSystem ?? false;
       const watched = watchedVolume(row, row.onLost, ownsFileSystem);
       return state === 'held'
@@ -172,10 +172,6 @@ const severities: Record<Happening['kind'], VolumeEvent['severity']> = {
   killed: 'error',
   failed: 'error',
 };
-
-function guardState(state: string): WatchedVolume['state'] {
-  return state === 'held' || state === 'lost' ? state : 'unproven';
-}
 
 function watchedVolume(
   { volume, mountpoint, ticket }: MountRow,

@@ -53,8 +53,8 @@ export function lockCommands(root: Command, run: Run): void {
   withCommonOptions(group.command('clear'))
     .argument('<volume>')
     .option('--token <n>', 'which lock: the token that the command shows without it', token)
-    .option('--force', 'although its holder is alive; stop what uses the volume there first')
-    .description('take a lock away from a holder that is gone')
+    .option('--force', 'although its holder is alive: its containers are killed first')
+    .description('take a lock away from a holder that is gone, or is to let go')
     .action((volume: string, options: ClearOptions) =>
       run(options, volume, (context) => clear(context, volume, options)),
     );

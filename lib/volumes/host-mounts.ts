@@ -4,12 +4,12 @@ import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
 import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
-import type { EventSink } from './events.ts';
+import type { EventSink, VolumeEvent } from './events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { MountGuard } from './mount-guard.ts';
 import { unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
-import type { MountLocks, OnLockChange } from './mounted-locks.ts';
+import type { MountLocks, OnLockChange, Tenure } from './mounted-locks.ts';
 import { MountedLocks } from './mounted-locks.ts';
 import type { CallContext } from './service.ts';
 import type { VolumeRecord } from './volume.ts';
@@ -60,6 +60,11 @@ export class HostMounts {
   /** `held` only while this host can prove that the volume is its own. */
   lockState(volume: string): KeptLockState {
     return this.#locks.state(volume);
+  }
+
+  /** Whether those who use the volume here may go on. */
+  tenure(volume: string): Tenure {
+    return this.#locks.tenure(volume);
   }
 
   /**
@@ -171,6 +176,23 @@ export class HostMounts {
   }
 
   /**
+   * Lets go of a volume although it is in use here, because an operator (`by`) cleared its lock:
+   * ends the containers that use it, unmounts it, and only then releases the lock, which the token
+   * names. Not mounted under that lock, or not to be fenced: does nothing.
+   */
+  async evict(volume: string, token: number, by: string): Promise<void> {
+    await this.#options.queue.run(volume, async () => {
+      const row = this.get(volume);
+      if (row?.ticket.token !== token || row.onLost === 'keep') return;
+      if (this.#locks.tenure(volume) !== 'held') return; // It is fenced, or will be.
+      this.#locks.evict(volume);
+      const message = `${by} cleared its lock while it was mounted here: ending its containers`;
+      this.#record('error', 'evicted', row, message);
+      await this.#fence(row);
+    });
+  }
+
+  /**
    * What the engine knew of the mounts of these volumes may be gone: each of their IDs counts once
    * until the engine repeats it. Called when the engine has been restarted, and for volumes that
    * no container uses when this daemon starts.
@@ -214,15 +236,10 @@ export class HostMounts {
     const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
     if (lock) this.#locks.set(volume, lock);
     if (wasInProgress || row.bootId !== this.#options.bootId) {
-      this.#options.events.record({
-        severity: 'info',
-        kind: 'dropped',
-        volume,
-        message: wasInProgress
-          ? 'its mount was interrupted: undone'
-          : 'this host was restarted while it was mounted: the mount is gone, and its lock let go',
-        token: row.ticket.token,
-      });
+      const message = wasInProgress
+        ? 'its mount was interrupted: undone'
+        : 'this host was restarted while it was mounted: the mount is gone, and its lock let go';
+      this.#record('info', 'dropped', row, message);
       await this.#takeAway(row, lock !== undefined);
       await lock?.unlock();
       return;
@@ -231,13 +248,7 @@ export class HostMounts {
     if (!this.get(volume)) return; // Fenced.
     await this.#adoptMount(row);
     if (!lock) return;
-    this.#options.events.record({
-      severity: 'info',
-      kind: 'adopted',
-      volume,
-      message: 'adopted its mount from the process before, with its lock',
-      token: lock.token,
-    });
+    this.#record('info', 'adopted', row, 'adopted from the process before, with its lock');
   }
 
   /** Tried again, and told once. */
@@ -264,36 +275,28 @@ export class HostMounts {
   async #lostLock(row: MountRow): Promise<void> {
     if (row.onLost === 'keep') return this.#relock(row);
     this.#locks.lose(row.volume);
-    this.#options.events.record({
-      severity: 'error',
-      kind: 'lost',
-      volume: row.volume,
-      message:
-        'the lock under which it is mounted here is gone, so another host may have it: ending ' +
-        'the containers that use it',
-      token: row.ticket.token,
-    });
+    const message =
+      'the lock under which it is mounted here is gone, so another host may have it: ending the ' +
+      'containers that use it';
+    this.#record('error', 'lost', row, message);
     await this.#fence(row);
   }
 
   #isToBeFenced({ volume, onLost }: MountRow): boolean {
-    return onLost !== 'keep' && this.#locks.isLost(volume);
+    return onLost !== 'keep' && ['lost', 'evicted'].includes(this.#locks.tenure(volume));
   }
 
-  /** Sees to it that nothing here uses a volume that may be another host's, and lets go of it. */
+  /** Sees to it that nothing here uses a volume that is, or will be, another host's. */
   async #fence(row: MountRow): Promise<void> {
     const { volume } = row;
     await this.#options.guard.end(volume);
-    await this.#takeAway(row, false);
-    this.#options.events.record({
-      severity: 'error',
-      kind: 'fenced',
-      volume,
-      message:
-        'no container here uses it any more, and it is unmounted; one that is started again ' +
-        'waits for the lock like any other',
-      token: row.ticket.token,
-    });
+    const lock = this.#locks.get(volume);
+    await this.#takeAway(row, lock?.state === 'held');
+    await lock?.unlock();
+    const message =
+      'no container here uses it any more, and it is unmounted; one that is started again waits ' +
+      'for the lock like any other';
+    this.#record('error', 'fenced', row, message);
   }
 
   /**
@@ -306,14 +309,9 @@ export class HostMounts {
       this.#options.locks.reacquire(row, this.onLockChange(volume)),
     );
     if (!lock) return;
-    await this.#options.table.put({ ...(this.get(volume) ?? row), ticket: lock.ticket });
-    this.#options.events.record({
-      severity: 'warning',
-      kind: 'relocked',
-      volume,
-      message: 'was mounted here without a lock; locked again',
-      token: lock.token,
-    });
+    const locked = { ...(this.get(volume) ?? row), ticket: lock.ticket };
+    await this.#options.table.put(locked);
+    this.#record('warning', 'relocked', locked, 'was mounted here without a lock; locked again');
   }
 
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
@@ -386,6 +384,11 @@ export class HostMounts {
   #requireLastWrite(row: MountRow): void {
     if (row.onLost === 'keep' || !this.#driver(row).capabilities.ownsFileSystem) return;
     this.#locks.require(row.volume);
+  }
+
+  #record(severity: VolumeEvent['severity'], kind: string, row: MountRow, message: string): void {
+    const { volume, ticket } = row;
+    this.#options.events.record({ severity, kind, volume, message, token: ticket.token });
   }
 
   async #setId(row: MountRow, id: string, use: { count: number; confirmed: boolean }) {

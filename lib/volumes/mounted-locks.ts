@@ -18,13 +18,25 @@ export interface MountLocks {
 
 export type OnLockChange = (state: KeptLockState) => void;
 
+/**
+ * Whether a volume mounted here may be used: `held`, it is ours; `unproven`, it can't be said now;
+ * `evicted`, it is ours until its users have ended, which has to be now; `lost`, it is not ours.
+ */
+export type Tenure = 'held' | 'unproven' | 'evicted' | 'lost';
+
 /** The lock of each volume mounted on this host, as far as this process has it. */
 export class MountedLocks {
   readonly #locks = new Map<string, KeptLock>();
   /** Mounted here while somebody else has the lock. */
   readonly #lost = new Set<string>();
+  /** Mounted here until those who use it have ended. */
+  readonly #evicted = new Set<string>();
   /** Mounted here without a lock until they are enabled. */
   readonly #disabled = new Set<string>();
+
+  get(volume: string): KeptLock | undefined {
+    return this.#locks.get(volume);
+  }
 
   set(volume: string, lock: KeptLock): void {
     this.#locks.set(volume, lock);
@@ -63,6 +75,7 @@ export class MountedLocks {
     const lock = this.#locks.get(volume);
     this.#locks.delete(volume);
     this.#lost.delete(volume);
+    this.#evicted.delete(volume);
     this.#disabled.delete(volume);
     return lock;
   }
@@ -73,8 +86,16 @@ export class MountedLocks {
     this.#lost.add(volume);
   }
 
-  isLost(volume: string): boolean {
-    return this.#lost.has(volume);
+  /** Its lock is ours still, but is to be let go of. */
+  evict(volume: string): void {
+    this.#evicted.add(volume);
+  }
+
+  /** What those who use the volume here have to know. */
+  tenure(volume: string): Tenure {
+    if (this.#lost.has(volume)) return 'lost';
+    if (this.#evicted.has(volume)) return 'evicted';
+    return this.state(volume) === 'held' ? 'held' : 'unproven';
   }
 
   /** Not held, and nobody else is known to have it: the store was away, or it is disabled. */
@@ -84,7 +105,7 @@ export class MountedLocks {
 
   /** `held` only while this host can prove that the volume is its own. */
   state(volume: string): KeptLockState {
-    if (this.#lost.has(volume)) return 'lost';
+    if (this.#lost.has(volume) || this.#evicted.has(volume)) return 'lost';
     return this.#locks.get(volume)?.state ?? 'unproven';
   }
 

@@ -18,6 +18,7 @@ const log = createDebug('berth:admin');
 export interface AdminAppOptions {
   readonly volumes: VolumeService;
   readonly locks: LockService;
+  readonly clearLock: LockService['clearLock'];
   readonly status: () => Promise<StatusReport>;
   readonly events: EventLog;
   /** Aborts when the daemon is about to stop; ends the locks held for a command. */
@@ -31,6 +32,7 @@ export interface AdminAppOptions {
 export function adminApp({
   volumes,
   locks,
+  clearLock,
   status,
   events,
   stopping = new AbortController().signal,
@@ -51,7 +53,7 @@ export function adminApp({
     };
     response.json(reply);
   });
-  app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, volumes, stopping }));
+  app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, clearLock, volumes, stopping }));
   app.use('/v1', eventRoutes({ events, stopping }));
   app.use(({ method, path }: Request) => {
     throw new NotFoundError(`the admin socket has no ${method} ${path}`);

@@ -32,13 +32,15 @@ const holdBody = z.strictObject({
 
 export interface LockRoutesOptions {
   readonly locks: LockService;
+  /** Has a living holder let go first. */
+  readonly clearLock: LockService['clearLock'];
   readonly volumes: VolumeService;
   /** Aborts when the daemon is about to stop: holds end, or it would wait for them. */
   readonly stopping: AbortSignal;
 }
 
 /** Who holds which lock, the operator's ways to clear and disable one, and to hold it meanwhile. */
-export function lockRoutes({ locks, volumes, stopping }: LockRoutesOptions): Router {
+export function lockRoutes({ locks, clearLock, volumes, stopping }: LockRoutesOptions): Router {
   const router = Router();
   router.get('/locks', (_request, response) => {
     const reply: LocksReply = {
@@ -54,7 +56,7 @@ export function lockRoutes({ locks, volumes, stopping }: LockRoutesOptions): Rou
   router.post('/locks/:volume/clear', async (request: Request<{ volume: string }>, response) => {
     const volume = nameOf(request);
     const body = parseJson(bodyText(request.body), clearBody);
-    const ticket = await locks.clearLock({ ...body, volume, signal: clientGone(response) });
+    const ticket = await clearLock({ ...body, volume, signal: clientGone(response) });
     response.json({ cleared: ticketReplies([ticket])[0] });
   });
 

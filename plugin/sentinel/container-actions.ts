@@ -1,6 +1,13 @@
 import createDebug from 'debug';
 import type { Container } from './container-scan.ts';
-import { freezeGroup, isEmpty, isFrozen, killGroup, thawGroup } from './control-group.ts';
+import {
+  becomesEmpty,
+  freezeGroup,
+  isEmpty,
+  isFrozen,
+  killGroup,
+  thawGroup,
+} from './control-group.ts';
 import type { EngineCalls } from './engine-calls.ts';
 
 const log = createDebug('berth:sentinel');
@@ -64,13 +71,13 @@ export class ContainerActions {
 
   /** Kills the container; true when it has ended, else try again. */
   async kill({ id, group }: Container): Promise<boolean> {
-    if (await isEmpty(group)) return true;
-    try {
-      await this.#engine.kill(id, engineLimitMs);
-    } catch (error) {
-      log('the engine does not kill %s: %s', id, error);
-    }
+    // The engine answers only when it has cleaned up, for which it may want an answer of ours.
+    const killing = this.#engine
+      .kill(id, engineLimitMs)
+      .catch((error) => log('the engine does not kill %s: %s', id, error));
+    await Promise.race([killing, becomesEmpty(group, engineLimitMs)]);
     if (!(await isEmpty(group))) await killGroup(group);
+    await becomesEmpty(group, engineLimitMs);
     return isEmpty(group);
   }
 

@@ -81,6 +81,12 @@ export async function isEmpty(group: ControlGroup): Promise<boolean> {
   return (await processesOf(group)).length === 0;
 }
 
+/** Waits until every process of the group has ended, for at most `limitMs`. */
+export async function becomesEmpty(group: ControlGroup, limitMs: number): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!(await isEmpty(group)) && performance.now() < end) await sleep(5);
+}
+
 /** Also those in groups that the container has made itself. */
 async function processesOf({ path }: Pick<ControlGroup, 'path'>): Promise<number[]> {
   const text = (await readIfAny(join(path, 'cgroup.procs'))) ?? '';

@@ -1,7 +1,7 @@
 import { freeze, thaw } from '../../lib/volumes/drivers/freeze.ts';
 import { isMountpoint } from '../../lib/volumes/drivers/mountinfo.ts';
-import { shutDown } from '../../lib/volumes/drivers/shut-down.ts';
 import { run } from '../../lib/volumes/drivers/run.ts';
+import { shutDown } from '../../lib/volumes/drivers/shut-down.ts';
 
 /** What a flush is given: storage that is away can hold it for ever. */
 const flushLimitMs = 60_000;

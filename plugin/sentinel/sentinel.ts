@@ -97,7 +97,7 @@ export class Sentinel {
 
   #wishFor(volume: WatchedVolume): Wish {
     const { state, now } = this.#options;
-    if (volume.state === 'lost') return 'end';
+    if (volume.state === 'lost' || volume.state === 'evicted') return 'end';
     const leftMs = (volume.deadlineMs ?? 0) - state.leadMs - now();
     if (leftMs <= 0) return 'stand-still';
     if (volume.onLost === 'stop' && leftMs <= state.graceMs) return 'stop';
@@ -108,7 +108,7 @@ export class Sentinel {
     const all = [...still, ...ending];
     if (all.length === 0) return;
     const containers = await containersUsing(all);
-    for (const volume of ending) await this.#cutOff(volume);
+    for (const volume of ending) if (volume.state === 'lost') await this.#cutOff(volume);
     const work = all.map(async (volume) => {
       const kills = ending.includes(volume) || volume.onLost === 'stop';
       const users = containers.filter(({ volumes }) => volumes.includes(volume.volume));
@@ -125,8 +125,9 @@ export class Sentinel {
     const { state, actions } = this.#options;
     try {
       if (kills) {
+        const name = actions.nameOf(container); // Asked first: an engine forgets what has ended.
         const hasEnded = await actions.kill(container);
-        if (hasEnded) await this.#killed(volume, container);
+        if (hasEnded) this.#killed(volume, container, await name);
         return hasEnded;
       }
       if (await actions.standsStill(container)) return true;
@@ -144,7 +145,7 @@ export class Sentinel {
   #when({ deadlineMs }: WatchedVolume): string {
     const leftMs = (deadlineMs ?? 0) - this.#options.now();
     const when = leftMs < 0 ? `${-leftMs} ms AFTER` : `${leftMs} ms before`;
-    return `${when} the deadline: this host can't prove any more that the volume is its own`;
+    return `${when} the deadline: ${unproven}`;
   }
 
   #fenced(volume: WatchedVolume): void {
@@ -235,19 +236,13 @@ export class Sentinel {
     );
   }
 
-  async #killed(volume: WatchedVolume, container: Container): Promise<void> {
-    const { state, actions } = this.#options;
+  #killed(volume: WatchedVolume, { id }: Container, name: string): void {
+    const { state } = this.#options;
     const guard = state.guard(volume.volume);
-    const { id } = container;
     if (guard.killed.includes(id)) return;
     this.#change(volume, { killed: [...guard.killed, id] });
-    const name = await actions.nameOf(container);
     state.removePaused(id);
-    const why =
-      volume.state === 'lost'
-        ? 'another host may have the volume now'
-        : "this host can't prove any more that the volume is its own";
-    this.#note('killed', volume, `killed container ${name}: ${why}`);
+    this.#note('killed', volume, `killed container ${name}: ${reasons[volume.state]}`);
   }
 
   #failed(volume: WatchedVolume, message: string): void {
@@ -279,9 +274,21 @@ export class Sentinel {
   #sleepMs(): number {
     const { state, now } = this.#options;
     const starts = state.volumes.flatMap(({ deadlineMs, state: lock }) =>
-      lock === 'lost' || deadlineMs === undefined ? [] : [deadlineMs - state.leadMs - now()],
+      deadlineMs === undefined || lock === 'lost' || lock === 'evicted'
+        ? []
+        : [deadlineMs - state.leadMs - now()],
     );
     const next = Math.min(...starts.filter((leftMs) => leftMs > 0));
     return Math.max(5, Math.min(longestSleepMs, next));
   }
 }
+
+const unproven = "this host can't prove any more that the volume is its own";
+
+/** Why a container was killed. */
+const reasons: Record<WatchedVolume['state'], string> = {
+  held: unproven,
+  unproven,
+  lost: 'another host may have the volume now',
+  evicted: "an operator cleared the volume's lock",
+};

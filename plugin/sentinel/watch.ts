@@ -23,9 +23,10 @@ const watchedVolumeSchema = z.object({
   /**
    * - `held`: proved to be ours until the deadline.
    * - `unproven`: nothing new; the last deadline told counts, and none told is one that has passed.
-   * - `lost`: the containers that use it have to end.
+   * - `lost`: the containers that use it have to end, and nothing may be written for them any more.
+   * - `evicted`: they have to end, but it is ours until they have.
    */
-  state: z.enum(['held', 'unproven', 'lost']),
+  state: z.enum(['held', 'unproven', 'lost', 'evicted']),
   /** By the machine's boot clock; with `held` alone. */
   deadlineMs: z.number().optional(),
 });
@@ -63,7 +64,8 @@ export const reportSchema = z.object({
   pid: z.number(),
   /**
    * By volume. `running`: nothing was done to its containers. `fenced`: all of them stand still or
-   * have ended. `ended`: it is lost, and they have ended.
+   * have ended. `ended`: they have ended
+   * for good.
    */
   volumes: z.record(z.string(), z.enum(['running', 'fenced', 'ended'])),
   happenings: z.array(happeningSchema),

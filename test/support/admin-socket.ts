@@ -55,9 +55,11 @@ export async function openAdminSocket(): Promise<AdminSocket> {
   const conditions: ConditionReply[] = [];
   const events = new EventLog();
   const stopping = new AbortController();
+  const locks = new LockDriver(n1, 5_000);
   const app = adminApp({
     volumes,
-    locks: new LockDriver(n1, 5_000),
+    locks,
+    clearLock: (request) => locks.clearLock(request),
     status: async () => ({ host: 'n1', store, mounts: [], conditions }),
     events,
     stopping: stopping.signal,
