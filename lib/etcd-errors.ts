@@ -18,29 +18,54 @@ export class EtcdCallError extends Error {
   override readonly name = 'EtcdCallError';
 }
 
+/** The login was made before the users or roles of etcd were changed last. Nothing was done. */
+export function isOutdatedLogin(error: unknown): boolean {
+  return /revision of auth store is old/.test(messageOf(error));
+}
+
 /** Names the failure of a call; one that is named already stays as it is. */
 export function callError(error: unknown): Error {
   const isNamed = [LeaseGoneError, EtcdRefusedError, EtcdCallError].some((c) => error instanceof c);
   if (isNamed) return error as Error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (/requested lease not found/.test(message)) {
     return new LeaseGoneError(message, { cause: error });
   }
-  const advice = refusals.find(([pattern]) => pattern.test(message))?.[1];
-  if (advice !== undefined) return new EtcdRefusedError(`${message}; ${advice}`, { cause: error });
+  const refusal = refusals.find(([pattern]) => pattern.test(message))?.[1];
+  if (refusal !== undefined) return new EtcdRefusedError(refusal, { cause: error });
   return new EtcdCallError(message, { cause: error });
 }
 
-/** What etcd says when it will not do something until a person has acted. */
+/** What etcd says when it will not do something until a person has acted, and what that may be. */
 const refusals: readonly (readonly [RegExp, string])[] = [
   [
     /permission denied/,
-    'grant the user a role that may read and write everything below the prefix',
+    'etcd refuses: permission denied; grant the user a role that may read and write everything below the prefix',
   ],
-  [/invalid user ID or password/, 'check the user and the password'],
-  [/user name is empty/, 'this etcd wants a user and a password'],
-  [/authentication is not enabled/, 'leave the user out, or enable authentication'],
-  [/database space exceeded/, 'compact and defragment it, then disarm its NOSPACE alarm'],
-  [/corrupt cluster/, 'replace the members that its CORRUPT alarm names'],
-  [/too many operations|request is too large/, 'raise its --max-txn-ops or --max-request-bytes'],
+  [
+    /invalid user ID or password/,
+    'etcd refuses: the user or the password is wrong; check the user and the password',
+  ],
+  [/user name is empty/, 'etcd refuses: no user; this etcd wants a user and a password'],
+  [
+    /authentication is not enabled/,
+    'etcd refuses: it knows no users; leave the user out, or enable authentication',
+  ],
+  [
+    /database space exceeded/,
+    'etcd is out of space (NOSPACE alarm): compact and defragment it, then run "etcdctl alarm disarm"',
+  ],
+  [
+    /corrupt cluster/,
+    'etcd refuses: its members differ; replace those that its CORRUPT alarm names',
+  ],
+  [
+    /too many operations/,
+    'etcd refuses: too many operations in one transaction; raise its --max-txn-ops',
+  ],
+  [/request is too large/, 'etcd refuses: the request is too large; raise its --max-request-bytes'],
 ];
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -9,7 +9,7 @@ import type {
   ITxnResponse,
 } from 'etcd3';
 import { Etcd3 } from 'etcd3';
-import { callError, EtcdCallError, LeaseGoneError } from './etcd-errors.ts';
+import { callError, EtcdCallError, isOutdatedLogin, LeaseGoneError } from './etcd-errors.ts';
 import { KeepAlives } from './etcd-keep-alives.ts';
 import type { EtcdMember, MemberState } from './etcd-members.ts';
 import { quotaBytes } from './etcd-members.ts';
@@ -188,17 +188,28 @@ export class EtcdClient {
   }
 
   async #call<T>(call: (client: Etcd3) => Promise<T>): Promise<T> {
+    const client = await this.#connected();
+    return call(client).catch(async (error) => {
+      if (!isOutdatedLogin(error)) throw callError(error);
+      // etcd3 logs in again only when its token is not accepted any more; this one still is.
+      if ((await this.#client?.catch(() => undefined)) === client) {
+        this.#client = undefined;
+        client.close(); // Its streams go on to their end.
+      }
+      return call(await this.#connected()).catch((repeated) => {
+        throw callError(repeated);
+      });
+    });
+  }
+
+  async #connected(): Promise<Etcd3> {
     this.#client ??= clientOptions(this.#options, this.callTimeoutMs).then((o) => new Etcd3(o));
-    let client: Etcd3;
     try {
-      client = await this.#client;
+      return await this.#client;
     } catch (error) {
       this.#client = undefined; // The next call tries to resolve the names again.
       throw callError(error);
     }
-    return call(client).catch((error) => {
-      throw callError(error);
-    });
   }
 
   async #openKeepAlives(): Promise<KeepAlives> {

@@ -79,7 +79,15 @@ export class LockLostError extends LockError {
 /** The store can't be reached, or did not answer. For a write: it may or may not have happened. */
 export class StoreUnavailableError extends LockError {
   readonly code = 'unavailable';
-  override readonly name = 'StoreUnavailableError';
+  override readonly name: string = 'StoreUnavailableError';
+}
+
+/**
+ * The store has answered that it won't, and will answer the same until a person mends something: its
+ * disk is full, say, or it does not let this host in. This call has written nothing.
+ */
+export class StoreRefusedError extends StoreUnavailableError {
+  override readonly name = 'StoreRefusedError';
 }
 
 /** An operator's clear was refused. Nothing was changed. */

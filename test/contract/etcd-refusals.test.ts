@@ -64,7 +64,7 @@ for (const version of etcdVersions) {
       for (let index = 0; (await fill(index)).code === 0; index += 1);
       await expectRefusal(
         () => client.enqueue('other'),
-        /^etcd refuses: .*space exceeded; compact/,
+        /^etcd is out of space \(NOSPACE alarm\): compact/,
       );
       // What needs no space still works.
       expect(await client.store.stands(held)).toBe(true);

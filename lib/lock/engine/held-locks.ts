@@ -1,6 +1,6 @@
 import createDebug from 'debug';
 import type { Clock } from '../clock.ts';
-import { GuardLostError, StoreUnavailableError } from '../errors.ts';
+import { GuardLostError, StoreRefusedError, StoreUnavailableError } from '../errors.ts';
 import type { Lock } from '../lock.ts';
 import type { Committed, RecordWrite, TicketStore } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
@@ -92,7 +92,8 @@ export class HeldLocks {
       return store.commit({ guards: [ticket], writes, release: release ? [ticket] : [] });
     };
     const committed = await limit.untilAnswered(commit).catch((error) => {
-      if (!(error instanceof GuardLostError) || calls === 1) throw error;
+      const isRefusal = error instanceof GuardLostError || error instanceof StoreRefusedError;
+      if (!isRefusal || calls === 1) throw error;
       // The call before may have done it, and the next holder have written since.
       throw new StoreUnavailableError('the store does not tell whether the change was made', {
         cause: error,

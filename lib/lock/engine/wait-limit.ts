@@ -1,5 +1,10 @@
 import type { Clock } from '../clock.ts';
-import { LockCancelledError, LockTimeoutError, StoreUnavailableError } from '../errors.ts';
+import {
+  LockCancelledError,
+  LockTimeoutError,
+  StoreRefusedError,
+  StoreUnavailableError,
+} from '../errors.ts';
 import type { Ticket } from '../ticket.ts';
 
 /** A reason of its own for each abort would be an error with a stack, made for nobody. */
@@ -67,14 +72,16 @@ export class WaitLimit implements Disposable {
 
   /**
    * Repeats `call`, which must be safe to repeat, while the store does not answer and the limit
-   * allows; always at least once. Rejects with the store's last error.
+   * allows; always at least once. Rejects with the store's last error, and at once when it refuses.
    */
   async untilAnswered<T>(call: () => Promise<T>): Promise<T> {
     for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 500)) {
       try {
         return await call();
       } catch (error) {
-        if (!(error instanceof StoreUnavailableError) || this.isOver) throw error;
+        const isPassing =
+          error instanceof StoreUnavailableError && !(error instanceof StoreRefusedError);
+        if (!isPassing || this.isOver) throw error;
         await this.#clock.sleep(pauseMs, this.signal);
         if (this.isOver) throw error;
       }

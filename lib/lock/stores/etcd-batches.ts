@@ -1,4 +1,4 @@
-import type { ITxnRequest, ITxnResponse } from '../../etcd.ts';
+import type { IRequestOp, ITxnRequest, ITxnResponse } from '../../etcd.ts';
 import { EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
 import { maxTxnOps } from './etcd-txn.ts';
 
@@ -14,6 +14,8 @@ export interface BatchRequest {
   readonly isLook?: boolean;
   /** The lease that what it writes hangs on, or the permanent session in place of one. */
   readonly lease?: string;
+  /** It is part of work that frees space, so it has to get through when etcd has none left. */
+  readonly freesSpace?: boolean;
 }
 
 /** How long a request waits, at the most, for the Txn before it to be answered. */
@@ -29,6 +31,10 @@ const maxBatchBytes = 1_000_000;
  * In one batch no key may be written twice, and all comparisons are made before any write; so two
  * requests that touch the same name never share one, unless both only look. A lease that is gone fails the whole batch,
  * so it never has two of them. Whatever is written in one batch has one revision.
+ *
+ * etcd refuses what puts keys when its database is full (its NOSPACE alarm), but does not count puts
+ * in nested Txns. So that a full database is full for all alike, and not for those that go alone,
+ * each batch says so in a branch that never runs; and what frees space goes nested without it.
  */
 export class EtcdBatches {
   readonly #transact: Transact;
@@ -116,12 +122,13 @@ export class EtcdBatches {
     if (!first) return;
     const timeoutMs = Math.max(1, first.askedAt + this.#timeoutMs - performance.now());
     try {
-      if (others.length === 0) {
+      if (others.length === 0 && !first.freesSpace) {
         first.answer.resolve(await this.#transact(first.txn, timeoutMs));
         return;
       }
       const success = batch.map(({ txn }) => ({ request_txn: txn }));
-      const answer = await this.#transact({ compare: [], success, failure: [] }, timeoutMs);
+      const failure = batch.flatMap(countedPuts).slice(0, 1);
+      const answer = await this.#transact({ compare: [], success, failure }, timeoutMs);
       for (const [index, member] of batch.entries()) {
         const own = answer.responses[index]?.response_txn;
         if (own) member.answer.resolve({ ...own, header: answer.header });
@@ -148,6 +155,12 @@ export class EtcdBatches {
 interface Member extends BatchRequest {
   readonly answer: PromiseWithResolvers<ITxnResponse>;
   readonly askedAt: number;
+}
+
+/** Those that etcd shall refuse when it is full. */
+function countedPuts({ txn, freesSpace }: BatchRequest): IRequestOp[] {
+  if (freesSpace) return [];
+  return [...(txn.success ?? []), ...(txn.failure ?? [])].filter((op) => op.request_put);
 }
 
 /** As etcd counts them: the longest list, and what is nested goes on top of what holds it. */

@@ -35,7 +35,8 @@ export function conditionsOfMembers(
   const conditions: Condition[] = [];
   for (const { endpoint, state } of members) {
     if (!('id' in state)) {
-      if (members.length === 1) continue; // Said of the whole cluster.
+      // Said of the whole cluster.
+      if (members.length === 1 || state instanceof EtcdRefusedError) continue;
       const text = `etcd member ${endpoint} does not answer (${state.message}); start it, or mend the network to it`;
       conditions.push(warning(text));
     } else {
@@ -59,7 +60,7 @@ interface Answered extends MemberState {
 
 function conditionOfCalls(refusal: Error | undefined, members: readonly EtcdMember[]): Condition[] {
   if (!refusal) return [];
-  if (refusal instanceof EtcdRefusedError) return [error(`etcd refuses: ${refusal.message}`)];
+  if (refusal instanceof EtcdRefusedError) return [error(refusal.message)];
   const endpoints = members.map(({ endpoint }) => endpoint).join(', ');
   const text = `etcd at ${endpoints} does not answer (${refusal.message}); start it, or mend the network to it`;
   return [error(text)];
@@ -67,7 +68,7 @@ function conditionOfCalls(refusal: Error | undefined, members: readonly EtcdMemb
 
 function conditionOfAlarm(alarm: string, name: string): Condition {
   if (alarm === 'NOSPACE') {
-    const text = `the database of etcd member ${name} is full, so nothing can be locked; compact it, defragment it, then run "etcdctl alarm disarm"`;
+    const text = `the database of etcd member ${name} is full (NOSPACE alarm), so volumes can be unmounted and removed, but nothing else; compact it, defragment it, then run "etcdctl alarm disarm"`;
     return error(text);
   }
   if (alarm === 'CORRUPT') {

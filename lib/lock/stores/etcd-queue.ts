@@ -6,7 +6,7 @@ import type {
   ITxnRequest,
   ITxnResponse,
 } from '../../etcd.ts';
-import { LeaseGoneError } from '../../etcd.ts';
+import { EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
 import { isPermanent } from '../permanent-session.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';
@@ -202,15 +202,17 @@ export class EtcdQueue {
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
     const touches = namesOf(request.locks);
     const lease = request.session;
+    const freesSpace = request.holder.reason === 'Remove';
     try {
-      const answer = await this.#batches.send({ txn, touches, lease });
+      const answer = await this.#batches.send({ txn, touches, lease, freesSpace });
       return {
         succeeded: answer.succeeded,
         revision: Number(answer.header.revision),
         found: foundIn(answer.responses),
       };
     } catch (error) {
-      if (error instanceof LeaseGoneError) this.#slots.free(request);
+      const isUnwritten = error instanceof LeaseGoneError || error instanceof EtcdRefusedError;
+      if (isUnwritten) this.#slots.free(request);
       else this.#slots.doubt(request);
       throw error;
     }

@@ -1,6 +1,6 @@
 import type { ICompare, IKeyValue, IResponseOp } from '../../etcd.ts';
 import { EtcdCallError, EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
-import { SessionGoneError, StoreUnavailableError } from '../errors.ts';
+import { SessionGoneError, StoreRefusedError, StoreUnavailableError } from '../errors.ts';
 
 /** How many operations etcd takes in one Txn by default, in its longest list (--max-txn-ops). */
 export const maxTxnOps = 128;
@@ -38,7 +38,7 @@ export async function calling<T>(call: () => Promise<T>): Promise<T> {
       throw new SessionGoneError(error.message, { cause: error });
     }
     if (error instanceof EtcdRefusedError) {
-      throw new StoreUnavailableError(`etcd refuses: ${error.message}`, { cause: error });
+      throw new StoreRefusedError(error.message, { cause: error });
     }
     if (error instanceof EtcdCallError) {
       throw new StoreUnavailableError(`etcd does not answer: ${error.message}`, { cause: error });
