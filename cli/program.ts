@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { settings, variableOf } from '../plugin/settings.ts';
 import { AdminClient } from './admin-client.ts';
 import { copyCommand } from './commands/copy.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { eventsCommand } from './commands/events.ts';
 import { lockCommands } from './commands/lock.ts';
 import { serve, serveCommand } from './commands/serve.ts';
@@ -57,6 +58,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   copyCommand(root, run);
   lockCommands(root, run);
   eventsCommand(root, run);
+  doctorCommand(root, run);
   try {
     await root.parseAsync([...argv], { from: 'user' });
   } catch (error) {

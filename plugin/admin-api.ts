@@ -121,6 +121,29 @@ export interface EventsReply {
   readonly events: readonly EventReply[];
 }
 
+/** Something that interrupted work has left on this host. */
+export interface FindingReply {
+  /** What does not fit together, such as `storage-without-record`. */
+  readonly kind: string;
+  /** `VOLUME`, `VOLUME@SNAPSHOT` or a path. */
+  readonly what: string;
+  readonly message: string;
+  /** RFC 3339. */
+  readonly since?: string;
+  /** What fixing does; absent: it takes a person. */
+  readonly fix?: string;
+  /** What a person can do about it. */
+  readonly next: readonly string[];
+  /** `found`: it was not to be fixed. */
+  readonly state: 'found' | 'fixed' | 'failed';
+  /** Why fixing it failed. */
+  readonly error?: string;
+}
+
+export interface DoctorReply {
+  readonly findings: readonly FindingReply[];
+}
+
 /** Why something failed. `refused`: a lock was not cleared. `internal`: a bug. */
 export type FailureCode =
   | 'invalid'

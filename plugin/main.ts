@@ -5,6 +5,7 @@ import { LockDriver } from '../lib/lock/lock-driver.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
 import { readIfThere, replaceFile } from '../lib/state-file.ts';
 import { Catalog } from '../lib/volumes/catalog.ts';
+import { doctor } from '../lib/volumes/doctor.ts';
 import { drivers } from '../lib/volumes/drivers/registry.ts';
 import { Evictions } from '../lib/volumes/evictions.ts';
 import { HostMounts } from '../lib/volumes/host-mounts.ts';
@@ -116,13 +117,14 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);
   const reconciler = new Reconciler(mounts, engine, stopping.signal);
+  const unlocked = new Volumes({
+    catalog,
+    drivers: allDrivers,
+    host: config.host,
+    mountpointOf: (volume) => mounts.get(volume)?.mountpoint,
+  });
   const volumes = new LockedVolumes({
-    volumes: new Volumes({
-      catalog,
-      drivers: allDrivers,
-      host: config.host,
-      mountpointOf: (volume) => mounts.get(volume)?.mountpoint,
-    }),
+    volumes: unlocked,
     locks,
     catalog,
     mirror: manager.mirror,
@@ -147,10 +149,19 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   void watch.run(stopping.signal);
 
   const scope = store.properties.multiHost ? 'global' : 'local';
+  const physician = doctor({
+    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, queue },
+    ...{ mountDir: config.mountDir, host: config.host, pluginName: config.name },
+    session: async () => (await manager.open()).sessionId,
+    reconcile: () => reconciler.daemonStarted(),
+  });
   const status = statusReport(config, manager, mounts);
   entrances.open({
     docker: { app: dockerApp(volumes, { scope }), volumes },
-    admin: adminApp({ volumes, locks, clearLock, status, events, stopping: stopping.signal }),
+    admin: adminApp({
+      ...{ volumes, locks, clearLock, doctor: physician, status, events },
+      stopping: stopping.signal,
+    }),
   });
   started.use(sockets.move()); // From here on they end before what they serve with.
   void joined.then(() => reconciler.daemonStarted()).catch((error) => log('ERROR %s', error));

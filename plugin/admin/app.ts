@@ -2,11 +2,13 @@ import createDebug from 'debug';
 import type { NextFunction, Request, Response } from 'express';
 import express from 'express';
 import type { LockService } from '../../lib/lock/lock-service.ts';
+import type { Doctor } from '../../lib/volumes/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { StatusReply, StatusReport } from '../admin-api.ts';
 import type { EventLog } from '../event-log.ts';
 import { collectBody } from '../json-body.ts';
+import { doctorRoutes } from './doctor-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { failureOf, statusOf } from './failure.ts';
 import { lockRoutes } from './lock-routes.ts';
@@ -19,6 +21,7 @@ export interface AdminAppOptions {
   readonly volumes: VolumeService;
   readonly locks: LockService;
   readonly clearLock: LockService['clearLock'];
+  readonly doctor: Doctor;
   readonly status: () => Promise<StatusReport>;
   readonly events: EventLog;
   /** Aborts when the daemon is about to stop; ends the locks held for a command. */
@@ -33,6 +36,7 @@ export function adminApp({
   volumes,
   locks,
   clearLock,
+  doctor,
   status,
   events,
   stopping = new AbortController().signal,
@@ -54,7 +58,7 @@ export function adminApp({
     response.json(reply);
   });
   app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, clearLock, volumes, stopping }));
-  app.use('/v1', eventRoutes({ events, stopping }));
+  app.use('/v1', eventRoutes({ events, stopping }), doctorRoutes(doctor));
   app.use(({ method, path }: Request) => {
     throw new NotFoundError(`the admin socket has no ${method} ${path}`);
   });

@@ -10,6 +10,7 @@ import { systemClock } from '../../lib/lock/clock.ts';
 import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import type { Finding } from '../../lib/volumes/doctor-finding.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
 import type { ConditionReply } from '../../plugin/admin-api.ts';
 import { EventLog } from '../../plugin/event-log.ts';
@@ -37,6 +38,8 @@ export interface AdminSocket extends AsyncDisposable {
   /** What it finds wrong. */
   readonly conditions: ConditionReply[];
   readonly events: EventLog;
+  /** What the doctor finds; each is fixed when asked to. */
+  readonly findings: Finding[];
   /** Aborted: the daemon is about to stop. */
   readonly stopping: AbortController;
   call(method: string, path: string, body?: unknown): Promise<AdminAnswer>;
@@ -54,12 +57,17 @@ export async function openAdminSocket(): Promise<AdminSocket> {
   const store = { kind: 'embedded', reachable: true };
   const conditions: ConditionReply[] = [];
   const events = new EventLog();
+  const findings: Finding[] = [];
   const stopping = new AbortController();
   const locks = new LockDriver(n1, 5_000);
   const app = adminApp({
     volumes,
     locks,
     clearLock: (request) => locks.clearLock(request),
+    doctor: {
+      examine: async ({ fix }) =>
+        findings.map((finding) => ({ ...finding, state: fix && finding.fix ? 'fixed' : 'found' })),
+    },
     status: async () => ({ host: 'n1', store, mounts: [], conditions }),
     events,
     stopping: stopping.signal,
@@ -83,6 +91,7 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     store,
     conditions,
     events,
+    findings,
     stopping,
     async call(method, path, body) {
       const response = await send(method, path, body).answered;

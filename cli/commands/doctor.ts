@@ -1,0 +1,55 @@
+import type { Command } from 'commander';
+import type { DoctorReply, FindingReply } from '../../plugin/admin-api.ts';
+import { withCommonOptions } from '../common-options.ts';
+import type { CommonOptions, Run } from '../context.ts';
+import { exitCodes } from '../exit-code.ts';
+import { since } from '../format.ts';
+
+interface DoctorCommandOptions extends CommonOptions {
+  readonly fix?: boolean;
+  readonly delete: readonly string[];
+}
+
+export function doctorCommand(root: Command, run: Run): void {
+  withCommonOptions(root.command('doctor'))
+    .option('--fix', 'mend what can be mended without losing anything')
+    .option(
+      '--delete <name>',
+      'with --fix: delete this volume or snapshot that has no record (repeatable)',
+      (name: string, names: readonly string[]) => [...names, name],
+      [],
+    )
+    .description('find what interrupted work has left on this host; exit code 1 if something stays')
+    .action((options: DoctorCommandOptions, command: Command) => {
+      if (options.delete.length > 0 && !options.fix) {
+        command.error("error: option '--delete <name>' works only together with --fix");
+      }
+      return run(options, undefined, async ({ client, print }) => {
+        const reply = options.fix
+          ? await client.post<DoctorReply>('/doctor', { delete: options.delete })
+          : await client.get<DoctorReply>('/doctor');
+        print(reply, ({ findings }) => doctorText(findings));
+        const isClean = reply.findings.every(({ state }) => state === 'fixed');
+        return isClean ? exitCodes.ok : exitCodes.failed;
+      });
+    });
+}
+
+/** One line each. */
+function doctorText(findings: readonly FindingReply[]): string {
+  if (findings.length === 0) return 'nothing is wrong\n';
+  return findings.map((finding) => `${lineOf(finding)}\n`).join('');
+}
+
+function lineOf(finding: FindingReply): string {
+  const { what, message, state, error, fix, next } = finding;
+  const when = finding.since === undefined ? '' : `, since ${since(finding.since)}`;
+  const fact = `${what} ${message}${when}`;
+  if (state === 'fixed') return `fixed: ${fact}`;
+  const todo = [
+    ...(error === undefined ? [] : [`could not be fixed: ${error}`]),
+    ...(fix === undefined || error !== undefined ? [] : [`berth doctor --fix ${fix}`]),
+    ...next,
+  ];
+  return `${fact}; ${todo.join('; or ')}`;
+}

@@ -1,0 +1,49 @@
+import type { FindingKind, Outcome, Treatment } from './doctor-finding.ts';
+import type { MountDoctorOptions } from './doctor-mounts.ts';
+import { MountDoctor } from './doctor-mounts.ts';
+import type { StorageDoctorOptions } from './doctor-storage.ts';
+import { StorageDoctor } from './doctor-storage.ts';
+import { NotFoundError } from './errors.ts';
+
+export type DoctorOptions = MountDoctorOptions & StorageDoctorOptions;
+
+/** Finds what interrupted work has left on this host, and mends it when asked to. */
+export interface Doctor {
+  /**
+   * Looks at everything that this host sees. What somebody works on at the moment is left out, and
+   * what is another host's is not touched. Rejects UnavailableError while the store is away, and
+   * NotFoundError when a name to delete is not that of storage without a record.
+   */
+  examine(treatment: Treatment): Promise<Outcome[]>;
+}
+
+export function doctor(options: DoctorOptions): Doctor {
+  const mounts = new MountDoctor(options);
+  const storage = new StorageDoctor(options);
+  return {
+    examine: async (treatment) => {
+      if (treatment.deletions.size > 0) {
+        const orphans = await storage.examine({ ...treatment, ...nothing });
+        requireOrphans(treatment.deletions, orphans);
+      }
+      // A stray mount keeps its storage from being mended, so mounts go first.
+      const mounted = await mounts.examine(treatment);
+      return [...mounted, ...(await storage.examine(treatment))];
+    },
+  };
+}
+
+const nothing = { fix: false, deletions: new Set<string>() };
+
+/** A mistyped name must not look as if it had been deleted. */
+function requireOrphans(names: ReadonlySet<string>, outcomes: readonly Outcome[]): void {
+  const orphans = outcomes.filter(({ kind }) => deletable.has(kind)).map(({ what }) => what);
+  const unknown = [...names].filter((name) => !orphans.includes(name));
+  if (unknown.length === 0) return;
+  throw new NotFoundError(
+    `there is no storage without a record called ${unknown.join(', ')}; nothing was changed; ` +
+      `there is: ${orphans.join(', ') || 'none'}`,
+  );
+}
+
+const deletable = new Set<FindingKind>(['storage-without-record', 'snapshot-without-record']);

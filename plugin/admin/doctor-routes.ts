@@ -1,0 +1,25 @@
+import { Router } from 'express';
+import { z } from 'zod';
+import type { Doctor } from '../../lib/volumes/doctor.ts';
+import type { DoctorReply } from '../admin-api.ts';
+import { clientGone } from '../client-gone.ts';
+import { bodyText, parseJson } from '../json-body.ts';
+
+const fixBody = z.strictObject({ delete: z.array(z.string()).default([]) });
+
+/** What interrupted work has left: GET looks, POST mends. */
+export function doctorRoutes(doctor: Doctor): Router {
+  const router = Router();
+  router.get('/doctor', async (_request, response) => {
+    const signal = clientGone(response);
+    const findings = await doctor.examine({ fix: false, deletions: new Set(), signal });
+    response.json({ findings } satisfies DoctorReply);
+  });
+  router.post('/doctor', async (request, response) => {
+    const body = parseJson(bodyText(request.body) || '{}', fixBody);
+    const signal = clientGone(response);
+    const findings = await doctor.examine({ fix: true, deletions: new Set(body.delete), signal });
+    response.json({ findings } satisfies DoctorReply);
+  });
+  return router;
+}
