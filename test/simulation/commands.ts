@@ -9,6 +9,7 @@ export interface LockCommand {
   /** 0: one try. Undefined: waits for ever. */
   readonly timeoutMs?: number | undefined;
   readonly cancelAfterMs?: number | undefined;
+  /** Infinity, which a scenario in print has as null: it outlives its host. */
   readonly ttlMs?: number | undefined;
   readonly maxHoldMs?: number | undefined;
   readonly holdMs: number;

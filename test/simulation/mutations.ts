@@ -11,6 +11,7 @@ export interface Mutation {
 
 const engine = (file: string) => `lib/lock/${file}`;
 const races = 'test/contract/lock-races.test.ts';
+const outliving = 'test/contract/lock-permanent.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
 export const mutations: readonly Mutation[] = [
@@ -79,6 +80,32 @@ export const mutations: readonly Mutation[] = [
     file: store('memory-state.ts'),
     from: 'if (expiresAt <= now) this.#dropSession(id)',
     to: 'if (expiresAt + 2_000 <= now) this.#dropSession(id)',
+  },
+  {
+    promise: 'outlives its host: a permanent session never expires',
+    file: store('memory-state.ts'),
+    from: 'this.#addSession(id, ttlMs);\n      return { id, ttlMs, resumed: true };',
+    to: 'this.#addSession(id, 5_000);\n      return { id, ttlMs, resumed: true };',
+  },
+  {
+    promise: 'outlives its host: what a crashed process has left is found, unused or not',
+    file: engine('engine/session-pool.ts'),
+    from: 'if (this.#permanent?.id === id) return this.#permanent.keeper;',
+    to: '',
+  },
+  {
+    promise: 'outlives its host: it is left until its owner has said what it wants back',
+    file: engine('engine/own-tickets.ts'),
+    from: 'permanent: true };',
+    to: 'permanent: false };',
+    test: outliving,
+  },
+  {
+    promise: 'outlives its host: no deadline ends it',
+    file: engine('engine/session-pool.ts'),
+    from: 'const ttlMs = Number.POSITIVE_INFINITY;',
+    to: 'const { ttlMs } = options;',
+    test: outliving,
   },
   {
     promise: 'all or nothing: a ticket stands in every queue',

@@ -40,7 +40,10 @@ const lock: fc.Arbitrary<LockCommand> = fc.record({
     { weight: 2, arbitrary: duration(5_000).map((ms) => ms + 1) },
   ),
   cancelAfterMs: fc.option(duration(5_000), { nil: undefined, freq: 4 }),
-  ttlMs: fc.option(fc.constant(otherTtlMs), { nil: undefined, freq: 5 }),
+  ttlMs: fc.option(fc.constantFrom(otherTtlMs, otherTtlMs, Number.POSITIVE_INFINITY), {
+    nil: undefined,
+    freq: 5,
+  }),
   maxHoldMs: fc.option(fc.integer({ min: 1, max: 2_000 }), { nil: undefined, freq: 5 }),
   holdMs: duration(2_500),
   writes: fc.nat({ max: 2 }),

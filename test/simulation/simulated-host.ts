@@ -117,7 +117,7 @@ export class SimulatedHost {
     const daemon = { party, clock, link, manager };
     this.#daemon = daemon;
     record({ kind: 'started', host: this.name });
-    if (session !== undefined) this.#run(() => this.#adopt(daemon));
+    this.#run(() => this.#adopt(daemon));
   }
 
   /** SIGTERM: leaves its locks to the next daemon, and has no more use for them itself. */
@@ -238,7 +238,7 @@ export class SimulatedHost {
     }
   }
 
-  /** Takes back what the daemon before has left, and removes the rest. */
+  /** Takes back what is known of what the daemon before has left, and removes the rest. */
   async #adopt(daemon: Daemon): Promise<void> {
     const tickets = new Map(this.#disk.tickets);
     for (;;) {
