@@ -1,5 +1,6 @@
 import createDebug from 'debug';
 import type { Lock } from './lock.ts';
+import { isPermanent } from './permanent-session.ts';
 import type { Ticket } from './ticket.ts';
 
 const log = createDebug('berth:lock');
@@ -17,11 +18,16 @@ export type KeptLockState = 'held' | 'unproven' | 'lost' | 'released';
 export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
   onRevived(listener: () => void): Disposable;
+  /**
+   * Calls back when this host's session lapses, at once when it has; until disposed.
+   */
+  onLapsed(listener: () => void): Disposable;
 }
 
 /**
  * A lock for work that outlives a lapse of the session, such as a mount: when the store is heard
- * again it is taken back if its ticket still stands, and given up if not.
+ * again it is taken back if its ticket still stands, and given up if not. One that outlives its host
+ * lapses with the session, too: an operator may have cleared it meanwhile.
  */
 export class KeptLock {
   readonly ticket: Ticket;
@@ -30,6 +36,7 @@ export class KeptLock {
   readonly #revived: Disposable;
   #lock: Lock;
   #state: KeptLockState = 'held';
+  #lapsed: Disposable | undefined;
 
   constructor(lock: Lock, owner: KeptLockOwner, onChange: (state: KeptLockState) => void) {
     this.ticket = lock.ticket;
@@ -58,6 +65,7 @@ export class KeptLock {
   async unlock(): Promise<void> {
     if (this.#state !== 'released') this.#change('released');
     this.#revived[Symbol.dispose]();
+    this.#lapsed?.[Symbol.dispose]();
     await this.#lock.unlock();
   }
 
@@ -70,6 +78,12 @@ export class KeptLock {
     };
     if (lock.signal.aborted) onLoss();
     else lock.signal.addEventListener('abort', onLoss, { once: true });
+    if (!isPermanent(this.ticket.session)) return;
+    this.#lapsed?.[Symbol.dispose]();
+    this.#lapsed = this.#owner.onLapsed(() => {
+      // What is heard before the session is can be out of date again: it is asked then.
+      if (this.#state === 'held') this.#change('unproven');
+    });
   }
 
   /** Asks the store whether the ticket still stands. */

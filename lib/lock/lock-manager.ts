@@ -229,6 +229,17 @@ export class LockManager implements Locks {
     return Math.max(0, main.deadline - this.#clock.now());
   }
 
+  /** Calls back when the main session lapses or is gone, at once when it has; until disposed. */
+  onLapsed(listener: () => void): Disposable {
+    const { main } = this.#sessions;
+    if (!main || main.isLapsed || main.isGone) {
+      listener();
+      return { [Symbol.dispose]: () => {} };
+    }
+    main.addHolder(listener);
+    return { [Symbol.dispose]: () => main.removeHolder(listener) };
+  }
+
   /**
    * Whether the host that a ticket belongs to has been heard of lately. For a ticket that outlives
    * its host that is told by any other that it has, so a host should always hold a lock of its own.

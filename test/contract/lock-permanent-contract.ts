@@ -5,6 +5,7 @@ import {
   LockUnsupportedError,
 } from '../../lib/lock/errors.ts';
 import type { KeptLockState } from '../../lib/lock/kept-lock.ts';
+import { KeptLock } from '../../lib/lock/kept-lock.ts';
 import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import { isPermanent } from '../../lib/lock/permanent-session.ts';
@@ -88,6 +89,22 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
       expect(lock.ticket.session).toBe((await managers[0].open()).sessionId);
       await lock.unlock();
     }
+    expect(await store.tickets()).toEqual([]);
+  });
+
+  test('asks again for a kept lock that outlives its host when the session had lapsed', async () => {
+    const { fixture, managers, store } = benchOf();
+    const n4 = await keeper(benchOf());
+    if (!n4) return;
+    const [leased, lock] = [await take(n4, 'leased'), await take(n4, 'db', permanent)];
+    const states: KeptLockState[] = [];
+    const kept = new KeptLock(lock, n4, (state) => states.push(state));
+    await fixture.expireSession?.(leased.ticket.session);
+    await (await take(n4, 'finds out')).unlock();
+    await eventually(() => expect(states).toEqual(['unproven', 'held']));
+    await managers[0].breakLock(kept.ticket);
+    await eventually(() => expect(states.at(-1)).toBe('lost'));
+    await leased.unlock();
     expect(await store.tickets()).toEqual([]);
   });
 
