@@ -21,6 +21,7 @@ export interface Config {
   readonly ttlMs: number;
   /** 0: one try. */
   readonly lockTimeoutMs: number;
+  readonly reconcileIntervalMs: number;
   readonly driver: (typeof driverNames)[number];
   readonly dockerSocket: string;
 }
@@ -62,6 +63,7 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
     host: read(settings.host),
     ttlMs: read(settings.ttl),
     lockTimeoutMs: read(settings.lockTimeout),
+    reconcileIntervalMs: read(settings.reconcileInterval),
     driver: read(settings.driver),
     dockerSocket: read(settings.dockerSocket),
   };

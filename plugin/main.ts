@@ -116,7 +116,10 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);
-  const reconciler = new Reconciler(mounts, engine, stopping.signal);
+  const reconciler = new Reconciler({
+    ...{ mounts, engine, events, signal: stopping.signal },
+    intervalMs: config.reconcileIntervalMs,
+  });
   const unlocked = new Volumes({
     catalog,
     drivers: allDrivers,
@@ -153,7 +156,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, queue },
     ...{ mountDir: config.mountDir, host: config.host, pluginName: config.name },
     session: async () => (await manager.open()).sessionId,
-    reconcile: () => reconciler.daemonStarted(),
+    reconcile: () => reconciler.check(),
   });
   const status = statusReport(config, manager, mounts);
   entrances.open({
@@ -164,7 +167,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     }),
   });
   started.use(sockets.move()); // From here on they end before what they serve with.
-  void joined.then(() => reconciler.daemonStarted()).catch((error) => log('ERROR %s', error));
+  void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
   void introduceTo(engine, stopping.signal);
   started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
   const running = started.move();

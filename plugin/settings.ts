@@ -150,6 +150,17 @@ export const settings = {
       allowed: 'use 0s to 50s, like 500ms or 25s (the engine gives up after 60 s)',
     }),
   }),
+  reconcileInterval: setting({
+    name: 'reconcile-interval',
+    placeholder: 'DURATION',
+    default: '60s',
+    help: "How often mounts are compared with the engine's containers; three times this, and what none uses is unmounted",
+    schema: duration({
+      minMs: 1_000,
+      maxMs: 3_600_000,
+      allowed: 'use 1s to 1h, like 60s',
+    }),
+  }),
   driver: setting({
     name: 'driver',
     placeholder: 'DRIVER',

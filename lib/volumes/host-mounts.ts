@@ -7,7 +7,7 @@ import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
 import type { EventSink, VolumeEvent } from './events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { MountGuard } from './mount-guard.ts';
-import { unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
+import { oneMore, unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
 import type { MountLocks, OnLockChange, Tenure } from './mounted-locks.ts';
 import { MountedLocks } from './mounted-locks.ts';
@@ -78,9 +78,7 @@ export class HostMounts {
     const isMounted = await isMountpoint(row.mountpoint);
     if (!known || !isMounted) this.#locks.require(row.volume);
     if (!isMounted) await this.#mountAgain(row, signal);
-    // A first Mount after the engine's restart is not one more: it repeats one from before.
-    const count = known ? known.count + (known.confirmed ? 1 : 0) : 1;
-    await this.#setId(row, mountId, { count, confirmed: true });
+    await this.#setId(row, mountId, await oneMore(row, mountId));
     this.#options.guard.changed(); // One more container uses it soon.
     return row.mountpoint;
   }
@@ -128,8 +126,8 @@ export class HostMounts {
   async unuse(row: MountRow, mountId: string): Promise<void> {
     const known = row.mountIds[mountId];
     if (!known) return;
-    if (known.confirmed && known.count > 1) {
-      await this.#setId(row, mountId, { count: known.count - 1, confirmed: true });
+    if (known.count > 1) {
+      await this.#setId(row, mountId, { ...known, count: known.count - 1 });
       return;
     }
     await this.#dropIds(row, [mountId]);
@@ -209,25 +207,31 @@ export class HostMounts {
     );
   }
 
+  /** The same for those that have not been mounted or unmounted since these rows were read. */
+  async doubt(rows: readonly MountRow[]): Promise<void> {
+    for (const { volume, mountIds } of rows) {
+      await this.#options.queue.run(volume, async () => {
+        const row = this.get(volume);
+        if (row?.mountIds === mountIds) await this.#options.table.put(unconfirmed(row));
+      });
+    }
+  }
+
   hasUnconfirmed(): boolean {
     return this.rows().some((row) => unconfirmedIdsOf(row).length > 0);
   }
 
   /**
-   * Drops the unconfirmed uses of volumes that no live container uses: their Unmount will never
-   * come (the engine crashed, and the container was removed instead of started again).
+   * Drops uses whose Unmount will never come. False: the volume was mounted or unmounted since this
+   * row was read, and nothing is dropped. Rejects when it can't be unmounted.
    */
-  async settle(volumesInUse: ReadonlySet<string>): Promise<void> {
-    for (const { volume } of this.rows()) {
-      if (volumesInUse.has(volume)) continue;
-      await this.#options.queue.run(volume, async () => {
-        const row = this.get(volume);
-        const ids = row ? unconfirmedIdsOf(row) : [];
-        if (!row || ids.length === 0) return;
-        log('no container uses volume=%s: dropping ids=%s', volume, ids.join(','));
-        await this.#dropIds(row, ids).catch((error) => log('volume=%s: %s', volume, error));
-      });
-    }
+  settle({ volume, mountIds }: MountRow, ids: readonly string[]): Promise<boolean> {
+    return this.#options.queue.run(volume, async () => {
+      const row = this.get(volume);
+      if (row?.mountIds !== mountIds) return false;
+      await this.#dropIds(row, ids);
+      return true;
+    });
   }
 
   async #adoptOne(row: MountRow): Promise<void> {

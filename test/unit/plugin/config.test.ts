@@ -19,6 +19,7 @@ const defaults: Config = {
   host: 'n1',
   ttlMs: 30_000,
   lockTimeoutMs: 25_000,
+  reconcileIntervalMs: 60_000,
   driver: 'directory',
   dockerSocket: '/var/run/docker.sock',
 };
@@ -85,6 +86,7 @@ describe.each<[argv: string, problem: RegExp]>([
   ['--ttl 5500ms', /^--ttl\|5500ms\|use whole seconds/],
   ['--ttl 30', /^--ttl\|30\|use whole seconds/],
   ['--ttl -5s', /^--ttl\|-5s\|/],
+  ['--reconcile-interval 0s', /^--reconcile-interval\|0s\|use 1s to 1h/],
   ['--lock-timeout 51s', /^--lock-timeout\|51s\|use 0s to 50s/],
   ['--lock-timeout 1e9s', /^--lock-timeout\|1e9s\|/],
   ['--state-dir var', /^--state-dir\|var\|use an absolute path$/],

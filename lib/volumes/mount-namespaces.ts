@@ -1,0 +1,64 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { hasCode } from '../error-code.ts';
+import type { Mount } from './drivers/mountinfo.ts';
+import { currentMountsAt, parseMountInfo, readMounts } from './drivers/mountinfo.ts';
+
+/**
+ * Whether what is mounted at this place can be seen at another one as well, in any mount namespace
+ * of this machine: a container uses it, or `docker cp` does. It asks the kernel, so it knows of
+ * containers of any engine, or of none. Processes that this one may not look at count as none: in a
+ * PID namespace of its own it sees nobody, and without CAP_SYS_PTRACE nobody who may do more.
+ */
+export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
+  const [own] = await currentMountsAt(mountpoint);
+  if (!own) return false;
+  const place = placeOf(own, await readMounts());
+  for await (const mounts of allNamespaces()) {
+    const others = mounts.filter((mount) => shows(mount, own));
+    // Namespaces made since have a copy of the very mount, which stands where it stands here.
+    if (others.some((mount) => placeOf(mount, mounts) !== place)) return true;
+  }
+  return false;
+}
+
+function shows(mount: Mount, { device, root }: Mount): boolean {
+  const inside = root === '/' ? root : `${root}/`;
+  return mount.device === device && (mount.root === root || mount.root.startsWith(inside));
+}
+
+/** Which directory of which file system a mount covers; the same in all namespaces. */
+function placeOf({ parentId, mountpoint }: Mount, mounts: readonly Mount[]): string | undefined {
+  const parent = mounts.find(({ id }) => id === parentId);
+  if (!parent) return undefined;
+  return `${parent.device} ${join(parent.root, relative(parent.mountpoint, mountpoint))}`;
+}
+
+/** Threads count: the engine's own work in namespaces that only one of its threads is in. */
+async function* allNamespaces(): AsyncGenerator<Mount[]> {
+  const seen = new Set<string>();
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    for (const thread of (await ifSeen(readdir(`/proc/${pid}/task`))) ?? []) {
+      const folder = `/proc/${pid}/task/${thread}`;
+      const namespace = await ifSeen(readlink(`${folder}/ns/mnt`));
+      if (namespace === undefined || seen.has(namespace)) continue;
+      const text = await ifSeen(readFile(`${folder}/mountinfo`, 'utf8'));
+      if (text === undefined) continue;
+      seen.add(namespace);
+      yield parseMountInfo(text);
+    }
+  }
+}
+
+/** Processes end while they are looked at, and zombies have no namespaces. */
+const unseen = ['ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM'];
+
+async function ifSeen<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (unseen.some((code) => hasCode(error, code))) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+import type { EventSink } from '../lib/volumes/events.ts';
+import type { HostMounts } from '../lib/volumes/host-mounts.ts';
+import { isShownElsewhere } from '../lib/volumes/mount-namespaces.ts';
+import { engineIdsOf, unconfirmedIdsOf } from '../lib/volumes/mount-row.ts';
+import type { MountRow } from '../lib/volumes/mount-table.ts';
+import type { VolumeUse } from './engine.ts';
+
+export interface UnusedMountsOptions {
+  readonly mounts: HostMounts;
+  readonly events: EventSink;
+  /**
+   * For how long nothing may happen to a volume before its uses are dropped that the engine has
+   * not given up. A container that starts waits for the Mount of its other volumes: up to 120 s.
+   */
+  readonly graceMs: number;
+}
+
+/**
+ * Finds uses of volumes whose Unmount will never come. docs/mount-accounting.md says when that is.
+ *
+ * One that is unconfirmed goes when no live container has the volume: the engine that mounted it
+ * has ended. One that is confirmed goes when no container at all has it, and nothing happened to it
+ * for a while. Neither goes while anything on this machine still shows the mount.
+ */
+export class UnusedMounts {
+  readonly #options: UnusedMountsOptions;
+  /** Since when nothing has used a volume with these uses; another Mount or Unmount makes others. */
+  readonly #idleSince = new WeakMap<MountRow['mountIds'], number>();
+  /** What was told of a volume last, so that it is told once. */
+  readonly #told = new Map<string, string>();
+
+  constructor(options: UnusedMountsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Drops what is not used. `rows` were read before the engine was asked for `inUse`: what has been
+   * mounted since is not in either.
+   */
+  async drop(rows: readonly MountRow[], inUse: ReadonlyMap<string, VolumeUse>): Promise<void> {
+    for (const row of rows) {
+      try {
+        await this.#dropOf(row, inUse.get(row.volume));
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        this.#tellOnce(row.volume, `nothing uses it, but it can't be unmounted: ${why}`);
+      }
+    }
+  }
+
+  async #dropOf(row: MountRow, use: VolumeUse | undefined): Promise<void> {
+    const isIdle = this.#isIdle(row, use);
+    if (use === 'live') return;
+    const ids = isIdle ? engineIdsOf(row) : unconfirmedIdsOf(row);
+    if (ids.length === 0) return;
+    if (await isShownElsewhere(row.mountpoint)) {
+      const message =
+        'no container of the Docker engine uses it, but a process on this host has it mounted; ' +
+        'it stays mounted and locked until that ends';
+      this.#tellOnce(row.volume, message);
+      return;
+    }
+    if (!(await this.#options.mounts.settle(row, ids))) return;
+    this.#told.delete(row.volume);
+    const short = ids.map((id) => id.slice(0, 12)).join(', ');
+    const isOver = ids.length === Object.keys(row.mountIds).length;
+    this.#options.events.record({
+      severity: isIdle ? 'warning' : 'info',
+      kind: 'settled',
+      volume: row.volume,
+      message:
+        `no container uses it, but the engine never sent the Unmount of ${short}: ` +
+        (isOver ? 'unmounted, and its lock let go' : 'dropped; it is mounted for others'),
+      token: row.ticket.token,
+    });
+  }
+
+  /** Whether nothing has used the volume for long enough. */
+  #isIdle({ mountIds }: MountRow, use: VolumeUse | undefined): boolean {
+    const now = performance.now();
+    const since = this.#idleSince.get(mountIds);
+    if (use !== undefined) this.#idleSince.delete(mountIds);
+    else if (since === undefined) this.#idleSince.set(mountIds, now);
+    return use === undefined && since !== undefined && now - since >= this.#options.graceMs;
+  }
+
+  #tellOnce(volume: string, message: string): void {
+    if (this.#told.get(volume) === message) return;
+    this.#told.set(volume, message);
+    this.#options.events.record({ severity: 'warning', kind: 'kept', volume, message });
+  }
+}
