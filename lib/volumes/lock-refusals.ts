@@ -5,6 +5,7 @@ import {
   LockError,
   LockTimeoutError,
 } from '../lock/errors.ts';
+import { isPermanent } from '../lock/permanent-session.ts';
 import type { Gate, Ticket } from '../lock/ticket.ts';
 import { lockName } from '../lock/use.ts';
 import { disabledVolumes } from './disabled-volume.ts';
@@ -71,8 +72,9 @@ const doing: Record<string, string> = {
   Maintenance: 'under maintenance by',
 };
 
-function heldBy({ holder, token }: Ticket): string {
+function heldBy({ holder, token, session }: Ticket): string {
   const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
+  const end = isPermanent(session) ? ', failover=manual: until it is released or cleared' : '';
   const what = doing[holder.reason] ?? `held (${holder.reason}) by`;
-  return `${what} host ${holder.host} since ${holder.since} (token ${token}${detail})`;
+  return `${what} host ${holder.host} since ${holder.since} (token ${token}${detail}${end})`;
 }

@@ -110,11 +110,12 @@ export class LockedVolumes implements VolumeService {
         if (gates.length > 0) throw disabledBy(gates);
         return mounts.use(row, mountId, context);
       }
-      const { access } = this.#get(name);
+      const { access, failover } = this.#get(name);
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
           detail: `mount ID ${mountId.slice(0, 12)}`,
+          expires: failover === 'auto',
           ...(context.onWait ? { onWait: context.onWait } : {}),
           onChange: mounts.onLockChange(name),
         }),
@@ -123,7 +124,7 @@ export class LockedVolumes implements VolumeService {
         // Between our look at the mirror and the grant, another host may have removed it.
         const entry = await translated(name, () => catalog.read(name));
         if (!entry) throw new NotFoundError(`no such volume: ${name}`);
-        if (entry.record.access !== access) {
+        if (entry.record.access !== access || entry.record.failover !== failover) {
           throw new UnavailableError(`volume ${name} was made anew meanwhile; try again`);
         }
         return await mounts.mount(entry.record, mountId, lock, context);
@@ -286,6 +287,7 @@ export function mountLocks(service: LockService): MountLocks {
         service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
           signal: new AbortController().signal,
           timeoutMs: 0,
+          expires: row.failover === 'auto',
           onChange,
         }),
       ),
