@@ -157,6 +157,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     ...{ mountDir: config.mountDir, host: config.host, pluginName: config.name },
     session: async () => (await manager.open()).sessionId,
     reconcile: () => reconciler.check(),
+    isStoreReachable: () => manager.mirror.isLive,
   });
   const status = statusReport(config, manager, mounts);
   entrances.open({

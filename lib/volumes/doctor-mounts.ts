@@ -24,7 +24,7 @@ export interface MountDoctorOptions {
   readonly host: string;
   /** The session that locks of mounts hang on. */
   readonly session: () => Promise<string>;
-  /** Begins to compare the mounts with the engine's containers. */
+  /** Begins to compare the mounts with the engine's containers. Rejects when that is away. */
   readonly reconcile: () => Promise<void>;
 }
 
@@ -37,7 +37,7 @@ interface MountState {
 }
 
 /** How long the comparison with the engine's containers may take. */
-const reconcilePatienceMs = 8_000;
+const reconcilePatienceMs = 6_000;
 
 /**
  * Compares the mount table of this host with what its kernel has mounted and with the tickets that
@@ -196,7 +196,7 @@ export class MountDoctor {
     const deadline = performance.now() + reconcilePatienceMs;
     while (mounts.get(volume) !== undefined) {
       if (performance.now() > deadline) {
-        throw new InUseError(`a container uses volume ${volume}, or the engine does not answer`);
+        throw new InUseError(`a container uses volume ${volume}`);
       }
       await sleep(100);
     }

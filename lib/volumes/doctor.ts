@@ -3,9 +3,13 @@ import type { MountDoctorOptions } from './doctor-mounts.ts';
 import { MountDoctor } from './doctor-mounts.ts';
 import type { StorageDoctorOptions } from './doctor-storage.ts';
 import { StorageDoctor } from './doctor-storage.ts';
-import { NotFoundError } from './errors.ts';
+import { NotFoundError, UnavailableError } from './errors.ts';
 
-export type DoctorOptions = MountDoctorOptions & StorageDoctorOptions;
+export type DoctorOptions = MountDoctorOptions &
+  StorageDoctorOptions & {
+    /** Whether this host hears of the store: else its records and tickets are of the past. */
+    readonly isStoreReachable: () => boolean;
+  };
 
 /** Finds what interrupted work has left on this host, and mends it when asked to. */
 export interface Doctor {
@@ -22,6 +26,11 @@ export function doctor(options: DoctorOptions): Doctor {
   const storage = new StorageDoctor(options);
   return {
     examine: async (treatment) => {
+      if (!options.isStoreReachable()) {
+        throw new UnavailableError(
+          "the store can't be reached, so nothing can be compared with it",
+        );
+      }
       if (treatment.deletions.size > 0) {
         const orphans = await storage.examine({ ...treatment, ...nothing });
         requireOrphans(treatment.deletions, orphans);
