@@ -33,15 +33,18 @@ export interface Berth extends AsyncDisposable {
   stop(): Promise<number>;
 }
 
-const repository = join(import.meta.dirname, '../..');
+export const repository = join(import.meta.dirname, '../..');
 
 /** What berth needs of a host. */
 export type BerthHost = Pick<Host, 'name' | 'directory' | 'dockerSocket' | 'spawn' | 'exec'>;
 
-/** Starts berth on a host and waits until it serves. */
-export async function startBerth(host: BerthHost, options: BerthOptions = {}): Promise<Berth> {
+/** The daemon's flags. */
+export function berthFlags(
+  host: Pick<BerthHost, 'name' | 'directory' | 'dockerSocket'>,
+  options: BerthOptions = {},
+): string[] {
   const stateDir = join(host.directory, 'berth');
-  const flags = [
+  return [
     ...['--host', host.name],
     ...['--state-dir', stateDir],
     ...['--volume-dir', options.volumeDir ?? join(host.directory, 'volumes')],
@@ -53,6 +56,11 @@ export async function startBerth(host: BerthHost, options: BerthOptions = {}): P
     ...(options.socket === undefined ? [] : ['--socket', options.socket]),
     ...(options.flags ?? []),
   ];
+}
+
+/** Starts berth on a host and waits until it serves. */
+export async function startBerth(host: BerthHost, options: BerthOptions = {}): Promise<Berth> {
+  const flags = berthFlags(host, options);
   const earlier: string[] = [];
   let process = await launch(host, flags);
 
@@ -90,7 +98,7 @@ async function launch(host: BerthHost, flags: readonly string[]): Promise<Runnin
   });
   await waitFor(
     () => daemon.hasExited || daemon.output().includes('berth serves'),
-    15_000,
+    60_000,
     'berth to serve',
   );
   if (daemon.hasExited) throw new Error(`berth ended: ${(await daemon.finished).stderr}`);
