@@ -119,13 +119,15 @@ export class SentinelWatch implements MountGuard {
 
   async #tellNow(): Promise<SentinelReport | undefined> {
     const { link, leftMs, ttlMs, bootId } = this.#options;
-    const left = leftMs();
-    const volumes = this.#guarded(left);
+    // The clock is read first: frozen in between, this process must not move a deadline on.
+    const nowMs = bootNowMs();
+    const deadlineMs = Math.floor(nowMs + leftMs());
+    const volumes = this.#guarded(deadlineMs);
     if (volumes.length === 0 && !this.#isKnown) return undefined;
     const report = await link.tell({
       bootId,
-      leadMs: Math.min(1_000, ttlMs / 10),
-      graceMs: Math.min(5_000, ttlMs / 6),
+      leadMs: Math.min(1_000, Math.round(ttlMs / 10)),
+      graceMs: Math.min(5_000, Math.round(ttlMs / 6)),
       volumes,
       noted: this.#noted,
     });
@@ -135,20 +137,18 @@ export class SentinelWatch implements MountGuard {
     return report;
   }
 
-  #guarded(leftMs: number): WatchedVolume[] {
+  #guarded(deadlineMs: number): WatchedVolume[] {
     const { mounts, drivers } = this.#options;
     const all = mounts();
     return all.rows().flatMap((row): WatchedVolume[] => {
       const state = all.tenure(row.volume);
       // Where locks don't expire, nobody is given one while its holder is away.
       const isSafe =
-        leftMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');
+        deadlineMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');
       if (row.onLost === 'keep' || isSafe) return [];
       const ownsFileSystem = drivers.get(row.driver)?.capabilities.ownsFileSystem ?? false;
       const watched = watchedVolume(row, row.onLost, ownsFileSystem);
-      return state === 'held'
-        ? [{ ...watched, state, deadlineMs: bootNowMs() + leftMs }]
-        : [{ ...watched, state }];
+      return [state === 'held' ? { ...watched, state, deadlineMs } : { ...watched, state }];
     });
   }
 

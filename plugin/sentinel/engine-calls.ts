@@ -59,9 +59,9 @@ export class EngineCalls {
     await this.#call('POST', `/containers/${id}/kill?signal=KILL`, limitMs);
   }
 
-  /** Asks it to stop; the engine kills it after `graceMs`. */
+  /** Asks it to stop; the engine kills it after `graceMs`, which it takes in whole seconds. */
   async stop(id: string, graceMs: number): Promise<void> {
-    const seconds = Math.max(0, Math.floor(graceMs / 1000));
+    const seconds = Math.ceil(graceMs / 1000);
     await this.#call('POST', `/containers/${id}/stop?t=${seconds}`, graceMs + 1_000);
   }
 
