@@ -1,9 +1,9 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Mount } from '../../lib/volumes/drivers/mountinfo.ts';
 import { mountsAt, parseMountInfo, readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
 import type { ControlGroup } from './control-group.ts';
-import { controlGroupOf } from './control-group.ts';
+import { controlGroupIn } from './control-group.ts';
 
 /** A container with live processes. */
 export interface Container {
@@ -24,6 +24,9 @@ export interface MountedVolume {
  * The containers of this host that have one of the volumes, as the kernel tells: their engine may
  * hang, or be dead while they live on. A container is a control group named after a container's id
  * in whose mount table the volume is.
+ *
+ * It does not wait for its turn between the thousands of files that it reads: it runs when time is
+ * short, on machines that may be busy.
  */
 export async function containersUsing(volumes: readonly MountedVolume[]): Promise<Container[]> {
   const own = await readMounts();
@@ -32,14 +35,20 @@ export async function containersUsing(volumes: readonly MountedVolume[]): Promis
     return mount ? [{ volume, mountpoint, mount }] : [];
   });
   if (wanted.length === 0) return [];
-  const namespaces = await hostNamespaces();
+  const namespaces = hostNamespaces();
   const found = new Map<string, Container>();
-  for (const entry of await readdir('/proc')) {
+  const seen = new Set<string>();
+  for (const entry of readdirSync('/proc')) {
     const pid = Number(entry);
     if (Number.isNaN(pid)) continue;
-    const group = await containerGroupOf(pid);
+    const group = containerGroupOf(pid, own);
     if (!group || found.has(group.path)) continue;
-    const mounts = await mountsOf(pid, namespaces);
+    // A container can have many processes, which mostly see the same mounts.
+    const namespace = namespaceOf(pid);
+    const sight = `${group.path} ${namespace}`;
+    if (namespace === undefined || seen.has(sight)) continue;
+    seen.add(sight);
+    const mounts = mountsOf(pid, namespace, namespaces);
     const has = wanted.filter((each) => mounts.some((mount) => isThatVolume(mount, each)));
     if (has.length === 0) continue;
     const id = idIn(group.path) ?? '';
@@ -61,11 +70,11 @@ function isThatVolume(
 }
 
 /** The whole group of a container's process: what it has made below is cut off. */
-async function containerGroupOf(pid: number): Promise<ControlGroup | undefined> {
+function containerGroupOf(pid: number, own: readonly Mount[]): ControlGroup | undefined {
   // Cheap first: most processes are in no container.
-  const text = await readIfAlive(`/proc/${pid}/cgroup`);
+  const text = readIfAlive(`/proc/${pid}/cgroup`);
   if (text === undefined || idIn(text) === undefined) return undefined;
-  const group = await controlGroupOf(pid);
+  const group = controlGroupIn(text, own);
   if (!group) return undefined;
   let { path } = group;
   while (idIn(path) !== undefined && idIn(basename(path)) === undefined) path = dirname(path);
@@ -77,55 +86,57 @@ function idIn(text: string): string | undefined {
 }
 
 /** None for a process that sees this host's own mounts, or that belongs to another host. */
-async function mountsOf(pid: number, namespaces: ReadonlySet<string>): Promise<Mount[]> {
-  const namespace = await namespaceOf(pid);
-  if (namespace === undefined || namespaces.has(namespace)) return [];
-  if (!(await isOfThisHost(pid, namespace, namespaces))) return [];
-  return parseMountInfo((await readIfAlive(`/proc/${pid}/mountinfo`)) ?? '');
+function mountsOf(pid: number, namespace: string, namespaces: ReadonlySet<string>): Mount[] {
+  if (namespaces.has(namespace) || !isOfThisHost(pid, namespace, namespaces)) return [];
+  return parseMountInfo(readIfAlive(`/proc/${pid}/mountinfo`) ?? '');
 }
 
 /**
  * Whoever started the container, the first ancestor that has other mounts, is at home on this host.
  * (Only where several hosts are made of namespaces of one machine is there anybody else.)
  */
-async function isOfThisHost(
-  pid: number,
-  namespace: string,
-  namespaces: ReadonlySet<string>,
-): Promise<boolean> {
-  let ancestor = await parentOf(pid);
+function isOfThisHost(pid: number, namespace: string, namespaces: ReadonlySet<string>): boolean {
+  let ancestor = parentOf(pid);
   while (ancestor > 0) {
-    const of = await namespaceOf(ancestor);
+    const of = namespaceOf(ancestor);
     if (of !== namespace) return of !== undefined && namespaces.has(of);
-    ancestor = await parentOf(ancestor);
+    ancestor = parentOf(ancestor);
   }
   return true; // In a process namespace of our own nobody else is seen.
 }
 
 /** The mount namespaces of this process and, when it is a managed plugin's, of the machine. */
-async function hostNamespaces(): Promise<Set<string>> {
-  const own = await namespaceOf('self');
-  return new Set(own === undefined ? [] : [own, ...(await machineNamespace(own))]);
+function hostNamespaces(): Set<string> {
+  const own = namespaceOf('self');
+  return new Set(own === undefined ? [] : [own, ...machineNamespace(own)]);
 }
 
 /** A managed plugin's processes are in a container themselves; hosts of a test are not. */
-async function machineNamespace(own: string): Promise<string[]> {
-  const isContained = idIn((await readIfAlive('/proc/self/cgroup')) ?? '') !== undefined;
-  const first = await namespaceOf(1);
+function machineNamespace(own: string): string[] {
+  const isContained = idIn(readIfAlive('/proc/self/cgroup') ?? '') !== undefined;
+  const first = namespaceOf(1);
   return isContained && first !== undefined && first !== own ? [first] : [];
 }
 
-function namespaceOf(pid: number | 'self'): Promise<string | undefined> {
-  // It may have ended.
-  return readlink(`/proc/${pid}/ns/mnt`).catch(() => undefined);
+function namespaceOf(pid: number | 'self'): string | undefined {
+  return ifAlive(() => readlinkSync(`/proc/${pid}/ns/mnt`));
 }
 
-async function parentOf(pid: number): Promise<number> {
-  const stat = (await readIfAlive(`/proc/${pid}/stat`)) ?? '';
+function parentOf(pid: number): number {
+  const stat = readIfAlive(`/proc/${pid}/stat`) ?? '';
   // The name before the parenthesis may contain anything, even spaces.
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? 0);
 }
 
-function readIfAlive(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch(() => undefined);
+function readIfAlive(path: string): string | undefined {
+  return ifAlive(() => readFileSync(path, 'utf8'));
+}
+
+/** A process may end at any time. */
+function ifAlive<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
 }

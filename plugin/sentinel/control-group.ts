@@ -3,7 +3,6 @@ import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode } from '../../lib/error-code.ts';
 import type { Mount } from '../../lib/volumes/drivers/mountinfo.ts';
-import { readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
 
 /**
  * The control group of a container: what its engine pauses it by, and what pauses it when the
@@ -17,14 +16,12 @@ export interface ControlGroup {
 /** How long a group is given to stand still: processes in the kernel freeze when they leave it. */
 const freezeLimitMs = 500;
 
-/** The group of a process; undefined when it has ended, or its group can't be seen from here. */
-export async function controlGroupOf(pid: number): Promise<ControlGroup | undefined> {
-  const text = await readIfAny(`/proc/${pid}/cgroup`);
-  const groups = (text ?? '').split('\n').map((line) => {
+/** The group in a process's /proc/PID/cgroup; undefined when it can't be seen through the mounts. */
+export function controlGroupIn(text: string, mounts: readonly Mount[]): ControlGroup | undefined {
+  const groups = text.split('\n').map((line) => {
     const [, controllers = '', ...path] = line.split(':');
     return { controllers: controllers.split(','), path: path.join(':') };
   });
-  const mounts = await readMounts();
   const freezer = groups.find(({ controllers }) => controllers.includes('freezer'));
   if (freezer) {
     const mount = mounts.find(
