@@ -183,15 +183,18 @@ export class Sentinel {
     const unasked = volumes.filter(({ volume }) => !state.guard(volume).isAsked);
     if (unasked.length === 0) return;
     const containers = await containersUsing(unasked);
-    for (const volume of unasked) {
+    const asking = unasked.map(async (volume) => {
       this.#change(volume, { isAsked: true });
-      for (const container of containers) {
-        if (!container.volumes.includes(volume.volume)) continue;
-        void actions.stop(container, state.graceMs);
-        const name = await actions.nameOf(container);
-        this.#note('stopped', volume, `asked container ${name} to stop: no word from the store`);
-      }
-    }
+      const users = containers.filter(({ volumes }) => volumes.includes(volume.volume));
+      await Promise.all(
+        users.map(async (container) => {
+          void actions.stop(container, state.graceMs);
+          const name = await actions.nameOf(container);
+          this.#note('stopped', volume, `asked container ${name} to stop: no word from the store`);
+        }),
+      );
+    });
+    await Promise.all(asking);
   }
 
   /** So that little is left to be written when it is time. */
