@@ -45,6 +45,7 @@ export class LockDriver implements LockService {
     const lock = await this.#manager.lock([lockRequest(use)], {
       ...this.#options([use], options),
       ...(options.expires === false && { ttlMs: Number.POSITIVE_INFINITY }),
+      ...(options.mark !== undefined && { mark: options.mark }),
     });
     return new KeptLock(lock, this.#manager, options.onChange);
   }

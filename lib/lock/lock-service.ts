@@ -70,6 +70,8 @@ export interface UseLockOptions {
 export interface KeepOptions extends UseLockOptions {
   /** False: the lock outlives this host, until it is unlocked or cleared. Default true. */
   readonly expires?: boolean;
+  /** As that of `Locks.lock`. */
+  readonly mark?: string;
   /** Told each change of the lock's state, also the one that `unlock` makes. */
   readonly onChange: (state: KeptLockState) => void;
 }

@@ -89,6 +89,11 @@ export interface LockOptions {
    */
   readonly maxHoldMs?: number;
   /**
+   * The key of a record that tells afterwards whether anybody has asked since: it gets a value of
+   * this request's own (the ticket's nonce) in the step that queues it. Costs no further write.
+   */
+  readonly mark?: string;
+  /**
    * Called when the request has to wait, with who is nearest in the way, and again each time that
    * changes; throw to give up.
    */

@@ -36,10 +36,16 @@ export interface TicketRequest {
   /** At least one; no name twice. */
   readonly locks: readonly LockRequest[];
   readonly holder: Holder;
+  /**
+   * The key of a record that is given the nonce as its value in the very step that writes the
+   * ticket, whether it is granted or has to wait: while it has that value, nobody has asked with
+   * the same mark since. Not when nothing is written, and not again by a repeat.
+   */
+  readonly mark?: string;
 }
 
 /** A request as it stands in the store. */
-export interface Ticket extends TicketRequest {
+export interface Ticket extends Omit<TicketRequest, 'mark'> {
   /** Where the store keeps it; unique among the tickets of one lock at any one time. */
   readonly id: string;
   /** Its number in the store's total order. A later grant of a lock has a larger token. */

@@ -21,6 +21,59 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n2.store.tickets('img')).toEqual([ticket]);
   });
 
+  test('marks that somebody has asked, in the step that writes the ticket', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const { store } = n1;
+    const marked = (client: typeof n1) => ({ ...client.request('db'), mark: 'asked/db' });
+    const value = async () => (await store.record('asked/db'))?.value;
+    const [first, second, third] = [marked(n1), marked(n2), marked(n3)];
+
+    const granted = enabled(await n1.store.tryEnqueue(first));
+    if (granted.state !== 'granted') throw new Error('n1 was refused');
+    expect(granted.ticket).not.toHaveProperty('mark');
+    expect(await store.record('asked/db')).toEqual({
+      key: 'asked/db',
+      value: first.nonce,
+      revision: granted.ticket.token,
+    });
+    expect(await n2.store.tryEnqueue(marked(n2))).toMatchObject({ state: 'refused' });
+    expect(await value()).toBe(first.nonce);
+    const waiting = enabled(await n2.store.enqueue(second));
+    expect(waiting).toMatchObject({ state: 'waiting', blockers: [granted.ticket] });
+    expect(await value()).toBe(second.nonce);
+    // A repeat, however late, says nothing new.
+    expect(await n1.store.enqueue(first)).toMatchObject({ state: 'granted' });
+    expect(await n1.store.tryEnqueue(first)).toMatchObject({ state: 'granted' });
+    expect(await value()).toBe(second.nonce);
+
+    await store.closeGate({ lockName: 'db', host: 'n1', since: '2026-01-02T03:04:05Z' });
+    expect(await n3.store.enqueue(third)).toMatchObject({ state: 'disabled' });
+    expect(await n3.store.tryEnqueue(third)).toMatchObject({ state: 'disabled' });
+    expect(await value()).toBe(second.nonce);
+    await store.openGate('db');
+    await n1.store.remove(granted.ticket);
+    await n2.store.remove(waiting.ticket);
+    expect(await value()).toBe(second.nonce);
+    await store.commit({
+      guards: [],
+      writes: [{ key: 'asked/db', value: undefined }],
+      release: [],
+    });
+    expect(await value()).toBeUndefined();
+  });
+
+  test('marks of requests that come at once are each of a ticket', async () => {
+    const { clients } = benchOf();
+    const requests = clients.flatMap((client) =>
+      ['a', 'b', 'c'].map((name) => ({ ...client.request(name), mark: 'asked' })),
+    );
+    await Promise.all(requests.map((request, index) => clients[index % 3]?.store.enqueue(request)));
+    const record = await clients[0].store.record('asked');
+    const last = (await clients[0].store.tickets()).at(-1);
+    expect(record?.value).toBe(last?.nonce);
+    expect(record?.revision).toBe(last?.token);
+  });
+
   test('S2 S11 refuses a try for a held lock, names the holder and leaves nothing', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const held = await n1.hold('db');

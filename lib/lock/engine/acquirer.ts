@@ -118,6 +118,7 @@ export class Acquirer {
         since: this.#options.clock.date().toISOString(),
         ...(options.detail === undefined ? {} : { detail: options.detail }),
       },
+      ...(options.mark === undefined ? {} : { mark: options.mark }),
     };
   }
 

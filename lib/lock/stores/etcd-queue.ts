@@ -136,7 +136,7 @@ export class EtcdQueue {
       failure: ranges.map((range) => ({ request_range: range })),
     });
     if (!succeeded) return { found };
-    return { granted: { state: 'granted', ticket: { ...request, id, token: revision } }, found };
+    return { granted: { state: 'granted', ticket: ticketOf(request, id, revision) }, found };
   }
 
   /** Queues behind whoever is there; a repeat finds the ticket that it wrote before. */
@@ -162,7 +162,7 @@ export class EtcdQueue {
       if (gates.length === 0) return this.enqueue(request);
       return { state: 'disabled', gates: this.#keys.parseGates(gates) };
     }
-    const ticket = { ...request, id, token: revision };
+    const ticket = ticketOf(request, id, revision);
     const blockers = this.#keys.parseTickets(found);
     if (blockers.length === 0) return { state: 'granted', ticket };
     return { state: 'waiting', ticket, blockers, revision };
@@ -183,7 +183,11 @@ export class EtcdQueue {
   #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {
     const value = ticketValue(request);
     const lease = isPermanent(request.session) ? {} : { lease: request.session };
-    return keys.map((key) => ({ request_put: { key, value, ...lease } }));
+    const puts = keys.map((key) => ({ request_put: { key, value, ...lease } }));
+    const { mark, nonce } = request;
+    if (mark === undefined) return puts;
+    const key = this.#keys.recordKey(mark);
+    return [...puts, { request_put: { key, value: Buffer.from(nonce) } }];
   }
 
   #gates({ locks }: TicketRequest): Buffer[] {
@@ -200,7 +204,8 @@ export class EtcdQueue {
     request: TicketRequest,
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
-    const touches = namesOf(request.locks);
+    const { mark } = request;
+    const touches = [...namesOf(request.locks), ...(mark === undefined ? [] : [mark])];
     const lease = request.session;
     const freesSpace = request.holder.reason === 'Remove';
     try {
@@ -254,4 +259,8 @@ export class EtcdQueue {
 
 function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T[]] {
   return [all.filter(isFirst), all.filter((each) => !isFirst(each))];
+}
+
+function ticketOf({ mark: _, ...request }: TicketRequest, id: string, token: number): Ticket {
+  return { ...request, id, token };
 }

@@ -190,11 +190,14 @@ export class TicketModel {
     return [...nearest].sort((a, b) => a.token - b.token);
   }
 
-  #write({ session, nonce, locks, holder }: TicketRequest): Ticket {
+  #write({ session, nonce, locks, holder, mark }: TicketRequest): Ticket {
     const id = this.#freeId(session, locks);
-    const ticket: Ticket = { id, token: this.#nextRevision(), session, nonce, locks, holder };
+    const revision = this.#nextRevision();
+    const ticket: Ticket = { id, token: revision, session, nonce, locks, holder };
     this.#add(ticket);
-    this.#onChange({ ...noChange(ticket.token), tickets: [ticket] });
+    const records = mark === undefined ? [] : [{ key: mark, value: nonce, revision }];
+    for (const record of records) this.#records.set(record.key, record);
+    this.#onChange({ ...noChange(revision), tickets: [ticket], records });
     return ticket;
   }
 

@@ -140,13 +140,14 @@ export class TicketQueue {
     return this.#find(nonce)?.token === token;
   }
 
-  #add({ session, nonce, locks, holder }: TicketRequest, effects: Effects): Ticket {
+  #add({ session, nonce, locks, holder, mark }: TicketRequest, effects: Effects): Ticket {
     const { writeTicket, writeLock } = this.#file.statements;
     const token = effects.revision;
     writeTicket.run(token, nonce, session, JSON.stringify(locks), JSON.stringify(holder));
     for (const { name, mode } of locks) writeLock.run(name, token, Number(mode === 'exclusive'));
     const ticket = { id: String(token), token, session, nonce, locks, holder };
     effects.tickets.push(ticket);
+    if (mark !== undefined) this.#writeRecord(mark, nonce, effects);
     return ticket;
   }
 

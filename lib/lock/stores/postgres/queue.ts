@@ -3,6 +3,7 @@ import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import type { Database, Statement, Transaction } from './database.ts';
+import { putRecords } from './records.ts';
 import { flag, number, parseTicket, texts, toGates, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
@@ -106,7 +107,7 @@ export class TicketQueue {
 
   #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
     const { tickets, ticketLocks } = this.#database.tables;
-    const { session, nonce, locks, holder } = request;
+    const { session, nonce, locks, holder, mark } = request;
     const token = effects.revision;
     const ticket: Ticket = { id: String(token), token, session, nonce, locks, holder };
     send(`INSERT INTO ${tickets} (token, nonce, session, ticket) VALUES ($1, $2, $3, $4)`, [
@@ -121,6 +122,9 @@ export class TicketQueue {
       [token, ...arrays(locks)],
     );
     effects.tickets.push(ticket);
+    if (mark !== undefined) {
+      putRecords(this.#database, [{ key: mark, value: nonce }], { effects, send });
+    }
     return ticket;
   }
 

@@ -38,7 +38,10 @@ export class Records {
       });
       if (judgement.state === 'refused') throw judgement.error;
       if (judgement.state === 'made') return { revision: judgement.revision ?? last };
-      this.#put(change, transaction);
+      const written = change.writes.flatMap(({ key, value }) =>
+        value === undefined ? [] : [{ key, value }],
+      );
+      putRecords(this.#database, written, transaction);
       this.#delete(
         change.writes.filter(({ key, value }) => value === undefined && records.has(key)),
         transaction,
@@ -63,23 +66,6 @@ export class Records {
     ];
   }
 
-  #put({ writes }: GuardedChange, { effects, send }: Transaction): void {
-    const { revision } = effects;
-    const written = writes.flatMap(({ key, value }) =>
-      value === undefined ? [] : [{ key, value, revision }],
-    );
-    if (written.length === 0) return;
-    const keys = written.map(({ key }) => toColumn(key));
-    const values = written.map(({ value }) => toColumn(value));
-    send(
-      `INSERT INTO ${this.#database.tables.records} (key, value, revision)
-       SELECT key, value, $3::int8 FROM unnest($1::text[], $2::text[]) AS written (key, value)
-       ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision`,
-      [keys, values, revision],
-    );
-    effects.records.push(...written);
-  }
-
   #delete(unwanted: readonly RecordWrite[], { effects, send }: Transaction): void {
     if (unwanted.length === 0) return;
     const keys = unwanted.map(({ key }) => key);
@@ -87,6 +73,25 @@ export class Records {
     send(`DELETE FROM ${records} WHERE key = ANY($1::text[])`, [keys.map(toColumn)]);
     effects.removedRecords.push(...keys);
   }
+}
+
+/** Makes records, or replaces them. */
+export function putRecords(
+  { tables }: Database,
+  written: readonly { readonly key: string; readonly value: string }[],
+  { effects, send }: Transaction,
+): void {
+  if (written.length === 0) return;
+  const { revision } = effects;
+  const keys = written.map(({ key }) => toColumn(key));
+  const values = written.map(({ value }) => toColumn(value));
+  send(
+    `INSERT INTO ${tables.records} (key, value, revision)
+     SELECT key, value, $3::int8 FROM unnest($1::text[], $2::text[]) AS written (key, value)
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision`,
+    [keys, values, revision],
+  );
+  effects.records.push(...written.map((record) => ({ ...record, revision })));
 }
 
 function isRecord(row: Row): boolean {
