@@ -71,13 +71,9 @@ export class KeptLock {
 
   #hold(lock: Lock): void {
     this.#lock = lock;
-    const onLoss = () => {
-      if (this.#state !== 'held') return;
-      this.#change('unproven');
-      void this.#settle();
-    };
-    if (lock.signal.aborted) onLoss();
-    else lock.signal.addEventListener('abort', onLoss, { once: true });
+    // The same function each time: a lock that is taken back may be the one that was held before.
+    if (lock.signal.aborted) this.#onLoss();
+    else lock.signal.addEventListener('abort', this.#onLoss, { once: true });
     if (!isPermanent(this.ticket.session)) return;
     this.#lapsed?.[Symbol.dispose]();
     this.#lapsed = this.#owner.onLapsed(() => {
@@ -85,6 +81,12 @@ export class KeptLock {
       if (this.#state === 'held') this.#change('unproven');
     });
   }
+
+  #onLoss = () => {
+    if (this.#state !== 'held') return;
+    this.#change('unproven');
+    void this.#settle();
+  };
 
   /** Asks the store whether the ticket still stands. */
   async #settle(): Promise<void> {
@@ -105,6 +107,7 @@ export class KeptLock {
     } else {
       this.#change('lost');
       this.#revived[Symbol.dispose]();
+      this.#lapsed?.[Symbol.dispose]();
       await this.#lock.unlock(); // Frees what is remembered here of the ticket.
     }
   }

@@ -1,13 +1,14 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { EtcdCallError, EtcdClient } from '../../lib/etcd.ts';
 import { GuardLostError, SessionGoneError, StoreUnavailableError } from '../../lib/lock/errors.ts';
+import { isPermanent } from '../../lib/lock/permanent-session.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';
 import { etcdVersions } from '../support/tools.ts';
 import { manager, take } from './manager-bench.ts';
-import { clientOf, enabled, eventually } from './store-bench.ts';
+import { Client, clientOf, enabled, eventually } from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';
 
 /** A client that counts its Txns and can lose their answers. */
@@ -116,6 +117,28 @@ for (const version of etcdVersions) {
       ]);
       expect(await store.tickets()).toEqual([b, c]);
       expect(client.txns).toBeLessThan(10);
+    });
+
+    test('keeps what outlives its host apart from what hangs on a lease', async () => {
+      const leased = await clientOf(store, 'n1');
+      const request = { ttlMs: Number.POSITIVE_INFINITY, owner: 'n1', resumable: true };
+      const permanent = new Client('n1', store, (await store.openSession(request)).id);
+      const first = leased.hold('first');
+      const held = await Promise.all(
+        names.map((name, index) => (index % 2 === 0 ? permanent : leased).hold(name)),
+      );
+      await first;
+      const [one, other] = [permanent, leased].map(({ session }) =>
+        held.filter((ticket) => ticket.session === session).map(({ token }) => token),
+      );
+      expect(new Set(one).isDisjointFrom(new Set(other))).toBe(true);
+      expect(client.txns).toBe(3);
+      await etcd.ctlOk('lease', 'revoke', BigInt(leased.session).toString(16));
+      const left = await store.tickets();
+      expect(left).toHaveLength(names.length / 2);
+      expect(left.every(({ session }) => isPermanent(session))).toBe(true);
+      await store.closeSession(permanent.session);
+      expect(await store.tickets()).toEqual([]);
     });
 
     test('sends one by one what an etcd with lower limits refuses together', async () => {

@@ -42,20 +42,42 @@ class Hosts implements AsyncDisposable {
 
 test('holds on to what outlives its host while the store is away, for however long', async () => {
   await using hosts = new Hosts();
-  const leased = await take(hosts.n1, 'leased');
-  const { kept, states } = keep(await take(hosts.n1, 'db', permanent), hosts.n1);
+  const [leased, lock] = [await take(hosts.n1, 'leased'), await take(hosts.n1, 'db', permanent)];
   const next = await queue(hosts.n2, 'db');
   hosts.network.cutOff();
   await hosts.pass(6 * ttlMs);
   expect(leased.signal.aborted).toBe(true);
   expect(hosts.n1.leftMs).toBe(0);
-  expect([kept.state, ...states]).toEqual(['held']);
+  lock.throwIfLost();
+  expect(lock.signal.aborted).toBe(false);
   expect(next.endedAt).toBeUndefined();
   hosts.network.reconnect();
-  await hosts.pass(2_000);
-  expect([kept.state, ...states]).toEqual(['held']);
-  await kept.unlock();
+  await lock.confirm();
+  await lock.unlock();
   await next.granted;
+});
+
+test('has one that is kept proved again once a new session can be opened', async () => {
+  await using hosts = new Hosts();
+  const { kept, states } = keep(await take(hosts.n1, 'db', permanent), hosts.n1);
+  hosts.network.cutOff();
+  await hosts.pass(2 * ttlMs);
+  expect([kept.state, ...states]).toEqual(['unproven', 'unproven']);
+  hosts.network.fail('openSession', ...Array.from({ length: 3 }, () => 'lost request' as const));
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  expect(kept.state).toBe('unproven');
+  await hosts.pass(3_000);
+  expect([kept.state, ...states]).toEqual(['held', 'unproven', 'held']);
+  // And again, on the new session.
+  hosts.network.cutOff();
+  await hosts.pass(ttlMs);
+  expect(kept.state).toBe('unproven');
+  hosts.network.reconnect();
+  await hosts.pass(2_000);
+  await kept.unlock();
+  expect(states).toEqual(['unproven', 'held', 'unproven', 'held', 'released']);
+  expect(await hosts.n2.list()).toEqual([]);
 });
 
 test('hears that it was cleared, and is sure of it once the store answers again', async () => {

@@ -108,6 +108,13 @@ export const mutations: readonly Mutation[] = [
     test: outliving,
   },
   {
+    promise: 'outlives its host: a kept one is proved again after a lapse',
+    file: engine('engine/session-pool.ts'),
+    from: ') void this.#reopen();',
+    to: ') return;',
+    test: outliving,
+  },
+  {
     promise: 'all or nothing: a ticket stands in every queue',
     file: store('ticket-model.ts'),
     from: 'for (const { name, mode } of ticket.locks) {',

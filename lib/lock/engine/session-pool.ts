@@ -1,10 +1,16 @@
+import createDebug from 'debug';
 import { LockUnsupportedError } from '../errors.ts';
 import { permanentSessionOf } from '../permanent-session.ts';
 import type { Session, SessionOptions } from './session.ts';
 import { SessionKeeper } from './session.ts';
 
+const log = createDebug('berth:session');
+
 /** Each costs a lease and its renewals. */
 const maxTtls = 8;
+
+/** How soon another main session is asked for when the store does not open one. */
+const reopenMs = 1_000;
 
 /**
  * This process's sessions: the main one, one for each other TTL that was asked for, and the
@@ -18,10 +24,12 @@ export class SessionPool {
   /** Only where sessions expire, and where there is a next process to see to what it leaves. */
   readonly #permanent: { readonly id: string; readonly keeper: SessionKeeper } | undefined;
   readonly #reviveListeners = new Set<() => void>();
+  readonly #closing = new AbortController();
+  #isReopening = false;
 
   constructor(options: Omit<SessionOptions, 'onRevived'>) {
     this.#options = options;
-    this.#main = new SessionKeeper({ ...options, onRevived: this.#tellRevived });
+    this.#main = new SessionKeeper({ ...options, onRevived: this.#heardOfMain });
     this.#permanent = permanentOf(options, this.#tellRevived);
   }
 
@@ -90,6 +98,7 @@ export class SessionPool {
    * next process.
    */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
+    this.#closing.abort();
     const others = [...this.#others.values()].map((keeper) => keeper.close({ keep: false }));
     await Promise.all([
       this.#main.close({ keep }),
@@ -98,7 +107,10 @@ export class SessionPool {
     ]);
   }
 
-  /** Nobody renews the permanent session: that the store is back is told by the main one. */
+  /**
+   * Nobody renews the permanent session: that the store is back is told by the main one, so there
+   * always is one of those beside it.
+   */
   async #open(keeper: SessionKeeper): Promise<Session> {
     if (keeper === this.#permanent?.keeper) await this.#main.get();
     return keeper.get();
@@ -141,6 +153,27 @@ export class SessionPool {
     if (this.#main.current?.id === id) return this.#main; // Nearly always; asked for each event.
     if (this.#permanent?.id === id) return this.#permanent.keeper;
     return this.#keepers().find(({ current }) => current?.id === id);
+  }
+
+  #heardOfMain = () => {
+    this.#tellRevived();
+    if (this.#main.current?.isGone && this.#permanent?.keeper.current) void this.#reopen();
+  };
+
+  async #reopen(): Promise<void> {
+    if (this.#isReopening) return;
+    this.#isReopening = true;
+    while (!this.#closing.signal.aborted) {
+      try {
+        await this.#main.get();
+        break;
+      } catch (error) {
+        log('no new session yet: %s', error);
+        await this.#options.clock.sleep(reopenMs, this.#closing.signal);
+      }
+    }
+    this.#isReopening = false;
+    this.#tellRevived();
   }
 
   #tellRevived = () => {
