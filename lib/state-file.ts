@@ -1,16 +1,21 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasCode } from './error-code.ts';
 
 /** Replaces a small file as a whole; it is on disk when this resolves. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const temporary = `${path}.new`;
-  {
-    await using file = await open(temporary, 'w', 0o600);
-    await file.writeFile(text);
-    await file.datasync();
+  try {
+    await writeSynced(temporary, text);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {
+      // The next try writes over it.
+    });
+    // As Node says it where a file is opened.
+    if (Error.isError(error) && !error.message.includes(path)) error.message += ` '${path}'`;
+    throw error;
   }
-  await rename(temporary, path);
   await using folder = await open(dirname(path), 'r');
   await folder.sync();
 }
@@ -23,4 +28,10 @@ export async function readIfThere(path: string): Promise<string | undefined> {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  await using file = await open(path, 'w', 0o600);
+  await file.writeFile(text);
+  await file.datasync();
 }

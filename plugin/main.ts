@@ -191,7 +191,7 @@ function statusReport(config: Config, manager: LockManager, mounts: HostMounts) 
       mountpoint,
       lock: mounts.lockState(volume),
     })),
-    conditions: await conditionsOf(manager),
+    conditions: [...(await conditionsOf(manager)), ...mounts.conditions()],
   });
 }
 

@@ -1,13 +1,14 @@
 import createDebug from 'debug';
 import { LockError } from '../lock/errors.ts';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
+import type { Condition } from '../lock/stores/ticket-store.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
 import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
 import type { EventSink, VolumeEvent } from './events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { MountGuard } from './mount-guard.ts';
-import { oneMore, unconfirmed, unconfirmedIdsOf, volumeOf } from './mount-row.ts';
+import { oneMore, unconfirmed, unconfirmedIdsOf, volumeOf, withUse } from './mount-row.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
 import type { MountLocks, OnLockChange, Tenure } from './mounted-locks.ts';
 import { MountedLocks } from './mounted-locks.ts';
@@ -53,6 +54,12 @@ export class HostMounts {
     return this.#options.table.rows();
   }
 
+  /** What is wrong with the table of mounts. */
+  conditions(): Condition[] {
+    const { problem } = this.#options.table;
+    return problem === undefined ? [] : [{ severity: 'error', message: problem }];
+  }
+
   mountpoint(volume: string): string {
     return `${this.#options.mountDir}/${volume}`;
   }
@@ -78,7 +85,9 @@ export class HostMounts {
     const isMounted = await isMountpoint(row.mountpoint);
     if (!known || !isMounted) this.#locks.require(row.volume);
     if (!isMounted) await this.#mountAgain(row, signal);
-    await this.#setId(row, mountId, await oneMore(row, mountId));
+    const used = withUse(row, mountId, await oneMore(row, mountId));
+    if (known) await this.#options.table.update(used);
+    else await this.#options.table.put(used);
     this.#options.guard.changed(); // One more container uses it soon.
     return row.mountpoint;
   }
@@ -113,11 +122,11 @@ export class HostMounts {
       if (lock.state !== 'held') {
         throw new UnavailableError(`lost the lock on volume ${record.name} while mounting it`);
       }
+      await this.#options.table.put(withUse(row, mountId, { count: 1, confirmed: true }));
     } catch (error) {
       await this.#takeAway(row, lock.state === 'held');
       throw error;
     }
-    await this.#setId(row, mountId, { count: 1, confirmed: true });
     log('mounted volume=%s token=%d id=%s', row.volume, lock.token, mountId);
     return row.mountpoint;
   }
@@ -127,7 +136,8 @@ export class HostMounts {
     const known = row.mountIds[mountId];
     if (!known) return;
     if (known.count > 1) {
-      await this.#setId(row, mountId, { ...known, count: known.count - 1 });
+      const left = { ...known, count: known.count - 1 };
+      await this.#options.table.update(withUse(row, mountId, left));
       return;
     }
     await this.#dropIds(row, [mountId]);
@@ -201,7 +211,7 @@ export class HostMounts {
       volumes.map((volume) =>
         this.#options.queue.run(volume, async () => {
           const row = this.get(volume);
-          if (row) await this.#options.table.put(unconfirmed(row));
+          if (row) await this.#options.table.update(unconfirmed(row));
         }),
       ),
     );
@@ -212,7 +222,7 @@ export class HostMounts {
     for (const { volume, mountIds } of rows) {
       await this.#options.queue.run(volume, async () => {
         const row = this.get(volume);
-        if (row?.mountIds === mountIds) await this.#options.table.put(unconfirmed(row));
+        if (row?.mountIds === mountIds) await this.#options.table.update(unconfirmed(row));
       });
     }
   }
@@ -271,7 +281,7 @@ export class HostMounts {
     }
     // An engine that restarts or disables a managed plugin takes its mounts away. Containers may
     // still have theirs, so the lock is kept until it is known that none does.
-    await this.#options.table.put(unconfirmed(row));
+    await this.#options.table.update(unconfirmed(row));
     log('volume=%s is not mounted any more: keeping its lock', row.volume);
   }
 
@@ -343,7 +353,7 @@ export class HostMounts {
     const mountIds = { ...row.mountIds };
     for (const id of ids) delete mountIds[id];
     if (Object.keys(mountIds).length > 0) {
-      await this.#options.table.put({ ...row, mountIds });
+      await this.#options.table.update({ ...row, mountIds });
       return;
     }
     try {
@@ -354,7 +364,7 @@ export class HostMounts {
     } catch (error) {
       // The engine only logs this and never asks again, so it is settled by the reconciler, or by
       // the container's next start, which comes with the same ID.
-      await this.#options.table.put(unconfirmed(row));
+      await this.#options.table.update(unconfirmed(row));
       throw error;
     }
     await this.#forget(row);
@@ -393,11 +403,6 @@ export class HostMounts {
   #record(severity: VolumeEvent['severity'], kind: string, row: MountRow, message: string): void {
     const { volume, ticket } = row;
     this.#options.events.record({ severity, kind, volume, message, token: ticket.token });
-  }
-
-  async #setId(row: MountRow, id: string, use: { count: number; confirmed: boolean }) {
-    const mountIds = { ...row.mountIds, [id]: use };
-    await this.#options.table.put({ ...row, mountIds });
   }
 
   #driver(row: MountRow): VolumeDriver {

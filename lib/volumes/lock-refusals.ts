@@ -1,3 +1,4 @@
+import { diskProblem, isDiskProblem } from '../disk-problem.ts';
 import {
   LockCancelledError,
   LockContendedError,
@@ -38,11 +39,14 @@ export function disabledBy(gates: readonly Gate[], cause?: LockDisabledError): D
   });
 }
 
-/** Runs lock work and says its failures in the words of volumes. */
+/** Runs lock work and says its failures, and those of disks, in the words of volumes. */
 export async function translated<T>(volume: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (isDiskProblem(error)) {
+      throw new UnavailableError(`volume ${volume}: ${diskProblem(error)}`, { cause: error });
+    }
     if (error instanceof VolumeError || !(error instanceof LockError)) throw error;
     if (error instanceof LockTimeoutError || error instanceof LockContendedError) {
       const waited =

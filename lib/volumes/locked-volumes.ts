@@ -108,7 +108,7 @@ export class LockedVolumes implements VolumeService {
         // One more user takes no lock, so the gates are not asked on its way.
         const gates = row.mountIds[mountId] ? [] : this.#options.locks.gates(name);
         if (gates.length > 0) throw disabledBy(gates);
-        return mounts.use(row, mountId, context);
+        return translated(name, () => mounts.use(row, mountId, context));
       }
       const { access, failover } = this.#get(name);
       const lock = await translated(name, () =>
@@ -127,7 +127,7 @@ export class LockedVolumes implements VolumeService {
         if (entry.record.access !== access || entry.record.failover !== failover) {
           throw new UnavailableError(`volume ${name} was made anew meanwhile; try again`);
         }
-        return await mounts.mount(entry.record, mountId, lock, context);
+        return await translated(name, () => mounts.mount(entry.record, mountId, lock, context));
       } catch (error) {
         await lock.unlock();
         throw error;

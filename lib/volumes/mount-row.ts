@@ -47,3 +47,8 @@ export function unconfirmedIdsOf(row: MountRow): string[] {
 export function engineIdsOf(row: MountRow): string[] {
   return Object.keys(row.mountIds).filter((id) => id !== podmanId);
 }
+
+/** With one of its uses changed or added. */
+export function withUse(row: MountRow, id: string, use: MountRow['mountIds'][string]): MountRow {
+  return { ...row, mountIds: { ...row.mountIds, [id]: use } };
+}

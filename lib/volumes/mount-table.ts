@@ -1,7 +1,15 @@
+import createDebug from 'debug';
 import { z } from 'zod';
+import { diskProblem } from '../disk-problem.ts';
 import { ticketSchema } from '../lock/ticket-schema.ts';
 import { readIfThere, replaceFile } from '../state-file.ts';
+import { UnavailableError } from './errors.ts';
 import { lockRulesSchema } from './volume.ts';
+
+const log = createDebug('berth:mount');
+
+/** How often a table that could not be written is tried again. */
+const retryMs = 1_000;
 
 const rowSchema = z.object({
   volume: z.string(),
@@ -25,11 +33,17 @@ const tableSchema = z.object({ version: z.literal(1), rows: z.array(rowSchema) }
  * Which volumes are mounted on this host and for whom: a small file in the state directory,
  * replaced as a whole and flushed at each change, so that after a crash it says either what was
  * before the change or after it.
+ *
+ * What is added is on disk before it counts. What goes counts at once, and is written as soon as
+ * the disk takes it: a full disk keeps nobody from unmounting, and a row that a crash leaves too
+ * many is settled by the next start.
  */
 export class MountTable {
   readonly #path: string;
   readonly #rows: Map<string, MountRow>;
   #writing: Promise<void> = Promise.resolve();
+  #retry: NodeJS.Timeout | undefined;
+  #problem: string | undefined;
 
   private constructor(path: string, rows: readonly MountRow[]) {
     this.#path = path;
@@ -51,6 +65,11 @@ export class MountTable {
     }
   }
 
+  /** Why the file could not be written when that was tried last. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   get(volume: string): MountRow | undefined {
     return this.#rows.get(volume);
   }
@@ -59,8 +78,19 @@ export class MountTable {
     return [...this.#rows.values()];
   }
 
-  /** Adds or replaces a row; it is on disk when this resolves. */
+  /**
+   * Adds or replaces a row; it is on disk when this resolves. Rejects UnavailableError when the
+   * disk does not take it: the table is then as before.
+   */
   async put(row: MountRow): Promise<void> {
+    await this.#inTurn(async () => {
+      await this.#replace(new Map(this.#rows).set(row.volume, row));
+      this.#rows.set(row.volume, row);
+    });
+  }
+
+  /** Replaces a row by one that says less, or nothing that is needed before it is on disk. */
+  async update(row: MountRow): Promise<void> {
     this.#rows.set(row.volume, row);
     await this.#write();
   }
@@ -69,13 +99,32 @@ export class MountTable {
     if (this.#rows.delete(volume)) await this.#write();
   }
 
-  #write(): Promise<void> {
-    this.#writing = this.#writing.catch(() => {}).then(() => this.#replace());
+  /** Writes what counts already, now or when the disk takes it. */
+  async #write(): Promise<void> {
+    try {
+      await this.#inTurn(() => this.#replace(this.#rows));
+    } catch (error) {
+      log('ERROR %s', error);
+      this.#retry ??= setTimeout(() => {
+        this.#retry = undefined;
+        void this.#write();
+      }, retryMs).unref();
+    }
+  }
+
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    this.#writing = this.#writing.catch(() => {}).then(step);
     return this.#writing;
   }
 
-  async #replace(): Promise<void> {
-    const text = JSON.stringify({ version: 1, rows: this.rows() }, undefined, 1);
-    await replaceFile(this.#path, text);
+  async #replace(rows: ReadonlyMap<string, MountRow>): Promise<void> {
+    try {
+      const text = JSON.stringify({ version: 1, rows: [...rows.values()] }, undefined, 1);
+      await replaceFile(this.#path, text);
+      this.#problem = undefined;
+    } catch (error) {
+      this.#problem = `the mounts can't be written down: ${diskProblem(error)}`;
+      throw new UnavailableError(this.#problem, { cause: error });
+    }
   }
 }

@@ -1,7 +1,8 @@
 import createDebug from 'debug';
+import { diskProblem } from '../../disk-problem.ts';
 import type { Clock } from '../clock.ts';
-import { LockLostError, SessionGoneError } from '../errors.ts';
-import type { TicketStore } from '../stores/ticket-store.ts';
+import { LockLostError, SessionGoneError, StoreUnavailableError } from '../errors.ts';
+import type { OpenSession, TicketStore } from '../stores/ticket-store.ts';
 import type { Reports } from './reports.ts';
 
 const log = createDebug('berth:session');
@@ -14,15 +15,17 @@ export interface SessionOptions {
   /** The host's identity. */
   readonly owner: string;
   /** Present when the session is to survive a restart of this process. */
-  readonly keep?: {
-    /** The session of the process before this one, if any. */
-    readonly resume: string | undefined;
-    /** Called with each new session's id, before it is used. */
-    readonly save: (id: string) => Promise<void>;
-  };
+  readonly keep?: Keep;
   /** Called each time the store has confirmed the session, or that it is gone. */
   readonly onRevived: () => void;
   readonly reports: Reports;
+}
+
+interface Keep {
+  /** The session of the process before this one, if any. */
+  readonly resume: string | undefined;
+  /** Called with each new session's id, before it is used. */
+  readonly save: (id: string) => Promise<void>;
 }
 
 /**
@@ -104,7 +107,7 @@ export class SessionKeeper {
       resumable: keep !== undefined,
       ...(resume === undefined ? {} : { resume }),
     });
-    await keep?.save(opened.id);
+    if (keep && opened.id !== resume) await this.#save(keep, opened);
     this.#resume = undefined;
     const session = new Session(opened.id, opened.resumed, clock, sentAt, opened.ttlMs);
     log('%s session=%s ttl=%dms', opened.resumed ? 'resumed' : 'opened', opened.id, opened.ttlMs);
@@ -114,6 +117,24 @@ export class SessionKeeper {
       void this.#watchDeadline(session);
     }
     return session;
+  }
+
+  /** A session that the next process would not find again is of no use: it is given back. */
+  async #save({ save }: Keep, { id, resumed }: OpenSession): Promise<void> {
+    try {
+      await save(id);
+    } catch (error) {
+      if (!resumed)
+        await this.#options.store.closeSession(id).catch(() => {
+          // Nothing hangs on it, and it expires.
+        });
+      throw new StoreUnavailableError(
+        `this host's session can't be written down: ${diskProblem(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
   }
 
   async #renew(session: Session): Promise<void> {

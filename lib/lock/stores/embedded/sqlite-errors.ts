@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from '../../errors.ts';
+import { StoreRefusedError, StoreUnavailableError } from '../../errors.ts';
 
 /** SQLite's primary result codes for what is wrong with the machine rather than with the program. */
 const sentences: Readonly<Record<number, string>> = {
@@ -7,10 +7,16 @@ const sentences: Readonly<Record<number, string>> = {
   8: 'it, or its directory, is read-only',
   10: 'the disk reported an error',
   11: 'it is damaged; restore it, or delete it while nothing is mounted',
-  13: 'the disk is full',
+  13: 'the disk is full; free some space',
   14: 'it could not be opened; check that its directory exists and may be written to',
   26: 'it is not a database; delete it or choose another path',
 };
+
+/** Those after which nothing was written, and won't be until a person mends something. */
+const refusals: readonly number[] = [8, 13, 14];
+
+/** Of "the disk reported an error": the file that SQLite maps into memory could not grow. */
+const noRoomToMap = 4874;
 
 /** True when the statement may succeed if it is tried again in a moment. Nothing was changed. */
 export function isBusy(error: unknown): boolean {
@@ -22,13 +28,14 @@ export function isBusy(error: unknown): boolean {
 export function explainSqlite(error: unknown, path: string): unknown {
   const sentence = sentences[resultCode(error) ?? 0] ?? fileSentence(error);
   if (sentence === undefined) return error;
-  return new StoreUnavailableError(`the lock file ${path} can't be used: ${sentence}`, {
-    cause: error,
-  });
+  const isRefusal = refusals.includes(resultCode(error) ?? 0);
+  const Unavailable = isRefusal ? StoreRefusedError : StoreUnavailableError;
+  return new Unavailable(`the lock file ${path} can't be used: ${sentence}`, { cause: error });
 }
 
 function resultCode(error: unknown): number | undefined {
   if (!Error.isError(error) || !('errcode' in error)) return undefined;
+  if (error.errcode === noRoomToMap) return 13;
   return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
 }
 
