@@ -29,7 +29,12 @@ for (const [docker, kind] of variants) {
     beforeAll(async () => {
       const host = stack.use(await startHost({ docker, name: 'crash' }));
       etcd = kind === 'etcd' ? stack.use(await startEtcd({ in: host })) : undefined;
-      node = stack.use(await startEngineNode(host, etcd ? { store: etcd.url } : {}));
+      node = stack.use(
+        await startEngineNode(host, {
+          flags: ['--reconcile-interval', '1s'],
+          ...(etcd && { store: etcd.url }),
+        }),
+      );
       store = etcd ? etcdView(etcd) : embeddedView(join(host.directory, 'berth/berth.db'));
     });
     afterAll(() => stack.disposeAsync());
@@ -50,7 +55,7 @@ for (const [docker, kind] of variants) {
       await waitFor(async () => (await store.locks()).length === 0, 5_000, 'its lock to be free');
     }
 
-    test('the engine is killed: the container starts again, and its stop unmounts', async () => {
+    test('row 5, scenario 37: the engine is killed, the container starts again, its stop unmounts', async () => {
       const container = await running('restarted');
       await node.host.killEngine();
       await node.host.startEngine();
@@ -64,16 +69,56 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('volume', 'rm', 'restarted');
     });
 
-    test('the engine is killed: its container is removed, and the volume is freed', async () => {
+    test('row 6, scenario 37: the engine is killed, its container removed, the volume is freed', async () => {
       const container = await running('forgotten');
       await node.host.killEngine();
       await node.host.startEngine();
       await node.dockerOk('rm', '-f', container);
       await expectFree('forgotten', 15_000);
       await node.dockerOk('volume', 'rm', 'forgotten');
+      expect(await node.daemon.berthOk('events', '--volume', 'forgotten')).toMatch(
+        /info +forgotten {2}no container uses it, but the engine never sent the Unmount of \w{12}: unm/,
+      );
     });
 
-    test('docker cp leaves a running container its data, even when nothing else works', async () => {
+    test('row 7: the engine is stopped in order: it unmounts, and the container starts again', async () => {
+      const container = await running('orderly');
+      await node.host.killEngine('SIGTERM');
+      await expectFree('orderly');
+      await node.host.startEngine();
+      await node.dockerOk('start', container);
+      expect(await writeIn(container, 'second')).toBe('first\nsecond');
+      await node.dockerOk('rm', '-f', container);
+      await expectFree('orderly');
+    });
+
+    test('row 4, scenario 39: an Unmount fails; the container starts again, and the last stop unmounts', async () => {
+      const container = await running('busy');
+      const id = async () => Object.keys((await node.table())[0]?.mountIds ?? {});
+      const first = await id();
+      const sit = () =>
+        node.host.spawn('sh', [
+          '-c',
+          `cd ${node.mountpoint('busy')} && echo here && exec sleep 1000`,
+        ]);
+      const isThere = (it: { output(): string }) => () => it.output().includes('here');
+      {
+        await using sitting = sit();
+        await waitFor(isThere(sitting), 5_000, 'it to sit in the mount');
+        await node.dockerOk('stop', container);
+        expect(await node.mountCount('busy')).toBe(1);
+        expect(await store.locks()).toEqual(['mount/busy']);
+        await node.dockerOk('start', container);
+        expect(await id()).toEqual(first);
+      }
+      expect(await writeIn(container, 'second')).toBe('first\nsecond');
+      expect(await node.mountCount('busy')).toBe(1);
+      await node.dockerOk('stop', container);
+      await expectFree('busy');
+      await node.dockerOk('rm', container);
+    });
+
+    test('rows 2 and 3, scenario 38: docker cp leaves a running container its data, even when nothing else works', async () => {
       const container = await running('copied');
       const file = join(node.host.directory, 'file');
       await writeFile(file, 'copied in');
@@ -96,7 +141,7 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('rm', container);
     });
 
-    test('berth is killed: the container goes on, and its stop unmounts once', async () => {
+    test('row 10, scenario 40: berth is killed, the container goes on, its stop unmounts once', async () => {
       const container = await running('outlived');
       await node.daemon.kill();
       expect(await writeIn(container, 'second')).toBe('first\nsecond');
