@@ -1,0 +1,109 @@
+import { expect, test } from '@jest/globals';
+import { parseRecord, writersFigures, writerViolations } from './writers-check.ts';
+
+/** The lines of one start of a container; one hundredth of a second each. */
+function lines(
+  host: string,
+  token: number,
+  counters: readonly number[],
+  start = `${host}${token}`,
+) {
+  return counters.map((counter) => `${host} ${token} ${start} ${counter} ${token}.0${counter}`);
+}
+
+const one = lines('n1', 10, [1, 2, 3]);
+const two = lines('n2', 20, [1, 2]);
+
+function violations(file: readonly string[], acknowledged = file): string[] {
+  return writerViolations({ volume: 'db', file, acknowledged });
+}
+
+test('finds nothing wrong with hosts that take turns', () => {
+  const again = lines('n1', 30, [1, 2]);
+  expect(violations([...one, ...two, ...again])).toEqual([]);
+});
+
+test('does not mind a container that is started again in one tenure', () => {
+  expect(violations([...one, ...lines('n1', 10, [1, 2], 'again')])).toEqual([]);
+});
+
+test('does not mind a record that was never acknowledged, be it there or not', () => {
+  expect(violations([...one, ...two], one)).toEqual([]);
+  expect(violations(one, one.slice(0, 2))).toEqual([]);
+});
+
+test('sees a write of a host that has lost the volume', () => {
+  const late = lines('n1', 10, [4]);
+  expect(violations([...one, ...two, ...late])).toEqual([
+    "db: n1's record 4 (token 10, line 6) was written after n2's record 2 (token 20, line 5): two hosts wrote at once",
+  ]);
+});
+
+test('sees that a host began to write before the one before it had ended', () => {
+  expect(violations([...one, 'n2 20 early 1 10.01'])).toEqual([
+    "db: n2's record 1 (token 20, line 4) was begun 20 ms before n1's record 3 (token 10, line 3): two hosts wrote at once",
+  ]);
+});
+
+test('sees one token with two hosts', () => {
+  expect(violations([...one, ...lines('n2', 10, [1])])).toEqual(["db: token 10 was n1's and n2's"]);
+});
+
+test('sees two containers of one host side by side', () => {
+  const beside = lines('n1', 10, [1], 'beside');
+  expect(violations([...one.slice(0, 2), ...beside, ...one.slice(2)])).toEqual([
+    "db: n1's record 3 (token 10, line 4) was written beside n1's record 1 (token 10, line 3): two containers of one host",
+  ]);
+});
+
+test('sees a record that is missing, and one that is there twice', () => {
+  expect(violations(lines('n1', 10, [1, 3]))).toEqual([
+    "db: n1's record 3 (token 10, line 2) is where 2 had to be",
+  ]);
+  expect(violations(lines('n1', 10, [1, 2, 2]))).toEqual([
+    "db: n1's record 2 (token 10, line 3) is where 3 had to be",
+  ]);
+  expect(violations(lines('n1', 10, [2]))).toEqual([
+    "db: n1's record 2 (token 10, line 1) is where 1 had to be",
+  ]);
+});
+
+test('sees that what was acknowledged is lost', () => {
+  expect(violations(one.slice(0, 2), one)).toEqual([`db: lost: ${one[2]}`]);
+});
+
+test('sees a line that is torn', () => {
+  expect(violations([...one, 'n1 10 n1'])).toEqual(['db: line 4 is torn: "n1 10 n1"']);
+});
+
+test('sees that nothing was written, and does not tell everything twenty times', () => {
+  expect(violations([])).toEqual(['db: nothing was acknowledged']);
+  expect(violations([], lines('n1', 1, [1, 2, 3, 4, 5, 6, 7]))).toHaveLength(6);
+});
+
+test('counts changes of host, and how long nothing was acknowledged', () => {
+  const again = lines('n2', 25, [1]);
+  const figures = writersFigures({
+    volume: 'db',
+    file: [...one, ...two, ...again],
+    acknowledged: [...one, ...two.slice(1), ...again],
+  });
+  expect(figures).toEqual({
+    acknowledged: 5,
+    tenures: 3,
+    failovers: 1,
+    longestGapMs: 9_990,
+    medianHandoverMs: 9_990,
+  });
+});
+
+test('reads what a writer writes', () => {
+  expect(parseRecord('n1 10 8b-1 7 5123.45')).toEqual({
+    host: 'n1',
+    token: 10,
+    start: '8b-1',
+    counter: 7,
+    atMs: 5_123_450,
+  });
+  expect(parseRecord('n1 10 8b-1 7')).toBeUndefined();
+});

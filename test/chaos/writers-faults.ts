@@ -1,0 +1,119 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { WritersCluster } from './writers-cluster.ts';
+import type { WriterContainer } from './writers-container.ts';
+import type { HostFault, WriterFault } from './writers-plan.ts';
+import { onEtcd, onHost, onWriter } from './writers-victims.ts';
+
+/** A fault that came true. */
+export interface SufferedFault {
+  readonly kind: WriterFault['kind'];
+  readonly target: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/**
+ * Makes the plan come true, and resolves when everything runs again. A fault whose target is busy
+ * with another is left out.
+ */
+export async function sufferWriterFaults(
+  cluster: WritersCluster,
+  plan: readonly WriterFault[],
+): Promise<SufferedFault[]> {
+  const startedAt = performance.now();
+  const nowMs = () => Math.round(performance.now() - startedAt);
+  const busy = new Set<string>();
+  const suffered: SufferedFault[] = [];
+  const running: Promise<void>[] = [];
+  for (const fault of plan) {
+    await pause(Math.max(0, fault.atMs - nowMs()));
+    const writer = await targetOf(cluster, fault);
+    const { node } = writer;
+    const parts = partsOf(fault, node.name);
+    if (parts.some((part) => busy.has(part))) continue;
+    for (const part of parts) busy.add(part);
+    const fromMs = nowMs();
+    const target = fault.on === 'etcd' ? `e${fault.index + 1}` : node.name;
+    const happening = bring(cluster, fault, writer).then((happened) => {
+      for (const part of parts) busy.delete(part);
+      if (happened) suffered.push({ kind: fault.kind, target, fromMs, toMs: nowMs() });
+    });
+    happening.catch(() => {}); // It is awaited below, when the others have ended as well.
+    running.push(happening);
+  }
+  await Promise.allSettled(running);
+  await Promise.all(running);
+  return suffered.sort((a, b) => a.fromMs - b.fromMs);
+}
+
+async function targetOf(
+  { writers, nodes }: WritersCluster,
+  { volume, index, isAimed }: WriterFault,
+): Promise<WriterContainer> {
+  const own = writers.filter((writer) => writer.volume === volume);
+  let target = own.find(({ node }) => node === nodes[index]);
+  if (isAimed) {
+    let latestMs = 0;
+    for (const writer of own) {
+      const writtenMs = await writer.lastAcknowledgedMs();
+      if (writtenMs <= latestMs) continue;
+      latestMs = writtenMs;
+      target = writer;
+    }
+  }
+  if (!target) throw new Error(`nobody writes to ${volume} on host ${index}`);
+  return target;
+}
+
+/** What the fault keeps from working, which no other fault may touch meanwhile. */
+function partsOf(fault: WriterFault, host: string): string[] {
+  switch (fault.on) {
+    case 'host':
+      return partsOfHost(fault.kind).map((part) => (part === 'etcd' ? part : `${host} ${part}`));
+    case 'etcd':
+      return ['etcd'];
+    case 'writer':
+      return [];
+  }
+}
+
+/**
+ * Nobody guards a host without its sentinel until the daemon has replaced it, so nothing may keep
+ * the host from its locks meanwhile.
+ */
+function partsOfHost(kind: HostFault): string[] {
+  switch (kind) {
+    case 'cut off':
+      return ['network'];
+    case 'freeze engine':
+      return ['engine'];
+    case 'kill daemon':
+    case 'freeze daemon':
+    case 'restart daemon':
+      return ['daemon'];
+    // An engine that starts asks its plugins, and its start waits for them.
+    case 'kill engine':
+    case 'kill daemon and engine':
+    case 'kill everything':
+      return ['daemon', 'engine'];
+    case 'kill sentinel':
+    case 'freeze sentinel':
+      return ['daemon', 'network', 'etcd'];
+  }
+}
+
+/** Resolves when it is over and its victim works again; false when it was refused, or had no victim. */
+async function bring(
+  cluster: WritersCluster,
+  fault: WriterFault,
+  writer: WriterContainer,
+): Promise<boolean> {
+  switch (fault.on) {
+    case 'host':
+      return onHost(writer.node, fault.kind, fault.lastsMs);
+    case 'etcd':
+      return onEtcd(cluster, fault.kind, fault.index, fault.lastsMs);
+    case 'writer':
+      return onWriter(cluster, fault.kind, writer, fault.index);
+  }
+}

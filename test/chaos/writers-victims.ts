@@ -1,0 +1,174 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { EngineNode } from '../e2e/cluster.ts';
+import { waitFor } from '../support/processes.ts';
+import type { WritersCluster } from './writers-cluster.ts';
+import { containerPids, sentinelPids } from './writers-cluster.ts';
+import type { WriterContainer } from './writers-container.ts';
+import type { ContainerFault, EtcdFault, HostFault } from './writers-plan.ts';
+
+export async function onHost(node: EngineNode, kind: HostFault, lastsMs: number): Promise<boolean> {
+  const { daemon, host } = node;
+  switch (kind) {
+    case 'kill daemon':
+      await daemon.kill();
+      await pause(lastsMs);
+      await daemon.start();
+      return true;
+    case 'freeze daemon':
+      return freeze([daemon.process.pid], lastsMs);
+    case 'restart daemon':
+      await daemon.stop();
+      await daemon.start();
+      return true;
+    case 'kill sentinel': {
+      const pids = await sentinelPids(node);
+      for (const pid of pids) process.kill(pid, 'SIGKILL');
+      await untilGuarded(node);
+      return pids.length > 0;
+    }
+    case 'freeze sentinel': {
+      const pids = await sentinelPids(node);
+      const hasFrozen = await freeze(pids, lastsMs);
+      await untilGuarded(node);
+      return hasFrozen;
+    }
+    case 'kill engine':
+      await host.killEngine();
+      await pause(lastsMs);
+      await host.startEngine();
+      return true;
+    case 'freeze engine':
+      return freeze([host.enginePid, await containerdPid(node)], lastsMs);
+    case 'kill daemon and engine':
+      await Promise.all([daemon.kill(), host.killEngine()]);
+      await pause(lastsMs);
+      await daemon.start();
+      await host.startEngine();
+      return true;
+    case 'kill everything':
+      await Promise.all([
+        killContainers(node),
+        host.killEngine(),
+        daemon.kill(),
+        killSentinel(node),
+      ]);
+      await killContainers(node);
+      await pause(lastsMs);
+      await daemon.start();
+      await host.startEngine();
+      return true;
+    case 'cut off':
+      await host.disconnect();
+      await pause(lastsMs);
+      await host.reconnect();
+      return true;
+  }
+}
+
+export async function onEtcd(
+  { etcd, members }: WritersCluster,
+  kind: EtcdFault,
+  index: number,
+  lastsMs: number,
+): Promise<boolean> {
+  const member = kind.endsWith('leader') ? await leaderOf(etcd) : index;
+  switch (kind) {
+    case 'kill member':
+    case 'kill leader':
+      await etcd.kill(member);
+      await pause(lastsMs);
+      await etcd.restart(member);
+      return true;
+    case 'freeze member':
+    case 'freeze leader':
+      etcd.pause(member);
+      await pause(lastsMs);
+      etcd.resume(member);
+      return true;
+    case 'cut off member':
+    case 'cut off leader':
+      await members[member]?.disconnect();
+      await pause(lastsMs);
+      await members[member]?.reconnect();
+      return true;
+    case 'freeze majority': {
+      const both = [member, (member + 1) % members.length];
+      for (const each of both) etcd.pause(each);
+      await pause(lastsMs);
+      for (const each of both) etcd.resume(each);
+      return true;
+    }
+  }
+}
+
+async function leaderOf(etcd: WritersCluster['etcd']): Promise<number> {
+  const answers = await etcd.ctlOk('endpoint', 'status', '--write-out', 'json');
+  const members: { Status: { header: { member_id: number }; leader: number } }[] =
+    JSON.parse(answers);
+  return members.findIndex(({ Status }) => Status.header.member_id === Status.leader);
+}
+
+/** A writer that does not run, and a volume that nobody has, refuse it. */
+export async function onWriter(
+  { nodes }: WritersCluster,
+  kind: ContainerFault,
+  writer: WriterContainer,
+  index: number,
+): Promise<boolean> {
+  switch (kind) {
+    case 'kill writer':
+      return writer.suffer('kill');
+    case 'stop writer':
+      return writer.suffer('stop');
+    case 'restart writer':
+      return writer.suffer('restart');
+    case 'clear lock': {
+      const operator = nodes[index]?.daemon ?? writer.node.daemon;
+      const { stdout } = await operator.berth('lock', 'inspect', writer.volume, '--json');
+      const token = /"token": ?(\d+)/.exec(stdout)?.[1];
+      if (token === undefined) return false;
+      const choice = [writer.volume, '--token', token, '--force'];
+      return (await operator.berth('lock', 'clear', ...choice)).code === 0;
+    }
+  }
+}
+
+async function freeze(pids: readonly number[], lastsMs: number): Promise<boolean> {
+  const frozen = pids.filter((pid) => signalled(pid, 'SIGSTOP'));
+  await pause(lastsMs);
+  for (const pid of frozen) signalled(pid, 'SIGCONT');
+  return frozen.length > 0;
+}
+
+/** False when the process has ended. */
+function signalled(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function killSentinel(node: EngineNode): Promise<void> {
+  for (const pid of await sentinelPids(node)) signalled(pid, 'SIGKILL');
+}
+
+async function killContainers(node: EngineNode): Promise<void> {
+  for (const pid of await containerPids(node)) signalled(pid, 'SIGKILL');
+}
+
+/** The daemon replaces a sentinel as long as there is something to guard. */
+async function untilGuarded(node: EngineNode): Promise<void> {
+  const isGuarded = async () =>
+    (await sentinelPids(node)).length > 0 || (await node.table()).length === 0;
+  await waitFor(isGuarded, 20_000, `a sentinel on ${node.name}`);
+  await pause(1_000); // It is told the deadlines.
+}
+
+async function containerdPid({ host }: EngineNode): Promise<number> {
+  const path = join(host.directory, 'engine/exec/containerd/containerd.pid');
+  return Number(await readFile(path, 'utf8'));
+}
