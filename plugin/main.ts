@@ -106,7 +106,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     table: await MountTable.open(join(config.stateDir, 'mounts.json')),
     drivers: allDrivers,
     queue,
-    locks: mountLocks(locks),
+    locks: mountLocks(locks, catalog),
     mountDir: config.mountDir,
     bootId: boot,
     guard: watch,

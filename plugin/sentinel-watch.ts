@@ -174,9 +174,9 @@ const severities: Record<Happening['kind'], VolumeEvent['severity']> = {
 };
 
 function watchedVolume(
-  { volume, mountpoint, ticket }: MountRow,
+  { volume, mountpoint, ticket, tenure = ticket.nonce }: MountRow,
   onLost: WatchedVolume['onLost'],
   ownsFileSystem: boolean,
 ): Omit<WatchedVolume, 'state'> {
-  return { volume, token: ticket.token, mountpoint, ownsFileSystem, onLost };
+  return { volume, tenure, mountpoint, ownsFileSystem, onLost };
 }

@@ -66,6 +66,11 @@ export class Catalog {
     return stored && this.#parse(stored);
   }
 
+  /** What the last Mount of the volume has marked it with; undefined: none. Asks the store itself. */
+  async tenure(volume: string): Promise<string | undefined> {
+    return (await this.#store.record(tenureKey(volume)))?.value;
+  }
+
   #parse(stored: StoredRecord): CatalogEntry {
     const known = this.#parsed.get(stored);
     if (known) return known;
@@ -73,6 +78,14 @@ export class Catalog {
     this.#parsed.set(stored, entry);
     return entry;
   }
+}
+
+/**
+ * The record that each Mount of a volume marks. While it has the value that one Mount gave it,
+ * nobody else has asked for the volume since, so nobody else can have written to it.
+ */
+export function tenureKey(volume: string): string {
+  return `tenures/${volume}`;
 }
 
 /** The write that makes a record, or replaces the one at `revision`. */
@@ -84,7 +97,10 @@ export function recordWrite(record: VolumeRecord, revision: number): RecordWrite
   };
 }
 
-/** The write that deletes a record. */
-export function recordDeletion(name: string, revision: number): RecordWrite {
-  return { key: keyPrefix + name, value: undefined, expectedRevision: revision };
+/** The writes that delete all that the store has of a volume. */
+export function recordDeletion(name: string, revision: number): RecordWrite[] {
+  return [
+    { key: keyPrefix + name, value: undefined, expectedRevision: revision },
+    { key: tenureKey(name), value: undefined },
+  ];
 }

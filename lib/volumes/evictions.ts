@@ -8,6 +8,7 @@ import type { TicketStore } from '../lock/stores/ticket-store.ts';
 import type { Ticket } from '../lock/ticket.ts';
 import { lockName } from '../lock/use.ts';
 import type { Catalog } from './catalog.ts';
+import { tenureKey } from './catalog.ts';
 import type { HostMounts } from './host-mounts.ts';
 import { queueOf } from './queue.ts';
 
@@ -26,7 +27,7 @@ const evictionSchema = z.object({
 
 export interface EvictionsOptions {
   readonly locks: Pick<LockService, 'clearLock'>;
-  readonly store: Pick<TicketStore, 'commit'>;
+  readonly store: Pick<TicketStore, 'commit' | 'record'>;
   readonly mirror: StoreMirror;
   readonly catalog: Catalog;
   readonly mounts: Pick<HostMounts, 'evict'>;
@@ -50,13 +51,12 @@ export class Evictions {
 
   /** As `LockService.clearLock`; resolves when nobody uses the volume under that lock any more. */
   async clearLock(request: ClearRequest): Promise<Ticket> {
-    const { locks } = this.#options;
-    const ticket = request.force ? this.#mounted(request) : undefined;
-    if (!ticket) return locks.clearLock(request);
+    const ticket = this.#mounted(request);
+    if (!ticket) return this.#options.locks.clearLock(request);
     try {
-      return await locks.clearLock({ ...request, force: false });
+      return await this.#clearForGood({ ...request, force: false });
     } catch (error) {
-      if (!(error instanceof LockClearRefusedError) || !this.#mounted(request)) throw error;
+      if (!(error instanceof LockClearRefusedError) || !request.force) throw error;
     }
     await this.#evict(ticket, request);
     return ticket;
@@ -94,8 +94,27 @@ export class Evictions {
     return catalog.get(volume)?.onLost === 'keep' ? undefined : ticket;
   }
 
+  /** Its host must not take the lock again, as if nobody had asked for the volume meanwhile. */
+  async #clearForGood(request: ClearRequest): Promise<Ticket> {
+    const { store, locks } = this.#options;
+    const key = tenureKey(request.volume);
+    const before = await store.record(key);
+    const cleared = { key, value: `cleared ${randomUUID()}` };
+    const { revision } = await store.commit({ guards: [], writes: [cleared], release: [] });
+    try {
+      return await locks.clearLock(request);
+    } catch (error) {
+      const restored = { key, value: before?.value, expectedRevision: revision };
+      await store.commit({ guards: [], writes: [restored], release: [] }).catch((reason) => {
+        // Somebody has marked it since, or the store is away: the mark stays broken, which is safe.
+        log('volume=%s: %s', request.volume, reason);
+      });
+      throw error;
+    }
+  }
+
   async #evict(ticket: Ticket, request: ClearRequest): Promise<void> {
-    const { store, locks, host, limitMs } = this.#options;
+    const { store, host, limitMs } = this.#options;
     const { volume, token } = request;
     const key = keyPrefix + volume;
     const value = JSON.stringify({ volume, token, by: host, nonce: randomUUID() });
@@ -103,7 +122,7 @@ export class Evictions {
     try {
       if (await this.#isGone(ticket, request.signal, limitMs)) return;
       log('volume=%s token=%d was not let go in time', volume, token);
-      await locks.clearLock(request);
+      await this.#clearForGood(request);
     } finally {
       await store.commit({ guards: [], writes: [{ key, value: undefined }], release: [] });
     }

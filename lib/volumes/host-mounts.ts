@@ -108,6 +108,7 @@ export class HostMounts {
       onLost: record.onLost,
       mountpoint: this.mountpoint(record.name),
       ticket: lock.ticket,
+      ...(record.access === 'shared' ? {} : { tenure: lock.ticket.nonce }),
       bootId: this.#options.bootId,
       mountIds: {},
     };
@@ -152,7 +153,7 @@ export class HostMounts {
         const row = this.get(volume);
         if (!row) return;
         this.#locks.take(volume);
-        await this.#lostLock(row).catch((error) => log('volume=%s: %s', volume, error));
+        await this.#relock(row).catch((error) => log('volume=%s: %s', volume, error));
       });
     };
   }
@@ -258,9 +259,10 @@ export class HostMounts {
       await lock?.unlock();
       return;
     }
-    if (!lock) await this.#lostLock(row);
-    if (!this.get(volume)) return; // Fenced.
-    await this.#adoptMount(row);
+    if (!lock) await this.#relock(row);
+    const current = this.get(volume);
+    if (!current) return; // Fenced.
+    await this.#adoptMount(current);
     if (!lock) return;
     this.#record('info', 'adopted', row, 'adopted from the process before, with its lock');
   }
@@ -285,15 +287,29 @@ export class HostMounts {
     log('volume=%s is not mounted any more: keeping its lock', row.volume);
   }
 
-  /** The lock of a volume mounted here is gone. */
-  async #lostLock(row: MountRow): Promise<void> {
-    if (row.onLost === 'keep') return this.#relock(row);
-    this.#locks.lose(row.volume);
-    const message =
-      'the lock under which it is mounted here is gone, so another host may have it: ending the ' +
-      'containers that use it';
-    this.#record('error', 'lost', row, message);
-    await this.#fence(row);
+  /**
+   * The lock of a volume mounted here is gone. It is taken again if nobody has asked for it since;
+   * else somebody may have written to the volume, and it is fenced. One with `on-lost=keep` is taken
+   * again whenever it can be had.
+   */
+  async #relock(row: MountRow): Promise<void> {
+    const { volume } = row;
+    const lock = await this.#locks.retake(volume, () =>
+      this.#options.locks.reacquire(row, this.onLockChange(volume)),
+    );
+    if (lock) {
+      const locked = { ...(this.get(volume) ?? row), ticket: lock.ticket };
+      await this.#options.table.put(locked);
+      const message = 'its lock had ended while it was mounted here, and is taken again';
+      this.#record('warning', 'relocked', locked, message);
+    } else if (this.#isToBeFenced(row)) {
+      const message =
+        'its lock has ended while it was mounted here, and another host may have it: ending the ' +
+        'containers that use it';
+      this.#record('error', 'lost', row, message);
+      await this.#fence(row);
+    }
+    this.#options.guard.changed();
   }
 
   #isToBeFenced({ volume, onLost }: MountRow): boolean {
@@ -311,21 +327,6 @@ export class HostMounts {
       'no container here uses it any more, and it is unmounted; one that is started again waits ' +
       'for the lock like any other';
     this.#record('error', 'fenced', row, message);
-  }
-
-  /**
-   * A volume that is not fenced is mounted without a lock: takes it again if it can be had, else
-   * that is said loudly.
-   */
-  async #relock(row: MountRow): Promise<void> {
-    const { volume } = row;
-    const lock = await this.#locks.retake(volume, () =>
-      this.#options.locks.reacquire(row, this.onLockChange(volume)),
-    );
-    if (!lock) return;
-    const locked = { ...(this.get(volume) ?? row), ticket: lock.ticket };
-    await this.#options.table.put(locked);
-    this.#record('warning', 'relocked', locked, 'was mounted here without a lock; locked again');
   }
 
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {

@@ -5,8 +5,9 @@ import type { Mode, Ticket } from '../lock/ticket.ts';
 import type { UseLocker } from '../lock/use.ts';
 import { lockName, UseMount, UseSnapshot } from '../lock/use.ts';
 import type { Catalog } from './catalog.ts';
+import { tenureKey } from './catalog.ts';
 import type { DriverUsage } from './drivers/driver.ts';
-import { NotFoundError, UnavailableError } from './errors.ts';
+import { InUseError, NotFoundError, UnavailableError } from './errors.ts';
 import type { HostMounts } from './host-mounts.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import { disabledBy, refuseMounted, translated } from './lock-refusals.ts';
@@ -116,6 +117,7 @@ export class LockedVolumes implements VolumeService {
           signal: context.signal,
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
+          ...(access === 'shared' ? {} : { mark: tenureKey(name) }),
           ...(context.onWait ? { onWait: context.onWait } : {}),
           onChange: mounts.onLockChange(name),
         }),
@@ -279,18 +281,30 @@ export class LockedVolumes implements VolumeService {
 }
 
 /** How the lock of a volume already mounted on this host is taken (again). */
-export function mountLocks(service: LockService): MountLocks {
+export function mountLocks(service: LockService, catalog: Pick<Catalog, 'tenure'>): MountLocks {
+  const reacquire: MountLocks['reacquire'] = async (row, onChange) => {
+    const lock = await service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
+      signal: new AbortController().signal,
+      timeoutMs: 0,
+      expires: row.failover === 'auto',
+      onChange,
+    });
+    try {
+      // Asked under the lock, so that the answer stays true. This request has left no mark.
+      const { volume, onLost, tenure } = row;
+      if (onLost === 'keep') return lock;
+      if (tenure !== undefined && (await catalog.tenure(volume)) === tenure) return lock;
+      throw new InUseError(
+        `another host has asked for volume ${row.volume} since it was mounted here`,
+      );
+    } catch (error) {
+      await lock.unlock();
+      throw error;
+    }
+  };
   return {
     resume: (row, onChange) => service.resume(row.ticket, onChange),
-    reacquire: (row, onChange) =>
-      translated(row.volume, () =>
-        service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
-          signal: new AbortController().signal,
-          timeoutMs: 0,
-          expires: row.failover === 'auto',
-          onChange,
-        }),
-      ),
+    reacquire: (row, onChange) => translated(row.volume, () => reacquire(row, onChange)),
   };
 }
 

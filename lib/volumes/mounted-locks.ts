@@ -10,8 +10,9 @@ export interface MountLocks {
   /** Takes back the lock that a row's ticket stands for; undefined when the ticket is gone. */
   resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
   /**
-   * Takes the lock anew, without waiting; rejects InUseError with who holds it, and DisabledError
-   * while nobody may have it.
+   * Takes the lock anew, without waiting. Rejects InUseError with who holds it, or when the volume
+   * is one to be fenced and somebody has asked for it since it was mounted; and DisabledError while
+   * nobody may have it.
    */
   reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
 }
@@ -78,12 +79,6 @@ export class MountedLocks {
     this.#evicted.delete(volume);
     this.#disabled.delete(volume);
     return lock;
-  }
-
-  /** Its lock is gone, and can't be taken again. */
-  lose(volume: string): void {
-    this.take(volume);
-    this.#lost.add(volume);
   }
 
   /** Its lock is ours still, but is to be let go of. */

@@ -56,7 +56,7 @@ export class Volumes {
       );
     }
     await this.driver(record.driver).remove(record, this.#during(lock, context));
-    await lock.guard([recordDeletion(name, revision)], { unlock: true });
+    await lock.guard(recordDeletion(name, revision), { unlock: true });
   }
 
   async snapshot(

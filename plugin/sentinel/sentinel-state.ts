@@ -108,8 +108,8 @@ export class SentinelState {
     const before = new Map(this.volumes.map((volume) => [volume.volume, volume]));
     const volumes = watch.volumes.map((volume) => {
       const known = before.get(volume.volume);
-      if (known?.token !== volume.token) this.#guards.delete(volume.volume);
-      const isNews = volume.state !== 'unproven' || known?.token !== volume.token;
+      if (known?.tenure !== volume.tenure) this.#guards.delete(volume.volume);
+      const isNews = volume.state !== 'unproven' || known?.tenure !== volume.tenure;
       return isNews ? volume : { ...volume, deadlineMs: known.deadlineMs };
     });
     const names = new Set(volumes.map(({ volume }) => volume));

@@ -152,7 +152,7 @@ export class Sentinel {
     const { state } = this.#options;
     const guard = state.guard(volume.volume);
     if (guard.state !== 'fenced') {
-      log('fenced volume=%s token=%d', volume.volume, volume.token);
+      log('fenced volume=%s', volume.volume);
       state.setGuard(volume.volume, { ...guard, state: 'fenced' });
     }
     if (volume.onLost !== 'pause' || guard.isStill || guard.busy) return;

@@ -13,8 +13,8 @@ export const protocolVersion = 1;
 
 const watchedVolumeSchema = z.object({
   volume: z.string(),
-  /** Of the lock under which it is mounted: tells this mount from the one before. */
-  token: z.number(),
+  /** Tells this mount of the volume from the one before, also when its lock was taken again. */
+  tenure: z.string(),
   /** Where it is mounted on this host. */
   mountpoint: z.string(),
   /** It has a file system of its own, which can be frozen without stopping anything else. */

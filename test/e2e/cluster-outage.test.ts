@@ -45,7 +45,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     expect(await cluster.store.locks()).toEqual([]);
   });
 
-  test('a host that was cut off for longer than the TTL locks again what is free, and itself', async () => {
+  test('a host that was cut off for longer than the TTL locks again what nobody asked for, and itself', async () => {
     await using cluster = await startBareCluster();
     const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);
     for (const Name of ['mine', 'taken']) {
@@ -64,7 +64,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     await one.host.reconnect();
 
     const relocked = async () => (await cluster.store.locks()).join() === 'mount/mine,mount/taken';
-    await waitFor(relocked, 15_000, 'the free volume to be locked again');
+    await waitFor(relocked, 15_000, 'what nobody asked for to be locked again');
     expect((await two.call('Mount', { Name: 'mine', ID })).Err).toMatch(/mounted on host n1 since/);
     const log = () => one.daemon.log();
     await waitFor(
@@ -72,8 +72,9 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
       5_000,
       'the loss to be told',
     );
-    expect((await one.call('Mount', { Name: 'taken', ID: 'b'.repeat(64) })).Err).toContain(
-      'this host lost the lock on volume taken while it was mounted',
+    await one.waitUntilUnmounted('taken');
+    expect((await one.call('Mount', { Name: 'taken', ID: 'b'.repeat(64) })).Err).toMatch(
+      /volume taken is in use: mounted on host n2 since/,
     );
     await waitFor(
       () => /ERROR another berth runs with this host's identity/.test(log()),

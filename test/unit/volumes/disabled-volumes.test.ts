@@ -34,17 +34,17 @@ beforeEach(async () => {
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
   const queue = new KeyedQueue();
+  const catalog = new Catalog(manager.mirror, store);
   const mounts = new HostMounts({
     table,
     drivers,
     queue,
-    locks: mountLocks(locks),
+    locks: mountLocks(locks, catalog),
     mountDir: join(path, 'mounts'),
     bootId: 'boot',
     guard: noGuard,
     events: new EventLog(),
   });
-  const catalog = new Catalog(manager.mirror, store);
   volumes = new LockedVolumes({
     volumes: new Volumes({ catalog, drivers, host: 'n1', mountpointOf: () => undefined }),
     locks,

@@ -4,6 +4,7 @@ import { LockDriver } from '../../../lib/lock/lock-driver.ts';
 import { LockManager } from '../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory.ts';
 import { UseMount } from '../../../lib/lock/use.ts';
+import { Catalog, tenureKey } from '../../../lib/volumes/catalog.ts';
 import { directoryDriver } from '../../../lib/volumes/drivers/directory.ts';
 import { HostMounts } from '../../../lib/volumes/host-mounts.ts';
 import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
@@ -30,7 +31,7 @@ async function mountedVolume() {
     table,
     drivers: new Map([[driver.name, driver]]),
     queue: new KeyedQueue(),
-    locks: mountLocks(locks),
+    locks: mountLocks(locks, new Catalog(manager.mirror, store)),
     mountDir: join(directory.path, 'mounts'),
     bootId: 'boot',
     guard: noGuard,
@@ -39,6 +40,7 @@ async function mountedVolume() {
   const { signal } = new AbortController();
   const first = await locks.acquireWithTTLRefresh(UseMount('v', 'Mount'), {
     signal,
+    mark: tenureKey('v'),
     onChange: () => {},
   });
   await table.put({
@@ -50,6 +52,7 @@ async function mountedVolume() {
     onLost: 'pause',
     mountpoint: mounts.mountpoint('v'),
     ticket: first.ticket,
+    tenure: first.ticket.nonce,
     bootId: 'boot',
     mountIds: { id: { count: 1, confirmed: true } },
   });

@@ -56,8 +56,8 @@ async function host({ of = 'etcd /berth', isAway = false } = {}) {
     },
     remove: async (name: string) => {
       const entry = await catalog.read(name);
-      const write = recordDeletion(name, entry?.revision ?? 0);
-      await store.commit({ guards: [], writes: [write], release: [] });
+      const writes = recordDeletion(name, entry?.revision ?? 0);
+      await store.commit({ guards: [], writes, release: [] });
     },
     stop: async () => {
       mirror[Symbol.dispose]();
