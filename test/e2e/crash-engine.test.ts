@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
@@ -9,6 +12,7 @@ import { describeWith } from '../support/requirements.ts';
 import type { StoreView } from '../support/store-view.ts';
 import { embeddedView, etcdView } from '../support/store-view.ts';
 import type { DockerVersion } from '../support/tools.ts';
+import { dockerTools } from '../support/tools.ts';
 import type { EngineNode } from './cluster.ts';
 import { startEngineNode } from './cluster.ts';
 
@@ -138,6 +142,25 @@ for (const [docker, kind] of variants) {
       expect(await node.mountCount('copied')).toBe(1);
       await node.dockerOk('stop', container);
       await expectFree('copied');
+      await node.dockerOk('rm', container);
+    });
+
+    test('docker cp from a dead container may last longer than an unused mount', async () => {
+      const container = await running('dead');
+      const fill = 'dd if=/dev/zero of=/data/big bs=1M count=32; ls /data';
+      await node.dockerOk('exec', container, 'sh', '-c', fill);
+      await node.dockerOk('stop', container);
+      await expectFree('dead');
+      const copying = spawn(dockerTools(docker).docker, ['cp', `${container}:/data/big`, '-'], {
+        env: { DOCKER_HOST: `unix://${node.host.dockerSocket}` },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await waitFor(async () => (await node.mountCount('dead')) === 1, 5_000, 'it to begin');
+      // Nobody reads what it copies, for three intervals and more.
+      await delay(4_500);
+      expect(await node.mountCount('dead')).toBe(1);
+      expect((await buffer(copying.stdout)).length).toBeGreaterThan(32 * 2 ** 20);
+      await expectFree('dead');
       await node.dockerOk('rm', container);
     });
 
