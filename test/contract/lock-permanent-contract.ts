@@ -71,10 +71,6 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     const after = await keeper(benchOf());
     await after?.dropStrays();
     expect(await store.tickets()).toEqual([other.ticket]);
-    // What arrives late is removed by itself from now on.
-    const late = await take(crashed, 'late', permanent);
-    await eventually(async () => expect(await store.tickets()).toEqual([other.ticket]));
-    await eventually(() => expect(late.signal.aborted).toBe(true));
     await other.unlock();
   });
 

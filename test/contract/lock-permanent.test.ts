@@ -131,6 +131,18 @@ test('leaves what the process before has left until it is told to drop strays', 
   expect(await hosts.n2.list()).toEqual([]);
 });
 
+test('removes what a process that crashed has sent and what arrives late', async () => {
+  await using hosts = new Hosts();
+  const after = hosts.start();
+  await after.dropStrays();
+  const late = await take(hosts.n1, 'late', permanent);
+  const next = await queue(hosts.n2, 'late');
+  await hosts.pass(1_500);
+  await (await next.granted).unlock();
+  expect(late.signal.aborted).toBe(true);
+  await after.close({ keep: false });
+});
+
 test('refuses a manager all of whose locks would outlive their host', async () => {
   await using store = memoryStore();
   expect(() => manager(store, 'n1', { ...permanent, keep: forgetful })).toThrow(RangeError);
