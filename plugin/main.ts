@@ -159,7 +159,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     reconcile: () => reconciler.check(),
     isStoreReachable: () => manager.mirror.isLive,
   });
-  const status = statusReport(config, manager, mounts);
+  const status = statusReport(config, manager, mounts, watch);
   entrances.open({
     docker: { app: dockerApp(volumes, { scope }), volumes },
     admin: adminApp({
@@ -182,7 +182,12 @@ function rememberedOptions({ stateDir, store, prefix }: Config): RememberedRecor
   return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}` };
 }
 
-function statusReport(config: Config, manager: LockManager, mounts: HostMounts) {
+function statusReport(
+  config: Config,
+  manager: LockManager,
+  mounts: HostMounts,
+  watch: SentinelWatch,
+) {
   return async (): Promise<StatusReport> => ({
     host: config.host,
     store: { kind: config.store.kind, reachable: manager.mirror.isLive },
@@ -191,7 +196,7 @@ function statusReport(config: Config, manager: LockManager, mounts: HostMounts) 
       mountpoint,
       lock: mounts.lockState(volume),
     })),
-    conditions: [...(await conditionsOf(manager)), ...mounts.conditions()],
+    conditions: [...(await conditionsOf(manager)), ...mounts.conditions(), ...watch.conditions()],
   });
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
+import type { Condition } from '../lib/lock/stores/ticket-store.ts';
 import type { VolumeDriver } from '../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../lib/volumes/errors.ts';
 import type { EventSink, VolumeEvent } from '../lib/volumes/events.ts';
@@ -42,6 +43,13 @@ export class SentinelWatch implements MountGuard {
 
   constructor(options: SentinelWatchOptions) {
     this.#options = options;
+  }
+
+  /** What keeps the sentinel from being told, if anything does. */
+  conditions(): Condition[] {
+    if (this.#complaint === '') return [];
+    const message = `the sentinel can't be told of this host's mounts: ${this.#complaint}`;
+    return [{ severity: 'error', message }];
   }
 
   async guard(): Promise<void> {

@@ -130,13 +130,13 @@ export const settings = {
   ttl: setting({
     name: 'ttl',
     placeholder: 'DURATION',
-    default: '30s',
+    default: '20s',
     help: 'How long a dead host keeps its locks',
     schema: duration({
       minMs: 5_000,
       maxMs: 3_600_000,
       stepMs: 1_000,
-      allowed: 'use whole seconds from 5s to 1h, like 30s or 1m',
+      allowed: 'use whole seconds from 5s to 1h, like 20s or 1m',
     }),
   }),
   lockTimeout: setting({

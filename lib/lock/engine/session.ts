@@ -91,7 +91,10 @@ export class SessionKeeper {
     if (!session) return;
     const { store } = this.#options;
     // A kept session gets its whole TTL for the time until the next process renews it.
-    const last = keep ? store.renewSession(session.id) : store.closeSession(session.id);
+    const sentAt = this.#options.clock.now();
+    const last = keep
+      ? store.renewSession(session.id).then(({ ttlMs }) => session.renewed(sentAt, ttlMs))
+      : store.closeSession(session.id);
     await last.catch((error) =>
       log('last word of session=%s failed: %s', session.id, error.message),
     );

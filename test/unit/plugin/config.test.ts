@@ -17,7 +17,7 @@ const defaults: Config = {
   volumeDir: '/var/lib/berth/volumes',
   mountDir: '/var/lib/berth/mounts',
   host: 'n1',
-  ttlMs: 30_000,
+  ttlMs: 20_000,
   lockTimeoutMs: 25_000,
   reconcileIntervalMs: 60_000,
   driver: 'directory',

@@ -45,7 +45,7 @@ test('every setting can be set, or is fixed for a reason', () => {
 test('what is not set has the default of the daemon', () => {
   const given = managed.env.filter(({ name, value }) => name.startsWith('BERTH_') && value !== '');
   expect(given.map((row) => row.settable)).toEqual([null, null, null]);
-  expect(loadConfig([], asDelivered)).toMatchObject({ store: { kind: 'embedded' }, ttlMs: 30_000 });
+  expect(loadConfig([], asDelivered)).toMatchObject({ store: { kind: 'embedded' }, ttlMs: 20_000 });
 });
 
 test('the daemon looks where the engine has put things', () => {
