@@ -22,6 +22,7 @@ const packageOf = {
   // SPIN compiles what it checks; g++ brings the headers of the C library, gcc only recommends them.
   gcc: 'g++',
   initdb: 'postgresql',
+  'systemd-socket-activate': 'systemd',
 };
 
 /** Debian keeps each release's programs here, out of the search path. */

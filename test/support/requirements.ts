@@ -5,8 +5,16 @@ import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
 import { dockerVersions, etcdVersions, postgresTools, stampOf } from './tools.ts';
 
-/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. */
-export type Requirement = 'root' | 'etcd' | 'postgres' | 'docker' | 'loop' | 'spin' | 'flock';
+/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `systemd`: its programs; it need not run. */
+export type Requirement =
+  | 'root'
+  | 'etcd'
+  | 'postgres'
+  | 'docker'
+  | 'loop'
+  | 'spin'
+  | 'flock'
+  | 'systemd';
 
 /** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
 export function describeWith(
@@ -52,6 +60,7 @@ const problems: Record<Requirement, () => string[]> = {
   ],
   flock: () => missingPrograms(['flock', 'lslocks']),
   spin: () => missingPrograms(['spin', 'gcc']),
+  systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
 };
 
 function missingSuite(what: string, stamp: string): string[] {
