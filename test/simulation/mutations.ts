@@ -175,7 +175,7 @@ export const mutations: readonly Mutation[] = [
   {
     promise: 'no lost wake-up: what went before the wait began counts',
     file: engine('engine/wake-ups.ts'),
-    from: 'if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return;',
+    from: 'if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return true;',
     to: '',
   },
   {

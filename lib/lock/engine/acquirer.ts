@@ -18,8 +18,11 @@ import type { StoreMirror } from './store-mirror.ts';
 import { WaitLimit } from './wait-limit.ts';
 import { WakeUps } from './wake-ups.ts';
 
-/** The net below the watch: a waiter looks for itself this often. */
+/** The net below the watch: a waiter looks for itself this often while the watch is broken. */
 const pollMs = 5_000;
+
+/** So many times as long while it stands, should it have missed something. */
+const quietPolls = 6;
 
 export interface AcquirerOptions {
   readonly store: TicketStore;
@@ -158,12 +161,15 @@ export class Acquirer {
 
   /**
    * Until a blocker goes, our own ticket goes, a gate is closed, the session ends, or the net's time
-   * is up. A waiter
-   * holds nothing that a lapse could put in doubt: it keeps its place if the ticket still stands.
+   * is up. A waiter holds nothing that a lapse could put in doubt: it keeps its place if the ticket
+   * still stands.
    */
   async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
     const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.tenure];
-    await this.#wakeUps.wait(waiting, this.#options.clock, pollMs, stops);
+    for (let polls = 1; polls <= quietPolls; polls += 1) {
+      if (await this.#wakeUps.wait(waiting, this.#options.clock, pollMs, stops)) return;
+      if (!this.#options.mirror.isLive) return;
+    }
   }
 
   /**

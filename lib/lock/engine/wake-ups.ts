@@ -22,20 +22,20 @@ export class WakeUps {
 
   /**
    * Resolves when the ticket that waits or one in its way is gone, when the gate of one of its
-   * locks is closed, after `limitMs`, or when a signal aborts.
+   * locks is closed, or when a signal aborts; with false when `limitMs` have passed without.
    */
   async wait(
     { ticket, blockers, revision }: Waiting,
     clock: Clock,
     limitMs: number,
     signals: readonly AbortSignal[],
-  ): Promise<void> {
+  ): Promise<boolean> {
     // The mirror may have seen it go between the store's answer and now.
     const nonces = [ticket, ...blockers].map(({ nonce }) => nonce);
     const isSeen = this.#mirror.isLive && this.#mirror.revision >= revision;
-    if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return;
-    if (isSeen && ticket.locks.some(({ name }) => this.#mirror.gate(name))) return;
-    if (signals.some(({ aborted }) => aborted)) return;
+    if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return true;
+    if (isSeen && ticket.locks.some(({ name }) => this.#mirror.gate(name))) return true;
+    if (signals.some(({ aborted }) => aborted)) return true;
     const woken = new AbortController();
     const wake = () => woken.abort('woken');
     const events = [...nonces, ...ticket.locks.map(({ name }) => gateOf(name))];
@@ -43,6 +43,7 @@ export class WakeUps {
     for (const signal of signals) signal.addEventListener('abort', wake);
     try {
       await clock.sleep(limitMs, woken.signal);
+      return woken.signal.aborted;
     } finally {
       for (const event of events) this.#delete(event, wake);
       for (const signal of signals) signal.removeEventListener('abort', wake);
