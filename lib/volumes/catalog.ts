@@ -1,8 +1,11 @@
+import createDebug from 'debug';
 import type { StoreMirror } from '../lock/engine/store-mirror.ts';
 import type { RecordWrite, StoredRecord, TicketStore } from '../lock/stores/ticket-store.ts';
 import { UnavailableError } from './errors.ts';
 import type { VolumeRecord } from './volume.ts';
 import { parseRecord } from './volume.ts';
+
+const log = createDebug('berth:volume');
 
 /** A record with the store's revision of it, which a later write expects. */
 export interface CatalogEntry {
@@ -55,7 +58,8 @@ export class Catalog {
     }
     const records: VolumeRecord[] = [];
     for (const stored of this.#mirror.records()) {
-      if (stored.key.startsWith(keyPrefix)) records.push(this.#parse(stored).record);
+      const isVolume = stored.key.startsWith(keyPrefix);
+      if (isVolume && this.#isReadable(stored)) records.push(this.#parse(stored).record);
     }
     return records;
   }
@@ -74,9 +78,32 @@ export class Catalog {
   #parse(stored: StoredRecord): CatalogEntry {
     const known = this.#parsed.get(stored);
     if (known) return known;
-    const entry = { record: parseRecord(stored.value), revision: stored.revision };
+    const entry = { record: readRecord(stored), revision: stored.revision };
     this.#parsed.set(stored, entry);
     return entry;
+  }
+
+  /** One that is not must not hide all others. */
+  #isReadable(stored: StoredRecord): boolean {
+    try {
+      this.#parse(stored);
+      return true;
+    } catch (error) {
+      log('ERROR %s', error);
+      return false;
+    }
+  }
+}
+
+function readRecord({ key, value }: StoredRecord): VolumeRecord {
+  try {
+    return parseRecord(value);
+  } catch (error) {
+    throw new UnavailableError(
+      `the record of volume ${key.slice(keyPrefix.length)} is not one that this version of berth ` +
+        `can read; run the version that wrote it, or remove the store's key records/${key}`,
+      { cause: error },
+    );
   }
 }
 

@@ -66,18 +66,31 @@ for (const version of etcdVersions) {
         () => client.enqueue('other'),
         /^etcd is out of space \(NOSPACE alarm\): compact/,
       );
-      // What needs no space still works.
+      // Those that go in one transaction are counted as well: etcd itself does not.
+      const together = ['a', 'b', 'c', 'd'].map((name) => client.enqueue(name));
+      const outcomes = await Promise.allSettled(together);
+      expect(outcomes.map(({ status }) => status)).toEqual(together.map(() => 'rejected'));
+      // What needs no space still works, and what makes some.
       expect(await client.store.stands(held)).toBe(true);
       await client.store.remove(held);
+      const request = client.request('db');
+      const removal = { ...request, holder: { ...request.holder, reason: 'Remove' } };
+      const granted = await client.store.enqueue(removal);
+      expect(granted.state).toBe('granted');
+      await client.store.remove(removal);
+      expect(await client.store.tickets()).toEqual([]);
     });
 
     test('when somebody else has written below its prefix', async () => {
       const client = await clientOf(connect(), 'n1');
+      const held = await client.hold('other');
       await etcd.ctlOk('put', '/berth/locks/db/x/scribble', 'not a ticket');
       const foreign = /^etcd holds something at \/berth\/locks\/db\/x\/scribble that berth did not/;
       await expectRefusal(() => client.tryEnqueue('db'), foreign);
       await expectRefusal(() => client.enqueue('db'), foreign);
-      await expectRefusal(() => client.store.tickets(), foreign);
+      await expectRefusal(() => client.store.tickets('db'), foreign);
+      // Whoever wants to know of all does not suffer for one.
+      expect((await client.store.tickets()).map(({ nonce }) => nonce)).toContain(held.nonce);
       await etcd.ctlOk('put', '/berth/locks/db2/z', '{}');
       await expectRefusal(() => client.tryEnqueue('db2'), /at \/berth\/locks\/db2\/z that berth/);
     });

@@ -103,7 +103,7 @@ export class Acquirer {
       session.checkDeadline();
       if (!session.isLapsed) return session;
       throw new StoreUnavailableError(
-        `the store (${this.#options.store.name}) has not answered for longer than this host may act without it`,
+        `the store (${this.#options.store.name}) has not answered for longer than this host may act without it: ${session.complaint}`,
         { cause: session.tenure.reason },
       );
     };

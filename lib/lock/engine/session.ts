@@ -159,6 +159,7 @@ export class SessionKeeper {
         reports.renewal(error instanceof SessionGoneError ? 'gone' : 'failed', sentAt);
         if (error instanceof SessionGoneError) return this.ended(session);
         log('renewal failed session=%s: %s', session.id, messageOf(error));
+        session.complaint = messageOf(error);
         pauseMs = Math.min(session.ttlMs / 10, 1_000);
       }
     }
@@ -180,6 +181,8 @@ export class Session {
   readonly id: string;
   /** It was opened by an earlier process: tickets of that process may hang on it. */
   readonly resumed: boolean;
+  /** Why it could not be renewed when that was tried last and failed. */
+  complaint = 'no answer';
   readonly #clock: Clock;
   #ttlMs: number;
   #deadline: number;

@@ -11,10 +11,18 @@ const retryMs = 200;
  * One long-lived watch on everything below the prefix. After every break the whole state is read
  * again: a watch that starts in the past is served only every 100 ms by etcd, can be cancelled by
  * compaction, and has lost events around compaction in some releases.
+ *
+ * `foreign` is kept up to date with the keys whose values no berth has written. They are passed
+ * over: one of them must not blind every host.
  */
-export function followEtcd(client: EtcdClient, keys: EtcdKeys, watcher: StoreWatcher): Disposable {
+export function followEtcd(
+  client: EtcdClient,
+  keys: EtcdKeys,
+  watcher: StoreWatcher,
+  foreign: Set<string>,
+): Disposable {
   const stopping = new AbortController();
-  void follow(client, keys, watcher, stopping.signal);
+  void follow(client, keys, watcher, foreign, stopping.signal);
   return { [Symbol.dispose]: () => stopping.abort() };
 }
 
@@ -22,11 +30,12 @@ async function follow(
   client: EtcdClient,
   keys: EtcdKeys,
   watcher: StoreWatcher,
+  foreign: Set<string>,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      await followOnce(client, keys, watcher, signal);
+      await followOnce(client, keys, watcher, foreign, signal);
     } catch {
       // The store is away: said below, tried again.
     }
@@ -40,10 +49,14 @@ async function followOnce(
   client: EtcdClient,
   keys: EtcdKeys,
   watcher: StoreWatcher,
+  foreign: Set<string>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { revision, kvs } = await readAll(client, keys.prefix);
+  const { revision, kvs: all } = await readAll(client, keys.prefix);
   if (signal.aborted) return;
+  foreign.clear();
+  for (const kv of all) if (keys.isForeign(kv)) foreign.add(kv.key.toString());
+  const kvs = all.filter((kv) => !foreign.has(kv.key.toString()));
   const ticketKvs = kvs.filter((kv) => keys.isTicket(kv.key.toString()));
   /** Which ticket stands under each key; a delete event says only the key. */
   const standing = new Map(ticketKvs.map((kv) => [kv.key.toString(), keys.parseTicket(kv)]));
@@ -61,9 +74,12 @@ async function followOnce(
       const change = changes.get(at) ?? emptyChange(at);
       changes.set(at, change);
       const key = kv.key.toString();
+      const isForeign = type === 'Put' && keys.isForeign(kv);
+      if (isForeign) foreign.add(key);
+      else foreign.delete(key);
       if (keys.isTicket(key)) {
         const before = standing.get(key);
-        if (type === 'Put') {
+        if (type === 'Put' && !isForeign) {
           const ticket = keys.parseTicket(kv);
           standing.set(key, ticket);
           change.tickets.set(ticket.nonce, ticket);
@@ -76,6 +92,7 @@ async function followOnce(
         if (type === 'Put') change.records.push(record);
         else change.removedRecords.push(record.key);
       } else if (keys.isGate(key)) {
+        if (isForeign) continue;
         if (type === 'Put') change.closedGates.push(keys.parseGate(kv));
         else change.openedGates.push(keys.gatedLock(key));
       }

@@ -1,5 +1,6 @@
 import type { EtcdClient, EtcdMember, MemberState } from '../../etcd.ts';
 import { EtcdRefusedError } from '../../etcd.ts';
+import { foreignText } from './etcd-keys.ts';
 import type { Condition } from './ticket-store.ts';
 
 /** A member this many log entries behind the others does not keep up. */
@@ -8,8 +9,15 @@ const lagEntries = 2_000;
 /** The part of its quota from which on a database is nearly full. */
 const nearlyFull = 0.8;
 
-/** What is wrong with the cluster, as it can serve everything below `prefix`. Never rejects. */
-export async function etcdHealth(client: EtcdClient, prefix: string): Promise<Condition[]> {
+/**
+ * What is wrong with the cluster, as it can serve everything below `prefix`, where the keys in
+ * `foreign` are not berth's. Never rejects.
+ */
+export async function etcdHealth(
+  client: EtcdClient,
+  prefix: string,
+  foreign: ReadonlySet<string>,
+): Promise<Condition[]> {
   const [members, names, alarms, refusal] = await Promise.all([
     client.members(),
     client.memberNames().catch(() => new Map<string, string>()),
@@ -22,6 +30,7 @@ export async function etcdHealth(client: EtcdClient, prefix: string): Promise<Co
   return [
     ...conditionOfCalls(refusal, members),
     ...alarms.map(({ member, alarm }) => conditionOfAlarm(alarm, names.get(member) ?? member)),
+    ...[...foreign].map((key) => error(foreignText(key))),
     ...conditionsOfMembers(members, names),
   ];
 }

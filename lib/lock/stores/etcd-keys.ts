@@ -82,6 +82,19 @@ export class EtcdKeys {
     return key.startsWith(this.recordsPrefix);
   }
 
+  /** A ticket's key, or a gate's, with something that no berth has written. */
+  isForeign(kv: IKeyValue): boolean {
+    const key = kv.key.toString();
+    try {
+      if (this.isGate(key)) this.parseGate(kv);
+      else if (this.isTicket(key)) this.parseTicket(kv);
+      return false;
+    } catch (error) {
+      if (error instanceof ForeignValueError) return true;
+      throw error;
+    }
+  }
+
   parseTicket(kv: IKeyValue): Ticket {
     const key = kv.key.toString();
     return {
@@ -143,13 +156,13 @@ function parsed<T>(kv: IKeyValue, parse: (text: string) => T): T {
   try {
     return parse(kv.value.toString());
   } catch (error) {
-    throw new ForeignValueError(
-      `etcd holds something at ${kv.key} that berth did not write; remove it`,
-      {
-        cause: error,
-      },
-    );
+    throw new ForeignValueError(foreignText(kv.key.toString()), { cause: error });
   }
+}
+
+/** For the person who has to find it. */
+export function foreignText(key: string): string {
+  return `etcd holds something at ${key} that berth did not write; remove it`;
 }
 
 const modeLetters: Record<Mode, string> = { exclusive: 'x', shared: 's' };

@@ -45,6 +45,8 @@ export class EtcdStore implements TicketStore {
   readonly #slots = new EtcdSlots(() => performance.now());
   readonly #batches: EtcdBatches;
   readonly #queue: EtcdQueue;
+  /** The keys of berth's own with values that no berth has written, as the watch has seen them. */
+  readonly #foreign = new Set<string>();
 
   /** `prefix` is the part of etcd's key space that is berth's own. Closes the client at the end. */
   constructor(client: EtcdClient, prefix: string) {
@@ -140,7 +142,8 @@ export class EtcdStore implements TicketStore {
       lockName === undefined ? this.#keys.locksPrefix : this.#keys.lockPrefix(lockName);
     return calling(async () => {
       const { kvs } = await readAll(this.#client, prefix);
-      return this.#keys.parseTickets(kvs);
+      const isAll = lockName === undefined;
+      return this.#keys.parseTickets(isAll ? kvs.filter((kv) => !this.#keys.isForeign(kv)) : kvs);
     });
   }
 
@@ -178,11 +181,11 @@ export class EtcdStore implements TicketStore {
   }
 
   health(): Promise<readonly Condition[]> {
-    return etcdHealth(this.#client, this.#keys.prefix);
+    return etcdHealth(this.#client, this.#keys.prefix, this.#foreign);
   }
 
   watch(watcher: StoreWatcher): Disposable {
-    return followEtcd(this.#client, this.#keys, watcher);
+    return followEtcd(this.#client, this.#keys, watcher, this.#foreign);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
