@@ -1,35 +1,29 @@
 import createDebug from 'debug';
-import { LockError } from '../lock/errors.ts';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
 import type { Condition } from '../lock/stores/ticket-store.ts';
-import type { VolumeDriver } from './drivers/driver.ts';
 import { isMountpoint } from './drivers/mountinfo.ts';
-import { InUseError, InvalidRequestError, UnavailableError } from './errors.ts';
-import type { EventSink, VolumeEvent } from './events.ts';
-import type { KeyedQueue } from './keyed-queue.ts';
-import type { MountGuard } from './mount-guard.ts';
-import { oneMore, unconfirmed, unconfirmedIdsOf, volumeOf, withUse } from './mount-row.ts';
-import type { MountRow, MountTable } from './mount-table.ts';
-import type { MountLocks, OnLockChange, Tenure } from './mounted-locks.ts';
-import { MountedLocks } from './mounted-locks.ts';
+import { InUseError, UnavailableError } from './errors.ts';
+import {
+  driverOf,
+  oneMore,
+  unconfirmed,
+  unconfirmedIdsOf,
+  volumeOf,
+  withUse,
+} from './mount-row.ts';
+import type { MountRow } from './mount-table.ts';
+import type { MountTenuresOptions } from './mount-tenures.ts';
+import { MountTenures } from './mount-tenures.ts';
+import type { MountedLocks, OnLockChange, Tenure } from './mounted-locks.ts';
 import type { CallContext } from './service.ts';
 import type { VolumeRecord } from './volume.ts';
 
 const log = createDebug('berth:mount');
 const never = new AbortController().signal;
 
-export interface HostMountsOptions {
-  readonly table: MountTable;
-  readonly drivers: ReadonlyMap<string, VolumeDriver>;
-  /** One task per volume at a time: mounts and unmounts of a volume never interleave. */
-  readonly queue: KeyedQueue;
-  readonly locks: MountLocks;
+export interface HostMountsOptions extends MountTenuresOptions {
   /** Volumes are mounted at `<mountDir>/<name>`. */
   readonly mountDir: string;
-  readonly bootId: string;
-  /** Is told what happens to mounts without anybody asking for it. */
-  readonly guard: MountGuard;
-  readonly events: EventSink;
 }
 
 /**
@@ -39,11 +33,13 @@ export interface HostMountsOptions {
  */
 export class HostMounts {
   readonly #options: HostMountsOptions;
-  readonly #locks = new MountedLocks();
-  readonly #complaints = new Map<string, string>();
+  readonly #tenures: MountTenures;
+  readonly #locks: MountedLocks;
 
   constructor(options: HostMountsOptions) {
     this.#options = options;
+    this.#tenures = new MountTenures(options);
+    this.#locks = this.#tenures.locks;
   }
 
   get(volume: string): MountRow | undefined {
@@ -112,7 +108,7 @@ export class HostMounts {
       bootId: this.#options.bootId,
       mountIds: {},
     };
-    const driver = this.#driver(row);
+    const driver = driverOf(row, this.#options.drivers);
     // Written down first: after a crash in between, the next start takes the mount away again.
     await this.#options.table.put(row);
     this.#locks.set(record.name, lock);
@@ -125,7 +121,7 @@ export class HostMounts {
       }
       await this.#options.table.put(withUse(row, mountId, { count: 1, confirmed: true }));
     } catch (error) {
-      await this.#takeAway(row, lock.state === 'held');
+      await this.#tenures.takeAway(row, lock.state === 'held');
       throw error;
     }
     log('mounted volume=%s token=%d id=%s', row.volume, lock.token, mountId);
@@ -144,61 +140,19 @@ export class HostMounts {
     await this.#dropIds(row, [mountId]);
   }
 
-  /** What happens when the lock of a volume mounted here changes. */
+  /** As `MountTenures.onLockChange`. */
   onLockChange(volume: string): OnLockChange {
-    return (state) => {
-      if (state !== 'released') this.#options.guard.changed();
-      if (state !== 'lost') return;
-      void this.#options.queue.run(volume, async () => {
-        const row = this.get(volume);
-        if (!row) return;
-        this.#locks.take(volume);
-        await this.#relock(row).catch((error) => log('volume=%s: %s', volume, error));
-      });
-    };
+    return this.#tenures.onLockChange(volume);
   }
 
-  /**
-   * Finds the lock of each mount that has none: after a start of this daemon, which takes over the
-   * mounts of the one before, when the store was away just as a lock was lost, and when the volume
-   * was disabled then. A volume whose lock is gone is fenced. What a crash left half done is undone;
-   * a bad volume never stops the others. False: the store was away for some. Repeat it then, and
-   * from time to time.
-   */
-  async adopt(): Promise<boolean> {
-    let isComplete = true;
-    const missing = (row: MountRow) => this.#locks.isMissing(row.volume) || this.#isToBeFenced(row);
-    for (const { volume } of this.rows().filter(missing)) {
-      await this.#options.queue.run(volume, async () => {
-        const row = this.get(volume);
-        if (!row || !missing(row)) return;
-        try {
-          if (this.#isToBeFenced(row)) await this.#fence(row);
-          else await this.#adoptOne(row);
-        } catch (error) {
-          if (error instanceof LockError || error instanceof UnavailableError) isComplete = false;
-          this.#failedToAdopt(volume, error);
-        }
-      });
-    }
-    return isComplete;
+  /** As `MountTenures.adopt`. */
+  adopt(): Promise<boolean> {
+    return this.#tenures.adopt();
   }
 
-  /**
-   * Lets go of a volume although it is in use here, because an operator (`by`) cleared its lock:
-   * ends the containers that use it, unmounts it, and only then releases the lock, which the token
-   * names. Not mounted under that lock, or not to be fenced: does nothing.
-   */
-  async evict(volume: string, token: number, by: string): Promise<void> {
-    await this.#options.queue.run(volume, async () => {
-      const row = this.get(volume);
-      if (row?.ticket.token !== token || row.onLost === 'keep') return;
-      if (this.#locks.tenure(volume) !== 'held') return; // It is fenced, or will be.
-      this.#locks.evict(volume);
-      const message = `${by} cleared its lock while it was mounted here: ending its containers`;
-      this.#record('error', 'evicted', row, message);
-      await this.#fence(row);
-    });
+  /** As `MountTenures.evict`. */
+  evict(volume: string, token: number, by: string): Promise<void> {
+    return this.#tenures.evict(volume, token, by);
   }
 
   /**
@@ -245,92 +199,8 @@ export class HostMounts {
     });
   }
 
-  async #adoptOne(row: MountRow): Promise<void> {
-    const { volume } = row;
-    const wasInProgress = Object.keys(row.mountIds).length === 0;
-    const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
-    if (lock) this.#locks.set(volume, lock);
-    if (wasInProgress || row.bootId !== this.#options.bootId) {
-      const message = wasInProgress
-        ? 'its mount was interrupted: undone'
-        : 'this host was restarted while it was mounted: the mount is gone, and its lock let go';
-      this.#record('info', 'dropped', row, message);
-      await this.#takeAway(row, lock !== undefined);
-      await lock?.unlock();
-      return;
-    }
-    if (!lock) await this.#relock(row);
-    const current = this.get(volume);
-    if (!current) return; // Fenced.
-    await this.#adoptMount(current);
-    if (!lock) return;
-    this.#record('info', 'adopted', row, 'adopted from the process before, with its lock');
-  }
-
-  /** Tried again, and told once. */
-  #failedToAdopt(volume: string, error: unknown): void {
-    const message = `could not be settled, and is tried again: ${messageOf(error)}`;
-    log('volume=%s %s', volume, message);
-    if (this.#complaints.get(volume) === message) return;
-    this.#complaints.set(volume, message);
-    this.#options.events.record({ severity: 'error', kind: 'failed', volume, message });
-  }
-
-  async #adoptMount(row: MountRow): Promise<void> {
-    if (await isMountpoint(row.mountpoint)) {
-      await this.#driver(row).recover(row.mountpoint, { signal: never });
-      return;
-    }
-    // An engine that restarts or disables a managed plugin takes its mounts away. Containers may
-    // still have theirs, so the lock is kept until it is known that none does.
-    await this.#options.table.update(unconfirmed(row));
-    log('volume=%s is not mounted any more: keeping its lock', row.volume);
-  }
-
-  /**
-   * The lock of a volume mounted here is gone. It is taken again if nobody has asked for it since;
-   * else somebody may have written to the volume, and it is fenced. One with `on-lost=keep` is taken
-   * again whenever it can be had.
-   */
-  async #relock(row: MountRow): Promise<void> {
-    const { volume } = row;
-    const lock = await this.#locks.retake(volume, () =>
-      this.#options.locks.reacquire(row, this.onLockChange(volume)),
-    );
-    if (lock) {
-      const locked = { ...(this.get(volume) ?? row), ticket: lock.ticket };
-      await this.#options.table.put(locked);
-      const message = 'its lock had ended while it was mounted here, and is taken again';
-      this.#record('warning', 'relocked', locked, message);
-    } else if (this.#isToBeFenced(row)) {
-      const message =
-        'its lock has ended while it was mounted here, and another host may have it: ending the ' +
-        'containers that use it';
-      this.#record('error', 'lost', row, message);
-      await this.#fence(row);
-    }
-    this.#options.guard.changed();
-  }
-
-  #isToBeFenced({ volume, onLost }: MountRow): boolean {
-    return onLost !== 'keep' && ['lost', 'evicted'].includes(this.#locks.tenure(volume));
-  }
-
-  /** Sees to it that nothing here uses a volume that is, or will be, another host's. */
-  async #fence(row: MountRow): Promise<void> {
-    const { volume } = row;
-    await this.#options.guard.end(volume);
-    const lock = this.#locks.get(volume);
-    await this.#takeAway(row, lock?.state === 'held');
-    await lock?.unlock();
-    const message =
-      'no container here uses it any more, and it is unmounted; one that is started again waits ' +
-      'for the lock like any other';
-    this.#record('error', 'fenced', row, message);
-  }
-
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
-    const driver = this.#driver(row);
+    const driver = driverOf(row, this.#options.drivers);
     await driver.mount(volumeOf(row), row.mountpoint, { signal });
     try {
       signal.throwIfAborted();
@@ -360,7 +230,9 @@ export class HostMounts {
     try {
       const { volume, mountpoint } = row;
       this.#requireLastWrite(row);
-      await this.#driver(row).unmount(volumeOf(row), mountpoint, { signal: never });
+      await driverOf(row, this.#options.drivers).unmount(volumeOf(row), mountpoint, {
+        signal: never,
+      });
       log('unmounted volume=%s', volume);
     } catch (error) {
       // The engine only logs this and never asks again, so it is settled by the reconciler, or by
@@ -369,20 +241,6 @@ export class HostMounts {
       throw error;
     }
     await this.#forget(row);
-  }
-
-  /**
-   * Unmounts what is not in use, whatever of it is there. What is not ours any more is taken away
-   * without a last write.
-   */
-  async #takeAway(row: MountRow, isOurs: boolean): Promise<void> {
-    const driver = this.#driver(row);
-    const volume = volumeOf(row);
-    if (isOurs) await driver.unmount(volume, row.mountpoint, { signal: never });
-    else await driver.abandon(volume, row.mountpoint, { signal: never });
-    this.#locks.take(row.volume);
-    await this.#options.table.delete(row.volume);
-    this.#options.guard.changed();
   }
 
   async #forget({ volume }: MountRow): Promise<void> {
@@ -397,22 +255,8 @@ export class HostMounts {
    * host's by now. It is repeated when that is known.
    */
   #requireLastWrite(row: MountRow): void {
-    if (row.onLost === 'keep' || !this.#driver(row).capabilities.ownsFileSystem) return;
+    if (row.onLost === 'keep' || !driverOf(row, this.#options.drivers).capabilities.ownsFileSystem)
+      return;
     this.#locks.require(row.volume);
   }
-
-  #record(severity: VolumeEvent['severity'], kind: string, row: MountRow, message: string): void {
-    const { volume, ticket } = row;
-    this.#options.events.record({ severity, kind, volume, message, token: ticket.token });
-  }
-
-  #driver(row: MountRow): VolumeDriver {
-    const driver = this.#options.drivers.get(row.driver);
-    if (driver) return driver;
-    throw new InvalidRequestError(`volume ${row.volume} needs the driver ${row.driver}`);
-  }
-}
-
-function messageOf(error: unknown): string {
-  return Error.isError(error) ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
-import type { DriverVolume } from './drivers/driver.ts';
+import type { DriverVolume, VolumeDriver } from './drivers/driver.ts';
+import { InvalidRequestError } from './errors.ts';
 import { isShownElsewhere } from './mount-namespaces.ts';
 import type { MountRow } from './mount-table.ts';
 
@@ -10,6 +11,12 @@ const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918e
 
 export function volumeOf({ volume, options }: MountRow): DriverVolume {
   return { name: volume, options };
+}
+
+export function driverOf(row: MountRow, drivers: ReadonlyMap<string, VolumeDriver>): VolumeDriver {
+  const driver = drivers.get(row.driver);
+  if (driver) return driver;
+  throw new InvalidRequestError(`volume ${row.volume} needs the driver ${row.driver}`);
 }
 
 /**
