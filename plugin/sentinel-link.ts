@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { request } from 'node:http';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -124,8 +124,9 @@ export class SentinelLink {
   }
 }
 
-/** The sentinels of this socket. */
+/** The sentinels of this socket; not those of a host with a file system of its own, in a namespace. */
 async function pidsOf(socketPath: string): Promise<number[]> {
+  const own = await readlink('/proc/self/ns/mnt');
   const pids: number[] = [];
   for (const entry of await readdir('/proc')) {
     const pid = Number(entry);
@@ -133,7 +134,8 @@ async function pidsOf(socketPath: string): Promise<number[]> {
     // A process may end at any time.
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
     const words = line.split('\0');
-    if (words.includes(program) && words.includes(socketPath)) pids.push(pid);
+    if (!words.includes(program) || !words.includes(socketPath)) continue;
+    if ((await readlink(`/proc/${pid}/ns/mnt`).catch(() => '')) === own) pids.push(pid);
   }
   return pids;
 }
