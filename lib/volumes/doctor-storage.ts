@@ -122,7 +122,7 @@ async function leftovers(driver: VolumeDriver, { fix }: Treatment): Promise<Outc
       kind: 'leftover',
       what,
       message: 'was left by work that was interrupted, and nobody uses it',
-      ...(since && { since: since.toISOString() }),
+      ...(since !== undefined && { since }),
       fix: 'removes it',
       next: [],
     }),
@@ -190,7 +190,7 @@ function storageWithoutRecord(
     kind: 'storage-without-record',
     what: name,
     message: `has storage of driver ${driver.name}, ${isEmpty ? 'empty' : 'with content'}, but no record`,
-    since: changedAt.toISOString(),
+    since: changedAt,
     ...(isEmpty && { fix: 'removes it' }),
     next: isEmpty
       ? []

@@ -6,6 +6,7 @@ import { DriverBench } from './driver-bench.ts';
 import { copyContract, sharedBlocksContract } from './driver-copy-contract.ts';
 import { interruptionContract } from './driver-interruption-contract.ts';
 import { mountContract } from './driver-mount-contract.ts';
+import { storageContract } from './driver-storage-contract.ts';
 
 /** What every driver must do: each sentence of the port, on a real file system. */
 export function volumeDriverContract(
@@ -16,6 +17,7 @@ export function volumeDriverContract(
   withDriverBench(name, fixture, (bench) => {
     describe('mounts', () => mountContract(bench));
     describe('copies', () => copyContract(bench));
+    describe('storage', () => storageContract(bench));
     if (fixture.pool === 'ext4') describe('is interrupted', () => interruptionContract(bench));
     else describe('shares blocks', () => sharedBlocksContract(bench));
     if (more !== undefined) describe('in particular', () => more(bench));

@@ -19,7 +19,7 @@ export function directoryStorage(base: string): DriverStorage {
         content: await contentOf(join(home, 'data')),
         isTorn: await exists(join(home, 'data.old')),
         snapshots: await visibleNames(join(home, 'snapshots')),
-        changedAt: (await stat(home)).mtime,
+        changedAt: (await stat(home)).mtime.toISOString(),
       };
     },
 

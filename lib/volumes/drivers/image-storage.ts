@@ -19,7 +19,12 @@ export function imageStorage(base: string): DriverStorage {
       const snapshots = (await visibleNames(join(home, 'snapshots')))
         .filter((file) => file.endsWith(suffix))
         .map((file) => file.slice(0, -suffix.length));
-      const known = { name, isTorn: false, snapshots, changedAt: (await stat(home)).mtime };
+      const known = {
+        name,
+        isTorn: false,
+        snapshots,
+        changedAt: (await stat(home)).mtime.toISOString(),
+      };
       if (!(await exists(image))) return { ...known, options: {}, content: 'missing' };
       const { fs, wasMounted } = await superblockOf(image);
       const size = String((await stat(image)).size);

@@ -25,14 +25,15 @@ export interface StoredVolume {
   /** A restore was interrupted; the next operation, or `create`, ends it or takes it back. */
   readonly isTorn: boolean;
   readonly snapshots: readonly string[];
-  /** When its place was last changed. */
-  readonly changedAt: Date;
+  /** When its place was last changed; RFC 3339. */
+  readonly changedAt: string;
 }
 
 export interface Leftover {
   /** A path. */
   readonly what: string;
-  readonly since?: Date;
+  /** RFC 3339. */
+  readonly since?: string;
 }
 
 /** The names in a directory that are not hidden, sorted; none when it is not there. */

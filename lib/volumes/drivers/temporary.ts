@@ -62,7 +62,7 @@ export async function abandonedIn(parent: string): Promise<Leftover[]> {
     const path = join(parent, name);
     try {
       if (!(await isAbandoned(path, parseOwner(name), me))) continue;
-      found.push({ what: path, since: (await stat(path)).mtime });
+      found.push({ what: path, since: (await stat(path)).mtime.toISOString() });
     } catch (error) {
       debug('look at directory=%s %o', path, error); // It is just being deleted.
     }
