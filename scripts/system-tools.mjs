@@ -23,6 +23,9 @@ const packageOf = {
   gcc: 'g++',
   initdb: 'postgresql',
   'systemd-socket-activate': 'systemd',
+  // A kernel that runs as a process, and what loads its modules: a host whose power can be cut.
+  'linux.uml': 'user-mode-linux',
+  modprobe: 'kmod',
 };
 
 /** Debian keeps each release's programs here, out of the search path. */

@@ -5,6 +5,8 @@ import type { Place } from './place.ts';
 export interface Network extends Place, AsyncDisposable {
   /** Plugs a cable between the switch and the network namespace of a process, and gives that end an address. */
   attach(pid: number): Promise<Cable>;
+  /** The switch's end of a cable to a machine with a kernel of its own, which gives itself the cable's address. */
+  attachMachine(): Promise<MachineCable>;
   stop(): Promise<void>;
 }
 
@@ -15,6 +17,16 @@ export interface Cable {
   reconnect(): Promise<void>;
 }
 
+export interface MachineCable extends Cable {
+  /** The TAP device that a process on the switch opens to put packets on the cable. */
+  readonly device: string;
+}
+
+interface Port {
+  readonly port: string;
+  readonly end: string;
+}
+
 export async function startNetwork(): Promise<Network> {
   const prefix = '10.55.0';
   const address = `${prefix}.254`;
@@ -23,32 +35,44 @@ export async function startNetwork(): Promise<Network> {
      ip addr add ${address}/24 dev switch
      ip link set switch up`,
   );
+  const { execOk } = namespaces;
   let hosts = 0;
 
-  async function attach(pid: number): Promise<Cable> {
+  const nextPort = (): Port => {
     hosts += 1;
-    const port = `port${hosts}`;
-    const end = `${prefix}.${hosts}`;
-    const { execOk } = namespaces;
+    return { port: `port${hosts}`, end: `${prefix}.${hosts}` };
+  };
+  const cableAt = ({ port, end }: Port): Cable => ({
+    address: end,
+    disconnect: async () => {
+      await execOk('ip', 'link', 'set', port, 'down');
+    },
+    reconnect: async () => {
+      await execOk('ip', 'link', 'set', port, 'up');
+    },
+  });
+
+  async function attach(pid: number): Promise<Cable> {
+    const { port, end } = nextPort();
     const pair = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)];
     await execOk('ip', 'link', 'add', port, ...pair);
     await execOk('ip', 'link', 'set', port, 'master', 'switch', 'up');
     const inside = `ip addr add ${end}/24 dev eth0 && ip link set eth0 up && ip route add default via ${address}`;
     await execOk('nsenter', '--target', String(pid), '--net', 'sh', '-c', inside);
-    return {
-      address: end,
-      disconnect: async () => {
-        await execOk('ip', 'link', 'set', port, 'down');
-      },
-      reconnect: async () => {
-        await execOk('ip', 'link', 'set', port, 'up');
-      },
-    };
+    return cableAt({ port, end });
+  }
+
+  async function attachMachine(): Promise<MachineCable> {
+    const { port, end } = nextPort();
+    await execOk('ip', 'tuntap', 'add', 'dev', port, 'mode', 'tap');
+    await execOk('ip', 'link', 'set', port, 'master', 'switch', 'up');
+    return { ...cableAt({ port, end }), device: port };
   }
 
   return {
     address,
     attach,
+    attachMachine,
     spawn: namespaces.spawn,
     exec: namespaces.exec,
     stop: namespaces.stop,

@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
-import { dockerVersions, etcdVersions, postgresTools, stampOf } from './tools.ts';
+import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from './tools.ts';
 
-/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `systemd`: its programs; it need not run. */
+/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `uml`: hosts with kernels of their own, see uml-host.ts. `systemd`: its programs; it need not run. */
 export type Requirement =
   | 'root'
   | 'etcd'
@@ -14,6 +14,7 @@ export type Requirement =
   | 'loop'
   | 'spin'
   | 'flock'
+  | 'uml'
   | 'systemd';
 
 /** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
@@ -59,6 +60,13 @@ const problems: Record<Requirement, () => string[]> = {
     ...missingPrograms(['mount', 'mkfs.ext4', 'mkfs.xfs', 'mkfs.btrfs']),
   ],
   flock: () => missingPrograms(['flock', 'lslocks']),
+  uml: () => [
+    ...problems.docker(),
+    ...(existsSync(umlKernel)
+      ? []
+      : ['needs user-mode-linux (npm run pretest installs it as root)']),
+    ...missingPrograms(['modprobe', 'mkfs.ext4']),
+  ],
   spin: () => missingPrograms(['spin', 'gcc']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
 };

@@ -65,6 +65,10 @@ export function postgresTools(): PostgresTools {
   };
 }
 
+/** Debian's package user-mode-linux: a kernel that is an ordinary process, and its modules. */
+export const umlKernel = '/usr/bin/linux.uml';
+export const umlModules = '/usr/lib/uml/modules';
+
 /** The root file system of an image with nothing but busybox, as `docker import` reads it. */
 export function busyboxArchive(): string {
   return join(suiteDirectory('bookworm'), 'busybox.tar');
