@@ -44,7 +44,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     },
   );
 
-  test('two containers and two targets share one mount, which lasts as long as one of them', async () => {
+  test('row 1: two containers and two targets share one mount, which lasts as long as one of them', async () => {
     const { docker, start, mounted, store } = on();
     await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'shared');
     await start('one', '-v', 'shared:/p', '-v', 'shared:/q');
@@ -97,7 +97,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('a container that cannot start leaves nothing mounted', async () => {
+  test('row 11: a container that cannot start leaves nothing mounted', async () => {
     const { docker, dockerFails } = on();
     await docker('volume', 'create', '-d', 'berth', 'unstarted');
     await dockerFails('run', '--rm', '-v', 'unstarted:/p', 'busybox', 'absent-command');

@@ -97,34 +97,37 @@ describePlugged('engines', { variants: allVariants }, (on) => {
   test.each([
     ['', []],
     [' in the directory where it works', ['-w', '/p']],
-  ])('scenario 17: a container%s does not start when its Mount fails', async (_where, flags) => {
-    const { docker, dockerFails, proxy, volumeDir, mounted, store, inspect, run } = on();
-    const name = `s17${flags.length}`;
-    await docker('volume', 'create', '-d', 'berth', name);
-    const home = join(volumeDir, 'directory', name);
-    await rename(home, `${home}.away`);
-    const complaint = await dockerFails(
-      ...['run', '--name', name, ...flags, '-v', `${name}:/p`, 'busybox', 'true'],
-    );
-    expect(complaint).toContain(`the storage of volume ${name} is not there`);
-    expect(proxy.count('Mount')).toBeGreaterThan(0);
-    expect(proxy.count('Unmount')).toBe(0);
-    expect(await mounted()).toEqual([]);
-    expect(await store.locks()).toEqual([]);
-    await rename(`${home}.away`, home);
-    // With -w the engine mounts the volume while it makes the container, which there is none of then.
-    if (flags.length === 0) {
-      expect(await inspect(name, '{{.State.Status}} {{.State.StartedAt}}')).toBe(
-        'created 0001-01-01T00:00:00Z',
+  ])(
+    'row 12, scenario 17: a container%s does not start when its Mount fails',
+    async (_where, flags) => {
+      const { docker, dockerFails, proxy, volumeDir, mounted, store, inspect, run } = on();
+      const name = `s17${flags.length}`;
+      await docker('volume', 'create', '-d', 'berth', name);
+      const home = join(volumeDir, 'directory', name);
+      await rename(home, `${home}.away`);
+      const complaint = await dockerFails(
+        ...['run', '--name', name, ...flags, '-v', `${name}:/p`, 'busybox', 'true'],
       );
-      await docker('start', '-a', name);
-      await docker('rm', name);
-    } else {
-      await docker('rm', '-f', name);
-    }
-    await run(['-v', `${name}:/p`], 'echo data > /p/file');
-    await docker('volume', 'rm', name);
-    expect(await mounted()).toEqual([]);
-    expect(await store.locks()).toEqual([]);
-  });
+      expect(complaint).toContain(`the storage of volume ${name} is not there`);
+      expect(proxy.count('Mount')).toBeGreaterThan(0);
+      expect(proxy.count('Unmount')).toBe(0);
+      expect(await mounted()).toEqual([]);
+      expect(await store.locks()).toEqual([]);
+      await rename(`${home}.away`, home);
+      // With -w the engine mounts the volume while it makes the container, which there is none of then.
+      if (flags.length === 0) {
+        expect(await inspect(name, '{{.State.Status}} {{.State.StartedAt}}')).toBe(
+          'created 0001-01-01T00:00:00Z',
+        );
+        await docker('start', '-a', name);
+        await docker('rm', name);
+      } else {
+        await docker('rm', '-f', name);
+      }
+      await run(['-v', `${name}:/p`], 'echo data > /p/file');
+      await docker('volume', 'rm', name);
+      expect(await mounted()).toEqual([]);
+      expect(await store.locks()).toEqual([]);
+    },
+  );
 });
