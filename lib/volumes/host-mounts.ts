@@ -121,7 +121,11 @@ export class HostMounts {
       }
       await this.#options.table.put(withUse(row, mountId, { count: 1, confirmed: true }));
     } catch (error) {
-      await this.#tenures.takeAway(row, lock.state === 'held');
+      await this.#tenures.takeAway(row, lock.state === 'held').catch((failure) => {
+        // `adopt` goes on with it, as with what a crash has left half done.
+        this.#locks.take(record.name);
+        log('volume=%s could not be taken away again: %s', record.name, failure);
+      });
       throw error;
     }
     log('mounted volume=%s token=%d id=%s', row.volume, lock.token, mountId);

@@ -120,9 +120,9 @@ export class MountTenures {
       const message = wasInProgress
         ? 'its mount was interrupted: undone'
         : 'this host was restarted while it was mounted: the mount is gone, and its lock let go';
-      this.#record('info', 'dropped', row, message);
       await this.takeAway(row, lock !== undefined);
       await lock?.unlock();
+      this.#record('info', 'dropped', row, message); // Once: what fails is tried again.
       return;
     }
     if (!lock) await this.#relock(row);

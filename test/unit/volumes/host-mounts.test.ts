@@ -10,6 +10,7 @@ import { HostMounts } from '../../../lib/volumes/host-mounts.ts';
 import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
 import { mountLocks } from '../../../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
+import type { VolumeRecord } from '../../../lib/volumes/volume.ts';
 import { EventLog } from '../../../plugin/event-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
@@ -27,9 +28,10 @@ async function mountedVolume() {
   const locks = new LockDriver(manager, 0);
   const table = await MountTable.open(join(directory.path, 'mounts.json'));
   const driver = directoryDriver({ volumeDir: directory.path });
+  const drivers = new Map([[driver.name, driver]]);
   const mounts = new HostMounts({
     table,
-    drivers: new Map([[driver.name, driver]]),
+    drivers,
     queue: new KeyedQueue(),
     locks: mountLocks(locks, new Catalog(manager.mirror, store)),
     mountDir: join(directory.path, 'mounts'),
@@ -61,6 +63,7 @@ async function mountedVolume() {
     store,
     locks,
     table,
+    drivers,
     mounts,
     token: first.token,
     endSession: () => memoryStore({ shared }).closeSession(first.ticket.session),
@@ -110,4 +113,42 @@ test('a mount whose lock is lost while its volume is disabled gets it back when 
   expect(await mounts.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
   expect(table.get('v')?.ticket.token).toBeGreaterThan(token);
+});
+
+test('a mount that fails and can not be undone at once is undone by the next adoption', async () => {
+  await using volume = await mountedVolume();
+  const { locks, table, drivers, mounts } = volume;
+  const driver = drivers.get('directory');
+  if (!driver) throw new Error('there is no driver');
+  const refuse = async () => {
+    throw new Error('its storage is away');
+  };
+  drivers.set('directory', { ...driver, mount: refuse, unmount: refuse, abandon: refuse });
+  const { signal } = new AbortController();
+  const record: VolumeRecord = {
+    version: 1,
+    name: 'w',
+    driver: 'directory',
+    options: {},
+    access: 'host',
+    failover: 'auto',
+    onLost: 'pause',
+    createdAt: '2026-01-02T03:04:05Z',
+    createdBy: 'h',
+    snapshots: [],
+    token: 1,
+  };
+  const lock = await locks.acquireWithTTLRefresh(UseMount('w', 'Mount'), {
+    signal,
+    onChange: () => {},
+  });
+  const failed = mounts.mount(record, 'id', lock, { signal });
+  await expect(failed).rejects.toThrow('its storage is away');
+  await lock.unlock();
+  await mounts.adopt();
+  expect(table.get('w')).toBeDefined();
+
+  drivers.set('directory', driver);
+  await mounts.adopt();
+  expect(table.get('w')).toBeUndefined();
 });
