@@ -50,6 +50,7 @@ export async function failOver(stage: Stage, { ttlSeconds }: Plot): Promise<numb
   stage.step(
     `n2 has the volume, ${tookSeconds} s after the plug was pulled; no operator was needed.`,
   );
+  stage.say('n1 could not renew its lock, so it had paused its container before n2 was let in.');
   stage.say(
     `Its token is ${after}, n1's was ${before}: storage that checks tokens refuses the old one.`,
   );
