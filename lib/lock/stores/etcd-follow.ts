@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
 import type { EtcdClient } from '../../etcd.ts';
 import { prefixRange, readAll } from '../../etcd.ts';
 import type { Gate, Ticket } from '../ticket.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
 import type { StoreChange, StoredRecord, StoreWatcher } from './ticket-store.ts';
+
+const log = createDebug('berth:store');
 
 const retryMs = 200;
 
@@ -104,7 +107,8 @@ async function followOnce(
   const close = () => watch.close();
   signal.addEventListener('abort', close);
   if (signal.aborted) close();
-  await watch.ended;
+  const reason = await watch.ended;
+  if (!signal.aborted) log('the watch has ended (%s): reading everything anew', reason);
   signal.removeEventListener('abort', close);
   watch.close();
 }

@@ -1,0 +1,37 @@
+import { mkdir, rmdir, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { FileSystem } from './loop-fs.ts';
+import { makeFileSystem } from './loop-fs.ts';
+import { runOk, waitFor } from './processes.ts';
+
+/** Where the kernel lets the disk accesses of a group of processes be limited (cgroup v1). */
+export const blkioDirectory = '/sys/fs/cgroup/blkio';
+
+/** A file system on a disk that can be made slow for some processes. */
+export interface SlowDisk extends AsyncDisposable {
+  readonly path: string;
+  /** How many writes a second the disk does for these processes; undefined: as many as it can. */
+  limit(pids: readonly number[], writesPerSecond: number | undefined): Promise<void>;
+}
+
+export async function makeSlowDisk(sizeMB: number): Promise<SlowDisk> {
+  await using stack = new AsyncDisposableStack();
+  const disk: FileSystem = stack.use(await makeFileSystem('ext4', sizeMB));
+  const device = (await runOk('findmnt', ['-n', '-o', 'MAJ:MIN', disk.path])).trim();
+  const group = join(blkioDirectory, basename(join(disk.path, '..')));
+  await mkdir(group);
+  // A group goes when its processes have gone.
+  stack.defer(async () => {
+    await waitFor(() => rmdir(group).then(() => true), 5_000, `${group} to be empty`);
+  });
+  const owned = stack.move();
+  return {
+    path: disk.path,
+    limit: async (pids, writesPerSecond = 0) => {
+      const limit = `${device} ${writesPerSecond}`;
+      await writeFile(join(group, 'blkio.throttle.write_iops_device'), limit);
+      for (const pid of pids) await writeFile(join(group, 'cgroup.procs'), String(pid));
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
