@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { request } from 'node:http';
-import { dirname } from 'node:path';
+import { dirname, extname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,10 @@ import type { SentinelReport, Watch } from './sentinel/watch.ts';
 import { protocolVersion, reportSchema } from './sentinel/watch.ts';
 
 const log = createDebug('berth:sentinel');
-const program = fileURLToPath(new URL('./sentinel/main.ts', import.meta.url));
+/** Of this very release, as sources or as built. */
+const program = fileURLToPath(
+  new URL(`./sentinel/main${extname(import.meta.url)}`, import.meta.url),
+);
 
 const callLimitMs = 1_000;
 const startLimitMs = 10_000;
