@@ -113,6 +113,8 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     events,
   });
   started.defer(() => watch.leave());
+  // Told at once, so that the sentinel knows of a renewal long before the next one is due.
+  started.use(manager.onRevived(() => watch.changed()));
   started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);
