@@ -174,6 +174,11 @@ export class MountTenures {
         'containers that use it';
       this.#record('error', 'lost', row, message);
       await this.#fence(row);
+    } else if (this.locks.tenure(volume) === 'lost') {
+      const message =
+        'its lock has ended while it was mounted here, and another host has it: the containers ' +
+        'that use it here go on because of on-lost=keep; end them before both spoil the data';
+      this.#record('error', 'lost', row, message);
     }
     this.#options.guard.changed();
   }
