@@ -32,10 +32,10 @@ export class ContainerActions {
     return isFrozen(group);
   }
 
-  /** Rejects when the container may still run. */
-  async pause({ id, group }: Container): Promise<void> {
+  /** Rejects when the container may still run. The engine is given at most `limitMs`. */
+  async pause({ id, group }: Container, limitMs: number): Promise<void> {
     try {
-      await this.#engine.pause(id, engineLimitMs);
+      await this.#engine.pause(id, Math.min(limitMs, engineLimitMs));
     } catch (error) {
       log('the engine does not pause %s: %s', id, error);
     }

@@ -132,7 +132,7 @@ export class Sentinel {
       }
       if (await actions.standsStill(container)) return true;
       state.addPaused(container);
-      await actions.pause(container);
+      await actions.pause(container, Math.round(state.leadMs / 2));
       const when = this.#when(volume);
       this.#note('paused', volume, `paused container ${await actions.nameOf(container)} ${when}`);
       return true;
