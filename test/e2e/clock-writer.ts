@@ -10,13 +10,13 @@ export interface ClockWriterOptions {
   readonly everyMs?: number;
   /** What the shell runs first. */
   readonly first?: string;
-  /** Further flags of `docker run`. */
-  readonly flags?: readonly string[];
+  /** Where the test finds the file; by default where the volume is mounted. */
+  readonly log?: string;
 }
 
 /**
- * A container that numbers its lines in the volume's file `log` and writes the time since boot on
- * each, over and over, by the one clock that it shares with the test. It ends when a write fails.
+ * A container that writes to the volume's file `log`, over and over: a number, the time since boot,
+ * by the one clock that it shares with the test, and its name. It ends when a write fails.
  */
 export interface ClockWriter {
   readonly name: string;
@@ -29,7 +29,6 @@ export interface ClockWriter {
   exitCode(): Promise<number>;
   /** When it ended, by `bootNowMs`. */
   endedAtMs(): Promise<number>;
-  lines(): Promise<string[]>;
   /** When it wrote each of its lines, by `bootNowMs`. Throws when one is missing or out of order. */
   times(): Promise<number[]>;
   lastWriteMs(): Promise<number>;
@@ -38,26 +37,32 @@ export interface ClockWriter {
 
 export async function startClockWriter(
   node: EngineNode,
-  { name, volume, everyMs = 20, first = '', flags = [] }: ClockWriterOptions,
+  options: ClockWriterOptions,
 ): Promise<ClockWriter> {
-  const loop = `n=0; while read t _ < /proc/uptime && echo $n $t; do n=$((n+1)); usleep ${everyMs}000; done`;
-  const script = `exec >> /data/log; ${first}\n${loop}`;
-  const all = ['-d', '--name', name, '--stop-timeout', '0', '-v', `${volume}:/data`, ...flags];
-  await node.dockerOk('run', ...all, 'busybox', 'sh', '-c', script);
-  const writer = clockWriter(node, name, volume);
+  const { name, volume, everyMs = 20, first = '' } = options;
+  const write = `read t _ < /proc/uptime && echo $n $t ${name}`;
+  const loop = `n=0; while ${write}; do n=$((n+1)); usleep ${everyMs}000; done`;
+  const flags = ['-d', '--name', name, '--stop-timeout', '0', '-v', `${volume}:/data`];
+  await node.dockerOk(
+    'run',
+    ...flags,
+    'busybox',
+    'sh',
+    '-c',
+    `exec >> /data/log; ${first}\n${loop}`,
+  );
+  const writer = clockWriter(node, options);
   await writer.waitUntilItWrites();
   return writer;
 }
 
-export function clockWriter(node: EngineNode, name: string, volume: string): ClockWriter {
+function clockWriter(node: EngineNode, options: ClockWriterOptions): ClockWriter {
+  const { name, volume } = options;
+  const log = options.log ?? node.host.pathOf(join(node.mountpoint(volume), 'log'));
   const inspect = (format: string) => node.dockerOk('inspect', '-f', format, name);
   const state = () => inspect('{{.State.Status}}');
 
-  async function lines(): Promise<string[]> {
-    const path = node.host.pathOf(join(node.mountpoint(volume), 'log'));
-    return writtenLines(await readFile(path, 'utf8'));
-  }
-  const times = async () => timesOf(await lines());
+  const times = async () => timesOf(await readFile(log, 'utf8'), name);
   const lastWriteMs = async () => (await times()).at(-1) ?? Number.NaN;
   return {
     name,
@@ -75,7 +80,6 @@ export function clockWriter(node: EngineNode, name: string, volume: string): Clo
       const agoMs = Date.now() - Date.parse(await inspect('{{.State.FinishedAt}}'));
       return bootNowMs() - agoMs;
     },
-    lines,
     times,
     lastWriteMs,
     waitUntilItWrites: async (limitMs = 5_000) => {
@@ -85,18 +89,13 @@ export function clockWriter(node: EngineNode, name: string, volume: string): Clo
   };
 }
 
-/** Whole lines only: one may just be being written. */
-export function writtenLines(text: string): string[] {
-  return text.split('\n').slice(0, -1);
-}
-
-/** Of the lines of one writer. */
-export function timesOf(lines: readonly string[]): number[] {
-  const clocked = lines.filter((line) => /^\d+ \d+\.\d\d$/.test(line));
-  return clocked.map((line, index) => {
-    const [number, seconds] = line.split(' ').map(Number);
-    if (number !== index) throw new Error(`line ${index} has number ${number}`);
-    return Math.round((seconds ?? Number.NaN) * 1000);
+/** When a writer has written, as its log tells. Throws when a line is missing or out of order. */
+export function timesOf(log: string, name: string): number[] {
+  const lines = log.split('\n').slice(0, -1); // The last one may just be being written.
+  const own = lines.map((line) => line.split(' ')).filter(([, , writer]) => writer === name);
+  return own.map(([number, seconds], index) => {
+    if (Number(number) !== index) throw new Error(`${name} wrote line ${number} as its ${index}th`);
+    return Math.round(Number(seconds) * 1000);
   });
 }
 
