@@ -1,13 +1,17 @@
+import { benchFailover } from './failover.ts';
 import { benchGroupCommit } from './group-commit.ts';
 import { benchLockCycle } from './lock-cycle.ts';
 import { benchPluginSocket } from './plugin-socket.ts';
 import { benchStoreWrites } from './store-writes.ts';
+import { benchWriteStop } from './write-stop.ts';
 
 const benches: Readonly<Record<string, () => Promise<number>>> = {
+  failover: benchFailover,
   'group-commit': benchGroupCommit,
   'lock-cycle': benchLockCycle,
   'plugin-socket': benchPluginSocket,
   'store-writes': benchStoreWrites,
+  'write-stop': benchWriteStop,
 };
 
 const wanted = process.argv.slice(2);
