@@ -136,6 +136,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     mounts,
     queue,
     defaultDriver: config.driver,
+    lockTimeoutMs: config.lockTimeoutMs,
     onEngineStarted: () => reconciler.engineStarted(),
   });
   const evictions = new Evictions({

@@ -59,6 +59,8 @@ export interface LockedVolumesOptions {
   readonly queue: KeyedQueue;
   /** The driver of volumes that don't name one. */
   readonly defaultDriver: string;
+  /** How long a Mount waits for the lock, its turn among the others of the volume included. */
+  readonly lockTimeoutMs: number;
   /** Called when a new engine process has been heard of. */
   readonly onEngineStarted: () => void;
 }
@@ -102,7 +104,8 @@ export class LockedVolumes implements VolumeService {
   }
 
   async mount(name: string, mountId: string, context: CallContext): Promise<string> {
-    const { mounts, queue, catalog } = this.#options;
+    const { mounts, queue, catalog, lockTimeoutMs } = this.#options;
+    const end = performance.now() + lockTimeoutMs;
     return queue.run(name, async () => {
       const row = mounts.get(name);
       if (row) {
@@ -115,6 +118,8 @@ export class LockedVolumes implements VolumeService {
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
+          // Else the last of many that start at once would wait for all before it.
+          timeoutMs: Math.max(0, end - performance.now()),
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
           ...(access === 'shared' ? {} : { mark: tenureKey(name) }),

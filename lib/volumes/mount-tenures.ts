@@ -165,7 +165,7 @@ export class MountTenures {
     );
     if (lock) {
       const locked = { ...(this.#options.table.get(volume) ?? row), ticket: lock.ticket };
-      await this.#options.table.put(locked);
+      await this.#options.table.update(locked);
       const message = 'its lock had ended while it was mounted here, and is taken again';
       this.#record('warning', 'relocked', locked, message);
     } else if (this.#isToBeFenced(row)) {

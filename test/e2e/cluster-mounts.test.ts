@@ -60,6 +60,17 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     expect(await cluster.store.records()).not.toHaveProperty('needed');
   });
 
+  test('many that wait for it on one host all give up in time', async () => {
+    await create('busy');
+    expect((await one.up('user', 'busy')).code).toBe(0);
+    const started = performance.now();
+    const ids = ['a', 'b', 'c', 'd', 'e', 'f'].map((letter) => letter.repeat(64));
+    const answers = await Promise.all(ids.map((ID) => two.call('Mount', { Name: 'busy', ID })));
+    expect(performance.now() - started).toBeLessThan(4_000);
+    for (const { Err } of answers) expect(Err).toMatch(mountedOn('n1'));
+    await one.down('user');
+  });
+
   test('of two containers started at once on two hosts one gets the volume', async () => {
     await create('wanted');
     const starts = await Promise.all([one.up('racer', 'wanted'), two.up('racer', 'wanted')]);

@@ -53,6 +53,7 @@ beforeEach(async () => {
     mounts,
     queue,
     defaultDriver: driver.name,
+    lockTimeoutMs: 60_000,
     onEngineStarted: () => {},
   });
   await manager.mirror.firstReset;
