@@ -119,7 +119,7 @@ export class LockedVolumes implements VolumeService {
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
           // Else the last of many that start at once would wait for all before it.
-          timeoutMs: Math.max(0, end - performance.now()),
+          timeoutMs: Math.max(0, Math.round(end - performance.now())),
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
           ...(access === 'shared' ? {} : { mark: tenureKey(name) }),
