@@ -101,9 +101,12 @@ async function sight({ n1, n2, lines }: Cast): Promise<string> {
   ].join(' | ');
 }
 
+/** For as long as it may take: the verdict tells of a container that went on. */
 async function untilEnded({ signal }: Stage, { container: state }: Player): Promise<void> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(60_000)]);
-  while ((await state()) !== 'exited') await delay(100, undefined, { signal: limit });
+  const end = performance.now() + 20_000;
+  while ((await state()) !== 'exited' && performance.now() < end) {
+    await delay(100, undefined, { signal });
+  }
 }
 
 function verdict(stage: Stage, lines: readonly Line[]): number {
