@@ -6,6 +6,7 @@ import { waitFor } from '../support/processes.ts';
 import { describeWith } from '../support/requirements.ts';
 import type { BareCluster, BareNode } from './bare-cluster.ts';
 import { startBareCluster } from './bare-cluster.ts';
+import { holding } from './holding.ts';
 
 jest.setTimeout(90_000);
 
@@ -61,15 +62,15 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Mount', { Name: 'db', ID });
     await other.create('theirs');
     await other.ok('Mount', { Name: 'theirs', ID });
-    const began = join(node.host.directory, 'began');
-    await node.host.shadow('cp', `/usr/bin/cp "$@"; echo > ${began}; sleep 1`);
+    // It comes last: the storage is in place, and the record does not tell of it yet.
+    const { began, release } = await holding(node.host, 'rm');
     const copying = node.ok('Copy', { Name: 'db', Target: 'copied' });
     const snapping = node.ok('Snapshot', { Name: 'theirs', Snapshot: 'now' });
-    await waitFor(() => readFile(began), 5_000, 'cp to begin');
+    await began(2);
     expect(await doctor('--fix')).toEqual([]);
     expect(await doctor('--fix', other)).toEqual([]);
+    await release();
     await Promise.all([copying, snapping]);
-    await node.host.unshadow('cp');
 
     await node.ok('Unmount', { Name: 'db', ID });
     await other.ok('Unmount', { Name: 'theirs', ID });

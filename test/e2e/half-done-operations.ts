@@ -57,6 +57,13 @@ export class HalfDone {
     if (refusal !== '' && !isDone.test(refusal)) throw new Error(`${operation}: ${refusal}`);
   }
 
+  /** Whether containers that have it mounted can go on: they could not, if it were still frozen. */
+  async goesOn(operation: Operation, name: string): Promise<void> {
+    if (!isLive(operation)) return;
+    const file = join(this.#node.mountpoint(name), 'state');
+    await this.#node.host.execOk('timeout', '5', 'touch', '-c', file);
+  }
+
   /** Unmounts what was mounted for the operation. */
   async end(operation: Operation, name: string): Promise<void> {
     if (isLive(operation)) await this.#node.ok('Unmount', { Name: name, ID });

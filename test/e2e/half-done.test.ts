@@ -94,6 +94,7 @@ for (const driver of ['directory', 'image'] as const) {
         await release('kill');
         await node.daemon.start();
 
+        for (const { operation, name } of left) await half.goesOn(operation, name);
         for (const each of retried) await expectEnded(each);
         for (const { operation, name } of left) await half.end(operation, name);
         const { findings } = await half.doctor('--fix');
