@@ -18,7 +18,7 @@ const program = fileURLToPath(
 );
 
 const callLimitMs = 1_000;
-const startLimitMs = 10_000;
+const startLimitMs = 20_000;
 const startPollMs = 20;
 
 export interface SentinelLinkOptions {

@@ -32,14 +32,20 @@ export class ContainerActions {
     return isFrozen(group);
   }
 
-  /** Rejects when the container may still run. The engine is given at most `limitMs`. */
-  async pause({ id, group }: Container, limitMs: number): Promise<void> {
-    try {
-      await this.#engine.pause(id, Math.min(limitMs, engineLimitMs));
-    } catch (error) {
-      log('the engine does not pause %s: %s', id, error);
-    }
+  /**
+   * Rejects when the container may still run. The engine is given at most `limitMs`; false: it did
+   * not say in that time that it has done it.
+   */
+  async pause({ id, group }: Container, limitMs: number): Promise<boolean> {
+    const byEngine = await this.#engine.pause(id, Math.min(limitMs, engineLimitMs)).then(
+      () => true,
+      (error) => {
+        log('the engine does not pause %s: %s', id, error);
+        return false;
+      },
+    );
     await freezeGroup(group);
+    return byEngine;
   }
 
   /** True when its engine, too, has it running, or it has ended; else try again later. */

@@ -14,10 +14,25 @@ export interface Container {
   readonly group: ControlGroup;
 }
 
+/** What tells a volume's content from all else in a mount table. */
+export type VolumeIdentity = Pick<Mount, 'device' | 'root'>;
+
 export interface MountedVolume {
   readonly volume: string;
   /** Where it is mounted on this host. */
   readonly mountpoint: string;
+  /** What was mounted there when it was last looked at. */
+  readonly identity?: VolumeIdentity | undefined;
+}
+
+/** What is mounted at a place of this host; undefined: nothing. */
+export async function identityAt(mountpoint: string): Promise<VolumeIdentity | undefined> {
+  return identityIn(await readMounts(), mountpoint);
+}
+
+function identityIn(own: readonly Mount[], mountpoint: string): VolumeIdentity | undefined {
+  const mount = mountsAt(own, mountpoint).at(-1);
+  return mount && { device: mount.device, root: mount.root };
 }
 
 /**
@@ -30,8 +45,9 @@ export interface MountedVolume {
  */
 export async function containersUsing(volumes: readonly MountedVolume[]): Promise<Container[]> {
   const own = await readMounts();
-  const wanted = volumes.flatMap(({ volume, mountpoint }) => {
-    const mount = mountsAt(own, mountpoint).at(-1);
+  const wanted = volumes.flatMap(({ volume, mountpoint, identity }) => {
+    // An engine that restarts takes a managed plugin's mounts away, and leaves the containers theirs.
+    const mount = identityIn(own, mountpoint) ?? identity;
     return mount ? [{ volume, mountpoint, mount }] : [];
   });
   if (wanted.length === 0) return [];
@@ -63,7 +79,7 @@ export async function containersUsing(volumes: readonly MountedVolume[]): Promis
  */
 function isThatVolume(
   { device, root, mountpoint }: Mount,
-  { mount, mountpoint: onHost }: { mount: Mount; mountpoint: string },
+  { mount, mountpoint: onHost }: { mount: VolumeIdentity; mountpoint: string },
 ): boolean {
   if (device !== mount.device || mountpoint.endsWith(onHost)) return false;
   return root === mount.root || root.startsWith(mount.root === '/' ? '/' : `${mount.root}/`);

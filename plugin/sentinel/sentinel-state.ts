@@ -8,7 +8,11 @@ import { reportSchema, watchSchema } from './watch.ts';
 
 const log = createDebug('berth:sentinel');
 
+const identitySchema = z.object({ device: z.string(), root: z.string() });
+
 const guardSchema = z.object({
+  /** What is mounted there. */
+  identity: identitySchema.optional(),
   state: z.enum(['running', 'fenced', 'ended']),
   /** Its file system is still. */
   isStill: z.boolean(),
@@ -29,7 +33,13 @@ const pausedSchema = z.object({
   id: z.string(),
   volumes: z.array(z.string()),
   group: z.object({ path: z.string(), version: z.literal([1, 2]) }),
+  /** Its engine did not say that it has paused it, so it may yet do so, at any time. */
+  isUncertain: z.boolean(),
+  /** By the boot clock; present when it has been resumed, and only has to stay so. */
+  resumedAtMs: z.number().optional(),
 });
+
+export type PausedContainer = Container & Omit<z.infer<typeof pausedSchema>, keyof Container>;
 
 const stateSchema = z.object({
   watch: watchSchema,
@@ -57,7 +67,7 @@ export class SentinelState {
   readonly #path: string;
   #watch: Watch;
   #guards: Map<string, Guard>;
-  #paused: Map<string, Container>;
+  #paused: Map<string, PausedContainer>;
   #happenings: Happening[];
   #nextNumber: number;
 
@@ -91,7 +101,7 @@ export class SentinelState {
   }
 
   /** The containers that the sentinel has paused. */
-  get paused(): readonly Container[] {
+  get paused(): readonly PausedContainer[] {
     return [...this.#paused.values()];
   }
 
@@ -125,7 +135,7 @@ export class SentinelState {
     this.#write();
   }
 
-  addPaused(container: Container): void {
+  setPaused(container: PausedContainer): void {
     this.#paused.set(container.id, container);
     this.#write();
   }

@@ -1,7 +1,7 @@
 import createDebug from 'debug';
 import type { ContainerActions } from './container-actions.ts';
-import type { Container } from './container-scan.ts';
-import { containersUsing } from './container-scan.ts';
+import type { Container, MountedVolume } from './container-scan.ts';
+import { containersUsing, identityAt } from './container-scan.ts';
 import { cutOff, flush, letGo, makeStill } from './file-systems.ts';
 import type { Guard, SentinelState } from './sentinel-state.ts';
 import type { Happening, SentinelReport, Watch, WatchedVolume } from './watch.ts';
@@ -13,6 +13,8 @@ const log = createDebug('berth:sentinel');
 const longestSleepMs = 250;
 /** So long before it has to act it starts to flush. */
 const prepareMs = 2_000;
+/** An engine that hung may yet do, when it goes on, what it was asked to long ago. */
+const latePauseMs = 5_000;
 const keptHappenings = 200;
 
 /** What a volume's containers should be doing now. */
@@ -89,10 +91,25 @@ export class Sentinel {
     const wishes = new Map(state.volumes.map((volume) => [volume, this.#wishFor(volume)]));
     const withWish = (...wanted: Wish[]) =>
       [...wishes].flatMap(([volume, wish]) => (wanted.includes(wish) ? [volume] : []));
+    await this.#identify(state.volumes);
     await this.#fence(withWish('stand-still'), withWish('end'));
     await this.#ask(withWish('stop'));
     for (const volume of withWish('prepare', 'stop')) this.#flushEarly(volume);
     await this.#release(withWish('run', 'prepare', 'stop'));
+  }
+
+  /** Remembers what is mounted, for when it is not any more. */
+  async #identify(volumes: readonly WatchedVolume[]): Promise<void> {
+    const { state } = this.#options;
+    for (const volume of volumes) {
+      if (state.guard(volume.volume).identity) continue;
+      const identity = await identityAt(volume.mountpoint);
+      if (identity) this.#change(volume, { identity });
+    }
+  }
+
+  #mounted({ volume, mountpoint }: WatchedVolume): MountedVolume {
+    return { volume, mountpoint, identity: this.#options.state.guard(volume).identity };
   }
 
   #wishFor(volume: WatchedVolume): Wish {
@@ -107,9 +124,9 @@ export class Sentinel {
   async #fence(still: readonly WatchedVolume[], ending: readonly WatchedVolume[]): Promise<void> {
     const all = [...still, ...ending];
     if (all.length === 0) return;
-    const containers = await containersUsing(all);
-    for (const volume of ending) if (volume.state === 'lost') await this.#cutOff(volume);
+    const containers = await containersUsing(all.map((volume) => this.#mounted(volume)));
     const work = all.map(async (volume) => {
+      if (volume.state === 'lost') await this.#cutOff(volume);
       const kills = ending.includes(volume) || volume.onLost === 'stop';
       const users = containers.filter(({ volumes }) => volumes.includes(volume.volume));
       const done = await Promise.all(users.map((user) => this.#act(volume, user, kills)));
@@ -131,8 +148,9 @@ export class Sentinel {
         return hasEnded;
       }
       if (await actions.standsStill(container)) return true;
-      state.addPaused(container);
-      await actions.pause(container, Math.round(state.leadMs / 2));
+      state.setPaused({ ...container, isUncertain: true });
+      const byEngine = await actions.pause(container, Math.round(state.leadMs / 2));
+      if (byEngine) state.setPaused({ ...container, isUncertain: false });
       const when = this.#when(volume);
       this.#note('paused', volume, `paused container ${await actions.nameOf(container)} ${when}`);
       return true;
@@ -182,7 +200,7 @@ export class Sentinel {
     const { state, actions } = this.#options;
     const unasked = volumes.filter(({ volume }) => !state.guard(volume).isAsked);
     if (unasked.length === 0) return;
-    const containers = await containersUsing(unasked);
+    const containers = await containersUsing(unasked.map((volume) => this.#mounted(volume)));
     const asking = unasked.map(async (volume) => {
       this.#change(volume, { isAsked: true });
       const users = containers.filter(({ volumes }) => volumes.includes(volume.volume));
@@ -224,13 +242,17 @@ export class Sentinel {
 
   /** Those whose volumes may all run again, or are not guarded any more. */
   async #resume(): Promise<void> {
-    const { state, actions } = this.#options;
+    const { state, actions, now } = this.#options;
     const isRunning = (name: string) => state.guard(name).state === 'running';
     const mayRun = state.paused.filter(({ volumes }) => volumes.every(isRunning));
     await Promise.all(
       mayRun.map(async (container) => {
         if (!(await actions.resume(container))) return;
-        state.removePaused(container.id);
+        const { isUncertain, resumedAtMs } = container;
+        if (!isUncertain) state.removePaused(container.id);
+        else if (resumedAtMs === undefined) state.setPaused({ ...container, resumedAtMs: now() });
+        else if (now() - resumedAtMs > latePauseMs) state.removePaused(container.id);
+        if (resumedAtMs !== undefined) return;
         const name = await actions.nameOf(container);
         for (const volume of container.volumes) {
           state.note('resumed', volume, `resumed container ${name}: the volume is ours`);
