@@ -10,7 +10,7 @@ import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 const repository = join(import.meta.dirname, '../../..');
 const home = '/opt/berth';
-const files = ['berth.socket', 'berth.service'] as const;
+const files = ['berth.socket', 'berth.service', 'berth-sentinel.service'] as const;
 const textOf = (file: string) =>
   readFileSync(join(repository, 'deploy/systemd', file), 'utf8').replaceAll(home, repository);
 const valuesOf = (file: string, key: string) =>
@@ -41,6 +41,16 @@ describe('the units', () => {
     for (const text of [documented, textOf('berth.service')]) {
       for (const [variable] of text.matchAll(/BERTH_[A-Z_]+/g)) expect(known).toContain(variable);
     }
+  });
+
+  test('start the sentinel where the daemon looks for it', () => {
+    const [line = ''] = valuesOf('berth-sentinel.service', 'ExecStart');
+    const [node = '', program = '', ...flags] = line.split(' ');
+    expect([node, program].map((path) => existsSync(path))).toEqual([true, true]);
+    const { adminSocket, dockerSocket } = asDelivered;
+    const sockets = ['--socket', `${adminSocket}.sentinel`, '--docker-socket', dockerSocket];
+    expect(flags).toEqual(['--stay', ...sockets]);
+    expect(valuesOf('berth-sentinel.service', 'Restart')).toEqual(['always']);
   });
 
   test('let the daemon end without what guards its volumes, and come back however it ended', () => {
