@@ -183,6 +183,21 @@ function imageTests(bench: () => DriverBench): void {
     await expect(bench().loopDevices()).resolves.toEqual([]);
     await expect(bench().read(volume, 'file')).resolves.toBe('thawed again');
   });
+
+  test.each(['unmount', 'abandon'] as const)(
+    'what was frozen just as it was unmounted does not stay in the kernel: %s',
+    async (how) => {
+      const { driver } = bench();
+      const { volume, mountpoint } = await bench().mounted('db');
+      await writeFile(join(mountpoint, 'file'), 'flushed');
+      await command('fsfreeze', ['--freeze', mountpoint]);
+      await command('umount', [mountpoint]);
+      await expect(bench().loopDevices()).resolves.not.toEqual([]);
+      await driver[how](volume, mountpoint, never);
+      await expect(bench().loopDevices()).resolves.toEqual([]);
+      await expect(bench().read(volume, 'file')).resolves.toBe('flushed');
+    },
+  );
 }
 
 async function uuid(image: string): Promise<string> {

@@ -19,6 +19,7 @@ import { detachAt, removeMountpoint, unmountAt } from './mountpoint.ts';
 import { shutDown } from './shut-down.ts';
 import { parseSize } from './size.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from './storage-files.ts';
+import { endStranded } from './stranded.ts';
 import { sweeper, withTemporary } from './temporary.ts';
 
 /**
@@ -99,6 +100,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       // Unmounted while frozen, it would stay in the kernel, out of reach, until a reboot.
       await thaw(mountpoint);
       await unmountAt(mountpoint, context);
+      await endStranded(imageOf(volume), mountpoint, thaw, context); // Frozen again meanwhile.
       await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
       await removeMountpoint(mountpoint);
     },
@@ -107,6 +109,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       context.signal.throwIfAborted();
       await shutDown(mountpoint);
       await detachAt(mountpoint, context);
+      await endStranded(imageOf(volume), mountpoint, shutDown, context);
       await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
       await removeMountpoint(mountpoint);
     },
