@@ -6,7 +6,7 @@ import type { EngineApi } from '../support/engine-api.ts';
 import { engineApi } from '../support/engine-api.ts';
 
 /** So long it writes before it makes room for another host. */
-const tenureSeconds = 10;
+const tenureSeconds = 20;
 const repeatMs = 200;
 const askPollMs = 50;
 

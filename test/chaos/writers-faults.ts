@@ -14,27 +14,30 @@ export interface SufferedFault {
 
 /**
  * Makes the plan come true, and resolves when everything runs again. A fault whose target is busy
- * with another is left out.
+ * with another hits the next; when all are, it is left out. Those that came true are added to
+ * `suffered`.
  */
 export async function sufferWriterFaults(
   cluster: WritersCluster,
   plan: readonly WriterFault[],
-): Promise<SufferedFault[]> {
+  suffered: SufferedFault[],
+): Promise<void> {
   const startedAt = performance.now();
   const nowMs = () => Math.round(performance.now() - startedAt);
   const busy = new Set<string>();
-  const suffered: SufferedFault[] = [];
   const running: Promise<void>[] = [];
   for (const fault of plan) {
     await pause(Math.max(0, fault.atMs - nowMs()));
-    const writer = await targetOf(cluster, fault);
-    const { node } = writer;
+    const free = (await targetsOf(cluster, fault)).find(({ node }) =>
+      partsOf(fault, node.name).every((part) => !busy.has(part)),
+    );
+    if (!free) continue;
+    const { node } = free;
     const parts = partsOf(fault, node.name);
-    if (parts.some((part) => busy.has(part))) continue;
     for (const part of parts) busy.add(part);
     const fromMs = nowMs();
     const target = fault.on === 'etcd' ? `e${fault.index + 1}` : node.name;
-    const happening = bring(cluster, fault, writer).then((happened) => {
+    const happening = bring(cluster, fault, free).then((happened) => {
       for (const part of parts) busy.delete(part);
       if (happened) suffered.push({ kind: fault.kind, target, fromMs, toMs: nowMs() });
     });
@@ -43,26 +46,20 @@ export async function sufferWriterFaults(
   }
   await Promise.allSettled(running);
   await Promise.all(running);
-  return suffered.sort((a, b) => a.fromMs - b.fromMs);
 }
 
-async function targetOf(
+/** Whom it is meant to hit first, then the others. */
+async function targetsOf(
   { writers, nodes }: WritersCluster,
   { volume, index, isAimed }: WriterFault,
-): Promise<WriterContainer> {
+): Promise<WriterContainer[]> {
   const own = writers.filter((writer) => writer.volume === volume);
-  let target = own.find(({ node }) => node === nodes[index]);
-  if (isAimed) {
-    let latestMs = 0;
-    for (const writer of own) {
-      const writtenMs = await writer.lastAcknowledgedMs();
-      if (writtenMs <= latestMs) continue;
-      latestMs = writtenMs;
-      target = writer;
-    }
-  }
-  if (!target) throw new Error(`nobody writes to ${volume} on host ${index}`);
-  return target;
+  const planned = own.findIndex(({ node }) => node === nodes[index]);
+  const inTurn = [...own.slice(planned), ...own.slice(0, planned)];
+  if (!isAimed) return inTurn;
+  const times = new Map<WriterContainer, number>();
+  for (const writer of own) times.set(writer, await writer.lastAcknowledgedMs());
+  return inTurn.sort((a, b) => (times.get(b) ?? 0) - (times.get(a) ?? 0));
 }
 
 /** What the fault keeps from working, which no other fault may touch meanwhile. */

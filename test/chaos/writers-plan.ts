@@ -53,11 +53,11 @@ export interface WriterPlanOptions {
   readonly lengthMs: number;
 }
 
-/** A fault every two seconds; the same each time for one seed. */
+/** About three faults in four seconds; the same each time for one seed. */
 export function planWriterFaults(random: SeededRandom, options: WriterPlanOptions): WriterFault[] {
   const { hosts, volumes, ttlMs, lengthMs } = options;
   const plan: WriterFault[] = [];
-  for (let atMs = 500; atMs < lengthMs; atMs += 1_000 + random.below(2_000)) {
+  for (let atMs = 500; atMs < lengthMs; atMs += 600 + random.below(1_400)) {
     // Some are over before a deadline; with the others hosts lose their locks.
     const lastsMs = random.chance(0.4)
       ? 300 + random.below(2_000)
