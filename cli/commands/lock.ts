@@ -131,7 +131,8 @@ function howToClear(volume: string, tickets: readonly TicketReply[]): string {
   return (
     `${ticketTable(tickets)}\n` +
     'To clear the first, when its host is gone:\n' +
-    `  berth lock clear ${volume} --token ${first.token}\n`
+    `  berth lock clear ${volume} --token ${first.token}\n` +
+    'When it is not, add --force: the containers that use the volume there are killed first.\n'
   );
 }
 

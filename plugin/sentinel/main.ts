@@ -64,7 +64,10 @@ function protectFromMemoryShortage(): void {
   try {
     writeFileSync('/proc/self/oom_score_adj', '-900');
   } catch (error) {
-    log('the memory shortage score stays as it is: %s', error);
+    log(
+      'the memory shortage score stays as it is: %s',
+      Error.isError(error) ? error.message : error,
+    );
   }
 }
 
