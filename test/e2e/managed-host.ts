@@ -41,6 +41,8 @@ export interface ManagedHost extends AsyncDisposable {
   daemonMounts(): Promise<string[]>;
   /** The volumes that the engine sees mounted, in the order of the alphabet. */
   mounted(): Promise<string[]>;
+  /** Where a file of the installed plugin lies. */
+  installed(path: string): string;
   /** What the engine has logged since it was started last, the plugin's log included. */
   log(): string;
   /** The mount IDs of each volume in the daemon's table, with their counts. */
@@ -70,7 +72,8 @@ export async function startManagedHost(options: ManagedHostOptions): Promise<Man
   ];
   await host.dockerOk('plugin', 'set', pluginName, ...sources, 'DEBUG=berth:*');
   const id = await host.dockerOk('plugin', 'inspect', '-f', '{{.Id}}', pluginName);
-  const propagated = join(host.directory, 'engine/data/plugins', id, 'propagated-mount/mounts/');
+  const installation = join(host.directory, 'engine/data/plugins', id);
+  const propagated = join(installation, 'propagated-mount/mounts/');
   const runcRoot = join(host.directory, 'engine/exec/runtime-runc/plugins.moby');
 
   async function daemonPid(): Promise<number> {
@@ -107,6 +110,7 @@ export async function startManagedHost(options: ManagedHostOptions): Promise<Man
         .map((path) => path.slice(propagated.length))
         .sort();
     },
+    installed: (path) => join(installation, 'rootfs', path),
     log: () => host.engineOutput(),
     table: async () => {
       const { rows } = JSON.parse(await readFile(join(stateDir, 'mounts.json'), 'utf8'));

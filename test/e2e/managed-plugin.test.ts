@@ -1,6 +1,6 @@
 // The managed plugin, installed in real engines. Its root file system is made of this machine's programs.
 import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -203,12 +203,17 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 'image', 'tree', 'left');
     });
 
-    test('disabled by force below a container, it keeps the lock until the container ends', async () => {
+    test('scenario 45: upgraded below a container, it keeps the lock until the container ends', async () => {
       await on.docker('volume', 'create', '-d', plugin, 'forced');
       await on.start('forced-user', 'forced');
       await on.docker('plugin', 'disable', '--force', plugin);
       expect(await on.mounted()).toEqual([]);
+      // What `docker plugin upgrade` does, which takes plugins from a registry only.
+      const main = on.installed('opt/berth/dist/plugin/main.js');
+      const next = `process.stderr.write('the next version\\n');`;
+      await writeFile(main, `${next}\n${await readFile(main, 'utf8')}`);
       await on.docker('plugin', 'enable', plugin);
+      expect(on.log()).toContain('the next version');
       await delay(4_000);
       await on.exec('forced-user', 'echo data > /p/file');
       const holder = '{{.Status.holder.reason}}';
