@@ -40,7 +40,7 @@ describeWith(
   'containers of three hosts that write to one volume',
   () => {
     test(
-      'never write at once, and lose nothing that was acknowledged, whatever happens',
+      'defect A1: never write at once, and lose nothing that was acknowledged, whatever happens',
       async () => {
         const endsAt = performance.now() + lengthMs;
         for (let seed = firstSeed; performance.now() < endsAt; seed += 1) {
@@ -92,6 +92,8 @@ async function violationsOfRound(seed: number): Promise<string[]> {
   } catch (error) {
     const kept = await keepEvidence(seed, cluster, []);
     const what = [`${round} has failed, evidence: ${kept}`, ...faults.map(described)];
+    // Here as well: the cluster's end may fail, too, and hide it.
+    say([...what, error instanceof Error ? error.stack : error].join('\n'));
     throw new Error(what.join('\n'), { cause: error });
   }
 }

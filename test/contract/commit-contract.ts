@@ -40,7 +40,7 @@ export function commitContract(benchOf: BenchOf): void {
     await n1.write(guard, 'key', 'again', 0);
   });
 
-  test('makes a change whole or not at all', async () => {
+  test('defect A15: makes a change whole or not at all', async () => {
     const [n1] = benchOf().clients;
     const guard = await n1.hold('db');
     const other = await n1.hold('other');

@@ -17,7 +17,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     await expect(lock.confirm()).rejects.toThrow(LockLostError);
   });
 
-  test('S15 S63 S67 unlocks any number of times, and never touches the successor', async () => {
+  test('defect A9, S15 S63 S67 unlocks any number of times, and never touches the successor', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db');

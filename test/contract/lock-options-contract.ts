@@ -39,7 +39,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     expect(() => lock.throwIfLost()).toThrow(LockLostError);
   });
 
-  test('S70 refuses durations that are not whole milliseconds in range', async () => {
+  test('defect A14, S70 refuses durations that are not whole milliseconds in range', async () => {
     const { managers, store } = benchOf();
     for (const bad of [1.5, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31]) {
       for (const option of ['timeoutMs', 'maxHoldMs', 'ttlMs']) {

@@ -1,7 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import process from 'node:process';
 import { expect, test } from '@jest/globals';
+import { expectProven } from '../support/tested-names.ts';
 
 /**
  * The situations that the test suites of other lock managers hold, and their known bugs. A test
@@ -102,36 +100,12 @@ const unproven: Readonly<Record<string, string>> = {
   S79: 'not offered: a holder is told by its signal that its lock was taken away (S83)',
 };
 
-const root = join(import.meta.dirname, '..');
-
-/** Scenario to the files that test it. */
-function coverage(): Map<string, Set<string>> {
-  const found = new Map<string, Set<string>>();
-  const files = readdirSync(root, { recursive: true, encoding: 'utf8' });
-  for (const file of files.filter((name) => name.endsWith('.ts'))) {
-    const text = readFileSync(join(root, file), 'utf8');
-    for (const [, name = ''] of text.matchAll(
-      /\btest(?:\.each\([\s\S]*?\))?\(\s*['"`](S[^'"`]*)/g,
-    )) {
-      for (const [id] of name.matchAll(/\bS\d+\b/g)) {
-        found.set(id, (found.get(id) ?? new Set()).add(basename(file, '.ts')));
-      }
-    }
-  }
-  return found;
-}
-
 test('every scenario has a test, or a reason why not', () => {
-  const tested = coverage();
-  const lines = scenarios.map((text, index) => {
-    const id = `S${index + 1}`;
-    const where = [...(tested.get(id) ?? [])].join(', ') || unproven[id] || 'MISSING';
-    return `${id.padEnd(4)} ${text}\n       ${where}`;
+  expect(scenarios).toHaveLength(85);
+  expectProven({
+    title: 'Scenarios of locks',
+    promised: Object.fromEntries(scenarios.map((text, index) => [`S${index + 1}`, text])),
+    unproven,
+    tagsOf: (name) => name.match(/\bS\d+\b/g) ?? [],
   });
-  process.stdout.write(`Scenarios of locks:\n${lines.join('\n')}\n`);
-  const ids = scenarios.map((_, index) => `S${index + 1}`);
-  expect(ids).toHaveLength(85);
-  expect(ids.filter((id) => !tested.has(id) && !unproven[id])).toEqual([]);
-  expect(Object.keys(unproven).filter((id) => tested.has(id))).toEqual([]);
-  expect([...tested.keys()].filter((id) => !ids.includes(id))).toEqual([]);
 });

@@ -39,7 +39,7 @@ export function multiLockContract(benchOf: BenchOf): void {
     expect(await n3.store.tickets()).toEqual([both]);
   });
 
-  test('S75 takes none of the locks of a refused try', async () => {
+  test('defect A4, S75 takes none of the locks of a refused try', async () => {
     const [n1, n2, n3] = benchOf().clients;
     await n1.hold('b');
     expect(await n2.tryEnqueue('a', 'b', 'c')).toMatchObject({ state: 'refused' });

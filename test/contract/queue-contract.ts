@@ -229,7 +229,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([]);
   });
 
-  test('S15 S67 does not remove the successor of a removed ticket', async () => {
+  test('defect A9, S15 S67 does not remove the successor of a removed ticket', async () => {
     const [n1] = benchOf().clients;
     const request = n1.request('db');
     const { ticket } = enabled(await n1.store.enqueue(request));

@@ -27,7 +27,7 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     return String(tickets[0]?.token);
   }
 
-  test('it kills the containers there, unmounts, and releases the lock before the command ends', async () => {
+  test('defect A11, when an operator clears a lock: it kills the containers there, unmounts, and releases the lock before the command ends', async () => {
     const [one, two] = [node(0), node(1)];
     await one.create('db');
     expect((await one.up('c-db', 'db')).code).toBe(0);
@@ -55,7 +55,7 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     await one.down('c-db');
   }, 60_000);
 
-  test('a holder that does not react is given its TTL, within which its fence falls', async () => {
+  test('when an operator clears a lock: a holder that does not react is given its TTL, within which its fence falls', async () => {
     const [one, two] = [node(0), node(1)];
     await one.create('web');
     expect((await one.up('c-web', 'web')).code).toBe(0);

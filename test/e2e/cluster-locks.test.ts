@@ -27,7 +27,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     await cluster[Symbol.asyncDispose]();
   });
 
-  test('a Remove that waits in vain for a snapshot fails in time and leaves no lock', async () => {
+  test('defect A4: a Remove that waits in vain for a snapshot fails in time and leaves no lock', async () => {
     await node.create('busy');
     const hold = join(other.host.directory, 'hold');
     await other.host.shadow('cp', waitingFor(hold));
@@ -76,7 +76,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('an Unmount of what is not mounted, and all that only asks, writes nothing', async () => {
+  test('defects A5 and A13: an Unmount of what is not mounted, and all that only asks, writes nothing', async () => {
     await node.create('quiet');
     const before = await cluster.etcd.revision();
     for (let round = 0; round < 20; round += 1) {
@@ -103,7 +103,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
       prepare: () => node.host.shadow('mount', 'echo mount: wrong fs type >&2; exit 32'),
       restore: () => node.host.unshadow('mount'),
     },
-  ])('a Mount $why leaves nothing', async ({ error, prepare, restore }) => {
+  ])('defect A6: a Mount $why leaves nothing', async ({ error, prepare, restore }) => {
     await node.create('failing');
     await prepare();
     expect((await node.call('Mount', { Name: 'failing', ID })).Err).toContain(error);
@@ -114,7 +114,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     await node.ok('Remove', { Name: 'failing' });
   });
 
-  test('a Mount whose caller leaves is undone', async () => {
+  test('when a client gives up: a Mount whose caller leaves is undone', async () => {
     await node.create('left');
     const hold = join(node.host.directory, 'hold-left');
     await node.host.shadow('mount', waitingFor(hold));

@@ -43,7 +43,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('a volume mounted on one host is not removed from the other, by force neither', async () => {
+  test('defect A11, scenario 33: a volume mounted on one host is not removed from the other, by force neither', async () => {
     await create('needed');
     expect((await one.up('user', 'needed')).code).toBe(0);
     for (const force of [[], ['-f']]) {
@@ -71,7 +71,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     await one.down('user');
   });
 
-  test('of two containers started at once on two hosts one gets the volume', async () => {
+  test('scenario 34: of two containers started at once on two hosts one gets the volume', async () => {
     await create('wanted');
     const starts = await Promise.all([one.up('racer', 'wanted'), two.up('racer', 'wanted')]);
     expect(starts.filter(({ code }) => code === 0)).toHaveLength(1);

@@ -45,7 +45,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     expect(await cluster.store.locks()).toEqual([]);
   });
 
-  test('a host that was cut off for longer than the TTL locks again what nobody asked for, and itself', async () => {
+  test('when a dead host comes back: a host that was cut off for longer than the TTL locks again what nobody asked for, and itself', async () => {
     await using cluster = await startBareCluster();
     const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);
     for (const Name of ['mine', 'taken']) {

@@ -24,7 +24,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
   const onAll = (call: (node: BareNode, index: number) => Promise<{ Err: string }>) =>
     Promise.all(nodes.map(async (node, index) => (await call(node, index)).Err));
 
-  test('1,000 races for one volume have one winner each, and the loser is told who, why and since when', async () => {
+  test('defect A10, scenario 34: 1,000 races for one volume have one winner each, and the loser is told who, why and since when', async () => {
     const racers = await Promise.all(
       ['r1', 'r2'].map((name) =>
         cluster.join(name, { lockTimeout: '0s', flags: ['--prefix', '/races'] }),
@@ -54,7 +54,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     expect(keys).toBe('/races/records/volumes/prize');
   });
 
-  test('one name created on three hosts at once is one volume, and all succeed', async () => {
+  test('scenario 42: one name created on three hosts at once is one volume, and all succeed', async () => {
     for (let round = 0; round < 10; round += 1) {
       const Name = `same-${round}`;
       expect(await onAll((node) => node.call('Create', { Name, Opts: null }))).toEqual([
@@ -94,7 +94,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     }
   });
 
-  test('a Remove that races a Mount never takes the data of a volume that got mounted', async () => {
+  test('scenario 43: a Remove that races a Mount never takes the data of a volume that got mounted', async () => {
     const [one, two] = nodes as [BareNode, BareNode];
     const outcomes = { removed: 0, mounted: 0 };
     for (let round = 0; round < 30; round += 1) {

@@ -13,7 +13,7 @@ const drivers = {
 
 describePlugged('containers', { variants: embeddedVariants, requirements: ['loop'] }, (on) => {
   test.each(['directory', 'image'] as const)(
-    'scenario 18: docker cp leaves a running container its volume (%s driver)',
+    'defect B10, scenario 18: docker cp leaves a running container its volume (%s driver)',
     async (driver) => {
       const { docker, start, proxy, host, mounted } = on();
       const name = `s18-${driver}`;

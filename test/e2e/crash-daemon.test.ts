@@ -33,7 +33,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
   const mount = (by: BareNode, Name: string) => by.call('Mount', { Name, ID });
   const unmount = (Name: string) => node.ok('Unmount', { Name, ID });
 
-  test('SIGTERM with mounts keeps them and their lock; the next start takes them over', async () => {
+  test('defect A3, when the plugin restarts: SIGTERM with mounts keeps them and their lock; the next start takes them over', async () => {
     await node.create('kept');
     await node.ok('Mount', { Name: 'kept', ID });
     const [row] = await node.table();
@@ -54,7 +54,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('SIGTERM without mounts leaves no ticket and no lease', async () => {
+  test('defect A3: SIGTERM without mounts leaves no ticket and no lease', async () => {
     await node.create('brief');
     await node.ok('Mount', { Name: 'brief', ID });
     await unmount('brief');
@@ -66,7 +66,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await node.daemon.start();
   });
 
-  test('SIGTERM during a Mount lets it finish', async () => {
+  test('scenario 47: SIGTERM during a Mount lets it finish', async () => {
     await node.create('late');
     const { release, began } = await holding(node.host, 'mount');
     const mounting = mount(node, 'late');
@@ -83,7 +83,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
   });
 
   test.each(['before', 'after'] as const)(
-    'SIGKILL just %s the kernel mounts leaves a volume that can be mounted again',
+    'when work is interrupted: SIGKILL just %s the kernel mounts leaves a volume that can be mounted again',
     async (moment) => {
       const Name = `torn-${moment}`;
       await node.create(Name);
@@ -145,7 +145,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await waitFor(async () => (await temporaries()).length === 0, 5_000, 'its rest to be swept');
   });
 
-  test('after a reboot the mount table is dropped and the locks are free', async () => {
+  test('when a host reboots: after a reboot the mount table is dropped and the locks are free', async () => {
     await node.create('rebooted');
     await node.ok('Mount', { Name: 'rebooted', ID });
     await node.daemon.kill();
@@ -160,7 +160,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await other.ok('Unmount', { Name: 'rebooted', ID });
   });
 
-  test('a daemon that was down for longer than the TTL locks its mounts again, where nobody has asked for them', async () => {
+  test('defect B6, when a dead host comes back: a daemon that was down for longer than the TTL locks its mounts again, where nobody has asked for them', async () => {
     for (const name of ['mine', 'taken']) {
       await node.create(name);
       await node.ok('Mount', { Name: name, ID });

@@ -59,7 +59,7 @@ for (const [docker, kind] of variants) {
       await waitFor(async () => (await store.locks()).length === 0, 5_000, 'its lock to be free');
     }
 
-    test('row 5, scenario 37: the engine is killed, the container starts again, its stop unmounts', async () => {
+    test('when the engine crashes, row 5, scenario 37: the engine is killed, the container starts again, its stop unmounts', async () => {
       const container = await running('restarted');
       await node.host.killEngine();
       await node.host.startEngine();
@@ -164,7 +164,7 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('rm', container);
     });
 
-    test('row 10, scenario 40: berth is killed, the container goes on, its stop unmounts once', async () => {
+    test('when the plugin restarts, row 10, scenario 40: berth is killed, the container goes on, its stop unmounts once', async () => {
       const container = await running('outlived');
       await node.daemon.kill();
       expect(await writeIn(container, 'second')).toBe('first\nsecond');
@@ -184,7 +184,7 @@ for (const [docker, kind] of variants) {
       await expectFree('outlived');
     });
 
-    test('both are killed at once: the volume is freed when its container is removed', async () => {
+    test('defect B5, when the engine crashes: both are killed at once: the volume is freed when its container is removed', async () => {
       const container = await running('orphaned');
       await node.daemon.kill();
       await node.host.killEngine();

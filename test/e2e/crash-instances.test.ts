@@ -53,7 +53,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     expect((await node.table()).map(({ volume }) => volume)).toEqual(['v']);
   });
 
-  test('with the same state directory is refused', async () => {
+  test('scenario 47: with the same state directory is refused', async () => {
     const { 'state-dir': _, ...sockets } = own('second');
     const { code, stderr } = await second({ ...sockets, host: 'n2' });
     expect({ code, stderr }).toEqual({
@@ -81,7 +81,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     });
   });
 
-  test('takes the place of a killed one, whose socket files are still there', async () => {
+  test('scenario 47: takes the place of a killed one, whose socket files are still there', async () => {
     await node.daemon.kill();
     await node.host.execOk('test', '-S', '/run/docker/plugins/berth.sock');
     await node.host.execOk('test', '-S', '/run/berth/admin.sock');

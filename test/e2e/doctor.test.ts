@@ -185,7 +185,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     },
   );
 
-  test('what an interrupted copy left is removed, and that of one under way is not', async () => {
+  test('when work is interrupted: what an interrupted copy left is removed, and that of one under way is not', async () => {
     const [old, fresh] = [join(base, '.tmp-old'), join(base, '.tmp-fresh')];
     await mkdir(join(old, 'volume/data'), { recursive: true });
     await mkdir(fresh);

@@ -49,7 +49,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     expect(await left()).toEqual(nothing);
   });
 
-  test('scenario 30: Mount is undone when nobody waits for its answer', async () => {
+  test('when a client gives up, scenario 30: Mount is undone when nobody waits for its answer', async () => {
     const { docker, dockerFails, proxy, mounted, store, left } = on();
     await each(async (name, cut) => {
       await docker('volume', 'create', ...image, name);

@@ -44,7 +44,7 @@ describeWith(['docker', 'etcd'], 'a volume with failover=manual', () => {
     await waitFor(async () => (await cluster.store.locks()).length === 0, 5_000, 'no lock');
   }, 60_000);
 
-  test('that of a dead host is held until an operator clears it', async () => {
+  test('when a host dies: that of a dead host is held until an operator clears it', async () => {
     const [, two] = pair();
     const host = await startHost({ docker: '26.1', network: cluster.network, name: 'n3' });
     await using three = await startEngineNode(host, {

@@ -17,7 +17,7 @@ describeWith(['docker', 'etcd'], 'a host that is dead', () => {
   }, 60_000);
   afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
 
-  test('is replaced within the TTL and a second by a container that waits for its volume', async () => {
+  test('when a host dies: is replaced within the TTL and a second by a container that waits for its volume', async () => {
     const [one, two] = cluster.nodes;
     if (!one || !two) throw new Error('there are two nodes');
     await one.create('moves');

@@ -116,7 +116,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     }
   }
 
-  test('its containers are killed, and it says why', async () => {
+  test('scenario 44, when a host loses the store: its containers are killed, and it says why', async () => {
     await onEach(async ({ node, writers }) => {
       for (const kind of ['taken', 'ext4', 'xfs'] as const) {
         const writer = writers[kind];
@@ -131,7 +131,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     });
   });
 
-  test('it had written its last line before the other wrote its first', async () => {
+  test('defect A1, scenario 35: it had written its last line before the other wrote its first', async () => {
     for (const { node, writers } of victims) {
       const { volume, name } = writers.taken;
       const log = await readFile(logOf(volume), 'utf8');
@@ -142,7 +142,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     }
   });
 
-  test('what it starts again is refused, naming who has it', async () => {
+  test('when a dead host comes back: what it starts again is refused, naming who has it', async () => {
     const starting = victims.map(({ node, writers }) => node.docker('start', writers.taken.name));
     for (const started of await Promise.all(starting)) {
       expect(started.code).not.toBe(0);
@@ -150,7 +150,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     }
   });
 
-  test('with on-lost=keep its container goes on, and that is said loudly', async () => {
+  test('when nothing must be fenced: with on-lost=keep its container goes on, and that is said loudly', async () => {
     await onEach(async ({ node, writers: { kept } }) => {
       expect(await kept.state()).toBe('running');
       await kept.waitUntilItWrites();

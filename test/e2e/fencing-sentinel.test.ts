@@ -58,7 +58,7 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     for (const event of await toldEvents(one, 'v1')) expect(event).toMatch(/^(paused|resumed):/);
   });
 
-  test('is the same one after its daemon has started again, which no container notices', async () => {
+  test('when the plugin restarts: is the same one after its daemon has started again, which no container notices', async () => {
     const pid = await sentinelPid(one);
     const before = await first.incarnation();
     const told = (await toldEvents(one, 'v1')).length;

@@ -33,7 +33,7 @@ describeWith(['docker', 'etcd', 'loop'], 'containers while their store is away',
     ['is stopped and started again', 3 * ttlMs, 'SIGTERM'],
     ['hangs', 2 * ttlMs, 'SIGSTOP'],
   ] as const)(
-    'when it %s they stand still, and go on where they were',
+    'scenario 31, when a host loses the store: when it %s they stand still, and go on where they were',
     async (_, awayMs, signal) => {
       const before = await Promise.all(writers.map(({ writer }) => writer.incarnation()));
       const told = await Promise.all(

@@ -18,7 +18,7 @@ describeWith(['docker', 'etcd'], 'a lock that ended while its host was cut off',
   }, 60_000);
   afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
 
-  test('is taken again when nobody has asked for the volume, and only then', async () => {
+  test('scenario 44: is taken again when nobody has asked for the volume, and only then', async () => {
     const [one, two] = cluster.nodes as readonly [EngineNode, EngineNode];
     const writers: Record<string, ClockWriter> = {};
     for (const kind of ['quiet', 'asked', 'cleared']) {

@@ -36,7 +36,7 @@ describeWith(
     }, 120_000);
     afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
 
-    test.each(plan.flat())('%s', async (name) => {
+    test.each(plan.flat())('defects A1 and A3, when the plugin is gone: %s', async (name) => {
       const outcome = outcomes.get(name);
       if (outcome?.status !== 'fulfilled') throw outcome?.reason ?? new Error('it was not run');
       const { marginMs, lateWrites } = outcome.value;

@@ -33,7 +33,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than 
     }
   }
 
-  test('a container is paused before the deadline and goes on as it was', async () => {
+  test('when a host loses the store: a container is paused before the deadline and goes on as it was', async () => {
     await onEach(async ({ node, plain, before, listed }) => {
       expect(listed).toMatch(new RegExp(`^${plain.name} Up .*\\(Paused\\)$`, 'm'));
       await plain.waitUntilItWrites();
@@ -67,7 +67,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than 
     await waitFor(async () => (await left()).length === 0, 10_000, 'their locks to be free');
   });
 
-  test('with on-lost=keep or access=shared it is never touched', async () => {
+  test('when nothing must be fenced: with on-lost=keep or access=shared it is never touched', async () => {
     await onEach(async ({ node, kept, shared }) => {
       for (const writer of [kept, shared]) {
         expect(await writer.state()).toBe('running');

@@ -83,7 +83,7 @@ for (const driver of ['directory', 'image'] as const) {
     }
 
     test.each(points[driver])(
-      'killed at %s, the next attempt ends it, or else the doctor settles it',
+      'when work is interrupted: killed at %s, the next attempt ends it, or else the doctor settles it',
       async (program, all) => {
         const retried = await prepareAll(all, nameOf(`retried-${program}`));
         const left = await prepareAll(all, nameOf(`left-${program}`));

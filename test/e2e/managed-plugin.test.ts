@@ -45,7 +45,7 @@ for (const version of dockerVersions) {
       await on.docker('plugin', 'enable', plugin);
     }
 
-    test('scenario 26: starts with /dev, binds, a propagated mount and the host network', async () => {
+    test('scenarios 25 and 26: starts with /dev, binds, a propagated mount and the host network', async () => {
       expect(await on.docker('plugin', 'ls', '--filter', 'capability=volumedriver')).toMatch(
         /true/,
       );
@@ -66,7 +66,7 @@ for (const version of dockerVersions) {
       expect(await readdir(join(on.volumeDir, 'directory'))).toEqual([]);
     });
 
-    test('scenario 22: cannot be disabled while the engine knows a volume', async () => {
+    test('scenarios 19, 20 and 22: cannot be disabled while the engine knows a volume', async () => {
       await on.docker('volume', 'create', '-d', plugin, '--label', 'a=b', 's22');
       expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
       await on.host.killEngine('SIGTERM');
@@ -176,7 +176,7 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 'killed');
     });
 
-    test('a killed engine takes the mounts with it; its containers get them back', async () => {
+    test('scenario 20: a killed engine takes the mounts with it; its containers get them back', async () => {
       const options = ['-o', 'driver=image', '-o', 'size=32M'];
       await on.docker('volume', 'create', '-d', plugin, ...options, 'image');
       await on.docker('volume', 'create', '-d', plugin, 'tree');
@@ -203,7 +203,7 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 'image', 'tree', 'left');
     });
 
-    test('scenario 45: upgraded below a container, it keeps the lock until the container ends', async () => {
+    test('scenarios 25 and 45: upgraded below a container, it keeps the lock until the container ends', async () => {
       await on.docker('volume', 'create', '-d', plugin, 'forced');
       await on.start('forced-user', 'forced');
       await on.docker('plugin', 'disable', '--force', plugin);
@@ -270,7 +270,7 @@ for (const version of dockerVersions) {
 }
 
 describeWith(['docker', 'loop'], 'the managed plugin: Docker 26.1 with live-restore', () => {
-  test('scenario 22: engines come and go; volume, container and plugin stay', async () => {
+  test('scenarios 20 and 22: engines come and go; volume, container and plugin stay', async () => {
     const engineFlags = ['--live-restore'];
     await using on = await startManagedHost({ docker: '26.1', plugin: directory, engineFlags });
     await on.docker('plugin', 'enable', plugin);

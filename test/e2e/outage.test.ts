@@ -47,7 +47,7 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd is away', () => {
   const away = /NOT REACHABLE[\s\S]*\nerror: etcd at \S+ does not answer/;
   const why = /etcd does not answer: .+|the store \(etcd\) has not answered for longer than/;
 
-  test('goes on with what it has, refuses what it can not do, and recovers by itself', async () => {
+  test('scenario 31: goes on with what it has, refuses what it can not do, and recovers by itself', async () => {
     const before = await cluster.store.locks();
     expect(before).toEqual(['mount/stopped', 'mount/used']);
     const tokens = (await node.table()).map(({ ticket }) => ticket.token);

@@ -25,7 +25,7 @@ const appendFlushedLines = `
   i=0; while :; do i=$((i+1)); echo $i >> /data/lines && sync /data/lines && echo $i; sleep 0.1; done`;
 
 describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
-  test('another has its volume after the TTL with all that was flushed, and keeps it when the first is back', async () => {
+  test('scenario 35, when a host dies, when a dead host comes back: another has its volume after the TTL with all that was flushed, and keeps it when the first is back', async () => {
     await using stack = new AsyncDisposableStack();
     const network = stack.use(await startNetwork());
     const etcd = stack.use(await startEtcd({ in: network }));
@@ -73,7 +73,7 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
     expect(await etcdView(etcd).locks()).toEqual([]);
   });
 
-  test('it drops its own locks when it is back, long before the TTL', async () => {
+  test('when a host reboots: it drops its own locks when it is back, long before the TTL', async () => {
     await using network = await startNetwork();
     await using etcd = await startEtcd({ in: network });
     await using guest = await startUmlHost({ network, name: 'alone' });

@@ -51,7 +51,7 @@ for (const docker of dockerVersions) {
     }
 
     // The first one: just after the engine is back.
-    test('row 8: docker cp leaves a container its volume that has outlived the engine', async () => {
+    test('when the engine crashes, row 8: docker cp leaves a container its volume that has outlived the engine', async () => {
       const file = join(node.host.directory, 'file');
       await writeFile(file, 'copied in');
       for (const name of ['one', 'two']) {

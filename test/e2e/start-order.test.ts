@@ -65,7 +65,7 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     expect(await docker('volume', 'inspect', '-f', format, name)).toBe('berth gold host');
   }
 
-  test('an engine is told of a plugin that it has not met, also one that starts later', async () => {
+  test('defect B5, when the engine has not met the plugin: an engine is told of a plugin that it has not met, also one that starts later', async () => {
     const known = () => docker('info', '-f', '{{.Plugins.Volume}}');
     expect(await known()).toBe('[local]');
     await host.killEngine('SIGTERM');

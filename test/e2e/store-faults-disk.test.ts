@@ -107,7 +107,7 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect(await rows()).toEqual([]);
   }
 
-  test('refuses what it could not remember, and lets go of all else; locks in SQLite', async () => {
+  test('when the store is full, slow or failing: refuses what it could not remember, and lets go of all else; locks in SQLite', async () => {
     const node = await start();
     const store = embeddedView(join(disk, 'berth.db'));
     await goesThroughIt(node, store);

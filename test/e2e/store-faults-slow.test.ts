@@ -73,7 +73,7 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     await n2.ok('Mount', { Name: 'used', ID });
   });
 
-  test('with its watch behind a compaction, misses nothing', async () => {
+  test('when the store is full, slow or failing: with its watch behind a compaction, misses nothing', async () => {
     await using cluster = await startBareCluster();
     const { etcd } = cluster;
     const [url = ''] = etcd.endpoints.map((endpoint) => new URL(endpoint).host);

@@ -28,7 +28,7 @@ async function makeSpace({ etcd }: BareCluster): Promise<void> {
 }
 
 describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
-  test('refuses what needs space and lets go of what does not', async () => {
+  test('when the store is full, slow or failing: refuses what needs space and lets go of what does not', async () => {
     const flags = ['--quota-backend-bytes', '4000000'];
     await using cluster = await startBareCluster({ flags });
     const node = await cluster.join('n1');

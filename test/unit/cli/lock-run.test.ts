@@ -170,7 +170,7 @@ test('ends the command when the daemon dies', async () => {
   });
 });
 
-test('killed, it leaves no lock', async () => {
+test('defect A12: killed, it leaves no lock', async () => {
   const { child, ended } = await startScript('echo ready; sleep 0.3');
   child.kill('SIGKILL');
   await eventually(async () => expect(await tickets()).toEqual([]));

@@ -123,6 +123,13 @@ describe.each<[argv: string, problem: RegExp]>([
   });
 });
 
+test('defect A14: a TTL of none is refused, wherever it is given', () => {
+  expect(problemsOf(['--ttl', '0s'])).toEqual([expect.stringMatching(/^--ttl\|0s\|/)]);
+  expect(problemsOf([], { ...host, BERTH_TTL: '0s' })).toEqual([
+    expect.stringMatching(/^BERTH_TTL\|0s\|/),
+  ]);
+});
+
 test('a bad or unknown variable is refused by its own name', () => {
   const problems = problemsOf([], { ...host, BERTH_TTL: '1s', BERTH_LOCKTIMEOUT: '1s' });
   expect(problems).toEqual([

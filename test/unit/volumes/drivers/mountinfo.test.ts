@@ -13,7 +13,7 @@ describe('a line of mountinfo', () => {
     ['one', `22 1 254:0 / / rw,relatime shared:1 - ${tail}`, ['shared:1']],
     ['two', `22 1 254:0 / / rw,relatime shared:2 master:1 - ${tail}`, ['shared:2', 'master:1']],
     ['one without a value', `22 1 254:0 / / rw,relatime unbindable - ${tail}`, ['unbindable']],
-  ])('is read with %s', (_, line, optionalFields) => {
+  ])('defect B2: is read with %s', (_, line, optionalFields) => {
     expect(parseMountInfo(`${line}\n`)).toEqual([
       {
         id: 22,

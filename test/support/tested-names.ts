@@ -1,0 +1,59 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import process from 'node:process';
+import { expect } from '@jest/globals';
+
+const root = join(import.meta.dirname, '..');
+
+/** Promises that tests prove, which have their tags in their names. */
+export interface Promises {
+  readonly title: string;
+  /** What is promised, by its tag. */
+  readonly promised: Readonly<Record<string, string>>;
+  /** Those that no test can put to the proof, and why. */
+  readonly unproven?: Readonly<Record<string, string>>;
+  /** The tags in the name of a test. */
+  readonly tagsOf: (testName: string) => readonly string[];
+}
+
+/** Prints which files prove which promise; fails when a promise has neither a test nor a reason. */
+export function expectProven({ title, promised, unproven = {}, tagsOf }: Promises): void {
+  const tested = new Map<string, Set<string>>();
+  for (const { file, name } of namedTests()) {
+    for (const tag of tagsOf(name)) tested.set(tag, (tested.get(tag) ?? new Set()).add(file));
+  }
+  const tags = Object.keys(promised);
+  const lines = tags.map((tag) => {
+    const where = [...(tested.get(tag) ?? [])].join(', ') || unproven[tag] || 'MISSING';
+    return `${tag}: ${promised[tag]}\n       ${where}`;
+  });
+  process.stdout.write(`${title}:\n${lines.join('\n')}\n`);
+  expect(tags.filter((tag) => !tested.has(tag) && !unproven[tag])).toEqual([]);
+  expect(Object.keys(unproven).filter((tag) => tested.has(tag))).toEqual([]);
+  expect([...tested.keys()].filter((tag) => !tags.includes(tag))).toEqual([]);
+}
+
+/** Finds `word 3:`, `words 3, 5 and 7:` and the like. */
+export function numbered(word: string, id: RegExp): Promises['tagsOf'] {
+  const list = new RegExp(`\\b${word}s? (${id.source}(?:(?:, | and )${id.source})*)\\b`, 'g');
+  return (name) => [...name.matchAll(list)].flatMap(([, ids = '']) => ids.split(/, | and /));
+}
+
+interface NamedTest {
+  /** The file's name without `.ts`. */
+  readonly file: string;
+  readonly name: string;
+}
+
+/** Each test with its name as it is written. */
+function* namedTests(): Generator<NamedTest> {
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' });
+  for (const path of files.filter((name) => name.endsWith('.ts'))) {
+    const source = readFileSync(join(root, path), 'utf8');
+    for (const [, , name = ''] of source.matchAll(
+      /\btest(?:\.each(?:<[^(]*>)?\([\s\S]*?\))?\(\s*(['"`])(.*?)\1/g,
+    )) {
+      yield { file: basename(path, '.ts'), name };
+    }
+  }
+}
