@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { z } from 'zod';
 import { readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
 import { controlGroupIn, killGroup } from '../../plugin/sentinel/control-group.ts';
 import type { EngineNode } from '../e2e/cluster.ts';
@@ -87,6 +88,7 @@ export async function onEtcd(
   lastsMs: number,
 ): Promise<boolean> {
   const member = kind.endsWith('leader') ? await leaderOf(etcd) : index;
+  if (member === undefined) return false;
   switch (kind) {
     case 'kill member':
     case 'kill leader':
@@ -116,12 +118,21 @@ export async function onEtcd(
   }
 }
 
-async function leaderOf(etcd: WritersCluster['etcd']): Promise<number> {
-  const answers = await etcd.ctlOk('endpoint', 'status', '--write-out', 'json');
-  const members: { Status: { header: { member_id: number }; leader: number } }[] =
-    JSON.parse(answers);
-  return members.findIndex(({ Status }) => Status.header.member_id === Status.leader);
+/** Undefined when no member that answers leads. */
+async function leaderOf(etcd: WritersCluster['etcd']): Promise<number | undefined> {
+  const { stdout } = await etcd.ctl('endpoint', 'status', '--write-out', 'json');
+  const statuses = statusesSchema.parse(JSON.parse(stdout || '[]'));
+  const led = statuses.find(({ Status: { leader, header } }) => leader === header.member_id);
+  const index = etcd.endpoints.indexOf(led?.Endpoint ?? '');
+  return index < 0 ? undefined : index;
 }
+
+const statusesSchema = z.array(
+  z.object({
+    Endpoint: z.string(),
+    Status: z.object({ leader: z.number(), header: z.object({ member_id: z.number() }) }),
+  }),
+);
 
 /** A writer that does not run, and a volume that nobody has, refuse it. */
 export async function onWriter(
