@@ -1,4 +1,4 @@
-import { readdir, readFile, readlink, rmdir } from 'node:fs/promises';
+import { readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -21,6 +21,7 @@ export async function killAllProcesses(networkNamespace: string, group: string):
         // It has ended in the meantime.
       }
     }
+    for (const directory of await controlGroups(group)) await thaw(directory);
     await delay(20);
   }
 }
@@ -95,6 +96,14 @@ async function membersOf(directory: string): Promise<number[]> {
     pids.push(...(await membersOf(child)));
   }
   return pids;
+}
+
+/** What is frozen does not end before it is thawed. */
+async function thaw(directory: string): Promise<void> {
+  for (const child of (await subdirectories(directory)) ?? []) await thaw(child);
+  // One of them is there, or the group has ended in the meantime.
+  await writeFile(join(directory, 'freezer.state'), 'THAWED', { flag: 'r+' }).catch(() => {});
+  await writeFile(join(directory, 'cgroup.freeze'), '0', { flag: 'r+' }).catch(() => {});
 }
 
 async function removeTree(directory: string): Promise<void> {
