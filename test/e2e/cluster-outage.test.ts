@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { expect, jest, test } from '@jest/globals';
 import type { Etcd } from '../support/etcd-server.ts';
 import { waitFor } from '../support/processes.ts';
@@ -11,40 +10,6 @@ const ID = 'a'.repeat(64);
 const berth = { ttl: '5s', lockTimeout: '2s' };
 
 describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
-  test('it stands still for longer than the TTL: mounts are kept, and so are their locks', async () => {
-    await using cluster = await startBareCluster();
-    const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);
-    for (const Name of ['kept', 'left']) {
-      await one.create(Name);
-      await one.ok('Mount', { Name, ID });
-    }
-    cluster.etcd.pause();
-    await delay(1_000);
-    await one.ok('Unmount', { Name: 'left', ID });
-    expect(await one.mountCount('left')).toBe(0);
-    await delay(6_000);
-    expect((await one.ok('Get', { Name: 'kept' })).Volume?.Status).toMatchObject({
-      holder: { host: 'n1', reason: 'Mount' },
-    });
-    expect((await one.call('Mount', { Name: 'kept', ID: 'b'.repeat(64) })).Err).toContain(
-      "the store can't be reached to prove",
-    );
-    // What is mounted for this ID is never refused: a docker cp must go on.
-    await one.ok('Mount', { Name: 'kept', ID });
-    await one.ok('Unmount', { Name: 'kept', ID });
-    expect(await one.mountCount('kept')).toBe(1);
-
-    cluster.etcd.resume();
-    const settled = async () => (await one.call('Mount', { Name: 'kept', ID: 'c' })).Err === '';
-    await waitFor(settled, 10_000, 'the lock to be held again');
-    expect((await two.call('Mount', { Name: 'kept', ID })).Err).toMatch(/mounted on host n1 since/);
-    await two.ok('Mount', { Name: 'left', ID });
-    await two.ok('Unmount', { Name: 'left', ID });
-    for (const id of ['c', ID]) await one.ok('Unmount', { Name: 'kept', ID: id });
-    expect(await one.mountCount('kept')).toBe(0);
-    expect(await cluster.store.locks()).toEqual([]);
-  });
-
   test('when a dead host comes back: a host that was cut off for longer than the TTL locks again what nobody asked for, and itself', async () => {
     await using cluster = await startBareCluster();
     const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -124,25 +124,6 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
       await node.ok('Remove', { Name: fresh });
       expect(await locks()).toEqual([]);
     }
-  });
-
-  test('SIGKILL in the middle of a long copy leaves nothing in its way', async () => {
-    await node.create('long');
-    await writeFile(join(cluster.volumeDir, 'directory/long/data/file'), 'content');
-    const { began, release } = await holding(node.host, 'cp', 'after');
-    node.begin('Copy', { Name: 'long', Target: 'copied' });
-    await began();
-    expect(await locks()).toEqual(['mount/copied', 'snapshot/copied', 'snapshot/long']);
-    await node.daemon.kill();
-    await release('kill');
-    await node.daemon.start();
-    await waitFor(async () => (await locks()).length === 0, 5_000, 'its locks to be free');
-    expect(await cluster.store.records()).not.toHaveProperty('copied');
-    await node.ok('Copy', { Name: 'long', Target: 'copied' });
-    const directory = join(cluster.volumeDir, 'directory');
-    expect(await readFile(join(directory, 'copied/data/file'), 'utf8')).toBe('content');
-    const temporaries = async () => (await readdir(directory)).filter((name) => name[0] === '.');
-    await waitFor(async () => (await temporaries()).length === 0, 5_000, 'its rest to be swept');
   });
 
   test('when a host reboots: after a reboot the mount table is dropped and the locks are free', async () => {

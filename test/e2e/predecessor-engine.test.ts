@@ -55,7 +55,7 @@ describeWith(['docker', 'etcd'], 'containers while berth starts again', () => {
     await node.host.execOk('umount', node.mountpoint('lost'));
     await node.daemon.start();
     // It looks at what is in use, more than once.
-    await delay(2_500);
+    await delay(3_000);
 
     expect(await node.mountCount('paused')).toBe(1);
     expect(await events('paused')).not.toMatch(/no container|nothing uses it/);
