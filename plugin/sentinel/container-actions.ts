@@ -3,12 +3,14 @@ import type { Container } from './container-scan.ts';
 import {
   becomesEmpty,
   freezeGroup,
+  isBeingKilled,
   isEmpty,
   isFrozen,
   killGroup,
   thawGroup,
 } from './control-group.ts';
 import type { EngineCalls } from './engine-calls.ts';
+import { hold, isHeld, unhold } from './hold.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -27,9 +29,24 @@ export class ContainerActions {
     this.#engine = engine;
   }
 
-  /** Whether no process of the container can run. */
+  /** Whether no process of the container can run, nor be let run by its engine. */
   standsStill({ group }: Container): Promise<boolean> {
+    return isHeld(group);
+  }
+
+  /** Whether somebody has paused it. */
+  isPaused({ group }: Container): Promise<boolean> {
     return isFrozen(group);
+  }
+
+  /** Whether somebody wants it dead, who can't see to that himself while it stands still. */
+  isBeingKilled({ group }: Container): Promise<boolean> {
+    return isBeingKilled(group);
+  }
+
+  /** Rejects when the container may still run. */
+  hold({ group }: Container): Promise<void> {
+    return hold(group);
   }
 
   /**
@@ -44,12 +61,18 @@ export class ContainerActions {
         return false;
       },
     );
-    await freezeGroup(group);
+    await hold(group);
     return byEngine;
+  }
+
+  /** Leaves it as its engine has it: the reverse of `hold`. */
+  unhold({ group }: Container): Promise<void> {
+    return unhold(group);
   }
 
   /** True when its engine, too, has it running, or it has ended; else try again later. */
   async resume({ id, group }: Container): Promise<boolean> {
+    let isTold = true;
     try {
       const state = await this.#engine.inspect(id, engineLimitMs);
       if (state?.isPaused) {
@@ -57,13 +80,13 @@ export class ContainerActions {
         await freezeGroup(group);
         await this.#engine.unpause(id, 4 * engineLimitMs);
       }
-      await thawGroup(group);
-      return true;
     } catch (error) {
       log('the engine does not resume %s: %s', id, error);
-      await thawGroup(group);
-      return false;
+      isTold = false;
     }
+    await thawGroup(group);
+    await unhold(group);
+    return isTold;
   }
 
   /** Asks a container to end itself, for as long as `graceMs`. */

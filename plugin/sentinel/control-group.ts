@@ -53,13 +53,13 @@ export async function freezeGroup(group: ControlGroup): Promise<void> {
   while (!(await isFrozen(group))) {
     if (performance.now() > end) throw new Error(`${group.path} does not freeze`);
     // Version 1 has to be told again when the group gained a process meanwhile.
-    await tell(group, true);
+    await setFrozen(group, true);
     await sleep(5);
   }
 }
 
 export async function thawGroup(group: ControlGroup): Promise<void> {
-  await tell(group, false);
+  await setFrozen(group, false);
 }
 
 /** Kills every process of the group, frozen or not. They may take a moment to end. */
@@ -71,8 +71,22 @@ export async function killGroup(group: ControlGroup): Promise<void> {
       if (!hasCode(error, 'ESRCH')) throw error;
     }
   }
-  await thawGroup(group); // A frozen process of version 1 does not end.
+  // A frozen process of version 1 does not end. One that is killed does nothing more when thawed.
+  for (const each of [...(await groupsIn(group)), group]) await setFrozen(each, false);
 }
+
+/** Whether somebody has sent SIGKILL to one of its processes, which a frozen one does not follow. */
+export async function isBeingKilled(group: ControlGroup): Promise<boolean> {
+  for (const pid of await processesOf(group)) {
+    const status = (await readIfAny(`/proc/${pid}/status`)) ?? '';
+    for (const [, pending = '0'] of status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)) {
+      if ((BigInt(`0x${pending}`) & sigKillBit) !== 0n) return true;
+    }
+  }
+  return false;
+}
+
+const sigKillBit = 1n << 8n;
 
 export async function isEmpty(group: ControlGroup): Promise<boolean> {
   return (await processesOf(group)).length === 0;
@@ -84,18 +98,47 @@ export async function becomesEmpty(group: ControlGroup, limitMs: number): Promis
   while (!(await isEmpty(group)) && performance.now() < end) await sleep(5);
 }
 
-/** Also those in groups that the container has made itself. */
-async function processesOf({ path }: Pick<ControlGroup, 'path'>): Promise<number[]> {
-  const text = (await readIfAny(join(path, 'cgroup.procs'))) ?? '';
-  const pids = text.split('\n').filter(Boolean).map(Number);
-  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
-  for (const entry of entries) {
-    if (entry.isDirectory()) pids.push(...(await processesOf({ path: join(path, entry.name) })));
-  }
-  return pids;
+/** Also those in groups within it. */
+async function processesOf(group: ControlGroup): Promise<number[]> {
+  const all = [group, ...(await groupsIn(group))];
+  return (await Promise.all(all.map(ownProcesses))).flat();
 }
 
-async function tell({ path, version }: ControlGroup, frozen: boolean): Promise<void> {
+/** Those of the group itself. */
+export async function ownProcesses({ path }: ControlGroup): Promise<number[]> {
+  const text = (await readIfAny(join(path, 'cgroup.procs'))) ?? '';
+  return text.split('\n').filter(Boolean).map(Number);
+}
+
+/** The groups that were made within it, at any depth. */
+export async function groupsIn({ path, version }: ControlGroup): Promise<ControlGroup[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
+  const children = entries
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }): ControlGroup => ({ path: join(path, name), version }));
+  return [...children, ...(await Promise.all(children.map(groupsIn))).flat()];
+}
+
+/** Whether the group is frozen by itself, not only with the one it is in; and has come to it. */
+export async function isFrozenItself({ path, version }: ControlGroup): Promise<boolean> {
+  const [wish, state, isState] =
+    version === 1
+      ? ['freezer.self_freezing', 'freezer.state', 'FROZEN']
+      : ['cgroup.freeze', 'cgroup.events', 'frozen 1'];
+  if ((await readIfAny(join(path, wish)))?.trim() !== '1') return false;
+  return (await readIfAny(join(path, state)))?.includes(isState) ?? true;
+}
+
+/** Moves a process to a group; one that has ended is passed over. */
+export async function moveTo({ path }: ControlGroup, pid: number): Promise<void> {
+  try {
+    await writeFile(join(path, 'cgroup.procs'), String(pid), { flag: 'r+' });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+export async function setFrozen({ path, version }: ControlGroup, frozen: boolean): Promise<void> {
   const [file, value] =
     version === 1
       ? ['freezer.state', frozen ? 'FROZEN' : 'THAWED']

@@ -33,6 +33,8 @@ const pausedSchema = z.object({
   id: z.string(),
   volumes: z.array(z.string()),
   group: z.object({ path: z.string(), version: z.literal([1, 2]) }),
+  /** Its user had paused it before. */
+  isUsers: z.boolean(),
   /** Its engine did not say that it has paused it, so it may yet do so, at any time. */
   isUncertain: z.boolean(),
   /** By the boot clock; present when it has been resumed, and only has to stay so. */

@@ -11,6 +11,8 @@ const log = createDebug('berth:sentinel');
 
 /** The longest it sleeps: a machine that was suspended wakes up with its timers late. */
 const longestSleepMs = 250;
+/** While containers stand still: `docker exec` may put something new into one. */
+const fencedSleepMs = 100;
 /** So long before it has to act it starts to flush. */
 const prepareMs = 2_000;
 /** An engine that hung may yet do, when it goes on, what it was asked to long ago. */
@@ -147,10 +149,23 @@ export class Sentinel {
         if (hasEnded) this.#killed(volume, container, await name);
         return hasEnded;
       }
-      if (await actions.standsStill(container)) return true;
-      state.setPaused({ ...container, isUncertain: true });
+      if (await actions.standsStill(container)) {
+        if (await actions.isBeingKilled(container)) await actions.kill(container);
+        return true;
+      }
+      const known = state.paused.find(({ id }) => id === container.id);
+      if (known && known.resumedAtMs === undefined) {
+        await actions.hold(container); // Somebody runs something in it.
+        return true;
+      }
+      const isUsers = await actions.isPaused(container);
+      state.setPaused({ ...container, isUsers, isUncertain: !isUsers });
+      if (isUsers) {
+        await actions.hold(container);
+        return true;
+      }
       const byEngine = await actions.pause(container, Math.round(state.leadMs / 2));
-      if (byEngine) state.setPaused({ ...container, isUncertain: false });
+      if (byEngine) state.setPaused({ ...container, isUsers, isUncertain: false });
       const when = this.#when(volume);
       this.#note('paused', volume, `paused container ${await actions.nameOf(container)} ${when}`);
       return true;
@@ -247,6 +262,11 @@ export class Sentinel {
     const mayRun = state.paused.filter(({ volumes }) => volumes.every(isRunning));
     await Promise.all(
       mayRun.map(async (container) => {
+        if (container.isUsers) {
+          await actions.unhold(container);
+          state.removePaused(container.id);
+          return;
+        }
         if (!(await actions.resume(container))) return;
         const { isUncertain, resumedAtMs } = container;
         if (!isUncertain) state.removePaused(container.id);
@@ -304,7 +324,8 @@ export class Sentinel {
         : [deadlineMs - state.leadMs - now()],
     );
     const next = Math.min(...starts.filter((leftMs) => leftMs > 0));
-    return Math.max(5, Math.min(longestSleepMs, next));
+    const longest = state.paused.length > 0 ? fencedSleepMs : longestSleepMs;
+    return Math.max(5, Math.min(longest, next));
   }
 }
 
