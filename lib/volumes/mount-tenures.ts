@@ -35,6 +35,8 @@ export class MountTenures {
   readonly locks = new MountedLocks();
   readonly #options: MountTenuresOptions;
   readonly #complaints = new Map<string, string>();
+  /** Those that could not be undone, with the uses that they had then. */
+  readonly #toUndo = new Map<string, MountRow['mountIds']>();
 
   constructor(options: MountTenuresOptions) {
     this.#options = options;
@@ -63,7 +65,8 @@ export class MountTenures {
    */
   async adopt(): Promise<boolean> {
     let isComplete = true;
-    const missing = (row: MountRow) => this.locks.isMissing(row.volume) || this.#isToBeFenced(row);
+    const missing = (row: MountRow) =>
+      this.locks.isMissing(row.volume) || this.#isToBeFenced(row) || this.#isToBeUndone(row);
     for (const { volume } of this.#options.table.rows().filter(missing)) {
       await this.#options.queue.run(volume, async () => {
         const row = this.#options.table.get(volume);
@@ -114,13 +117,16 @@ export class MountTenures {
   async #adoptOne(row: MountRow): Promise<void> {
     const { volume } = row;
     const wasInProgress = Object.keys(row.mountIds).length === 0;
-    const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
-    if (lock) this.locks.set(volume, lock);
+    const kept = this.locks.get(volume);
+    const lock = kept ?? (await this.#options.locks.resume(row, this.onLockChange(volume)));
+    if (lock && !kept) this.locks.set(volume, lock);
     if (wasInProgress || row.bootId !== this.#options.bootId) {
       const message = wasInProgress
         ? 'its mount was interrupted: undone'
         : 'this host was restarted while it was mounted: the mount is gone, and its lock let go';
-      await this.takeAway(row, lock !== undefined);
+      this.#toUndo.set(volume, row.mountIds);
+      await this.takeAway(row, lock?.state === 'held');
+      this.#toUndo.delete(volume);
       await lock?.unlock();
       this.#record('info', 'dropped', row, message); // Once: what fails is tried again.
       return;
@@ -181,6 +187,11 @@ export class MountTenures {
       this.#record('error', 'lost', row, message);
     }
     this.#options.guard.changed();
+  }
+
+  /** Its undoing has failed, and nobody has used it since. */
+  #isToBeUndone({ volume, mountIds }: MountRow): boolean {
+    return this.#toUndo.get(volume) === mountIds;
   }
 
   #isToBeFenced({ volume, onLost }: MountRow): boolean {

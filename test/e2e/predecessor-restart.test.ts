@@ -6,6 +6,7 @@ import { waitFor } from '../support/processes.ts';
 import { describeWith } from '../support/requirements.ts';
 import type { BareCluster, BareNode } from './bare-cluster.ts';
 import { startBareCluster } from './bare-cluster.ts';
+import { holding } from './holding.ts';
 
 jest.setTimeout(60_000);
 
@@ -38,20 +39,29 @@ describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it 
   test('defects B1, B3 and B6: it serves and releases whatever has become of its volumes', async () => {
     for (const name of ['fine', 'lost-mount', 'lost-record', 'lost-storage']) await mounted(name);
     await mounted('of-many', { access: 'shared' });
+    await node.create('half-made');
+    const { began, release } = await holding(node.host, 'mount', 'after');
+    node.begin('Mount', { Name: 'half-made', ID });
+    await began();
     await node.daemon.kill();
+    await release('kill');
     await node.host.execOk('umount', node.mountpoint('lost-mount'));
     await cluster.etcd.ctlOk('del', '/berth/records/volumes/lost-record');
     const storage = join(cluster.volumeDir, 'directory/lost-storage');
     await rename(storage, `${storage}.away`);
+    await node.host.shadow('umount', 'echo umount: not now >&2; exit 32');
     await node.daemon.start();
 
+    const tried = () => node.daemon.log().includes('volume=half-made could not be settled');
+    await waitFor(tried, 10_000, 'the bad one to be tried');
     for (const name of ['fine', 'of-many', 'lost-mount']) {
       await node.ok('Mount', { Name: name, ID });
       expect(await node.mountCount(name)).toBe(1);
-      await unmount(name);
     }
-    for (const { volume } of await node.table()) {
-      await unmount(volume);
+    await node.host.unshadow('umount');
+    await node.waitUntilUnmounted('half-made');
+    for (const { volume, mountIds } of await node.table()) {
+      for (let left = mountIds[ID]?.count ?? 0; left > 0; left -= 1) await unmount(volume);
       expect(await node.mountCount(volume)).toBe(0);
     }
     await expectNothing();
