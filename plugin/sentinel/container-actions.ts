@@ -10,6 +10,7 @@ import {
   thawGroup,
 } from './control-group.ts';
 import type { EngineCalls } from './engine-calls.ts';
+import { EngineRefusalError } from './engine-calls.ts';
 import { hold, isHeld, unhold } from './hold.ts';
 
 const log = createDebug('berth:sentinel');
@@ -53,16 +54,21 @@ export class ContainerActions {
    * Rejects when the container may still run. The engine is given at most `limitMs`; false: it did
    * not say in that time that it has done it.
    */
-  async pause({ id, group }: Container, limitMs: number): Promise<boolean> {
-    const byEngine = await this.#engine.pause(id, Math.min(limitMs, engineLimitMs)).then(
-      () => true,
-      (error) => {
-        log('the engine does not pause %s: %s', id, error);
-        return false;
-      },
-    );
-    await hold(group);
+  async pause(container: Container, limitMs: number): Promise<boolean> {
+    const byEngine = await this.pauseByEngine(container, Math.min(limitMs, engineLimitMs));
+    await hold(container.group);
     return byEngine;
+  }
+
+  /** So that people see it; false: its engine does not say that it has it paused. */
+  async pauseByEngine({ id }: Container, limitMs = 4 * engineLimitMs): Promise<boolean> {
+    try {
+      await this.#engine.pause(id, limitMs);
+      return true;
+    } catch (error) {
+      log('the engine does not pause %s: %s', id, error);
+      return error instanceof EngineRefusalError && error.message.includes('already paused');
+    }
   }
 
   /** Leaves it as its engine has it: the reverse of `hold`. */

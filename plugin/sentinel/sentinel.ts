@@ -42,6 +42,8 @@ export class Sentinel {
   readonly #options: SentinelOptions;
   #awake = Promise.withResolvers<void>();
   #toldAt = 0;
+  /** Containers whose engine is asked to pause what stands still already. */
+  readonly #showing = new Set<string>();
 
   constructor(options: SentinelOptions) {
     this.#options = options;
@@ -151,6 +153,7 @@ export class Sentinel {
       }
       if (await actions.standsStill(container)) {
         if (await actions.isBeingKilled(container)) await actions.kill(container);
+        else this.#showPaused(container.id);
         return true;
       }
       const known = state.paused.find(({ id }) => id === container.id);
@@ -173,6 +176,21 @@ export class Sentinel {
       this.#failed(volume, `container ${container.id} can't be kept from writing: ${error}`);
       return false;
     }
+  }
+
+  /** Has the engine catch up with what was done without it; nobody waits for that. */
+  #showPaused(id: string): void {
+    const { state, actions } = this.#options;
+    const find = () => state.paused.find((container) => container.id === id);
+    const container = find();
+    if (!container?.isUncertain || container.resumedAtMs !== undefined) return;
+    if (this.#showing.has(id)) return;
+    this.#showing.add(id);
+    void actions.pauseByEngine(container).then((isPaused) => {
+      this.#showing.delete(id);
+      const current = find();
+      if (isPaused && current) state.setPaused({ ...current, isUncertain: false });
+    });
   }
 
   #when({ deadlineMs }: WatchedVolume): string {

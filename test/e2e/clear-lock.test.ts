@@ -64,7 +64,8 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     const start = performance.now();
     await two.daemon.berthOk('lock', 'clear', 'web', '--token', token, '--force');
     expect(performance.now() - start).toBeLessThan(ttlMs + 3_000);
-    expect(await stateOf(one, 'c-web')).toBe('paused 0');
+    const isPaused = async () => (await stateOf(one, 'c-web')) === 'paused 0';
+    await waitFor(isPaused, 5_000, 'its container to be shown as paused');
     expect((await two.up('c2-web', 'web')).code).toBe(0);
     one.daemon.process.kill('SIGCONT');
     const isKilled = async () => (await stateOf(one, 'c-web')) === 'exited 137';
