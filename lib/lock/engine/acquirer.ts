@@ -82,6 +82,7 @@ export class Acquirer {
       const ticket = isTry
         ? await this.#try(request)
         : await this.#queue(request, session, limit, options);
+      if (!isTry) await this.#outlastLapse(session, ticket, limit, options.ttlMs);
       if (limit.isCancelled) throw limit.error(namesOf(locks), []);
       session.throwIfLapsed();
       const lock = this.#options.grant(ticket, session, options);
@@ -108,6 +109,25 @@ export class Acquirer {
       );
     };
     return isTry ? ask() : limit.untilAnswered(ask);
+  }
+
+  /**
+   * A session that has lapsed just as the lock was granted may be confirmed at any moment; the
+   * ticket then stands, or, with a session that is gone, is queued again.
+   */
+  async #outlastLapse(
+    session: Session,
+    ticket: Ticket,
+    limit: WaitLimit,
+    ttlMs?: number,
+  ): Promise<void> {
+    session.checkDeadline();
+    if (!session.isLapsed) return;
+    if ((await this.#session(limit, false, ttlMs)) !== session) {
+      throw new SessionGoneError(`session ${session.id} has ended`);
+    }
+    if (await limit.untilAnswered(() => this.#options.store.stands(ticket))) return;
+    throw new LockLostError('the request was removed while the store was away');
   }
 
   #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
