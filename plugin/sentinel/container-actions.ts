@@ -31,23 +31,27 @@ export class ContainerActions {
   }
 
   /** Whether no process of the container can run, nor be let run by its engine. */
-  standsStill({ group }: Container): Promise<boolean> {
-    return isHeld(group);
+  standsStill(container: Container): Promise<boolean> {
+    return container.group ? isHeld(container.group) : this.isPaused(container);
   }
 
-  /** Whether somebody has paused it. */
-  isPaused({ group }: Container): Promise<boolean> {
-    return isFrozen(group);
+  /** Whether it is paused, or has ended. */
+  async isPaused({ id, group }: Container): Promise<boolean> {
+    if (group) return isFrozen(group);
+    const state = await this.#engine.inspect(id, engineLimitMs);
+    return !state?.isRunning || state.isPaused;
   }
 
   /** Whether somebody wants it dead, who can't see to that himself while it stands still. */
-  isBeingKilled({ group }: Container): Promise<boolean> {
-    return isBeingKilled(group);
+  async isBeingKilled({ group }: Container): Promise<boolean> {
+    return group !== undefined && isBeingKilled(group);
   }
 
   /** Rejects when the container may still run. */
-  hold({ group }: Container): Promise<void> {
-    return hold(group);
+  async hold(container: Container): Promise<void> {
+    if (container.group) return hold(container.group);
+    if (await this.isPaused(container)) return;
+    throw new Error('its engine does not pause it, and its control group is out of reach');
   }
 
   /**
@@ -56,7 +60,7 @@ export class ContainerActions {
    */
   async pause(container: Container, limitMs: number): Promise<boolean> {
     const byEngine = await this.pauseByEngine(container, Math.min(limitMs, engineLimitMs));
-    await hold(container.group);
+    await this.hold(container);
     return byEngine;
   }
 
@@ -72,8 +76,8 @@ export class ContainerActions {
   }
 
   /** Leaves it as its engine has it: the reverse of `hold`. */
-  unhold({ group }: Container): Promise<void> {
-    return unhold(group);
+  async unhold({ group }: Container): Promise<void> {
+    if (group) await unhold(group);
   }
 
   /** True when its engine, too, has it running, or it has ended; else try again later. */
@@ -83,15 +87,17 @@ export class ContainerActions {
       const state = await this.#engine.inspect(id, engineLimitMs);
       if (state?.isPaused) {
         // The engine resumes only what stands still; an attempt before may have ended that.
-        await freezeGroup(group);
+        if (group) await freezeGroup(group);
         await this.#engine.unpause(id, 4 * engineLimitMs);
       }
     } catch (error) {
       log('the engine does not resume %s: %s', id, error);
       isTold = false;
     }
-    await thawGroup(group);
-    await unhold(group);
+    if (group) {
+      await thawGroup(group);
+      await unhold(group);
+    }
     return isTold;
   }
 
@@ -105,11 +111,17 @@ export class ContainerActions {
   }
 
   /** Kills the container; true when it has ended, else try again. */
-  async kill({ id, group }: Container): Promise<boolean> {
+  async kill(container: Container): Promise<boolean> {
+    const { id, group } = container;
     // The engine answers only when it has cleaned up, for which it may want an answer of ours.
     const killing = this.#engine
       .kill(id, engineLimitMs)
       .catch((error) => log('the engine does not kill %s: %s', id, error));
+    if (!group) {
+      await killing;
+      const state = await this.#engine.inspect(id, engineLimitMs);
+      return !state?.isRunning;
+    }
     await Promise.race([killing, becomesEmpty(group, engineLimitMs)]);
     if (!(await isEmpty(group))) await killGroup(group);
     await becomesEmpty(group, engineLimitMs);

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Mount } from '../../lib/volumes/drivers/mountinfo.ts';
 import { mountsAt, parseMountInfo, readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
 import type { ControlGroup } from './control-group.ts';
@@ -11,7 +11,8 @@ export interface Container {
   readonly id: string;
   /** Those of the volumes asked for that it has. */
   readonly volumes: readonly string[];
-  readonly group: ControlGroup;
+  /** Undefined where it can't be reached from here: then only its engine can act on it. */
+  readonly group?: ControlGroup | undefined;
 }
 
 /** What tells a volume's content from all else in a mount table. */
@@ -51,24 +52,28 @@ export async function containersUsing(volumes: readonly MountedVolume[]): Promis
     return mount ? [{ volume, mountpoint, mount }] : [];
   });
   if (wanted.length === 0) return [];
-  const namespaces = hostNamespaces();
+  const starter = starterOfOwnContainer();
+  const namespaces = hostNamespaces(starter);
+  const groups = starter === undefined ? own : hostMounts(starter);
   const found = new Map<string, Container>();
   const seen = new Set<string>();
   for (const entry of readdirSync('/proc')) {
     const pid = Number(entry);
     if (Number.isNaN(pid)) continue;
-    const group = containerGroupOf(pid, own);
-    if (!group || found.has(group.path)) continue;
+    // Cheap first: most processes are in no container.
+    const text = readIfAlive(`/proc/${pid}/cgroup`) ?? '';
+    const id = idIn(text);
+    if (id === undefined || found.has(id)) continue;
     // A container can have many processes, which mostly see the same mounts.
     const namespace = namespaceOf(pid);
-    const sight = `${group.path} ${namespace}`;
+    const sight = `${id} ${namespace}`;
     if (namespace === undefined || seen.has(sight)) continue;
     seen.add(sight);
     const mounts = mountsOf(pid, namespace, namespaces);
     const has = wanted.filter((each) => mounts.some((mount) => isThatVolume(mount, each)));
     if (has.length === 0) continue;
-    const id = idIn(group.path) ?? '';
-    found.set(group.path, { id, group, volumes: has.map(({ volume }) => volume) });
+    const group = containerGroupOf(pid, text, groups);
+    found.set(id, { id, group, volumes: has.map(({ volume }) => volume) });
   }
   return [...found.values()];
 }
@@ -86,13 +91,16 @@ function isThatVolume(
 }
 
 /** The whole group of a container's process: what it has made below is cut off. */
-function containerGroupOf(pid: number, own: readonly Mount[]): ControlGroup | undefined {
-  // Cheap first: most processes are in no container.
-  const text = readIfAlive(`/proc/${pid}/cgroup`);
-  if (text === undefined || idIn(text) === undefined) return undefined;
-  const group = controlGroupIn(text, own);
+function containerGroupOf(
+  pid: number,
+  text: string,
+  mounts: readonly Mount[],
+): ControlGroup | undefined {
+  const group = controlGroupIn(text, mounts);
   if (!group) return undefined;
   let { path } = group;
+  const members = readIfAlive(join(path, 'cgroup.procs')) ?? '';
+  if (!members.split('\n').includes(String(pid))) return undefined;
   while (idIn(path) !== undefined && idIn(basename(path)) === undefined) path = dirname(path);
   return idIn(path) === undefined ? undefined : { ...group, path };
 }
@@ -121,24 +129,34 @@ function isOfThisHost(pid: number, namespace: string, namespaces: ReadonlySet<st
   return true; // In a process namespace of our own nobody else is seen.
 }
 
-/** The mount namespaces of this process and, when it is a managed plugin's, of the machine. */
-function hostNamespaces(): Set<string> {
+/** Who started the container that this process is in, if it is in one: a managed plugin's is. */
+function starterOfOwnContainer(): number | undefined {
+  // Hosts of a test have namespaces of their own, too, but are no containers.
+  if (idIn(readIfAlive('/proc/self/cgroup') ?? '') === undefined) return undefined;
   const own = namespaceOf('self');
-  return new Set(own === undefined ? [] : [own, ...machineNamespace(own)]);
+  let ancestor = parentOf('self');
+  while (ancestor > 0 && namespaceOf(ancestor) === own) ancestor = parentOf(ancestor);
+  return ancestor > 0 ? ancestor : undefined;
 }
 
-/** A managed plugin's processes are in a container themselves; hosts of a test are not. */
-function machineNamespace(own: string): string[] {
-  const isContained = idIn(readIfAlive('/proc/self/cgroup') ?? '') !== undefined;
-  const first = namespaceOf(1);
-  return isContained && first !== undefined && first !== own ? [first] : [];
+/** The mount namespaces of this process and, when it is in a container, of its host. */
+function hostNamespaces(starter: number | undefined): Set<string> {
+  const all = [namespaceOf('self'), starter === undefined ? undefined : namespaceOf(starter)];
+  return new Set(all.filter((namespace) => namespace !== undefined));
+}
+
+/** The mounts of that host, by the way that leads to them from inside. Takes CAP_SYS_PTRACE. */
+function hostMounts(starter: number): Mount[] {
+  const mounts = parseMountInfo(readIfAlive(`/proc/${starter}/mountinfo`) ?? '');
+  const root = `/proc/${starter}/root`;
+  return mounts.map((mount) => ({ ...mount, mountpoint: join(root, mount.mountpoint) }));
 }
 
 function namespaceOf(pid: number | 'self'): string | undefined {
   return ifAlive(() => readlinkSync(`/proc/${pid}/ns/mnt`));
 }
 
-function parentOf(pid: number): number {
+function parentOf(pid: number | 'self'): number {
   const stat = readIfAlive(`/proc/${pid}/stat`) ?? '';
   // The name before the parenthesis may contain anything, even spaces.
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? 0);

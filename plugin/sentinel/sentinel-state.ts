@@ -32,7 +32,7 @@ export type Guard = z.infer<typeof guardSchema> & { busy?: Promise<void> | undef
 const pausedSchema = z.object({
   id: z.string(),
   volumes: z.array(z.string()),
-  group: z.object({ path: z.string(), version: z.literal([1, 2]) }),
+  group: z.object({ path: z.string(), version: z.literal([1, 2]) }).optional(),
   /** Its user had paused it before. */
   isUsers: z.boolean(),
   /** Its engine did not say that it has paused it, so it may yet do so, at any time. */
@@ -159,7 +159,11 @@ export class SentinelState {
     const state: z.infer<typeof stateSchema> = {
       watch: this.#watch,
       guards: Object.fromEntries(guards),
-      paused: this.paused.map(({ volumes, ...rest }) => ({ ...rest, volumes: [...volumes] })),
+      paused: this.paused.map(({ volumes, group, ...rest }) => ({
+        ...rest,
+        volumes: [...volumes],
+        ...(group && { group }),
+      })),
       happenings: this.#happenings,
       nextNumber: this.#nextNumber,
     };
