@@ -99,7 +99,9 @@ test('counts requests by outcome and measures what they took', async () => {
   await expect(take(n1, 'db', { onWait: throws })).rejects.toThrow('not now');
   await held.unlock();
   await (await take(n1, 'db')).unlock();
-  expect(figures.lines).toEqual(
+  // On a busy machine it may last until the first renewal.
+  const requests = figures.lines.filter((line) => !line.startsWith('renewal'));
+  expect(requests).toEqual(
     [
       ['Copy', 'contended'],
       ['Mount', 'disabled'],
