@@ -32,6 +32,13 @@ test('does not mind a record that was never acknowledged, be it there or not', (
   expect(violations(one, one.slice(0, 2))).toEqual([]);
 });
 
+test('does not mind the hole that a write leaves which was never acknowledged', () => {
+  const holed = [...one, `\0\0\0\0${two[0]}`, ...two.slice(1)];
+  expect(violations(holed, [...one, ...two])).toEqual([]);
+  const gone = [...one.slice(0, 2), `\0\0\0\0${two[0]}`, ...two.slice(1)];
+  expect(violations(gone, [...one, ...two])).toEqual([`db: lost: ${one[2]}`]);
+});
+
 test('sees a write of a host that has lost the volume', () => {
   const late = lines('n1', 10, [4]);
   expect(violations([...one, ...two, ...late])).toEqual([

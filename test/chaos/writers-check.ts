@@ -50,7 +50,8 @@ export function parseRecord(line: string): WriterRecord | undefined {
 }
 
 /** Everything that must never happen and did, in words; empty when all is well. */
-export function writerViolations({ volume, file, acknowledged }: WritersEvidence): string[] {
+export function writerViolations({ volume, file: lines, acknowledged }: WritersEvidence): string[] {
+  const file = lines.map(withoutHole);
   const records = file.flatMap((line, index) => {
     const record = parseRecord(line);
     return record ? [{ ...record, line: index + 1 }] : [];
@@ -70,7 +71,8 @@ export function writerViolations({ volume, file, acknowledged }: WritersEvidence
 }
 
 /** How the volume fared. */
-export function writersFigures({ file, acknowledged }: WritersEvidence): WritersFigures {
+export function writersFigures({ file: lines, acknowledged }: WritersEvidence): WritersFigures {
+  const file = lines.map(withoutHole);
   const safe = new Set(acknowledged);
   const records = file.flatMap((line) => (safe.has(line) ? (parseRecord(line) ?? []) : []));
   let longestGapMs = 0;
@@ -96,6 +98,14 @@ export function writersFigures({ file, acknowledged }: WritersEvidence): Writers
 
 interface FileRecord extends WriterRecord {
   readonly line: number;
+}
+
+/**
+ * A file system that is cut off may keep the length of its last write, which was never acknowledged,
+ * without the bytes: NULs, after which the next holder goes on. A missing record shows all the same.
+ */
+function withoutHole(line: string): string {
+  return line.replace(/^\0+/, '');
 }
 
 function tornLines(file: readonly string[]): string[] {
