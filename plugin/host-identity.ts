@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readIfThere, replaceFile } from '../lib/state-file.ts';
+import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
 
 /**
  * What tells this host from all others: the machine's id together with the host name given to

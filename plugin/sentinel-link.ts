@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import createDebug from 'debug';
-import { hasCode } from '../lib/error-code.ts';
+import { hasCode } from '../lib/linux/error-code.ts';
 import type { SentinelReport, Watch } from './sentinel/watch.ts';
 import { protocolVersion, reportSchema } from './sentinel/watch.ts';
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
+import { bootNowMs } from '../lib/linux/boot-clock.ts';
 import type { Condition } from '../lib/lock/stores/ticket-store.ts';
 import type { VolumeDriver } from '../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../lib/volumes/errors.ts';
@@ -7,7 +8,6 @@ import type { EventSink, VolumeEvent } from '../lib/volumes/events.ts';
 import type { HostMounts } from '../lib/volumes/host-mounts.ts';
 import type { MountGuard } from '../lib/volumes/mount-guard.ts';
 import type { MountRow } from '../lib/volumes/mount-table.ts';
-import { bootNowMs } from './sentinel/boot-clock.ts';
 import type { Happening, SentinelReport, WatchedVolume } from './sentinel/watch.ts';
 import type { SentinelLink } from './sentinel-link.ts';
 

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { currentMountsBelow, isMountpoint } from '../linux/mountinfo.ts';
 import type { LockService } from '../lock/lock-service.ts';
 import type { Ticket } from '../lock/ticket.ts';
 import { lockName } from '../lock/use.ts';
@@ -7,7 +8,6 @@ import type { Finding, Outcome, Treatment } from './doctor-finding.ts';
 import { found, mended } from './doctor-finding.ts';
 import { whileIdle } from './doctor-locks.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
-import { currentMountsBelow, isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError } from './errors.ts';
 import type { HostMounts } from './host-mounts.ts';
 import type { KeyedQueue } from './keyed-queue.ts';

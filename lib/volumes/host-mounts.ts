@@ -1,7 +1,7 @@
 import createDebug from 'debug';
+import { isMountpoint } from '../linux/mountinfo.ts';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
 import type { Condition } from '../lock/stores/ticket-store.ts';
-import { isMountpoint } from './drivers/mountinfo.ts';
 import { InUseError, UnavailableError } from './errors.ts';
 import {
   driverOf,

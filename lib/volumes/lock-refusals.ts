@@ -1,4 +1,4 @@
-import { diskProblem, isDiskProblem } from '../disk-problem.ts';
+import { diskProblem, isDiskProblem } from '../linux/disk-problem.ts';
 import {
   LockCancelledError,
   LockContendedError,

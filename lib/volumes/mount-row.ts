@@ -1,6 +1,6 @@
+import { isShownElsewhere } from '../linux/mount-namespaces.ts';
 import type { DriverVolume, VolumeDriver } from './drivers/driver.ts';
 import { InvalidRequestError } from './errors.ts';
-import { isShownElsewhere } from './mount-namespaces.ts';
 import type { MountRow } from './mount-table.ts';
 
 /**

@@ -1,8 +1,8 @@
 import createDebug from 'debug';
 import { z } from 'zod';
-import { diskProblem } from '../disk-problem.ts';
+import { diskProblem } from '../linux/disk-problem.ts';
+import { readIfThere, replaceFile } from '../linux/state-file.ts';
 import { ticketSchema } from '../lock/ticket-schema.ts';
-import { readIfThere, replaceFile } from '../state-file.ts';
 import { UnavailableError } from './errors.ts';
 import { lockRulesSchema } from './volume.ts';
 

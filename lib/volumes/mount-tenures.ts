@@ -1,7 +1,7 @@
 import createDebug from 'debug';
+import { isMountpoint } from '../linux/mountinfo.ts';
 import { LockError } from '../lock/errors.ts';
 import type { VolumeDriver } from './drivers/driver.ts';
-import { isMountpoint } from './drivers/mountinfo.ts';
 import { UnavailableError } from './errors.ts';
 import type { EventSink, VolumeEvent } from './events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import { z } from 'zod';
+import { readIfThere, replaceFile } from '../linux/state-file.ts';
 import type { MirrorEvent, StoreMirror } from '../lock/engine/store-mirror.ts';
-import { readIfThere, replaceFile } from '../state-file.ts';
 import type { VolumeRecord } from './volume.ts';
 import { recordSchema } from './volume.ts';
 

@@ -1,5 +1,4 @@
 import createDebug from 'debug';
-import type { Container } from './container-scan.ts';
 import {
   becomesEmpty,
   freezeGroup,
@@ -8,7 +7,8 @@ import {
   isFrozen,
   killGroup,
   thawGroup,
-} from './control-group.ts';
+} from '../../lib/linux/control-group.ts';
+import type { Container } from './container-scan.ts';
 import type { EngineCalls } from './engine-calls.ts';
 import { EngineRefusalError } from './engine-calls.ts';
 import { hold, isHeld, unhold } from './hold.ts';

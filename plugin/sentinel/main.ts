@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import createDebug from 'debug';
+import { bootNowMs } from '../../lib/linux/boot-clock.ts';
+import { listenOnUnixSocket, SocketInUseError } from '../../lib/linux/unix-server.ts';
 import { bootId } from '../host-identity.ts';
-import { listenOnUnixSocket, SocketInUseError } from '../unix-server.ts';
-import { bootNowMs } from './boot-clock.ts';
 import { ContainerActions } from './container-actions.ts';
 import { EngineCalls } from './engine-calls.ts';
 import { Sentinel } from './sentinel.ts';

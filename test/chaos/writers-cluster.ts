@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { z } from 'zod';
-import { parseMountInfo } from '../../lib/volumes/drivers/mountinfo.ts';
+import { parseMountInfo } from '../../lib/linux/mountinfo.ts';
 import type { BareHost } from '../e2e/bare-host.ts';
 import { startBareHost } from '../e2e/bare-host.ts';
 import type { EngineNode } from '../e2e/cluster.ts';

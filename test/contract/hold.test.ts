@@ -2,15 +2,15 @@ import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { readMounts } from '../../lib/volumes/drivers/mountinfo.ts';
-import type { ControlGroup } from '../../plugin/sentinel/control-group.ts';
+import type { ControlGroup } from '../../lib/linux/control-group.ts';
 import {
   isBeingKilled,
   isEmpty,
   killGroup,
   moveTo,
   setFrozen,
-} from '../../plugin/sentinel/control-group.ts';
+} from '../../lib/linux/control-group.ts';
+import { readMounts } from '../../lib/linux/mountinfo.ts';
 import { hold, isHeld, unhold } from '../../plugin/sentinel/hold.ts';
 import { startProcess, waitFor } from '../support/processes.ts';
 import { describeWith } from '../support/requirements.ts';

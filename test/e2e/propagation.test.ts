@@ -4,7 +4,7 @@ import { runOk } from '../support/processes.ts';
 import { describeWith } from '../support/requirements.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 
-const source = join(import.meta.dirname, '../../plugin/propagation.ts');
+const source = join(import.meta.dirname, '../../lib/linux/propagation.ts');
 
 describeWith(['root'], 'the mount namespace of a daemon', () => {
   test('reaches the one it was started from through a mount that both share', async () => {

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import type { UnixServer } from '../../lib/linux/unix-server.ts';
+import { listenOnUnixSocket } from '../../lib/linux/unix-server.ts';
 import { systemClock } from '../../lib/lock/clock.ts';
 import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
@@ -14,8 +16,6 @@ import type { Finding } from '../../lib/volumes/doctor-finding.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
 import type { ConditionReply } from '../../plugin/admin-api.ts';
 import { EventLog } from '../../plugin/event-log.ts';
-import type { UnixServer } from '../../plugin/unix-server.ts';
-import { listenOnUnixSocket } from '../../plugin/unix-server.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
 
 export interface AdminAnswer {

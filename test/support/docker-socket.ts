@@ -5,8 +5,8 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { listenOnUnixSocket } from '../../lib/linux/unix-server.ts';
 import { dockerApp } from '../../plugin/docker/app.ts';
-import { listenOnUnixSocket } from '../../plugin/unix-server.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
 
 export interface Answer {

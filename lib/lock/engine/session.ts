@@ -1,5 +1,5 @@
 import createDebug from 'debug';
-import { diskProblem } from '../../disk-problem.ts';
+import { diskProblem } from '../../linux/disk-problem.ts';
 import type { Clock } from '../clock.ts';
 import { LockLostError, SessionGoneError, StoreUnavailableError } from '../errors.ts';
 import type { OpenSession, TicketStore } from '../stores/ticket-store.ts';

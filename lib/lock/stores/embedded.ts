@@ -1,10 +1,10 @@
+import { thisProcess } from '../../linux/process-identity.ts';
 import type { Clock } from '../clock.ts';
 import { systemClock } from '../clock.ts';
 import { StoreUnavailableError } from '../errors.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { Gates } from './embedded/gates.ts';
 import { LockFile } from './embedded/lock-file.ts';
-import { thisProcess } from './embedded/process-identity.ts';
 import { TicketQueue } from './embedded/queue.ts';
 import { Sessions } from './embedded/sessions.ts';
 import { explainSqlite, isBusy } from './embedded/sqlite-errors.ts';

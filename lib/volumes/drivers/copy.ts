@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ProgramError, run } from '../../linux/run.ts';
 import type { DriverContext } from './driver.ts';
-import { ProgramError, run } from './run.ts';
 
 /**
  * Copies that cost nothing where the file system can share blocks (btrfs, xfs), report progress

@@ -1,10 +1,10 @@
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { currentMountsAt } from '../../linux/mountinfo.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import { copyTree, treeBytes } from './copy.ts';
 import { directoryStorage } from './directory-storage.ts';
 import type { DriverContext, DriverVolume, SnapshotTarget, VolumeDriver } from './driver.ts';
-import { currentMountsAt } from './mountinfo.ts';
 import { detachAt, mountAt, removeMountpoint, unmountAt } from './mountpoint.ts';
 import {
   exists,

@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { run } from '../../linux/run.ts';
 import type { DriverContext } from './driver.ts';
 import { waitUntilDetached } from './loop-device.ts';
 import { mountAt, removeMountpoint, unmountAt } from './mountpoint.ts';
-import { run } from './run.ts';
 import { syncPath } from './storage-files.ts';
 
 /** The file systems that an image can hold. */

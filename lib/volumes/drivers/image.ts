@@ -1,6 +1,9 @@
 import { mkdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { freeze, thaw } from '../../linux/freeze.ts';
+import { currentMountsAt, isMountpoint } from '../../linux/mountinfo.ts';
+import { shutDown } from '../../linux/shut-down.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import { copyFile, fileBytes } from './copy.ts';
 import type {
@@ -10,13 +13,10 @@ import type {
   SnapshotTarget,
   VolumeDriver,
 } from './driver.ts';
-import { freeze, thaw } from './freeze.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
 import { imageStorage } from './image-storage.ts';
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
-import { currentMountsAt, isMountpoint } from './mountinfo.ts';
 import { detachAt, removeMountpoint, unmountAt } from './mountpoint.ts';
-import { shutDown } from './shut-down.ts';
 import { parseSize } from './size.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from './storage-files.ts';
 import { endStranded } from './stranded.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { readMounts } from '../../linux/mountinfo.ts';
+import { run } from '../../linux/run.ts';
 import { InUseError } from '../errors.ts';
-import { readMounts } from './mountinfo.ts';
-import { run } from './run.ts';
 import { exists } from './storage-files.ts';
 
 /**

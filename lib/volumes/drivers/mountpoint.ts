@@ -1,11 +1,11 @@
 import { mkdir, readdir, readlink, rmdir } from 'node:fs/promises';
 import createDebug from 'debug';
 import pRetry from 'p-retry';
-import { hasCode } from '../../error-code.ts';
+import { hasCode } from '../../linux/error-code.ts';
+import { currentMountsAt, isMountpoint } from '../../linux/mountinfo.ts';
+import { ProgramError, run } from '../../linux/run.ts';
 import { InUseError } from '../errors.ts';
 import type { DriverContext } from './driver.ts';
-import { currentMountsAt, isMountpoint } from './mountinfo.ts';
-import { ProgramError, run } from './run.ts';
 import { syncFileSystem } from './storage-files.ts';
 
 const debug = createDebug('berth:driver');

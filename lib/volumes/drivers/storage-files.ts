@@ -1,8 +1,8 @@
 import { lstat, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hasCode } from '../../error-code.ts';
-import { currentMountsBelow } from './mountinfo.ts';
-import { run } from './run.ts';
+import { hasCode } from '../../linux/error-code.ts';
+import { currentMountsBelow } from '../../linux/mountinfo.ts';
+import { run } from '../../linux/run.ts';
 
 /** Whether a path is there. Rejects when that can't be known. */
 export async function exists(path: string): Promise<boolean> {

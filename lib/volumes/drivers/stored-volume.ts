@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { hasCode } from '../../error-code.ts';
+import { hasCode } from '../../linux/error-code.ts';
 
 /**
  * What a driver has on this host's volume directory, whatever the records say: for finding what

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, readlink, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import createDebug from 'debug';
-import { hasCode } from '../../error-code.ts';
+import { hasCode } from '../../linux/error-code.ts';
 import { deleteTree } from './storage-files.ts';
 import type { Leftover } from './stored-volume.ts';
 

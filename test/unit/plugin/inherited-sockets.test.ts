@@ -1,6 +1,9 @@
 // What is refused or passed over; that inherited sockets are served is for test/e2e to show.
 import { expect, test } from '@jest/globals';
-import { InheritedSocketError, takeInheritedSockets } from '../../../plugin/inherited-sockets.ts';
+import {
+  InheritedSocketError,
+  takeInheritedSockets,
+} from '../../../lib/linux/inherited-sockets.ts';
 
 const paths = { docker: '/run/docker/plugins/berth.sock', admin: '/run/berth/admin.sock' };
 const own = String(process.pid);

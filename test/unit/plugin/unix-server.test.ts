@@ -16,8 +16,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { UnixServer } from '../../../plugin/unix-server.ts';
-import { listenOnUnixSocket, SocketInUseError } from '../../../plugin/unix-server.ts';
+import type { UnixServer } from '../../../lib/linux/unix-server.ts';
+import { listenOnUnixSocket, SocketInUseError } from '../../../lib/linux/unix-server.ts';
 
 let dir: string;
 let path: string;

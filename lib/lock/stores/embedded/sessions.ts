@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import type { ProcessIdentity } from '../../../linux/process-identity.ts';
+import { isRunning, isSameProcess } from '../../../linux/process-identity.ts';
 import { SessionGoneError } from '../../errors.ts';
 import type { Effects } from '../effects.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
 import type { LockFile } from './lock-file.ts';
-import type { ProcessIdentity } from './process-identity.ts';
-import { isRunning, isSameProcess } from './process-identity.ts';
 import { toSession, toTicket } from './statements.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { ProcessIdentity } from '../../../linux/process-identity.ts';
 import type { Gate, Holder, LockRequest, Ticket } from '../../ticket.ts';
 import type { StoreChange, StoredRecord } from '../ticket-store.ts';
-import type { ProcessIdentity } from './process-identity.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 

@@ -1,4 +1,4 @@
-import { hasCode } from '../../../error-code.ts';
+import { hasCode } from '../../../linux/error-code.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 
 const sentences: readonly (readonly [codes: readonly string[], sentence: string])[] = [

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, existsSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { hasCode } from '../../../error-code.ts';
+import { hasCode } from '../../../linux/error-code.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import { flock, holdsLock, isListedAsLocked } from './flock.ts';
 

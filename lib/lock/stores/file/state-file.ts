@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
-import { hasCode } from '../../../error-code.ts';
-import { replaceFile } from '../../../state-file.ts';
+import { hasCode } from '../../../linux/error-code.ts';
+import { replaceFile } from '../../../linux/state-file.ts';
 import type { ChangeSource } from '../change-feed.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange, StoreState } from '../ticket-store.ts';

@@ -1,9 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import {
-  isMountpoint,
-  mountsAt,
-  parseMountInfo,
-} from '../../../../lib/volumes/drivers/mountinfo.ts';
+import { isMountpoint, mountsAt, parseMountInfo } from '../../../../lib/linux/mountinfo.ts';
 
 const tail = 'ext4 /dev/vda rw,errors=remount-ro';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { ProgramError, run } from '../../../../lib/volumes/drivers/run.ts';
+import { ProgramError, run } from '../../../../lib/linux/run.ts';
 
 describe('running a program', () => {
   test('gives back what it printed, and passes arguments untouched', async () => {

@@ -1,8 +1,8 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hasCode } from '../../lib/error-code.ts';
-import type { Mount } from '../../lib/volumes/drivers/mountinfo.ts';
+import { hasCode } from './error-code.ts';
+import type { Mount } from './mountinfo.ts';
 
 /**
  * The control group of a container: what its engine pauses it by, and what pauses it when the

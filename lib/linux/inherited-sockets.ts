@@ -1,5 +1,5 @@
 import { readFile, readlink } from 'node:fs/promises';
-import { hasCode } from '../lib/error-code.ts';
+import { hasCode } from './error-code.ts';
 
 /** A socket that listens already: whoever started this process made it, and keeps it. */
 export interface InheritedSocket {

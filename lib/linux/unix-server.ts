@@ -7,7 +7,7 @@ import type { Server as NetServer, Socket } from 'node:net';
 import { connect, createServer as createNetServer } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
-import { hasCode } from '../lib/error-code.ts';
+import { hasCode } from './error-code.ts';
 
 /** An HTTP server on a Unix socket. Disposing closes it with the default grace. */
 export interface UnixServer extends AsyncDisposable {

@@ -1,8 +1,8 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { hasCode } from '../error-code.ts';
-import type { Mount } from './drivers/mountinfo.ts';
-import { currentMountsAt, parseMountInfo, readMounts } from './drivers/mountinfo.ts';
+import { hasCode } from './error-code.ts';
+import type { Mount } from './mountinfo.ts';
+import { currentMountsAt, parseMountInfo, readMounts } from './mountinfo.ts';
 
 /**
  * Whether what is mounted at this place can be seen at another one as well, in any mount namespace

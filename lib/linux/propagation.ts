@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import type { Mount } from '../lib/volumes/drivers/mountinfo.ts';
-import { parseMountInfo, readMounts } from '../lib/volumes/drivers/mountinfo.ts';
+import type { Mount } from './mountinfo.ts';
+import { parseMountInfo, readMounts } from './mountinfo.ts';
 
 /** What is mounted for containers would be seen by this process alone. */
 export class NoPropagationError extends Error {
