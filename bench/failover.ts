@@ -1,4 +1,4 @@
-import { bootNowMs } from '../lib/linux/boot-clock.ts';
+import { bootNowMs } from '../lib/linux/boot.ts';
 import { startClockWriter } from '../test/e2e/clock-writer.ts';
 import type { EngineNode } from '../test/e2e/cluster.ts';
 import { startCluster, startEngineNode } from '../test/e2e/cluster.ts';

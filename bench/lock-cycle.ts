@@ -1,4 +1,4 @@
-import { EtcdClient } from '../lib/etcd.ts';
+import { EtcdClient } from '../lib/etcd/client.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../lib/lock/stores/etcd.ts';
 import { startEtcd } from '../test/support/etcd-server.ts';

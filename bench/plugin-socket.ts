@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { EtcdClient } from '../lib/etcd.ts';
+import { EtcdClient } from '../lib/etcd/client.ts';
 import { EtcdStore } from '../lib/lock/stores/etcd.ts';
 import { recordWrite } from '../lib/volumes/catalog.ts';
 import { startEtcd } from '../test/support/etcd-server.ts';

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import type { Failure, FailureReply, LongWorkEvent, LongWorkStep } from '../plugin/admin-api.ts';
+import type { Failure, FailureReply, LongWorkEvent, LongWorkStep } from '../plugin/admin/api.ts';
 
 /** The daemon refused, or failed. */
 export class AdminError extends Error {

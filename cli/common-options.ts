@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { settings, variableOf } from '../plugin/settings.ts';
+import { settings, variableOf } from '../plugin/config/settings.ts';
 
 /** Adds what every command that asks the daemon understands. */
 export function withCommonOptions(command: Command): Command {

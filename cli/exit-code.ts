@@ -1,4 +1,4 @@
-import type { Failure, FailureCode } from '../plugin/admin-api.ts';
+import type { Failure, FailureCode } from '../plugin/admin/api.ts';
 
 /** What scripts can tell apart. */
 export const exitCodes = {

@@ -1,4 +1,4 @@
-import type { GateReply, HolderReply } from '../plugin/admin-api.ts';
+import type { GateReply, HolderReply } from '../plugin/admin/api.ts';
 
 /** Columns as wide as their widest cell. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -1,5 +1,5 @@
-import type { HolderReply, LongWorkStep } from '../plugin/admin-api.ts';
-import { humanSize } from '../plugin/human-size.ts';
+import type { HolderReply, LongWorkStep } from '../plugin/admin/api.ts';
+import { humanSize } from '../plugin/http/human-size.ts';
 import type { Context } from './context.ts';
 import { holderText } from './format.ts';
 

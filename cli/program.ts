@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { settings, variableOf } from '../plugin/settings.ts';
+import { settings, variableOf } from '../plugin/config/settings.ts';
 import { AdminClient } from './admin-client.ts';
 import { copyCommand } from './commands/copy.ts';
 import { doctorCommand } from './commands/doctor.ts';

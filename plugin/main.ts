@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
+import { bootId } from '../lib/linux/boot.ts';
 import { takeInheritedSockets } from '../lib/linux/inherited-sockets.ts';
 import { requirePropagation } from '../lib/linux/propagation.ts';
 import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
@@ -17,27 +18,27 @@ import { MountTable } from '../lib/volumes/mount-table.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/remembered-records.ts';
 import { RememberedRecords } from '../lib/volumes/remembered-records.ts';
 import { Volumes } from '../lib/volumes/volumes.ts';
+import type { StatusReport } from './admin/api.ts';
 import { adminApp } from './admin/app.ts';
-import type { StatusReport } from './admin-api.ts';
-import { conditionsOf } from './conditions.ts';
-import type { Config } from './config.ts';
-import { loadConfig } from './config.ts';
-import { ConfigError } from './config-error.ts';
+import { conditionsOf } from './admin/conditions.ts';
+import type { Config } from './config/config.ts';
+import { loadConfig } from './config/config.ts';
+import { ConfigError } from './config/config-error.ts';
+import { settingsHelp } from './config/settings.ts';
 import { dockerApp } from './docker/app.ts';
-import { Engine } from './engine.ts';
-import { introduceTo } from './engine-introduction.ts';
-import type { InheritedSockets } from './entrances.ts';
-import { listenEarly } from './entrances.ts';
-import { EventFile } from './event-file.ts';
-import { EventLog } from './event-log.ts';
-import { bootId, hostIdentity } from './host-identity.ts';
-import { joinStore } from './membership.ts';
-import { Reconciler } from './reconciler.ts';
-import { SentinelLink } from './sentinel-link.ts';
-import { SentinelWatch } from './sentinel-watch.ts';
-import { settingsHelp } from './settings.ts';
-import { takeStateDirectory } from './state-directory.ts';
-import { openStore } from './store.ts';
+import { Engine } from './engine/engine.ts';
+import { introduceTo } from './engine/introduction.ts';
+import { Reconciler } from './engine/reconciler.ts';
+import { EventFile } from './events/event-file.ts';
+import { EventLog } from './events/event-log.ts';
+import { SentinelLink } from './fencing/sentinel-link.ts';
+import { SentinelWatch } from './fencing/sentinel-watch.ts';
+import { hostIdentity } from './host/identity.ts';
+import { joinStore } from './host/membership.ts';
+import { takeStateDirectory } from './host/state-directory.ts';
+import { openStore } from './host/store.ts';
+import type { InheritedSockets } from './http/entrances.ts';
+import { listenEarly } from './http/entrances.ts';
 
 const log = createDebug('berth:main');
 
@@ -88,7 +89,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     past: await eventFile.read(),
     keep: (event) => eventFile.append(event),
   });
-  const boot = await bootId();
+  const boot = bootId();
   const watch: SentinelWatch = new SentinelWatch({
     link: new SentinelLink({
       socketPath: `${config.adminSocket}.sentinel`,

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { GateReply, LocksReply, TicketReply } from '../../plugin/admin-api.ts';
-import { parseDuration } from '../../plugin/setting-values.ts';
+import type { GateReply, LocksReply, TicketReply } from '../../plugin/admin/api.ts';
+import { parseDuration } from '../../plugin/config/setting-values.ts';
 import type { AdminClient } from '../admin-client.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';

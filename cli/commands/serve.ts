@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { settingsHelp } from '../../plugin/settings.ts';
+import { settingsHelp } from '../../plugin/config/settings.ts';
 import type { CliIo } from '../context.ts';
 
 /** For the list of commands; `serve` itself takes its arguments as they are. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { SnapshotReply, VolumeDetailReply } from '../../plugin/admin-api.ts';
+import type { SnapshotReply, VolumeDetailReply } from '../../plugin/admin/api.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';

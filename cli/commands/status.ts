@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { StatusReply } from '../../plugin/admin-api.ts';
+import type { StatusReply } from '../../plugin/admin/api.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { HolderReply, VolumeDetailReply, VolumeReply } from '../../plugin/admin-api.ts';
-import { humanSize } from '../../plugin/human-size.ts';
+import type { HolderReply, VolumeDetailReply, VolumeReply } from '../../plugin/admin/api.ts';
+import { humanSize } from '../../plugin/http/human-size.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';

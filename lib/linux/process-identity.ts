@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs';
+import { bootId } from './boot.ts';
 
 /** One run of one process, told from any other, also from a later one with the same number. */
 export interface ProcessIdentity {
@@ -19,11 +20,6 @@ export function thisProcess(readBootId: () => string = bootId): ProcessIdentity 
     boot: readBootId(),
     namespace: readlinkSync('/proc/self/ns/pid'),
   };
-}
-
-/** The random name the kernel gave to this boot. */
-export function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
 export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {

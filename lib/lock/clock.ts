@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { bootNowMs } from '../linux/boot.ts';
 
 /** The engine's only source of time, so that a test or a simulation can bring its own. */
 export interface Clock {
@@ -23,7 +23,7 @@ export function systemClock(): Clock {
   let checkedAt = Number.NEGATIVE_INFINITY;
   const wallLead = () => Date.now() - performance.now();
   let lead = wallLead();
-  const bootLead = uptimeMs() - performance.now();
+  const bootLead = bootNowMs() - performance.now();
   return {
     now: () => {
       const monotonic = performance.now();
@@ -31,7 +31,7 @@ export function systemClock(): Clock {
       if (monotonic - checkedAt >= suspendCheckMs || jumpedMs >= suspendCheckMs) {
         checkedAt = monotonic;
         lead = wallLead();
-        asleepMs = Math.max(asleepMs, uptimeMs() - monotonic - bootLead);
+        asleepMs = Math.max(asleepMs, bootNowMs() - monotonic - bootLead);
       }
       return monotonic + asleepMs;
     },
@@ -48,9 +48,4 @@ export function systemClock(): Clock {
         signal?.addEventListener('abort', done);
       }),
   };
-}
-
-/** CLOCK_BOOTTIME as /proc/uptime gives it, to 10 ms. */
-function uptimeMs(): number {
-  return Number.parseFloat(readFileSync('/proc/uptime', 'utf8')) * 1000;
 }

@@ -1,4 +1,5 @@
 /** What users of the locks import; each store is imported from its own file. */
+export type { Condition } from './condition.ts';
 export * from './errors.ts';
 export * from './jobs/job-errors.ts';
 export type { JobLockOptions, JobRequest, JobStatus } from './jobs/job-lock.ts';
@@ -24,6 +25,6 @@ export type {
 export { LockPool } from './pool/lock-pool.ts';
 export * from './pool/lock-pool-errors.ts';
 export type { PoolConflict } from './pool/lock-pool-state.ts';
-export type { Condition, RecordWrite, StoredRecord } from './stores/ticket-store.ts';
+export type { RecordWrite, StoredRecord } from './stores/ticket-store.ts';
 export type { Gate, Holder, LockRequest, Mode, Ticket } from './ticket.ts';
 export * from './use.ts';

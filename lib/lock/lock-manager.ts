@@ -3,6 +3,7 @@ import type { Tracer } from '@opentelemetry/api';
 import createDebug from 'debug';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
+import type { Condition } from './condition.ts';
 import { Acquirer } from './engine/acquirer.ts';
 import { HeldLocks } from './engine/held-locks.ts';
 import { isHostAlive } from './engine/host-alive.ts';
@@ -17,7 +18,7 @@ import { LockCancelledError, LockContendedError } from './errors.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
 import type { LockObserver } from './observer.ts';
-import type { Condition, StoredRecord, TicketStore } from './stores/ticket-store.ts';
+import type { StoredRecord, TicketStore } from './stores/ticket-store.ts';
 import type { Gate, LockRequest, Ticket } from './ticket.ts';
 
 const log = createDebug('berth:lock');

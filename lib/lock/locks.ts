@@ -1,5 +1,6 @@
+import type { Condition } from './condition.ts';
 import type { Lock } from './lock.ts';
-import type { Condition, StoredRecord } from './stores/ticket-store.ts';
+import type { StoredRecord } from './stores/ticket-store.ts';
 import type { Gate, LockRequest, Ticket } from './ticket.ts';
 
 /**

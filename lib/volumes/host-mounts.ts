@@ -1,7 +1,8 @@
 import createDebug from 'debug';
 import { isMountpoint } from '../linux/mountinfo.ts';
+import type { Condition } from '../lock/condition.ts';
 import type { KeptLock, KeptLockState } from '../lock/kept-lock.ts';
-import type { Condition } from '../lock/stores/ticket-store.ts';
+
 import { InUseError, UnavailableError } from './errors.ts';
 import {
   driverOf,

@@ -1,9 +1,9 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import type { Doctor } from '../../lib/volumes/doctor.ts';
-import type { DoctorReply } from '../admin-api.ts';
-import { clientGone } from '../client-gone.ts';
-import { bodyText, parseJson } from '../json-body.ts';
+import { clientGone } from '../http/client-gone.ts';
+import { bodyText, parseJson } from '../http/json-body.ts';
+import type { DoctorReply } from './api.ts';
 
 const fixBody = z.strictObject({ delete: z.array(z.string()).default([]) });
 

@@ -3,9 +3,9 @@ import type { Response } from 'express';
 import { Router } from 'express';
 import { z } from 'zod';
 import { InvalidRequestError } from '../../lib/volumes/errors.ts';
-import type { EventsReply } from '../admin-api.ts';
-import { clientGone } from '../client-gone.ts';
-import type { EventLog } from '../event-log.ts';
+import type { EventLog } from '../events/event-log.ts';
+import { clientGone } from '../http/client-gone.ts';
+import type { EventsReply } from './api.ts';
 
 const querySchema = z.strictObject({
   since: z.coerce.number().pipe(z.int().nonnegative()).default(0),

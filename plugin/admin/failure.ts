@@ -9,8 +9,8 @@ import {
 import type { Ticket } from '../../lib/lock/ticket.ts';
 import { VolumeError } from '../../lib/volumes/errors.ts';
 import { disabledBy } from '../../lib/volumes/lock-refusals.ts';
-import type { Failure, FailureCode } from '../admin-api.ts';
-import { bodyRefusal } from '../json-body.ts';
+import { bodyRefusal } from '../http/json-body.ts';
+import type { Failure, FailureCode } from './api.ts';
 import { holderReply } from './replies.ts';
 
 const log = createDebug('berth:error');

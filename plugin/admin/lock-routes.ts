@@ -7,9 +7,9 @@ import { UseMount, UseSnapshot } from '../../lib/lock/use.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
-import type { LocksReply } from '../admin-api.ts';
-import { clientGone } from '../client-gone.ts';
-import { bodyText, parseJson } from '../json-body.ts';
+import { clientGone } from '../http/client-gone.ts';
+import { bodyText, parseJson } from '../http/json-body.ts';
+import type { LocksReply } from './api.ts';
 import { answerLongWork } from './long-work.ts';
 import { gateReplies, ticketReplies } from './replies.ts';
 

@@ -1,7 +1,7 @@
 import type { Response } from 'express';
 import type { CallContext } from '../../lib/volumes/service.ts';
-import type { LongWorkEvent } from '../admin-api.ts';
-import { clientGone } from '../client-gone.ts';
+import { clientGone } from '../http/client-gone.ts';
+import type { LongWorkEvent } from './api.ts';
 import { failureOf, statusOf } from './failure.ts';
 import { holderReply } from './replies.ts';
 

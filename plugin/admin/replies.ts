@@ -3,7 +3,7 @@ import { parseLockName } from '../../lib/lock/use.ts';
 import { disabledVolumes } from '../../lib/volumes/disabled-volume.ts';
 import { queueOf } from '../../lib/volumes/queue.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
-import type { GateReply, HolderReply, TicketReply, VolumeReply } from '../admin-api.ts';
+import type { GateReply, HolderReply, TicketReply, VolumeReply } from './api.ts';
 
 export function holderReply({ token, holder }: Ticket): HolderReply {
   const { host, reason, since, detail } = holder;

@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { NotFoundError, VolumeError } from '../../lib/volumes/errors.ts';
 import type { VolumeService, VolumeView } from '../../lib/volumes/service.ts';
 import { checkSnapshotName, checkVolumeName, parseSource } from '../../lib/volumes/volume.ts';
-import type { VolumeDetailReply } from '../admin-api.ts';
-import { bodyText, parseJson } from '../json-body.ts';
+import { bodyText, parseJson } from '../http/json-body.ts';
+import type { VolumeDetailReply } from './api.ts';
 import { answerLongWork } from './long-work.ts';
 import { volumeReply } from './replies.ts';
 

@@ -2,7 +2,7 @@ import type { Response } from 'express';
 import type { z } from 'zod';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
-import { clientGone } from '../client-gone.ts';
+import { clientGone } from '../http/client-gone.ts';
 import { reply } from './reply.ts';
 import type { MountResponse, mountRequest } from './wire.ts';
 

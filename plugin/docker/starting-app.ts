@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { VolumeService } from '../../lib/volumes/service.ts';
-import type { HoldOptions } from '../held-requests.ts';
-import { heldUntil } from '../held-requests.ts';
+import type { HoldOptions } from '../http/held-requests.ts';
+import { heldUntil } from '../http/held-requests.ts';
 import { reply, replyError } from './reply.ts';
 import { activated } from './wire.ts';
 

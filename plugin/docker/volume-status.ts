@@ -1,7 +1,7 @@
 import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 import { queueOf } from '../../lib/volumes/queue.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
-import { humanSize } from '../human-size.ts';
+import { humanSize } from '../http/human-size.ts';
 import type { GetResponse } from './wire.ts';
 
 /** A volume as `docker volume inspect` shows it. */

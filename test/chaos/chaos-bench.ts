@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { EtcdClient, readAll } from '../../lib/etcd.ts';
+import { EtcdClient, readAll } from '../../lib/etcd/client.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import { EtcdKeys } from '../../lib/lock/stores/etcd-keys.ts';
 import type { Etcd } from '../support/etcd-server.ts';

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { EtcdClient } from '../../lib/etcd.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';

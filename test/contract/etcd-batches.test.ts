@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { ITxnRequest, ITxnResponse } from '../../lib/etcd.ts';
-import { EtcdCallError, EtcdClient, LeaseGoneError } from '../../lib/etcd.ts';
+import type { ITxnRequest, ITxnResponse } from '../../lib/etcd/client.ts';
+import { EtcdCallError, EtcdClient, LeaseGoneError } from '../../lib/etcd/client.ts';
 import type { BatchRequest } from '../../lib/lock/stores/etcd-batches.ts';
 import { EtcdBatches } from '../../lib/lock/stores/etcd-batches.ts';
 import type { Etcd } from '../support/etcd-server.ts';

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { EtcdClient, prefixRange } from '../../lib/etcd.ts';
+import { EtcdClient, prefixRange } from '../../lib/etcd/client.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';

@@ -1,4 +1,4 @@
-import { EtcdClient } from '../../lib/etcd.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import type { StoreFixture } from './store-bench.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { EtcdCallError, EtcdClient } from '../../lib/etcd.ts';
+import { EtcdCallError, EtcdClient } from '../../lib/etcd/client.ts';
 import { GuardLostError, SessionGoneError, StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { isPermanent } from '../../lib/lock/permanent-session.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { EtcdMember, EtcdOptions, MemberState } from '../../lib/etcd.ts';
-import { EtcdClient, EtcdRefusedError } from '../../lib/etcd.ts';
+import type { EtcdMember, EtcdOptions, MemberState } from '../../lib/etcd/client.ts';
+import { EtcdClient, EtcdRefusedError } from '../../lib/etcd/client.ts';
+import type { Condition } from '../../lib/lock/condition.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import { conditionsOfMembers, faultsOf } from '../../lib/lock/stores/etcd-health.ts';
-import type { Condition } from '../../lib/lock/stores/ticket-store.ts';
 import type { Etcd, EtcdOptions as ServerOptions } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

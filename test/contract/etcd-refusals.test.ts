@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { EtcdOptions } from '../../lib/etcd.ts';
-import { EtcdClient } from '../../lib/etcd.ts';
+import type { EtcdOptions } from '../../lib/etcd/client.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';

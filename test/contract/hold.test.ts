@@ -11,7 +11,7 @@ import {
   setFrozen,
 } from '../../lib/linux/control-group.ts';
 import { readMounts } from '../../lib/linux/mountinfo.ts';
-import { hold, isHeld, unhold } from '../../plugin/sentinel/hold.ts';
+import { hold, isHeld, unhold } from '../../sentinel/hold.ts';
 import { startProcess, waitFor } from '../support/processes.ts';
 import { describeWith } from '../support/requirements.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { EtcdClient } from '../../lib/etcd.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { EtcdClient } from '../../lib/etcd.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { JobHeldError } from '../../lib/lock/jobs/job-errors.ts';
 import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import { LockPool } from '../../lib/lock/pool/lock-pool.ts';

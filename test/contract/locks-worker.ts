@@ -1,6 +1,6 @@
 import process, { argv, stdout } from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { EtcdClient } from '../../lib/etcd.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { LockPool } from '../../lib/lock/pool/lock-pool.ts';

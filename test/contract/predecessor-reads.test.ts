@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { EtcdClient } from '../../lib/etcd.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';

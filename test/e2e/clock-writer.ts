@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bootNowMs } from '../../lib/linux/boot-clock.ts';
+import { bootNowMs } from '../../lib/linux/boot.ts';
 import { waitFor } from '../support/processes.ts';
 import type { EngineNode } from './cluster.ts';
 

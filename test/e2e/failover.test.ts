@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { bootNowMs } from '../../lib/linux/boot-clock.ts';
+import { bootNowMs } from '../../lib/linux/boot.ts';
 import { describeWith } from '../support/requirements.ts';
 import { startClockWriter } from './clock-writer.ts';
 import type { Cluster } from './cluster.ts';

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import type { SentinelReport } from '../../plugin/sentinel/watch.ts';
-import { reportSchema } from '../../plugin/sentinel/watch.ts';
+import type { SentinelReport } from '../../sentinel/watch.ts';
+import { reportSchema } from '../../sentinel/watch.ts';
 import type { EngineNode } from './cluster.ts';
 
 /** What the sentinel of a host says of itself; rejects when none answers. */

@@ -15,7 +15,7 @@ if (!isLimitable) process.stderr.write(`skipped: no disk can be made slow: no ${
 
 /** Changes one key below the prefix many times: more often than etcd remembers for a slow watcher. */
 const floodScript = `
-const { EtcdClient } = await import('${join(import.meta.dirname, '../../lib/etcd.ts')}');
+const { EtcdClient } = await import('${join(import.meta.dirname, '../../lib/etcd/client.ts')}');
 const [endpoint, count, bytes] = process.argv.slice(1);
 const client = new EtcdClient({ endpoints: [endpoint] });
 const put = { key: Buffer.from('/berth/other'), value: Buffer.alloc(Number(bytes), 'x') };

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bootNowMs } from '../../lib/linux/boot-clock.ts';
+import { bootNowMs } from '../../lib/linux/boot.ts';
 import { waitFor } from '../support/processes.ts';
 import { startClockWriter } from './clock-writer.ts';
 import type { Cluster, EngineNode } from './cluster.ts';

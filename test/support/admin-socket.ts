@@ -13,9 +13,9 @@ import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
 import type { Finding } from '../../lib/volumes/doctor-finding.ts';
+import type { ConditionReply } from '../../plugin/admin/api.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
-import type { ConditionReply } from '../../plugin/admin-api.ts';
-import { EventLog } from '../../plugin/event-log.ts';
+import { EventLog } from '../../plugin/events/event-log.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
 
 export interface AdminAnswer {

@@ -1,5 +1,5 @@
-import type { IRequestOp, ITxnRequest, ITxnResponse } from '../../etcd.ts';
-import { EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
+import type { IRequestOp, ITxnRequest, ITxnResponse } from '../../etcd/client.ts';
+import { EtcdRefusedError, LeaseGoneError } from '../../etcd/client.ts';
 import { maxTxnOps } from './etcd-txn.ts';
 
 /** Sends one Txn and gives up after `timeoutMs`; rejects as EtcdClient says. */

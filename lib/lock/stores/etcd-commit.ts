@@ -1,4 +1,4 @@
-import type { ICompare, IKeyValue, IRequestOp } from '../../etcd.ts';
+import type { ICompare, IKeyValue, IRequestOp } from '../../etcd/client.ts';
 import { StoreUnavailableError } from '../errors.ts';
 import { namesOf } from '../ticket.ts';
 import type { BatchRequest } from './etcd-batches.ts';

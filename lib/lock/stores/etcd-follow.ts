@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
-import type { EtcdClient } from '../../etcd.ts';
-import { prefixRange, readAll } from '../../etcd.ts';
+import type { EtcdClient } from '../../etcd/client.ts';
+import { prefixRange, readAll } from '../../etcd/client.ts';
 import type { Gate, Ticket } from '../ticket.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
 import type { StoreChange, StoredRecord, StoreWatcher } from './ticket-store.ts';

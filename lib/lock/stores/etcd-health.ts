@@ -1,7 +1,7 @@
-import type { EtcdClient, EtcdMember, MemberState } from '../../etcd.ts';
-import { EtcdRefusedError } from '../../etcd.ts';
+import type { EtcdClient, EtcdMember, MemberState } from '../../etcd/client.ts';
+import { EtcdRefusedError } from '../../etcd/client.ts';
+import type { Condition } from '../condition.ts';
 import { foreignText } from './etcd-keys.ts';
-import type { Condition } from './ticket-store.ts';
 
 /** A member this many log entries behind the others does not keep up. */
 const lagEntries = 2_000;

@@ -1,4 +1,4 @@
-import type { IKeyValue, IRangeRequest } from '../../etcd.ts';
+import type { IKeyValue, IRangeRequest } from '../../etcd/client.ts';
 import type { Gate, LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
 import { parseGate, parseTicketRequest } from '../ticket-schema.ts';
 import { ForeignValueError } from './etcd-txn.ts';

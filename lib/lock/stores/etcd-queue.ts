@@ -5,8 +5,8 @@ import type {
   IRequestOp,
   ITxnRequest,
   ITxnResponse,
-} from '../../etcd.ts';
-import { EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
+} from '../../etcd/client.ts';
+import { EtcdRefusedError, LeaseGoneError } from '../../etcd/client.ts';
 import { isPermanent } from '../permanent-session.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';

@@ -1,5 +1,5 @@
-import type { ICompare, IKeyValue, IResponseOp } from '../../etcd.ts';
-import { EtcdCallError, EtcdRefusedError, LeaseGoneError } from '../../etcd.ts';
+import type { ICompare, IKeyValue, IResponseOp } from '../../etcd/client.ts';
+import { EtcdCallError, EtcdRefusedError, LeaseGoneError } from '../../etcd/client.ts';
 import { SessionGoneError, StoreRefusedError, StoreUnavailableError } from '../errors.ts';
 
 /** How many operations etcd takes in one Txn by default, in its longest list (--max-txn-ops). */

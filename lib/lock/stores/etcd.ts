@@ -1,5 +1,6 @@
-import type { EtcdClient } from '../../etcd.ts';
-import { readAll } from '../../etcd.ts';
+import type { EtcdClient } from '../../etcd/client.ts';
+import { readAll } from '../../etcd/client.ts';
+import type { Condition } from '../condition.ts';
 import { SessionGoneError } from '../errors.ts';
 import { isPermanent, permanentSessionOf } from '../permanent-session.ts';
 import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
@@ -14,7 +15,6 @@ import { EtcdSlots } from './etcd-slots.ts';
 import { calling, foundIn, isAbsent } from './etcd-txn.ts';
 import type {
   Committed,
-  Condition,
   Disabled,
   Granted,
   GuardedChange,

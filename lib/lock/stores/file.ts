@@ -1,6 +1,7 @@
 import type { FSWatcher } from 'node:fs';
 import { watch as watchDirectory } from 'node:fs';
 import { basename } from 'node:path';
+import type { Condition } from '../condition.ts';
 import { SessionGoneError, StoreUnavailableError } from '../errors.ts';
 import type { Ticket } from '../ticket.ts';
 import { ChangeFeed } from './change-feed.ts';
@@ -11,7 +12,7 @@ import { Sessions } from './file/sessions.ts';
 import { StateFile } from './file/state-file.ts';
 import { Steps } from './file/steps.ts';
 import type { TicketModel } from './ticket-model.ts';
-import type { Condition, Placement, Refused, TicketStore } from './ticket-store.ts';
+import type { Placement, Refused, TicketStore } from './ticket-store.ts';
 
 export interface FileStoreOptions {
   /** It is made when it is not there. It must be on a local file system. */

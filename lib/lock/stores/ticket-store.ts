@@ -1,3 +1,4 @@
+import type { Condition } from '../condition.ts';
 import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
 
 /**
@@ -132,13 +133,6 @@ export interface StoreProperties {
   readonly multiProcess: boolean;
   /** Several hosts can use it. */
   readonly multiHost: boolean;
-}
-
-/** Something about a store that a person should know. */
-export interface Condition {
-  /** `error`: locks can't be taken, or can't be trusted, until it is mended. */
-  readonly severity: 'warning' | 'error';
-  readonly message: string;
 }
 
 export interface SessionRequest {

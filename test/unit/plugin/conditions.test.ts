@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { conditionsOf } from '../../../plugin/conditions.ts';
+import { conditionsOf } from '../../../plugin/admin/conditions.ts';
 
 const warning = { severity: 'warning', message: 'nearly full' } as const;
 

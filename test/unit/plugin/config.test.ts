@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
-import type { Config } from '../../../plugin/config.ts';
-import { loadConfig } from '../../../plugin/config.ts';
-import { ConfigError } from '../../../plugin/config-error.ts';
-import { allSettings, flagOf, settingsHelp, variableOf } from '../../../plugin/settings.ts';
+import type { Config } from '../../../plugin/config/config.ts';
+import { loadConfig } from '../../../plugin/config/config.ts';
+import { ConfigError } from '../../../plugin/config/config-error.ts';
+import { allSettings, flagOf, settingsHelp, variableOf } from '../../../plugin/config/settings.ts';
 
 const defaults: Config = {
   name: 'berth',

@@ -1,8 +1,8 @@
 import { appendFile, readFile, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { EventFile } from '../../../plugin/event-file.ts';
-import { EventLog, keptEvents } from '../../../plugin/event-log.ts';
+import { EventFile } from '../../../plugin/events/event-file.ts';
+import { EventLog, keptEvents } from '../../../plugin/events/event-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { loadConfig } from '../../../plugin/config.ts';
-import { allSettings, variableOf } from '../../../plugin/settings.ts';
+import { loadConfig } from '../../../plugin/config/config.ts';
+import { allSettings, variableOf } from '../../../plugin/config/settings.ts';
 
 /** Settings that can't be set in a managed plugin, and why. */
 const fixed: Readonly<Record<string, string>> = {

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { loadConfig } from '../../../plugin/config.ts';
-import { allSettings, variableOf } from '../../../plugin/settings.ts';
+import { loadConfig } from '../../../plugin/config/config.ts';
+import { allSettings, variableOf } from '../../../plugin/config/settings.ts';
 import { runProcess } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';

@@ -11,7 +11,7 @@ import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
 import { LockedVolumes, mountLocks } from '../../../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
 import { Volumes } from '../../../lib/volumes/volumes.ts';
-import { EventLog } from '../../../plugin/event-log.ts';
+import { EventLog } from '../../../plugin/events/event-log.ts';
 import { noGuard } from '../../support/no-guard.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 

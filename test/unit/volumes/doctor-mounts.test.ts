@@ -11,7 +11,7 @@ import { HostMounts } from '../../../lib/volumes/host-mounts.ts';
 import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
 import { mountLocks } from '../../../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
-import { EventLog } from '../../../plugin/event-log.ts';
+import { EventLog } from '../../../plugin/events/event-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { noGuard } from '../../support/no-guard.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';

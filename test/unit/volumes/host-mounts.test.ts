@@ -11,7 +11,7 @@ import { KeyedQueue } from '../../../lib/volumes/keyed-queue.ts';
 import { mountLocks } from '../../../lib/volumes/locked-volumes.ts';
 import { MountTable } from '../../../lib/volumes/mount-table.ts';
 import type { VolumeRecord } from '../../../lib/volumes/volume.ts';
-import { EventLog } from '../../../plugin/event-log.ts';
+import { EventLog } from '../../../plugin/events/event-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { noGuard } from '../../support/no-guard.ts';

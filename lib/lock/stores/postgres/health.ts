@@ -1,4 +1,4 @@
-import type { Condition } from '../ticket-store.ts';
+import type { Condition } from '../../condition.ts';
 import type { Database } from './database.ts';
 import { number, text } from './rows.ts';
 

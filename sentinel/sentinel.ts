@@ -3,7 +3,7 @@ import type { ContainerActions } from './container-actions.ts';
 import type { Container, MountedVolume } from './container-scan.ts';
 import { containersUsing, identityAt } from './container-scan.ts';
 import { cutOff, flush, letGo, makeStill } from './file-systems.ts';
-import type { Guard, SentinelState } from './sentinel-state.ts';
+import type { Guard, SentinelState } from './state.ts';
 import type { Happening, SentinelReport, Watch, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
 

@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import createDebug from 'debug';
-import type { EventSink, VolumeEvent } from '../lib/volumes/events.ts';
+import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
 
 const log = createDebug('berth:event');
 

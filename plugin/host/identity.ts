@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
+import { readIfThere, replaceFile } from '../../lib/linux/state-file.ts';
 
 /**
  * What tells this host from all others: the machine's id together with the host name given to
@@ -14,11 +13,6 @@ export async function hostIdentity(host: string, stateDir: string): Promise<stri
     (await readIfThere(join(stateDir, 'machine-id'))) ||
     (await newMachineId(join(stateDir, 'machine-id')));
   return `${machine}.${host}`;
-}
-
-/** Different after each boot of the machine. */
-export async function bootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
 }
 
 async function newMachineId(path: string): Promise<string> {

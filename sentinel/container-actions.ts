@@ -7,7 +7,7 @@ import {
   isFrozen,
   killGroup,
   thawGroup,
-} from '../../lib/linux/control-group.ts';
+} from '../lib/linux/control-group.ts';
 import type { Container } from './container-scan.ts';
 import type { EngineCalls } from './engine-calls.ts';
 import { EngineRefusalError } from './engine-calls.ts';

@@ -1,7 +1,7 @@
 import { open, readFile, rename, stat } from 'node:fs/promises';
 import createDebug from 'debug';
 import { z } from 'zod';
-import { hasCode } from '../lib/linux/error-code.ts';
+import { hasCode } from '../../lib/linux/error-code.ts';
 import type { LoggedEvent } from './event-log.ts';
 import { keptEvents } from './event-log.ts';
 

@@ -1,6 +1,6 @@
 import { get as getPlain } from 'node:http';
 import { get as getSecure } from 'node:https';
-import type { EtcdTls } from './etcd.ts';
+import type { EtcdTls } from './target.ts';
 
 /** How one member of the cluster is, as it says itself. */
 export interface EtcdMember {

@@ -1,7 +1,7 @@
-import { freeze, thaw } from '../../lib/linux/freeze.ts';
-import { isMountpoint } from '../../lib/linux/mountinfo.ts';
-import { run } from '../../lib/linux/run.ts';
-import { shutDown } from '../../lib/linux/shut-down.ts';
+import { freeze, thaw } from '../lib/linux/freeze.ts';
+import { isMountpoint } from '../lib/linux/mountinfo.ts';
+import { run } from '../lib/linux/run.ts';
+import { shutDown } from '../lib/linux/shut-down.ts';
 
 /** What a flush is given: storage that is away can hold it for ever. */
 const flushLimitMs = 60_000;

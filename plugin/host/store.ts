@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EtcdClient } from '../lib/etcd.ts';
-import { embeddedStore } from '../lib/lock/stores/embedded.ts';
-import { EtcdStore } from '../lib/lock/stores/etcd.ts';
-import type { TicketStore } from '../lib/lock/stores/ticket-store.ts';
-import type { Config } from './config.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
+import type { Config } from '../config/config.ts';
 
 /** Opens the store that the configuration names. Rejects when a file that it names can't be read. */
 export async function openStore({ store, prefix, stateDir }: Config): Promise<TicketStore> {

@@ -1,10 +1,10 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import type { InheritedSocket } from '../lib/linux/inherited-sockets.ts';
-import { listenOnUnixSocket } from '../lib/linux/unix-server.ts';
-import type { FailureReply } from './admin-api.ts';
-import type { Config } from './config.ts';
-import type { StartedApp } from './docker/starting-app.ts';
-import { startingApp } from './docker/starting-app.ts';
+import type { InheritedSocket } from '../../lib/linux/inherited-sockets.ts';
+import { listenOnUnixSocket } from '../../lib/linux/unix-server.ts';
+import type { FailureReply } from '../admin/api.ts';
+import type { Config } from '../config/config.ts';
+import type { StartedApp } from '../docker/starting-app.ts';
+import { startingApp } from '../docker/starting-app.ts';
 import { heldUntil } from './held-requests.ts';
 
 /** The daemon's two sockets. Disposing closes them; requests that nobody has been let to are cut. */

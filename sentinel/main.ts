@@ -1,14 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import createDebug from 'debug';
-import { bootNowMs } from '../../lib/linux/boot-clock.ts';
-import { listenOnUnixSocket, SocketInUseError } from '../../lib/linux/unix-server.ts';
-import { bootId } from '../host-identity.ts';
+import { bootId, bootNowMs } from '../lib/linux/boot.ts';
+import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.ts';
 import { ContainerActions } from './container-actions.ts';
 import { EngineCalls } from './engine-calls.ts';
 import { Sentinel } from './sentinel.ts';
-import { sentinelHandler } from './sentinel-server.ts';
-import { SentinelState } from './sentinel-state.ts';
+import { sentinelHandler } from './server.ts';
+import { SentinelState } from './state.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -32,7 +31,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   });
   protectFromMemoryShortage();
   const stop = new AbortController();
-  const boot = await bootId();
+  const boot = bootId();
   const state = new SentinelState(`${values.socket}.state`, boot);
   const engine = new EngineCalls(values['docker-socket']);
   const sentinel = new Sentinel({

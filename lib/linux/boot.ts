@@ -7,3 +7,8 @@ import { readFileSync } from 'node:fs';
 export function bootNowMs(): number {
   return Math.round(Number.parseFloat(readFileSync('/proc/uptime', 'utf8')) * 1000);
 }
+
+/** The random name that the kernel gave to this boot. */
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}

@@ -1,4 +1,4 @@
-import { callError, EtcdCallError } from './etcd-errors.ts';
+import { callError, EtcdCallError } from './errors.ts';
 
 /** The keep-alive stream. After one missed answer it is given up: answers can't be told apart. */
 export class KeepAlives {

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import createDebug from 'debug';
 import { z } from 'zod';
-import { hasCode } from '../../lib/linux/error-code.ts';
+import { hasCode } from '../lib/linux/error-code.ts';
 import type { Container } from './container-scan.ts';
 import type { Happening, Watch, WatchedVolume } from './watch.ts';
 import { reportSchema, watchSchema } from './watch.ts';

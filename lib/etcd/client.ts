@@ -9,11 +9,12 @@ import type {
   ITxnResponse,
 } from 'etcd3';
 import { Etcd3 } from 'etcd3';
-import { callError, EtcdCallError, isOutdatedLogin, LeaseGoneError } from './etcd-errors.ts';
-import { KeepAlives } from './etcd-keep-alives.ts';
-import type { EtcdMember, MemberState } from './etcd-members.ts';
-import { quotaBytes } from './etcd-members.ts';
-import { target } from './etcd-target.ts';
+import { callError, EtcdCallError, isOutdatedLogin, LeaseGoneError } from './errors.ts';
+import { KeepAlives } from './keep-alives.ts';
+import type { EtcdMember, MemberState } from './members.ts';
+import { quotaBytes } from './members.ts';
+import type { EtcdTls } from './target.ts';
+import { target } from './target.ts';
 
 /**
  * etcd, as berth uses it: etcd3 as a plain gRPC client, the only file that imports it.
@@ -32,8 +33,8 @@ export type {
   ITxnRequest,
   ITxnResponse,
 } from 'etcd3';
-export { EtcdCallError, EtcdRefusedError, LeaseGoneError } from './etcd-errors.ts';
-export type { EtcdMember, MemberState } from './etcd-members.ts';
+export { EtcdCallError, EtcdRefusedError, LeaseGoneError } from './errors.ts';
+export type { EtcdMember, MemberState } from './members.ts';
 
 export interface EtcdOptions {
   /** `host:port`, one or more members of one cluster. */
@@ -42,13 +43,6 @@ export interface EtcdOptions {
   readonly auth?: { readonly user: string; readonly password: string } | undefined;
   /** How long one call may take. Default 2,000. */
   readonly callTimeoutMs?: number;
-}
-
-/** PEM contents. Without `ca` the system's roots are trusted. */
-export interface EtcdTls {
-  readonly ca?: Buffer | undefined;
-  readonly cert?: Buffer | undefined;
-  readonly key?: Buffer | undefined;
 }
 
 /** One open watch. */

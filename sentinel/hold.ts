@@ -1,15 +1,15 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ControlGroup } from '../../lib/linux/control-group.ts';
+import type { ControlGroup } from '../lib/linux/control-group.ts';
 import {
   groupsIn,
   isFrozenItself,
   moveTo,
   ownProcesses,
   setFrozen,
-} from '../../lib/linux/control-group.ts';
-import { hasCode } from '../../lib/linux/error-code.ts';
+} from '../lib/linux/control-group.ts';
+import { hasCode } from '../lib/linux/error-code.ts';
 
 /**
  * Holding a container: keeping its processes frozen whatever its engine does. What an engine has

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
-import { bootNowMs } from '../lib/linux/boot-clock.ts';
-import type { Condition } from '../lib/lock/stores/ticket-store.ts';
-import type { VolumeDriver } from '../lib/volumes/drivers/driver.ts';
-import { UnavailableError } from '../lib/volumes/errors.ts';
-import type { EventSink, VolumeEvent } from '../lib/volumes/events.ts';
-import type { HostMounts } from '../lib/volumes/host-mounts.ts';
-import type { MountGuard } from '../lib/volumes/mount-guard.ts';
-import type { MountRow } from '../lib/volumes/mount-table.ts';
-import type { Happening, SentinelReport, WatchedVolume } from './sentinel/watch.ts';
+import { bootNowMs } from '../../lib/linux/boot.ts';
+import type { Condition } from '../../lib/lock/condition.ts';
+import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
+import { UnavailableError } from '../../lib/volumes/errors.ts';
+import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
+import type { HostMounts } from '../../lib/volumes/host-mounts.ts';
+import type { MountGuard } from '../../lib/volumes/mount-guard.ts';
+import type { MountRow } from '../../lib/volumes/mount-table.ts';
+import type { Happening, SentinelReport, WatchedVolume } from '../../sentinel/watch.ts';
 import type { SentinelLink } from './sentinel-link.ts';
 
 const log = createDebug('berth:sentinel');

@@ -1,5 +1,5 @@
-import type { Locks } from '../lib/lock/locks.ts';
-import type { Condition } from '../lib/lock/stores/ticket-store.ts';
+import type { Condition } from '../../lib/lock/condition.ts';
+import type { Locks } from '../../lib/lock/locks.ts';
 
 /** Stores have limits of their own; this one is for the person who waits for the answer. */
 const patienceMs = 5_000;

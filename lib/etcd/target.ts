@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { EtcdCallError } from './etcd-errors.ts';
+import { EtcdCallError } from './errors.ts';
 
 /**
  * All members as ONE gRPC target, so that grpc-js keeps one channel and finds a live member itself
@@ -34,4 +34,11 @@ export async function target(
     .filter((address) => address.family === family)
     .map(({ address, port }) => (family === 6 ? `[${address}]:${port}` : `${address}:${port}`));
   return { hosts: `ipv${family}:${list.join(',')}`, ...(name ? { authority: name } : {}) };
+}
+
+/** PEM contents. Without `ca` the system's roots are trusted. */
+export interface EtcdTls {
+  readonly ca?: Buffer | undefined;
+  readonly cert?: Buffer | undefined;
+  readonly key?: Buffer | undefined;
 }

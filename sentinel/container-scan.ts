@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { ControlGroup } from '../../lib/linux/control-group.ts';
-import { controlGroupIn } from '../../lib/linux/control-group.ts';
-import type { Mount } from '../../lib/linux/mountinfo.ts';
-import { mountsAt, parseMountInfo, readMounts } from '../../lib/linux/mountinfo.ts';
+import type { ControlGroup } from '../lib/linux/control-group.ts';
+import { controlGroupIn } from '../lib/linux/control-group.ts';
+import type { Mount } from '../lib/linux/mountinfo.ts';
+import { mountsAt, parseMountInfo, readMounts } from '../lib/linux/mountinfo.ts';
 
 /** A container with live processes. */
 export interface Container {

@@ -7,15 +7,18 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import createDebug from 'debug';
-import { hasCode } from '../lib/linux/error-code.ts';
-import type { SentinelReport, Watch } from './sentinel/watch.ts';
-import { protocolVersion, reportSchema } from './sentinel/watch.ts';
+import { hasCode } from '../../lib/linux/error-code.ts';
+import type { SentinelReport, Watch } from '../../sentinel/watch.ts';
+import { protocolVersion, reportSchema } from '../../sentinel/watch.ts';
 
 const log = createDebug('berth:sentinel');
-/** Of this very release, as sources or as built. */
+/** The sentinel of this release, as source or as built. */
 const program = fileURLToPath(
-  new URL(`./sentinel/main${extname(import.meta.url)}`, import.meta.url),
+  new URL(`../../sentinel/main${extname(import.meta.url)}`, import.meta.url),
 );
+
+/** The path of any release's sentinel: another release may have been installed elsewhere. */
+const isSentinel = /\/sentinel\/main\.[jt]s$/;
 
 const callLimitMs = 1_000;
 const startLimitMs = 20_000;
@@ -137,7 +140,7 @@ async function pidsOf(socketPath: string): Promise<number[]> {
     // A process may end at any time.
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
     const words = line.split('\0');
-    if (!words.includes(program) || !words.includes(socketPath)) continue;
+    if (!words.some((word) => isSentinel.test(word)) || !words.includes(socketPath)) continue;
     if ((await readlink(`/proc/${pid}/ns/mnt`).catch(() => '')) === own) pids.push(pid);
   }
   return pids;

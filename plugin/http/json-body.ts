@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express';
 import express from 'express';
 import type { z } from 'zod';
-import { InvalidRequestError } from '../lib/volumes/errors.ts';
+import { InvalidRequestError } from '../../lib/volumes/errors.ts';
 
 const limitBytes = 1_048_576;
 
