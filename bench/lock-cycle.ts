@@ -1,6 +1,6 @@
 import { EtcdClient } from '../lib/etcd/client.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
-import { EtcdStore } from '../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../lib/lock/stores/etcd/store.ts';
 import { startEtcd } from '../test/support/etcd-server.ts';
 import { printFigures, quantile, timed } from './statistics.ts';
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { EtcdClient } from '../lib/etcd/client.ts';
-import { EtcdStore } from '../lib/lock/stores/etcd.ts';
-import { recordWrite } from '../lib/volumes/catalog.ts';
+import { EtcdStore } from '../lib/lock/stores/etcd/store.ts';
+import { recordWrite } from '../lib/volumes/records/catalog.ts';
 import { startEtcd } from '../test/support/etcd-server.ts';
 import { startBenchDaemon } from './daemon.ts';
 import { printFigures, quantile, timed } from './statistics.ts';

@@ -1,8 +1,8 @@
 import createDebug from 'debug';
 import type { NextFunction, Request, Response } from 'express';
 import express from 'express';
-import type { LockService } from '../../lib/lock/lock-service.ts';
-import type { Doctor } from '../../lib/volumes/doctor.ts';
+import type { LockService } from '../../lib/lock/use/lock-service.ts';
+import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { EventLog } from '../events/event-log.ts';

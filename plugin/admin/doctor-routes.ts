@@ -1,6 +1,6 @@
 import { Router } from 'express';
 import { z } from 'zod';
-import type { Doctor } from '../../lib/volumes/doctor.ts';
+import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
 import type { DoctorReply } from './api.ts';

@@ -8,7 +8,7 @@ import {
 } from '../../lib/lock/errors.ts';
 import type { Ticket } from '../../lib/lock/ticket.ts';
 import { VolumeError } from '../../lib/volumes/errors.ts';
-import { disabledBy } from '../../lib/volumes/lock-refusals.ts';
+import { disabledBy } from '../../lib/volumes/operations/lock-refusals.ts';
 import { bodyRefusal } from '../http/json-body.ts';
 import type { Failure, FailureCode } from './api.ts';
 import { holderReply } from './replies.ts';

@@ -1,7 +1,7 @@
 import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
-import { parseLockName } from '../../lib/lock/use.ts';
-import { disabledVolumes } from '../../lib/volumes/disabled-volume.ts';
-import { queueOf } from '../../lib/volumes/queue.ts';
+import { disabledVolumes } from '../../lib/lock/use/disabled-volume.ts';
+import { queueOf } from '../../lib/lock/use/queue.ts';
+import { parseLockName } from '../../lib/lock/use/use.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
 import type { GateReply, HolderReply, TicketReply, VolumeReply } from './api.ts';
 

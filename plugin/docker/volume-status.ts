@@ -1,5 +1,5 @@
 import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
-import { queueOf } from '../../lib/volumes/queue.ts';
+import { queueOf } from '../../lib/lock/use/queue.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
 import { humanSize } from '../http/human-size.ts';
 import type { GetResponse } from './wire.ts';

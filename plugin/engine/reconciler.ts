@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import type { EventSink } from '../../lib/volumes/events.ts';
-import type { HostMounts } from '../../lib/volumes/host-mounts.ts';
-import type { MountRow } from '../../lib/volumes/mount-table.ts';
+import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
+import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import type { Engine } from './engine.ts';
 import { UnusedMounts } from './unused-mounts.ts';
 

@@ -1,8 +1,8 @@
 import { isShownElsewhere } from '../../lib/linux/mount-namespaces.ts';
 import type { EventSink } from '../../lib/volumes/events.ts';
-import type { HostMounts } from '../../lib/volumes/host-mounts.ts';
-import { engineIdsOf, unconfirmedIdsOf } from '../../lib/volumes/mount-row.ts';
-import type { MountRow } from '../../lib/volumes/mount-table.ts';
+import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
+import { engineIdsOf, unconfirmedIdsOf } from '../../lib/volumes/mounts/mount-row.ts';
+import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import type { VolumeUse } from './engine.ts';
 
 export interface UnusedMountsOptions {

@@ -5,9 +5,9 @@ import type { Condition } from '../../lib/lock/condition.ts';
 import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../../lib/volumes/errors.ts';
 import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
-import type { HostMounts } from '../../lib/volumes/host-mounts.ts';
-import type { MountGuard } from '../../lib/volumes/mount-guard.ts';
-import type { MountRow } from '../../lib/volumes/mount-table.ts';
+import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
+import type { MountGuard } from '../../lib/volumes/mounts/mount-guard.ts';
+import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import type { Happening, SentinelReport, WatchedVolume } from '../../sentinel/watch.ts';
 import type { SentinelLink } from './sentinel-link.ts';
 

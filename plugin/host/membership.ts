@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import { LockContendedError, StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { KeptLock } from '../../lib/lock/kept-lock.ts';
 import type { Lock } from '../../lib/lock/lock.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
-import type { HostMounts } from '../../lib/volumes/host-mounts.ts';
+import { KeptLock } from '../../lib/lock/use/kept-lock.ts';
+import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
 
 const log = createDebug('berth:host');
 const retryMs = 1_000;

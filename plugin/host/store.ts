@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EtcdClient } from '../../lib/etcd/client.ts';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { Config } from '../config/config.ts';
 

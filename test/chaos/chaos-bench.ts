@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { EtcdClient, readAll } from '../../lib/etcd/client.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
-import { EtcdKeys } from '../../lib/lock/stores/etcd-keys.ts';
+import { EtcdKeys } from '../../lib/lock/stores/etcd/keys.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { waitFor } from '../support/processes.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
-import { memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 
 /**

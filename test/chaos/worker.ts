@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { EtcdClient } from '../../lib/etcd/client.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { TicketRequest } from '../../lib/lock/ticket.ts';
 import { namesOf } from '../../lib/lock/ticket.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';

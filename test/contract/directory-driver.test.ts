@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { directoryDriver } from '../../lib/volumes/drivers/directory.ts';
+import { directoryDriver } from '../../lib/volumes/drivers/directory/driver.ts';
 import { InvalidRequestError } from '../../lib/volumes/errors.ts';
 import { waitFor } from '../support/processes.ts';
 import type { DriverBench } from './driver-bench.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
 import { clientOf } from './store-bench.ts';
 import { StoreProcess } from './store-process.ts';

@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals';
 import type { Clock } from '../../lib/lock/clock.ts';
 import { systemClock } from '../../lib/lock/clock.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
 import { clientOf, enabled, eventually } from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';

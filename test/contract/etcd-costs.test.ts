@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { EtcdClient, prefixRange } from '../../lib/etcd/client.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

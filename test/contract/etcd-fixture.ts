@@ -1,5 +1,5 @@
 import { EtcdClient } from '../../lib/etcd/client.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import type { StoreFixture } from './store-bench.ts';
 

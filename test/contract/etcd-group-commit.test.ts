@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { EtcdCallError, EtcdClient } from '../../lib/etcd/client.ts';
 import { GuardLostError, SessionGoneError, StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { isPermanent } from '../../lib/lock/permanent-session.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { EtcdOptions } from '../../lib/etcd/client.ts';
 import { EtcdClient } from '../../lib/etcd/client.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe } from '@jest/globals';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import type { Postgres } from '../support/postgres-server.ts';

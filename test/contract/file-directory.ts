@@ -3,7 +3,7 @@ import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileStore } from '../../lib/lock/stores/file.ts';
+import { fileStore } from '../../lib/lock/stores/file/store.ts';
 import type { LocalPlace } from './local-stores.ts';
 import type { StoreFixture } from './store-bench.ts';
 

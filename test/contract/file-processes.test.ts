@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { fileStore } from '../../lib/lock/stores/file.ts';
+import { fileStore } from '../../lib/lock/stores/file/store.ts';
 import { describeWith } from '../support/requirements.ts';
 import { fileDirectory } from './file-directory.ts';
 import { clientOf, eventually } from './store-bench.ts';

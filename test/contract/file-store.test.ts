@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { fileStore } from '../../lib/lock/stores/file.ts';
+import { fileStore } from '../../lib/lock/stores/file/store.ts';
 import { openDescriptors, runOk } from '../support/processes.ts';
 import { describeWith } from '../support/requirements.ts';
 import { fileDirectory, fileFixture, holdMutex, unlockSession } from './file-directory.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import type { FileSystem } from '../../lib/volumes/drivers/image-file.ts';
+import type { FileSystem } from '../../lib/volumes/drivers/image/image-file.ts';
 import { InUseError } from '../../lib/volumes/errors.ts';
 import type { DriverBench } from './driver-bench.ts';
 import { command, never } from './driver-bench.ts';

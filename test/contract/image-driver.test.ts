@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import { imageDriver } from '../../lib/volumes/drivers/image.ts';
+import { imageDriver } from '../../lib/volumes/drivers/image/driver.ts';
 import { InUseError, InvalidRequestError } from '../../lib/volumes/errors.ts';
 import type { DriverBench } from './driver-bench.ts';
 import { command, never } from './driver-bench.ts';

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockCancelledError, LockDisabledError } from '../../lib/lock/errors.ts';
-import { JobHeldError, JobUnlockRefusedError } from '../../lib/lock/jobs/job-errors.ts';
-import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import type { Lock } from '../../lib/lock/lock.ts';
+import { JobHeldError, JobUnlockRefusedError } from '../../lib/lock/recipes/jobs/job-errors.ts';
+import { JobLock } from '../../lib/lock/recipes/jobs/job-lock.ts';
 import { component, instance, instancesOf, name, run } from './jobs.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { eventually } from './store-bench.ts';

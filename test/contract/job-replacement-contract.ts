@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { JobHeldError } from '../../lib/lock/jobs/job-errors.ts';
 import type { Locks } from '../../lib/lock/locks.ts';
-import { noopLocks } from '../../lib/lock/noop-locks.ts';
+import { JobHeldError } from '../../lib/lock/recipes/jobs/job-errors.ts';
+import { noopLocks } from '../../lib/lock/recipes/noop/noop-locks.ts';
 import { component, instance, instancesOf, name, run } from './jobs.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { eventually } from './store-bench.ts';

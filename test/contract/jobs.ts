@@ -1,5 +1,5 @@
-import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import type { Locks } from '../../lib/lock/locks.ts';
+import { JobLock } from '../../lib/lock/recipes/jobs/job-lock.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 
 export const component = 'snapshots';

@@ -1,5 +1,5 @@
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
-import { fileStore } from '../../lib/lock/stores/file.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
+import { fileStore } from '../../lib/lock/stores/file/store.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 
 /** The stores that several processes of one host share, by opening the same path. */

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, StoreUnavailableError } from '../../lib/lock/errors.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 import { keep, manager, queue, take } from './manager-bench.ts';
 import { ManualClock } from './manual-clock.ts';

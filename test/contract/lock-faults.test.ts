@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { LockCancelledError, LockLostError, StoreUnavailableError } from '../../lib/lock/errors.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { Fault, StoreMethod } from '../support/faulty-store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';

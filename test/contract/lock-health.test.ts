@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import type { Fault } from '../support/faulty-store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 import { manager, queue, take } from './manager-bench.ts';

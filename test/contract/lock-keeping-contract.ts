@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import { LockClearRefusedError, LockUnsupportedError } from '../../lib/lock/errors.ts';
-import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
-import { UseMount, UseSnapshot } from '../../lib/lock/use.ts';
+import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
+import { UseMount, UseSnapshot } from '../../lib/lock/use/use.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { keep, take } from './manager-bench.ts';
 import { eventually, neverExpires } from './store-bench.ts';

@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
 import { lockLeaks } from './lock-leaks.ts';
 import { lockManagerContract } from './lock-manager.ts';

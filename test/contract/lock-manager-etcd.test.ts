@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { LockTimeoutError } from '../../lib/lock/errors.ts';
-import { LockDriver } from '../../lib/lock/lock-driver.ts';
+import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

@@ -1,4 +1,4 @@
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { lockLeaks } from './lock-leaks.ts';
 import { lockManagerContract } from './lock-manager.ts';
 import type { StoreFixture } from './store-bench.ts';

@@ -4,12 +4,12 @@ import {
   LockContendedError,
   LockUnsupportedError,
 } from '../../lib/lock/errors.ts';
-import type { KeptLockState } from '../../lib/lock/kept-lock.ts';
-import { KeptLock } from '../../lib/lock/kept-lock.ts';
-import { LockDriver } from '../../lib/lock/lock-driver.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import { isPermanent } from '../../lib/lock/permanent-session.ts';
-import { UseMount } from '../../lib/lock/use.ts';
+import type { KeptLockState } from '../../lib/lock/use/kept-lock.ts';
+import { KeptLock } from '../../lib/lock/use/kept-lock.ts';
+import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
+import { UseMount } from '../../lib/lock/use/use.ts';
 import type { ManagerBench, ManagerBenchOf } from './manager-bench.ts';
 import { queue, take } from './manager-bench.ts';
 import { eventually } from './store-bench.ts';

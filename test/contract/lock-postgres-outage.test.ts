@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { postgresStore } from '../../lib/lock/stores/postgres.ts';
+import { postgresStore } from '../../lib/lock/stores/postgres/store.ts';
 import { startPostgres } from '../support/postgres-server.ts';
 import { describeWith } from '../support/requirements.ts';
 import { lockOutageContract, outageTtlMs } from './lock-outage-contract.ts';

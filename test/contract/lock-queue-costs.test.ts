@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import type { StoreWatcher, TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 import type { Queued } from './manager-bench.ts';

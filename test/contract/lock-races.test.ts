@@ -5,7 +5,7 @@ import { Reports } from '../../lib/lock/engine/reports.ts';
 import { SessionKeeper } from '../../lib/lock/engine/session.ts';
 import { LockLostError } from '../../lib/lock/errors.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 import { manager, take } from './manager-bench.ts';

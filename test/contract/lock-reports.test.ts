@@ -7,7 +7,7 @@ import {
 } from '@opentelemetry/sdk-trace-base';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import type { LockObserver } from '../../lib/lock/observer.ts';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 import { manager, queue, take } from './manager-bench.ts';
 import { eventually, exclusive, SHORT_TTL_MS } from './store-bench.ts';

@@ -1,11 +1,11 @@
 import process, { argv, stdout } from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { EtcdClient } from '../../lib/etcd/client.ts';
-import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
-import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
-import { embeddedStore } from '../../lib/lock/stores/embedded.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { JobLock } from '../../lib/lock/recipes/jobs/job-lock.ts';
+import { LockPool } from '../../lib/lock/recipes/pool/lock-pool.ts';
+import { embeddedStore } from '../../lib/lock/stores/embedded/store.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Work } from './locks-work.ts';
 import { jobOptions, poolOptions, run } from './locks-work.ts';
 

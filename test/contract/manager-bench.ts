@@ -1,11 +1,11 @@
-import type { KeptLockState } from '../../lib/lock/kept-lock.ts';
-import { KeptLock } from '../../lib/lock/kept-lock.ts';
 import type { Lock } from '../../lib/lock/lock.ts';
 import type { LockManagerOptions } from '../../lib/lock/lock-manager.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import type { LockOptions } from '../../lib/lock/locks.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { LockRequest, Ticket } from '../../lib/lock/ticket.ts';
+import type { KeptLockState } from '../../lib/lock/use/kept-lock.ts';
+import { KeptLock } from '../../lib/lock/use/kept-lock.ts';
 import type { StoreFixture } from './store-bench.ts';
 import { exclusive, LONG_TTL_MS } from './store-bench.ts';
 

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { LockContendedError, LockDisabledError } from '../../lib/lock/errors.ts';
-import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
-import { memoryLocks } from '../../lib/lock/stores/memory-locks.ts';
+import { LockPool } from '../../lib/lock/recipes/pool/lock-pool.ts';
+import { memoryLocks } from '../../lib/lock/stores/memory/locks.ts';
 import { exclusive } from './store-bench.ts';
 
 const reason = 'Job';

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { ManualClock } from './manual-clock.ts';
 import { clientOf, SHORT_TTL_MS } from './store-bench.ts';
 import { StoreMirror } from './store-mirror.ts';

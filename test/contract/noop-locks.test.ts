@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from '../../lib/lock/errors.ts';
-import { JobLock } from '../../lib/lock/jobs/job-lock.ts';
-import { noopLocks } from '../../lib/lock/noop-locks.ts';
-import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
+import { JobLock } from '../../lib/lock/recipes/jobs/job-lock.ts';
+import { noopLocks } from '../../lib/lock/recipes/noop/noop-locks.ts';
+import { LockPool } from '../../lib/lock/recipes/pool/lock-pool.ts';
 import { ManualClock } from './manual-clock.ts';
 import { exclusive, shared } from './store-bench.ts';
 

@@ -2,16 +2,16 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, LockTimeoutError } from '../../lib/lock/errors.ts';
 import type { Locks } from '../../lib/lock/locks.ts';
-import { noopLocks } from '../../lib/lock/noop-locks.ts';
-import type { NumberedLock } from '../../lib/lock/pool/lock-pool.ts';
-import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
+import { noopLocks } from '../../lib/lock/recipes/noop/noop-locks.ts';
+import type { NumberedLock } from '../../lib/lock/recipes/pool/lock-pool.ts';
+import { LockPool } from '../../lib/lock/recipes/pool/lock-pool.ts';
 import {
   LockPoolCapacityError,
   LockPoolClaimedError,
   LockPoolExhaustedError,
   LockPoolInUseError,
   LockPoolNotAllocatedError,
-} from '../../lib/lock/pool/lock-pool-errors.ts';
+} from '../../lib/lock/recipes/pool/lock-pool-errors.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 import { take } from './manager-bench.ts';
 import { poolsOf, reason } from './pools.ts';

@@ -1,5 +1,5 @@
 import type { Locks } from '../../lib/lock/locks.ts';
-import { LockPool } from '../../lib/lock/pool/lock-pool.ts';
+import { LockPool } from '../../lib/lock/recipes/pool/lock-pool.ts';
 import type { ManagerBenchOf } from './manager-bench.ts';
 
 /** Why the suite takes numbered locks. */

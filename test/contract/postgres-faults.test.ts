@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { Connections } from '../../lib/lock/stores/postgres/connections.ts';
 import { dialects } from '../../lib/lock/stores/postgres/dialect.ts';
-import { postgresStore } from '../../lib/lock/stores/postgres.ts';
+import { postgresStore } from '../../lib/lock/stores/postgres/store.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { Postgres } from '../support/postgres-server.ts';
 import { startPostgres } from '../support/postgres-server.ts';

@@ -1,5 +1,5 @@
-import type { PostgresStoreOptions } from '../../lib/lock/stores/postgres.ts';
-import { postgresStore } from '../../lib/lock/stores/postgres.ts';
+import type { PostgresStoreOptions } from '../../lib/lock/stores/postgres/store.ts';
+import { postgresStore } from '../../lib/lock/stores/postgres/store.ts';
 import type { Postgres } from '../support/postgres-server.ts';
 import type { StoreFixture } from './store-bench.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../lib/etcd/client.ts';
-import { EtcdStore } from '../../lib/lock/stores/etcd.ts';
+import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { describeWith } from '../support/requirements.ts';

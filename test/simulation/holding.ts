@@ -1,7 +1,7 @@
 import { LockError, LockLostError, StoreUnavailableError } from '../../lib/lock/errors.ts';
-import { KeptLock } from '../../lib/lock/kept-lock.ts';
 import type { Lock } from '../../lib/lock/lock.ts';
 import type { Ticket } from '../../lib/lock/ticket.ts';
+import { KeptLock } from '../../lib/lock/use/kept-lock.ts';
 import type { LockCommand } from './commands.ts';
 import type { Happening } from './history.ts';
 import type { Scheduler } from './scheduler.ts';

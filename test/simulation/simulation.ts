@@ -1,4 +1,4 @@
-import { memoryState, memoryStore } from '../../lib/lock/stores/memory.ts';
+import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import type { Command, HostCommand } from './commands.ts';
 import { hostCount, lockNames, mainTtlMs } from './commands.ts';
 import type { Happening, HistoryEvent } from './history.ts';

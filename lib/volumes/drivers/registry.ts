@@ -1,6 +1,6 @@
-import { directoryDriver } from './directory.ts';
+import { directoryDriver } from './directory/driver.ts';
 import type { VolumeDriver } from './driver.ts';
-import { imageDriver } from './image.ts';
+import { imageDriver } from './image/driver.ts';
 
 /** Every driver by its name: what `-o driver=` and the setting `driver` can say. */
 export function drivers(options: {

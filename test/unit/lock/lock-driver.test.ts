@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
-import { LockDriver } from '../../../lib/lock/lock-driver.ts';
 import { LockManager } from '../../../lib/lock/lock-manager.ts';
-import { memoryStore } from '../../../lib/lock/stores/memory.ts';
+import { memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import { LockDriver } from '../../../lib/lock/use/lock-driver.ts';
 
 /** A store whose news come late; never, for `Infinity`. */
 function lateStore(lateMs: number): TicketStore {

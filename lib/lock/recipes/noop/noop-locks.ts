@@ -1,0 +1,153 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Clock } from '../../clock.ts';
+import { systemClock } from '../../clock.ts';
+import { mergeRequests } from '../../engine/merge-requests.ts';
+import { checkDuration, checkTtl } from '../../engine/wait-limit.ts';
+import { LockCancelledError, LockLostError, LockUnsupportedError } from '../../errors.ts';
+import type { Lock } from '../../lock.ts';
+import type { LockOptions, Locks } from '../../locks.ts';
+import type { RecordWrite } from '../../stores/ticket-store.ts';
+import type { LockRequest, Ticket } from '../../ticket.ts';
+
+export interface NoopLocksOptions {
+  /** The name people know this host by; the machine's when left out. */
+  readonly host?: string;
+  readonly clock?: Clock;
+}
+
+/**
+ * Locks for when there is nobody to exclude: every request is granted at once, also while others
+ * hold the same lock. What is granted looks like a lock (tokens grow, its signal aborts at the
+ * unlock, when it is broken, and after `maxHoldMs`) and is listed, in this process only.
+ *
+ * What it could only pretend to do is refused with a LockUnsupportedError: to disable a lock, since
+ * it would be granted nevertheless, and to write a record, since there is no store to keep it.
+ */
+export function noopLocks({
+  host = hostname(),
+  clock = systemClock(),
+}: NoopLocksOptions = {}): Locks {
+  const held = new Map<string, NoopLock>();
+  const closing = new AbortController();
+  let token = 0;
+
+  async function lock(requests: readonly LockRequest[], options: LockOptions): Promise<Lock> {
+    const locks = mergeRequests(requests);
+    const { reason, detail, signal, timeoutMs = 0, ttlMs = 1_000, maxHoldMs } = options;
+    checkDuration('a time-out', timeoutMs, 0);
+    checkTtl(ttlMs);
+    if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
+    throwIfAborted(closing.signal, 'the locks are closed');
+    throwIfAborted(signal, 'the request was cancelled');
+    token += 1;
+    const nonce = randomUUID();
+    const holder = {
+      host: options.holder ?? host,
+      reason,
+      since: clock.date().toISOString(),
+      ...(detail === undefined ? {} : { detail }),
+    };
+    const ticket = { id: nonce, nonce, token, session: 'noop', locks, holder };
+    const granted = new NoopLock(ticket, () => held.delete(nonce));
+    held.set(nonce, granted);
+    if (maxHoldMs !== undefined) {
+      void clock
+        .sleep(maxHoldMs, granted.signal)
+        .then(() => granted.lose('it was held for the longest time that it may be'));
+    }
+    return granted;
+  }
+
+  const list = async () => [...held.values()].map(({ ticket }) => ticket);
+
+  return {
+    lock,
+    tryLock: lock,
+    withLock: async (locks, options, work) => {
+      await using granted = await lock(locks, options);
+      return await work(granted);
+    },
+    attach: async ({ nonce }) => held.get(nonce),
+    disable: async (lockName) => {
+      throw new LockUnsupportedError(
+        `${lockName} can't be disabled: locks are off here, and every request is granted`,
+      );
+    },
+    enable: async () => {},
+    gates: async () => [],
+    inspect: async (lockName) =>
+      (await list()).filter(({ locks }) => locks.some(({ name }) => name === lockName)),
+    list,
+    record: async () => undefined,
+    breakLock: async ({ nonce }) => held.get(nonce)?.lose('it was broken'),
+    health: async () => [
+      { severity: 'warning', message: 'locks are off: every request is granted at once' },
+    ],
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      for (const granted of [...held.values()]) await granted.unlock();
+    },
+  };
+}
+
+class NoopLock implements Lock {
+  readonly ticket: Ticket;
+  readonly #ended = new AbortController();
+  readonly #onEnd: () => void;
+
+  constructor(ticket: Ticket, onEnd: () => void) {
+    this.ticket = ticket;
+    this.#onEnd = onEnd;
+  }
+
+  get token(): number {
+    return this.ticket.token;
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  throwIfLost(): void {
+    this.#ended.signal.throwIfAborted();
+  }
+
+  async confirm(): Promise<void> {
+    this.throwIfLost();
+  }
+
+  async guard(writes: readonly RecordWrite[], options?: { unlock?: boolean }): Promise<void> {
+    this.throwIfLost();
+    const [write] = writes;
+    if (write) {
+      throw new LockUnsupportedError(
+        `record ${write.key} can't be written: locks are off here, and there is no store to keep it`,
+      );
+    }
+    if (options?.unlock) await this.unlock();
+  }
+
+  async unlock(): Promise<void> {
+    this.#end(new LockLostError('the lock was released'));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.unlock();
+  }
+
+  lose(why: string): void {
+    const names = this.ticket.locks.map(({ name }) => name).join(' + ');
+    this.#end(new LockLostError(`lost the lock on ${names}: ${why}`));
+  }
+
+  #end(reason: LockLostError): void {
+    if (this.#ended.signal.aborted) return;
+    this.#onEnd();
+    this.#ended.abort(reason);
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined, message: string): void {
+  if (signal?.aborted) throw new LockCancelledError(message, { cause: signal.reason });
+}

@@ -1,0 +1,76 @@
+import type { ICompare, IKeyValue, IRequestOp } from '../../../etcd/client.ts';
+import { StoreUnavailableError } from '../../errors.ts';
+import { namesOf } from '../../ticket.ts';
+import { judgeChange } from '../guarded-change.ts';
+import type { GuardedChange, RecordWrite } from '../ticket-store.ts';
+import type { BatchRequest } from './batches.ts';
+import type { EtcdKeys } from './keys.ts';
+import { hasToken } from './txn.ts';
+
+/** The Txn that makes a change; when it is refused it reads all that `revisionOfRepeat` needs. */
+export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchRequest {
+  const guards = [...new Set([...change.guards, ...change.release])];
+  const guardKeys = guards.flatMap((ticket) => keys.ticketKeys(ticket));
+  const txn = {
+    compare: [
+      ...guards.flatMap((ticket) =>
+        keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
+      ),
+      ...change.writes.flatMap((write) => expectation(write, keys)),
+    ],
+    success: [
+      ...change.writes.map((write) => recordOp(write, keys)),
+      ...change.release.flatMap((ticket) =>
+        keys.ticketKeys(ticket).map((key) => ({ request_delete_range: { key } })),
+      ),
+    ],
+    failure: [
+      ...change.writes.map(({ key }) => ({ request_range: { key: keys.recordKey(key) } })),
+      ...guardKeys.map((key) => ({ request_range: { key, keys_only: true } })),
+    ],
+  };
+  const touches = [
+    ...guards.flatMap(({ locks }) => namesOf(locks)),
+    ...change.writes.map(({ key }) => key),
+  ];
+  return { txn, touches };
+}
+
+/**
+ * The change was refused and `found` is what stood in its way: throws why, unless this very change
+ * has been made before; then answers the revision of that.
+ */
+export function revisionOfRepeat(
+  change: GuardedChange,
+  keys: EtcdKeys,
+  found: readonly IKeyValue[],
+  currentRevision: number,
+): number {
+  const byKey = new Map(found.map((kv) => [kv.key.toString(), kv]));
+  const judgement = judgeChange(change, {
+    exists: (ticket) =>
+      keys.ticketKeys(ticket).every((key) => {
+        return Number(byKey.get(key.toString())?.create_revision) === ticket.token;
+      }),
+    record: (key) => {
+      const kv = byKey.get(keys.recordKey(key).toString());
+      return kv && keys.parseRecord(kv);
+    },
+  });
+  if (judgement.state === 'refused') throw judgement.error;
+  if (judgement.state === 'made') return judgement.revision ?? currentRevision;
+  throw new StoreUnavailableError('etcd refused a change that its own answer allows');
+}
+
+function expectation({ key, expectedRevision }: RecordWrite, keys: EtcdKeys): ICompare[] {
+  if (expectedRevision === undefined) return [];
+  const stored = keys.recordKey(key);
+  return [{ target: 'Mod', result: 'Equal', key: stored, mod_revision: expectedRevision }];
+}
+
+function recordOp({ key, value }: RecordWrite, keys: EtcdKeys): IRequestOp {
+  const stored = keys.recordKey(key);
+  return value === undefined
+    ? { request_delete_range: { key: stored } }
+    : { request_put: { key: stored, value: Buffer.from(value) } };
+}

@@ -1,0 +1,179 @@
+import type { EtcdClient, EtcdMember, MemberState } from '../../../etcd/client.ts';
+import { EtcdRefusedError } from '../../../etcd/client.ts';
+import type { Condition } from '../../condition.ts';
+import { foreignText } from './keys.ts';
+
+/** A member this many log entries behind the others does not keep up. */
+const lagEntries = 2_000;
+
+/** The part of its quota from which on a database is nearly full. */
+const nearlyFull = 0.8;
+
+/**
+ * What is wrong with the cluster, as it can serve everything below `prefix`, where the keys in
+ * `foreign` are not berth's. Never rejects.
+ */
+export async function etcdHealth(
+  client: EtcdClient,
+  prefix: string,
+  foreign: ReadonlySet<string>,
+): Promise<Condition[]> {
+  const [members, names, alarms, refusal] = await Promise.all([
+    client.members(),
+    client.memberNames().catch(() => new Map<string, string>()),
+    client.alarms().catch(() => []),
+    client.range({ key: Buffer.from(prefix), limit: 1 }).then(
+      () => undefined,
+      (error: Error) => error,
+    ),
+  ]);
+  return [
+    ...conditionOfCalls(refusal, members),
+    ...alarms.map(({ member, alarm }) => conditionOfAlarm(alarm, names.get(member) ?? member)),
+    ...[...foreign].map((key) => error(foreignText(key))),
+    ...conditionsOfMembers(members, names),
+  ];
+}
+
+/** What is wrong by what the members say; `names` by their numbers. */
+export function conditionsOfMembers(
+  members: readonly EtcdMember[],
+  names: ReadonlyMap<string, string>,
+): Condition[] {
+  const answered: Answered[] = [];
+  const conditions: Condition[] = [];
+  for (const { endpoint, state } of members) {
+    if (!('id' in state)) {
+      // Said of the whole cluster.
+      if (members.length === 1 || state instanceof EtcdRefusedError) continue;
+      const text = `etcd member ${endpoint} does not answer (${state.message}); start it, or mend the network to it`;
+      conditions.push(warning(text));
+    } else {
+      const name = names.get(state.id);
+      answered.push({ ...state, name: name ? `${name} (${endpoint})` : endpoint });
+    }
+  }
+  return [
+    ...conditions,
+    ...conditionsOfLeader(answered),
+    ...conditionsOfLag(answered),
+    ...answered.flatMap(conditionsOfSize),
+    ...answered.flatMap(conditionsOfErrors),
+    ...conditionsOfVersions(answered),
+  ];
+}
+
+interface Answered extends MemberState {
+  readonly name: string;
+}
+
+function conditionOfCalls(refusal: Error | undefined, members: readonly EtcdMember[]): Condition[] {
+  if (!refusal) return [];
+  if (refusal instanceof EtcdRefusedError) return [error(refusal.message)];
+  const endpoints = members.map(({ endpoint }) => endpoint).join(', ');
+  const text = `etcd at ${endpoints} does not answer (${refusal.message}); start it, or mend the network to it`;
+  return [error(text)];
+}
+
+function conditionOfAlarm(alarm: string, name: string): Condition {
+  if (alarm === 'NOSPACE') {
+    const text = `the database of etcd member ${name} is full (NOSPACE alarm), so volumes can be unmounted and removed, but nothing else; compact it, defragment it, then run "etcdctl alarm disarm"`;
+    return error(text);
+  }
+  if (alarm === 'CORRUPT') {
+    const text = `the data of etcd member ${name} differ from the other members'; remove it and add it again with an empty data directory`;
+    return error(text);
+  }
+  return error(`etcd member ${name} has raised the alarm ${alarm}; see its log`);
+}
+
+function conditionsOfLeader(members: readonly Answered[]): Condition[] {
+  const lost = members.filter(({ leader }) => leader === '0');
+  if (lost.length === 0) return [];
+  if (lost.length < members.length) {
+    const text = (name: string) =>
+      `etcd member ${name} has no leader; mend the network between it and the other members`;
+    return lost.map(({ name }) => warning(text(name)));
+  }
+  const text = `etcd has no leader, as ${listed(lost)} can't reach enough other members; start those that are down, or mend the network between them`;
+  return [error(text)];
+}
+
+function conditionsOfLag(members: readonly Answered[]): Condition[] {
+  const first = Math.max(...members.map(({ applied }) => applied));
+  return members
+    .filter(({ applied }) => first - applied > lagEntries)
+    .map(({ name, applied }) =>
+      warning(
+        `etcd member ${name} is ${first - applied} entries behind the others; give it a faster disk or more processor time`,
+      ),
+    );
+}
+
+function conditionsOfSize(member: Answered): Condition[] {
+  const { name, databaseBytes, usedBytes, quotaBytes } = member;
+  if (quotaBytes === undefined || databaseBytes < quotaBytes * nearlyFull) return [];
+  const percent = Math.round((100 * databaseBytes) / quotaBytes);
+  const cure = usedBytes < databaseBytes / 2 ? 'defragment it' : 'compact and defragment it';
+  const text = `the database of etcd member ${name} has reached ${percent} % of its quota; ${cure}, and set --auto-compaction-retention`;
+  return [warning(text)];
+}
+
+/** What the alarms and the leader have not said already. */
+function conditionsOfErrors({ name, errors }: Answered): Condition[] {
+  return errors
+    .filter((text) => !/no leader|alarm:/i.test(text))
+    .map((text) => warning(`etcd member ${name} reports "${text}"; see its log`));
+}
+
+function conditionsOfVersions(members: readonly Answered[]): Condition[] {
+  return [...new Set(members.map(({ version }) => version))].flatMap((version) => {
+    const faults = faultsOf(version);
+    if (faults.length === 0) return [];
+    const who = listed(members.filter((member) => member.version === version));
+    const text = `etcd ${version} on ${who} ${faults.join(', ')}; upgrade to ${safeRelease} or later`;
+    return [warning(text)];
+  });
+}
+
+/** A 3.5 with all the mends below; later minor releases have names of their own. */
+const safeRelease = '3.5.23';
+
+/** By minor release: from which patch on it is mended. A minor release that is not named has it not. */
+const knownFaults: readonly { readonly mended: Record<string, number>; readonly text: string }[] = [
+  {
+    mended: { '3.4': 31, '3.5': 13 },
+    text: 'can end sessions that were renewed in time, when a frozen leader comes back',
+  },
+  {
+    mended: { '3.4': 38, '3.5': 23, '3.6': 5 },
+    text: 'can confirm sessions that it has ended',
+  },
+  {
+    mended: { '3.4': 36, '3.5': 18 },
+    text: 'can lose events when it compacts',
+  },
+];
+
+/** What a release is known to do wrong with what locks need. */
+export function faultsOf(version: string): string[] {
+  const [major = 0, minor = 0, patch = 0] = version.split(/[.-]/).map(Number);
+  const isOld = major < 3 || (major === 3 && minor <= 4);
+  const faults = knownFaults.filter(({ mended }) => {
+    const from = mended[`${major}.${minor}`];
+    return from === undefined ? isOld : patch < from;
+  });
+  return [...(isOld ? ['gets no more mends'] : []), ...faults.map(({ text }) => text)];
+}
+
+function listed(members: readonly Answered[]): string {
+  return members.map(({ name }) => name).join(', ');
+}
+
+function warning(message: string): Condition {
+  return { severity: 'warning', message };
+}
+
+function error(message: string): Condition {
+  return { severity: 'error', message };
+}

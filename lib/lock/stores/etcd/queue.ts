@@ -1,0 +1,266 @@
+import type {
+  ICompare,
+  IKeyValue,
+  IRangeRequest,
+  IRequestOp,
+  ITxnRequest,
+  ITxnResponse,
+} from '../../../etcd/client.ts';
+import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
+import { isPermanent } from '../../permanent-session.ts';
+import type { Ticket, TicketRequest } from '../../ticket.ts';
+import { namesOf } from '../../ticket.ts';
+import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
+import type { EtcdBatches } from './batches.ts';
+import type { EtcdKeys } from './keys.ts';
+import { ticketValue } from './keys.ts';
+import type { EtcdSlots } from './slots.ts';
+import { foundIn, hasToken, isAbsent, maxTxnOps } from './txn.ts';
+
+/**
+ * The tickets on etcd: one key per lock, all written in one Txn, so that they share one create
+ * revision, the token. With 64 locks a Txn is as large as etcd allows. Rejects as the client does.
+ */
+export class EtcdQueue {
+  readonly #batches: EtcdBatches;
+  readonly #keys: EtcdKeys;
+  readonly #slots: EtcdSlots;
+
+  constructor(batches: EtcdBatches, keys: EtcdKeys, slots: EtcdSlots) {
+    this.#batches = batches;
+    this.#keys = keys;
+    this.#slots = slots;
+  }
+
+  async enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
+    const id = this.#slots.idFor(request);
+    const keys = this.#keys.ticketKeys({ id, locks: request.locks });
+    return (
+      (await this.#takeIfFree(request, id, keys, [])).granted ?? this.#queue(request, id, keys)
+    );
+  }
+
+  async tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
+    const id = this.#slots.idFor(request);
+    const keys = this.#keys.ticketKeys({ id, locks: request.locks });
+    const inTheWay = [
+      ...request.locks.map((lock) => this.#keys.nearestConflict(lock)),
+      ...keys.map((key) => ({ key })),
+      ...this.#gates(request).map((key) => ({ key })),
+    ];
+    const fits = inTheWay.length <= maxTxnOps;
+    const taken = await this.#takeIfFree(request, id, keys, fits ? inTheWay : []);
+    if (taken.granted) return taken.granted;
+    const found = fits ? taken.found : await this.#readAtOnce(request, inTheWay);
+
+    const own = new Set(keys.map(String));
+    const [mine, others] = partition(found, (kv) => own.has(kv.key.toString()));
+    const earlier = await this.#earlier(request, mine);
+    if (earlier?.state === 'waiting') return { state: 'refused', blockers: earlier.blockers };
+    if (earlier) return earlier;
+    const gates = this.#keys.parseGates(others);
+    if (gates.length > 0) return { state: 'disabled', gates };
+    const blockers = this.#keys.parseTickets(others);
+    // In its own place only, which it has left, or gone since the refusal.
+    if (blockers.length === 0) return this.tryEnqueue(request);
+    return { state: 'refused', blockers };
+  }
+
+  async place(ticket: Ticket): Promise<Placement> {
+    const keys = this.#keys.ticketKeys(ticket);
+    const gates = this.#gates(ticket);
+    const answer = await this.#look(ticket, {
+      compare: [...keys.map((key) => hasToken(key, ticket.token)), ...gates.map(isAbsent)],
+      success: ticket.locks.map((lock) => ({
+        request_range: this.#keys.nearestConflict(lock, ticket.token),
+      })),
+      failure: [
+        ...keys.map((key) => ({ request_range: { key, keys_only: true } })),
+        ...gates.map((key) => ({ request_range: { key } })),
+      ],
+    });
+    const found = foundIn(answer.responses);
+    if (!answer.succeeded) {
+      const standing = found.filter((kv) => Number(kv.create_revision) === ticket.token);
+      if (standing.length < keys.length) return { state: 'gone' };
+      return { state: 'disabled', gates: this.#keys.parseGates(found) };
+    }
+    const blockers = this.#keys.parseTickets(found);
+    if (blockers.length === 0) return { state: 'granted', ticket };
+    return { state: 'waiting', ticket, blockers, revision: Number(answer.header.revision) };
+  }
+
+  async stands(ticket: Ticket): Promise<boolean> {
+    const answer = await this.#look(ticket, {
+      compare: this.#keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
+      success: ticket.locks.map((lock) => ({
+        request_range: { ...this.#keys.nearestConflict(lock, ticket.token), keys_only: true },
+      })),
+      failure: [],
+    });
+    return answer.succeeded && foundIn(answer.responses).length === 0;
+  }
+
+  async remove(ticket: Ticket | TicketRequest): Promise<void> {
+    const id = 'id' in ticket ? ticket.id : this.#slots.idFor(ticket);
+    const keys = this.#keys.ticketKeys({ id, locks: ticket.locks });
+    const still: (key: Buffer) => ICompare =
+      'token' in ticket
+        ? (key) => hasToken(key, ticket.token)
+        : (key) => ({ target: 'Value', result: 'Equal', key, value: ticketValue(ticket) });
+    const removals = keys.map((key) => ({
+      compare: [still(key)],
+      success: [{ request_delete_range: { key } }],
+      failure: [],
+    }));
+    const [only] = removals;
+    // Each key by itself: one that is gone must not keep the others.
+    const txn =
+      removals.length === 1 && only
+        ? only
+        : { compare: [], success: removals.map((r) => ({ request_txn: r })), failure: [] };
+    await this.#batches.send({ txn, touches: namesOf(ticket.locks) });
+    this.#slots.free(ticket);
+  }
+
+  /** The usual case, in the smallest Txn: nobody is in the way. Else answers what `ranges` find. */
+  async #takeIfFree(
+    request: TicketRequest,
+    id: string,
+    keys: readonly Buffer[],
+    ranges: readonly IRangeRequest[],
+  ): Promise<{ granted?: Granted; found: IKeyValue[] }> {
+    const { succeeded, revision, found } = await this.#write(request, {
+      compare: this.#isFree(request, keys),
+      success: this.#puts(request, keys),
+      failure: ranges.map((range) => ({ request_range: range })),
+    });
+    if (!succeeded) return { found };
+    return { granted: { state: 'granted', ticket: ticketOf(request, id, revision) }, found };
+  }
+
+  /** Queues behind whoever is there; a repeat finds the ticket that it wrote before. */
+  async #queue(
+    request: TicketRequest,
+    id: string,
+    keys: readonly Buffer[],
+  ): Promise<Granted | Waiting | Disabled> {
+    const places = [...keys, ...this.#gates(request)];
+    const { succeeded, revision, found } = await this.#write(request, {
+      compare: places.map(isAbsent),
+      // The ranges run before the puts, so what they see is lower than this ticket.
+      success: [
+        ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
+        ...this.#puts(request, keys),
+      ],
+      failure: places.map((key) => ({ request_range: { key } })),
+    });
+    if (!succeeded) {
+      const [gates, mine] = partition(found, (kv) => this.#keys.isGate(kv.key.toString()));
+      const earlier = await this.#earlier(request, mine);
+      if (earlier) return earlier;
+      if (gates.length === 0) return this.enqueue(request);
+      return { state: 'disabled', gates: this.#keys.parseGates(gates) };
+    }
+    const ticket = ticketOf(request, id, revision);
+    const blockers = this.#keys.parseTickets(found);
+    if (blockers.length === 0) return { state: 'granted', ticket };
+    return { state: 'waiting', ticket, blockers, revision };
+  }
+
+  /**
+   * Nothing in the way: no conflicting ticket, no closed gate (which lies in the same range), nor
+   * a ticket in the request's own place (which an exclusive lock's range covers too).
+   */
+  #isFree(request: TicketRequest, keys: readonly Buffer[]): ICompare[] {
+    return request.locks.flatMap((lock, index) => {
+      const own = keys[index];
+      const conflicts = isAbsent(this.#keys.conflictRange(lock));
+      return lock.mode === 'exclusive' || !own ? [conflicts] : [conflicts, isAbsent(own)];
+    });
+  }
+
+  #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {
+    const value = ticketValue(request);
+    const lease = isPermanent(request.session) ? {} : { lease: request.session };
+    const puts = keys.map((key) => ({ request_put: { key, value, ...lease } }));
+    const { mark, nonce } = request;
+    if (mark === undefined) return puts;
+    const key = this.#keys.recordKey(mark);
+    return [...puts, { request_put: { key, value: Buffer.from(nonce) } }];
+  }
+
+  #gates({ locks }: TicketRequest): Buffer[] {
+    return locks.map(({ name }) => this.#keys.gateKey(name));
+  }
+
+  /** Sends a Txn that only reads. */
+  #look({ locks }: TicketRequest, txn: ITxnRequest): Promise<ITxnResponse> {
+    return this.#batches.send({ txn, touches: namesOf(locks), isLook: true });
+  }
+
+  /** A Txn that writes a ticket. When its outcome stays unknown, so does its place. */
+  async #write(
+    request: TicketRequest,
+    txn: ITxnRequest,
+  ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
+    const { mark } = request;
+    const touches = [...namesOf(request.locks), ...(mark === undefined ? [] : [mark])];
+    const lease = request.session;
+    const freesSpace = request.holder.reason === 'Remove';
+    try {
+      const answer = await this.#batches.send({ txn, touches, lease, freesSpace });
+      return {
+        succeeded: answer.succeeded,
+        revision: Number(answer.header.revision),
+        found: foundIn(answer.responses),
+      };
+    } catch (error) {
+      const isUnwritten = error instanceof LeaseGoneError || error instanceof EtcdRefusedError;
+      if (isUnwritten) this.#slots.free(request);
+      else this.#slots.doubt(request);
+      throw error;
+    }
+  }
+
+  /** Ranges that are too many for one branch of a Txn, still read in one step. */
+  async #readAtOnce(
+    request: TicketRequest,
+    ranges: readonly IRangeRequest[],
+  ): Promise<IKeyValue[]> {
+    const half = Math.ceil(ranges.length / 2);
+    const halves = [ranges.slice(0, half), ranges.slice(half)].map((part) => ({
+      compare: [],
+      success: part.map((range) => ({ request_range: range })),
+      failure: [],
+    }));
+    const success = halves.map((txn) => ({ request_txn: txn }));
+    const answer = await this.#look(request, { compare: [], success, failure: [] });
+    return foundIn(answer.responses);
+  }
+
+  /**
+   * A request was refused, and `found` is in its place. The request's own ticket, written in an
+   * attempt whose answer was lost: answers where that stands. Nothing, or one of an earlier life of
+   * this session: answers undefined, and the request has no place any more.
+   */
+  async #earlier(
+    request: TicketRequest,
+    found: readonly IKeyValue[],
+  ): Promise<Granted | Waiting | Disabled | undefined> {
+    const mine = this.#keys.parseTickets(found).find(({ nonce }) => nonce === request.nonce);
+    const placement = mine && (await this.place(mine));
+    if (placement && placement.state !== 'gone') return placement;
+    if (found.length > 0) this.#slots.move(request);
+    else this.#slots.free(request);
+    return undefined;
+  }
+}
+
+function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((each) => !isFirst(each))];
+}
+
+function ticketOf({ mark: _, ...request }: TicketRequest, id: string, token: number): Ticket {
+  return { ...request, id, token };
+}

@@ -1,0 +1,152 @@
+import type { FSWatcher } from 'node:fs';
+import { watch as watchDirectory } from 'node:fs';
+import { basename } from 'node:path';
+import type { Condition } from '../../condition.ts';
+import { SessionGoneError, StoreUnavailableError } from '../../errors.ts';
+import type { Ticket } from '../../ticket.ts';
+import { ChangeFeed } from '../change-feed.ts';
+import type { TicketModel } from '../ticket-model.ts';
+import type { Placement, Refused, TicketStore } from '../ticket-store.ts';
+import { openLockDirectory } from './directory.ts';
+import { explainFileError } from './file-errors.ts';
+import { SessionFiles } from './session-files.ts';
+import { Sessions } from './sessions.ts';
+import { StateFile } from './state-file.ts';
+import { Steps } from './steps.ts';
+
+export interface FileStoreOptions {
+  /** It is made when it is not there. It must be on a local file system. */
+  readonly directory: string;
+  /** The number of the file system's type, as statfs gives it. */
+  readonly readFileSystemType?: (path: string) => number;
+}
+
+/**
+ * Tickets in a directory, for the processes of one host, with nothing but files and the kernel's
+ * locks (flock). Each step is on disk when it answers, so a crash loses nothing and leaves nothing
+ * half done.
+ *
+ * A session ends with its process: the kernel frees it at that moment, also where processes can't
+ * see each other (containers that share the directory). So it never expires, a stopped process
+ * keeps its locks, and no session can be resumed. What a dead process has left is dropped as soon
+ * as somebody would have to wait for it.
+ *
+ * Rejects with `StoreUnavailableError` when the directory can't be used, and with a plain `Error`
+ * when it is on a network file system or a newer version of berth wrote it.
+ */
+export async function fileStore(options: FileStoreOptions): Promise<TicketStore> {
+  const { directory, readFileSystemType } = options;
+  let isClosed = false;
+  const attempt = async <T>(step: () => T | Promise<T>): Promise<T> => {
+    await Promise.resolve();
+    if (isClosed) throw new StoreUnavailableError(`the lock directory ${directory} is closed`);
+    try {
+      return await step();
+    } catch (error) {
+      throw asError(explainFileError(error, directory));
+    }
+  };
+  const paths = await attempt(() => openLockDirectory(directory, readFileSystemType));
+  const file = new StateFile(paths.state);
+  const files = new SessionFiles(paths.sessions);
+  const steps = new Steps(file, paths.mutex);
+  const sessions = new Sessions(steps, file, files);
+  const feed = new ChangeFeed(file, () => sessions.purgeSoon());
+  const inotify = notifyOf(directory, paths.state, () => file.onChange());
+
+  const read = <T>(step: (model: TicketModel) => T) => attempt(() => step(file.model()));
+  const write = <T>(step: (model: TicketModel) => T) => attempt(() => steps.take(step));
+  /** Asks again as long as some of those `inTheWay` are dead. Asking twice must do no harm. */
+  const pastTheDead = async <T>(ask: () => Promise<T>, inTheWay: (answer: T) => Tickets) => {
+    for (;;) {
+      const answer = await ask();
+      const ids = inTheWay(answer).map(({ session }) => session);
+      if (!(await attempt(() => sessions.dropDead(ids)))) return answer;
+    }
+  };
+
+  const store: TicketStore = {
+    name: 'file',
+    properties: {
+      sessionsExpire: false,
+      sessionsResume: false,
+      multiProcess: true,
+      multiHost: false,
+    },
+    openSession: (request) => attempt(() => sessions.open(request)),
+    renewSession: (id) =>
+      attempt(() => {
+        if (!sessions.isOpen(id)) throw new SessionGoneError(`session ${id} has ended`);
+        return { ttlMs: Number.POSITIVE_INFINITY };
+      }),
+    closeSession: (id) => attempt(() => sessions.close(id)),
+    sessionAlive: (id) => attempt(() => sessions.isAlive(id)),
+    enqueue: (request) => pastTheDead(() => write((model) => model.enqueue(request)), blockersIn),
+    tryEnqueue: (request) =>
+      pastTheDead(() => write((model) => model.tryEnqueue(request)), blockersIn),
+    place: (ticket) => pastTheDead(() => read((model) => model.place(ticket)), blockersIn),
+    stands: (ticket) => read((model) => model.stands(ticket)),
+    remove: (ticket) => write((model) => model.remove(ticket)),
+    commit: (change) => write((model) => model.commit(change)),
+    tickets: (lockName) =>
+      pastTheDead(
+        () => read((model) => model.tickets(lockName)),
+        (tickets) => tickets,
+      ),
+    record: (key) => read((model) => model.record(key)),
+    closeGate: (gate) => write((model) => model.closeGate(gate)),
+    openGate: (lockName) => write((model) => model.openGate(lockName)),
+    gates: () => read((model) => model.gates()),
+    health: async () => {
+      try {
+        await attempt(() => steps.take(() => {}, { mustWrite: true }));
+        return await attempt(() => sessions.lost().map(lostSession));
+      } catch (error) {
+        return [{ severity: 'error', message: asError(error).message }];
+      }
+    },
+    watch: (watcher) => (isClosed ? { [Symbol.dispose]: () => {} } : feed.follow(watcher)),
+    [Symbol.asyncDispose]: async () => {
+      if (isClosed) return;
+      isClosed = true;
+      feed[Symbol.dispose]();
+      inotify?.close();
+      await sessions.closeOwn();
+      await steps.close();
+      files[Symbol.dispose]();
+      file[Symbol.dispose]();
+    },
+  };
+  await attempt(async () => {
+    await sessions.purge();
+    await sessions.sweep();
+  });
+  return store;
+}
+
+type Tickets = readonly Ticket[];
+
+function blockersIn(answer: Placement | Refused): Tickets {
+  return 'blockers' in answer ? answer.blockers : [];
+}
+
+/** Hears at once of what other processes do; where that fails, the feed's poll is soon enough. */
+function notifyOf(directory: string, path: string, onChange: () => void): FSWatcher | undefined {
+  try {
+    const watcher = watchDirectory(directory, { persistent: false }, (_, name) => {
+      if (name === basename(path)) onChange();
+    });
+    return watcher.on('error', () => watcher.close());
+  } catch {
+    return undefined;
+  }
+}
+
+function lostSession(id: string): Condition {
+  const message = `the file of lock session ${id} was deleted, so its locks stay until it ends or they are cleared`;
+  return { severity: 'warning', message };
+}
+
+function asError(thrown: unknown): Error {
+  return Error.isError(thrown) ? thrown : new Error(String(thrown));
+}

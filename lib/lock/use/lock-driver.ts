@@ -1,0 +1,135 @@
+import createDebug from 'debug';
+import { LockClearRefusedError } from '../errors.ts';
+import type { Lock } from '../lock.ts';
+import type { LockManager } from '../lock-manager.ts';
+import type { LockOptions } from '../locks.ts';
+import type { Gate, Ticket } from '../ticket.ts';
+import { KeptLock } from './kept-lock.ts';
+import type { ClearRequest, KeepOptions, LockService, UseLockOptions } from './lock-service.ts';
+import type { UseLocker } from './use.ts';
+import { facets, lockName, lockRequest, parseLockName } from './use.ts';
+
+const log = createDebug('berth:lock');
+
+/** How long the end of `disable` and `enable` waits for the mirror. */
+const mirrorPatienceMs = 1_000;
+
+/** The locks of volumes, on a LockManager. */
+export class LockDriver implements LockService {
+  readonly #manager: LockManager;
+  readonly #timeoutMs: number;
+
+  /** `timeoutMs`: how long a request waits when it does not say. */
+  constructor(manager: LockManager, timeoutMs: number) {
+    this.#manager = manager;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  executeWithUseLock<T>(
+    use: UseLocker,
+    options: UseLockOptions,
+    work: (lock: Lock) => Promise<T>,
+  ): Promise<T> {
+    return this.executeWithMultiUseLock([use], options, work);
+  }
+
+  executeWithMultiUseLock<T>(
+    uses: readonly UseLocker[],
+    options: UseLockOptions,
+    work: (lock: Lock) => Promise<T>,
+  ): Promise<T> {
+    return this.#manager.withLock(uses.map(lockRequest), this.#options(uses, options), work);
+  }
+
+  async acquireWithTTLRefresh(use: UseLocker, options: KeepOptions): Promise<KeptLock> {
+    const lock = await this.#manager.lock([lockRequest(use)], {
+      ...this.#options([use], options),
+      ...(options.expires === false && { ttlMs: Number.POSITIVE_INFINITY }),
+      ...(options.mark !== undefined && { mark: options.mark }),
+    });
+    return new KeptLock(lock, this.#manager, options.onChange);
+  }
+
+  async resume(ticket: Ticket, onChange: KeepOptions['onChange']): Promise<KeptLock | undefined> {
+    const lock = await this.#manager.attach(ticket);
+    return lock && new KeptLock(lock, this.#manager, onChange);
+  }
+
+  async clearLock({ volume, token, force }: ClearRequest): Promise<Ticket> {
+    const mount = await this.#manager.inspect(lockName('mount', volume));
+    const snapshot = await this.#manager.inspect(lockName('snapshot', volume));
+    const all = new Map([...mount, ...snapshot].map((ticket) => [ticket.nonce, ticket]));
+    const tickets = [...all.values()].sort((a, b) => a.token - b.token);
+    // Requests of one host that reach etcd in one transaction have one token.
+    const chosen = tickets.filter((ticket) => ticket.token === token);
+    const [ticket] = chosen;
+    if (!ticket) throw LockClearRefusedError.notThere(volume, token, tickets);
+    if (!force && (await this.#manager.isAlive(ticket))) {
+      throw LockClearRefusedError.holderIsAlive(volume, ticket);
+    }
+    for (const each of chosen) await this.#manager.breakLock(each);
+    log('cleared volume=%s token=%d host=%s reason=Maintenance', volume, token, ticket.holder.host);
+    return ticket;
+  }
+
+  async disable(volume: string, options: { readonly why?: string }): Promise<readonly Gate[]> {
+    for (const facet of facets) await this.#manager.disable(lockName(facet, volume), options);
+    await this.#mirrored(() => this.gates(volume).length === facets.length);
+    return gatesOf(volume, await this.#manager.gates());
+  }
+
+  async enable(volume: string): Promise<readonly Gate[]> {
+    const closed = gatesOf(volume, await this.#manager.gates());
+    for (const gate of closed) await this.#manager.enable(gate.lockName);
+    await this.#mirrored(() => this.gates(volume).length === 0);
+    return closed;
+  }
+
+  gates(volume?: string): readonly Gate[] {
+    const { mirror } = this.#manager;
+    if (volume !== undefined) {
+      return facets.flatMap((facet) => mirror.gate(lockName(facet, volume)) ?? []);
+    }
+    return gatesOf(undefined, [...mirror.gates()]).sort((a, b) =>
+      a.lockName < b.lockName ? -1 : 1,
+    );
+  }
+
+  tickets(volume?: string): readonly Ticket[] {
+    return this.#manager.mirror
+      .tickets()
+      .filter(({ locks }) => locks.some(({ name }) => isOf(volume, name)));
+  }
+
+  /** So that whoever asks this host next is told so. The watch may be a moment late, or broken. */
+  async #mirrored(isSo: () => boolean): Promise<void> {
+    if (isSo()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _listening = this.#manager.mirror.listen(() => isSo() && resolve());
+    const limit = setTimeout(resolve, mirrorPatienceMs);
+    await promise;
+    clearTimeout(limit);
+  }
+
+  #options(uses: readonly UseLocker[], options: UseLockOptions): LockOptions {
+    const [first] = uses;
+    if (!first) throw new RangeError('a use lock needs at least one use');
+    return {
+      reason: first.reason,
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? this.#timeoutMs,
+      ...(options.detail === undefined ? {} : { detail: options.detail }),
+      ...(options.onWait ? { onWait: options.onWait } : {}),
+    };
+  }
+}
+
+function gatesOf(volume: string | undefined, gates: readonly Gate[]): Gate[] {
+  return gates.filter((gate) => isOf(volume, gate.lockName));
+}
+
+/** Whether a lock is one of a volume's, or of any volume's. */
+function isOf(volume: string | undefined, name: string): boolean {
+  const parsed = parseLockName(name);
+  return parsed !== undefined && (volume === undefined || parsed.volume === volume);
+}

@@ -1,0 +1,58 @@
+import { NotFoundError, UnavailableError } from '../errors.ts';
+import type { FindingKind, Outcome, Treatment } from './finding.ts';
+import type { MountDoctorOptions } from './mounts.ts';
+import { MountDoctor } from './mounts.ts';
+import type { StorageDoctorOptions } from './storage.ts';
+import { StorageDoctor } from './storage.ts';
+
+export type DoctorOptions = MountDoctorOptions &
+  StorageDoctorOptions & {
+    /** Whether this host hears of the store: else its records and tickets are of the past. */
+    readonly isStoreReachable: () => boolean;
+  };
+
+/** Finds what interrupted work has left on this host, and mends it when asked to. */
+export interface Doctor {
+  /**
+   * Looks at everything that this host sees. What somebody works on at the moment is left out, and
+   * what is another host's is not touched. Rejects UnavailableError while the store is away, and
+   * NotFoundError when a name to delete is not that of storage without a record.
+   */
+  examine(treatment: Treatment): Promise<Outcome[]>;
+}
+
+export function doctor(options: DoctorOptions): Doctor {
+  const mounts = new MountDoctor(options);
+  const storage = new StorageDoctor(options);
+  return {
+    examine: async (treatment) => {
+      if (!options.isStoreReachable()) {
+        throw new UnavailableError(
+          "the store can't be reached, so nothing can be compared with it",
+        );
+      }
+      if (treatment.deletions.size > 0) {
+        const orphans = await storage.examine({ ...treatment, ...nothing });
+        requireOrphans(treatment.deletions, orphans);
+      }
+      // A stray mount keeps its storage from being mended, so mounts go first.
+      const mounted = await mounts.examine(treatment);
+      return [...mounted, ...(await storage.examine(treatment))];
+    },
+  };
+}
+
+const nothing = { fix: false, deletions: new Set<string>() };
+
+/** A mistyped name must not look as if it had been deleted. */
+function requireOrphans(names: ReadonlySet<string>, outcomes: readonly Outcome[]): void {
+  const orphans = outcomes.filter(({ kind }) => deletable.has(kind)).map(({ what }) => what);
+  const unknown = [...names].filter((name) => !orphans.includes(name));
+  if (unknown.length === 0) return;
+  throw new NotFoundError(
+    `there is no storage without a record called ${unknown.join(', ')}; nothing was changed; ` +
+      `there is: ${orphans.join(', ') || 'none'}`,
+  );
+}
+
+const deletable = new Set<FindingKind>(['storage-without-record', 'snapshot-without-record']);

@@ -1,0 +1,58 @@
+import { LockContendedError, LockDisabledError } from '../../lock/errors.ts';
+import type { Lock } from '../../lock/lock.ts';
+import type { LockService } from '../../lock/use/lock-service.ts';
+import type { UseLocker } from '../../lock/use/use.ts';
+import { UseMount, UseSnapshot } from '../../lock/use/use.ts';
+import { translated } from '../operations/lock-refusals.ts';
+
+/**
+ * What the doctor holds while it looks at a volume: its two locks; that of its snapshots, while it
+ * is mounted somewhere; or none, because it is disabled, and then nobody begins anything.
+ */
+export type Hold =
+  | { readonly scope: 'volume' | 'snapshots'; readonly lock: Lock }
+  | { readonly scope: 'nothing' };
+
+/**
+ * Looks at a volume while nobody works on it, so that work that is under way is not taken for
+ * interrupted. Undefined: somebody does. Rejects UnavailableError when the store is away.
+ */
+export async function whileIdle<T>(
+  locks: LockService,
+  volume: string,
+  signal: AbortSignal,
+  look: (hold: Hold) => Promise<T>,
+): Promise<T | undefined> {
+  const snapshot = UseSnapshot(volume, 'Maintenance');
+  const attempts: [Exclude<Hold['scope'], 'nothing'>, readonly UseLocker[]][] = [
+    ['volume', [UseMount(volume, 'Maintenance'), snapshot]],
+    ['snapshots', [snapshot]],
+  ];
+  for (const [scope, uses] of attempts) {
+    let isHeld = false;
+    try {
+      return await translatedOnly(volume, () =>
+        locks.executeWithMultiUseLock(uses, { signal, timeoutMs: 0, detail: 'doctor' }, (lock) => {
+          isHeld = true;
+          return look({ scope, lock });
+        }),
+      );
+    } catch (error) {
+      if (isHeld) throw error;
+      if (error instanceof LockDisabledError) return look({ scope: 'nothing' });
+      if (!(error instanceof LockContendedError)) throw error;
+      if (!error.blockers.every(({ holder }) => holder.reason === 'Mount')) return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** Says failures in the words of volumes, except the two that tell something about the volume. */
+async function translatedOnly<T>(volume: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof LockDisabledError || error instanceof LockContendedError) throw error;
+    return await translated(volume, () => Promise.reject(error));
+  }
+}

@@ -1,0 +1,240 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { currentMountsBelow, isMountpoint } from '../../linux/mountinfo.ts';
+import type { Ticket } from '../../lock/ticket.ts';
+import type { LockService } from '../../lock/use/lock-service.ts';
+import { lockName } from '../../lock/use/use.ts';
+import type { VolumeDriver } from '../drivers/driver.ts';
+import { InUseError } from '../errors.ts';
+import type { HostMounts } from '../mounts/host-mounts.ts';
+import type { KeyedQueue } from '../mounts/keyed-queue.ts';
+import type { MountRow } from '../mounts/mount-table.ts';
+import type { Catalog } from '../records/catalog.ts';
+import type { Finding, Outcome, Treatment } from './finding.ts';
+import { found, mended } from './finding.ts';
+import { whileIdle } from './locks.ts';
+
+export interface MountDoctorOptions {
+  readonly catalog: Catalog;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  readonly locks: LockService;
+  readonly mounts: HostMounts;
+  readonly queue: KeyedQueue;
+  readonly mountDir: string;
+  /** This host, as tickets name it. */
+  readonly host: string;
+  /** The session that locks of mounts hang on. */
+  readonly session: () => Promise<string>;
+  /** Begins to compare the mounts with the engine's containers. Rejects when that is away. */
+  readonly reconcile: () => Promise<void>;
+}
+
+/** A volume's mount, as the table, the kernel and the store have it. */
+interface MountState {
+  readonly row: MountRow | undefined;
+  readonly isMounted: boolean;
+  /** Of this host, for this volume. */
+  readonly tickets: readonly Ticket[];
+}
+
+/** How long the comparison with the engine's containers may take. */
+const reconcilePatienceMs = 6_000;
+
+/**
+ * Compares the mount table of this host with what its kernel has mounted and with the tickets that
+ * it holds. Mounts and unmounts of a volume wait while it is looked at.
+ */
+export class MountDoctor {
+  readonly #options: MountDoctorOptions;
+
+  constructor(options: MountDoctorOptions) {
+    this.#options = options;
+  }
+
+  async examine(treatment: Treatment): Promise<Outcome[]> {
+    const outcomes: Outcome[] = [];
+    for (const volume of await this.#volumes()) {
+      const seen = await this.#options.queue.run(volume, () =>
+        this.#examineVolume(volume, treatment),
+      );
+      if (seen === undefined) continue;
+      // What waits for mounts and unmounts must not keep them waiting.
+      const { finding, mendLater } = seen;
+      outcomes.push(
+        mendLater ? await mended(finding, mendLater) : { ...found(finding), ...seen.outcome },
+      );
+    }
+    return outcomes;
+  }
+
+  /** Those of which there is any sign of a mount on this host. */
+  async #volumes(): Promise<string[]> {
+    const { mounts, locks } = this.#options;
+    const mounted = (await this.#kernelMounts()).map(({ volume }) => volume);
+    const held = locks.tickets().filter(this.#isOurMount).flatMap(volumesOf);
+    return [...new Set([...mounts.rows().map(({ volume }) => volume), ...mounted, ...held])].sort();
+  }
+
+  async #examineVolume(volume: string, { fix, signal }: Treatment): Promise<Seen | undefined> {
+    const state = await this.#state(volume);
+    if (state.row) return this.#examineRow(state.row, state, fix);
+    if (state.isMounted) return this.#strayMount(volume, fix, signal);
+    const [ticket] = state.tickets;
+    return ticket && this.#lockWithoutMount(volume, ticket, fix, signal);
+  }
+
+  async #examineRow(
+    row: MountRow,
+    { isMounted }: MountState,
+    fix: boolean,
+  ): Promise<Seen | undefined> {
+    const { mounts } = this.#options;
+    const { volume, mountpoint } = row;
+    if (Object.keys(row.mountIds).length === 0) {
+      const message = 'was being mounted on this host, and what was half done could not be undone';
+      const next = ['see the log of berth, and start it again: it tries once more'];
+      return { finding: { kind: 'interrupted-mount', what: volume, message, next } };
+    }
+    if (!isMounted) {
+      const finding: Finding = {
+        kind: 'mount-gone',
+        what: volume,
+        message: `is held by this host as mounted, but nothing is mounted at ${mountpoint}`,
+        fix: 'lets go of it, unless a container uses it',
+        next: ['start the containers anew that use it: that mounts it again'],
+      };
+      return fix ? { finding, mendLater: () => this.#reconciled(volume) } : { finding };
+    }
+    const state = mounts.lockState(volume);
+    if (state === 'held') return undefined;
+    const finding: Finding = {
+      kind: 'mount-without-lock',
+      what: volume,
+      message:
+        state === 'lost'
+          ? 'is mounted on this host, but its lock is not: another host may have it'
+          : 'is mounted on this host, but it is not proved that its lock is held',
+      fix: 'takes the lock again, if nobody else has it',
+      next: [`who has it: berth lock inspect ${volume}; then stop the containers here that use it`],
+    };
+    return fix ? { finding, mendLater: () => this.#relocked(volume) } : { finding };
+  }
+
+  async #strayMount(volume: string, fix: boolean, signal: AbortSignal): Promise<Seen> {
+    const { mounts, locks } = this.#options;
+    const mountpoint = mounts.mountpoint(volume);
+    const finding: Finding = {
+      kind: 'stray-mount',
+      what: volume,
+      message: `is mounted at ${mountpoint}, but berth has not mounted it, or has forgotten it`,
+      fix: 'unmounts it, unless it is in use',
+      next: [`what uses it: fuser -vm ${mountpoint}`],
+    };
+    if (!fix) return { finding };
+    const outcome = await mended(finding, async () => {
+      // Its last write is safe only while no other host has it.
+      const isDone = await whileIdle(locks, volume, signal, async ({ scope }) => {
+        if (scope !== 'volume') return false;
+        await this.#unmount(volume, mountpoint, signal);
+        return true;
+      });
+      if (isDone) return;
+      throw new InUseError(
+        `volume ${volume} is held by another, or disabled; see: berth lock inspect ${volume}`,
+      );
+    });
+    return { finding, outcome };
+  }
+
+  async #lockWithoutMount(
+    volume: string,
+    ticket: Ticket,
+    fix: boolean,
+    signal: AbortSignal,
+  ): Promise<Seen> {
+    const isOwn = ticket.session === (await this.#options.session());
+    const finding: Finding = {
+      kind: 'lock-without-mount',
+      what: volume,
+      message: 'is locked by this host for a mount that there is not',
+      since: ticket.holder.since,
+      ...(isOwn && { fix: 'releases the lock' }),
+      next: isOwn
+        ? []
+        : [
+            'an earlier daemon of this host took it; it goes when that session expires',
+            `or now: berth lock clear ${volume} --token ${ticket.token} --force`,
+          ],
+    };
+    if (!fix || !isOwn) return { finding };
+    const { token } = ticket;
+    const outcome = await mended(finding, async () => {
+      await this.#options.locks.clearLock({ volume, token, force: true, signal });
+    });
+    return { finding, outcome };
+  }
+
+  async #unmount(volume: string, mountpoint: string, signal: AbortSignal): Promise<void> {
+    const { catalog, drivers } = this.#options;
+    const record = (await catalog.read(volume))?.record;
+    const [top] = (await this.#kernelMounts()).filter((mount) => mount.volume === volume);
+    const guess = top?.source.startsWith('/dev/loop') ? 'image' : 'directory';
+    const driver = drivers.get(record?.driver ?? guess);
+    if (!driver) throw new Error(`there is no driver ${record?.driver} here to unmount it with`);
+    await driver.unmount({ name: volume, options: record?.options ?? {} }, mountpoint, { signal });
+  }
+
+  async #relocked(volume: string): Promise<void> {
+    const { mounts } = this.#options;
+    await mounts.adopt();
+    if (mounts.get(volume) === undefined || mounts.lockState(volume) === 'held') return;
+    throw new InUseError(`the lock of volume ${volume} can't be had`);
+  }
+
+  async #reconciled(volume: string): Promise<void> {
+    const { mounts, reconcile } = this.#options;
+    await reconcile();
+    const deadline = performance.now() + reconcilePatienceMs;
+    while (mounts.get(volume) !== undefined) {
+      if (performance.now() > deadline) {
+        throw new InUseError(`a container uses volume ${volume}`);
+      }
+      await sleep(100);
+    }
+  }
+
+  async #state(volume: string): Promise<MountState> {
+    const { mounts, locks } = this.#options;
+    const row = mounts.get(volume);
+    return {
+      row,
+      isMounted: await isMountpoint(row?.mountpoint ?? mounts.mountpoint(volume)),
+      tickets: locks.tickets(volume).filter(this.#isOurMount),
+    };
+  }
+
+  /** Mounts deeper down are a container's, inside a volume. */
+  async #kernelMounts() {
+    const { mountDir } = this.#options;
+    return (await currentMountsBelow(mountDir)).flatMap(({ mountpoint, source }) => {
+      const volume = mountpoint.slice(mountpoint.lastIndexOf('/') + 1);
+      return mountpoint.endsWith(`${mountDir}/${volume}`) ? [{ volume, source }] : [];
+    });
+  }
+
+  readonly #isOurMount = ({ holder }: Ticket) =>
+    holder.reason === 'Mount' && holder.host === this.#options.host;
+}
+
+interface Seen {
+  readonly finding: Finding;
+  readonly outcome?: Outcome;
+  /** Mends what needs the volume's queue itself. */
+  readonly mendLater?: () => Promise<void>;
+}
+
+function volumesOf({ locks }: Ticket): string[] {
+  const prefix = lockName('mount', '');
+  return locks
+    .filter(({ name }) => name.startsWith(prefix))
+    .map(({ name }) => name.slice(prefix.length));
+}

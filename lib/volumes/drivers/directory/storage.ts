@@ -1,0 +1,35 @@
+import { opendir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exists } from '../shared/storage-files.ts';
+import { abandonedIn, sweep } from '../shared/temporary.ts';
+import type { DriverStorage } from '../stored-volume.ts';
+import { visibleNames } from '../stored-volume.ts';
+
+/** What the directory driver has; its layout is told in directory.ts. */
+export function directoryStorage(base: string): DriverStorage {
+  return {
+    names: () => visibleNames(base),
+
+    async find(name) {
+      const home = join(base, name);
+      if (!(await exists(home))) return undefined;
+      return {
+        name,
+        options: {},
+        content: await contentOf(join(home, 'data')),
+        isTorn: await exists(join(home, 'data.old')),
+        snapshots: await visibleNames(join(home, 'snapshots')),
+        changedAt: (await stat(home)).mtime.toISOString(),
+      };
+    },
+
+    leftovers: () => abandonedIn(base),
+    sweep: () => sweep(base),
+  };
+}
+
+async function contentOf(data: string): Promise<'missing' | 'empty' | 'some'> {
+  if (!(await exists(data))) return 'missing';
+  await using directory = await opendir(data);
+  return (await directory.read()) === null ? 'empty' : 'some';
+}

@@ -1,0 +1,274 @@
+import { mkdir, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { freeze, thaw } from '../../../linux/freeze.ts';
+import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
+import { shutDown } from '../../../linux/shut-down.ts';
+import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts';
+import type {
+  DriverContext,
+  DriverVolume,
+  LiveSource,
+  SnapshotTarget,
+  VolumeDriver,
+} from '../driver.ts';
+import { copyFile, fileBytes } from '../shared/copy.ts';
+import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
+import { sweeper, withTemporary } from '../shared/temporary.ts';
+import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
+import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
+import { parseSize } from './size.ts';
+import { imageStorage } from './storage.ts';
+import { endStranded } from './stranded.ts';
+
+/**
+ * Volumes as image files, each with a file system of its own, so that the size is a limit that
+ * holds. The files may lie on a shared file system, but only one host may mount one at a time.
+ *
+ *     VOLUME_DIR/image/NAME/volume.img
+ *     VOLUME_DIR/image/NAME/snapshots/SNAPSHOT.img
+ *     VOLUME_DIR/image/.tmp-*                       things half made or half deleted
+ *
+ * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
+ * mounted volume stands still for some milliseconds only; elsewhere for as long as the copy takes.
+ */
+export function imageDriver({ volumeDir }: { readonly volumeDir: string }): VolumeDriver {
+  const base = join(volumeDir, 'image');
+  const beginSweep = sweeper(base);
+
+  return {
+    name: 'image',
+    capabilities: { size: true, multiHostMount: false, copyNeedsQuiet: true, ownsFileSystem: true },
+    options: {
+      size: `how much it can hold, such as 512M or 20G (default ${defaults.size})`,
+      fs: `its file system: ${fileSystems.join(' or ')} (default ${defaults.fs})`,
+    },
+
+    parseOptions(options) {
+      const { size = defaults.size, fs: fsName = defaults.fs, ...unknown } = options;
+      for (const name of Object.keys(unknown)) {
+        throw new InvalidRequestError(
+          `the image driver does not know the option ${JSON.stringify(name)}: use size or fs`,
+        );
+      }
+      const fs = fileSystems.find((known) => known === fsName);
+      if (fs === undefined) {
+        throw new InvalidRequestError(
+          `fs=${JSON.stringify(fsName)} is not possible: use ${fileSystems.join(' or ')}`,
+        );
+      }
+      const minBytes = smallestBytes[fs];
+      return { size: String(parseSize(size, { minBytes, maxBytes, stepBytes })), fs };
+    },
+
+    async create(volume, context) {
+      beginSweep();
+      if (await exists(imageOf(volume))) return;
+      const { fs, size } = readOptions(volume);
+      await withTemporary(base, async (temporary) => {
+        const made = await makeHome(temporary);
+        await makeImage(made.image, fs, size, context);
+        context.signal.throwIfAborted();
+        await renameDurably(made.home, homeOf(volume));
+      });
+    },
+
+    async remove(volume, { signal }) {
+      beginSweep();
+      signal.throwIfAborted();
+      if (!(await exists(homeOf(volume)))) return;
+      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), signal);
+      await withTemporary(base, async (temporary) => {
+        await renameDurably(homeOf(volume), join(temporary, 'old'));
+      });
+    },
+
+    async mount(volume, mountpoint, context) {
+      beginSweep();
+      const image = await existingImage(volume);
+      if (await isMountedAt(image, mountpoint)) return;
+      if (await isMountpoint(mountpoint)) {
+        throw new InUseError(`something else is mounted at ${mountpoint}`);
+      }
+      await waitUntilDetached(`volume ${volume.name}`, image, context.signal);
+      await mountImage(image, readOptions(volume).fs, mountpoint, context);
+    },
+
+    async unmount(volume, mountpoint, context) {
+      context.signal.throwIfAborted();
+      // Unmounted while frozen, it would stay in the kernel, out of reach, until a reboot.
+      await thaw(mountpoint);
+      await unmountAt(mountpoint, context);
+      await endStranded(imageOf(volume), mountpoint, thaw, context); // Frozen again meanwhile.
+      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
+      await removeMountpoint(mountpoint);
+    },
+
+    async abandon(volume, mountpoint, context) {
+      context.signal.throwIfAborted();
+      await shutDown(mountpoint);
+      await detachAt(mountpoint, context);
+      await endStranded(imageOf(volume), mountpoint, shutDown, context);
+      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
+      await removeMountpoint(mountpoint);
+    },
+
+    async snapshot(target, context) {
+      beginSweep();
+      await withTemporary(base, async (temporary) => {
+        const copy = join(temporary, 'snapshot.img');
+        await copyLive(target, copy, context);
+        await renameDurably(copy, snapshotImage(target));
+      });
+    },
+
+    async removeSnapshot(target, { signal }) {
+      beginSweep();
+      signal.throwIfAborted();
+      const image = snapshotImage(target);
+      if (!(await exists(image))) return;
+      await withTemporary(base, async (temporary) => {
+        await renameDurably(image, join(temporary, 'old.img'));
+      });
+    },
+
+    async restore(target, context) {
+      beginSweep();
+      const image = await existingImage(target.volume);
+      await waitUntilDetached(`volume ${target.volume.name}`, image, context.signal);
+      await withTemporary(base, async (temporary) => {
+        const copy = join(temporary, 'volume.img');
+        await copyStill(await existingSnapshot(target), copy, context);
+        await renameDurably(copy, image);
+      });
+    },
+
+    async clone(source, target, context) {
+      beginSweep();
+      const { fs } = sameOptions(source.volume, target);
+      await waitUntilDetached(`volume ${target.name}`, imageOf(target), context.signal);
+      await withTemporary(base, async (temporary) => {
+        const made = await makeHome(temporary);
+        if ('snapshot' in source) {
+          await copyStill(await existingSnapshot(source), made.image, context);
+        } else {
+          await copyLive(source, made.image, context);
+        }
+        await giveNewUuid(made.image, fs, temporary, context);
+        await syncPath(made.image);
+        context.signal.throwIfAborted();
+        await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'));
+      });
+    },
+
+    storage: imageStorage(base),
+
+    async recover(mountpoint) {
+      await thaw(mountpoint);
+    },
+
+    async usage(volume, mountpoint) {
+      const image = await existingImage(volume);
+      const { size: sizeBytes } = await stat(image);
+      if (mountpoint === undefined || !(await isMountedAt(image, mountpoint))) {
+        return { usedBytes: await fileBytes(image), sizeBytes };
+      }
+      const { blocks, bfree, bsize } = await statfs(mountpoint);
+      return { usedBytes: (blocks - bfree) * bsize, sizeBytes };
+    },
+  };
+
+  function homeOf({ name }: DriverVolume): string {
+    return join(base, name);
+  }
+
+  function imageOf(volume: DriverVolume): string {
+    return join(homeOf(volume), imageName);
+  }
+
+  function snapshotImage({ volume, snapshot }: SnapshotTarget): string {
+    return join(homeOf(volume), snapshotsName, `${snapshot}.img`);
+  }
+
+  async function existingImage(volume: DriverVolume): Promise<string> {
+    const image = imageOf(volume);
+    if (await exists(image)) return image;
+    throw new NotFoundError(`the storage of volume ${volume.name} is not there`);
+  }
+
+  async function existingSnapshot(target: SnapshotTarget): Promise<string> {
+    const image = snapshotImage(target);
+    if (await exists(image)) return image;
+    throw new NotFoundError(
+      `the storage of snapshot ${target.volume.name}@${target.snapshot} is not there`,
+    );
+  }
+
+  /** Copies the image of a volume that may be mounted here, and may be in use. */
+  async function copyLive(source: LiveSource, to: string, context: DriverContext): Promise<void> {
+    const image = await existingImage(source.volume);
+    const { mountpoint } = source;
+    if (mountpoint !== undefined && (await isMountedAt(image, mountpoint))) {
+      await using _frozen = await freeze(mountpoint);
+      await copyFile(image, to, context);
+    } else {
+      await waitUntilDetached(`volume ${source.volume.name}`, image, context.signal);
+      await copyFile(image, to, context);
+    }
+    await syncCopy(to, context);
+  }
+}
+
+const defaults = { size: '1G', fs: 'ext4' };
+
+/** The largest file of ext4, which may hold the images, is one block smaller than this. */
+const maxBytes = 16 * 2 ** 40;
+
+/** One block: a part of one would be lost. */
+const stepBytes = 4096;
+
+const imageName = 'volume.img';
+const snapshotsName = 'snapshots';
+
+const optionsSchema = z.object({ size: z.coerce.number().int(), fs: z.enum(fileSystems) });
+
+function readOptions(volume: DriverVolume) {
+  return optionsSchema.parse(volume.options);
+}
+
+/** A copy of an image is as large as the image, and holds the same file system. */
+function sameOptions(source: DriverVolume, target: DriverVolume) {
+  const [had, wanted] = [readOptions(source), readOptions(target)];
+  for (const option of ['size', 'fs'] as const) {
+    if (had[option] !== wanted[option]) {
+      throw new InvalidRequestError(
+        `a copy of volume ${source.name} has ${option}=${had[option]} as it has; ${option}=${wanted[option]} is not possible`,
+      );
+    }
+  }
+  return wanted;
+}
+
+async function makeHome(temporary: string) {
+  const home = join(temporary, 'volume');
+  await mkdir(join(home, snapshotsName), { recursive: true, mode: 0o700 });
+  return { home, image: join(home, imageName) };
+}
+
+/** Copies an image that nobody writes to: a snapshot. */
+async function copyStill(from: string, to: string, context: DriverContext): Promise<void> {
+  await copyFile(from, to, context);
+  await syncCopy(to, context);
+}
+
+async function syncCopy(path: string, { signal }: DriverContext): Promise<void> {
+  await syncPath(path);
+  signal.throwIfAborted();
+}
+
+/** Whether the file system in this very image is the one that is seen at the mountpoint. */
+async function isMountedAt(image: string, mountpoint: string): Promise<boolean> {
+  const top = (await currentMountsAt(mountpoint)).at(-1);
+  return top !== undefined && (await writableLoopDevices(image)).includes(top.source);
+}

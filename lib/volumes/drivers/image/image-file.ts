@@ -1,0 +1,94 @@
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { run } from '../../../linux/run.ts';
+import type { DriverContext } from '../driver.ts';
+import { mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import { syncPath } from '../shared/storage-files.ts';
+import { waitUntilDetached } from './loop-device.ts';
+
+/** The file systems that an image can hold. */
+export const fileSystems = ['ext4', 'xfs'] as const;
+export type FileSystem = (typeof fileSystems)[number];
+
+/** Below these mkfs refuses (xfs), or leaves hardly any room beside the journal (ext4). */
+export const smallestBytes = { ext4: 16 * 2 ** 20, xfs: 300 * 2 ** 20 } satisfies Record<
+  FileSystem,
+  number
+>;
+
+/**
+ * Makes a file of `sizeBytes`, which occupies nothing, with an empty file system in it: also
+ * without ext4's `lost+found`, because databases refuse, and the engine does not fill, a volume
+ * that is not empty. `e2fsck` makes that directory again when it needs it.
+ */
+export async function makeImage(
+  path: string,
+  fs: FileSystem,
+  sizeBytes: number,
+  { signal }: DriverContext,
+): Promise<void> {
+  {
+    await using file = await open(path, 'wx', 0o600);
+    await file.truncate(sizeBytes);
+  }
+  await makeFileSystem[fs](path, signal);
+  await syncPath(path);
+}
+
+const makeFileSystem = {
+  async ext4(path: string, signal: AbortSignal) {
+    // With its own checksum seed the UUID can be changed without an fsck: see `giveNewUuid`.
+    const format = ['-b', '4096', '-m', '0', '-e', 'remount-ro', '-O', 'metadata_csum_seed'];
+    await run('mkfs.ext4', ['-q', '-F', ...format, path], { signal });
+    const { stderr } = await run('debugfs', ['-w', '-R', 'rmdir lost+found', path], { signal });
+    // It succeeds whatever happens, and tells only here, below its own name and version.
+    const complaints = stderr.trim().split('\n').slice(1);
+    if (complaints.length > 0) throw new Error(`debugfs failed: ${complaints.join(' ')}`);
+  },
+
+  async xfs(path: string, signal: AbortSignal) {
+    await run('mkfs.xfs', ['-q', '-f', path], { signal });
+  },
+} satisfies Record<FileSystem, (path: string, signal: AbortSignal) => Promise<void>>;
+
+/**
+ * Mounts the file system in an image. `nouuid` because snapshots of one xfs carry its UUID;
+ * `discard` gives the blocks of deleted files back, so that the image stays thin.
+ */
+export async function mountImage(
+  path: string,
+  fs: FileSystem,
+  mountpoint: string,
+  context: DriverContext,
+): Promise<void> {
+  const options = fs === 'xfs' ? 'loop,discard,nouuid' : 'loop,discard';
+  await mountAt(mountpoint, ['-t', fs, '-o', options, path], context);
+}
+
+/**
+ * Gives the file system in a copied image a UUID of its own. It may have been copied frozen, or
+ * after a crash: `tune2fs` replays the journal itself; `xfs_admin` refuses, so the log of an xfs is
+ * replayed by mounting it once in `temporary`.
+ */
+export async function giveNewUuid(
+  path: string,
+  fs: FileSystem,
+  temporary: string,
+  { signal }: DriverContext,
+): Promise<void> {
+  if (fs === 'ext4') {
+    await run('tune2fs', ['-U', 'random', path], { signal });
+    return;
+  }
+  const mountpoint = join(temporary, 'mountpoint');
+  await mountImage(path, fs, mountpoint, { signal });
+  await unmountAt(mountpoint, { signal: untilDone });
+  await waitUntilDetached('the copy', path, untilDone);
+  await removeMountpoint(mountpoint);
+  const { stdout, stderr } = await run('xfs_admin', ['-U', 'generate', path], { signal });
+  // It succeeds even when it has refused.
+  if (!stdout.includes('new UUID')) throw new Error(`xfs_admin failed: ${stdout} ${stderr}`.trim());
+}
+
+/** What was mounted is unmounted even if the caller gave up. */
+const untilDone = new AbortController().signal;

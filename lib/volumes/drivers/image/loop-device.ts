@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { readMounts } from '../../../linux/mountinfo.ts';
+import { run } from '../../../linux/run.ts';
+import { InUseError } from '../../errors.ts';
+import { exists } from '../shared/storage-files.ts';
+
+/**
+ * The loop devices through which this host's kernel uses an image file. They are made by
+ * `mount -o loop`, and the kernel frees each by itself when its last mount has gone: none can leak,
+ * not even when the daemon is killed in the middle. Those that somebody attached by hand stay.
+ */
+
+const listSchema = z.object({
+  loopdevices: z.array(z.object({ name: z.string(), ro: z.boolean() })),
+});
+
+/** Names of the devices that may write to this file, such as `/dev/loop3`. */
+export async function writableLoopDevices(image: string): Promise<string[]> {
+  if (!(await exists(image))) return [];
+  const args = ['--list', '--json', '--output', 'NAME,RO', '--associated', image];
+  const { stdout } = await run('losetup', args);
+  if (stdout.trim() === '') return [];
+  return listSchema
+    .parse(JSON.parse(stdout))
+    .loopdevices.filter(({ ro }) => !ro)
+    .map(({ name }) => name);
+}
+
+const everyDeviceSchema = z.object({
+  loopdevices: z.array(
+    z.object({ name: z.string(), autoclear: z.boolean(), 'back-file': z.string().nullable() }),
+  ),
+});
+
+/**
+ * Devices on files below a directory that are mounted nowhere and that the kernel does not free by
+ * itself: whoever attached them has forgotten them.
+ */
+export async function idleLoopDevices(directory: string): Promise<string[]> {
+  const { stdout } = await run('losetup', [
+    '--list',
+    '--json',
+    '--output',
+    'NAME,AUTOCLEAR,BACK-FILE',
+  ]);
+  if (stdout.trim() === '') return [];
+  const sources = new Set((await readMounts()).map(({ source }) => source));
+  return everyDeviceSchema
+    .parse(JSON.parse(stdout))
+    .loopdevices.filter(
+      (device) =>
+        device['back-file']?.startsWith(`${directory}/`) &&
+        !device.autoclear &&
+        !sources.has(device.name),
+    )
+    .map(({ name }) => name);
+}
+
+/** Frees a device; one that is in use after all is freed when that ends. */
+export async function detach(device: string): Promise<void> {
+  await run('losetup', ['--detach', device]);
+}
+
+const patienceMs = 3000;
+const pauseMs = 20;
+
+/**
+ * Returns when no device writes to the file any more, which is a moment after the unmount.
+ * Rejects InUseError when one stays: the image is then mounted somewhere else on this host, and a
+ * second mount or a copy would destroy or tear it.
+ */
+export async function waitUntilDetached(
+  what: string,
+  image: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    signal.throwIfAborted();
+    const devices = await writableLoopDevices(image);
+    if (devices.length === 0) return;
+    const mounts = (await readMounts()).filter(({ source }) => devices.includes(source));
+    if (mounts.length > 0) {
+      const places = mounts.map(({ mountpoint }) => mountpoint).join(', ');
+      throw new InUseError(`${what} is mounted at ${places}`);
+    }
+    if (performance.now() > deadline) {
+      throw new InUseError(
+        `${what} is still attached as ${devices.join(', ')}: another mount namespace of this host has it mounted`,
+      );
+    }
+    await sleep(pauseMs);
+  }
+}

@@ -1,0 +1,72 @@
+import { open, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exists } from '../shared/storage-files.ts';
+import { abandonedIn, sweep } from '../shared/temporary.ts';
+import type { DriverStorage, Leftover } from '../stored-volume.ts';
+import { visibleNames } from '../stored-volume.ts';
+import type { FileSystem } from './image-file.ts';
+import { detach, idleLoopDevices } from './loop-device.ts';
+
+/** What the image driver has; its layout is told in image.ts. */
+export function imageStorage(base: string): DriverStorage {
+  return {
+    names: () => visibleNames(base),
+
+    async find(name) {
+      const home = join(base, name);
+      if (!(await exists(home))) return undefined;
+      const image = join(home, 'volume.img');
+      const snapshots = (await visibleNames(join(home, 'snapshots')))
+        .filter((file) => file.endsWith(suffix))
+        .map((file) => file.slice(0, -suffix.length));
+      const known = {
+        name,
+        isTorn: false,
+        snapshots,
+        changedAt: (await stat(home)).mtime.toISOString(),
+      };
+      if (!(await exists(image))) return { ...known, options: {}, content: 'missing' };
+      const { fs, wasMounted } = await superblockOf(image);
+      const size = String((await stat(image)).size);
+      return {
+        ...known,
+        options: fs === undefined ? {} : { size, fs },
+        content: wasMounted ? 'some' : 'empty',
+      };
+    },
+
+    async leftovers() {
+      const devices = await idleDevices();
+      return [...(await abandonedIn(base)), ...devices.map((what): Leftover => ({ what }))];
+    },
+
+    async sweep() {
+      await sweep(base);
+      for (const device of await idleDevices()) await detach(device);
+    },
+  };
+
+  /** The kernel frees those that a mount has made; these were attached by hand. */
+  async function idleDevices(): Promise<string[]> {
+    return (await exists(base)) ? idleLoopDevices(await realpath(base)) : [];
+  }
+}
+
+const suffix = '.img';
+
+/**
+ * Which file system is in an image. Only an ext4 tells that it was never mounted, and is therefore
+ * as empty as it was made; of everything else it has to be assumed.
+ */
+async function superblockOf(
+  image: string,
+): Promise<{ readonly fs: FileSystem | undefined; readonly wasMounted: boolean }> {
+  await using file = await open(image, 'r');
+  const start = Buffer.alloc(2048);
+  await file.read(start, 0, start.length, 0);
+  if (start.toString('latin1', 0, 4) === 'XFSB') return { fs: 'xfs', wasMounted: true };
+  const ext4 = start.subarray(1024);
+  if (ext4.readUInt16LE(0x38) !== 0xef53) return { fs: undefined, wasMounted: true };
+  const [mountedAt, mountCount] = [ext4.readUInt32LE(0x2c), ext4.readUInt16LE(0x34)];
+  return { fs: 'ext4', wasMounted: mountedAt !== 0 || mountCount !== 0 };
+}

@@ -1,0 +1,127 @@
+import { mkdir, readdir, readlink, rmdir } from 'node:fs/promises';
+import createDebug from 'debug';
+import pRetry from 'p-retry';
+import { hasCode } from '../../../linux/error-code.ts';
+import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
+import { ProgramError, run } from '../../../linux/run.ts';
+import { InUseError } from '../../errors.ts';
+import type { DriverContext } from '../driver.ts';
+import { syncFileSystem } from './storage-files.ts';
+
+const debug = createDebug('berth:driver');
+
+/**
+ * Runs `mount` with these arguments and the mountpoint, whose directory it makes. When it rejects,
+ * or the signal is aborted, nothing is mounted and the directory is gone.
+ */
+export async function mountAt(
+  mountpoint: string,
+  args: readonly string[],
+  { signal }: DriverContext,
+): Promise<void> {
+  signal.throwIfAborted();
+  await mkdir(mountpoint, { recursive: true, mode: 0o700 });
+  try {
+    await run('mount', [...args, mountpoint], { signal });
+    signal.throwIfAborted();
+  } catch (error) {
+    // Killed, it may have mounted all the same.
+    if (await isMountpoint(mountpoint)) await run('umount', [mountpoint]);
+    await removeMountpoint(mountpoint);
+    throw error;
+  }
+}
+
+/**
+ * Flushes and unmounts everything that is mounted at a path. Waits a little for the last users to
+ * leave; rejects InUseError, naming the processes, when they don't. Not mounted: a success.
+ */
+export async function unmountAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
+  signal.throwIfAborted();
+  for (let left = (await currentMountsAt(mountpoint)).length; left > 0; left--) {
+    // A device that fails would otherwise keep its volume mounted, and locked, for ever.
+    await syncFileSystem(mountpoint).catch((error) => debug('flush %s %o', mountpoint, error));
+    try {
+      await unmountPatiently(mountpoint, signal);
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      const users = await usersOf(mountpoint);
+      const who = users.length === 0 ? '' : ` by ${users.join(', ')}`;
+      throw new InUseError(`${mountpoint} can't be unmounted: it is in use${who}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/**
+ * Unmounts everything that is mounted at a path without flushing it. Whoever does not leave in time
+ * keeps what was open, but nobody finds it any more. Not mounted: a success.
+ */
+export async function detachAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
+  signal.throwIfAborted();
+  for (let left = (await currentMountsAt(mountpoint)).length; left > 0; left--) {
+    try {
+      await unmountPatiently(mountpoint, signal);
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      debug('lazily mountpoint=%s users=%s', mountpoint, (await usersOf(mountpoint)).join(','));
+      await run('umount', ['--lazy', mountpoint]);
+    }
+  }
+}
+
+/**
+ * Removes the directory of a mountpoint; gone is a success. One that is not empty stays: somebody
+ * wrote into it while nothing was mounted, and that is not ours to delete.
+ */
+export async function removeMountpoint(mountpoint: string): Promise<void> {
+  try {
+    await rmdir(mountpoint);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ENOTEMPTY')) throw error;
+  }
+}
+
+function unmountPatiently(mountpoint: string, signal: AbortSignal) {
+  return pRetry(() => run('umount', [mountpoint]), {
+    retries: 6,
+    minTimeout: 50,
+    maxTimeout: 1000,
+    signal,
+    shouldRetry: ({ error }) => isBusy(error),
+  });
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof ProgramError && /\bbusy\b/.test(error.output.stderr);
+}
+
+const namedUsers = 5;
+
+/** Processes with an open file or a working directory below a path: `bash (pid 12)`. */
+async function usersOf(mountpoint: string): Promise<string[]> {
+  const users: string[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid) || users.length === namedUsers) continue;
+    const open = await Promise.all((await linksOf(pid)).map(target));
+    if (open.some((path) => path === mountpoint || path.startsWith(`${mountpoint}/`))) {
+      users.push(`${(await target(`/proc/${pid}/exe`)).replace(/.*\//, '')} (pid ${pid})`);
+    }
+  }
+  return users;
+}
+
+async function linksOf(pid: string): Promise<string[]> {
+  const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
+  return [
+    `/proc/${pid}/cwd`,
+    `/proc/${pid}/root`,
+    ...descriptors.map((descriptor) => `/proc/${pid}/fd/${descriptor}`),
+  ];
+}
+
+/** Empty when the process or the file is gone, or not ours to see. */
+function target(link: string): Promise<string> {
+  return readlink(link).catch(() => '');
+}

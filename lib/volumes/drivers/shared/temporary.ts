@@ -1,0 +1,134 @@
+import { mkdir, mkdtemp, readdir, readFile, readlink, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import createDebug from 'debug';
+import { hasCode } from '../../../linux/error-code.ts';
+import type { Leftover } from '../stored-volume.ts';
+import { deleteTree } from './storage-files.ts';
+
+const debug = createDebug('berth:driver');
+
+/**
+ * Places for things half made or half deleted, on the file system of the volumes, so that a rename
+ * finishes them. On a shared file system other hosts have theirs in the same directory: the name
+ * tells whose it is.
+ */
+
+const prefix = '.tmp-';
+const abandonedAfterMs = 24 * 60 * 60 * 1000;
+const sayAliveEveryMs = 60 * 60 * 1000;
+
+/**
+ * Makes a temporary directory in `parent`, hands it to `use`, and deletes it with what is still in
+ * it. A deletion that fails is not the caller's failure: `sweep` gets it later. After a crash the
+ * directory stays until the next `sweep`.
+ */
+export async function withTemporary<T>(
+  parent: string,
+  use: (directory: string) => Promise<T>,
+): Promise<T> {
+  await mkdir(parent, { recursive: true, mode: 0o700 });
+  const directory = await mkdtemp(join(parent, `${prefix}${formatOwner(await ownIdentity())}-`));
+  const alive = setInterval(() => {
+    const now = new Date();
+    utimes(directory, now, now).catch((error) => debug('touch directory=%s %o', directory, error));
+  }, sayAliveEveryMs);
+  alive.unref();
+  try {
+    return await use(directory);
+  } finally {
+    clearInterval(alive);
+    await deleteTree(directory).catch((error) => debug('clean directory=%s %o', directory, error));
+  }
+}
+
+/**
+ * Deletes what crashes left in `parent`: the temporary directories of processes of this machine
+ * that are no more, and of anybody that gave no sign of life for a day. One that can't be deleted is left.
+ */
+export async function sweep(parent: string): Promise<void> {
+  for (const { what: path } of await abandonedIn(parent)) {
+    debug('sweep directory=%s', path);
+    // Another sweep may have been faster; one that stays must not keep the others.
+    await deleteTree(path).catch((error) => debug('sweep directory=%s %o', path, error));
+  }
+}
+
+/** What `sweep` would delete. */
+export async function abandonedIn(parent: string): Promise<Leftover[]> {
+  const me = await ownIdentity();
+  const names = await readdir(parent).catch(() => []);
+  const found: Leftover[] = [];
+  for (const name of names.filter((entry) => entry.startsWith(prefix))) {
+    const path = join(parent, name);
+    try {
+      if (!(await isAbandoned(path, parseOwner(name), me))) continue;
+      found.push({ what: path, since: (await stat(path)).mtime.toISOString() });
+    } catch (error) {
+      debug('look at directory=%s %o', path, error); // It is just being deleted.
+    }
+  }
+  return found;
+}
+
+/** Sweeps at its first call, beside the caller's work: what a crash left may take long to delete. */
+export function sweeper(parent: string): () => void {
+  let isSwept = false;
+  return () => {
+    if (isSwept) return;
+    isSwept = true;
+    sweep(parent).catch((error) => debug('sweep parent=%s %o', parent, error));
+  };
+}
+
+/** A process, told apart from those of other machines, containers and boots. */
+interface Owner {
+  readonly bootId: string;
+  /** The inode of its process ID namespace: a number means nothing in another. */
+  readonly pidNamespace: string;
+  readonly pid: string;
+  /** In clock ticks since boot; numbers are used again. */
+  readonly startTime: string;
+}
+
+async function isAbandoned(path: string, owner: Owner | undefined, me: Owner): Promise<boolean> {
+  if (owner?.bootId === me.bootId && owner.pidNamespace === me.pidNamespace) {
+    return (await startTimeOf(owner.pid)) !== owner.startTime;
+  }
+  return Date.now() - (await stat(path)).mtimeMs > abandonedAfterMs;
+}
+
+async function ownIdentity(): Promise<Owner> {
+  const pid = String(process.pid);
+  const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+  const namespace = await readlink('/proc/self/ns/pid');
+  return {
+    bootId: bootId.trim().replaceAll('-', ''),
+    pidNamespace: namespace.replaceAll(/\D/g, ''),
+    pid,
+    startTime: (await startTimeOf(pid)) ?? '0',
+  };
+}
+
+/** Undefined: there is no such process. */
+async function startTimeOf(pid: string): Promise<string | undefined> {
+  try {
+    const line = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The second field is the program's name in brackets and may hold anything; this is the 22nd.
+    return line.slice(line.lastIndexOf(')') + 2).split(' ')[19];
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ESRCH')) return undefined;
+    throw error;
+  }
+}
+
+function formatOwner({ bootId, pidNamespace, pid, startTime }: Owner): string {
+  return [bootId, pidNamespace, pid, startTime].join('.');
+}
+
+function parseOwner(name: string): Owner | undefined {
+  const match = /^\.tmp-([0-9a-f]+)\.(\d+)\.(\d+)\.(\d+)-/.exec(name);
+  const [, bootId, pidNamespace, pid, startTime] = match ?? [];
+  if (bootId === undefined || pidNamespace === undefined) return undefined;
+  if (pid === undefined || startTime === undefined) return undefined;
+  return { bootId, pidNamespace, pid, startTime };
+}

@@ -1,0 +1,61 @@
+import { isShownElsewhere } from '../../linux/mount-namespaces.ts';
+import type { DriverVolume, VolumeDriver } from '../drivers/driver.ts';
+import { InvalidRequestError } from '../errors.ts';
+import type { MountRow } from './mount-table.ts';
+
+/**
+ * The one ID of all mounts by Podman, which counts them itself: only its own Unmount ends them, as
+ * no Docker engine knows of them.
+ */
+const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';
+
+export function volumeOf({ volume, options }: MountRow): DriverVolume {
+  return { name: volume, options };
+}
+
+export function driverOf(row: MountRow, drivers: ReadonlyMap<string, VolumeDriver>): VolumeDriver {
+  const driver = drivers.get(row.driver);
+  if (driver) return driver;
+  throw new InvalidRequestError(`volume ${row.volume} needs the driver ${row.driver}`);
+}
+
+/**
+ * What an ID counts with one more Mount. After the engine's restart the first one repeats one from
+ * before; unless the container has outlived the engine (live-restore): then it is `docker cp`, and
+ * the container's own use stays in doubt.
+ */
+export async function oneMore(row: MountRow, id: string): Promise<MountRow['mountIds'][string]> {
+  const known = row.mountIds[id];
+  if (!known) return { count: 1, confirmed: true };
+  const isRepeated = !known.confirmed && !(await isShownElsewhere(row.mountpoint));
+  return isRepeated ? { count: 1, confirmed: true } : { ...known, count: known.count + 1 };
+}
+
+/** Its uses may or may not be real any more; each counts once until the engine repeats it. */
+export function unconfirmed(row: MountRow): MountRow {
+  const mountIds = Object.fromEntries(
+    Object.entries(row.mountIds).map(([id, use]) => [
+      id,
+      id === podmanId ? use : { count: 1, confirmed: false },
+    ]),
+  );
+  return { ...row, mountIds };
+}
+
+/** The IDs that nothing is known to use. */
+export function unconfirmedIdsOf(row: MountRow): string[] {
+  return engineIdsOf(row).filter((id) => {
+    const use = row.mountIds[id];
+    return use?.confirmed === false && use.count === 1;
+  });
+}
+
+/** The IDs that a Docker engine answers for. */
+export function engineIdsOf(row: MountRow): string[] {
+  return Object.keys(row.mountIds).filter((id) => id !== podmanId);
+}
+
+/** With one of its uses changed or added. */
+export function withUse(row: MountRow, id: string, use: MountRow['mountIds'][string]): MountRow {
+  return { ...row, mountIds: { ...row.mountIds, [id]: use } };
+}

@@ -1,0 +1,132 @@
+import createDebug from 'debug';
+import { z } from 'zod';
+import { diskProblem } from '../../linux/disk-problem.ts';
+import { readIfThere, replaceFile } from '../../linux/state-file.ts';
+import { ticketSchema } from '../../lock/ticket-schema.ts';
+import { UnavailableError } from '../errors.ts';
+import { lockRulesSchema } from '../volume.ts';
+
+const log = createDebug('berth:mount');
+
+/** How often a table that could not be written is tried again. */
+const retryMs = 1_000;
+
+const rowSchema = z.object({
+  volume: z.string(),
+  driver: z.string(),
+  options: z.record(z.string(), z.string()),
+  ...lockRulesSchema.shape,
+  mountpoint: z.string(),
+  ticket: ticketSchema,
+  /** What its Mount has marked the volume with (see `tenureKey`); none: it is shared. */
+  tenure: z.string().optional(),
+  /** The boot in which it was mounted: after another one the kernel's mount is gone for certain. */
+  bootId: z.string(),
+  /** The engine's mount IDs and how often each has been mounted. Empty: a mount in progress. */
+  mountIds: z.record(z.string(), z.object({ count: z.number(), confirmed: z.boolean() })),
+});
+
+/** One volume mounted on this host, as it must be known again after a crash. */
+export type MountRow = z.infer<typeof rowSchema>;
+
+const tableSchema = z.object({ version: z.literal(1), rows: z.array(rowSchema) });
+
+/**
+ * Which volumes are mounted on this host and for whom: a small file in the state directory,
+ * replaced as a whole and flushed at each change, so that after a crash it says either what was
+ * before the change or after it.
+ *
+ * What is added is on disk before it counts. What goes counts at once, and is written as soon as
+ * the disk takes it: a full disk keeps nobody from unmounting, and a row that a crash leaves too
+ * many is settled by the next start.
+ */
+export class MountTable {
+  readonly #path: string;
+  readonly #rows: Map<string, MountRow>;
+  #writing: Promise<void> = Promise.resolve();
+  #retry: NodeJS.Timeout | undefined;
+  #problem: string | undefined;
+
+  private constructor(path: string, rows: readonly MountRow[]) {
+    this.#path = path;
+    this.#rows = new Map(rows.map((row) => [row.volume, row]));
+  }
+
+  /** Reads the table; none there: an empty one. Rejects on a file that is not a mount table. */
+  static async open(path: string): Promise<MountTable> {
+    const text = await readIfThere(path);
+    if (text === undefined) return new MountTable(path, []);
+    try {
+      const { rows } = tableSchema.parse(JSON.parse(text));
+      return new MountTable(path, rows);
+    } catch (error) {
+      throw new Error(
+        `${path} is not a mount table of this version; move it away after unmounting every volume`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Why the file could not be written when that was tried last. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  get(volume: string): MountRow | undefined {
+    return this.#rows.get(volume);
+  }
+
+  rows(): MountRow[] {
+    return [...this.#rows.values()];
+  }
+
+  /**
+   * Adds or replaces a row; it is on disk when this resolves. Rejects UnavailableError when the
+   * disk does not take it: the table is then as before.
+   */
+  async put(row: MountRow): Promise<void> {
+    await this.#inTurn(async () => {
+      await this.#replace(new Map(this.#rows).set(row.volume, row));
+      this.#rows.set(row.volume, row);
+    });
+  }
+
+  /** Replaces a row by one that says less, or nothing that is needed before it is on disk. */
+  async update(row: MountRow): Promise<void> {
+    this.#rows.set(row.volume, row);
+    await this.#write();
+  }
+
+  async delete(volume: string): Promise<void> {
+    if (this.#rows.delete(volume)) await this.#write();
+  }
+
+  /** Writes what counts already, now or when the disk takes it. */
+  async #write(): Promise<void> {
+    try {
+      await this.#inTurn(() => this.#replace(this.#rows));
+    } catch (error) {
+      log('ERROR %s', error);
+      this.#retry ??= setTimeout(() => {
+        this.#retry = undefined;
+        void this.#write();
+      }, retryMs).unref();
+    }
+  }
+
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    this.#writing = this.#writing.catch(() => {}).then(step);
+    return this.#writing;
+  }
+
+  async #replace(rows: ReadonlyMap<string, MountRow>): Promise<void> {
+    try {
+      const text = JSON.stringify({ version: 1, rows: [...rows.values()] }, undefined, 1);
+      await replaceFile(this.#path, text);
+      this.#problem = undefined;
+    } catch (error) {
+      this.#problem = `the mounts can't be written down: ${diskProblem(error)}`;
+      throw new UnavailableError(this.#problem, { cause: error });
+    }
+  }
+}

@@ -1,0 +1,319 @@
+import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
+import type { Lock } from '../../lock/lock.ts';
+import type { Mode, Ticket } from '../../lock/ticket.ts';
+import type { LockService } from '../../lock/use/lock-service.ts';
+import type { UseLocker } from '../../lock/use/use.ts';
+import { lockName, UseMount, UseSnapshot } from '../../lock/use/use.ts';
+import type { DriverUsage } from '../drivers/driver.ts';
+import { InUseError, NotFoundError, UnavailableError } from '../errors.ts';
+import type { HostMounts } from '../mounts/host-mounts.ts';
+import type { KeyedQueue } from '../mounts/keyed-queue.ts';
+import type { MountLocks } from '../mounts/mounted-locks.ts';
+import type { Catalog } from '../records/catalog.ts';
+import { tenureKey } from '../records/catalog.ts';
+import type { CallContext, CreateRequest, VolumeService, VolumeView } from '../service.ts';
+import type { Access, Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
+import { checkSnapshotName, checkVolumeName } from '../volume.ts';
+import { disabledBy, refuseMounted, translated } from './lock-refusals.ts';
+import type { NewVolume } from './volume-options.ts';
+import { newCopy, newVolume, sourceOf } from './volume-options.ts';
+import type { Volumes } from './volumes.ts';
+
+/**
+ * The locks of each operation, taken in ONE atomic step and held while it runs; those of `mount`
+ * while the volume is mounted on this host, refreshed by its session. Unmount takes none: it
+ * releases this host's own Mount.
+ *
+ * `quiet` says that a live copy of the volume must not run beside a mount on another host.
+ */
+const locks = {
+  create: (volume: string) => [UseMount(volume, 'Create'), UseSnapshot(volume, 'Create')],
+  remove: (volume: string) => [UseMount(volume, 'Remove'), UseSnapshot(volume, 'Remove')],
+  mount: (volume: string, access: Access) => UseMount(volume, 'Mount', modes[access]),
+  snapshot: (volume: string, quiet: boolean) => [
+    UseSnapshot(volume, 'Snapshot'),
+    ...(quiet ? [UseMount(volume, 'Snapshot')] : []),
+  ],
+  restore: (volume: string) => [UseSnapshot(volume, 'Snapshot'), UseMount(volume, 'Snapshot')],
+  prune: (volume: string) => [UseSnapshot(volume, 'SnapshotPrune')],
+  copy: (source: string, target: string, quiet: boolean) => [
+    UseMount(target, 'Copy'),
+    UseSnapshot(target, 'Copy'),
+    UseSnapshot(source, 'Copy'),
+    ...(quiet ? [UseMount(source, 'Copy')] : []),
+  ],
+};
+
+const modes: Record<Access, Mode> = {
+  host: 'exclusive',
+  container: 'exclusive',
+  shared: 'shared',
+};
+
+export interface LockedVolumesOptions {
+  readonly volumes: Volumes;
+  readonly locks: LockService;
+  readonly catalog: Catalog;
+  readonly mirror: StoreMirror;
+  readonly mounts: HostMounts;
+  readonly queue: KeyedQueue;
+  /** The driver of volumes that don't name one. */
+  readonly defaultDriver: string;
+  /** How long a Mount waits for the lock, its turn among the others of the volume included. */
+  readonly lockTimeoutMs: number;
+  /** Called when a new engine process has been heard of. */
+  readonly onEngineStarted: () => void;
+}
+
+/** Every operation on volumes, each under its locks. */
+export class LockedVolumes implements VolumeService {
+  readonly #options: LockedVolumesOptions;
+
+  constructor(options: LockedVolumesOptions) {
+    this.#options = options;
+  }
+
+  async create({ name, options }: CreateRequest, context: CallContext): Promise<void> {
+    const wanted = this.#wanted(name, options);
+    const existing = this.#known(name);
+    if (existing) return wanted.checkSame(existing);
+    const create = (lock: Lock) => this.#options.volumes.create(wanted, lock, context);
+    if (wanted.source) await this.#copying(wanted, wanted.source, context, create);
+    else await this.#during(locks.create(name), context, create);
+  }
+
+  async copy(source: VolumeSource, target: string, context: CallContext): Promise<void> {
+    checkVolumeName(source.volume);
+    if (source.snapshot !== undefined) checkSnapshotName(source.snapshot);
+    const record = this.#get(source.volume);
+    const driver = this.#options.volumes.driver(record.driver);
+    const wanted = newCopy(target, {}, source, record, driver);
+    await this.#copying(wanted, source, context, (lock) =>
+      this.#options.volumes.copy(wanted, lock, context),
+    );
+  }
+
+  async remove(name: string, context: CallContext): Promise<void> {
+    this.#get(name);
+    await this.#during(
+      locks.remove(name),
+      context,
+      (lock) => this.#options.volumes.remove(name, lock, context),
+      refuseMounted(name, 'it can only be removed when nobody uses it'),
+    );
+  }
+
+  async mount(name: string, mountId: string, context: CallContext): Promise<string> {
+    const { mounts, queue, catalog, lockTimeoutMs } = this.#options;
+    const end = performance.now() + lockTimeoutMs;
+    return queue.run(name, async () => {
+      const row = mounts.get(name);
+      if (row) {
+        // One more user takes no lock, so the gates are not asked on its way.
+        const gates = row.mountIds[mountId] ? [] : this.#options.locks.gates(name);
+        if (gates.length > 0) throw disabledBy(gates);
+        return translated(name, () => mounts.use(row, mountId, context));
+      }
+      const { access, failover } = this.#get(name);
+      const lock = await translated(name, () =>
+        this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
+          signal: context.signal,
+          // Else the last of many that start at once would wait for all before it.
+          timeoutMs: Math.max(0, Math.round(end - performance.now())),
+          detail: `mount ID ${mountId.slice(0, 12)}`,
+          expires: failover === 'auto',
+          ...(access === 'shared' ? {} : { mark: tenureKey(name) }),
+          ...(context.onWait ? { onWait: context.onWait } : {}),
+          onChange: mounts.onLockChange(name),
+        }),
+      );
+      try {
+        // Between our look at the mirror and the grant, another host may have removed it.
+        const entry = await translated(name, () => catalog.read(name));
+        if (!entry) throw new NotFoundError(`no such volume: ${name}`);
+        if (entry.record.access !== access || entry.record.failover !== failover) {
+          throw new UnavailableError(`volume ${name} was made anew meanwhile; try again`);
+        }
+        return await translated(name, () => mounts.mount(entry.record, mountId, lock, context));
+      } catch (error) {
+        await lock.unlock();
+        throw error;
+      }
+    });
+  }
+
+  async unmount(name: string, mountId: string, _context: CallContext): Promise<void> {
+    const { mounts, queue } = this.#options;
+    await queue.run(name, async () => {
+      const row = mounts.get(name);
+      if (row) await mounts.unuse(row, mountId);
+    });
+  }
+
+  get(name: string): VolumeView | undefined {
+    const record = this.#options.catalog.get(name);
+    return record && this.#view(record);
+  }
+
+  list(): readonly VolumeView[] {
+    return this.#options.catalog.list().map((record) => this.#view(record));
+  }
+
+  async snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot> {
+    const { volume } = source;
+    const name = source.snapshot ?? snapshotNameFor(new Date());
+    checkSnapshotName(name);
+    return this.#still(volume, (quiet) =>
+      this.#during(
+        locks.snapshot(volume, quiet),
+        context,
+        (lock) => this.#options.volumes.snapshot(volume, name, lock, context),
+        refuseMounted(volume, 'take the snapshot there, where it can be made still'),
+      ),
+    );
+  }
+
+  async removeSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void> {
+    this.#get(source.volume);
+    await this.#during(locks.prune(source.volume), context, (lock) =>
+      this.#options.volumes.removeSnapshot(source, lock, context),
+    );
+  }
+
+  async restoreSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void> {
+    this.#get(source.volume);
+    await this.#during(
+      locks.restore(source.volume),
+      context,
+      (lock) => this.#options.volumes.restoreSnapshot(source, lock, context),
+      refuseMounted(source.volume, 'stop the containers that use it before restoring'),
+    );
+  }
+
+  async usage(name: string): Promise<DriverUsage> {
+    const record = this.#get(name);
+    const mountpoint = this.#options.mounts.get(name)?.mountpoint;
+    return this.#options.volumes.driver(record.driver).usage(record, mountpoint);
+  }
+
+  engineStarted(): void {
+    this.#options.onEngineStarted();
+  }
+
+  #wanted(name: string, options: Readonly<Record<string, string>>): NewVolume {
+    checkVolumeName(name);
+    const { volumes, defaultDriver } = this.#options;
+    const source = sourceOf(options);
+    if (source) {
+      const record = this.#get(source.volume);
+      return newCopy(name, options, source, record, volumes.driver(record.driver));
+    }
+    const existing = this.#known(name);
+    const driver = volumes.driver(options.driver ?? existing?.driver ?? defaultDriver);
+    return newVolume(name, options, driver);
+  }
+
+  #copying(
+    wanted: NewVolume,
+    source: VolumeSource,
+    context: CallContext,
+    work: (lock: Lock) => Promise<void>,
+  ): Promise<void> {
+    const isLive = source.snapshot === undefined;
+    const run = (quiet: boolean) =>
+      this.#during(
+        locks.copy(source.volume, wanted.name, quiet),
+        context,
+        work,
+        refuseMounted(source.volume, 'copy a snapshot of it, or copy it there'),
+      );
+    return isLive ? this.#still(source.volume, run) : run(false);
+  }
+
+  /**
+   * For a live copy of a volume: on a driver that needs quiet, its mount on this host can't come
+   * or go meanwhile; and when it is not mounted here, `quiet` asks for its mount lock.
+   */
+  #still<T>(volume: string, work: (quiet: boolean) => Promise<T>): Promise<T> {
+    const { volumes, mounts, queue } = this.#options;
+    const { capabilities } = volumes.driver(this.#get(volume).driver);
+    if (!capabilities.copyNeedsQuiet) return work(false);
+    return queue.run(volume, () => work(mounts.get(volume) === undefined));
+  }
+
+  #during<T>(
+    uses: readonly UseLocker[],
+    { signal, onWait }: CallContext,
+    work: (lock: Lock) => Promise<T>,
+    refuse?: (blockers: readonly Ticket[]) => void,
+  ): Promise<T> {
+    const told = (blockers: readonly Ticket[]) => {
+      refuse?.(blockers);
+      onWait?.(blockers);
+    };
+    const options = { signal, onWait: told };
+    return translated(uses[0]?.volume ?? '', () =>
+      this.#options.locks.executeWithMultiUseLock(uses, options, work),
+    );
+  }
+
+  #get(name: string): VolumeRecord {
+    const record = this.#options.catalog.get(name);
+    if (record) return record;
+    throw new NotFoundError(`no such volume: ${name}`);
+  }
+
+  /** As far as this host can say; for a first look before any lock is taken. */
+  #known(name: string): VolumeRecord | undefined {
+    try {
+      return this.#options.catalog.get(name);
+    } catch {
+      return undefined; // The store is away; taking the lock will say so.
+    }
+  }
+
+  #view(record: VolumeRecord): VolumeView {
+    const row = this.#options.mounts.get(record.name);
+    return {
+      record,
+      mountTickets: this.#options.mirror.ticketsOn(lockName('mount', record.name)),
+      gates: this.#options.locks.gates(record.name),
+      ...(row
+        ? { mounted: { mountpoint: row.mountpoint, mountIds: Object.keys(row.mountIds) } }
+        : {}),
+    };
+  }
+}
+
+/** How the lock of a volume already mounted on this host is taken (again). */
+export function mountLocks(service: LockService, catalog: Pick<Catalog, 'tenure'>): MountLocks {
+  const reacquire: MountLocks['reacquire'] = async (row, onChange) => {
+    const lock = await service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
+      signal: new AbortController().signal,
+      timeoutMs: 0,
+      expires: row.failover === 'auto',
+      onChange,
+    });
+    try {
+      // Asked under the lock, so that the answer stays true. This request has left no mark.
+      const { volume, onLost, tenure } = row;
+      if (onLost === 'keep') return lock;
+      if (tenure !== undefined && (await catalog.tenure(volume)) === tenure) return lock;
+      throw new InUseError(
+        `another host has asked for volume ${row.volume} since it was mounted here`,
+      );
+    } catch (error) {
+      await lock.unlock();
+      throw error;
+    }
+  };
+  return {
+    resume: (row, onChange) => service.resume(row.ticket, onChange),
+    reacquire: (row, onChange) => translated(row.volume, () => reacquire(row, onChange)),
+  };
+}
+
+/** `20260131T093000.123Z`: sorts by time and is a valid name. */
+function snapshotNameFor(now: Date): string {
+  return now.toISOString().replaceAll(/[-:]/g, '');
+}

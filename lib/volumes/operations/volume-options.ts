@@ -1,0 +1,169 @@
+import type { VolumeDriver } from '../drivers/driver.ts';
+import { ExistsError, InvalidRequestError } from '../errors.ts';
+import type { LockRules, VolumeRecord, VolumeSource } from '../volume.ts';
+import {
+  accessModes,
+  checkVolumeName,
+  failoverModes,
+  formatSource,
+  lossActions,
+  parseSource,
+} from '../volume.ts';
+
+/** The `-o` options that every driver has. */
+export const commonOptions: Readonly<Record<string, string>> = {
+  driver: 'the storage technology',
+  access: `who may mount it at one time: ${accessModes.join(', ')}`,
+  failover: `what frees it when its host has died: ${failoverModes.join(', ')}`,
+  'on-lost': `what its containers do before the host loses it: ${lossActions.join(', ')}`,
+  from: 'make it from VOLUME or VOLUME@SNAPSHOT',
+};
+
+/** A volume that is to be made, its options checked and normalised. */
+export interface NewVolume extends LockRules {
+  readonly name: string;
+  readonly driver: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** What it is a copy of; undefined: it starts empty. */
+  readonly source?: VolumeSource;
+  /** Throws ExistsError when an existing volume differs in anything that was asked for. */
+  readonly checkSame: (existing: VolumeRecord) => void;
+}
+
+/**
+ * Checks a request for an empty volume. Throws InvalidRequestError naming what is wrong and what
+ * is allowed; touches nothing.
+ */
+export function newVolume(
+  name: string,
+  given: Readonly<Record<string, string>>,
+  driver: VolumeDriver,
+): NewVolume {
+  checkVolumeName(name);
+  checkOptionNames(given, driver);
+  const { rules, driverOptions } = splitOptions(given);
+  const options = driver.parseOptions(driverOptions);
+  return {
+    name,
+    driver: driver.name,
+    options,
+    ...lockRules(rules, {}, driver),
+    checkSame: (existing) =>
+      checkSame(existing, {
+        ...(given.driver === undefined ? {} : { driver: driver.name }),
+        ...rules,
+        ...Object.fromEntries(Object.keys(driverOptions).map((key) => [key, options[key]])),
+      }),
+  };
+}
+
+/** Checks a request for a volume with the content of another; it has that one's driver options. */
+export function newCopy(
+  name: string,
+  given: Readonly<Record<string, string>>,
+  source: VolumeSource,
+  sourceRecord: VolumeRecord,
+  driver: VolumeDriver,
+): NewVolume {
+  checkVolumeName(name);
+  checkOptionNames(given, driver);
+  if (name === source.volume) {
+    throw new InvalidRequestError(`volume ${name} can't be copied onto itself`);
+  }
+  const { rules, driverOptions } = splitOptions(given);
+  const [extra] = Object.keys(driverOptions);
+  if (extra !== undefined || (given.driver !== undefined && given.driver !== sourceRecord.driver)) {
+    throw new InvalidRequestError(
+      `option ${extra ?? 'driver'} can't be given together with from: a copy has the driver ` +
+        `and the driver's options of volume ${source.volume}`,
+    );
+  }
+  const from = formatSource(source);
+  return {
+    name,
+    driver: sourceRecord.driver,
+    options: sourceRecord.options,
+    ...lockRules(rules, sourceRecord, driver),
+    source,
+    checkSame: (existing) => checkSame(existing, { from, ...rules }),
+  };
+}
+
+/** The source named by the option `from`, if it is there. */
+export function sourceOf(given: Readonly<Record<string, string>>): VolumeSource | undefined {
+  return given.from === undefined ? undefined : parseSource(given.from);
+}
+
+function checkOptionNames(given: Readonly<Record<string, string>>, driver: VolumeDriver): void {
+  const known = { ...commonOptions, ...driver.options };
+  const unknown = Object.keys(given).filter((key) => !Object.hasOwn(known, key));
+  if (unknown.length === 0) return;
+  const valid = Object.entries(known).map(([key, help]) => `${key} (${help})`);
+  throw new InvalidRequestError(
+    `unknown option ${unknown.map((key) => JSON.stringify(key)).join(', ')}; ` +
+      `driver ${driver.name} knows: ${valid.join('; ')}`,
+  );
+}
+
+/** The options that say how the volume is locked, and those that are the driver's. */
+function splitOptions(given: Readonly<Record<string, string>>) {
+  const { driver: _driver, from: _from, ...rest } = given;
+  const isRule = (key: string) => Object.hasOwn(ruleNames, key);
+  const part = (keep: boolean) =>
+    Object.fromEntries(Object.entries(rest).filter(([key]) => isRule(key) === keep));
+  return { rules: part(true), driverOptions: part(false) };
+}
+
+const ruleNames = { access: 0, failover: 0, 'on-lost': 0 };
+
+/** What is not given is as in `base`, or else the default. */
+function lockRules(
+  given: Readonly<Record<string, string>>,
+  base: Partial<LockRules>,
+  driver: VolumeDriver,
+): LockRules {
+  const access = oneOf('access', accessModes, given.access ?? base.access ?? 'host');
+  if (access === 'shared' && !driver.capabilities.multiHostMount) {
+    throw new InvalidRequestError(
+      `driver ${driver.name} can't have access=shared: two hosts that mount it at once destroy it`,
+    );
+  }
+  const failover = oneOf('failover', failoverModes, given.failover ?? base.failover ?? 'auto');
+  const onLost = given['on-lost'] ?? (access === 'shared' ? 'keep' : notOfShared(base));
+  if (access === 'shared' && onLost !== 'keep') {
+    throw new InvalidRequestError(
+      `on-lost=${onLost} can't be had with access=shared: other hosts write to it anyway`,
+    );
+  }
+  return { access, failover, onLost: oneOf('on-lost', lossActions, onLost) };
+}
+
+/** A shared volume has on-lost=keep because it is shared, so a copy that is not has the default. */
+function notOfShared({ access, onLost = 'pause' }: Partial<LockRules>) {
+  return access === 'shared' ? 'pause' : onLost;
+}
+
+function oneOf<T extends string>(name: string, allowed: readonly T[], value: string): T {
+  const found = allowed.find((word) => word === value);
+  if (found !== undefined) return found;
+  throw new InvalidRequestError(
+    `${name}=${JSON.stringify(value)} is not allowed; use one of ${allowed.join(', ')}`,
+  );
+}
+
+function checkSame(existing: VolumeRecord, asked: Readonly<Record<string, string | undefined>>) {
+  const has: Record<string, string | undefined> = {
+    ...existing.options,
+    driver: existing.driver,
+    access: existing.access,
+    failover: existing.failover,
+    'on-lost': existing.onLost,
+    from: existing.from,
+  };
+  const differs = Object.keys(asked).find((key) => asked[key] !== has[key]);
+  if (differs === undefined) return;
+  throw new ExistsError(
+    `volume ${existing.name} exists already with ${differs}=${has[differs] ?? '(none)'}, ` +
+      `not ${differs}=${asked[differs]}; nothing was changed`,
+  );
+}

@@ -1,0 +1,187 @@
+import type { Lock } from '../../lock/lock.ts';
+import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
+import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
+import type { Catalog, CatalogEntry } from '../records/catalog.ts';
+import { recordDeletion, recordWrite } from '../records/catalog.ts';
+import type { CallContext } from '../service.ts';
+import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
+import { formatSource } from '../volume.ts';
+import type { NewVolume } from './volume-options.ts';
+
+export interface VolumesOptions {
+  readonly catalog: Catalog;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  /** This host's name, for the record. */
+  readonly host: string;
+  /** Where a volume is mounted on this host, if it is. */
+  readonly mountpointOf: (volume: string) => string | undefined;
+}
+
+/**
+ * What each operation does to storage and records. The caller (LockedVolumes) holds the locks:
+ * each method does the storage work first and then changes the record and releases the locks in
+ * one guarded step, so that a host that has lost its locks changes no record.
+ */
+export class Volumes {
+  readonly #options: VolumesOptions;
+
+  constructor(options: VolumesOptions) {
+    this.#options = options;
+  }
+
+  /** Exists already as wanted: a success that changes nothing. */
+  async create(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
+    const existing = await this.#options.catalog.read(wanted.name);
+    if (existing) return wanted.checkSame(existing.record);
+    await this.#make(wanted, lock, context);
+  }
+
+  /** As create, but the name has to be new. */
+  async copy(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
+    const existing = await this.#options.catalog.read(wanted.name);
+    if (existing) {
+      throw new ExistsError(`volume ${wanted.name} exists already; a copy needs a new name`);
+    }
+    await this.#make(wanted, lock, context);
+  }
+
+  /** Storage goes first: a record without storage can be removed again, the reverse is an orphan. */
+  async remove(name: string, lock: Lock, context: CallContext): Promise<void> {
+    const { record, revision } = await this.#read(name);
+    if (record.snapshots.length > 0) {
+      const snapshots = record.snapshots.map((snapshot) => `${name}@${snapshot.name}`);
+      throw new InUseError(
+        `volume ${name} has snapshots: ${snapshots.join(', ')}; remove them first with ` +
+          `"berth snapshot rm ${snapshots[0]}"`,
+      );
+    }
+    await this.driver(record.driver).remove(record, this.#during(lock, context));
+    await lock.guard(recordDeletion(name, revision), { unlock: true });
+  }
+
+  async snapshot(
+    volume: string,
+    name: string,
+    lock: Lock,
+    context: CallContext,
+  ): Promise<Snapshot> {
+    const { record, revision } = await this.#read(volume);
+    if (record.snapshots.some((snapshot) => snapshot.name === name)) {
+      throw new ExistsError(`volume ${volume} has a snapshot ${name} already`);
+    }
+    const driver = this.driver(record.driver);
+    const target = { ...this.#live(record), snapshot: name };
+    const during = this.#during(lock, context);
+    // One of that name without a record was left by a crash, and shows an older moment.
+    await driver.removeSnapshot(target, during);
+    await driver.snapshot(target, during);
+    const snapshot = { name, createdAt: new Date().toISOString() };
+    await this.#changeRecord(record, revision, lock, {
+      snapshots: [...record.snapshots, snapshot],
+    });
+    return snapshot;
+  }
+
+  async removeSnapshot(
+    { volume, snapshot }: Required<VolumeSource>,
+    lock: Lock,
+    context: CallContext,
+  ): Promise<void> {
+    const { record, revision } = await this.#read(volume);
+    findSnapshot(record, snapshot);
+    const target = { ...this.#live(record), snapshot };
+    await this.driver(record.driver).removeSnapshot(target, this.#during(lock, context));
+    await this.#changeRecord(record, revision, lock, {
+      snapshots: record.snapshots.filter(({ name }) => name !== snapshot),
+    });
+  }
+
+  async restoreSnapshot(
+    { volume, snapshot }: Required<VolumeSource>,
+    lock: Lock,
+    context: CallContext,
+  ): Promise<void> {
+    const { record } = await this.#read(volume);
+    findSnapshot(record, snapshot);
+    const target = { ...this.#live(record), snapshot };
+    await this.driver(record.driver).restore(target, this.#during(lock, context));
+    lock.throwIfLost();
+  }
+
+  /** The driver of that name; InvalidRequestError names those there are. */
+  driver(name: string): VolumeDriver {
+    const driver = this.#options.drivers.get(name);
+    if (driver) return driver;
+    const names = [...this.#options.drivers.keys()].join(', ');
+    throw new InvalidRequestError(
+      `there is no driver ${JSON.stringify(name)}; there are: ${names}`,
+    );
+  }
+
+  async #read(name: string): Promise<CatalogEntry> {
+    const entry = await this.#options.catalog.read(name);
+    if (!entry) throw new NotFoundError(`no such volume: ${name}`);
+    return entry;
+  }
+
+  #live(record: VolumeRecord): LiveSource {
+    return { volume: record, mountpoint: this.#options.mountpointOf(record.name) };
+  }
+
+  /** Storage work stops when the caller leaves and when the lock is lost. */
+  #during(lock: Lock, { signal, onProgress }: CallContext): DriverContext {
+    lock.throwIfLost();
+    return { signal: AbortSignal.any([signal, lock.signal]), onProgress };
+  }
+
+  /** Storage that a crash has left without a record is kept when empty, replaced by a copy. */
+  async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
+    const driver = this.driver(wanted.driver);
+    const during = this.#during(lock, context);
+    if (wanted.source) {
+      await driver.clone(await this.#cloneSource(wanted.source), wanted, during);
+    } else {
+      await driver.create(wanted, during);
+    }
+    const record: VolumeRecord = {
+      version: 1,
+      name: wanted.name,
+      driver: wanted.driver,
+      options: { ...wanted.options },
+      access: wanted.access,
+      failover: wanted.failover,
+      onLost: wanted.onLost,
+      createdAt: new Date().toISOString(),
+      createdBy: this.#options.host,
+      ...(wanted.source ? { from: formatSource(wanted.source) } : {}),
+      snapshots: [],
+      token: lock.token,
+    };
+    await lock.guard([recordWrite(record, 0)], { unlock: true });
+  }
+
+  async #cloneSource({ volume, snapshot }: VolumeSource): Promise<LiveSource | SnapshotTarget> {
+    const { record } = await this.#read(volume);
+    if (snapshot === undefined) return this.#live(record);
+    findSnapshot(record, snapshot);
+    return { ...this.#live(record), snapshot };
+  }
+
+  async #changeRecord(
+    record: VolumeRecord,
+    revision: number,
+    lock: Lock,
+    change: Partial<VolumeRecord>,
+  ): Promise<void> {
+    const changed = { ...record, ...change, token: lock.token };
+    await lock.guard([recordWrite(changed, revision)], { unlock: true });
+  }
+}
+
+function findSnapshot(record: VolumeRecord, name: string): void {
+  if (record.snapshots.some((snapshot) => snapshot.name === name)) return;
+  const names = record.snapshots.map((snapshot) => snapshot.name).join(', ') || 'none';
+  throw new NotFoundError(
+    `volume ${record.name} has no snapshot ${name}; its snapshots are: ${names}`,
+  );
+}

@@ -1,0 +1,133 @@
+import createDebug from 'debug';
+import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
+import type { RecordWrite, StoredRecord, TicketStore } from '../../lock/stores/ticket-store.ts';
+import { UnavailableError } from '../errors.ts';
+import type { VolumeRecord } from '../volume.ts';
+import { parseRecord } from '../volume.ts';
+
+const log = createDebug('berth:volume');
+
+/** A record with the store's revision of it, which a later write expects. */
+export interface CatalogEntry {
+  readonly record: VolumeRecord;
+  readonly revision: number;
+}
+
+const keyPrefix = 'volumes/';
+
+/** The volumes' records: read from this process's mirror, or from the store to be sure. */
+export class Catalog {
+  readonly #mirror: StoreMirror;
+  readonly #store: Pick<TicketStore, 'record'>;
+  readonly #remembered: ReadonlyMap<string, VolumeRecord>;
+  readonly #parsed = new WeakMap<StoredRecord, CatalogEntry>();
+
+  /** `remembered`: answered until the store has been heard of for the first time. */
+  constructor(
+    mirror: StoreMirror,
+    store: Pick<TicketStore, 'record'>,
+    remembered: ReadonlyMap<string, VolumeRecord> = new Map(),
+  ) {
+    this.#mirror = mirror;
+    this.#store = store;
+    this.#remembered = remembered;
+  }
+
+  /**
+   * What this host knows, without asking the store. An unknown volume is undefined only while the
+   * mirror is live; else it can't be told from one that is not known yet: UnavailableError.
+   */
+  get(name: string): VolumeRecord | undefined {
+    const stored = this.#mirror.record(keyPrefix + name);
+    if (stored) return this.#parse(stored).record;
+    const remembered = this.#mirror.hasBeenLive ? undefined : this.#remembered.get(name);
+    if (remembered) return remembered;
+    if (!this.#mirror.isLive) {
+      throw new UnavailableError(
+        `the store can't be reached, so it is not known whether there is a volume ${name}`,
+      );
+    }
+    return undefined;
+  }
+
+  /** All that this host knows; UnavailableError when it has not heard of the store yet. */
+  list(): VolumeRecord[] {
+    if (!this.#mirror.hasBeenLive) {
+      if (this.#remembered.size > 0) return [...this.#remembered.values()];
+      throw new UnavailableError("the store can't be reached, so the volumes are not known yet");
+    }
+    const records: VolumeRecord[] = [];
+    for (const stored of this.#mirror.records()) {
+      const isVolume = stored.key.startsWith(keyPrefix);
+      if (isVolume && this.#isReadable(stored)) records.push(this.#parse(stored).record);
+    }
+    return records;
+  }
+
+  /** Asks the store itself (linearizable). For use under the volume's lock. */
+  async read(name: string): Promise<CatalogEntry | undefined> {
+    const stored = await this.#store.record(keyPrefix + name);
+    return stored && this.#parse(stored);
+  }
+
+  /** What the last Mount of the volume has marked it with; undefined: none. Asks the store itself. */
+  async tenure(volume: string): Promise<string | undefined> {
+    return (await this.#store.record(tenureKey(volume)))?.value;
+  }
+
+  #parse(stored: StoredRecord): CatalogEntry {
+    const known = this.#parsed.get(stored);
+    if (known) return known;
+    const entry = { record: readRecord(stored), revision: stored.revision };
+    this.#parsed.set(stored, entry);
+    return entry;
+  }
+
+  /** One that is not must not hide all others. */
+  #isReadable(stored: StoredRecord): boolean {
+    try {
+      this.#parse(stored);
+      return true;
+    } catch (error) {
+      log('ERROR %s', error);
+      return false;
+    }
+  }
+}
+
+function readRecord({ key, value }: StoredRecord): VolumeRecord {
+  try {
+    return parseRecord(value);
+  } catch (error) {
+    throw new UnavailableError(
+      `the record of volume ${key.slice(keyPrefix.length)} is not one that this version of berth ` +
+        `can read; run the version that wrote it, or remove the store's key records/${key}`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * The record that each Mount of a volume marks. While it has the value that one Mount gave it,
+ * nobody else has asked for the volume since, so nobody else can have written to it.
+ */
+export function tenureKey(volume: string): string {
+  return `tenures/${volume}`;
+}
+
+/** The write that makes a record, or replaces the one at `revision`. */
+export function recordWrite(record: VolumeRecord, revision: number): RecordWrite {
+  return {
+    key: keyPrefix + record.name,
+    value: JSON.stringify(record),
+    expectedRevision: revision,
+  };
+}
+
+/** The writes that delete all that the store has of a volume. */
+export function recordDeletion(name: string, revision: number): RecordWrite[] {
+  return [
+    { key: keyPrefix + name, value: undefined, expectedRevision: revision },
+    { key: tenureKey(name), value: undefined },
+  ];
+}
