@@ -1,7 +1,7 @@
 import { bootNowMs } from '../lib/linux/boot.ts';
-import { startClockWriter } from '../test/e2e/clock-writer.ts';
-import type { EngineNode } from '../test/e2e/cluster.ts';
-import { startCluster, startEngineNode } from '../test/e2e/cluster.ts';
+import { startClockWriter } from '../test/e2e/fencing/clock-writer.ts';
+import type { EngineNode } from '../test/e2e/hosts/cluster.ts';
+import { startCluster, startEngineNode } from '../test/e2e/hosts/cluster.ts';
 import { startHost } from '../test/support/host.ts';
 import { printFigures, quantile } from './statistics.ts';
 

@@ -1,8 +1,8 @@
-import type { EngineNode } from '../test/e2e/cluster.ts';
-import { startCluster } from '../test/e2e/cluster.ts';
-import { watchTickets } from '../test/e2e/ticket-watch.ts';
-import type { Fault } from '../test/e2e/write-stop.ts';
-import { faults, writeStop } from '../test/e2e/write-stop.ts';
+import { watchTickets } from '../test/e2e/fencing/ticket-watch.ts';
+import type { Fault } from '../test/e2e/fencing/write-stop.ts';
+import { faults, writeStop } from '../test/e2e/fencing/write-stop.ts';
+import type { EngineNode } from '../test/e2e/hosts/cluster.ts';
+import { startCluster } from '../test/e2e/hosts/cluster.ts';
 import { printFigures, quantile } from './statistics.ts';
 
 const ttl = '5s';

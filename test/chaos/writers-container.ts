@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { EngineNode } from '../e2e/cluster.ts';
+import type { EngineNode } from '../e2e/hosts/cluster.ts';
 import type { EngineApi } from '../support/engine-api.ts';
 import { engineApi } from '../support/engine-api.ts';
 

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import { controlGroupIn, killGroup } from '../../lib/linux/control-group.ts';
 import { readMounts } from '../../lib/linux/mountinfo.ts';
-import type { EngineNode } from '../e2e/cluster.ts';
+import type { EngineNode } from '../e2e/hosts/cluster.ts';
 import { waitFor } from '../support/processes.ts';
 import type { WritersCluster } from './writers-cluster.ts';
 import { containerPids, sentinelPids } from './writers-cluster.ts';

@@ -1,0 +1,179 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type {
+  DriverContext,
+  DriverVolume,
+  VolumeDriver,
+} from '../../../lib/volumes/drivers/driver.ts';
+import type { FileSystem, FileSystemKind } from '../../support/loop-fs.ts';
+import { makeFileSystem } from '../../support/loop-fs.ts';
+import { waitFor } from '../../support/processes.ts';
+
+/** How a driver is tried: on which file system, and with which options. */
+export interface DriverFixture {
+  readonly driverName: string;
+  readonly makeDriver: (place: { readonly volumeDir: string }) => VolumeDriver;
+  /** As a user would give them. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly pool: FileSystemKind;
+}
+
+export const never: DriverContext = { signal: new AbortController().signal };
+
+/**
+ * One driver on a file system of its own; each test gets an empty directory of it. Whatever a test
+ * leaves mounted is unmounted, and reported, when the bench is disposed of.
+ */
+export class DriverBench implements AsyncDisposable {
+  readonly fixture: DriverFixture;
+  readonly volumeDir: string;
+  readonly driver: VolumeDriver;
+  readonly #root: string;
+  readonly #mountDir: string;
+
+  private constructor(fixture: DriverFixture, root: string) {
+    this.fixture = fixture;
+    this.#root = root;
+    this.volumeDir = join(root, 'volumes');
+    this.#mountDir = join(root, 'mounts');
+    this.driver = this.restarted();
+  }
+
+  static async makePool(kind: FileSystemKind): Promise<FileSystem> {
+    const pool = await makeFileSystem(kind, 3000);
+    // Mount namespaces that other tests make meanwhile copy what is mounted here; shared, what is
+    // unmounted here goes there, too.
+    await command('mount', ['--make-shared', pool.path]);
+    return pool;
+  }
+
+  static async open(fixture: DriverFixture, pool: FileSystem): Promise<DriverBench> {
+    const bench = new DriverBench(fixture, await mkdtemp(join(pool.path, 'bench-')));
+    await mkdir(bench.#mountDir);
+    return bench;
+  }
+
+  /** The driver as a daemon that starts now would make it. */
+  restarted(): VolumeDriver {
+    return this.fixture.makeDriver({ volumeDir: this.volumeDir });
+  }
+
+  volume(name: string): DriverVolume {
+    return { name, options: this.driver.parseOptions(this.fixture.options) };
+  }
+
+  mountpoint(name: string): string {
+    return join(this.#mountDir, name);
+  }
+
+  async created(name: string): Promise<DriverVolume> {
+    const volume = this.volume(name);
+    await this.driver.create(volume, never);
+    return volume;
+  }
+
+  async mounted(name: string) {
+    const volume = await this.created(name);
+    const mountpoint = this.mountpoint(name);
+    await this.driver.mount(volume, mountpoint, never);
+    return { volume, mountpoint };
+  }
+
+  /** Mounts a volume for as long as `look` takes. */
+  async inside<T>(volume: DriverVolume, look: (path: string) => Promise<T>): Promise<T> {
+    const mountpoint = join(this.#mountDir, `${volume.name}-inside`);
+    await this.driver.mount(volume, mountpoint, never);
+    try {
+      return await look(mountpoint);
+    } finally {
+      await this.driver.unmount(volume, mountpoint, never);
+    }
+  }
+
+  read(volume: DriverVolume, file: string): Promise<string> {
+    return this.inside(volume, (path) => readFile(join(path, file), 'utf8'));
+  }
+
+  get storageDir(): string {
+    return join(this.volumeDir, this.fixture.driverName);
+  }
+
+  /** What is half made or half deleted at the moment. */
+  async leftovers(): Promise<string[]> {
+    const names = await readdir(this.storageDir).catch(() => []);
+    return names.filter((name) => name.startsWith('.'));
+  }
+
+  /** Mountpoints below this bench, as often as something is mounted on each. */
+  async mounts(): Promise<string[]> {
+    const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
+    return lines
+      .map((line) => line.split(' ')[4] ?? '')
+      .filter((path) => path.startsWith(`${this.#mountDir}/`) || path.startsWith(this.volumeDir));
+  }
+
+  /** Loop devices on files of this bench. */
+  async loopDevices(): Promise<string[]> {
+    const list = await command('losetup', ['--all']);
+    return list.split('\n').filter((line) => line.includes(this.volumeDir));
+  }
+
+  /** Stops the `cp` that a process runs for the driver, in the middle of its work. */
+  async pauseCopy(parentPid: number): Promise<number> {
+    const deadline = performance.now() + 10_000;
+    while (performance.now() < deadline) {
+      const pid = await childNamed('cp', parentPid);
+      if (pid === undefined) continue;
+      // It is let on in small steps: where nobody looks it could come to its end.
+      process.kill(pid, 'SIGSTOP');
+      if ((await this.#bytesHalfMade()) > 2 ** 20) return pid;
+      process.kill(pid, 'SIGCONT');
+      await sleep(1);
+    }
+    throw new Error('no copy was under way');
+  }
+
+  async #bytesHalfMade(): Promise<number> {
+    let bytes = 0;
+    for (const name of await this.leftovers()) {
+      bytes += await fileBytesBelow(join(this.storageDir, name));
+    }
+    return bytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const left = (await this.mounts()).reverse();
+    for (const mountpoint of left) {
+      await command('fsfreeze', ['-u', mountpoint]).catch(() => '');
+      await command('umount', ['--lazy', mountpoint]);
+    }
+    if (left.length > 0) throw new Error(`left mounted: ${left.join(', ')}`);
+    await waitFor(async () => (await this.loopDevices()).length === 0, 5000, 'loop devices to go');
+    await command('rm', ['-r', '--one-file-system', this.#root]);
+  }
+}
+
+export async function command(program: string, args: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, [...args]);
+  return stdout;
+}
+
+async function childNamed(name: string, parentPid: number): Promise<number | undefined> {
+  const children = await readFile(`/proc/${parentPid}/task/${parentPid}/children`, 'utf8');
+  for (const pid of children.split(' ').filter((text) => text !== '')) {
+    const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
+    if (command.trim() === name) return Number(pid);
+  }
+  return undefined;
+}
+
+async function fileBytesBelow(path: string): Promise<number> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => []);
+  const sizes = entries
+    .filter((entry) => entry.isFile())
+    .map(async (entry) => (await stat(join(entry.parentPath, entry.name))).blocks * 512);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}

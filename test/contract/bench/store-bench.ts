@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import type {
+  Granted,
+  Refused,
+  StoredRecord,
+  TicketStore,
+  Waiting,
+} from '../../../lib/lock/stores/ticket-store.ts';
+import type { LockRequest, Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
+
+/** What a store's own test file brings to the suite; one is made for each test. */
+export interface StoreFixture {
+  /** Another client of the same store, as if on another host. The suite disposes of it. */
+  connect(): Promise<TicketStore>;
+  /** Called last, when all clients are disposed of. */
+  dispose(): Promise<void>;
+  /**
+   * Resolves once a session opened with `SHORT_TTL_MS` has died as if its host had crashed.
+   * Sessions opened with `LONG_TTL_MS` must still live then. Without it expiry is not tested.
+   */
+  expireSession?(id: string): Promise<void>;
+  /** A step takes milliseconds even at rest: long series are a tenth as long. */
+  readonly isSlow?: true;
+}
+
+export const SHORT_TTL_MS = 2000;
+export const LONG_TTL_MS = 60_000;
+
+/** One host: a connection with a session on it. */
+export class Client {
+  readonly host: string;
+  readonly store: TicketStore;
+  readonly session: string;
+
+  constructor(host: string, store: TicketStore, session: string) {
+    this.host = host;
+    this.store = store;
+    this.session = session;
+  }
+
+  request(...locks: readonly (string | LockRequest)[]): TicketRequest {
+    return {
+      session: this.session,
+      nonce: randomUUID(),
+      locks: locks.map((lock) => (typeof lock === 'string' ? exclusive(lock) : lock)),
+      holder: { host: this.host, reason: 'Mount', since: '2026-01-02T03:04:05Z', detail: 'ünit' },
+    };
+  }
+
+  async enqueue(...locks: readonly (string | LockRequest)[]): Promise<Granted | Waiting> {
+    return enabled(await this.store.enqueue(this.request(...locks)));
+  }
+
+  async tryEnqueue(...locks: readonly (string | LockRequest)[]): Promise<Granted | Refused> {
+    return enabled(await this.store.tryEnqueue(this.request(...locks)));
+  }
+
+  /** A granted ticket; throws when it would have to wait. */
+  async hold(...locks: readonly (string | LockRequest)[]): Promise<Ticket> {
+    const answer = await this.tryEnqueue(...locks);
+    if (answer.state !== 'granted') throw new Error(`${this.host} was refused`);
+    return answer.ticket;
+  }
+
+  /** A ticket that has to wait; throws when it is granted. */
+  async queue(...locks: readonly (string | LockRequest)[]): Promise<Ticket> {
+    const answer = await this.enqueue(...locks);
+    if (answer.state !== 'waiting') throw new Error(`${this.host} did not have to wait`);
+    return answer.ticket;
+  }
+
+  /** Writes one record under one ticket. */
+  async write(
+    guard: Ticket,
+    key: string,
+    value: string | undefined,
+    expectedRevision?: number,
+  ): Promise<number> {
+    const write = { key, value, ...(expectedRevision !== undefined && { expectedRevision }) };
+    const { revision } = await this.store.commit({ guards: [guard], writes: [write], release: [] });
+    return revision;
+  }
+}
+
+/** Three hosts on one store, through one connection or through three. */
+export class StoreBench implements AsyncDisposable {
+  readonly fixture: StoreFixture;
+  readonly #stores: readonly TicketStore[];
+  readonly clients: readonly [Client, Client, Client];
+
+  private constructor(
+    fixture: StoreFixture,
+    stores: readonly TicketStore[],
+    clients: readonly [Client, Client, Client],
+  ) {
+    this.fixture = fixture;
+    this.#stores = stores;
+    this.clients = clients;
+  }
+
+  static async open(fixture: StoreFixture, connections: 1 | 3): Promise<StoreBench> {
+    const first = await fixture.connect();
+    const others =
+      connections === 1 ? undefined : [await fixture.connect(), await fixture.connect()];
+    const clients = [
+      await clientOf(first, 'n1'),
+      await clientOf(others?.[0] ?? first, 'n2'),
+      await clientOf(others?.[1] ?? first, 'n3'),
+    ] as const;
+    return new StoreBench(fixture, [first, ...(others ?? [])], clients);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { store, session } of this.clients) await store.closeSession(session);
+    for (const store of this.#stores) await store[Symbol.asyncDispose]();
+    await this.fixture.dispose();
+  }
+}
+
+/** How the groups of the suite get the bench of the running test. */
+export type BenchOf = () => StoreBench;
+
+/** A host that comes later, on a connection that there is. */
+export async function clientOf(
+  store: TicketStore,
+  owner: string,
+  ttlMs = LONG_TTL_MS,
+): Promise<Client> {
+  const { id } = await store.openSession({ ttlMs, owner, resumable: false });
+  return new Client(owner, store, id);
+}
+
+export function exclusive(name: string): LockRequest {
+  return { name, mode: 'exclusive' };
+}
+
+/** What a store answered; throws when it was that a gate is closed. */
+export function enabled<T extends { readonly state: string }>(
+  answer: T,
+): Exclude<T, { readonly state: 'disabled' }> {
+  if (answer.state === 'disabled') throw new Error('a gate is closed');
+  return answer as Exclude<T, { readonly state: 'disabled' }>;
+}
+
+export function shared(name: string): LockRequest {
+  return { name, mode: 'shared' };
+}
+
+/** Resolves when `check` no longer throws; rejects with its last error after `limitMs`. */
+export async function eventually(check: () => void | Promise<void>, limitMs = 5000): Promise<void> {
+  const giveUpAt = performance.now() + limitMs;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (performance.now() > giveUpAt) throw error;
+    }
+    await pause(5);
+  }
+}
+
+/** What is left of a test that lets a session expire, where none does: that the store says so. */
+export function neverExpires({ name, properties }: TicketStore): void {
+  if (properties.sessionsExpire) throw new Error(`nobody knows how to expire a ${name} session`);
+}
+
+export async function recordsOf(
+  store: TicketStore,
+  keys: readonly string[],
+): Promise<StoredRecord[]> {
+  const records = await Promise.all(keys.map((key) => store.record(key)));
+  return records.filter((record) => record !== undefined);
+}

@@ -1,0 +1,166 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { NotFoundError } from '../../../lib/volumes/errors.ts';
+import { waitFor } from '../../support/processes.ts';
+import type { DriverBench } from '../bench/driver-bench.ts';
+import { command, never } from '../bench/driver-bench.ts';
+
+/** Snapshots, restore and clone, to their end. */
+export function copyContract(bench: () => DriverBench): void {
+  test('a snapshot keeps what was, and restore brings it back as often as one likes', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    const target = { volume, snapshot: 'monday', mountpoint };
+    await writeFile(join(mountpoint, 'state'), 'before');
+    await driver.snapshot(target, never);
+    await writeFile(join(mountpoint, 'state'), 'after');
+    await writeFile(join(mountpoint, 'new'), '');
+    await driver.unmount(volume, mountpoint, never);
+
+    for (const _ of ['once', 'twice']) {
+      await driver.restore({ volume, snapshot: 'monday' }, never);
+      await expect(bench().read(volume, 'state')).resolves.toBe('before');
+      await expect(bench().inside(volume, (path) => readdir(path))).resolves.toEqual(['state']);
+      await bench().inside(volume, (path) => writeFile(join(path, 'state'), 'after'));
+    }
+    await expect(bench().leftovers()).resolves.toEqual([]);
+  });
+
+  test('a snapshot of the same name is replaced', async () => {
+    const { driver } = bench();
+    const volume = await bench().created('db');
+    for (const state of ['first', 'second']) {
+      await bench().inside(volume, (path) => writeFile(join(path, 'state'), state));
+      await driver.snapshot({ volume, snapshot: 'monday' }, never);
+    }
+    await driver.clone({ volume, snapshot: 'monday' }, bench().volume('copy'), never);
+    await expect(bench().read(bench().volume('copy'), 'state')).resolves.toBe('second');
+  });
+
+  test('removing a snapshot leaves the others, and is a success when it is gone', async () => {
+    const { driver } = bench();
+    const volume = await bench().created('db');
+    await driver.snapshot({ volume, snapshot: 'monday' }, never);
+    await driver.snapshot({ volume, snapshot: 'tuesday' }, never);
+    await driver.removeSnapshot({ volume, snapshot: 'monday' }, never);
+    await driver.removeSnapshot({ volume, snapshot: 'monday' }, never);
+    await expect(driver.restore({ volume, snapshot: 'monday' }, never)).rejects.toThrow(
+      NotFoundError,
+    );
+    await driver.restore({ volume, snapshot: 'tuesday' }, never);
+  });
+
+  test('refuses to copy what is not there', async () => {
+    const { driver } = bench();
+    const volume = bench().volume('db');
+    const copy = bench().volume('copy');
+    await expect(driver.snapshot({ volume, snapshot: 'x' }, never)).rejects.toThrow(NotFoundError);
+    await expect(driver.clone({ volume }, copy, never)).rejects.toThrow(NotFoundError);
+    await driver.create(volume, never);
+    await expect(driver.clone({ volume, snapshot: 'x' }, copy, never)).rejects.toThrow('db@x');
+    await expect(readdir(bench().storageDir)).resolves.toEqual(['db']);
+  });
+
+  test('a clone and its source go on independently, mounted at the same time', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    const copy = bench().volume('copy');
+    const copyMountpoint = bench().mountpoint('copy');
+    try {
+      await writeFile(join(mountpoint, 'state'), 'common');
+      await driver.clone({ volume, mountpoint }, copy, never);
+      await driver.mount(copy, copyMountpoint, never);
+      await expect(readFile(join(copyMountpoint, 'state'), 'utf8')).resolves.toBe('common');
+      await writeFile(join(copyMountpoint, 'state'), 'copy');
+      await expect(readFile(join(mountpoint, 'state'), 'utf8')).resolves.toBe('common');
+      await driver.unmount(copy, copyMountpoint, never);
+    } finally {
+      await driver.unmount(volume, mountpoint, never);
+    }
+    await driver.remove(volume, never);
+    await expect(bench().read(copy, 'state')).resolves.toBe('copy');
+  });
+
+  test('a clone replaces storage that is there, and has no snapshots', async () => {
+    const { driver } = bench();
+    const volume = await bench().created('db');
+    await bench().inside(volume, (path) => writeFile(join(path, 'state'), 'source'));
+    const copy = await bench().created('copy');
+    await bench().inside(copy, (path) => writeFile(join(path, 'old'), ''));
+    await driver.snapshot({ volume: copy, snapshot: 'monday' }, never);
+    await driver.clone({ volume }, copy, never);
+    await driver.clone({ volume }, copy, never);
+    await expect(bench().inside(copy, (path) => readdir(path))).resolves.toEqual(['state']);
+    await expect(driver.restore({ volume: copy, snapshot: 'monday' }, never)).rejects.toThrow(
+      NotFoundError,
+    );
+  });
+
+  test('snapshots of a volume that is being written can be used, and the writer goes on', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    // Files come and go; each holds its own number.
+    const script = 'i=0; while :; do i=$((i+1)); echo $i > f$i; rm -f f$((i-50)); done';
+    const writer = spawn('sh', ['-c', script], { cwd: mountpoint });
+    try {
+      for (const snapshot of ['a', 'b', 'c']) {
+        await driver.snapshot({ volume, snapshot, mountpoint }, never);
+        const seen = await newest(mountpoint);
+        await waitFor(async () => (await newest(mountpoint)) > seen, 5000, 'the writer to go on');
+      }
+    } finally {
+      writer.kill('SIGKILL');
+      await once(writer, 'exit');
+      await driver.unmount(volume, mountpoint, never);
+    }
+    const copy = bench().volume('copy');
+    for (const snapshot of ['a', 'b', 'c']) {
+      await driver.clone({ volume, snapshot }, copy, never);
+      await bench().inside(copy, async (path) => {
+        expect(await newest(path)).toBeGreaterThan(0);
+        await writeFile(join(path, 'more'), 'can be written');
+      });
+    }
+  });
+
+  test('recover is a success where there is nothing to recover', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    await bench().driver.recover(mountpoint, never);
+    await bench().driver.unmount(volume, mountpoint, never);
+    await bench().driver.recover(mountpoint, never);
+  });
+}
+
+/** Only where files can share blocks. */
+export function sharedBlocksContract(bench: () => DriverBench): void {
+  test('copies occupy next to nothing', async () => {
+    const { driver, volumeDir } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    const written = 200 * 2 ** 20;
+    await writeFile(join(mountpoint, 'big'), Buffer.alloc(written, 1), { flush: true });
+    await driver.snapshot({ volume, snapshot: 'monday', mountpoint }, never);
+    await driver.unmount(volume, mountpoint, never);
+    const before = await occupied(volumeDir);
+    await driver.clone({ volume, snapshot: 'monday' }, bench().volume('copy'), never);
+    await driver.restore({ volume, snapshot: 'monday' }, never);
+    await driver.snapshot({ volume, snapshot: 'tuesday' }, never);
+    // Three copies. An xfs in an image writes its log of 64 MiB anew when it gets a UUID.
+    expect((await occupied(volumeDir)) - before).toBeLessThan(written / 2);
+    await expect(bench().inside(bench().volume('copy'), (path) => readdir(path))).resolves.toEqual([
+      'big',
+    ]);
+  });
+}
+
+async function newest(path: string): Promise<number> {
+  return Math.max(0, ...(await readdir(path)).map((name) => Number(name.slice(1)) || 0));
+}
+
+async function occupied(path: string): Promise<number> {
+  await command('sync', ['--file-system', path]);
+  const { blocks, bfree, bsize } = await statfs(path);
+  return (blocks - bfree) * bsize;
+}

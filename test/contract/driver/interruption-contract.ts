@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import type { DriverVolume, Progress } from '../../../lib/volumes/drivers/driver.ts';
+import { startProcess, waitFor } from '../../support/processes.ts';
+import type { DriverBench } from '../bench/driver-bench.ts';
+import { never } from '../bench/driver-bench.ts';
+
+const program = new URL('operation.ts', import.meta.url).pathname;
+const bigBytes = 200 * 2 ** 20;
+
+/** Long copies that are aborted, or whose daemon is killed. Only where a copy takes its time. */
+export function interruptionContract(bench: () => DriverBench): void {
+  test('a long copy tells how far it is', async () => {
+    const source = await bigVolume();
+    const told: Progress[] = [];
+    const copying = bench().driver.clone(source, bench().volume('copy'), {
+      ...never,
+      onProgress: (progress) => told.push(progress),
+    });
+    const cp = await bench().pauseCopy(process.pid);
+    try {
+      await waitFor(() => told.length >= 2, 10_000, 'progress');
+    } finally {
+      process.kill(cp, 'SIGCONT');
+    }
+    await copying;
+    const [first] = told;
+    expect(first?.doneBytes).toBeGreaterThan(0);
+    expect(first?.doneBytes).toBeLessThanOrEqual(first?.totalBytes ?? 0);
+    expect(first?.totalBytes).toBeGreaterThanOrEqual(bigBytes);
+    expect(first?.totalBytes).toBeLessThan(bigBytes * 1.5);
+  });
+
+  test.each(['snapshot', 'restore', 'clone'] as const)(
+    'a %s that is aborted leaves everything as it was',
+    async (operation) => {
+      const { driver } = bench();
+      const { volume, snapshot } = await bigVolume();
+      const mountpoint = bench().mountpoint('db');
+      if (operation === 'snapshot') await driver.mount(volume, mountpoint, never);
+      const gaveUp = new AbortController();
+      const { signal } = gaveUp;
+      const target = { volume, snapshot };
+      const running = {
+        snapshot: () => driver.snapshot({ volume, snapshot: 'tuesday', mountpoint }, { signal }),
+        restore: () => driver.restore(target, { signal }),
+        clone: () => driver.clone(target, bench().volume('copy'), { signal }),
+      }[operation]();
+      await bench().pauseCopy(process.pid);
+      gaveUp.abort(new Error('gave up'));
+      await expect(running).rejects.toThrow('gave up');
+
+      await expect(bench().leftovers()).resolves.toEqual([]);
+      expect(existsSync(join(bench().storageDir, 'copy'))).toBe(false);
+      await expect(driver.restore({ volume, snapshot: 'tuesday' }, never)).rejects.toThrow(
+        operation === 'snapshot' ? /mounted|not there/ : /not there/,
+      );
+      if (operation === 'snapshot') {
+        // Would hang if it were still frozen.
+        await writeFile(join(mountpoint, 'state'), 'after');
+        await driver.unmount(volume, mountpoint, never);
+      }
+      await expect(bench().read(volume, 'state')).resolves.toBe('after');
+    },
+  );
+
+  test.each(['snapshot', 'restore', 'clone'] as const)(
+    'after a crash in the middle of a %s nothing has changed, and the next call completes',
+    async (operation) => {
+      const { volume, snapshot } = await bigVolume();
+      const mountpoint = bench().mountpoint('db');
+      if (operation === 'snapshot') await bench().driver.mount(volume, mountpoint, never);
+      await crashDuring(operation, volume, mountpoint);
+
+      const driver = bench().restarted();
+      expect(existsSync(join(bench().storageDir, 'copy'))).toBe(false);
+      if (operation === 'snapshot') {
+        await driver.recover(mountpoint, never);
+        await driver.recover(mountpoint, never);
+        await writeFile(join(mountpoint, 'state'), 'after');
+        await driver.snapshot({ volume, snapshot: 'tuesday', mountpoint }, never);
+        await driver.unmount(volume, mountpoint, never);
+        await driver.restore({ volume, snapshot: 'tuesday' }, never);
+        await expect(bench().read(volume, 'state')).resolves.toBe('after');
+      } else {
+        await expect(bench().read(volume, 'state')).resolves.toBe('after');
+        const copy = operation === 'restore' ? volume : bench().volume('copy');
+        if (operation === 'restore') await driver.restore({ volume, snapshot }, never);
+        else await driver.clone({ volume, snapshot }, copy, never);
+        await expect(bench().read(copy, 'state')).resolves.toBe('before');
+      }
+      // The new daemon clears up what the old one left.
+      await waitFor(
+        async () => (await bench().leftovers()).length === 0,
+        5000,
+        'the leftovers to be swept',
+      );
+    },
+  );
+
+  /** Much to copy, and a state: `before` in the snapshot `monday`, `after` in the volume. */
+  async function bigVolume() {
+    const { volume, mountpoint } = await bench().mounted('db');
+    await writeFile(join(mountpoint, 'big'), Buffer.alloc(bigBytes, 1));
+    await writeFile(join(mountpoint, 'state'), 'before');
+    await bench().driver.snapshot({ volume, snapshot: 'monday', mountpoint }, never);
+    await writeFile(join(mountpoint, 'state'), 'after');
+    await bench().driver.unmount(volume, mountpoint, never);
+    return { volume, snapshot: 'monday' };
+  }
+
+  async function crashDuring(operation: string, volume: DriverVolume, mountpoint: string) {
+    const { volumeDir, fixture } = bench();
+    const place = [fixture.driverName, volumeDir, operation, JSON.stringify(volume), mountpoint];
+    // Nice: on a busy machine the copy would else be done before this process gets to look.
+    await using daemon = startProcess('nice', ['-n', '19', process.execPath, program, ...place]);
+    const cp = await bench().pauseCopy(daemon.pid);
+    daemon.kill('SIGKILL');
+    await daemon.finished;
+    // The copy dies with its daemon, so nobody writes to what is swept.
+    await waitFor(() => isGone(cp), 2000, 'the copy to die too');
+    await expect(bench().leftovers()).resolves.toHaveLength(1);
+  }
+}
+
+async function isGone(pid: number): Promise<boolean> {
+  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return line === '' || /\) [ZX] /.test(line);
+}

@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { InUseError, InvalidRequestError, NotFoundError } from '../../../lib/volumes/errors.ts';
+import type { DriverBench } from '../bench/driver-bench.ts';
+import { command, never } from '../bench/driver-bench.ts';
+
+/** Create, remove, mount, unmount and usage. */
+export function mountContract(bench: () => DriverBench): void {
+  test('parses its own output to the same, and refuses what it does not know', () => {
+    const { driver, fixture } = bench();
+    const parsed = driver.parseOptions(fixture.options);
+    expect(driver.parseOptions(parsed)).toEqual(parsed);
+    expect(() => driver.parseOptions({ nonsense: '1' })).toThrow(InvalidRequestError);
+    expect(() => driver.parseOptions({ nonsense: '1' })).toThrow(/"nonsense"/);
+  });
+
+  test('a new volume is empty, belongs to root, and anybody may look into it', async () => {
+    const { mountpoint, volume } = await bench().mounted('db');
+    try {
+      await expect(readdir(mountpoint)).resolves.toEqual([]);
+      const { mode, uid, gid } = await stat(mountpoint);
+      expect({ mode: (mode & 0o7777).toString(8), uid, gid }).toEqual({
+        mode: '755',
+        uid: 0,
+        gid: 0,
+      });
+    } finally {
+      await bench().driver.unmount(volume, mountpoint, never);
+    }
+  });
+
+  test('creating what exists keeps its content', async () => {
+    const volume = await bench().created('db');
+    await bench().inside(volume, (path) => writeFile(join(path, 'kept'), 'yes'));
+    await bench().driver.create(volume, never);
+    await expect(bench().read(volume, 'kept')).resolves.toBe('yes');
+  });
+
+  test('a create that is aborted leaves nothing', async () => {
+    const aborted = { signal: AbortSignal.abort(new Error('gave up')) };
+    await expect(bench().driver.create(bench().volume('db'), aborted)).rejects.toThrow('gave up');
+    await expect(bench().leftovers()).resolves.toEqual([]);
+    await expect(bench().driver.usage(bench().volume('db'), undefined)).rejects.toThrow(
+      NotFoundError,
+    );
+  });
+
+  test('remove takes the snapshots along, and is a success when nothing is there', async () => {
+    const { driver } = bench();
+    const volume = await bench().created('db');
+    await driver.snapshot({ volume, snapshot: 'monday' }, never);
+    await driver.remove(volume, never);
+    await driver.remove(volume, never);
+    await expect(readdir(bench().storageDir)).resolves.toEqual([]);
+  });
+
+  test('mounting twice is one mount, also for a new daemon', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    try {
+      await writeFile(join(mountpoint, 'file'), 'content');
+      await bench().driver.mount(volume, mountpoint, never);
+      await bench().restarted().mount(volume, mountpoint, never);
+      await expect(bench().mounts()).resolves.toEqual([mountpoint]);
+      await expect(readFile(join(mountpoint, 'file'), 'utf8')).resolves.toBe('content');
+    } finally {
+      await bench().driver.unmount(volume, mountpoint, never);
+    }
+    await expect(bench().mounts()).resolves.toEqual([]);
+  });
+
+  test('content outlives an unmount, whose repetition is a success', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    await writeFile(join(mountpoint, 'file'), 'content');
+    await bench().driver.unmount(volume, mountpoint, never);
+    await bench().driver.unmount(volume, mountpoint, never);
+    await expect(stat(mountpoint)).rejects.toThrow('ENOENT');
+    await expect(bench().loopDevices()).resolves.toEqual([]);
+    await expect(bench().read(volume, 'file')).resolves.toBe('content');
+  });
+
+  test('refuses a mountpoint where something else is mounted', async () => {
+    const other = await bench().mounted('other');
+    try {
+      const volume = await bench().created('db');
+      await expect(bench().driver.mount(volume, other.mountpoint, never)).rejects.toThrow(
+        InUseError,
+      );
+      await expect(bench().mounts()).resolves.toEqual([other.mountpoint]);
+    } finally {
+      await bench().driver.unmount(other.volume, other.mountpoint, never);
+    }
+  });
+
+  test('refuses to mount what is not there, and leaves no directory', async () => {
+    const mountpoint = bench().mountpoint('db');
+    await expect(bench().driver.mount(bench().volume('db'), mountpoint, never)).rejects.toThrow(
+      NotFoundError,
+    );
+    await expect(stat(mountpoint)).rejects.toThrow('ENOENT');
+  });
+
+  test('a mount that is aborted leaves nothing mounted', async () => {
+    const volume = await bench().created('db');
+    const mountpoint = bench().mountpoint('db');
+    for (const afterMs of [0, 2, 5, 10, 15]) {
+      const { signal } = timer(afterMs);
+      const mounting = bench().driver.mount(volume, mountpoint, { signal });
+      const mounted = await mounting.then(
+        () => true,
+        () => false,
+      );
+      expect(await bench().mounts()).toEqual(mounted ? [mountpoint] : []);
+      if (mounted) await bench().driver.unmount(volume, mountpoint, never);
+      else await expect(stat(mountpoint)).rejects.toThrow('ENOENT');
+    }
+    await bench().driver.unmount(volume, mountpoint, never);
+  });
+
+  test('a busy volume stays mounted, and the error names who uses it', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    const user = spawn('sleep', ['60'], { cwd: mountpoint });
+    try {
+      await once(user, 'spawn');
+      const unmounting = bench().driver.unmount(volume, mountpoint, never);
+      await expect(unmounting).rejects.toThrow(InUseError);
+      await expect(unmounting).rejects.toThrow(`sleep (pid ${user.pid})`);
+      await writeFile(join(mountpoint, 'file'), 'still there');
+    } finally {
+      user.kill('SIGKILL');
+      await once(user, 'exit');
+      await bench().driver.unmount(volume, mountpoint, never);
+    }
+    await expect(bench().read(volume, 'file')).resolves.toBe('still there');
+  });
+
+  test('waits a little for the last user to leave', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    const user = spawn('sleep', ['0.5'], { cwd: mountpoint });
+    await once(user, 'spawn');
+    await bench().driver.unmount(volume, mountpoint, never);
+    await expect(bench().mounts()).resolves.toEqual([]);
+  });
+
+  test('takes mounts away that somebody stacked', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    await command('mount', ['--bind', mountpoint, mountpoint]);
+    await bench().driver.unmount(volume, mountpoint, never);
+    await expect(bench().mounts()).resolves.toEqual([]);
+  });
+
+  test('is abandoned where nobody uses it any more, whose repetition is a success', async () => {
+    const { volume, mountpoint } = await bench().mounted('db');
+    await writeFile(join(mountpoint, 'file'), 'content', { flush: true });
+    await bench().driver.abandon(volume, mountpoint, never);
+    await bench().restarted().abandon(volume, mountpoint, never);
+    await expect(stat(mountpoint)).rejects.toThrow('ENOENT');
+    await expect(bench().mounts()).resolves.toEqual([]);
+    await expect(bench().loopDevices()).resolves.toEqual([]);
+    await expect(bench().read(volume, 'file')).resolves.toBe('content');
+  });
+
+  test('usage grows with the content, mounted or not', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    const before = await driver.usage(volume, mountpoint);
+    const written = 8 * 2 ** 20;
+    await writeFile(join(mountpoint, 'file'), Buffer.alloc(written, 1), { flush: true });
+    const during = await driver.usage(volume, mountpoint);
+    await driver.unmount(volume, mountpoint, never);
+    const after = await driver.usage(volume, undefined);
+
+    expect(during.usedBytes - before.usedBytes).toBeGreaterThanOrEqual(written);
+    expect(during.usedBytes - before.usedBytes).toBeLessThan(written * 1.2);
+    expect(after.usedBytes).toBeGreaterThanOrEqual(written);
+    expect('sizeBytes' in after).toBe(driver.capabilities.size);
+  });
+}
+
+function timer(ms: number): AbortController {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(new Error('gave up')), ms);
+  return controller;
+}

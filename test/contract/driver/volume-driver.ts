@@ -1,0 +1,56 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe } from '@jest/globals';
+import type { FileSystem } from '../../support/loop-fs.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { DriverFixture } from '../bench/driver-bench.ts';
+import { DriverBench } from '../bench/driver-bench.ts';
+import { copyContract, sharedBlocksContract } from './copy-contract.ts';
+import { interruptionContract } from './interruption-contract.ts';
+import { mountContract } from './mount-contract.ts';
+import { storageContract } from './storage-contract.ts';
+
+/** What every driver must do: each sentence of the port, on a real file system. */
+export function volumeDriverContract(
+  name: string,
+  fixture: DriverFixture,
+  more?: (bench: () => DriverBench) => void,
+): void {
+  withDriverBench(name, fixture, (bench) => {
+    describe('mounts', () => mountContract(bench));
+    describe('copies', () => copyContract(bench));
+    describe('storage', () => storageContract(bench));
+    if (fixture.pool === 'ext4') describe('is interrupted', () => interruptionContract(bench));
+    else describe('shares blocks', () => sharedBlocksContract(bench));
+    if (more !== undefined) describe('in particular', () => more(bench));
+  });
+}
+
+/** Tests with a fresh bench each, on a file system that they share. */
+function withDriverBench(
+  name: string,
+  fixture: DriverFixture,
+  tests: (bench: () => DriverBench) => void,
+): void {
+  describeWith(['root', 'loop'], `${name} on ${fixture.pool}`, () => {
+    let pool: FileSystem | undefined;
+    let bench: DriverBench | undefined;
+
+    beforeAll(async () => {
+      pool = await DriverBench.makePool(fixture.pool);
+    });
+    afterAll(async () => {
+      await pool?.dispose();
+    });
+    beforeEach(async () => {
+      if (pool !== undefined) bench = await DriverBench.open(fixture, pool);
+    });
+    afterEach(async () => {
+      await bench?.[Symbol.asyncDispose]();
+      bench = undefined;
+    });
+
+    tests(() => {
+      if (bench === undefined) throw new Error('there is a bench only while a test runs');
+      return bench;
+    });
+  });
+}

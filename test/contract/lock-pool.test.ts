@@ -1,9 +1,0 @@
-import { describe } from '@jest/globals';
-import { onEveryStore } from './every-store.ts';
-import { poolLocksContract } from './pool-locks-contract.ts';
-import { poolNumbersContract } from './pool-numbers-contract.ts';
-
-onEveryStore('lock pools', (benchOf) => {
-  describe('allocate numbers', () => poolNumbersContract(benchOf));
-  describe('lock numbers', () => poolLocksContract(benchOf));
-});

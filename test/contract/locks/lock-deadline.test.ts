@@ -1,0 +1,254 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from '@jest/globals';
+import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
+import type { LockManager } from '../../../lib/lock/lock-manager.ts';
+import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
+import { FaultyStore } from '../../support/faulty-store.ts';
+import { keep, manager, queue, take } from '../bench/manager-bench.ts';
+import { ManualClock } from '../bench/manual-clock.ts';
+
+const ttlMs = 10_000;
+/** The TTL less the margin of a fifth, at most 2 s. */
+const deadlineMs = 8_000;
+const renewalMs = 3_334;
+
+/** Two hosts on one memory store; the network of the first can be broken. Time is by hand. */
+class Hosts implements AsyncDisposable {
+  readonly clock = new ManualClock();
+  readonly #shared = memoryState(this.clock);
+  readonly network = new FaultyStore(memoryStore({ shared: this.#shared }));
+  readonly n1: LockManager = manager(this.network, 'n1', { clock: this.clock, ttlMs });
+  readonly n2: LockManager = manager(memoryStore({ shared: this.#shared }), 'n2', {
+    clock: this.clock,
+    ttlMs,
+  });
+
+  /** Lets time pass in steps, so that each one's timers see each other's effects. */
+  async pass(ms: number, stepMs = 100): Promise<void> {
+    for (let left = ms; left > 0; left -= stepMs) {
+      this.clock.advance(Math.min(left, stepMs));
+      await pause(0);
+      await pause(0);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.network.cutOff();
+    const closed = Promise.all([this.n1.close({ keep: false }), this.n2.close({ keep: false })]);
+    await pause(1);
+    this.clock.advance(ttlMs);
+    await closed;
+  }
+}
+
+test('S57 S73 tells the holder at its deadline, before the store can grant the lock to another', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db');
+  const next = await queue(hosts.n2, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs - 1);
+  expect(lock.signal.aborted).toBe(false);
+  await hosts.pass(1);
+  expect(lock.signal.reason).toBeInstanceOf(LockLostError);
+  expect(() => lock.throwIfLost()).toThrow('the store could not be reached in time');
+  await hosts.pass(ttlMs - deadlineMs - 1);
+  expect(next.endedAt).toBeUndefined();
+  await hosts.pass(1);
+  expect((await next.granted).token).toBeGreaterThan(lock.token);
+});
+
+test('S19 holds a lock for as long as the store hears of the host', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db');
+  const next = await queue(hosts.n2, 'db');
+  await hosts.pass(6 * ttlMs, 500);
+  lock.throwIfLost();
+  await lock.confirm();
+  expect(next.endedAt).toBeUndefined();
+  await lock.unlock();
+  await next.granted;
+});
+
+test('S28 releases a lock with a longest hold that was lost, though nobody unlocks it', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db', { maxHoldMs: 5 * ttlMs });
+  const next = await queue(hosts.n2, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  expect(lock.signal.reason).toBeInstanceOf(LockLostError);
+  expect(next.endedAt).toBeUndefined();
+  hosts.network.reconnect();
+  await hosts.pass(2_100);
+  await (await next.granted).confirm();
+});
+
+test('counts the deadline from when the last renewal was sent, not answered', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db');
+  hosts.network.fail('renewSession', { answersAfterMs: 50 });
+  await hosts.pass(renewalMs, renewalMs);
+  expect(hosts.network.takeCalls()).toContain('renewSession');
+  hosts.clock.advance(2_000);
+  await pause(80); // The answer is here now, 2,000 ms late.
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs - 2_000 - 1);
+  expect(lock.signal.aborted).toBe(false);
+  await hosts.pass(1);
+  expect(lock.signal.aborted).toBe(true);
+});
+
+test('does not hold past the deadline when only the replies to renewals are lost', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db');
+  hosts.network.fail('renewSession', ...Array.from({ length: 20 }, () => 'lost reply' as const));
+  await hosts.pass(deadlineMs - 1);
+  lock.throwIfLost();
+  await hosts.pass(1);
+  expect(() => lock.throwIfLost()).toThrow(LockLostError);
+});
+
+test('S74 looks at the clock itself when asked, as timers can be late', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db');
+  const { kept } = keep(await take(hosts.n1, 'kept'), hosts.n1);
+  hosts.clock.advance(deadlineMs);
+  expect(lock.signal.aborted).toBe(false); // No timer has had its turn yet.
+  expect(kept.state).toBe('unproven');
+  expect(() => lock.throwIfLost()).toThrow(LockLostError);
+  expect(lock.signal.aborted).toBe(true);
+});
+
+test('neither writes nor confirms past the deadline, although the ticket still stands', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n1, 'db');
+  hosts.clock.advance(deadlineMs);
+  const late = lock.guard([{ key: 'r', value: 'late' }]);
+  await expect(late).rejects.toThrow(LockLostError);
+  await expect(lock.confirm()).rejects.toThrow(LockLostError);
+  expect(await hosts.network.record('r')).toBeUndefined();
+  expect(await hosts.n2.inspect('db')).toEqual([lock.ticket]);
+});
+
+test('grants nothing on a session that has lapsed', async () => {
+  await using hosts = new Hosts();
+  await (await take(hosts.n1, 'db')).unlock();
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  hosts.network.reconnect();
+  const refused = take(hosts.n1, 'db', { timeoutMs: 0 });
+  await expect(refused).rejects.toThrow(StoreUnavailableError);
+  await expect(refused).rejects.toThrow(/has not answered for longer than this host may act/);
+  expect(await hosts.n2.inspect('db')).toEqual([]);
+});
+
+test('keeps the place of a waiter through a lapse, if its ticket still stands', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n2, 'db');
+  const waiter = await queue(hosts.n1, 'db');
+  const behind = await queue(hosts.n2, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  hosts.network.reconnect();
+  await hosts.pass(1_500);
+  await lock.unlock();
+  await (await waiter.granted).unlock();
+  await (await behind.granted).unlock();
+});
+
+test('S68 tells a waiter whose ticket went with its session', async () => {
+  await using hosts = new Hosts();
+  const lock = await take(hosts.n2, 'db');
+  const waiter = await queue(hosts.n1, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(ttlMs);
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  await expect(waiter.granted).rejects.toThrow(LockLostError);
+  expect(await hosts.n2.inspect('db')).toEqual([lock.ticket]);
+});
+
+test('takes a kept lock back when the store returns in time with the ticket', async () => {
+  await using hosts = new Hosts();
+  const { kept, states } = keep(await take(hosts.n1, 'db'), hosts.n1);
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  expect([kept.state, ...states]).toEqual(['unproven', 'unproven']);
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  expect([kept.state, ...states]).toEqual(['held', 'unproven', 'held']);
+  expect(await hosts.n2.inspect('db')).toEqual([kept.ticket]);
+  // And keeps on keeping it.
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  expect(kept.state).toBe('unproven');
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  await kept.unlock();
+  expect(states).toEqual(['unproven', 'held', 'unproven', 'held', 'released']);
+  expect(await hosts.n2.inspect('db')).toEqual([]);
+});
+
+test('tells that a kept lock is lost when the store returns without the ticket', async () => {
+  await using hosts = new Hosts();
+  const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
+  const next = await queue(hosts.n2, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(ttlMs);
+  await next.granted;
+  expect(states).toEqual(['unproven']);
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  expect(states).toEqual(['unproven', 'lost']);
+});
+
+test('grants a request that is made while the session has lapsed, once the store is back', async () => {
+  await using hosts = new Hosts();
+  await take(hosts.n1, 'db');
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  const request = take(hosts.n1, 'other', { timeoutMs: 5_000 });
+  await hosts.pass(1_000);
+  hosts.network.reconnect();
+  await hosts.pass(renewalMs);
+  await (await request).confirm();
+});
+
+test('settles a kept lock although the store fails again just when it is asked', async () => {
+  await using hosts = new Hosts();
+  const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  hosts.network.fail('stands', 'lost request', 'lost reply');
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  expect(states).toEqual(['unproven']);
+  await hosts.pass(2 * renewalMs + 200);
+  expect(states).toEqual(['unproven', 'held']);
+});
+
+test('knows that a kept lock went with its session although no new one can be opened', async () => {
+  await using hosts = new Hosts();
+  const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
+  hosts.network.cutOff();
+  await hosts.pass(ttlMs);
+  hosts.network.fail('openSession', ...Array.from({ length: 9 }, () => 'lost request' as const));
+  hosts.network.reconnect();
+  await hosts.pass(1_000);
+  expect(states).toEqual(['unproven', 'lost']);
+});
+
+test('releases a kept lock in doubt once the store is back, and only its own', async () => {
+  await using hosts = new Hosts();
+  const { kept, states } = keep(await take(hosts.n1, 'db'), hosts.n1);
+  hosts.network.cutOff();
+  await hosts.pass(deadlineMs);
+  const unlocked = kept.unlock();
+  await hosts.pass(1_000);
+  expect(await hosts.n2.inspect('db')).toHaveLength(1);
+  hosts.network.reconnect();
+  await hosts.pass(3_000);
+  await unlocked;
+  expect(states).toEqual(['unproven', 'released']);
+  expect(await hosts.n2.inspect('db')).toEqual([]);
+  expect(hosts.n1.mirror.tickets()).toEqual([]);
+});

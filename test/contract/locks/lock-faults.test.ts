@@ -1,0 +1,248 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import {
+  LockCancelledError,
+  LockLostError,
+  StoreUnavailableError,
+} from '../../../lib/lock/errors.ts';
+import type { LockManager } from '../../../lib/lock/lock-manager.ts';
+import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
+import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import type { Fault, StoreMethod } from '../../support/faulty-store.ts';
+import { FaultyStore } from '../../support/faulty-store.ts';
+import { manager, queue, take } from '../bench/manager-bench.ts';
+import { eventually, exclusive } from '../bench/store-bench.ts';
+
+let store: TicketStore;
+let network: FaultyStore;
+let n1: LockManager;
+let n2: LockManager;
+
+beforeEach(() => {
+  const shared = memoryState();
+  store = memoryStore({ shared });
+  network = new FaultyStore(memoryStore({ shared }));
+  n1 = manager(network, 'n1');
+  n2 = manager(memoryStore({ shared }), 'n2');
+});
+afterEach(async () => {
+  await n1.close({ keep: false });
+  await n2.close({ keep: false });
+});
+
+const lostOnce: readonly Fault[] = ['lost request', 'lost reply', { arrivesAfterMs: 30 }];
+
+describe.each(lostOnce)('with %j', (fault) => {
+  const isEmpty = () => eventually(async () => expect(await store.tickets()).toEqual([]));
+
+  test('of openSession takes the lock with another session', async () => {
+    network.fail('openSession', fault);
+    await (await take(n1, 'db')).unlock();
+    await isEmpty();
+  });
+
+  test('of enqueue takes the lock once', async () => {
+    network.fail('enqueue', fault);
+    const lock = await take(n1, 'db');
+    expect(await store.tickets()).toEqual([lock.ticket]);
+    await lock.confirm();
+    const next = await queue(n2, 'db');
+    await lock.unlock();
+    await (await next.granted).unlock();
+    await isEmpty();
+  });
+
+  test('S81 of enqueue leaves nothing when the request is cancelled then', async () => {
+    network.fail('enqueue', fault, 'lost request', 'lost request', 'lost request');
+    const signal = AbortSignal.timeout(25);
+    await expect(take(n1, 'db', { signal })).rejects.toThrow(LockCancelledError);
+    await pause(40);
+    await isEmpty();
+  });
+
+  test('of enqueue is told when there is no time to repeat it, and leaves nothing', async () => {
+    network.fail('enqueue', fault);
+    const request = take(n1, 'db', { timeoutMs: 5 });
+    await expect(request).rejects.toThrow(StoreUnavailableError);
+    await pause(40);
+    await isEmpty();
+  });
+
+  test('of tryEnqueue says that the store is away, and leaves nothing', async () => {
+    await n1.open();
+    network.fail('tryEnqueue', fault);
+    const tried = n1.tryLock([exclusive('db')], { reason: 'Mount' });
+    await expect(tried).rejects.toThrow(StoreUnavailableError);
+    await pause(40);
+    await isEmpty();
+  });
+
+  test('of place wakes the waiter all the same', async () => {
+    const held = await take(n2, 'db');
+    const { granted } = await queue(n1, 'db');
+    network.fail('place', fault);
+    await held.unlock();
+    await (await granted).unlock();
+    await isEmpty();
+  });
+
+  test('S67 S81 of remove releases the lock, and never the successor', async () => {
+    const lock = await take(n1, 'db');
+    const next = await queue(n2, 'db');
+    network.fail('remove', fault);
+    await lock.unlock();
+    const successor = await next.granted;
+    await pause(100);
+    await successor.confirm();
+    expect(await store.tickets()).toEqual([successor.ticket]);
+    await successor.unlock();
+  });
+
+  test('of commit writes once and holds on', async () => {
+    const lock = await take(n1, 'db');
+    network.fail('commit', fault);
+    await lock.guard([{ key: 'r', value: 'one', expectedRevision: 0 }]);
+    expect(await store.record('r')).toMatchObject({ value: 'one' });
+    expect(n1.mirror.record('r')).toEqual(await store.record('r'));
+    await lock.confirm();
+    await lock.unlock();
+    await isEmpty();
+  });
+
+  test('of commit writes and unlocks once, which is no loss, and not after the successor', async () => {
+    const lock = await take(n1, 'db');
+    const next = await queue(n2, 'db');
+    network.fail('commit', fault);
+    await lock.guard([{ key: 'r', value: 'one' }], { unlock: true });
+    expect(lock.signal.reason).toEqual(new LockLostError('the lock was released'));
+    const successor = await next.granted;
+    await successor.guard([{ key: 'r', value: 'two' }]);
+    await pause(60);
+    expect(await store.record('r')).toMatchObject({ value: 'two' });
+    await successor.unlock();
+    await isEmpty();
+  });
+
+  test('of commit does not tell a holder whose lock was broken that it wrote', async () => {
+    const lock = await take(n1, 'db');
+    await store.remove(lock.ticket);
+    network.fail('commit', 'lost request');
+    const late = lock.guard([{ key: 'r', value: 'late' }], { unlock: true });
+    await expect(late).rejects.toThrow(LockLostError);
+    expect(await store.record('r')).toBeUndefined();
+  });
+});
+
+test('writes nothing when the lock goes to another while the write is on its way', async () => {
+  for (const unlock of [false, true]) {
+    const lock = await take(n1, 'db');
+    const next = await queue(n2, 'db');
+    network.fail('commit', { answersAfterMs: 30 });
+    const late = lock.guard([{ key: 'r', value: 'late' }], { unlock });
+    await n2.breakLock(lock.ticket);
+    const successor = await next.granted;
+    await expect(late).rejects.toThrow(LockLostError);
+    expect(await store.record('r')).toBeUndefined();
+    await successor.unlock();
+  }
+});
+
+test('misses no release between the answer of the store and the wait', async () => {
+  const held = await take(n2, 'db');
+  await n1.open();
+  network.fail('enqueue', { repliesAfterMs: 50 });
+  const waiting = take(n1, 'db');
+  await eventually(async () => expect(await store.tickets()).toHaveLength(2));
+  await held.unlock();
+  const releasedAt = performance.now();
+  await (await waiting).unlock();
+  expect(performance.now() - releasedAt).toBeLessThan(2_000);
+});
+
+test('does not claim to know whether a write was made that the next holder may have replaced', async () => {
+  const lock = await take(n1, 'db');
+  const next = await queue(n2, 'db');
+  network.fail('commit', 'lost reply', { answersAfterMs: 30 });
+  const write = lock.guard([{ key: 'r', value: 'one' }], { unlock: true });
+  const successor = await next.granted;
+  await successor.guard([{ key: 'r', value: 'two' }]);
+  await expect(write).rejects.toThrow(StoreUnavailableError);
+  expect(lock.signal.aborted).toBe(true);
+  await lock.unlock();
+  await successor.confirm();
+  await successor.unlock();
+});
+
+test('says that the store is away as long as it is, and works again by itself', async () => {
+  await n1.open();
+  network.cutOff();
+  const startedAt = performance.now();
+  await expect(take(n1, 'db', { timeoutMs: 100 })).rejects.toThrow(StoreUnavailableError);
+  expect(performance.now() - startedAt).toBeLessThan(100 + 2_500);
+  const waiting = take(n1, 'db');
+  await pause(50);
+  network.reconnect();
+  await (await waiting).unlock();
+  await eventually(async () => expect(await store.tickets()).toEqual([]));
+});
+
+test('unlocks in the background when the store is away, until the ticket is gone', async () => {
+  const lock = await take(n1, 'db');
+  network.cutOff();
+  const startedAt = performance.now();
+  await lock.unlock();
+  expect(performance.now() - startedAt).toBeLessThan(2_500);
+  expect(await store.tickets()).toHaveLength(1);
+  network.reconnect();
+  await eventually(async () => expect(await store.tickets()).toEqual([]));
+});
+
+test('never holds what was cancelled while the store was slow', async () => {
+  await n1.open();
+  for (const method of ['enqueue', 'tryEnqueue'] as const) {
+    network.fail(method, { answersAfterMs: 60 });
+    const options = method === 'enqueue' ? {} : { timeoutMs: 0 };
+    const request = take(n1, 'db', { ...options, signal: AbortSignal.timeout(20) });
+    await expect(request).rejects.toThrow(LockCancelledError);
+    expect(await store.tickets()).toEqual([]);
+  }
+});
+
+test('S76 excludes and cleans up, whatever goes wrong with the calls of 300 requests', async () => {
+  const methods = ['enqueue', 'tryEnqueue', 'place', 'remove', 'commit', 'renewSession'] as const;
+  const faults: readonly Fault[] = [...lostOnce, { answersAfterMs: 3 }];
+  await n1.open();
+  let seed = 7;
+  const random = (below: number) => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % below;
+  };
+  const holders = { a: 0, b: 0 };
+  let written = 0;
+  const work = async (by: LockManager) => {
+    const method: StoreMethod = methods[random(methods.length)] ?? 'enqueue';
+    const fault = faults[random(faults.length)] ?? 'lost reply';
+    if (random(3) === 0) network.fail(method, fault);
+    const names = ([['a'], ['b'], ['a', 'b']] as const)[random(3)] ?? ['a'];
+    const lock = await take(by, names.map(exclusive), { timeoutMs: random(4) === 0 ? 0 : 20_000 });
+    for (const name of names) {
+      holders[name] += 1;
+      expect(holders[name]).toBe(1);
+    }
+    await pause(random(3));
+    const unlock = random(2) === 0;
+    for (const name of names) holders[name] -= 1;
+    await lock.guard([{ key: 'r', value: `${lock.token}` }], { unlock });
+    written += 1;
+    await lock.unlock();
+  };
+  const tasks = Array.from({ length: 300 }, async (_, index) => {
+    await pause(index * 10);
+    await work(index % 3 === 0 ? n2 : n1).catch((error) => {
+      expect(['unavailable', 'contended', 'timeout']).toContain(error.code);
+    });
+  });
+  await Promise.all(tasks);
+  expect(written).toBeGreaterThan(50);
+  await eventually(async () => expect(await store.tickets()).toEqual([]));
+}, 60_000);

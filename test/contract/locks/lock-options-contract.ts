@@ -1,0 +1,121 @@
+import { expect, test } from '@jest/globals';
+import { LockLostError, LockUnsupportedError } from '../../../lib/lock/errors.ts';
+import type { ManagerBenchOf } from '../bench/manager-bench.ts';
+import { queue, take } from '../bench/manager-bench.ts';
+import { eventually, exclusive, SHORT_TTL_MS } from '../bench/store-bench.ts';
+
+export function lockOptionsContract(benchOf: ManagerBenchOf): void {
+  test('S28 S73 ends a lock that is held for longer than it may be', async () => {
+    const { managers, store } = benchOf();
+    const [n1, n2] = managers;
+    const lock = await take(n1, 'db', { maxHoldMs: 150 });
+    const next = await queue(n2, 'db');
+    const successor = await next.granted;
+    expect(lock.signal.reason).toBeInstanceOf(LockLostError);
+    expect(() => lock.throwIfLost()).toThrow(/longest time that it may be/);
+    await expect(lock.guard([{ key: 'r', value: 'late' }])).rejects.toThrow(LockLostError);
+    await lock.unlock();
+    await successor.confirm();
+    await successor.unlock();
+    expect(await store.tickets()).toEqual([]);
+  });
+
+  test('S28 counts the longest hold from the grant, not from the request', async () => {
+    const [n1, n2] = benchOf().managers;
+    const first = await take(n1, 'db');
+    const second = await queue(n2, 'db', { maxHoldMs: 400 });
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await first.unlock();
+    const lock = await second.granted;
+    lock.throwIfLost();
+    await lock.confirm();
+    await eventually(() => expect(lock.signal.aborted).toBe(true));
+  });
+
+  test('S28 notices the end of the longest hold when asked, however late timers are', async () => {
+    const lock = await take(benchOf().managers[0], 'db', { maxHoldMs: 30 });
+    const until = performance.now() + 60;
+    while (performance.now() < until); // Nothing else runs meanwhile.
+    expect(() => lock.throwIfLost()).toThrow(LockLostError);
+  });
+
+  test('defect A14, S70 refuses durations that are not whole milliseconds in range', async () => {
+    const { managers, store } = benchOf();
+    for (const bad of [1.5, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31]) {
+      for (const option of ['timeoutMs', 'maxHoldMs', 'ttlMs']) {
+        if (option === 'ttlMs' && bad === Number.POSITIVE_INFINITY) continue;
+        const refused = take(managers[0], 'db', { [option]: bad });
+        await expect(refused).rejects.toThrow(RangeError);
+      }
+    }
+    await expect(take(managers[0], 'db', { maxHoldMs: 0 })).rejects.toThrow(RangeError);
+    await expect(take(managers[0], 'db', { ttlMs: 999 })).rejects.toThrow(RangeError);
+    expect(await store.tickets()).toEqual([]);
+  });
+
+  test('gives a request the TTL that it asks for, by a session of its own', async () => {
+    const { managers, store, fixture } = benchOf();
+    const [n1, n2] = managers;
+    const lock = await take(n1, 'db');
+    const asked = take(n1, 'other', { ttlMs: SHORT_TTL_MS });
+    if (!store.properties.sessionsExpire) {
+      await expect(asked).rejects.toThrow(LockUnsupportedError);
+      return;
+    }
+    const [other, third] = [await asked, await take(n1, 'third', { ttlMs: SHORT_TTL_MS })];
+    expect(other.ticket.session).toBe(third.ticket.session);
+    expect(other.ticket.session).not.toBe(lock.ticket.session);
+    expect(await n1.attach(other.ticket)).toBe(other);
+    const next = await queue(n2, 'other');
+    await fixture.expireSession?.(other.ticket.session);
+    await (await next.granted).unlock();
+    await eventually(() => expect(third.signal.aborted).toBe(true));
+    await lock.confirm();
+    await Promise.all([lock.unlock(), other.unlock(), third.unlock()]);
+    // It is replaced when it is needed again.
+    await (await take(n1, 'other', { ttlMs: SHORT_TTL_MS })).unlock();
+    expect(await store.tickets()).toEqual([]);
+  });
+
+  test('refuses ever more different TTLs', async () => {
+    const { managers, store } = benchOf();
+    if (!store.properties.sessionsExpire) return;
+    for (let seconds = 10; seconds < 18; seconds += 1) {
+      await (await take(managers[0], 'db', { ttlMs: seconds * 1000 })).unlock();
+    }
+    const oneMore = take(managers[0], 'db', { ttlMs: 18_000 });
+    await expect(oneMore).rejects.toThrow(/at most 9 different TTLs/);
+    await (await take(managers[0], 'db', { ttlMs: 10_000 })).unlock();
+  });
+
+  test('S80 lists all tickets, and those of one lock in order, as the store has them', async () => {
+    const [n1, n2, n3] = benchOf().managers;
+    const a = await take(n1, 'a', { holder: 'job 7', detail: 'nightly' });
+    const waiting = await queue(n2, [exclusive('a'), exclusive('b')]);
+    expect(await n3.list()).toMatchObject([
+      { token: a.token, holder: { host: 'job 7', reason: 'Mount', detail: 'nightly' } },
+      { locks: [exclusive('a'), exclusive('b')] },
+    ]);
+    expect(await n3.inspect('a')).toHaveLength(2);
+    expect(await n3.inspect('b')).toHaveLength(1);
+    await a.unlock();
+    await (await waiting.granted).unlock();
+    expect(await n3.list()).toEqual([]);
+  });
+
+  test('reads a record as the store has it now', async () => {
+    const [n1, n2] = benchOf().managers;
+    expect(await n2.record('r')).toBeUndefined();
+    await n1.withLock([exclusive('db')], { reason: 'Mount' }, (lock) =>
+      lock.guard([{ key: 'r', value: 'one' }]),
+    );
+    expect(await n2.record('r')).toMatchObject({ key: 'r', value: 'one' });
+  });
+
+  test('finds nothing wrong with itself when nothing is', async () => {
+    const [n1] = benchOf().managers;
+    await (await take(n1, 'db')).unlock();
+    const mentioned = (await n1.health()).filter(({ severity }) => severity === 'error');
+    expect(mentioned).toEqual([]);
+  });
+}

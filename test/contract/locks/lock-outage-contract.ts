@@ -1,0 +1,150 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
+import type { LockManager } from '../../../lib/lock/lock-manager.ts';
+import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import { FaultyStore } from '../../support/faulty-store.ts';
+import { keep, manager, queue, take } from '../bench/manager-bench.ts';
+import { eventually, exclusive } from '../bench/store-bench.ts';
+
+export const outageTtlMs = 4_000;
+const ttlMs = outageTtlMs;
+/** One call that is not answered, and one removal that is not waited for. */
+const giveUpMs = 2_000 + 2_000 + 500;
+
+/** A store's server, which can be made to fail. */
+export interface OutageServer extends AsyncDisposable {
+  pause(): void | Promise<void>;
+  resume(): void | Promise<void>;
+  kill(): Promise<void>;
+  restart(): Promise<void>;
+}
+
+export interface OutageOptions<Server extends OutageServer> {
+  readonly start: () => Promise<Server>;
+  readonly connect: (server: Server) => TicketStore;
+  /** What a caller reads while the server is down. */
+  readonly complaint: RegExp;
+  /** How long an outage the sessions outlive; 0: what their TTL had left. */
+  readonly outlastsMs: number;
+}
+
+/** The running test's server, and two hosts on it; the first's network can be broken, too. */
+export interface OutageBench<Server> {
+  readonly server: Server;
+  readonly network: FaultyStore;
+  readonly n1: LockManager;
+  readonly n2: LockManager;
+}
+
+/** What locks do when the server of their store fails. Answers the bench, for further tests. */
+export function lockOutageContract<Server extends OutageServer>(
+  options: OutageOptions<Server>,
+): () => OutageBench<Server> {
+  let stack: AsyncDisposableStack;
+  let bench: OutageBench<Server>;
+
+  beforeEach(async () => {
+    stack = new AsyncDisposableStack();
+    const server = stack.use(await options.start());
+    const connect = () => stack.use(options.connect(server));
+    const network = new FaultyStore(connect());
+    const n1 = stack.use(manager(network, 'n1', { ttlMs }));
+    // Long enough that a waiter's own ticket outlives what happens to the holder's.
+    const n2 = stack.use(manager(connect(), 'n2', { ttlMs: 5 * ttlMs }));
+    bench = { server, network, n1, n2 };
+  });
+  afterEach(() => stack.disposeAsync());
+
+  test('S15 S59 frees the lock of a host that is cut off, no earlier than the host stops', async () => {
+    const { n1, n2, network } = bench;
+    const lock = await take(n1, 'db');
+    const { granted } = await queue(n2, 'db');
+    const stopped = abortOf(lock.signal);
+    const cutAt = performance.now();
+    network.cutOff();
+    const successor = await granted;
+    const grantedAt = performance.now();
+    const stoppedAt = await stopped;
+    expect(stoppedAt).toBeLessThan(grantedAt);
+    expect(stoppedAt - cutAt).toBeLessThanOrEqual(ttlMs * 0.8 + 50);
+    expect(grantedAt - cutAt).toBeLessThan(ttlMs + 1_000);
+    expect(() => lock.throwIfLost()).toThrow(LockLostError);
+    await successor.unlock();
+  });
+
+  test('S57 stops the holder in time while the server is frozen, and grants to nobody before', async () => {
+    const { n1, n2, server } = bench;
+    const lock = await take(n1, 'db');
+    const { kept, states } = keep(await take(n1, 'kept'), n1);
+    const waiter = await queue(n2, 'db');
+    const stopped = abortOf(lock.signal);
+    await pause(1_500); // A renewal has been answered by now.
+    const frozenAt = performance.now();
+    await server.pause();
+    const failing = take(n1, 'other', { timeoutMs: 300 });
+    await expect(failing).rejects.toThrow(StoreUnavailableError);
+    expect(performance.now() - frozenAt).toBeLessThan(giveUpMs);
+    const stoppedAt = await stopped;
+    expect(stoppedAt - frozenAt).toBeLessThan(ttlMs);
+    expect(kept.state).toBe('unproven');
+    expect(waiter.endedAt).toBeUndefined();
+    await pause(1_000);
+    await server.resume();
+    // The session ran out while the server was frozen, or was renewed in time: its clock decides.
+    await lock.unlock();
+    const successor = await waiter.granted;
+    expect(successor.token).toBeGreaterThan(lock.token);
+    await eventually(() => expect(['held', 'lost']).toContain(states.at(-1)), ttlMs);
+    await kept.unlock();
+    await successor.unlock();
+    await eventually(async () => expect(await n1.inspect('kept')).toEqual([]));
+  });
+
+  test('fails within the limits of the calls while it is down, and recovers by itself', async () => {
+    const { n1, n2, server } = bench;
+    const lock = await take(n1, 'db');
+    const { kept, states } = keep(await take(n1, 'kept'), n1);
+    const waiter = await queue(n2, 'db');
+    await server.kill();
+    const limits: Promise<number>[] = [0, 500].map(async (timeoutMs) => {
+      const startedAt = performance.now();
+      const failing = take(n1, 'other', { timeoutMs });
+      await expect(failing).rejects.toThrow(StoreUnavailableError);
+      await expect(failing).rejects.toThrow(options.complaint);
+      return performance.now() - startedAt - timeoutMs;
+    });
+    for (const overMs of await Promise.all(limits)) expect(overMs).toBeLessThan(giveUpMs);
+    const unlockedAt = performance.now();
+    await lock.unlock();
+    expect(performance.now() - unlockedAt).toBeLessThan(giveUpMs);
+    await pause(options.outlastsMs);
+    await eventually(() => expect(kept.state).toBe('unproven'), ttlMs);
+    await server.restart();
+    const restartedAt = performance.now();
+    const successor = await waiter.granted;
+    await (await take(n1, 'other', { timeoutMs: 5_000 })).unlock();
+    expect(performance.now() - restartedAt).toBeLessThan(4_000);
+    const outcomes = options.outlastsMs > 0 ? ['held'] : ['held', 'lost'];
+    await eventually(() => expect(outcomes).toContain(states.at(-1)));
+    // The watches stand again: a hand-over does not have to wait for the slow poll.
+    await eventually(() => expect(n1.mirror.isLive && n2.mirror.isLive).toBe(true));
+    const next = await queue(n1, 'db');
+    const releasedAt = performance.now();
+    await successor.unlock();
+    await (await next.granted).unlock();
+    expect(performance.now() - releasedAt).toBeLessThan(500);
+    await n2.breakLock(kept.ticket);
+    await eventually(() => expect(states.at(-1)).toBe('lost'));
+    expect(await n2.tryLock([exclusive('kept')], { reason: 'Mount' })).toBeDefined();
+  });
+
+  return () => bench;
+}
+
+/** When a signal aborts, by `performance.now()`. */
+function abortOf(signal: AbortSignal): Promise<number> {
+  return new Promise((resolve) =>
+    signal.addEventListener('abort', () => resolve(performance.now())),
+  );
+}

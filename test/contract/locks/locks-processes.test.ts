@@ -1,0 +1,141 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { EtcdClient } from '../../../lib/etcd/client.ts';
+import { JobHeldError } from '../../../lib/lock/recipes/jobs/job-errors.ts';
+import { JobLock } from '../../../lib/lock/recipes/jobs/job-lock.ts';
+import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
+import { embeddedStore } from '../../../lib/lock/stores/embedded/store.ts';
+import { EtcdStore } from '../../../lib/lock/stores/etcd/store.ts';
+import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import type { Etcd } from '../../support/etcd-server.ts';
+import { startEtcd } from '../../support/etcd-server.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { embeddedDirectory } from '../bench/embedded-directory.ts';
+import { manager, take } from '../bench/manager-bench.ts';
+import { eventually, LONG_TTL_MS } from '../bench/store-bench.ts';
+import type { Work } from './locks-work.ts';
+import { jobOptions, poolOptions, run } from './locks-work.ts';
+
+jest.setTimeout(60_000); // Processes are slow to start on a machine that is busy.
+
+describe('processes on the embedded store', () => {
+  let directory: Awaited<ReturnType<typeof embeddedDirectory>>;
+  beforeAll(async () => {
+    directory = await embeddedDirectory();
+  });
+  afterAll(() => directory[Symbol.asyncDispose]());
+  suite((name) => {
+    const where = { path: join(directory.root, name) };
+    return { where, connect: () => embeddedStore(where) };
+  });
+});
+
+describeWith(['etcd'], 'processes on the etcd store', () => {
+  let etcd: Etcd;
+  beforeAll(async () => {
+    etcd = await startEtcd();
+  });
+  afterAll(() => etcd.stop());
+  suite((name) => {
+    const endpoints = etcd.endpoints.map((url) => new URL(url).host);
+    const where = { endpoints, prefix: `/${name}` };
+    return {
+      where,
+      connect: async () => new EtcdStore(new EtcdClient({ endpoints }), where.prefix),
+    };
+  });
+});
+
+interface Shared {
+  readonly where: Work['store'];
+  connect(): Promise<TicketStore>;
+}
+
+function suite(share: (name: string) => Shared): void {
+  test('S37 S38 allocate numbers at one time, and no number twice', async () => {
+    const { where, connect } = share('allocate');
+    await using store = await connect();
+    await using locks = manager(store, 'n1');
+    const starting = await take(locks, 'pool/containers');
+    const work: Work = { store: where, ttlMs: LONG_TTL_MS, task: 'allocate', count: 15 };
+    const answers = [1, 2, 3].map(async () => {
+      await using worker = new Worker(work);
+      return (await worker.answer).map(Number);
+    });
+    const areReady = async () => expect(await store.tickets('pool/containers')).toHaveLength(4);
+    await eventually(areReady, 30_000);
+    await starting.unlock();
+    const ids = await Promise.all(answers);
+    expect(ids.flat().toSorted((a, b) => a - b)).toEqual(Array.from({ length: 45 }, (_, id) => id));
+    for (const own of ids) expect(Math.max(...own)).toBeGreaterThan(Math.min(...own) + 14);
+    expect(await new LockPool(locks, poolOptions).available()).toBe(55);
+  });
+
+  test('S44 leave a numbered lock to the next when they are killed', async () => {
+    const { where, connect } = share('hold');
+    await using worker = new Worker({ store: where, ttlMs: 6_000, task: 'hold', count: 0 });
+    const ticket = await worker.answer;
+    await using store = await connect();
+    await using locks = manager(store, 'n1');
+    const pool = new LockPool(locks, poolOptions);
+    expect(await pool.held()).toEqual([{ id: 0, ticket }]);
+    expect(await pool.retrieve(0).tryLock({ reason: 'Start' })).toBeUndefined();
+    await worker.kill();
+    await using lock = await pool.retrieve(0).lock({ reason: 'Start', timeoutMs: 30_000 });
+    await lock.confirm();
+  });
+
+  test('S24 start a job again that they held when they were killed, and nobody else does', async () => {
+    const { where, connect } = share('job');
+    await using worker = new Worker({ store: where, ttlMs: LONG_TTL_MS, task: 'job', count: 0 });
+    const ticket = await worker.answer;
+    await using store = await connect();
+    await using locks = manager(store, 'n1');
+    const other = new JobLock(locks, { ...jobOptions, componentId: 'i2' });
+    await expect(other.lock(run)).rejects.toThrow(JobHeldError);
+    expect((await other.status(run.job)).run).toMatchObject({ ticket, by: { componentId: 'i1' } });
+    await worker.kill();
+    await using lock = await new JobLock(locks, jobOptions).lock(run);
+    await lock.confirm();
+    await expect(other.lock(run)).rejects.toThrow(JobHeldError);
+    expect(await store.tickets()).toEqual([lock.ticket]);
+  });
+}
+
+/** A real process; killed at the end. */
+class Worker implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+  /** What it has written. */
+  readonly answer: Promise<unknown[]>;
+
+  constructor(work: Work) {
+    const script = join(import.meta.dirname, 'locks-worker.ts');
+    const child = spawn(process.execPath, [script, JSON.stringify(work)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#child = child;
+    this.#ended = once(child, 'close');
+    const line = once(createInterface(child.stdout), 'line').then(([text]) => JSON.parse(text));
+    const tooSoon = this.#ended.then(() => {
+      throw new Error('the process ended before it answered');
+    });
+    this.answer = Promise.race([line, tooSoon]);
+    tooSoon.catch(() => {}); // It ends when it is killed, too.
+  }
+
+  /** Resolves when the process is no more. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}

@@ -1,0 +1,38 @@
+import process, { argv, stdout } from 'node:process';
+import { setTimeout as pause } from 'node:timers/promises';
+import { EtcdClient } from '../../../lib/etcd/client.ts';
+import { LockManager } from '../../../lib/lock/lock-manager.ts';
+import { JobLock } from '../../../lib/lock/recipes/jobs/job-lock.ts';
+import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
+import { embeddedStore } from '../../../lib/lock/stores/embedded/store.ts';
+import { EtcdStore } from '../../../lib/lock/stores/etcd/store.ts';
+import type { Work } from './locks-work.ts';
+import { jobOptions, poolOptions, run } from './locks-work.ts';
+
+/** Another process that uses locks, for the tests; argv[2] says how. It writes its answer as JSON. */
+await work(JSON.parse(argv[2] ?? ''));
+
+async function work({ store: where, ttlMs, task, count }: Work): Promise<void> {
+  await using store =
+    'path' in where
+      ? await embeddedStore(where)
+      : new EtcdStore(new EtcdClient({ endpoints: where.endpoints }), where.prefix);
+  const host = `p${process.pid}`;
+  await using locks = new LockManager({ store, host, owner: host, ttlMs });
+  const pool = new LockPool(locks, poolOptions);
+  if (task === 'allocate') {
+    const ids: number[] = [];
+    while (ids.length < count) {
+      const { id } = await pool.allocate(`${host}/${ids.length}`, { timeoutMs: 60_000 });
+      ids.push(id);
+    }
+    stdout.write(`${JSON.stringify(ids)}\n`);
+    return;
+  }
+  await using lock =
+    task === 'hold'
+      ? await pool.retrieve(0).lock({ reason: 'Start' })
+      : await new JobLock(locks, jobOptions).lock(run);
+  stdout.write(`${JSON.stringify(lock.ticket)}\n`);
+  await pause(60_000);
+}

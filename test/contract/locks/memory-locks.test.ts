@@ -1,0 +1,34 @@
+import { expect, test } from '@jest/globals';
+import { LockContendedError, LockDisabledError } from '../../../lib/lock/errors.ts';
+import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
+import { memoryLocks } from '../../../lib/lock/stores/memory/locks.ts';
+import { exclusive } from '../bench/store-bench.ts';
+
+const reason = 'Job';
+
+test('S30 locks within the process: the second lock is refused, and unlock may come twice', async () => {
+  await using locks = memoryLocks({ host: 'n1' });
+  const lock = await locks.lock([exclusive('db')], { reason });
+  const second = locks.lock([exclusive('db')], { reason, timeoutMs: 0 });
+  await expect(second).rejects.toThrow(LockContendedError);
+  await expect(second).rejects.toThrow('db is held: host n1 (Job, since');
+  await lock.unlock();
+  await lock.unlock();
+  await (await locks.lock([exclusive('db')], { reason, timeoutMs: 0 })).unlock();
+  await locks.disable('db');
+  await expect(locks.lock([exclusive('db')], { reason })).rejects.toThrow(LockDisabledError);
+  const pool = new LockPool(locks, { name: 'containers', capacity: 1 });
+  expect((await pool.allocate('web')).id).toBe(0);
+});
+
+test('keeps nothing running once it is closed, and shares nothing with another', async () => {
+  await using other = memoryLocks();
+  const locks = memoryLocks();
+  const lock = await locks.lock([exclusive('db')], { reason });
+  await using _ = await other.lock([exclusive('db')], { reason, timeoutMs: 0 });
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  await locks[Symbol.asyncDispose]();
+  expect(lock.signal.aborted).toBe(true);
+  expect(timers()).toBeLessThan(before);
+});

@@ -1,0 +1,98 @@
+import { mkdir, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from '@jest/globals';
+import type { ControlGroup } from '../../../lib/linux/control-group.ts';
+import {
+  isBeingKilled,
+  isEmpty,
+  killGroup,
+  moveTo,
+  setFrozen,
+} from '../../../lib/linux/control-group.ts';
+import { readMounts } from '../../../lib/linux/mountinfo.ts';
+import { hold, isHeld, unhold } from '../../../sentinel/hold.ts';
+import { startProcess, waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+/** A group like a container's, with a process that writes to a file, and one group of its own. */
+async function counting(version: 1 | 2) {
+  await using stack = new AsyncDisposableStack();
+  const mounts = await readMounts();
+  const isIt = version === 1 ? 'cgroup' : 'cgroup2';
+  const mount = mounts.find(
+    ({ fsType, superOptions }) =>
+      fsType === isIt && (version === 2 || superOptions.includes('freezer')),
+  );
+  if (!mount) return undefined;
+  const directory = stack.use(await makeTemporaryDirectory());
+  const group: ControlGroup = {
+    path: join(mount.mountpoint, `berth-test-${process.pid}`),
+    version,
+  };
+  const inner: ControlGroup = { path: join(group.path, 'inner'), version };
+  await mkdir(inner.path, { recursive: true });
+  stack.defer(async () => {
+    await waitFor(() => isEmpty(group), 5_000, 'the group to be empty');
+    await unhold(group);
+    await rmdir(inner.path);
+    await rmdir(group.path);
+  });
+  const files = ['own', 'inner'].map((name) => join(directory.path, name));
+  const script = 'while :; do echo >> "$1"; sleep 0.002; done';
+  const counters = files.map((file) => startProcess('sh', ['-c', script, 'sh', file]));
+  for (const counter of counters) stack.defer(() => counter.kill('SIGKILL'));
+  stack.defer(() => killGroup(group));
+  await moveTo(group, counters[0]?.pid ?? 0);
+  await moveTo(inner, counters[1]?.pid ?? 0);
+  const counts = () => Promise.all(files.map(async (file) => (await stat(file)).size));
+  /** Which of them go on. */
+  const running = async () => {
+    const before = await counts();
+    await pause(150);
+    const after = await counts();
+    return after.map((count, index) => count !== before[index]);
+  };
+  await waitFor(async () => (await counts()).every((size) => size > 0), 5_000, 'both to write');
+  const owned = stack.move();
+  return {
+    group,
+    counters,
+    running,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+describeWith(['root'], 'a container that is held', () => {
+  test.each([1, 2] as const)(
+    'stands still whatever its engine thaws, until it is let go (control groups of version %d)',
+    async (version) => {
+      await using container = await counting(version);
+      if (!container) {
+        process.stderr.write(`skipped: control groups of version ${version} are not mounted\n`);
+        return;
+      }
+      const { group, running, counters } = container;
+      expect(await isHeld(group)).toBe(false);
+      expect(await running()).toEqual([true, true]);
+      await setFrozen(group, true); // As its engine pauses it.
+      await hold(group);
+      expect(await isHeld(group)).toBe(true);
+      await setFrozen(group, false);
+      expect(await running()).toEqual([false, false]);
+      expect(await isHeld(group)).toBe(true);
+      expect(await isBeingKilled(group)).toBe(false);
+      await unhold(group);
+      expect(await running()).toEqual([true, true]);
+      expect(await isHeld(group)).toBe(false);
+
+      await hold(group);
+      counters[0]?.kill('SIGKILL');
+      if (version === 1) expect(await isBeingKilled(group)).toBe(true);
+      await killGroup(group);
+      await waitFor(() => isEmpty(group), 2_000, 'all to end');
+    },
+    20_000,
+  );
+});

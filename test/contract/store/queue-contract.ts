@@ -1,0 +1,303 @@
+import { expect, test } from '@jest/globals';
+import type { BenchOf } from '../bench/store-bench.ts';
+import { enabled, exclusive, shared } from '../bench/store-bench.ts';
+
+export function queueContract(benchOf: BenchOf): void {
+  test('S1 S6 S82 grants a free lock, and again after its removal, with a larger token', async () => {
+    const [n1, n2] = benchOf().clients;
+    const first = await n1.enqueue('db');
+    expect(first.state).toBe('granted');
+    await n1.store.remove(first.ticket);
+    const second = await n2.enqueue('db');
+    expect(second.state).toBe('granted');
+    expect(second.ticket.token).toBeGreaterThan(first.ticket.token);
+  });
+
+  test('keeps all that a request says', async () => {
+    const [n1, n2] = benchOf().clients;
+    const request = n1.request('db', shared('img'));
+    const { ticket } = enabled(await n1.store.enqueue(request));
+    expect(ticket).toMatchObject(request);
+    expect(await n2.store.tickets('img')).toEqual([ticket]);
+  });
+
+  test('marks that somebody has asked, in the step that writes the ticket', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const { store } = n1;
+    const marked = (client: typeof n1) => ({ ...client.request('db'), mark: 'asked/db' });
+    const value = async () => (await store.record('asked/db'))?.value;
+    const [first, second, third] = [marked(n1), marked(n2), marked(n3)];
+
+    const granted = enabled(await n1.store.tryEnqueue(first));
+    if (granted.state !== 'granted') throw new Error('n1 was refused');
+    expect(granted.ticket).not.toHaveProperty('mark');
+    expect(await store.record('asked/db')).toEqual({
+      key: 'asked/db',
+      value: first.nonce,
+      revision: granted.ticket.token,
+    });
+    expect(await n2.store.tryEnqueue(marked(n2))).toMatchObject({ state: 'refused' });
+    expect(await value()).toBe(first.nonce);
+    const waiting = enabled(await n2.store.enqueue(second));
+    expect(waiting).toMatchObject({ state: 'waiting', blockers: [granted.ticket] });
+    expect(await value()).toBe(second.nonce);
+    // A repeat, however late, says nothing new.
+    expect(await n1.store.enqueue(first)).toMatchObject({ state: 'granted' });
+    expect(await n1.store.tryEnqueue(first)).toMatchObject({ state: 'granted' });
+    expect(await value()).toBe(second.nonce);
+
+    await store.closeGate({ lockName: 'db', host: 'n1', since: '2026-01-02T03:04:05Z' });
+    expect(await n3.store.enqueue(third)).toMatchObject({ state: 'disabled' });
+    expect(await n3.store.tryEnqueue(third)).toMatchObject({ state: 'disabled' });
+    expect(await value()).toBe(second.nonce);
+    await store.openGate('db');
+    await n1.store.remove(granted.ticket);
+    await n2.store.remove(waiting.ticket);
+    expect(await value()).toBe(second.nonce);
+    await store.commit({
+      guards: [],
+      writes: [{ key: 'asked/db', value: undefined }],
+      release: [],
+    });
+    expect(await value()).toBeUndefined();
+  });
+
+  test('marks of requests that come at once are each of a ticket', async () => {
+    const { clients } = benchOf();
+    const requests = clients.flatMap((client) =>
+      ['a', 'b', 'c'].map((name) => ({ ...client.request(name), mark: 'asked' })),
+    );
+    await Promise.all(requests.map((request, index) => clients[index % 3]?.store.enqueue(request)));
+    const record = await clients[0].store.record('asked');
+    const last = (await clients[0].store.tickets()).at(-1);
+    expect(record?.value).toBe(last?.nonce);
+    expect(record?.revision).toBe(last?.token);
+  });
+
+  test('S2 S11 refuses a try for a held lock, names the holder and leaves nothing', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const held = await n1.hold('db');
+    for (const client of [n2, n3]) {
+      expect(await client.tryEnqueue('db')).toEqual({ state: 'refused', blockers: [held] });
+    }
+    expect(await n3.store.tickets()).toEqual([held]);
+    await n1.store.remove(held);
+    expect(await n2.tryEnqueue('db')).toMatchObject({ state: 'granted' });
+  });
+
+  test('refuses a try behind a ticket that only waits', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    await n1.hold(shared('db'));
+    const waiting = await n2.queue('db');
+    expect(await n3.tryEnqueue(shared('db'))).toEqual({ state: 'refused', blockers: [waiting] });
+  });
+
+  test('S3 does not let different names conflict', async () => {
+    const [n1, n2] = benchOf().clients;
+    await n1.hold('db');
+    expect(await n2.enqueue('db2')).toMatchObject({ state: 'granted' });
+    expect(await n2.enqueue('d')).toMatchObject({ state: 'granted' });
+  });
+
+  test('S5 grants in token order and names the nearest ticket in the way', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const first = await n1.hold('db');
+    const second = await n2.enqueue('db');
+    const third = await n3.enqueue('db');
+    expect(second).toMatchObject({ state: 'waiting', blockers: [first] });
+    expect(third).toMatchObject({ state: 'waiting', blockers: [second.ticket] });
+    expect(third.ticket.token).toBeGreaterThan(second.ticket.token);
+    await n1.store.remove(first);
+    expect(await n3.store.place(third.ticket)).toMatchObject({ blockers: [second.ticket] });
+    expect(await n2.store.place(second.ticket)).toEqual({
+      state: 'granted',
+      ticket: second.ticket,
+    });
+  });
+
+  test('S65 keeps the third waiting for the holder when the second goes', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const first = await n1.hold('db');
+    const second = await n2.queue('db');
+    const third = await n3.queue('db');
+    await n2.store.remove(second);
+    expect(await n3.store.place(third)).toMatchObject({ state: 'waiting', blockers: [first] });
+    await n1.store.remove(first);
+    expect(await n3.store.place(third)).toMatchObject({ state: 'granted' });
+  });
+
+  test('says of a ticket that was granted that it stands, of others that they do not', async () => {
+    const [n1, n2] = benchOf().clients;
+    const held = await n1.hold('db', shared('img'));
+    const waiting = await n2.queue('db');
+    expect(await n2.store.stands(held)).toBe(true);
+    expect(await n2.store.stands(waiting)).toBe(false);
+    await n1.store.remove(held);
+    expect(await n1.store.stands(held)).toBe(false);
+    expect(await n1.store.stands(waiting)).toBe(true);
+    const successor = await n1.hold(shared('img'));
+    expect(await n1.store.stands(held)).toBe(false);
+    expect(await n1.store.stands(successor)).toBe(true);
+  });
+
+  test('S66 lets shared tickets hold together and an exclusive one wait for them all', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const readers = [await n1.hold(shared('db')), await n2.hold(shared('db'))];
+    const writer = await n3.queue(exclusive('db'));
+    for (const [index, reader] of readers.entries()) {
+      expect(await n3.store.place(writer)).toMatchObject({ state: 'waiting' });
+      await n1.store.remove(reader);
+      const state = index === 0 ? 'waiting' : 'granted';
+      expect(await n3.store.place(writer)).toMatchObject({ state });
+    }
+  });
+
+  test('S66 makes a shared ticket wait for the exclusive one before it, and only for that', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    const reader = await n1.hold(shared('db'));
+    const writer = await n2.queue('db');
+    const late = [await n3.enqueue(shared('db')), await n1.enqueue(shared('db'))];
+    for (const answer of late) {
+      expect(answer).toMatchObject({ state: 'waiting', blockers: [writer] });
+    }
+    await n1.store.remove(reader);
+    await n2.store.remove(writer);
+    for (const { ticket } of late) {
+      expect(await n1.store.place(ticket)).toMatchObject({ state: 'granted' });
+    }
+  });
+
+  test('keeps two tickets of one session apart', async () => {
+    const [n1] = benchOf().clients;
+    const held = await n1.hold('db');
+    expect(await n1.tryEnqueue('db')).toMatchObject({ state: 'refused' });
+    expect(await n1.enqueue('db')).toMatchObject({ state: 'waiting', blockers: [held] });
+  });
+
+  test('answers a repeated enqueue for the ticket that there is', async () => {
+    const [n1, n2] = benchOf().clients;
+    const held = n1.request('db');
+    const { ticket } = enabled(await n1.store.enqueue(held));
+    expect(await n1.store.enqueue(held)).toEqual({ state: 'granted', ticket });
+    const wait = n2.request('db');
+    const waiting = enabled(await n2.store.enqueue(wait));
+    expect(await n2.store.enqueue(wait)).toMatchObject({
+      state: 'waiting',
+      ticket: waiting.ticket,
+      blockers: [ticket],
+    });
+    await n1.store.remove(ticket);
+    expect(await n2.store.enqueue(wait)).toEqual({ state: 'granted', ticket: waiting.ticket });
+    expect(await n1.store.tickets()).toEqual([waiting.ticket]);
+  });
+
+  test('answers a repeated try for the ticket that there is', async () => {
+    const [n1, n2] = benchOf().clients;
+    const request = n1.request('db');
+    const granted = await n1.store.tryEnqueue(request);
+    await n2.queue('db');
+    expect(await n1.store.tryEnqueue(request)).toEqual(granted);
+    expect(await n1.store.tickets('db')).toHaveLength(2);
+  });
+
+  test('places a removed ticket nowhere, also when another has its place', async () => {
+    const [n1, n2] = benchOf().clients;
+    const ticket = await n1.hold('db');
+    await n1.store.remove(ticket);
+    expect(await n2.store.place(ticket)).toEqual({ state: 'gone' });
+    await n1.hold('db');
+    expect(await n2.store.place(ticket)).toEqual({ state: 'gone' });
+  });
+
+  test('gives a waiting ticket a revision that is not older than its blocker', async () => {
+    const [n1, n2] = benchOf().clients;
+    const held = await n1.hold('db');
+    const answer = await n2.enqueue('db');
+    if (answer.state !== 'waiting') throw new Error('should wait');
+    expect(answer.revision).toBeGreaterThanOrEqual(held.token);
+    const placed = await n2.store.place(answer.ticket);
+    if (placed.state !== 'waiting') throw new Error('should still wait');
+    expect(placed.revision).toBeGreaterThanOrEqual(answer.ticket.token);
+  });
+
+  test('S35 succeeds to remove what is not there', async () => {
+    const [n1] = benchOf().clients;
+    const ticket = await n1.hold('db');
+    await n1.store.remove(ticket);
+    await n1.store.remove(ticket);
+    await n1.store.remove(n1.request('db'));
+    expect(await n1.store.tickets()).toEqual([]);
+  });
+
+  test('defect A9, S15 S67 does not remove the successor of a removed ticket', async () => {
+    const [n1] = benchOf().clients;
+    const request = n1.request('db');
+    const { ticket } = enabled(await n1.store.enqueue(request));
+    await n1.store.remove(ticket);
+    const successor = await n1.hold('db');
+    await n1.store.remove(ticket);
+    await n1.store.remove(request);
+    expect(await n1.store.place(successor)).toMatchObject({ state: 'granted' });
+  });
+
+  test('does not remove a later ticket of the same request', async () => {
+    const [n1] = benchOf().clients;
+    const request = n1.request('db');
+    const earlier = enabled(await n1.store.enqueue(request));
+    await n1.store.remove(earlier.ticket);
+    const later = enabled(await n1.store.enqueue(request));
+    await n1.store.remove(earlier.ticket);
+    expect(await n1.store.place(earlier.ticket)).toEqual({ state: 'gone' });
+    expect(await n1.store.tickets()).toEqual([later.ticket]);
+  });
+
+  test('S58 removes by request a ticket whose outcome is unknown', async () => {
+    const [n1, n2] = benchOf().clients;
+    const held = n1.request('db');
+    const waiting = n2.request('db');
+    const { ticket } = enabled(await n1.store.enqueue(held));
+    await n2.store.enqueue(waiting);
+    await n2.store.remove(waiting);
+    expect(await n1.store.tickets()).toEqual([ticket]);
+    await n1.store.remove(held);
+    expect(await n1.store.tickets()).toEqual([]);
+  });
+
+  test('S18 S60 grants one of 50 tries at once and leaves no ticket of the others', async () => {
+    const { clients } = benchOf();
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => clients[index % 3]?.tryEnqueue('db')),
+    );
+    const granted = answers.filter((answer) => answer?.state === 'granted');
+    expect(granted).toHaveLength(1);
+    expect(await clients[0].store.tickets()).toEqual([granted[0]?.ticket]);
+  });
+
+  test('S5 S64 grants 30 that queue at once one after another, in token order', async () => {
+    const { clients } = benchOf();
+    await Promise.all(Array.from({ length: 30 }, (_, index) => clients[index % 3]?.enqueue('db')));
+    const [{ store }] = clients;
+    const queue = await store.tickets('db');
+    expect(new Set(queue.map(({ token }) => token)).size).toBe(30);
+    for (const [index, ticket] of queue.entries()) {
+      const placements = await Promise.all(queue.slice(index).map((other) => store.place(other)));
+      expect(placements.map(({ state }) => state === 'granted')).toEqual(
+        queue.slice(index).map((other) => other === ticket),
+      );
+      await store.remove(ticket);
+    }
+  });
+
+  test('S13 leaves nothing after 200 cycles', async () => {
+    const { clients } = benchOf();
+    let token = 0;
+    for (let index = 0; index < 200; index += 1) {
+      const client = clients[index % 3] ?? clients[0];
+      const ticket = await client.hold('db');
+      expect(ticket.token).toBeGreaterThan(token);
+      token = ticket.token;
+      await client.store.remove(ticket);
+    }
+    expect(await clients[0].store.tickets()).toEqual([]);
+  });
+}

@@ -1,0 +1,175 @@
+import { expect, test } from '@jest/globals';
+import {
+  GuardLostError,
+  LockUnsupportedError,
+  SessionGoneError,
+} from '../../../lib/lock/errors.ts';
+import type { SessionRequest, TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import type { BenchOf } from '../bench/store-bench.ts';
+import {
+  clientOf,
+  enabled,
+  eventually,
+  LONG_TTL_MS,
+  neverExpires,
+  SHORT_TTL_MS,
+  shared,
+} from '../bench/store-bench.ts';
+import { StoreMirror } from '../bench/store-mirror.ts';
+
+export function sessionContract(benchOf: BenchOf): void {
+  test('opens sessions with ids of their own and at least the TTL asked for', async () => {
+    const [{ store }] = benchOf().clients;
+    const { sessionsResume: resumable } = store.properties;
+    const request = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable };
+    const sessions = [await store.openSession(request), await store.openSession(request)];
+    expect(sessions[0]?.id).not.toBe(sessions[1]?.id);
+    for (const { id, ttlMs, resumed } of sessions) {
+      expect(resumed).toBe(false);
+      expect(ttlMs).toBeGreaterThanOrEqual(LONG_TTL_MS);
+      expect(ttlMs === Number.POSITIVE_INFINITY).toBe(!store.properties.sessionsExpire);
+      expect((await store.renewSession(id)).ttlMs).toBe(ttlMs);
+      expect(await store.sessionAlive(id)).toBe(true);
+      await store.closeSession(id);
+      expect(await store.sessionAlive(id)).toBe(false);
+    }
+  });
+
+  test('removes all tickets of a closed session and those of no other', async () => {
+    const [n1, n2, n3] = benchOf().clients;
+    await n1.hold('a');
+    await n1.hold('b');
+    const kept = await n3.hold('c');
+    const waiting = await n2.queue('a', 'b');
+    await n1.queue('c');
+    await n1.store.closeSession(n1.session);
+    expect(await n2.store.tickets()).toEqual([waiting, kept].sort((a, b) => a.token - b.token));
+    expect(await n2.store.place(waiting)).toMatchObject({ state: 'granted' });
+  });
+
+  test('succeeds to close a session that is gone', async () => {
+    const [n1] = benchOf().clients;
+    await n1.store.closeSession(n1.session);
+    await n1.store.closeSession(n1.session);
+  });
+
+  test('S62 S68 places tickets of a closed session nowhere, so that they are never granted', async () => {
+    const [n1, n2] = benchOf().clients;
+    const held = await n1.hold('db');
+    const waiting = await n2.queue('db');
+    await n2.store.closeSession(n2.session);
+    await n1.store.remove(held);
+    expect(await n2.store.place(waiting)).toEqual({ state: 'gone' });
+  });
+
+  test('writes nothing for a session that is gone', async () => {
+    const [n1, n2] = benchOf().clients;
+    await n1.store.closeSession(n1.session);
+    await expect(n1.enqueue('db')).rejects.toThrow(SessionGoneError);
+    await expect(n1.tryEnqueue('db')).rejects.toThrow(SessionGoneError);
+    await expect(n1.store.renewSession(n1.session)).rejects.toThrow(SessionGoneError);
+    expect(await n2.store.tickets()).toEqual([]);
+  });
+
+  test('does not take a repeat for a ticket once its session has gone', async () => {
+    const [n1] = benchOf().clients;
+    const request = n1.request('db');
+    await n1.store.enqueue(request);
+    await n1.store.closeSession(n1.session);
+    await expect(n1.store.enqueue(request)).rejects.toThrow(SessionGoneError);
+    await n1.store.remove(request);
+    expect(await n1.store.tickets()).toEqual([]);
+  });
+
+  test('continues a session, with its tickets, for a client that resumes it', async () => {
+    const [n1, n2] = benchOf().clients;
+    const ticket = await n1.hold('db');
+    const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
+    if (await refusesToResume(n2.store, resume)) return;
+    const session = await n2.store.openSession(resume);
+    expect(session).toMatchObject({ id: n1.session, resumed: true });
+    expect(await n2.store.tickets()).toEqual([ticket]);
+    expect(await n2.store.place(ticket)).toMatchObject({ state: 'granted' });
+  });
+
+  test('opens a new session when the one to resume is gone', async () => {
+    const [n1] = benchOf().clients;
+    await n1.store.closeSession(n1.session);
+    const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
+    if (await refusesToResume(n1.store, resume)) return;
+    const session = await n1.store.openSession(resume);
+    expect(session.resumed).toBe(false);
+    expect(session.id).not.toBe(n1.session);
+    expect((await n1.store.renewSession(session.id)).ttlMs).toBeGreaterThanOrEqual(LONG_TTL_MS);
+  });
+
+  test('S15 S69 S77 frees what an expired session held, and only that', async () => {
+    const { clients, fixture } = benchOf();
+    if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
+    const [n1, n2, n3] = clients;
+    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    const request = dying.request('db');
+    const { ticket: held } = enabled(await dying.store.enqueue(request));
+    const kept = await n1.hold('other');
+    const deadWaiter = await dying.queue('other');
+    const heir = await n2.queue('db');
+    await fixture.expireSession(dying.session);
+
+    expect(await n2.store.place(heir)).toMatchObject({ state: 'granted' });
+    await n1.store.remove(kept);
+    expect(await dying.store.place(deadWaiter)).toEqual({ state: 'gone' });
+    expect(await dying.store.sessionAlive(dying.session)).toBe(false);
+    await expect(dying.enqueue('x')).rejects.toThrow(SessionGoneError);
+    await expect(dying.tryEnqueue('x')).rejects.toThrow(SessionGoneError);
+    await expect(dying.store.enqueue(request)).rejects.toThrow(SessionGoneError);
+    await expect(dying.store.renewSession(dying.session)).rejects.toThrow(SessionGoneError);
+    await expect(dying.write(held, 'key', 'late')).rejects.toThrow(GuardLostError);
+    await dying.store.remove(held);
+    await dying.store.remove(request);
+    expect(await n2.store.tickets()).toEqual([heir]);
+    const resume = { ttlMs: LONG_TTL_MS, owner: 'n4', resumable: false, resume: dying.session };
+    if (await refusesToResume(dying.store, resume)) return;
+    expect(await dying.store.openSession(resume)).toMatchObject({ resumed: false });
+  }, 20_000);
+
+  test('S56 S85 keeps the modes apart when an exclusive ticket comes after shared ones that expired', async () => {
+    const { clients, fixture } = benchOf();
+    if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
+    const [n1, n2, n3] = clients;
+    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    await dying.hold(shared('db'));
+    const writer = await n1.queue('db');
+    await fixture.expireSession(dying.session);
+    expect(await n1.store.place(writer)).toMatchObject({ state: 'granted' });
+    const reader = n2.request(shared('db'));
+    expect(await n2.store.tryEnqueue(reader)).toEqual({ state: 'refused', blockers: [writer] });
+    expect(await n2.store.enqueue(reader)).toMatchObject({ state: 'waiting', blockers: [writer] });
+  });
+
+  test('S57 tells watchers of an expiry that nobody else asks about', async () => {
+    const { clients, fixture } = benchOf();
+    if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
+    const [n1, , n3] = clients;
+    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    await dying.hold('a');
+    await dying.hold('b');
+    const mirror = new StoreMirror();
+    using _ = n1.store.watch(mirror);
+    await eventually(() => expect(mirror.tickets).toHaveLength(2));
+    await fixture.expireSession(dying.session);
+    await eventually(() => expect(mirror.tickets).toEqual([]));
+    expect(mirror.faults).toEqual([]);
+  }, 20_000);
+}
+
+/** True for a store whose sessions end with their process; that it says so is checked. */
+async function refusesToResume(store: TicketStore, resume: SessionRequest): Promise<boolean> {
+  if (store.properties.sessionsResume) return false;
+  const before = await store.tickets();
+  const { resume: _, ...afresh } = { ...resume, resumable: true };
+  for (const request of [resume, afresh]) {
+    await expect(store.openSession(request)).rejects.toThrow(LockUnsupportedError);
+  }
+  expect(await store.tickets()).toEqual(before);
+  return true;
+}

@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import process, { argv } from 'node:process';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import type { TicketRequest } from '../../../lib/lock/ticket.ts';
+import { localStores } from '../bench/local-stores.ts';
+import { enabled } from '../bench/store-bench.ts';
+
+/**
+ * Another process on the store of kind argv[2] at argv[3], for the tests. argv[4] says what it
+ * does: `serve` what its parent asks, `hold` the lock `db` until it is killed, or `watch` and come
+ * to its end. Its tickets carry its PID as their detail.
+ */
+export interface Call {
+  readonly id: number;
+  readonly task: Task;
+}
+export type Task =
+  | { readonly name: 'hold'; readonly lock: string; readonly resumable: boolean }
+  | { readonly name: 'try'; readonly lock: string }
+  | { readonly name: 'count'; readonly times: number }
+  | { readonly name: 'count in file'; readonly times: number; readonly file: string }
+  | { readonly name: 'churn' };
+
+const [, , kind, path = '', mode] = argv;
+const store = await localStores[kind === 'file' ? 'file' : 'embedded'](path);
+const open = (resumable: boolean) => store.openSession({ ttlMs: 1000, owner: 'worker', resumable });
+const { id: session } = await open(false);
+
+if (mode === 'hold') {
+  await store.enqueue(requestFor('db', session));
+  await pause(60_000);
+} else if (mode === 'watch') {
+  store.watch({ reset: () => {}, change: () => {}, interrupted: () => {} });
+} else {
+  process.on('message', (call: Call) => {
+    run(call.task).then(
+      (answer) => process.send?.({ id: call.id, answer }),
+      (error) => process.send?.({ id: call.id, error: String(error) }),
+    );
+  });
+  // The parent has gone, however it did.
+  process.on('disconnect', () => process.exit());
+  process.send?.('ready');
+}
+
+async function run(task: Task): Promise<unknown> {
+  if (task.name === 'try') return (await store.tryEnqueue(requestFor(task.lock, session))).state;
+  if (task.name === 'count') return countUp(store, task.times);
+  if (task.name === 'count in file') return countInFile(store, task.times, task.file);
+  if (task.name === 'churn') return churn(store);
+  const { id } = await open(task.resumable);
+  return store.enqueue(requestFor(task.lock, id));
+}
+
+/** Reads a number and writes the next one, under a lock; any overlap would lose a count. */
+async function countUp(on: TicketStore, times: number): Promise<void> {
+  for (let index = 0; index < times; index += 1) {
+    const { ticket } = enabled(await on.enqueue(requestFor('count', session)));
+    while ((await on.place(ticket)).state !== 'granted') await pause(1);
+    const count = Number((await on.record('count'))?.value ?? 0);
+    await pause(Math.random() * 2);
+    const writes = [{ key: 'count', value: String(count + 1) }];
+    await on.commit({ guards: [], writes, release: [ticket] });
+  }
+}
+
+/** The same with a number that only the lock protects. */
+async function countInFile(on: TicketStore, times: number, file: string): Promise<void> {
+  for (let index = 0; index < times; index += 1) {
+    const { ticket } = enabled(await on.enqueue(requestFor('count', session)));
+    while ((await on.place(ticket)).state !== 'granted') await pause(1);
+    const count = Number(await readFile(file, 'utf8'));
+    await pause(Math.random() * 2);
+    await writeFile(file, String(count + 1));
+    await on.remove(ticket);
+  }
+}
+
+/** Writes two records, always the same, until it is killed. */
+async function churn(on: TicketStore): Promise<void> {
+  for (;;) {
+    const { ticket } = enabled(await on.enqueue(requestFor('churn', session)));
+    const value = `by ${ticket.token}`;
+    const writes = [
+      { key: 'one', value },
+      { key: 'two', value },
+    ];
+    await on.commit({ guards: [], writes, release: [ticket] });
+  }
+}
+
+function requestFor(lock: string, inSession: string): TicketRequest {
+  return {
+    session: inSession,
+    nonce: randomUUID(),
+    locks: [{ name: lock, mode: 'exclusive' }],
+    holder: {
+      host: 'worker',
+      reason: 'Mount',
+      since: '2026-01-02T03:04:05Z',
+      detail: String(process.pid),
+    },
+  };
+}

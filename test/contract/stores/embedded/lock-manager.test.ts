@@ -1,0 +1,23 @@
+import { DatabaseSync } from 'node:sqlite';
+import { embeddedStore } from '../../../../lib/lock/stores/embedded/store.ts';
+import { embeddedDirectory } from '../../bench/embedded-directory.ts';
+import type { StoreFixture } from '../../bench/store-bench.ts';
+import { lockLeaks } from '../../locks/lock-leaks.ts';
+import { lockManagerContract } from '../../locks/lock-manager.ts';
+
+async function makeStore(): Promise<StoreFixture> {
+  const directory = await embeddedDirectory();
+  const { path } = directory;
+  return {
+    connect: () => embeddedStore({ path }),
+    dispose: () => directory[Symbol.asyncDispose](),
+    expireSession: async (id) => {
+      // As if it were of a process that had this number before.
+      using db = new DatabaseSync(path, { timeout: 1_000 });
+      db.prepare("UPDATE sessions SET started = '1' WHERE id = ?").run(id);
+    },
+  };
+}
+
+lockManagerContract('embedded', makeStore);
+lockLeaks('embedded', makeStore);

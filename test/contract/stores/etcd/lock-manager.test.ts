@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { LockTimeoutError } from '../../../../lib/lock/errors.ts';
+import { LockDriver } from '../../../../lib/lock/use/lock-driver.ts';
+import type { Etcd } from '../../../support/etcd-server.ts';
+import { startEtcd } from '../../../support/etcd-server.ts';
+import { describeWith } from '../../../support/requirements.ts';
+import { etcdVersions } from '../../../support/tools.ts';
+import { etcdFixture } from '../../bench/etcd-fixture.ts';
+import { ManagerBench, queue, take } from '../../bench/manager-bench.ts';
+import { exclusive } from '../../bench/store-bench.ts';
+import { lockLeaks } from '../../locks/lock-leaks.ts';
+import { lockManagerContract } from '../../locks/lock-manager.ts';
+
+for (const version of etcdVersions) {
+  describeWith(['etcd'], `on etcd ${version}`, () => {
+    let etcd: Etcd;
+
+    beforeAll(async () => {
+      etcd = await startEtcd({ version });
+    });
+    afterAll(() => etcd.stop());
+
+    const makeStore = () => etcdFixture(etcd);
+    lockManagerContract('etcd', makeStore);
+    // Once is enough: what could leak is the client's.
+    if (version === '3.5') lockLeaks('etcd', makeStore);
+
+    test('an operator clears both locks of a volume when two requests share a token', async () => {
+      await using bench = await ManagerBench.open(await makeStore(), 3);
+      const [n1, n2] = bench.managers;
+      await n1.open();
+      const locks = ['first', 'mount/db', 'snapshot/db'].map((name) => take(n1, name));
+      const [first, mount, snapshot] = await Promise.all(locks);
+      expect(mount?.token).toBe(snapshot?.token);
+      const request = { volume: 'db', token: mount?.token ?? 0, force: true };
+      const { signal } = new AbortController();
+      await new LockDriver(n2, 1_000).clearLock({ ...request, signal });
+      expect(await n2.list()).toEqual([first?.ticket]);
+    });
+
+    describe('writes to etcd', () => {
+      async function writesOf(work: () => Promise<unknown>): Promise<number> {
+        const before = await etcd.revision();
+        await work();
+        return (await etcd.revision()) - before;
+      }
+
+      test('twice for a lock that is free and its unlock', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 1);
+        const [n1] = bench.managers;
+        await n1.open();
+        expect(await writesOf(async () => (await take(n1, 'db')).unlock())).toBe(2);
+        const three = ['a', 'b', 'c'].map(exclusive);
+        expect(await writesOf(async () => (await take(n1, three)).unlock())).toBe(2);
+        const tried = async () => (await n1.tryLock(three, { reason: 'Mount' }))?.unlock();
+        expect(await writesOf(tried)).toBe(2);
+      });
+
+      test('twice for a lock under which a record is written as it is released', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 1);
+        const [n1] = bench.managers;
+        await n1.open();
+        const work = async () => {
+          await using lock = await take(n1, 'db');
+          await lock.guard([{ key: 'r', value: `${lock.token}` }], { unlock: true });
+        };
+        expect(await writesOf(work)).toBe(2);
+      });
+
+      test('twice for a lock that is waited for, in vain or not', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 3);
+        const [n1, n2] = bench.managers;
+        await n2.open();
+        const held = await take(n1, 'db');
+        const inVain = () =>
+          expect(take(n2, 'db', { timeoutMs: 50 })).rejects.toThrow(LockTimeoutError);
+        expect(await writesOf(inVain)).toBe(2);
+        const waited = async () => {
+          const { granted } = await queue(n2, 'db');
+          await held.unlock();
+          await (await granted).unlock();
+        };
+        expect(await writesOf(waited)).toBe(3);
+      });
+
+      test('never for a try that is refused, a look, or a check', async () => {
+        await using bench = await ManagerBench.open(await makeStore(), 3);
+        const [n1, n2] = bench.managers;
+        await n2.open();
+        await using held = await take(n1, 'db');
+        const work = async () => {
+          expect(await n2.tryLock([exclusive('db')], { reason: 'Mount' })).toBeUndefined();
+          await n2.inspect('db');
+          await held.confirm();
+          await held.guard([]);
+        };
+        expect(await writesOf(work)).toBe(0);
+      });
+    });
+  });
+}

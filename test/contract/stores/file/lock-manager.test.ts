@@ -1,0 +1,5 @@
+import { describeWith } from '../../../support/requirements.ts';
+import { fileFixture } from '../../bench/file-directory.ts';
+import { lockManagerContract } from '../../locks/lock-manager.ts';
+
+describeWith(['flock'], 'the file store', () => lockManagerContract('file', fileFixture));

@@ -1,0 +1,171 @@
+import { existsSync } from 'node:fs';
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { openDescriptors, waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
+import { leases, startBareCluster } from '../hosts/bare-cluster.ts';
+
+jest.setTimeout(90_000);
+
+const ID = 'c'.repeat(64);
+
+describeWith(['root', 'etcd'], 'locks of daemons', () => {
+  let cluster: BareCluster;
+  let node: BareNode;
+  let other: BareNode;
+
+  beforeAll(async () => {
+    cluster = await startBareCluster();
+    [node, other] = await Promise.all([
+      cluster.join('n1', { lockTimeout: '1s' }),
+      cluster.join('n2', { lockTimeout: '1s' }),
+    ]);
+  });
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  test('defect A4: a Remove that waits in vain for a snapshot fails in time and leaves no lock', async () => {
+    await node.create('busy');
+    const hold = join(other.host.directory, 'hold');
+    await other.host.shadow('cp', waitingFor(hold));
+    const snapshot = other.ok('Snapshot', { Name: 'busy', Snapshot: 'monday' });
+    await waitFor(async () => (await locks()).length > 0, 5_000, 'the snapshot to begin');
+
+    const started = performance.now();
+    const { Err } = await node.call('Remove', { Name: 'busy' });
+    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(Err).toMatch(/being snapshotted by host n2 since 20\d\d-\S+Z .*; gave up after 1 s/);
+    expect(await locks()).toEqual(['snapshot/busy']);
+
+    await other.host.execOk('touch', hold);
+    await snapshot;
+    await other.host.unshadow('cp');
+    expect(await locks()).toEqual([]);
+    expect((await node.call('Remove', { Name: 'busy' })).Err).toContain('busy@monday');
+    expect(await locks()).toEqual([]);
+  });
+
+  test('a volume that one host disables gets no new user on any, and keeps the one that it has', async () => {
+    await node.create('off');
+    await other.ok('Mount', { Name: 'off', ID });
+    await node.daemon.berthOk('lock', 'disable', 'off', '--why', 'upgrade');
+    const isHeard = async () =>
+      (await other.daemon.berthOk('lock', 'inspect', 'off')).includes('upgrade');
+    await waitFor(isHeard, 5_000, 'the other host to hear of it');
+    const refusal = /^volume off is disabled by host n1 since \S+Z \(upgrade\); enable it again/;
+    const mount = async (by: BareNode, id: string) =>
+      (await by.call('Mount', { Name: 'off', ID: id })).Err;
+    expect(await mount(other, 'e'.repeat(64))).toMatch(refusal);
+    expect(await mount(node, ID)).toMatch(refusal);
+
+    await other.daemon.kill();
+    await other.daemon.start();
+    expect(await mount(other, 'e'.repeat(64))).toMatch(refusal);
+    expect(await mount(other, ID)).toBe('');
+    await other.ok('Unmount', { Name: 'off', ID });
+    await other.ok('Unmount', { Name: 'off', ID });
+    await other.waitUntilUnmounted('off');
+    expect(await mount(node, ID)).toMatch(refusal);
+    await other.daemon.berthOk('lock', 'enable', 'off');
+    expect(await mount(node, ID)).toBe('');
+    await node.ok('Unmount', { Name: 'off', ID });
+    await node.ok('Remove', { Name: 'off' });
+    expect(await locks()).toEqual([]);
+  });
+
+  test('defects A5 and A13: an Unmount of what is not mounted, and all that only asks, writes nothing', async () => {
+    await node.create('quiet');
+    const before = await cluster.etcd.revision();
+    for (let round = 0; round < 20; round += 1) {
+      await node.ok('Unmount', { Name: 'quiet', ID });
+      await other.ok('Unmount', { Name: 'quiet', ID });
+      await node.ok('Unmount', { Name: 'unheard-of', ID });
+      await node.ok('Get', { Name: 'quiet' });
+      await node.ok('Path', { Name: 'quiet' });
+      await node.ok('List');
+    }
+    expect(await cluster.etcd.revision()).toBe(before);
+  });
+
+  test.each([
+    {
+      why: 'without its storage',
+      error: 'the storage of volume failing is not there',
+      prepare: () => rename(storage('failing'), storage('hidden')),
+      restore: () => rename(storage('hidden'), storage('failing')),
+    },
+    {
+      why: 'that the kernel refuses',
+      error: 'wrong fs type',
+      prepare: () => node.host.shadow('mount', 'echo mount: wrong fs type >&2; exit 32'),
+      restore: () => node.host.unshadow('mount'),
+    },
+  ])('defect A6: a Mount $why leaves nothing', async ({ error, prepare, restore }) => {
+    await node.create('failing');
+    await prepare();
+    expect((await node.call('Mount', { Name: 'failing', ID })).Err).toContain(error);
+    await expectNothingMounted('failing');
+    await restore();
+    await node.ok('Mount', { Name: 'failing', ID });
+    await node.ok('Unmount', { Name: 'failing', ID });
+    await node.ok('Remove', { Name: 'failing' });
+  });
+
+  test('when a client gives up: a Mount whose caller leaves is undone', async () => {
+    await node.create('left');
+    const hold = join(node.host.directory, 'hold-left');
+    await node.host.shadow('mount', waitingFor(hold));
+    const call = node.begin('Mount', { Name: 'left', ID });
+    await waitFor(async () => (await locks()).length > 0, 5_000, 'the mount to begin');
+    call.leave();
+    await waitFor(async () => (await locks()).length === 0, 5_000, 'the mount to be undone');
+    await expectNothingMounted('left');
+    await node.host.unshadow('mount');
+    await other.ok('Mount', { Name: 'left', ID });
+    await other.ok('Unmount', { Name: 'left', ID });
+  });
+
+  test('500 mounts leave no descriptor, lease, watch or ticket', async () => {
+    await node.create('cycled');
+    const cycle = async () => {
+      await node.ok('Mount', { Name: 'cycled', ID });
+      await node.ok('Unmount', { Name: 'cycled', ID });
+    };
+    for (let round = 0; round < 10; round += 1) await cycle();
+    const before = await used();
+    for (let round = 0; round < 500; round += 1) await cycle();
+    // A descriptor may still be on its way out.
+    await waitFor(async () => (await used()).descriptors <= before.descriptors, 2_000, 'no leak');
+    expect({ ...(await used()), descriptors: 0 }).toEqual({ ...before, descriptors: 0 });
+    await expectNothingMounted('cycled');
+  });
+
+  const locks = () => cluster.store.locks();
+  const storage = (volume: string) => join(cluster.volumeDir, 'directory', volume);
+
+  async function expectNothingMounted(volume: string): Promise<void> {
+    expect(await locks()).toEqual([]);
+    expect(await node.table()).toEqual([]);
+    expect(await node.mountCount(volume)).toBe(0);
+    expect(existsSync(node.mountpoint(volume))).toBe(false);
+  }
+
+  async function used() {
+    const [endpoint = ''] = cluster.etcd.endpoints;
+    const { stdout: metrics } = await cluster.network.exec('curl', ['-s', `${endpoint}/metrics`]);
+    return {
+      descriptors: await openDescriptors(node.daemon.process.pid),
+      leases: (await leases(cluster.etcd)).length,
+      watchers: /^etcd_debugging_mvcc_watcher_total (\d+)/m.exec(metrics)?.[1] ?? 'unknown',
+      keys: (await cluster.etcd.ctlOk('get', '--prefix', '/', '--keys-only')).split('\n').length,
+    };
+  }
+});
+
+/** A program that does its own work only when a file is there. */
+function waitingFor(path: string): string {
+  return `while [ ! -e ${path} ]; do sleep 0.02; done; exec /usr/bin/$(basename "$0") "$@"`;
+}

@@ -1,0 +1,135 @@
+import { expect, jest, test } from '@jest/globals';
+import type { BerthOptions } from '../../support/berth.ts';
+import { startBerth } from '../../support/berth.ts';
+import { startEtcd } from '../../support/etcd-server.ts';
+import { startHost } from '../../support/host.ts';
+import { startNetwork } from '../../support/network.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { etcdView } from '../../support/store-view.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import type { UmlHost } from '../../support/uml-host.ts';
+import { startUmlHost } from '../../support/uml-host.ts';
+import { mountedOn } from '../hosts/bare-cluster.ts';
+import { startEngineNode } from '../hosts/cluster.ts';
+
+// The guest is some ten times slower than the machine.
+jest.setTimeout(400_000);
+
+const ttlMs = 10_000;
+/** What a machine with other work to do may add to a measured time. */
+const busyMs = 2_000;
+
+/** Says each number only when it is on the disk. What comes before that never gets there: ext4 would take seconds. */
+const appendFlushedLines = `
+  echo never flushed > /data/unflushed
+  i=0; while :; do i=$((i+1)); echo $i >> /data/lines && sync /data/lines && echo $i; sleep 0.1; done`;
+
+describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
+  test('scenario 35, when a host dies, when a dead host comes back: another has its volume after the TTL with all that was flushed, and keeps it when the first is back', async () => {
+    await using stack = new AsyncDisposableStack();
+    const network = stack.use(await startNetwork());
+    const etcd = stack.use(await startEtcd({ in: network }));
+    const volumeDir = stack.use(await makeTemporaryDirectory()).path;
+    const options = { store: etcd.url, volumeDir, ttl: `${ttlMs / 1_000}s` };
+    const [guest, host] = await Promise.all([
+      startUmlHost({ network, name: 'cut', shared: [volumeDir] }).then((each) => stack.use(each)),
+      startHost({ network, name: 'other' }).then((each) => stack.use(each)),
+    ]);
+    const other = stack.use(await startEngineNode(host, options));
+    await startGuest(guest, options);
+    const image = ['-o', 'driver=image', '-o', 'size=32M'];
+    await guest.dockerOk('volume', 'create', '-d', 'berth', ...image, 'db');
+
+    const inGuest = ['run', '--rm', '-v', 'db:/data', 'busybox'];
+    const writer = guest.spawnDocker(...inGuest, 'sh', '-c', appendFlushedLines);
+    const lines = () => writer.output().split('\n').slice(0, -1);
+    await waitFor(() => lines().length >= 5, 60_000, 'some lines');
+
+    const cutAt = Date.now();
+    await guest.cutPower();
+    const found = await other.shell('db', 'cat /data/lines; echo other >> /data/lines');
+    expect(found.split('\n').slice(0, lines().length)).toEqual(lines());
+    const waitedMs = grantedAt(other.daemon.log()) - cutAt;
+    process.stderr.write(`${lines().length} lines; waited ${waitedMs} ms for the volume\n`);
+    expect(waitedMs).toBeLessThan(ttlMs + 1_000 + busyMs);
+    // What the lost host had renewed last was respected.
+    expect(waitedMs).toBeGreaterThan(ttlMs / 2);
+    expect((await other.up('user', 'db')).code).toBe(0);
+    // So the power was cut indeed: this had only been in the memory of the guest.
+    expect(await other.dockerOk('exec', 'user', 'cat', '/data/unflushed')).toBe('');
+
+    await guest.boot();
+    // Whoever has to wait for a TTL fails.
+    await startBerth(guest, { ...options, lockTimeout: '1s' });
+    expect(await mountTable(guest)).toEqual([]);
+    expect(await etcdView(etcd).locks()).toEqual(['mount/db']);
+    const mount: Call = ['Mount', { Name: 'db', ID: 'after' }];
+    await expect(callInGuest(guest, mount)).rejects.toThrow(mountedOn('other'));
+    await other.dockerOk('exec', 'user', 'sh', '-c', 'echo still here >> /data/lines');
+
+    await other.down('user');
+    await other.waitUntilUnmounted('db');
+    await callInGuest(guest, mount);
+    const file = `${guest.directory}/berth/mounts/db/lines`;
+    expect(await guest.execOk('tail', '-n', '1', file)).toBe('still here');
+  });
+
+  test('when a host reboots: it drops its own locks when it is back, long before the TTL', async () => {
+    await using network = await startNetwork();
+    await using etcd = await startEtcd({ in: network });
+    await using guest = await startUmlHost({ network, name: 'alone' });
+    const options = { store: etcd.url, ttl: '120s', lockTimeout: '0s' };
+    await startBerth(guest, options);
+    await callInGuest(
+      guest,
+      ...['first', 'second'].flatMap((Name): Call[] => [
+        ['Create', { Name }],
+        ['Mount', { Name, ID: 'before' }],
+      ]),
+    );
+    const view = etcdView(etcd);
+    await guest.cutPower();
+    expect(await view.locks()).toEqual(['mount/first', 'mount/second']);
+
+    await guest.boot();
+    await startBerth(guest, options);
+    expect(await view.locks()).toEqual([]);
+    expect(await mountTable(guest)).toEqual([]);
+    await callInGuest(
+      guest,
+      ['Mount', { Name: 'first', ID: 'after' }],
+      ['Remove', { Name: 'second' }],
+    );
+    expect(await view.locks()).toEqual(['mount/first']);
+  });
+});
+
+/** In this order: an engine that starts waits for the plugins of the volumes that it knows. */
+async function startGuest(guest: UmlHost, options: BerthOptions): Promise<void> {
+  await startBerth(guest, options);
+  await guest.startEngine();
+}
+
+/** When the daemon first had the lock, by its log. */
+function grantedAt(log: string): number {
+  const line = log.split('\n').find((each) => each.includes('granted mount/db '));
+  return Date.parse(line?.split(' ')[0] ?? '');
+}
+
+async function mountTable(guest: UmlHost): Promise<unknown> {
+  return JSON.parse(await guest.execOk('cat', `${guest.directory}/berth/mounts.json`)).rows;
+}
+
+type Call = readonly [method: string, body: object];
+
+/** Calls the plugin where no engine runs, in one go: a process takes seconds to start there. */
+async function callInGuest(guest: UmlHost, ...calls: readonly Call[]): Promise<void> {
+  const script = `
+    import { callPlugin } from '${import.meta.dirname}/../../support/plugin-call.ts';
+    for (const [method, body] of JSON.parse(process.argv[1])) {
+      const answer = await callPlugin('/run/docker/plugins/berth.sock', 'VolumeDriver.' + method, body);
+      if (answer.body.Err) throw new Error(method + ': ' + answer.body.Err);
+    }`;
+  await guest.execOk('node', '--input-type=module', '--eval', script, JSON.stringify(calls));
+}

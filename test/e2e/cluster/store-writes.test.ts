@@ -1,0 +1,50 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, jest, test } from '@jest/globals';
+import { describeWith } from '../../support/requirements.ts';
+import { startBareCluster } from '../hosts/bare-cluster.ts';
+
+jest.setTimeout(90_000);
+
+const ID = 'a'.repeat(64);
+
+describeWith(['root', 'etcd'], 'what a daemon writes to etcd', () => {
+  test('is at most two revisions for each operation, and none to ask or to wait', async () => {
+    await using cluster = await startBareCluster();
+    const node = await cluster.join('n1');
+    const rows: string[] = [];
+
+    async function written(operation: string, work: () => Promise<unknown>): Promise<number> {
+      const before = await cluster.etcd.revision();
+      await work();
+      const writes = (await cluster.etcd.revision()) - before;
+      rows.push(`${operation.padEnd(34)}${writes}`);
+      return writes;
+    }
+    const each = (method: string, ...bodies: object[]) =>
+      written(method, async () => {
+        for (const body of bodies) await node.ok(method, body);
+      });
+
+    expect(await each('Create', { Name: 'v', Opts: {} })).toBeLessThanOrEqual(2);
+    expect(await each('Mount', { Name: 'v', ID })).toBeLessThanOrEqual(1);
+    const again = { Name: 'v', ID: 'b'.repeat(64) };
+    expect(await written('Mount of a second container', () => node.ok('Mount', again))).toBe(0);
+    expect(await written('Unmount of one of two', () => node.ok('Unmount', again))).toBe(0);
+    expect(await each('Get', { Name: 'v' }, { Name: 'v' })).toBe(0);
+    expect(await each('List', {}, {})).toBe(0);
+    expect(await each('Path', { Name: 'v' })).toBe(0);
+    expect(await each('Snapshot', { Name: 'v', Snapshot: 's' })).toBeLessThanOrEqual(2);
+    expect(await each('Copy', { Name: 'v', Target: 'w' })).toBeLessThanOrEqual(2);
+    expect(await each('Unmount', { Name: 'v', ID })).toBeLessThanOrEqual(1);
+    expect(await each('Remove', { Name: 'w' })).toBeLessThanOrEqual(2);
+
+    const names = Array.from({ length: 20 }, (_, index) => `idle-${index}`);
+    for (const Name of names) {
+      await node.create(Name);
+      await node.ok('Mount', { Name, ID });
+    }
+    expect(await written('2 s with 20 volumes mounted', () => delay(2_000))).toBe(0);
+    for (const Name of names) await node.ok('Unmount', { Name, ID });
+    process.stderr.write(`writes to etcd\n${rows.map((row) => `  ${row}\n`).join('')}`);
+  });
+});

@@ -1,0 +1,105 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bootNowMs } from '../../../lib/linux/boot.ts';
+import { waitFor } from '../../support/processes.ts';
+import type { EngineNode } from '../hosts/cluster.ts';
+
+export interface ClockWriterOptions {
+  readonly name: string;
+  readonly volume: string;
+  readonly everyMs?: number;
+  /** What the shell runs first. */
+  readonly first?: string;
+  /** Where the test finds the file; by default where the volume is mounted. */
+  readonly log?: string;
+}
+
+/**
+ * A container that writes to the volume's file `log`, over and over: a number, the time since boot,
+ * by the one clock that it shares with the test, and its name. It ends when a write fails.
+ */
+export interface ClockWriter {
+  readonly name: string;
+  readonly volume: string;
+  /** As `docker ps` has it. */
+  state(): Promise<string>;
+  waitUntil(state: string, limitMs: number): Promise<void>;
+  /** Changes when the engine starts the container again. */
+  incarnation(): Promise<string>;
+  exitCode(): Promise<number>;
+  /** When it ended, by `bootNowMs`. */
+  endedAtMs(): Promise<number>;
+  /** When it wrote each of its lines, by `bootNowMs`. Throws when one is missing or out of order. */
+  times(): Promise<number[]>;
+  lastWriteMs(): Promise<number>;
+  waitUntilItWrites(limitMs?: number): Promise<void>;
+}
+
+export async function startClockWriter(
+  node: EngineNode,
+  options: ClockWriterOptions,
+): Promise<ClockWriter> {
+  const { name, volume, everyMs = 20, first = '' } = options;
+  const write = `read t _ < /proc/uptime && echo $n $t ${name}`;
+  const loop = `n=0; while ${write}; do n=$((n+1)); usleep ${everyMs}000; done`;
+  const flags = ['-d', '--name', name, '--stop-timeout', '0', '-v', `${volume}:/data`];
+  await node.dockerOk(
+    'run',
+    ...flags,
+    'busybox',
+    'sh',
+    '-c',
+    `exec >> /data/log; ${first}\n${loop}`,
+  );
+  const writer = clockWriter(node, options);
+  await writer.waitUntilItWrites();
+  return writer;
+}
+
+function clockWriter(node: EngineNode, options: ClockWriterOptions): ClockWriter {
+  const { name, volume } = options;
+  const log = options.log ?? node.host.pathOf(join(node.mountpoint(volume), 'log'));
+  const inspect = (format: string) => node.dockerOk('inspect', '-f', format, name);
+  const state = () => inspect('{{.State.Status}}');
+
+  const times = async () => timesOf(await readFile(log, 'utf8'), name);
+  const lastWriteMs = async () => (await times()).at(-1) ?? Number.NaN;
+  return {
+    name,
+    volume,
+    state,
+    waitUntil: async (wanted, limitMs) => {
+      const isThere = async () => (await state()) === wanted;
+      await waitFor(isThere, limitMs, `${name} to be ${wanted}`).catch(async (error) => {
+        throw new Error(`container ${name} is ${await state()}`, { cause: error });
+      });
+    },
+    incarnation: () => inspect('{{.Id}} {{.State.StartedAt}} {{.RestartCount}}'),
+    exitCode: async () => Number(await inspect('{{.State.ExitCode}}')),
+    endedAtMs: async () => {
+      const agoMs = Date.now() - Date.parse(await inspect('{{.State.FinishedAt}}'));
+      return bootNowMs() - agoMs;
+    },
+    times,
+    lastWriteMs,
+    waitUntilItWrites: async (limitMs = 5_000) => {
+      const since = bootNowMs();
+      await waitFor(async () => (await lastWriteMs()) > since, limitMs, `${name} to write`);
+    },
+  };
+}
+
+/** When a writer has written, as its log tells. Throws when a line is missing or out of order. */
+export function timesOf(log: string, name: string): number[] {
+  const lines = log.split('\n').slice(0, -1); // The last one may just be being written.
+  const own = lines.map((line) => line.split(' ')).filter(([, , writer]) => writer === name);
+  return own.map(([number, seconds], index) => {
+    if (Number(number) !== index) throw new Error(`${name} wrote line ${number} as its ${index}th`);
+    return Math.round(Number(seconds) * 1000);
+  });
+}
+
+/** The longest time without a write. */
+export function longestGapMs(times: readonly number[]): number {
+  return Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time)));
+}

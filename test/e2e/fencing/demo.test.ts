@@ -1,0 +1,46 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, jest, test } from '@jest/globals';
+import { runProcess, startProcess, waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+jest.setTimeout(120_000);
+
+const demo = [join(import.meta.dirname, '../../../demo/main.ts'), '--fast'];
+
+describeWith(['docker', 'etcd'], 'npm run demo', () => {
+  test('it tells its story to the end, and no line is lost or written twice', async () => {
+    const { code, stdout, stderr } = await runProcess('node', demo);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('n1# docker run');
+    expect(stdout).toMatch(/volume db is in use: mounted on host n2/);
+    expect(stdout).toContain('at no time did both of them write');
+    expect(code).toBe(0);
+  });
+
+  test('Ctrl-C ends it, and it leaves nothing behind', async () => {
+    await using directory = await makeTemporaryDirectory();
+    await using running = startProcess('node', demo, { env: { TMPDIR: directory.path } });
+    await waitFor(() => running.output().includes('n1: running'), 60_000, 'the first act');
+    expect(await startedIn(directory.path)).not.toEqual([]);
+    running.kill('SIGINT');
+    expect((await running.finished).code).toBe(130);
+    expect(running.output()).toContain('Stopped.');
+    expect(await startedIn(directory.path)).toEqual([]);
+    expect(await readdir(directory.path)).toEqual([]);
+  });
+});
+
+/** The command lines of all processes that were told to put their temporary files there. */
+async function startedIn(path: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of await readdir('/proc')) {
+    // Not a process, or one that has ended.
+    const read = (name: string) => readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '');
+    if ((await read('environ')).split('\0').includes(`TMPDIR=${path}`)) {
+      found.push((await read('cmdline')).replaceAll('\0', ' '));
+    }
+  }
+  return found;
+}

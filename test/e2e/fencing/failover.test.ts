@@ -1,0 +1,39 @@
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { bootNowMs } from '../../../lib/linux/boot.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { Cluster } from '../hosts/cluster.ts';
+import { startCluster } from '../hosts/cluster.ts';
+import { startClockWriter } from './clock-writer.ts';
+
+jest.setTimeout(60_000);
+
+const ttlMs = 5_000;
+
+describeWith(['docker', 'etcd'], 'a host that is dead', () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    const berth = { ttl: `${ttlMs}ms`, lockTimeout: '20s' };
+    cluster = await startCluster({ engines: ['26.1', '20.10'], berth });
+  }, 60_000);
+  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+
+  test('when a host dies: is replaced within the TTL and a second by a container that waits for its volume', async () => {
+    const [one, two] = cluster.nodes;
+    if (!one || !two) throw new Error('there are two nodes');
+    await one.create('moves');
+    await startClockWriter(one, { name: 'first', volume: 'moves' });
+    await two.create('free');
+    const beforeMs = bootNowMs();
+    await startClockWriter(two, { name: 'alone', volume: 'free' });
+    const mountMs = bootNowMs() - beforeMs;
+
+    const diedMs = bootNowMs();
+    await one.host.cutPower();
+    const second = await startClockWriter(two, { name: 'second', volume: 'moves' });
+    const [firstWriteMs = Number.NaN] = await second.times();
+    const tookMs = firstWriteMs - diedMs;
+    process.stderr.write(`failover: ${tookMs} ms, of which a start takes ${mountMs} ms\n`);
+    expect(tookMs).toBeGreaterThan(ttlMs / 2);
+    expect(tookMs).toBeLessThan(ttlMs + 1_000 + mountMs);
+  });
+});

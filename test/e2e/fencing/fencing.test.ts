@@ -1,0 +1,160 @@
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { eventually } from '../../support/eventually.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { Cluster, EngineNode } from '../hosts/cluster.ts';
+import { startCluster } from '../hosts/cluster.ts';
+import type { ClockWriter } from './clock-writer.ts';
+import { longestGapMs, startClockWriter } from './clock-writer.ts';
+import { deadlineOf, isStill, sentinelReport } from './sentinel-process.ts';
+import { toldEvents, toldKinds } from './told-events.ts';
+
+jest.setTimeout(60_000);
+
+const ttlMs = 8_000;
+
+/** Both hosts are cut off once, with containers of all kinds; what became of each is asked after. */
+describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than the TTL', () => {
+  let cluster: Cluster;
+  let hosts: Scene[];
+  beforeAll(async () => {
+    cluster = await startCluster({ engines: ['26.1', '20.10'], berth: { ttl: `${ttlMs}ms` } });
+    hosts = await Promise.all(cluster.nodes.map((node) => prepare(node)));
+    await Promise.all(hosts.map(cutOffForAMoment));
+  }, 90_000);
+  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+
+  /** Awaited one after the other, so that a failure names its host. */
+  async function onEach(check: (scene: Scene) => Promise<void>): Promise<void> {
+    for (const scene of hosts) {
+      await check(scene).catch((error) => {
+        throw new Error(`on ${scene.node.name}`, { cause: error });
+      });
+    }
+  }
+
+  test('when a host loses the store: a container is paused before the deadline and goes on as it was', async () => {
+    await onEach(async ({ node, plain, before, listed }) => {
+      expect(listed).toMatch(new RegExp(`^${plain.name} Up .*\\(Paused\\)$`, 'm'));
+      await plain.waitUntilItWrites();
+      expect(await plain.incarnation()).toBe(before);
+      expect(longestGapMs(await plain.times())).toBeGreaterThan(200);
+      await eventually(async () => {
+        expect(await toldEvents(node, plain.volume)).toEqual([
+          expect.stringMatching(/^paused: paused container w-plain-\S+ \(\w{12}\) \d+ ms before/),
+          expect.stringMatching(/^resumed: resumed container w-plain-\S+ \(\w{12}\)/),
+        ]);
+      });
+    });
+  });
+
+  test('with on-lost=stop it was asked to end, and had ended before the deadline', async () => {
+    await onEach(async ({ node, asked, deaf, deadlineMs }) => {
+      for (const writer of [asked, deaf]) {
+        await writer.waitUntil('exited', 10_000);
+        expect((await writer.endedAtMs()) - deadlineMs).toBeLessThan(0);
+      }
+      expect(await asked.exitCode()).toBe(0);
+      expect(await deaf.exitCode()).toBe(137);
+      await eventually(async () => {
+        expect(await toldKinds(node, asked.volume)).toEqual(['stopped']);
+        expect(await toldKinds(node, deaf.volume)).toEqual(['stopped', 'killed']);
+      });
+    });
+    // Their engines have unmounted them.
+    const left = async () =>
+      (await cluster.store.locks()).filter((lock) => /asked|deaf/.test(lock));
+    await waitFor(async () => (await left()).length === 0, 10_000, 'their locks to be free');
+  });
+
+  test('when nothing must be fenced: with on-lost=keep or access=shared it is never touched', async () => {
+    await onEach(async ({ node, kept, shared }) => {
+      for (const writer of [kept, shared]) {
+        expect(await writer.state()).toBe('running');
+        expect(longestGapMs(await writer.times())).toBeLessThan(2_000);
+        expect(await toldEvents(node, writer.volume)).toEqual([]);
+      }
+    });
+  });
+
+  test('one that its user had paused stays paused', async () => {
+    await onEach(async ({ node, users }) => {
+      expect(await users.state()).toBe('paused');
+      expect(await toldEvents(node, users.volume)).toEqual([]);
+      await node.dockerOk('unpause', users.name);
+      await users.waitUntilItWrites();
+    });
+  });
+
+  test('a file system of its own stood still, and goes on', async () => {
+    await onEach(async ({ node, image }) => {
+      await image.waitUntilItWrites();
+      await eventually(async () => {
+        expect(await toldKinds(node, image.volume)).toEqual(['paused', 'resumed']);
+      });
+      expect(node.daemon.log()).not.toContain('ERROR');
+    });
+  });
+});
+
+/** What runs on one host. */
+interface Scene {
+  readonly node: EngineNode;
+  readonly plain: ClockWriter;
+  readonly before: string;
+  /** What `docker ps` said while it was cut off. */
+  listed: string;
+  /** By `bootNowMs`. */
+  deadlineMs: number;
+  /** Ends when it is asked to. */
+  readonly asked: ClockWriter;
+  /** Does not. */
+  readonly deaf: ClockWriter;
+  readonly kept: ClockWriter;
+  readonly shared: ClockWriter;
+  readonly users: ClockWriter;
+  readonly image: ClockWriter;
+}
+
+async function prepare(node: EngineNode): Promise<Scene> {
+  const { name } = node;
+  const fs = name === 'n1' ? { fs: 'ext4', size: '64M' } : { fs: 'xfs', size: '300M' };
+  const writer = async (kind: string, options: Record<string, string>, first?: string) => {
+    const volume = `v-${kind}-${name}`;
+    await node.create(volume, options);
+    const rest = first === undefined ? {} : { first };
+    return startClockWriter(node, { name: `w-${kind}-${name}`, volume, ...rest });
+  };
+  const plain = await writer('plain', {});
+  const stop = { 'on-lost': 'stop' };
+  const scene: Scene = {
+    node,
+    plain,
+    before: await plain.incarnation(),
+    listed: '',
+    deadlineMs: 0,
+    asked: await writer('asked', stop, `trap 'echo asked; exit 0' TERM`),
+    deaf: await writer('deaf', stop, `trap '' TERM`),
+    kept: await writer('kept', { 'on-lost': 'keep' }),
+    shared: await writer('shared', { access: 'shared' }),
+    users: await writer('users', {}),
+    image: await writer('image', { driver: 'image', ...fs }),
+  };
+  await node.dockerOk('pause', scene.users.name);
+  return scene;
+}
+
+/** Back as soon as all has been done: the engines, which are asked afterwards, may be slow. */
+async function cutOffForAMoment(scene: Scene): Promise<void> {
+  const { node, plain, image, asked, deaf } = scene;
+  await node.host.disconnect();
+  const guarded = [plain, image, asked, deaf].map(({ volume }) => volume);
+  const isDone = async () => {
+    const { volumes } = await sentinelReport(node);
+    return guarded.every((volume) => volumes[volume] !== 'running') && isStill(node, image.volume);
+  };
+  await waitFor(isDone, ttlMs, 'the sentinel to fence');
+  scene.deadlineMs = await deadlineOf(node, plain.volume);
+  scene.listed = await node.dockerOk('ps', '--all', '--format', '{{.Names}} {{.Status}}');
+  await node.host.reconnect();
+}

@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { isAlive } from '../../support/host-processes.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { Cluster, EngineNode } from '../hosts/cluster.ts';
+import { startCluster } from '../hosts/cluster.ts';
+import type { ClockWriter } from './clock-writer.ts';
+import { longestGapMs, startClockWriter } from './clock-writer.ts';
+import { sentinelPid, sentinelReport } from './sentinel-process.ts';
+import { toldEvents, toldKinds } from './told-events.ts';
+
+jest.setTimeout(60_000);
+
+describeWith(['docker', 'etcd'], 'the sentinel', () => {
+  let cluster: Cluster;
+  let one: EngineNode;
+  let two: EngineNode;
+  let first: ClockWriter;
+  let second: ClockWriter;
+  beforeAll(async () => {
+    cluster = await startCluster({
+      engines: ['26.1', '20.10'],
+      berth: { ttl: '8s', lockTimeout: '20s' },
+    });
+    const [n1, n2] = cluster.nodes;
+    if (!n1 || !n2) throw new Error('there are two nodes');
+    [one, two] = [n1, n2];
+    await one.create('v1');
+    await one.create('v2');
+    first = await startClockWriter(one, { name: 'w1', volume: 'v1' });
+    second = await startClockWriter(two, { name: 'w2', volume: 'v2' });
+  }, 60_000);
+  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+
+  function replaced(node: EngineNode, pid: number): Promise<boolean> {
+    return waitFor(
+      async () => (await sentinelPid(node)) !== pid && !(await isAlive(pid)),
+      20_000,
+      `another sentinel on ${node.name}`,
+    );
+  }
+  const fenced = (node: EngineNode, volume: string) =>
+    waitFor(
+      async () => (await sentinelReport(node)).volumes[volume] === 'fenced',
+      10_000,
+      `${volume} to be fenced`,
+    );
+
+  test('is replaced when it is killed, and when it does not answer', async () => {
+    const pids = [await sentinelPid(one), await sentinelPid(two)] as const;
+    process.kill(pids[0], 'SIGKILL');
+    process.kill(pids[1], 'SIGSTOP');
+    await Promise.all([replaced(one, pids[0]), replaced(two, pids[1])]);
+    for (const writer of [first, second]) {
+      await writer.waitUntilItWrites();
+      expect(await writer.state()).toBe('running');
+    }
+    for (const event of await toldEvents(one, 'v1')) expect(event).toMatch(/^(paused|resumed):/);
+  });
+
+  test('when the plugin restarts: is the same one after its daemon has started again, which no container notices', async () => {
+    const pid = await sentinelPid(one);
+    const before = await first.incarnation();
+    const told = (await toldEvents(one, 'v1')).length;
+    const since = (await first.times()).length;
+    for (const end of ['stop', 'kill', 'stop', 'kill'] as const) {
+      await one.daemon[end]();
+      await one.daemon.start();
+    }
+    await first.waitUntilItWrites();
+    expect(await sentinelPid(one)).toBe(pid);
+    expect(await first.incarnation()).toBe(before);
+    expect(longestGapMs((await first.times()).slice(since))).toBeLessThan(1_000);
+    const news = (await toldEvents(one, 'v1')).slice(told);
+    expect(news.filter((event) => !event.startsWith('adopted'))).toEqual([]);
+  });
+
+  test('has its successor resume what it had paused, also with another daemon', async () => {
+    const before = await Promise.all([first.incarnation(), second.incarnation()]);
+    await Promise.all([one.host.disconnect(), two.host.disconnect()]);
+    await Promise.all([fenced(one, 'v1'), fenced(two, 'v2')]);
+    const pids = [await sentinelPid(one), await sentinelPid(two)] as const;
+    await two.daemon.kill();
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await replaced(one, pids[0]);
+    expect([await first.state(), await second.state()]).toEqual(['paused', 'paused']);
+    await Promise.all([one.host.reconnect(), two.host.reconnect()]);
+    await two.daemon.start();
+    await Promise.all([first.waitUntilItWrites(10_000), second.waitUntilItWrites(10_000)]);
+    expect(await Promise.all([first.incarnation(), second.incarnation()])).toEqual(before);
+  });
+
+  test('has its successor end what it had paused, when another host has it', async () => {
+    await two.host.disconnect();
+    await fenced(two, 'v2');
+    const pid = await sentinelPid(two);
+    await two.daemon.kill();
+    process.kill(pid, 'SIGKILL');
+    const taking = startClockWriter(one, { name: 'taker', volume: 'v2' });
+    await waitFor(() => taking.then(() => true), 20_000, 'the other host to have it');
+    expect(await second.state()).toBe('paused');
+    await two.host.reconnect();
+    await two.daemon.start();
+    await second.waitUntil('exited', 10_000);
+    await two.waitUntilUnmounted('v2');
+    const kinds = await toldKinds(two, 'v2');
+    expect(kinds).toEqual(expect.arrayContaining(['lost', 'killed']));
+    expect(kinds.at(-1)).toBe('fenced');
+    await (await taking).waitUntilItWrites();
+  });
+
+  test('ends with a daemon that ends and has nothing mounted', async () => {
+    const pid = await sentinelPid(one);
+    await one.down('taker');
+    await one.down('w1');
+    expect(await isAlive(pid)).toBe(true);
+    await one.daemon.stop();
+    await waitFor(async () => !(await isAlive(pid)), 5_000, 'the sentinel to end');
+  });
+});

@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { eventually } from '../../support/eventually.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { Cluster, EngineNode } from '../hosts/cluster.ts';
+import { startCluster } from '../hosts/cluster.ts';
+import type { ClockWriter } from './clock-writer.ts';
+import { longestGapMs, startClockWriter } from './clock-writer.ts';
+import { toldEvents } from './told-events.ts';
+
+jest.setTimeout(90_000);
+
+const ttlMs = 5_000;
+
+describeWith(['docker', 'etcd', 'loop'], 'containers while their store is away', () => {
+  let cluster: Cluster;
+  let writers: { readonly node: EngineNode; readonly writer: ClockWriter }[];
+  beforeAll(async () => {
+    cluster = await startCluster({ engines: ['26.1', '20.10'], berth: { ttl: `${ttlMs}ms` } });
+    const starting = cluster.nodes.flatMap((node) =>
+      ['directory', 'image'].map(async (driver) => {
+        const volume = `${driver}-${node.name}`;
+        await node.create(volume, { driver, ...(driver === 'image' ? { size: '64M' } : {}) });
+        const writer = await startClockWriter(node, { name: `w-${volume}`, volume });
+        return { node, writer };
+      }),
+    );
+    writers = await Promise.all(starting);
+  }, 90_000);
+  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+
+  test.each([
+    ['is stopped and started again', 3 * ttlMs, 'SIGTERM'],
+    ['hangs', 2 * ttlMs, 'SIGSTOP'],
+  ] as const)(
+    'scenario 31, when a host loses the store: when it %s they stand still, and go on where they were',
+    async (_, awayMs, signal) => {
+      const before = await Promise.all(writers.map(({ writer }) => writer.incarnation()));
+      const told = await Promise.all(
+        writers.map(({ node, writer }) => toldEvents(node, writer.volume)),
+      );
+      const [pid = Number.NaN] = cluster.etcd.pids;
+      process.kill(pid, signal);
+      await sleep(awayMs);
+      for (const { writer } of writers) expect(await writer.state()).toBe('paused');
+      if (signal === 'SIGTERM') await cluster.etcd.restart();
+      else cluster.etcd.resume();
+      await Promise.all(writers.map(({ writer }) => writer.waitUntilItWrites(5_000)));
+      for (const [index, { node, writer }] of writers.entries()) {
+        expect(await writer.incarnation()).toBe(before[index]);
+        expect(longestGapMs(await writer.times())).toBeGreaterThan(awayMs - ttlMs);
+        await eventually(async () => {
+          const news = (await toldEvents(node, writer.volume)).slice(told[index]?.length);
+          expect(news[0]).toMatch(/^paused: .* \d+ ms before the deadline/);
+          const kinds = new Set(news.map((event) => event.split(':')[0] ?? ''));
+          expect([...kinds]).toEqual(expect.arrayContaining(['paused', 'resumed']));
+          for (const kind of kinds) expect(['paused', 'resumed', 'relocked']).toContain(kind);
+        });
+      }
+    },
+  );
+});

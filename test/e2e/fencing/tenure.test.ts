@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { Cluster, EngineNode } from '../hosts/cluster.ts';
+import { startCluster } from '../hosts/cluster.ts';
+import type { ClockWriter } from './clock-writer.ts';
+import { startClockWriter } from './clock-writer.ts';
+import { toldKinds } from './told-events.ts';
+
+jest.setTimeout(60_000);
+
+const berth = { ttl: '5s', lockTimeout: '1s' };
+
+describeWith(['docker', 'etcd'], 'a lock that ended while its host was cut off', () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster({ engines: ['26.1', '26.1'], berth });
+  }, 60_000);
+  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+
+  test('scenario 44: is taken again when nobody has asked for the volume, and only then', async () => {
+    const [one, two] = cluster.nodes as readonly [EngineNode, EngineNode];
+    const writers: Record<string, ClockWriter> = {};
+    for (const kind of ['quiet', 'asked', 'cleared']) {
+      await one.create(kind);
+      writers[kind] = await startClockWriter(one, { name: `w-${kind}`, volume: kind });
+    }
+    const { quiet, asked, cleared } = writers as Record<'quiet' | 'asked' | 'cleared', ClockWriter>;
+    const before = await quiet.incarnation();
+    const { tickets } = JSON.parse(
+      await two.daemon.berthOk('lock', 'inspect', 'cleared', '--json'),
+    ) as { tickets: { token: number }[] };
+
+    await one.host.disconnect();
+    await quiet.waitUntil('paused', 10_000);
+    const token = String(tickets[0]?.token);
+    await two.daemon.berthOk('lock', 'clear', 'cleared', '--token', token, '--force');
+    const isFree = async () => (await cluster.store.locks()).length === 0;
+    await waitFor(isFree, 15_000, 'the lease to end');
+    expect((await two.up('c-asked', 'asked')).code).toBe(0);
+    await two.down('c-asked');
+    expect(await quiet.state()).toBe('paused');
+    await one.host.reconnect();
+
+    await quiet.waitUntil('running', 15_000);
+    await quiet.waitUntilItWrites();
+    expect(await quiet.incarnation()).toBe(before);
+    await asked.waitUntil('exited', 10_000);
+    await cleared.waitUntil('exited', 10_000);
+    for (const { volume } of [asked, cleared]) await one.waitUntilUnmounted(volume);
+    expect(await cluster.store.locks()).toEqual(['mount/quiet']);
+    expect(await toldKinds(one, 'quiet')).toEqual(['paused', 'relocked', 'resumed']);
+    for (const { volume } of [asked, cleared]) {
+      expect(await toldKinds(one, volume)).toEqual(['paused', 'lost', 'killed', 'fenced']);
+    }
+    // What was taken again is held as before.
+    expect((await two.up('c-quiet', 'quiet')).stderr).toMatch(
+      /quiet is in use: mounted on host n1/,
+    );
+    await two.dockerOk('rm', '-f', 'c-quiet');
+    for (const { name } of [quiet, asked, cleared]) await one.down(name);
+    expect(await cluster.store.locks()).toEqual([]);
+  });
+});

@@ -1,0 +1,57 @@
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Host } from '../../support/host.ts';
+import { killAllProcesses, namespaceOf } from '../../support/host-processes.ts';
+import { makeNamespaces } from '../../support/namespaces.ts';
+import type { Network } from '../../support/network.ts';
+
+/**
+ * A host as far as berth itself needs one: there is no engine on it, the test speaks for it. Its
+ * directory lies in memory, where a flush to disk takes no time.
+ */
+export interface BareHost
+  extends Pick<Host, 'name' | 'address' | 'directory' | 'dockerSocket' | 'pathOf'>,
+    Pick<Host, 'spawn' | 'exec' | 'execOk' | 'disconnect' | 'reconnect'>,
+    AsyncDisposable {
+  /** Puts a shell script before a program that berth runs, such as `mount`. */
+  shadow(program: string, script: string): Promise<void>;
+  unshadow(program: string): Promise<void>;
+}
+
+const preparation = `
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/docker/plugins /run/lock
+mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin`;
+
+export async function startBareHost(name: string, network?: Network): Promise<BareHost> {
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp('/dev/shm/berth-test-');
+  stack.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 10 }));
+  const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}`));
+  const networkNamespace = await namespaceOf(namespaces.pid);
+  if (networkNamespace === undefined) throw new Error(`host ${name} has ended`);
+  // Also what a killed daemon has left behind.
+  stack.defer(() => killAllProcesses(networkNamespace, basename(directory)));
+  const cable = await network?.attach(namespaces.pid);
+  const owned = stack.move();
+  const pathOf = (path: string) => join(`/proc/${namespaces.pid}/root`, path);
+  const shadowPath = (program: string) => pathOf(join('/usr/local/sbin', program));
+  return {
+    name,
+    address: cable?.address ?? '127.0.0.1',
+    directory,
+    dockerSocket: join(directory, 'docker.sock'),
+    pathOf,
+    spawn: namespaces.spawn,
+    exec: namespaces.exec,
+    execOk: namespaces.execOk,
+    shadow: async (program, script) => {
+      await writeFile(shadowPath(program), `#!/bin/sh\n${script}\n`);
+      await chmod(shadowPath(program), 0o755);
+    },
+    disconnect: async () => cable?.disconnect(),
+    reconnect: async () => cable?.reconnect(),
+    unshadow: (program) => rm(shadowPath(program), { force: true }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}

@@ -1,0 +1,86 @@
+import type { BerthOptions } from '../../support/berth.ts';
+import type { Etcd, EtcdOptions } from '../../support/etcd-server.ts';
+import { startEtcd } from '../../support/etcd-server.ts';
+import type { Host } from '../../support/host.ts';
+import { startHost } from '../../support/host.ts';
+import type { Network } from '../../support/network.ts';
+import { startNetwork } from '../../support/network.ts';
+import type { FinishedProcess } from '../../support/processes.ts';
+import type { StoreView } from '../../support/store-view.ts';
+import { etcdView } from '../../support/store-view.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import type { DockerVersion } from '../../support/tools.ts';
+import type { Node } from './node.ts';
+import { startNode } from './node.ts';
+
+/** Docker hosts on one network with etcd, a directory that all of them share, and berth on each. */
+export interface Cluster extends AsyncDisposable {
+  readonly network: Network;
+  readonly etcd: Etcd;
+  readonly store: StoreView;
+  readonly volumeDir: string;
+  readonly nodes: readonly EngineNode[];
+}
+
+export interface EngineNode extends Node {
+  readonly host: Host;
+  docker(...args: string[]): Promise<FinishedProcess>;
+  dockerOk(...args: string[]): Promise<string>;
+  /** Starts a container that stays up, with a volume at /data. */
+  up(container: string, volume: string): Promise<FinishedProcess>;
+  /** Ends it, and removes it. */
+  down(container: string): Promise<void>;
+  /** What a command prints that runs in a new container with the volume at /data. */
+  shell(volume: string, command: string): Promise<string>;
+}
+
+export interface ClusterOptions {
+  /** One host for each, called n1, n2 and so on. */
+  readonly engines: readonly DockerVersion[];
+  readonly berth?: BerthOptions;
+  readonly etcd?: EtcdOptions;
+}
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  await using stack = new AsyncDisposableStack();
+  const volumeDir = stack.use(await makeTemporaryDirectory()).path;
+  const network = stack.use(await startNetwork());
+  const etcd = stack.use(await startEtcd({ in: network, ...options.etcd }));
+  const nodes: EngineNode[] = [];
+  for (const [index, docker] of options.engines.entries()) {
+    const host = stack.use(await startHost({ docker, network, name: `n${index + 1}` }));
+    nodes.push(
+      stack.use(await startEngineNode(host, { store: etcd.url, volumeDir, ...options.berth })),
+    );
+  }
+  const owned = stack.move();
+  return {
+    network,
+    etcd,
+    store: etcdView(etcd),
+    volumeDir,
+    nodes,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+export async function startEngineNode(host: Host, berth: BerthOptions = {}): Promise<EngineNode> {
+  const node = await startNode(host, berth);
+  const { docker, dockerOk } = host;
+  return {
+    ...node,
+    host,
+    docker,
+    dockerOk,
+    up: (container, volume) =>
+      docker(
+        ...['run', '-d', '--name', container, '--stop-timeout', '0', '-v', `${volume}:/data`],
+        ...['busybox', 'sleep', '1000'],
+      ),
+    down: async (container) => {
+      await dockerOk('rm', '-f', container);
+    },
+    shell: (volume, command) =>
+      dockerOk('run', '--rm', '-v', `${volume}:/data`, 'busybox', 'sh', '-c', command),
+  };
+}

@@ -1,0 +1,31 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { waitFor } from '../../support/processes.ts';
+import type { BareHost } from './bare-host.ts';
+
+/** Stops a program that the daemon runs: before or after its work, until released (or killed). */
+export async function holding(
+  host: BareHost,
+  program: string,
+  moment: 'before' | 'after' = 'before',
+) {
+  const began = join(host.directory, 'began');
+  const go = join(host.directory, 'go');
+  await host.execOk('rm', '-f', began, go);
+  const work = `PATH=/usr/sbin:/usr/bin ${program} "$@" || exit`;
+  const hold = `echo >> ${began}; while [ ! -e ${go} ]; do sleep 0.02; done; . ${go}`;
+  await host.shadow(program, moment === 'before' ? `${hold}; ${work}` : `${work}; ${hold}`);
+  return {
+    /** Waits until it has been started so many times. */
+    began: (count = 1) =>
+      waitFor(
+        async () => (await readFile(began, 'utf8')).length >= count,
+        10_000,
+        `${program} to begin`,
+      ),
+    release: async (how: 'go on' | 'kill' = 'go on') => {
+      await writeFile(go, how === 'kill' ? 'exit 1\n' : ':\n');
+      await host.unshadow(program);
+    },
+  };
+}

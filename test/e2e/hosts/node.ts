@@ -1,0 +1,103 @@
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Berth, BerthHost, BerthOptions } from '../../support/berth.ts';
+import { startBerth } from '../../support/berth.ts';
+import type { Host } from '../../support/host.ts';
+import { callPlugin } from '../../support/plugin-call.ts';
+import { waitFor } from '../../support/processes.ts';
+
+const answerSchema = z.object({
+  Err: z.string().default(''),
+  Mountpoint: z.string().optional(),
+  Volumes: z.array(z.object({ Name: z.string() }).loose()).default([]),
+  Volume: z
+    .object({ Status: z.record(z.string(), z.unknown()) })
+    .loose()
+    .optional(),
+});
+
+/** What the plugin answered; `Err` is empty when it worked. */
+export type NodeAnswer = z.infer<typeof answerSchema>;
+
+/** A host with its berth daemon, seen through the plugin's socket and the kernel. */
+export interface Node extends AsyncDisposable {
+  readonly name: string;
+  readonly daemon: Berth;
+  /** `Create`, `Mount` and so on, as the engine calls them. */
+  call(method: string, body?: object): Promise<NodeAnswer>;
+  /** A call that has to succeed. */
+  ok(method: string, body?: object): Promise<NodeAnswer>;
+  /** A call whose answer nobody waits for. */
+  begin(method: string, body: object): { leave(): void };
+  create(name: string, options?: Readonly<Record<string, string>>): Promise<NodeAnswer>;
+  mountpoint(volume: string): string;
+  /** How many mounts are stacked at the volume's mountpoint. */
+  mountCount(volume: string): Promise<number>;
+  /** The volumes that the daemon's mount table holds for its next start. */
+  table(): Promise<TableRow[]>;
+  /** Waits until the volume is mounted no more, here and in the table. */
+  waitUntilUnmounted(volume: string, limitMs?: number): Promise<void>;
+}
+
+export interface TableRow {
+  readonly volume: string;
+  readonly mountIds: Readonly<Record<string, { readonly count: number }>>;
+  readonly ticket: { readonly token: number };
+}
+
+export async function startNode(
+  host: BerthHost & Pick<Host, 'pathOf'>,
+  options: BerthOptions = {},
+): Promise<Node> {
+  const daemon = await startBerth(host, options);
+  const socket = host.pathOf(options.socket ?? '/run/docker/plugins/berth.sock');
+  const stateDir = join(host.directory, 'berth');
+  const mountpoint = (volume: string) => join(stateDir, 'mounts', volume);
+
+  async function call(method: string, body: object = {}): Promise<NodeAnswer> {
+    const answer = await callPlugin(socket, `VolumeDriver.${method}`, body);
+    return answerSchema.parse(answer.body);
+  }
+  async function ok(method: string, body?: object): Promise<NodeAnswer> {
+    const answer = await call(method, body);
+    if (answer.Err !== '') throw new Error(`${host.name}: ${method}: ${answer.Err}`);
+    return answer;
+  }
+  async function table(): Promise<TableRow[]> {
+    return JSON.parse(await readFile(join(stateDir, 'mounts.json'), 'utf8')).rows;
+  }
+  async function mountCount(volume: string): Promise<number> {
+    const { stdout } = await host.exec('cat', ['/proc/self/mountinfo']);
+    const path = mountpoint(volume);
+    return stdout.split('\n').filter((line) => line.split(' ')[4] === path).length;
+  }
+
+  return {
+    name: host.name,
+    daemon,
+    call,
+    ok,
+    begin: (method, body) => {
+      const path = `/VolumeDriver.${method}`;
+      const outgoing = request({ socketPath: socket, path, method: 'POST', agent: false });
+      outgoing.on('response', (response) => response.resume());
+      outgoing.on('error', () => {
+        // Cut by the test, or by the daemon's end.
+      });
+      outgoing.end(JSON.stringify(body));
+      return { leave: () => outgoing.destroy() };
+    },
+    create: (name, options) => ok('Create', { Name: name, Opts: options ?? null }),
+    mountpoint,
+    mountCount,
+    table,
+    waitUntilUnmounted: async (volume, limitMs = 10_000) => {
+      const isGone = async () =>
+        (await mountCount(volume)) === 0 && (await table()).every((row) => row.volume !== volume);
+      await waitFor(isGone, limitMs, `${volume} to be unmounted on ${host.name}`);
+    },
+    [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
+  };
+}

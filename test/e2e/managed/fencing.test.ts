@@ -1,0 +1,38 @@
+import { expect, jest, test } from '@jest/globals';
+import { startEtcd } from '../../support/etcd-server.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import { buildPlugin, pluginName as plugin, startManagedHost } from './managed-host.ts';
+
+jest.setTimeout(120_000);
+
+describeWith(['docker', 'etcd'], 'the managed plugin, cut off from its store', () => {
+  test('holds its containers, and lets them go on when the store is back', async () => {
+    await using temporary = await makeTemporaryDirectory();
+    const directory = await buildPlugin(temporary.path);
+    await using on = await startManagedHost({ docker: '26.1', plugin: directory });
+    await using etcd = await startEtcd({ in: on.host });
+    await on.docker('plugin', 'set', plugin, `BERTH_STORE=${etcd.url}`, 'BERTH_TTL=5s');
+    await on.docker('plugin', 'enable', plugin);
+    await on.docker('volume', 'create', '-d', plugin, 'shared');
+    await on.start('user', 'shared');
+    const status = () => on.docker('inspect', '-f', '{{.State.Status}}', 'user');
+    const becomes = (wanted: string, limitMs: number) =>
+      waitFor(async () => (await status()) === wanted, limitMs, `it to be ${wanted}`);
+    const pid = Number(await on.docker('inspect', '-f', '{{.State.Pid}}', 'user'));
+    const groupOf = () => on.host.execOk('cat', `/proc/${pid}/cgroup`);
+    expect(await groupOf()).not.toContain('berth-held');
+
+    await etcd.kill();
+    await becomes('paused', 10_000);
+    // Not only paused: nobody but the sentinel can let it run.
+    await waitFor(async () => (await groupOf()).includes('berth-held'), 2_000, 'it to be held');
+    await etcd.restart();
+    await becomes('running', 15_000);
+    expect(await groupOf()).not.toContain('berth-held');
+    expect(await on.exec('user', 'echo on > /p/file; cat /p/file')).toBe('on');
+    await on.docker('rm', '-f', 'user');
+    await on.docker('volume', 'rm', 'shared');
+  });
+});

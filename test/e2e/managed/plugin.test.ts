@@ -1,0 +1,305 @@
+// The managed plugin, installed in real engines. Its root file system is made of this machine's programs.
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { startEtcd } from '../../support/etcd-server.ts';
+import { runOk, waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import { dockerVersions } from '../../support/tools.ts';
+import type { ManagedHost } from './managed-host.ts';
+import { buildPlugin, pluginName as plugin, startManagedHost } from './managed-host.ts';
+
+// The engine waits 3 s before it looks again whether a plugin serves, and does so at each enable.
+jest.setTimeout(60_000);
+
+let temporary: TemporaryDirectory;
+let directory: string;
+beforeAll(async () => {
+  temporary = await makeTemporaryDirectory();
+  directory = await buildPlugin(temporary.path);
+});
+afterAll(async () => {
+  await temporary[Symbol.asyncDispose]();
+});
+
+for (const version of dockerVersions) {
+  // They share one host, each with volumes of its own, and leave the plugin enabled.
+  describeWith(['docker', 'loop', 'etcd'], `the managed plugin: Docker ${version}`, () => {
+    let on: ManagedHost;
+    beforeAll(async () => {
+      on = await startManagedHost({ docker: version, plugin: directory });
+      await on.docker('plugin', 'enable', plugin);
+    });
+    afterAll(async () => {
+      await on?.[Symbol.asyncDispose]();
+    });
+
+    /** Sets what can only be set while the plugin is disabled. */
+    async function set(...values: string[]): Promise<void> {
+      await on.docker('plugin', 'disable', plugin);
+      await on.docker('plugin', 'set', plugin, ...values);
+      await on.docker('plugin', 'enable', plugin);
+    }
+
+    test('scenarios 25 and 26: starts with /dev, binds, a propagated mount and the host network', async () => {
+      expect(await on.docker('plugin', 'ls', '--filter', 'capability=volumedriver')).toMatch(
+        /true/,
+      );
+      const table = await on.daemonMounts();
+      expect(table).toEqual(expect.arrayContaining(['/dev', '/mnt/berth', '/srv/berth']));
+      expect(on.log()).toContain(`host: ${on.host.name}`);
+      // The operator's way in, from outside of the plugin.
+      expect(existsSync(join(on.stateDir, 'admin.sock'))).toBe(true);
+    });
+
+    test('scenario 21: what one container writes the next one reads', async () => {
+      await on.docker('volume', 'create', '-d', plugin, 's21');
+      await on.run('s21:/p', 'echo data > /p/file');
+      expect(await on.run('s21:/p', 'cat /p/file')).toBe('data');
+      expect(await readdir(join(on.volumeDir, 'directory/s21/data'))).toEqual(['file']);
+      expect(await on.mounted()).toEqual([]);
+      await on.docker('volume', 'rm', 's21');
+      expect(await readdir(join(on.volumeDir, 'directory'))).toEqual([]);
+    });
+
+    test('scenarios 19, 20 and 22: cannot be disabled while the engine knows a volume', async () => {
+      await on.docker('volume', 'create', '-d', plugin, '--label', 'a=b', 's22');
+      expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
+      await on.host.killEngine('SIGTERM');
+      await on.host.startEngine();
+      expect(await on.docker('volume', 'inspect', '-f', '{{.Labels.a}}', 's22')).toBe('b');
+      expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
+      expect(await on.dockerFails('plugin', 'rm', plugin)).toContain('in use');
+      await on.docker('volume', 'rm', 's22');
+      await on.docker('plugin', 'disable', plugin);
+      await on.docker('plugin', 'enable', plugin);
+    });
+
+    test('scenario 23: a disabled plugin is in nobody’s way', async () => {
+      await on.docker('volume', 'create', '-d', plugin, 's23');
+      await on.run('s23:/p', 'echo data > /p/file');
+      await on.docker('plugin', 'disable', '--force', plugin);
+      expect(await on.docker('volume', 'ls', '-q')).toBe('');
+      expect(await on.dockerFails('run', '--rm', '-v', 's23:/p', 'busybox')).toContain('disabled');
+      expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
+      await on.docker('plugin', 'enable', plugin);
+      expect(await on.docker('volume', 'ls', '-q')).toBe('s23');
+      expect(await on.run('s23:/p', 'cat /p/file')).toBe('data');
+      await on.docker('volume', 'rm', 's23');
+    });
+
+    test('scenario 24: only what makes sense can be set, and only while it is disabled', async () => {
+      const refuses = async (value: string, why: string) =>
+        expect(await on.dockerFails('plugin', 'set', plugin, value)).toContain(why);
+      await refuses('BERTH_DRIVER=image', 'cannot set on an active plugin');
+      await on.docker('plugin', 'disable', plugin);
+      await refuses('BERTH_NAME=other', 'not found');
+      await refuses('BERTH_STATE_DIR=/other', 'not found');
+      await refuses('BERTH_MOUNT_DIR=/other', 'not settable');
+      await refuses('state.destination=/other', 'not settable');
+      await refuses('devices.source=/other', 'not settable');
+      await refuses('other.source=/other', 'not found');
+
+      const other = join(on.host.directory, 'other');
+      await on.docker('plugin', 'set', plugin, 'BERTH_DRIVER=image', `volumes.source=${other}`);
+      expect(await on.dockerFails('plugin', 'enable', plugin)).toContain('no such file');
+      await mkdir(other);
+      await on.docker('plugin', 'enable', plugin);
+      await on.docker('volume', 'create', '-d', plugin, 's24');
+      expect(await readdir(join(other, 'image/s24'))).toContain('volume.img');
+      await on.docker('volume', 'rm', 's24');
+      await set('BERTH_DRIVER=', `volumes.source=${on.volumeDir}`);
+    });
+
+    test('a file system that is mounted later is seen in the plugin', async () => {
+      // Mounts are shared where systemd has made them.
+      await on.docker('plugin', 'disable', plugin);
+      await on.host.execOk('mount', '--bind', '--make-shared', on.volumeDir, on.volumeDir);
+      await on.docker('plugin', 'enable', plugin);
+      await on.host.execOk('mount', '-t', 'tmpfs', 'later', on.volumeDir);
+      expect((await on.daemonMounts()).filter((path) => path === '/srv/berth')).toHaveLength(2);
+      await on.docker('volume', 'create', '-d', plugin, 'later');
+      expect(await on.host.execOk('ls', join(on.volumeDir, 'directory'))).toBe('later');
+      await on.docker('volume', 'rm', 'later');
+      await on.docker('plugin', 'disable', plugin);
+      await on.host.execOk('umount', '--recursive', on.volumeDir);
+      await on.docker('plugin', 'enable', plugin);
+    });
+
+    test('an image is mounted in the plugin and seen by the container, with its size', async () => {
+      const options = ['-o', 'driver=image', '-o', 'size=32M'];
+      await on.docker('volume', 'create', '-d', plugin, ...options, 'sized');
+      await on.start('sized-user', 'sized');
+      expect(await on.exec('sized-user', 'grep " /p " /proc/mounts')).toMatch(/^\/dev\/loop\d+ /);
+      expect(
+        await on.exec('sized-user', 'dd if=/dev/zero of=/p/a bs=1M count=20 2>&1'),
+      ).toBeTruthy();
+      const tooMuch = 'dd if=/dev/zero of=/p/b bs=1M count=20 2>&1 || true';
+      expect(await on.exec('sized-user', tooMuch)).toContain('No space left on device');
+      // A second container shares it.
+      expect(await on.run('sized:/q', 'ls /q')).toBe('a\nb');
+      expect(await on.exec('sized-user', 'ls /p')).toBe('a\nb');
+      await on.docker('rm', '-f', 'sized-user');
+      expect(await on.mounted()).toEqual([]);
+      await on.docker('volume', 'rm', 'sized');
+    });
+
+    test('killed, it is started again, and the container keeps its data', async () => {
+      const options = ['-o', 'driver=image', '-o', 'size=32M'];
+      await on.docker('volume', 'create', '-d', plugin, ...options, 'killed');
+      await on.start('killed-user', 'killed');
+      await on.exec('killed-user', 'echo before > /p/file');
+      const before = await on.daemonPid();
+      process.kill(before, 'SIGKILL');
+      await waitFor(
+        async () => ![0, before].includes(await on.daemonPid()),
+        10_000,
+        'the engine to start the plugin again',
+      );
+      await waitFor(() => on.docker('volume', 'inspect', 'killed'), 10_000, 'it to serve');
+      // Longer than it takes to look for mounts that nobody uses.
+      await delay(4_000);
+      expect(await on.exec('killed-user', 'cat /p/file; echo after >> /p/file')).toBe('before');
+      expect(await on.run('killed:/q', 'cat /q/file')).toBe('before\nafter');
+      await on.docker('cp', 'killed-user:/p/file', '-');
+      expect((await on.daemonMounts()).filter((path) => path.endsWith('/killed'))).toHaveLength(1);
+      await on.docker('stop', 'killed-user');
+      expect(await on.mounted()).toEqual([]);
+      expect(await on.table()).toEqual({});
+      await on.docker('start', 'killed-user');
+      expect(await on.exec('killed-user', 'cat /p/file')).toBe('before\nafter');
+      await on.docker('rm', '-f', 'killed-user');
+      await on.docker('volume', 'rm', 'killed');
+    });
+
+    test('scenario 20: a killed engine takes the mounts with it; its containers get them back', async () => {
+      const options = ['-o', 'driver=image', '-o', 'size=32M'];
+      await on.docker('volume', 'create', '-d', plugin, ...options, 'image');
+      await on.docker('volume', 'create', '-d', plugin, 'tree');
+      await on.docker('volume', 'create', '-d', plugin, 'left');
+      await on.start('image-user', 'image', '--restart', 'always');
+      await on.start('tree-user', 'tree', '--restart', 'always');
+      await on.start('left-user', 'left');
+      for (const name of ['image', 'tree', 'left']) {
+        await on.exec(`${name}-user`, 'echo data > /p/file');
+      }
+      await on.host.killEngine('SIGKILL');
+      await on.host.startEngine();
+      for (const name of ['image', 'tree']) {
+        const isUp = () => on.exec(`${name}-user`, 'cat /p/file');
+        expect(await waitFor(isUp, 10_000, `${name} to be back`)).toBe('data');
+      }
+      // Its container is dead, and the engine never says so.
+      await waitFor(async () => !('left' in (await on.table())), 15_000, 'the unused one to go');
+      expect(await on.mounted()).toEqual(['image', 'tree']);
+      await on.docker('stop', 'image-user', 'tree-user');
+      expect(await on.mounted()).toEqual([]);
+      expect(await on.table()).toEqual({});
+      await on.docker('rm', 'image-user', 'tree-user', 'left-user');
+      await on.docker('volume', 'rm', 'image', 'tree', 'left');
+    });
+
+    test('scenarios 25 and 45: upgraded below a container, it keeps the lock until the container ends', async () => {
+      await on.docker('volume', 'create', '-d', plugin, 'forced');
+      await on.start('forced-user', 'forced');
+      await on.docker('plugin', 'disable', '--force', plugin);
+      expect(await on.mounted()).toEqual([]);
+      // What `docker plugin upgrade` does, which takes plugins from a registry only.
+      const main = on.installed('opt/berth/dist/plugin/main.js');
+      const next = `process.stderr.write('the next version\\n');`;
+      await writeFile(main, `${next}\n${await readFile(main, 'utf8')}`);
+      await on.docker('plugin', 'enable', plugin);
+      expect(on.log()).toContain('the next version');
+      await delay(4_000);
+      await on.exec('forced-user', 'echo data > /p/file');
+      const holder = '{{.Status.holder.reason}}';
+      expect(await on.docker('volume', 'inspect', '-f', holder, 'forced')).toBe('Mount');
+      expect(await on.run('forced:/q', 'cat /q/file')).toBe('data');
+      await on.docker('rm', '-f', 'forced-user');
+      await waitFor(
+        async () => Object.keys(await on.table()).length === 0,
+        5_000,
+        'the lock to go',
+      );
+      expect(await on.mounted()).toEqual([]);
+      await on.docker('volume', 'rm', 'forced');
+    });
+
+    test('shares its volumes through etcd, with certificates of the host', async () => {
+      await using etcd = await startEtcd({ in: on.host, tls: true });
+      const folder = dirname(etcd.tls?.ca ?? '');
+      await set(
+        ...[`BERTH_STORE=${etcd.url}`, 'BERTH_PREFIX=/lab', 'BERTH_HOST=n1', 'BERTH_TTL=5s'],
+        ...[`etcd.source=${folder}`, 'BERTH_ETCD_CA=/etc/berth/ca.pem'],
+        ...['BERTH_ETCD_CERT=/etc/berth/cert.pem', 'BERTH_ETCD_KEY=/etc/berth/key.pem'],
+      );
+      await on.docker('volume', 'create', '-d', plugin, 'shared');
+      await on.start('shared-user', 'shared');
+      const format = '{{.Scope}} {{.Status.holder.host}}';
+      expect(await on.docker('volume', 'inspect', '-f', format, 'shared')).toBe('global n1');
+      expect(await etcd.ctlOk('get', '--prefix', '/lab', '--keys-only')).toContain('shared');
+      await on.docker('rm', '-f', 'shared-user');
+      await on.docker('volume', 'rm', 'shared');
+      await set(
+        ...['BERTH_STORE=', 'BERTH_PREFIX=', 'BERTH_HOST=', 'BERTH_TTL='],
+        ...['BERTH_ETCD_CA=', 'BERTH_ETCD_CERT=', 'BERTH_ETCD_KEY='],
+        `etcd.source=${on.stateDir}`,
+      );
+    });
+
+    test('is enabled while its store is away', async () => {
+      await set('BERTH_STORE=etcd://127.0.0.1:1');
+      expect(await on.docker('volume', 'ls', '-q')).toBe('');
+      await set('BERTH_STORE=');
+    });
+
+    // The last one: afterwards there is no plugin.
+    test('scenario 23: is removed by force with volumes and all', async () => {
+      await on.docker('volume', 'create', '-d', plugin, 'kept');
+      expect(await on.dockerFails('plugin', 'rm', plugin)).toContain('in use');
+      await on.docker('plugin', 'rm', '--force', plugin);
+      expect(await on.docker('plugin', 'ls', '-q')).toBe('');
+      expect(await on.docker('volume', 'ls', '-q')).toBe('');
+      expect(await readdir(join(on.volumeDir, 'directory'))).toEqual(['kept']);
+    });
+  });
+}
+
+describeWith(['docker', 'loop'], 'the managed plugin: Docker 26.1 with live-restore', () => {
+  test('scenarios 20 and 22: engines come and go; volume, container and plugin stay', async () => {
+    const engineFlags = ['--live-restore'];
+    await using on = await startManagedHost({ docker: '26.1', plugin: directory, engineFlags });
+    await on.docker('plugin', 'enable', plugin);
+    const options = ['-o', 'driver=image', '-o', 'size=32M'];
+    await on.docker('volume', 'create', '-d', plugin, ...options, 'live');
+    await on.start('live-user', 'live');
+    await on.exec('live-user', 'echo data > /p/file');
+    const pid = await on.daemonPid();
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      await on.host.killEngine(signal);
+      await on.host.startEngine();
+      expect(await on.daemonPid()).toBe(pid);
+      expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
+      expect(await on.run('live:/q', 'cat /q/file')).toBe('data');
+    }
+    await on.docker('rm', '-f', 'live-user');
+    expect(await on.mounted()).toEqual([]);
+    await on.docker('volume', 'rm', 'live');
+    await on.docker('plugin', 'disable', plugin);
+  });
+});
+
+test('the script says what is wrong, and leaves nothing', async () => {
+  const script = join(import.meta.dirname, '../../../deploy/build-plugin.mjs');
+  const there = join(temporary.path, 'there');
+  await mkdir(there);
+  await expect(runOk('node', [script])).rejects.toThrow('give one NAME, or --output DIR');
+  await expect(runOk('node', [script, '--rootfs-from-host', '--output', there])).rejects.toThrow(
+    'EEXIST',
+  );
+  expect(await readdir(there)).toEqual([]);
+});

@@ -1,0 +1,181 @@
+// What containers do with volumes, on both drivers.
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import type { PluggedHost } from '../../support/plugged-host.ts';
+import { describePlugged, embeddedVariants, nothing } from '../../support/plugged-host.ts';
+import { waitFor } from '../../support/processes.ts';
+
+const drivers = {
+  directory: [],
+  image: ['-o', 'driver=image', '-o', 'size=64M'],
+} as const;
+
+describePlugged('containers', { variants: embeddedVariants, requirements: ['loop'] }, (on) => {
+  test.each(['directory', 'image'] as const)(
+    'defect B10, scenario 18: docker cp leaves a running container its volume (%s driver)',
+    async (driver) => {
+      const { docker, start, proxy, host, mounted } = on();
+      const name = `s18-${driver}`;
+      await docker('volume', 'create', '-d', 'berth', ...drivers[driver], name);
+      await start(name, '-v', `${name}:/p`);
+      await docker('exec', name, 'sh', '-c', 'echo data > /p/file');
+      const id = proxy.calls.find(({ method }) => method === 'Mount')?.body?.ID;
+      proxy.forget();
+      const copy = join(host.directory, `copy-${driver}`);
+      await docker('cp', `${name}:/p/file`, copy);
+      await docker('cp', copy, `${name}:/p/copy`);
+      // More than once each, and with the ID of the container's own Mount.
+      const ids = new Set(proxy.calls.map(({ body }) => body?.ID).filter(Boolean));
+      expect(ids).toEqual(new Set([id]));
+      expect(proxy.count('Mount')).toBeGreaterThan(1);
+      expect(proxy.count('Unmount')).toBe(proxy.count('Mount'));
+      expect(await docker('exec', name, 'cat', '/p/file', '/p/copy')).toBe('data\ndata');
+      expect(await mounted()).toEqual([name]);
+      await docker('kill', name);
+      await waitFor(async () => (await mounted()).length === 0, 5_000, 'the unmount');
+      expect(proxy.count('Unmount')).toBe(proxy.count('Mount') + 1);
+
+      // From a stopped one as well.
+      await docker('cp', `${name}:/p/copy`, `${copy}-2`);
+      await docker('rm', name);
+      await docker('volume', 'rm', name);
+      expect(await on().left()).toEqual(nothing);
+    },
+  );
+
+  test('row 1: two containers and two targets share one mount, which lasts as long as one of them', async () => {
+    const { docker, start, mounted, store } = on();
+    await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'shared');
+    await start('one', '-v', 'shared:/p', '-v', 'shared:/q');
+    await start('two', '-v', 'shared:/r');
+    await docker('exec', 'one', 'sh', '-c', 'echo data > /p/file');
+    expect(await docker('exec', 'one', 'cat', '/q/file')).toBe('data');
+    expect(await docker('exec', 'two', 'cat', '/r/file')).toBe('data');
+    expect(await mounted()).toEqual(['shared']);
+    expect(await store.locks()).toEqual(['mount/shared']);
+    await docker('rm', '-f', 'one');
+    expect(await docker('exec', 'two', 'cat', '/r/file')).toBe('data');
+    expect(await mounted()).toEqual(['shared']);
+    await docker('rm', '-f', 'two');
+    expect(await mounted()).toEqual([]);
+    await docker('volume', 'rm', 'shared');
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test('a volume in use says for whom, and is not removed', async () => {
+    const { docker, dockerFails, start, inspect, call, host } = on();
+    await docker('volume', 'create', '-d', 'berth', 'busy');
+    await start('user', '-v', 'busy:/p');
+    const status = JSON.parse(await inspect('busy', '{{json .Status}}'));
+    expect(status.holder).toMatchObject({ host: host.name, reason: 'Mount' });
+    expect(status.mounts.ids).toEqual([expect.stringMatching(/^\w{64}$/)]);
+    expect(await dockerFails('volume', 'rm', '-f', 'busy')).toContain('in use');
+    // Past the engine, which would have refused it by itself.
+    expect(await call('Remove', { Name: 'busy' })).toEqual({
+      status: 500,
+      body: { Err: expect.stringContaining(`mounted on host ${host.name}`) },
+    });
+    await docker('rm', '-f', 'user');
+    await docker('volume', 'rm', 'busy');
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test('a restart is an Unmount and a Mount; a pause is nothing', async () => {
+    const { docker, start, proxy, mounted } = on();
+    await docker('volume', 'create', '-d', 'berth', 'again');
+    await start('again', '-v', 'again:/p');
+    proxy.forget();
+    await docker('pause', 'again');
+    await docker('unpause', 'again');
+    expect(proxy.methods()).toEqual([]);
+    await docker('restart', '-t', '0', 'again');
+    expect(uses(on())).toEqual(['Unmount', 'Mount']);
+    expect(await mounted()).toEqual(['again']);
+    await docker('rm', '-f', 'again');
+    await docker('volume', 'rm', 'again');
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test('row 11: a container that cannot start leaves nothing mounted', async () => {
+    const { docker, dockerFails } = on();
+    await docker('volume', 'create', '-d', 'berth', 'unstarted');
+    await dockerFails('run', '--rm', '-v', 'unstarted:/p', 'busybox', 'absent-command');
+    expect(uses(on())).toEqual(['Mount', 'Unmount']);
+    await docker('volume', 'rm', 'unstarted');
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test.each(['directory', 'image'] as const)(
+    'an empty volume takes what the image has at its place (%s driver)',
+    async (driver) => {
+      const { docker } = on();
+      const name = `filled-${driver}`;
+      await docker('run', '--name', name, 'busybox', 'sh', '-c', 'mkdir /p; echo image > /p/file');
+      await docker('commit', name, name);
+      await docker('rm', name);
+      await docker('volume', 'create', '-d', 'berth', ...drivers[driver], name);
+      const see = () => docker('run', '--rm', '-v', `${name}:/p`, name, 'cat', '/p/file');
+      expect(await see()).toBe('image');
+      expect(uses(on())).toEqual(['Mount', 'Unmount', 'Mount', 'Unmount']);
+      // Only once: now the volume has something of its own.
+      await docker('run', '--rm', '-v', `${name}:/p`, name, 'sh', '-c', 'echo own > /p/file');
+      expect(await see()).toBe('own');
+      await docker('volume', 'rm', name);
+      expect(await on().left()).toEqual(nothing);
+    },
+  );
+
+  test('an image volume holds its size and not more', async () => {
+    const { docker, run, volumeDir } = on();
+    await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'small');
+    const fill = 'dd if=/dev/zero of=/p/fill bs=1M count=100 2>&1; stat -c %s /p/fill';
+    const said = await run(['-v', 'small:/p'], fill);
+    expect(said).toContain('No space left on device');
+    const bytes = Number(said.split('\n').at(-1));
+    expect(bytes).toBeGreaterThan(40 * 2 ** 20);
+    expect(bytes).toBeLessThan(64 * 2 ** 20);
+    expect(await readdir(join(volumeDir, 'image'))).toContain('small');
+    await docker('volume', 'rm', 'small');
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test('docker run --mount makes a volume with options', async () => {
+    const { docker, run, inspect } = on();
+    const mount = [
+      ...['type=volume', 'src=made', 'dst=/p', 'volume-driver=berth'],
+      ...['volume-opt=driver=image', 'volume-opt=size=32M', 'volume-label=team=harbour'],
+    ].join(',');
+    await run(['--mount', mount], 'echo data > /p/file');
+    const seen = '{{.Status.driver}} {{.Status.size}} {{.Labels.team}}';
+    expect(await inspect('made', seen)).toBe('image 32 MiB harbour');
+    expect(await run(['--mount', 'type=volume,src=made,dst=/p,readonly'], 'cat /p/file')).toBe(
+      'data',
+    );
+    await docker('volume', 'rm', 'made');
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test('volumes are found by label, driver, name and use', async () => {
+    const { docker, start } = on();
+    const filtered = async (...filters: string[]) => {
+      const flags = ['driver=berth', ...filters].flatMap((filter) => ['-f', filter]);
+      return (await docker('volume', 'ls', '-q', ...flags)).split('\n');
+    };
+    await docker('volume', 'create', '-d', 'berth', '--label', 'tier=gold', 'gold');
+    await docker('volume', 'create', '-d', 'berth', '--label', 'tier=tin', 'tin');
+    await start('digger', '-v', 'gold:/p');
+    expect(await filtered()).toEqual(['gold', 'tin']);
+    expect(await filtered('label=tier=gold')).toEqual(['gold']);
+    expect(await filtered('name=ti')).toEqual(['tin']);
+    expect(await filtered('dangling=true')).toEqual(['tin']);
+    expect(await filtered('dangling=false')).toEqual(['gold']);
+    await docker('rm', '-f', 'digger');
+    await docker('volume', 'rm', 'gold', 'tin');
+    expect(await on().left()).toEqual(nothing);
+  });
+});
+
+function uses({ proxy }: PluggedHost): string[] {
+  return proxy.methods().filter((method) => method === 'Mount' || method === 'Unmount');
+}

@@ -1,0 +1,275 @@
+import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import { runBerth } from '../../support/berth-command.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
+import { startBareCluster } from '../hosts/bare-cluster.ts';
+import { holding } from '../hosts/holding.ts';
+
+jest.setTimeout(90_000);
+
+const ID = 'd'.repeat(64);
+const TIME = expect.stringMatching(/^20\d\d-/);
+
+describeWith(['root', 'etcd'], 'berth doctor', () => {
+  let cluster: BareCluster;
+  let node: BareNode;
+  let other: BareNode;
+  let base: string;
+
+  beforeAll(async () => {
+    cluster = await startBareCluster();
+    [node, other] = await Promise.all([
+      cluster.join('n1', { ttl: '6s', lockTimeout: '300ms' }),
+      cluster.join('n2', { ttl: '6s', lockTimeout: '300ms' }),
+    ]);
+    base = join(cluster.volumeDir, 'directory');
+  });
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+  afterEach(async () => {
+    expect(await berth('doctor')).toEqual({
+      exitCode: 0,
+      stdout: 'nothing is wrong\n',
+      stderr: '',
+    });
+    expect(await cluster.store.locks()).toEqual([]);
+  });
+
+  const berth = (command: string, on = node) =>
+    runBerth(command, { path: on.host.pathOf('/run/berth/admin.sock') });
+
+  /** What it says, and whether it says so with its exit code too. */
+  async function doctor(flags = '', on = node): Promise<unknown[]> {
+    const { exitCode, stdout } = await berth(`doctor --json ${flags}`.trim(), on);
+    const { findings } = JSON.parse(stdout);
+    const isClean = findings.every(({ state }: { state: string }) => state === 'fixed');
+    expect(exitCode).toBe(isClean ? 0 : 1);
+    return findings;
+  }
+
+  async function withContent(name: string): Promise<void> {
+    await node.create(name);
+    await writeFile(join(base, name, 'data/file'), name);
+  }
+
+  test('finds nothing wrong with what is in use, and with work that is under way', async () => {
+    await withContent('db');
+    await node.ok('Snapshot', { Name: 'db', Snapshot: 'monday' });
+    await node.ok('Mount', { Name: 'db', ID });
+    await other.create('theirs');
+    await other.ok('Mount', { Name: 'theirs', ID });
+    // It comes last: the storage is in place, and the record does not tell of it yet.
+    const { began, release } = await holding(node.host, 'rm');
+    const copying = node.ok('Copy', { Name: 'db', Target: 'copied' });
+    const snapping = node.ok('Snapshot', { Name: 'theirs', Snapshot: 'now' });
+    await began(2);
+    expect(await doctor('--fix')).toEqual([]);
+    expect(await doctor('--fix', other)).toEqual([]);
+    await release();
+    await Promise.all([copying, snapping]);
+
+    await node.ok('Unmount', { Name: 'db', ID });
+    await other.ok('Unmount', { Name: 'theirs', ID });
+    for (const what of ['db@monday', 'theirs@now']) await berth(`snapshot rm ${what}`);
+    for (const Name of ['db', 'copied', 'theirs']) await node.ok('Remove', { Name });
+  });
+
+  test('a record without storage is kept until somebody removes it', async () => {
+    await withContent('gone');
+    await rm(join(base, 'gone'), { recursive: true });
+    const finding = {
+      kind: 'record-without-storage',
+      what: 'gone',
+      message: 'has a record (made by host n1), but its storage is not here',
+      since: TIME,
+      next: [expect.stringContaining('not mounted'), 'else drop the record: docker volume rm gone'],
+      state: 'found',
+    };
+    expect(await doctor('', other)).toEqual([finding]);
+    expect(await doctor('--fix')).toEqual([finding]);
+    expect(await cluster.store.records()).toHaveProperty('gone');
+    await node.ok('Remove', { Name: 'gone' });
+  });
+
+  test('storage without a record is removed only when it is empty or named', async () => {
+    for (const name of ['empty', 'kept', 'full'])
+      await mkdir(join(base, name, 'data'), { recursive: true });
+    await writeFile(join(base, 'kept/data/file'), 'content');
+    await writeFile(join(base, 'full/data/file'), 'content');
+    const finding = (what: string) => ({
+      kind: 'storage-without-record',
+      what,
+      message: 'has storage of driver directory, with content, but no record',
+      since: TIME,
+      next: [
+        `keep it: docker volume create -d berth -o driver=directory ${what}`,
+        `delete it: berth doctor --fix --delete ${what}`,
+      ],
+      state: 'found',
+    });
+    expect(await doctor()).toMatchObject([
+      { what: 'empty', fix: 'removes it', state: 'found' },
+      finding('full'),
+      finding('kept'),
+    ]);
+    expect(await doctor('--fix')).toMatchObject([
+      { what: 'empty', state: 'fixed' },
+      finding('full'),
+      finding('kept'),
+    ]);
+    expect(await readdir(base)).toEqual(['full', 'kept']);
+
+    const mistyped = await berth('doctor --fix --delete ful --delete full');
+    expect(mistyped.exitCode).toBe(3);
+    expect(mistyped.stderr).toMatch(/no storage without a record called ful; .* full, kept/);
+    expect(await berth('doctor --delete full')).toMatchObject({ exitCode: 2 });
+    expect(await readdir(base)).toEqual(['full', 'kept']);
+
+    await node.create('kept', { driver: 'directory' });
+    expect(await doctor('--fix --delete full')).toMatchObject([{ what: 'full', state: 'fixed' }]);
+    expect(await readFile(join(base, 'kept/data/file'), 'utf8')).toBe('content');
+    expect(await readdir(base)).toEqual(['kept']);
+    await node.ok('Remove', { Name: 'kept' });
+  });
+
+  test('snapshots that are only in the record, or only on the disk', async () => {
+    await withContent('db');
+    for (const Snapshot of ['lost', 'good']) await node.ok('Snapshot', { Name: 'db', Snapshot });
+    const snapshots = join(base, 'db/snapshots');
+    await rename(join(snapshots, 'lost'), join(snapshots, 'extra'));
+    // Also while it is mounted, wherever that is.
+    await other.ok('Mount', { Name: 'db', ID });
+    expect(await doctor()).toMatchObject([
+      { kind: 'snapshot-without-storage', what: 'db@lost', fix: 'drops it from the record' },
+      {
+        kind: 'snapshot-without-record',
+        what: 'db@extra',
+        next: [
+          'replace it by what the volume holds now: berth snapshot create db@extra',
+          'delete it: berth doctor --fix --delete db@extra',
+        ],
+      },
+    ]);
+    expect(await doctor('--fix')).toMatchObject([{ state: 'fixed' }, { state: 'found' }]);
+    expect(await cluster.store.records()).toMatchObject({ db: { snapshots: [{ name: 'good' }] } });
+    expect(await readdir(snapshots)).toEqual(['extra', 'good']);
+    expect(await doctor('--fix --delete db@extra')).toMatchObject([{ state: 'fixed' }]);
+    expect(await readdir(snapshots)).toEqual(['good']);
+    await other.ok('Unmount', { Name: 'db', ID });
+    await berth('snapshot rm db@good');
+    await node.ok('Remove', { Name: 'db' });
+  });
+
+  test.each(['before', 'after'])(
+    'a restore that was interrupted %s the new content was in place is settled',
+    async (moment) => {
+      await withContent('db');
+      await rename(join(base, 'db/data'), join(base, 'db/data.old'));
+      if (moment === 'after') {
+        await mkdir(join(base, 'db/data'));
+        await writeFile(join(base, 'db/data/file'), 'restored');
+      }
+      const line =
+        'db a restore of it was interrupted; berth doctor --fix ends it, or takes it back\n';
+      expect(await berth('doctor')).toEqual({ exitCode: 1, stdout: line, stderr: '' });
+      expect(await doctor('--fix')).toMatchObject([{ what: 'db', state: 'fixed' }]);
+      expect(await readdir(join(base, 'db'))).toEqual(['data', 'snapshots']);
+      expect(await readFile(join(base, 'db/data/file'), 'utf8')).toBe(
+        moment === 'after' ? 'restored' : 'db',
+      );
+      await node.ok('Remove', { Name: 'db' });
+    },
+  );
+
+  test('when work is interrupted: what an interrupted copy left is removed, and that of one under way is not', async () => {
+    const [old, fresh] = [join(base, '.tmp-old'), join(base, '.tmp-fresh')];
+    await mkdir(join(old, 'volume/data'), { recursive: true });
+    await mkdir(fresh);
+    const before = new Date(Date.now() - 25 * 60 * 60 * 1000);
+    await utimes(old, before, before);
+    expect(await doctor()).toMatchObject([{ kind: 'leftover', what: old, since: TIME }]);
+    expect(await doctor('--fix')).toMatchObject([{ what: old, state: 'fixed' }]);
+    expect(await readdir(base)).toEqual(['.tmp-fresh']);
+    await rm(fresh, { recursive: true });
+  });
+
+  test('a mount that nobody knows is unmounted when nobody uses it, here or elsewhere', async () => {
+    await withContent('db');
+    const mountpoint = node.mountpoint('db');
+    await node.host.execOk('mkdir', '-p', mountpoint);
+    await node.host.execOk('mount', '--bind', join(base, 'db/data'), mountpoint);
+    const finding = { kind: 'stray-mount', what: 'db', fix: 'unmounts it, unless it is in use' };
+    expect(await doctor()).toMatchObject([finding]);
+    expect(await doctor('', other)).toEqual([]);
+
+    await other.ok('Mount', { Name: 'db', ID });
+    expect(await doctor('--fix')).toMatchObject([
+      { ...finding, state: 'failed', error: expect.stringMatching(/db is held by another/) },
+    ]);
+    await other.ok('Unmount', { Name: 'db', ID });
+
+    const user = node.host.spawn('sh', ['-c', `cd ${mountpoint} && exec sleep 60`]);
+    await waitFor(
+      async () => (await node.host.exec('fuser', ['-m', mountpoint])).code === 0,
+      5_000,
+      'a user',
+    );
+    expect(await doctor('--fix')).toMatchObject([
+      { ...finding, state: 'failed', error: expect.stringMatching(/in use by sleep \(pid/) },
+    ]);
+    user.kill('SIGKILL');
+    await user.finished;
+    expect(await doctor('--fix')).toMatchObject([{ ...finding, state: 'fixed' }]);
+    expect(await node.mountCount('db')).toBe(0);
+    expect(await readFile(join(base, 'db/data/file'), 'utf8')).toBe('db');
+    await node.ok('Remove', { Name: 'db' });
+  });
+
+  test('a mount that berth has forgotten, with its mount table', async () => {
+    await withContent('db');
+    await node.ok('Mount', { Name: 'db', ID });
+    await node.daemon.kill();
+    await rm(join(node.host.directory, 'berth/mounts.json'));
+    await node.daemon.start();
+    await waitFor(async () => (await cluster.store.locks()).length === 0, 5_000, 'its lock to go');
+    const finding = { kind: 'stray-mount', what: 'db' };
+    expect(await doctor()).toMatchObject([finding]);
+    expect(await doctor('--fix')).toMatchObject([{ ...finding, state: 'fixed' }]);
+    await node.ok('Remove', { Name: 'db' });
+  });
+
+  test('a mount whose lock was cleared, and one that is gone', async () => {
+    await node.create('db', { 'on-lost': 'keep' });
+    await node.ok('Mount', { Name: 'db', ID });
+    const [row] = await node.table();
+    await other.daemon.berthOk('lock', 'disable', 'db');
+    await other.daemon.berthOk('lock', 'clear', 'db', '--token', `${row?.ticket.token}`, '--force');
+    const finding = { kind: 'mount-without-lock', what: 'db' };
+    await waitFor(async () => (await doctor()).length > 0, 5_000, 'it to be noticed');
+    expect(await doctor('--fix')).toMatchObject([{ ...finding, state: 'failed' }]);
+    await other.daemon.berthOk('lock', 'enable', 'db');
+    // At once, unless the daemon was faster.
+    for (const outcome of await doctor('--fix')) expect(outcome).toMatchObject({ state: 'fixed' });
+    expect(await doctor()).toEqual([]);
+    await node.host.execOk('umount', node.mountpoint('db'));
+    expect(await doctor()).toMatchObject([{ kind: 'mount-gone', what: 'db' }]);
+    await node.ok('Unmount', { Name: 'db', ID });
+    await node.ok('Remove', { Name: 'db' });
+  });
+
+  test('says that the store is away', async () => {
+    await cluster.etcd.kill();
+    try {
+      await waitFor(async () => (await berth('doctor')).exitCode === 5, 5_000, 'it to be noticed');
+      expect((await berth('doctor --fix')).stderr).toMatch(/the store can't be reached/);
+    } finally {
+      await cluster.etcd.restart();
+    }
+    await waitFor(async () => (await berth('status')).exitCode === 0, 15_000, 'the store');
+    await waitFor(async () => (await berth('doctor')).exitCode === 0, 15_000, 'the doctor');
+  });
+});

@@ -1,0 +1,180 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { runBerth } from '../../support/berth-command.ts';
+import { embeddedView } from '../../support/store-view.ts';
+import type { BareHost } from '../hosts/bare-host.ts';
+import type { Node } from '../hosts/node.ts';
+
+export type DriverName = 'directory' | 'image';
+export type BareHostNode = Node & { readonly host: BareHost };
+
+const ID = 'a'.repeat(64);
+
+export const operations = ['create', 'remove', 'snapshot', 'prune', 'copy', 'restore'] as const;
+export type Operation = (typeof operations)[number];
+
+const recordSchema = z.object({
+  driver: z.string(),
+  from: z.string().optional(),
+  snapshots: z.array(z.object({ name: z.string() })),
+});
+
+/** The operations that a crash may interrupt, each on a volume of its own, and what comes of them. */
+export class HalfDone {
+  readonly #node: BareHostNode;
+  readonly #driver: DriverName;
+  readonly #base: string;
+
+  constructor(node: BareHostNode, driver: DriverName) {
+    this.#node = node;
+    this.#driver = driver;
+    this.#base = join(node.host.directory, 'volumes', driver);
+  }
+
+  /** Makes what the operation needs. A volume that is to be copied live stays mounted. */
+  async prepare(operation: Operation, name: string): Promise<void> {
+    if (operation === 'create') return;
+    await this.#create(name);
+    await this.#write(name, 'first');
+    if (operation === 'prune' || operation === 'restore') {
+      await this.#node.ok('Snapshot', { Name: name, Snapshot: 'monday' });
+      await this.#write(name, 'second');
+    }
+    if (isLive(operation)) await this.#node.ok('Mount', { Name: name, ID });
+  }
+
+  /** Begins it, as its caller would; nobody waits for the answer. */
+  begin(operation: Operation, name: string): void {
+    void this.run(operation, name).catch(() => {
+      // Cut by the end of the daemon.
+    });
+  }
+
+  /** Runs it, or finds it done already; rejects when it fails. */
+  async run(operation: Operation, name: string): Promise<void> {
+    const refusal = await this.#try(operation, name);
+    if (refusal !== '' && !isDone.test(refusal)) throw new Error(`${operation}: ${refusal}`);
+  }
+
+  /** Whether containers that have it mounted can go on: they could not, if it were still frozen. */
+  async goesOn(operation: Operation, name: string): Promise<void> {
+    if (!isLive(operation)) return;
+    const file = join(this.#node.mountpoint(name), 'state');
+    await this.#node.host.execOk('timeout', '5', 'touch', '-c', file);
+  }
+
+  /** Unmounts what was mounted for the operation. */
+  async end(operation: Operation, name: string): Promise<void> {
+    if (isLive(operation)) await this.#node.ok('Unmount', { Name: name, ID });
+  }
+
+  /** The records, the storage and the content of a volume and its copy, told without its name. */
+  async state(name: string): Promise<unknown> {
+    const view = embeddedView(join(this.#node.host.directory, 'berth/berth.db'));
+    const records: [string, unknown][] = [];
+    for (const [volume, record] of Object.entries(await view.records())) {
+      if (volume !== name && volume !== copyOf(name)) continue;
+      const { driver, from, snapshots } = recordSchema.parse(record);
+      records.push([volume, { driver, from, snapshots: snapshots.map((each) => each.name) }]);
+    }
+    const content: [string, string][] = [];
+    for (const [volume] of records) content.push([volume, await this.#read(volume)]);
+    const files = (await namesIn(this.#base, { recursive: true })).filter(
+      (path) => path.split('/')[0] === name || path.split('/')[0] === copyOf(name),
+    );
+    const text = JSON.stringify({
+      records: records.sort(),
+      content: content.sort(),
+      files: files.sort(),
+    });
+    return JSON.parse(text.replaceAll(name, 'NAME'));
+  }
+
+  /** What is half made or half deleted. */
+  async leftovers(): Promise<string[]> {
+    return (await namesIn(this.#base)).filter((name) => name.startsWith('.'));
+  }
+
+  async doctor(flags: string) {
+    const path = this.#node.host.pathOf('/run/berth/admin.sock');
+    const { exitCode, stdout, stderr } = await runBerth(`doctor --json ${flags}`.trim(), { path });
+    if (stdout === '') throw new Error(stderr);
+    return { exitCode, findings: findingsSchema.parse(JSON.parse(stdout)).findings };
+  }
+
+  async #try(operation: Operation, name: string): Promise<string> {
+    switch (operation) {
+      case 'create':
+        return (await this.#node.call('Create', this.#request(name))).Err;
+      case 'remove':
+        return (await this.#node.call('Remove', { Name: name })).Err;
+      case 'snapshot':
+        return (await this.#node.call('Snapshot', { Name: name, Snapshot: 'monday' })).Err;
+      case 'copy':
+        return (await this.#node.call('Copy', { Name: name, Target: copyOf(name) })).Err;
+      case 'prune':
+        return this.#berth(`snapshot rm ${name}@monday`);
+      case 'restore':
+        return this.#berth(`snapshot restore ${name}@monday`);
+    }
+  }
+
+  async #berth(command: string): Promise<string> {
+    const path = this.#node.host.pathOf('/run/berth/admin.sock');
+    const { exitCode, stderr } = await runBerth(command, { path });
+    return exitCode === 0 ? '' : stderr;
+  }
+
+  async #create(name: string): Promise<void> {
+    await this.#node.ok('Create', this.#request(name));
+  }
+
+  #request(name: string) {
+    const size = this.#driver === 'image' ? { size: '32M' } : {};
+    return { Name: name, Opts: { driver: this.#driver, ...size } };
+  }
+
+  async #write(name: string, content: string): Promise<void> {
+    await this.#inside(name, (path) => writeFile(join(path, 'state'), content));
+  }
+
+  async #read(name: string): Promise<string> {
+    return this.#inside(name, (path) => readFile(join(path, 'state'), 'utf8').catch(() => 'empty'));
+  }
+
+  async #inside<T>(name: string, look: (path: string) => Promise<T>): Promise<T> {
+    const mountId = 'f'.repeat(64);
+    await this.#node.ok('Mount', { Name: name, ID: mountId });
+    try {
+      const path = this.#node.host.pathOf(this.#node.mountpoint(name));
+      await stat(path);
+      return await look(path);
+    } finally {
+      await this.#node.ok('Unmount', { Name: name, ID: mountId });
+    }
+  }
+}
+
+const isDone = /no such volume|exists already|has a snapshot monday already|has no snapshot monday/;
+
+const findingsSchema = z.object({
+  findings: z.array(z.object({ kind: z.string(), what: z.string(), state: z.string() }).loose()),
+});
+
+function copyOf(name: string): string {
+  return `${name}-copy`;
+}
+
+/** A copy of a mounted image is made while it is frozen. */
+function isLive(operation: Operation): boolean {
+  return operation === 'snapshot' || operation === 'copy';
+}
+
+/** Nothing is there before the first volume. */
+async function namesIn(
+  directory: string,
+  options: { recursive?: boolean } = {},
+): Promise<string[]> {
+  return readdir(directory, options).catch(() => []);
+}

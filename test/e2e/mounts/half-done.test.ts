@@ -1,0 +1,136 @@
+// Operations that a killed daemon leaves half done, at each point where one can tell.
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
+import { startBareHost } from '../hosts/bare-host.ts';
+import { holding } from '../hosts/holding.ts';
+import { startNode } from '../hosts/node.ts';
+import type { BareHostNode, DriverName, Operation } from './half-done-operations.ts';
+import { HalfDone, operations } from './half-done-operations.ts';
+
+jest.setTimeout(90_000);
+
+/**
+ * The daemon is killed at each of these programs, in the middle of all operations that call it; `rm`
+ * comes last in each, between storage and record.
+ */
+const points: Record<DriverName, readonly (readonly [program: string, readonly Operation[]])[]> = {
+  directory: [
+    ['cp', ['snapshot', 'copy', 'restore']],
+    ['sync', ['snapshot', 'copy', 'restore']],
+    ['rm', operations],
+  ],
+  image: [
+    ['mkfs.ext4', ['create']],
+    ['cp', ['snapshot', 'copy', 'restore']],
+    ['tune2fs', ['copy']],
+    ['rm', operations],
+  ],
+};
+
+const seed = Number(process.env.BERTH_SOAK_SEED ?? Math.floor(Math.random() * 1e9));
+const randomRounds = Number(process.env.BERTH_SOAK_ROUNDS ?? 1);
+
+for (const driver of ['directory', 'image'] as const) {
+  const requirements = driver === 'image' ? (['root', 'loop'] as const) : (['root'] as const);
+  describeWith(requirements, `half-done work of the ${driver} driver`, () => {
+    let stack: AsyncDisposableStack;
+    let node: BareHostNode;
+    let half: HalfDone;
+    /** What each operation comes to when nothing interrupts it, and what there is before it. */
+    const expected = new Map<Operation, { before: unknown; after: unknown }>();
+
+    beforeAll(async () => {
+      await using started = new AsyncDisposableStack();
+      const host = started.use(await startBareHost('n1'));
+      node = { ...started.use(await startNode(host, { lockTimeout: '5s' })), host };
+      half = new HalfDone(node, driver);
+      for (const operation of operations) {
+        const name = `never-${operation}`;
+        await half.prepare(operation, name);
+        await half.end(operation, name);
+        const before = await half.state(name);
+        await half.run(operation, name);
+        expected.set(operation, { before, after: await half.state(name) });
+      }
+      stack = started.move();
+    });
+    afterAll(async () => {
+      await stack[Symbol.asyncDispose]();
+    });
+
+    const nameOf = (how: string) => (operation: Operation) => `${how}-${operation}`;
+
+    async function prepareAll(all: readonly Operation[], name: (operation: Operation) => string) {
+      for (const operation of all) await half.prepare(operation, name(operation));
+      return all.map((operation) => ({ operation, name: name(operation) }));
+    }
+
+    async function expectEnded({ operation, name }: { operation: Operation; name: string }) {
+      await half.run(operation, name);
+      await half.end(operation, name);
+      expect({ name, state: await half.state(name) }).toEqual({
+        name,
+        state: expected.get(operation)?.after,
+      });
+    }
+
+    async function expectClean(): Promise<void> {
+      await waitFor(async () => (await half.leftovers()).length === 0, 5_000, 'the sweep');
+      expect(await half.doctor('')).toEqual({ exitCode: 0, findings: [] });
+    }
+
+    test.each(points[driver])(
+      'when work is interrupted: killed at %s, the next attempt ends it, or else the doctor settles it',
+      async (program, all) => {
+        const retried = await prepareAll(all, nameOf(`retried-${program}`));
+        const left = await prepareAll(all, nameOf(`left-${program}`));
+        const { began, release } = await holding(node.host, program, moments[program] ?? 'after');
+        for (const { operation, name } of [...retried, ...left]) half.begin(operation, name);
+        await began(2 * all.length);
+        await node.daemon.kill();
+        await release('kill');
+        await node.daemon.start();
+
+        for (const { operation, name } of left) await half.goesOn(operation, name);
+        for (const each of retried) await expectEnded(each);
+        for (const { operation, name } of left) await half.end(operation, name);
+        const { findings } = await half.doctor('--fix');
+        const found = findings.filter(({ state }) => state === 'found');
+        // A record that waits for its removal to be repeated; and content that has no record.
+        const [records, orphans] = [
+          found.filter(({ kind }) => kind === 'record-without-storage'),
+          found.filter(({ kind }) => kind.endsWith('-without-record')),
+        ];
+        expect(found).toHaveLength(records.length + orphans.length);
+        for (const { what } of records) await half.run('remove', what);
+        const flags = orphans.map(({ what }) => `--delete ${what}`).join(' ');
+        if (flags !== '')
+          expect(await half.doctor(`--fix ${flags}`)).toMatchObject({ exitCode: 0 });
+        await expectClean();
+        for (const { operation, name } of left) {
+          const { before, after } = expected.get(operation) ?? {};
+          expect([before, after]).toContainEqual(await half.state(name));
+        }
+      },
+    );
+
+    test(`killed at any moment, all can be ended (seed ${seed})`, async () => {
+      const random = seededRandom(seed);
+      for (let round = 0; round < randomRounds; round += 1) {
+        const all = await prepareAll(operations, nameOf(`random-${round}`));
+        for (const { operation, name } of all) half.begin(operation, name);
+        await delay(random.below(driver === 'image' ? 400 : 150));
+        await node.daemon.kill();
+        await node.daemon.start();
+        for (const each of all) await expectEnded(each);
+        await expectClean();
+      }
+    });
+  });
+}
+
+/** Unless it says otherwise, the daemon is killed when the program has done its work. */
+const moments: Readonly<Record<string, 'before' | 'after'>> = { rm: 'before', sync: 'before' };

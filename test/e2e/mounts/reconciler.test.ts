@@ -1,0 +1,111 @@
+// Mounts whose Unmount never comes although the engine runs on, and those that only look like it.
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { startHost } from '../../support/host.ts';
+import type { RunningProcess } from '../../support/processes.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { EngineNode } from '../hosts/cluster.ts';
+import { startEngineNode } from '../hosts/cluster.ts';
+
+jest.setTimeout(60_000);
+
+const ID = 'f'.repeat(64);
+const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';
+
+describeWith(['docker'], 'mounts that nobody uses', () => {
+  const stack = new AsyncDisposableStack();
+  let node: EngineNode;
+  let elsewhere: RunningProcess;
+
+  const events = (volume: string) => node.daemon.berthOk('events', '--volume', volume);
+  const rowOf = async (volume: string) => (await node.table()).find((row) => row.volume === volume);
+  async function mount(Name: string, id = ID): Promise<void> {
+    await node.create(Name);
+    await node.ok('Mount', { Name, ID: id });
+  }
+
+  // The first test waits until an unused mount is dropped; those that follow look at what is not.
+  beforeAll(async () => {
+    const host = stack.use(await startHost());
+    const flags = ['--reconcile-interval', '1s'];
+    node = stack.use(await startEngineNode(host, { flags }));
+    await mount('created');
+    await node.dockerOk('create', '--name', 'created', '-v', 'created:/p', 'busybox', 'true');
+    await mount('shared');
+    await node.up('shared', 'shared');
+    await mount('podman', podmanId);
+    await mount('elsewhere');
+    const script = `mount --bind ${node.mountpoint('elsewhere')} /mnt && exec sleep 1000`;
+    elsewhere = stack.use(host.spawn('unshare', ['--mount', 'sh', '-c', script]));
+    await mount('renewed');
+  });
+  afterAll(() => stack.disposeAsync());
+
+  test('an Unmount that got lost is made up for, and each Mount starts the time anew', async () => {
+    await mount('lost');
+    await delay(1_500);
+    expect(await node.mountCount('lost')).toBe(1);
+    const isOver = async () => {
+      await delay(500);
+      await node.ok('Mount', { Name: 'renewed', ID });
+      await node.ok('Unmount', { Name: 'renewed', ID });
+      return (await node.mountCount('lost')) === 0;
+    };
+    await waitFor(isOver, 15_000, 'the unmount');
+    expect(await node.mountCount('renewed')).toBe(1);
+    expect(await events('lost')).toMatch(
+      /warning +lost {2}no container uses it.* f{12}: unmounted/,
+    );
+    await node.ok('Remove', { Name: 'lost' });
+    await node.waitUntilUnmounted('renewed');
+  });
+
+  test('what a container uses or was made for is left alone, until it is removed', async () => {
+    expect(await node.mountCount('created')).toBe(1);
+    expect(Object.keys((await rowOf('shared'))?.mountIds ?? {})).toHaveLength(2);
+    await node.dockerOk('rm', '-f', 'created', 'shared');
+    await Promise.all(['created', 'shared'].map((volume) => node.waitUntilUnmounted(volume)));
+  });
+
+  test('what a process has mounted elsewhere stays until it ends, and that is told', async () => {
+    const told = async () =>
+      (await events('elsewhere')).includes('a process on this host has it mounted');
+    await waitFor(told, 10_000, 'it to be told');
+    expect(await node.mountCount('elsewhere')).toBe(1);
+    await elsewhere.stop();
+    await node.waitUntilUnmounted('elsewhere');
+    expect((await events('elsewhere')).split('\n').filter(Boolean)).toHaveLength(2);
+  });
+
+  test('row 4: an Unmount that was refused is made up for once it can be done', async () => {
+    await node.create('busy');
+    await node.up('busy', 'busy');
+    {
+      const script = `cd ${node.mountpoint('busy')} && echo here && exec sleep 1000`;
+      await using sitting = node.host.spawn('sh', ['-c', script]);
+      await waitFor(() => sitting.output().includes('here'), 5_000, 'it to sit in the mount');
+      await node.down('busy');
+      const told = async () => (await events('busy')).includes("it can't be unmounted");
+      await waitFor(told, 15_000, 'it to be told');
+      expect(await node.mountCount('busy')).toBe(1);
+    }
+    await node.waitUntilUnmounted('busy');
+    expect(await events('busy')).toContain('its lock let go');
+  });
+
+  test('row 13: a mount of Podman is ended by Podman alone', async () => {
+    await mount('forgotten');
+    await node.host.killEngine();
+    await node.daemon.kill();
+    await node.daemon.start();
+    await node.host.startEngine();
+    await node.waitUntilUnmounted('forgotten');
+    expect((await rowOf('podman'))?.mountIds).toEqual({
+      [podmanId]: { count: 1, confirmed: true },
+    });
+    expect(await node.mountCount('podman')).toBe(1);
+    await node.ok('Unmount', { Name: 'podman', ID: podmanId });
+    await node.waitUntilUnmounted('podman');
+  });
+});

@@ -1,0 +1,96 @@
+// What an engine does to a managed plugin when a Mount is too slow for it, and at its own end.
+import { cp, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { repository } from '../../support/berth.ts';
+import { isAlive } from '../../support/host-processes.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { embeddedView } from '../../support/store-view.ts';
+import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import type { ManagedHost } from '../managed/managed-host.ts';
+import { buildPlugin, pluginName as plugin, startManagedHost } from '../managed/managed-host.ts';
+
+jest.setTimeout(60_000);
+
+describeWith(['docker'], 'a managed plugin and its engine', () => {
+  let temporary: TemporaryDirectory;
+  let on: ManagedHost;
+  const locks = () => embeddedView(join(on.stateDir, 'berth.db')).locks();
+  const isEnabled = () => on.docker('plugin', 'inspect', '-f', '{{.Enabled}}', plugin);
+
+  beforeAll(async () => {
+    temporary = await makeTemporaryDirectory();
+    const built = await buildPlugin(temporary.path);
+    await slowDown(join(built, 'rootfs'));
+    on = await startManagedHost({ docker: '26.1', plugin: built });
+    await on.docker('plugin', 'enable', '--timeout', '2', plugin);
+  }, 60_000);
+  afterAll(async () => {
+    await on?.[Symbol.asyncDispose]();
+    await temporary[Symbol.asyncDispose]();
+  });
+
+  async function expectNothing(volume: string): Promise<void> {
+    const isUndone = async () =>
+      (await locks()).length === 0 &&
+      !(volume in (await on.table())) &&
+      (await on.mounted()).length === 0;
+    await waitFor(isUndone, 5_000, 'the Mount to be undone');
+  }
+
+  test('scenario 36: a driver that is slower than the engine waits is stopped, and its work undone', async () => {
+    await on.docker('volume', 'create', '-d', plugin, 'slow');
+    await writeFile(join(on.volumeDir, 'slow-mount'), '');
+    await on.dockerFails('run', '--rm', '-v', 'slow:/p', 'busybox', 'true');
+    await expectNothing('slow');
+    await rm(join(on.volumeDir, 'slow-mount'));
+    expect(await on.run('slow:/p', 'echo data > /p/file; cat /p/file')).toBe('data');
+    await expectNothing('slow');
+    await on.docker('volume', 'rm', 'slow');
+  });
+
+  test('scenario 36: a Mount that waits for its lock longer than the engine leaves nothing, and works then', async () => {
+    await on.docker('volume', 'create', '-d', plugin, 'held');
+    await using holder = on.host.spawn(
+      join(repository, 'bin/berth'),
+      ['lock', 'run', 'held', '--', 'sleep', '1000'],
+      { env: { BERTH_ADMIN_SOCKET: join(on.stateDir, 'admin.sock') } },
+    );
+    await waitFor(async () => (await locks()).length === 2, 10_000, 'the locks to be held');
+    await on.dockerFails('run', '--rm', '-v', 'held:/p', 'busybox', 'true');
+    const isGivenUp = async () => (await locks()).join() === 'mount/held,snapshot/held';
+    await waitFor(isGivenUp, 5_000, 'its request to be withdrawn');
+    await holder.stop();
+    await expectNothing('held');
+    expect(await on.run('held:/p', 'echo data > /p/file; cat /p/file')).toBe('data');
+    await on.docker('volume', 'rm', 'held');
+  });
+
+  // The last one: it leaves the plugin disabled.
+  test('scenarios 19 and 20: it ends with its engine, and is enabled or disabled as before when that is back', async () => {
+    await on.docker('volume', 'create', '-d', plugin, 'known');
+    const pid = await on.daemonPid();
+    await on.host.killEngine('SIGTERM');
+    expect(await isAlive(pid)).toBe(false);
+    await on.host.startEngine();
+    expect(await isEnabled()).toBe('true');
+    expect(await on.run('known:/p', 'echo data > /p/file; cat /p/file')).toBe('data');
+
+    await on.docker('plugin', 'disable', '--force', plugin);
+    await on.host.killEngine('SIGTERM');
+    await on.host.startEngine();
+    expect(await isEnabled()).toBe('false');
+    expect(await on.docker('volume', 'ls', '-q')).toBe('');
+  });
+});
+
+/** Has the plugin's mount wait as long as a file is there. */
+async function slowDown(rootfs: string): Promise<void> {
+  const programs = join(rootfs, 'usr/bin');
+  await cp('/usr/bin/sleep', join(programs, 'sleep'), { dereference: true });
+  await rename(join(programs, 'mount'), join(programs, 'mount.real'));
+  const script = 'while [ -e /srv/berth/slow-mount ]; do sleep 0.05; done; exec mount.real "$@"';
+  await writeFile(join(programs, 'mount'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+}

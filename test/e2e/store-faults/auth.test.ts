@@ -1,0 +1,154 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import type { Etcd } from '../../support/etcd-server.ts';
+import { runOk, waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { etcdView } from '../../support/store-view.ts';
+import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
+import { startBareCluster } from '../hosts/bare-cluster.ts';
+
+jest.setTimeout(90_000);
+
+const ID = 'a'.repeat(64);
+const root = ['--user', 'root:secret'];
+
+describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
+  let stack: AsyncDisposableStack;
+  let directory: TemporaryDirectory;
+
+  beforeEach(async () => {
+    stack = new AsyncDisposableStack();
+    directory = stack.use(await makeTemporaryDirectory());
+  });
+  afterEach(() => stack.disposeAsync());
+
+  /** Tokens of a kind that live for two seconds. */
+  async function tokenFlags(kind: 'simple' | 'JWT'): Promise<string[]> {
+    if (kind === 'simple') return ['--auth-token-ttl', '2'];
+    const [key, pub] = ['key.pem', 'pub.pem'].map((name) => join(directory.path, name));
+    await runOk('openssl', ['genrsa', '-out', `${key}`, '2048']);
+    await runOk('openssl', ['rsa', '-in', `${key}`, '-pubout', '-out', `${pub}`]);
+    return ['--auth-token', `jwt,pub-key=${pub},priv-key=${key},sign-method=RS256,ttl=2s`];
+  }
+
+  async function start(kind: 'simple' | 'JWT'): Promise<BareCluster> {
+    const cluster = stack.use(await startBareCluster({ flags: await tokenFlags(kind) }));
+    const { etcd } = cluster;
+    await etcd.ctlOk('user', 'add', 'root', '--new-user-password', 'secret');
+    await etcd.ctlOk('user', 'grant-role', 'root', 'root');
+    await etcd.ctlOk('role', 'add', 'volumes');
+    const permission = ['grant-permission', 'volumes', '--prefix=true', 'readwrite', '/berth/'];
+    await etcd.ctlOk('role', ...permission);
+    await etcd.ctlOk('user', 'add', 'berth', '--new-user-password', 'quay');
+    await etcd.ctlOk('user', 'grant-role', 'berth', 'volumes');
+    await etcd.ctlOk('auth', 'enable');
+    return cluster;
+  }
+
+  async function joined(cluster: BareCluster, name: string): Promise<BareNode> {
+    const passwordFile = join(directory.path, 'password');
+    await writeFile(passwordFile, 'quay\n');
+    const flags = ['--etcd-user', 'berth', '--etcd-password-file', passwordFile];
+    return cluster.join(name, { ttl: '5s', lockTimeout: '5s', flags });
+  }
+
+  async function setPassword(etcd: Etcd, password: string): Promise<void> {
+    await etcd.ctlOk(...root, 'user', 'delete', 'berth');
+    await etcd.ctlOk(...root, 'user', 'add', 'berth', '--new-user-password', password);
+    await etcd.ctlOk(...root, 'user', 'grant-role', 'berth', 'volumes');
+  }
+
+  /** What a person reads while etcd answers, but not as it should. */
+  async function expectRefusal(node: BareNode, why: RegExp): Promise<void> {
+    const startedAt = performance.now();
+    const { Err } = await node.call('Create', { Name: 'fresh', Opts: null });
+    expect(Err).toMatch(why);
+    expect((await node.call('Mount', { Name: 'idle', ID })).Err).toMatch(why);
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
+    const status = await node.daemon.berth('status');
+    expect(status.stdout).toMatch(why);
+    expect(`${Err}${status.stdout}`).not.toMatch(/does not answer/);
+    expect((await node.ok('List')).Volumes.map(({ Name }) => Name)).toEqual(['idle', 'used']);
+  }
+
+  test.each(['simple', 'JWT'] as const)(
+    'outlives its %s tokens, and says why it is not let in',
+    async (kind) => {
+      const cluster = await start(kind);
+      const { etcd } = cluster;
+      const asRoot = (...args: string[]) => etcd.ctlOk(...root, ...args);
+      const store = etcdView({ ...etcd, ctlOk: asRoot });
+      const n1 = await joined(cluster, 'n1');
+      const n2 = await joined(cluster, 'n2');
+      await n1.create('idle');
+      await n1.create('used');
+      await n1.ok('Mount', { Name: 'used', ID });
+      const before = await n1.table();
+
+      // Longer than tokens and sessions live: these are renewed, and the watch goes on.
+      await delay(7_000);
+      expect(await n1.table()).toEqual(before);
+      expect(await store.locks()).toEqual(['mount/used']);
+      const waiting = n2.ok('Mount', { Name: 'used', ID });
+      await waitFor(async () => (await store.locks()).length === 2, 5_000, 'n2 to wait');
+      await n1.ok('Unmount', { Name: 'used', ID });
+      const freedAt = performance.now();
+      await waiting;
+      expect(performance.now() - freedAt).toBeLessThan(4_500); // Not by the poll, the net below.
+      if (kind === 'simple') return; // It takes seconds to refuse, and does it no other way.
+
+      await asRoot('user', 'revoke-role', 'berth', 'volumes');
+      await expectRefusal(n1, /etcd refuses: permission denied; grant the user a role/);
+      await asRoot('user', 'grant-role', 'berth', 'volumes');
+      await n1.ok('Mount', { Name: 'idle', ID });
+      await n1.ok('Unmount', { Name: 'idle', ID });
+
+      await setPassword(etcd, 'wharf');
+      await expectRefusal(n1, /etcd refuses: the user or the password is wrong/);
+      await setPassword(etcd, 'quay');
+      await n1.create('fresh');
+      expect(await store.locks()).toEqual(['mount/used']);
+      await waitFor(async () => (await n1.daemon.berth('status')).code === 0, 10_000, 'its watch');
+      expect((await n2.table()).map(({ volume }) => volume)).toEqual(['used']);
+      await n2.ok('Unmount', { Name: 'used', ID });
+    },
+  );
+});
+
+describeWith(['root', 'etcd'], 'berth on an etcd in which somebody else has written', () => {
+  test('says where, of what that touches, and goes on with all else', async () => {
+    await using cluster = await startBareCluster();
+    const node = await cluster.join('n1', { lockTimeout: '1s' });
+    await node.create('hit');
+    await node.create('well');
+    const lock = '/berth/locks/mount%2Fhit/x/scribble';
+    await cluster.etcd.ctlOk('put', lock, 'not a ticket');
+    await cluster.etcd.ctlOk('put', '/berth/records/volumes/odd', 'not a record');
+
+    const { Err } = await node.call('Mount', { Name: 'hit', ID });
+    expect(Err).toContain(`etcd holds something at ${lock} that berth did not write; remove it`);
+    expect((await node.call('Mount', { Name: 'odd', ID })).Err).toMatch(
+      /the record of volume odd is not one .* remove the store's key records\/volumes\/odd/,
+    );
+    // Not only for those that saw it come.
+    const other = await cluster.join('n2', { lockTimeout: '1s' });
+    for (const each of [node, other]) {
+      await each.ok('Mount', { Name: 'well', ID });
+      await each.ok('Unmount', { Name: 'well', ID });
+      const names = (await each.ok('List')).Volumes.map(({ Name }) => Name);
+      expect(names.sort()).toEqual(['hit', 'well']);
+      const status = await each.daemon.berth('status');
+      expect(status.stdout).toContain(`error: etcd holds something at ${lock}`);
+      expect(status.stdout).not.toMatch(/does not answer|NOT REACHABLE|watch/);
+    }
+    expect(await node.mountCount('hit')).toBe(0);
+
+    await cluster.etcd.ctlOk('del', lock);
+    await node.ok('Mount', { Name: 'hit', ID });
+    expect((await node.daemon.berth('status')).stdout).not.toContain('did not write');
+  });
+});

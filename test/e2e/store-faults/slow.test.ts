@@ -1,0 +1,113 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, jest, test } from '@jest/globals';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { blkioDirectory, makeSlowDisk } from '../../support/slow-disk.ts';
+import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
+
+jest.setTimeout(90_000);
+
+const ID = 'a'.repeat(64);
+const isLimitable = existsSync(blkioDirectory);
+if (!isLimitable) process.stderr.write(`skipped: no disk can be made slow: no ${blkioDirectory}\n`);
+
+/** Changes one key below the prefix many times: more often than etcd remembers for a slow watcher. */
+const floodScript = `
+const { EtcdClient } = await import('${join(import.meta.dirname, '../../../lib/etcd/client.ts')}');
+const [endpoint, count, bytes] = process.argv.slice(1);
+const client = new EtcdClient({ endpoints: [endpoint] });
+const put = { key: Buffer.from('/berth/other'), value: Buffer.alloc(Number(bytes), 'x') };
+for (let index = 0; index < Number(count); index += 1) {
+  await client.txn({ compare: [], success: [{ request_put: put }], failure: [] });
+}
+await client.close();`;
+
+describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
+  (isLimitable ? test : test.skip)('with a slow disk, is slow, and keeps its locks', async () => {
+    await using disk = await makeSlowDisk(256);
+    await using cluster = await startBareCluster({ dir: disk.path });
+    const n1 = await cluster.join('n1', { lockTimeout: '4s' });
+    const n2 = await cluster.join('n2', { ttl: '5s', lockTimeout: '8s' });
+    await n1.create('used');
+    await n1.ok('Mount', { Name: 'used', ID });
+    const before = await n1.table();
+
+    // A write to etcd takes some tenths of a second.
+    await disk.limit(cluster.etcd.pids, 10);
+    const startedAt = performance.now();
+    await n2.create('slow');
+    await n2.ok('Mount', { Name: 'slow', ID });
+    await n2.ok('Snapshot', { Name: 'slow', Snapshot: 's' });
+    expect(performance.now() - startedAt).toBeGreaterThan(500);
+    expect((await n2.call('Mount', { Name: 'used', ID })).Err).toMatch(mountedOn('n1'));
+    // Renewals get through: no session is taken for lost.
+    await delay(Math.max(0, startedAt + 8_000 - performance.now()));
+    expect(n2.daemon.log()).not.toMatch(/is (unproven|lost)/);
+    await n2.ok('Unmount', { Name: 'slow', ID });
+
+    // A write takes longer than a call may.
+    await disk.limit([], 1);
+    const names = ['a', 'b', 'c'];
+    const refusals = names.map(async (Name) => {
+      const askedAt = performance.now();
+      const { Err } = await n1.call('Create', { Name, Opts: null });
+      expect(performance.now() - askedAt).toBeLessThan(25_000);
+      return Err;
+    });
+    for (const Err of await Promise.all(refusals)) {
+      expect(Err).toMatch(/^$|etcd does not answer: |does not tell whether the change was made/);
+    }
+
+    await disk.limit([], undefined);
+    for (const name of names) await n1.create(name);
+    await waitFor(
+      async () => (await cluster.store.locks()).join() === 'mount/used',
+      10_000,
+      'rest',
+    );
+    expect(await n1.table()).toEqual(before);
+    expect(Object.keys(await cluster.store.records()).sort()).toEqual([...names, 'slow', 'used']);
+    await n1.ok('Unmount', { Name: 'used', ID });
+    await n2.ok('Mount', { Name: 'used', ID });
+  });
+
+  test('when the store is full, slow or failing: with its watch behind a compaction, misses nothing', async () => {
+    await using cluster = await startBareCluster();
+    const { etcd } = cluster;
+    const [url = ''] = etcd.endpoints.map((endpoint) => new URL(endpoint).host);
+    const n1 = await cluster.join('n1');
+    const n2 = await cluster.join('n2');
+    for (const name of ['db', 'gone', 'kept']) await n1.create(name);
+    await n1.ok('Mount', { Name: 'db', ID });
+    const waiting = n2.ok('Mount', { Name: 'db', ID });
+    await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'n2 to wait');
+
+    // Frozen, it takes nothing more from its connection, and etcd has to put its events off.
+    n2.daemon.process.kill('SIGSTOP');
+    const flood = (count: number, bytes: number) =>
+      n1.host.execOk('node', '--input-type=module', '-e', floodScript, url, `${count}`, `${bytes}`);
+    await flood(20, 100_000);
+    await flood(400, 10);
+    await n1.ok('Unmount', { Name: 'db', ID });
+    await n1.ok('Remove', { Name: 'gone' });
+    await n1.create('fresh');
+    await etcd.ctlOk('compact', String(await etcd.revision()));
+    await n1.ok('Snapshot', { Name: 'kept', Snapshot: 's' });
+    n2.daemon.process.kill('SIGCONT');
+
+    await waiting;
+    const names = async () => (await n2.ok('List')).Volumes.map(({ Name }) => Name).sort();
+    await waitFor(async () => (await names()).join() === 'db,fresh,kept', 10_000, 'the records');
+    await waitFor(async () => (await n2.daemon.berth('status')).code === 0, 10_000, 'its watch');
+    expect(n2.daemon.log()).toMatch(/the watch has ended \(compacted at \d+\)/);
+    // And hears what comes after.
+    await n1.ok('Remove', { Name: 'fresh' });
+    await waitFor(async () => (await names()).join() === 'db,kept', 3_000, 'the watch');
+    const next = n1.ok('Mount', { Name: 'db', ID });
+    await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'n1 to wait');
+    await n2.ok('Unmount', { Name: 'db', ID });
+    await next;
+  });
+});

@@ -1,0 +1,279 @@
+import { expect, test } from '@jest/globals';
+import type { Mode } from '../../../lib/lock/ticket.ts';
+import { violationsOf } from './check-history.ts';
+import type { Happening, HistoryEvent } from './history.ts';
+
+/** A history by hand: each event a millisecond after the one before, or when it says. */
+function history(...happenings: readonly (Happening & { at?: number })[]): HistoryEvent[] {
+  let at = 0;
+  return happenings.map((happening) => {
+    at = happening.at ?? at + 1;
+    return { ...happening, at };
+  });
+}
+
+function messages(...happenings: readonly (Happening & { at?: number })[]): string[] {
+  return violationsOf(history(...happenings)).map(({ message }) => message);
+}
+
+const exclusive = (name = 'a') => [{ name, mode: 'exclusive' as Mode }];
+const shared = (name = 'a') => [{ name, mode: 'shared' as Mode }];
+
+const opened = (session = 's'): Happening => ({ kind: 'opened', session, ttlMs: 1e6 });
+const asked = (request: string, limits = {}): Happening => ({
+  kind: 'asked',
+  request,
+  host: 'n1',
+  limits: { locks: exclusive(), ...limits },
+});
+const queued = (token: number, locks = exclusive()): Happening => ({
+  kind: 'queued',
+  token,
+  nonce: `nonce-${token}`,
+  request: `r${token}`,
+  session: 's',
+  locks,
+});
+const answered = (
+  token: number,
+  answer: 'granted' | 'waiting' | 'refused' | 'gone',
+  blockers: readonly number[] = [],
+  method: 'enqueue' | 'place' = 'enqueue',
+): Happening => ({
+  kind: 'answered',
+  method,
+  host: 'n1',
+  request: `r${token}`,
+  token,
+  answer,
+  blockers,
+});
+const granted = (token: number) => answered(token, 'granted');
+const held = (token: number, listens = true, locks = exclusive()): Happening => ({
+  kind: 'held',
+  request: `r${token}`,
+  host: 'n1',
+  token,
+  locks,
+  listens,
+});
+const removed = (token: number): Happening => ({
+  kind: 'removed',
+  token,
+  cause: { method: 'remove', host: 'n1', tokens: [token] },
+});
+const left = (token: number): Happening => ({ kind: 'left', request: `r${token}`, host: 'n1' });
+const told = (token: number): Happening => ({ kind: 'told', request: `r${token}`, host: 'n1' });
+const looked = (token: number, passes: boolean): Happening => ({
+  kind: 'looked',
+  request: `r${token}`,
+  host: 'n1',
+  passes,
+});
+const wrote = (token: number): Happening => ({
+  kind: 'wrote',
+  token,
+  lockName: 'a',
+  value: `${token}.1`,
+});
+const failed = (token: number, code: string, waitedMs = 5): Happening => ({
+  kind: 'failed',
+  request: `r${token}`,
+  code,
+  message: code,
+  waitedMs,
+});
+const host = (kind: 'paused' | 'resumed' | 'crashed'): Happening => ({ kind, host: 'n1' });
+const ended: Happening = { kind: 'ended', leftovers: [] };
+/** `token` is queued and granted to whoever asked for it. */
+const taken = (token: number, locks = exclusive()) => [queued(token, locks), granted(token)];
+
+test('finds nothing wrong with a good history', () => {
+  expect(
+    messages(
+      opened(),
+      asked('r1'),
+      ...taken(1),
+      held(1),
+      asked('r2'),
+      queued(2),
+      answered(2, 'waiting', [1]),
+      wrote(1),
+      { kind: 'write done', request: 'r1', value: '1.1' },
+      left(1),
+      removed(1),
+      answered(2, 'granted', [], 'place'),
+      held(2),
+      left(2),
+      removed(2),
+      ended,
+    ),
+  ).toEqual([]);
+  expect(messages(opened(), ...taken(1, shared()), ...taken(2, shared()))).toEqual([]);
+});
+
+test.each([
+  ['to two at once', opened(), ...taken(1), ...taken(2)],
+  ['to a reader beside a writer', opened(), ...taken(1), ...taken(2, shared())],
+  ['without a grant', opened(), asked('r1'), queued(1), held(1)],
+])('rejects a lock that is given %s', (_, ...bad) => {
+  expect(messages(...(bad as Happening[]))).toEqual([expect.stringMatching(/^exclusion: /)]);
+});
+
+test('rejects a grant before somebody who came first, and one of a ticket that is gone', () => {
+  expect(messages(opened(), queued(1), ...taken(2))).toEqual([
+    'first come: token 2 of r2 was granted before token 1 of r1',
+  ]);
+  expect(messages(opened(), queued(1), removed(1), granted(1))).toEqual([
+    'token 1 was granted and is not in the store',
+  ]);
+});
+
+test('rejects tokens that do not grow with the grants', () => {
+  expect(messages(opened(), ...taken(5), removed(5), ...taken(4))).toEqual([
+    'token order: token 4 of r4 was granted after token 5 of r5',
+  ]);
+});
+
+test('rejects a grant through a closed gate, and not what was granted before', () => {
+  const closed: Happening = { kind: 'closed gate', lockName: 'a' };
+  expect(messages(opened(), queued(1), closed, granted(1))).toEqual([
+    'gate: token 1 of r1 was granted although a is disabled',
+  ]);
+  expect(messages(opened(), ...taken(1), closed, granted(1))).toEqual([]);
+});
+
+test('rejects writes of who does not hold the lock', () => {
+  expect(messages(opened(), queued(1), wrote(1))).toEqual([
+    'effect: token 1 of r1 wrote and was never granted',
+  ]);
+  expect(messages(opened(), ...taken(1), removed(1), ...taken(2), wrote(1))).toEqual([
+    'effect: token 1 of r1 wrote after its ticket was gone',
+    'effect: token 1 of r1 wrote after token 2 of r2 was granted',
+  ]);
+});
+
+test('rejects writes that were reported otherwise than they went', () => {
+  const done: Happening = { kind: 'write done', request: 'r1', value: '1.1' };
+  const lost: Happening = { kind: 'write refused', request: 'r1', value: '1.1', code: 'lost' };
+  expect(messages(done)).toEqual(['effect: 1.1 was never written']);
+  expect(messages(opened(), ...taken(1), wrote(1), lost)).toEqual(['effect: 1.1 was written']);
+});
+
+test('rejects the removal of a ticket that was not meant', () => {
+  const cause = { method: 'remove', host: 'n1', nonce: 'nonce-1', tokens: [1] };
+  expect(messages(opened(), queued(2), { kind: 'removed', token: 2, cause })).toEqual([
+    expect.stringMatching(/^removal: token 2 of r2 was removed by /),
+  ]);
+  expect(messages(opened(), queued(2), { kind: 'removed', token: 2, cause: undefined })).toEqual([
+    'removal: token 2 of r2 was removed by undefined',
+  ]);
+});
+
+test('rejects a ticket that outlives its session', () => {
+  const short: Happening = { kind: 'opened', session: 's', ttlMs: 3_000 };
+  expect(messages(short, queued(1), { ...ended, at: 4_002 })).toEqual([
+    'expiry: token 1 of r1 outlived its session',
+  ]);
+  expect(messages(short, queued(1), { ...ended, at: 4_001 })).toEqual([]);
+});
+
+test('rejects a holder that believes in a lock of another', () => {
+  const lost = [opened(), asked('r1'), ...taken(1), held(1), removed(1), queued(2)];
+  expect(messages(...lost, granted(2))).toEqual([
+    'honesty: r1 believes in token 1 when 2 is granted',
+  ]);
+  expect(messages(...lost, told(1), granted(2))).toEqual([]);
+});
+
+test('rejects a look that passes after another was granted the lock, frozen or not', () => {
+  const frozen = [opened(), asked('r1'), ...taken(1), held(1), host('paused'), removed(1)];
+  expect(messages(...frozen, ...taken(2), host('resumed'), looked(1, true))).toEqual([
+    'honesty: r1 believed in token 1 after 2 of r2 was granted when it looked',
+  ]);
+  expect(messages(...frozen, ...taken(2), host('resumed'), looked(1, false), told(1))).toEqual([]);
+  expect(messages(...frozen, ...taken(2), host('crashed'))).toEqual([]);
+});
+
+test('rejects a lock that is handed over when it is lost already', () => {
+  expect(messages(opened(), asked('r1'), ...taken(1), removed(1), ...taken(2), held(1))).toEqual([
+    'honesty: r1 believed in token 1 after 2 of r2 was granted when handed over',
+  ]);
+});
+
+test('lets the holder of a broken lock learn it late, and not never', () => {
+  const broken = [
+    opened(),
+    asked('r1'),
+    ...taken(1),
+    held(1),
+    { kind: 'broken', token: 1 } as const,
+  ];
+  expect(messages(...broken, removed(1), ...taken(2), told(1))).toEqual([]);
+  expect(messages(...broken, { ...removed(1), at: 10 }, { ...looked(1, true), at: 1_000 })).toEqual(
+    ['honesty: r1 was not told that token 1 was removed'],
+  );
+});
+
+test('rejects a hold that is longer than the longest', () => {
+  const start = [opened(), asked('r1', { maxHoldMs: 100 }), ...taken(1), { ...held(1), at: 10 }];
+  expect(messages(...start, { ...left(1), at: 300 })).toEqual([
+    'longest hold: r1 was held for 290 of 100 ms',
+  ]);
+  expect(messages(...start, { ...told(1), at: 120 }, { ...left(1), at: 300 })).toEqual([]);
+});
+
+test('rejects errors that do not fit', () => {
+  const refused = [asked('r1', { timeoutMs: 0 }), answered(1, 'refused', [7])];
+  expect(messages(...refused, failed(1, 'contended'))).toEqual([]);
+  expect(messages(asked('r1', { timeoutMs: 0 }), failed(1, 'contended'))).toEqual([
+    'error: r1 ended as contended: it was not refused',
+  ]);
+  expect(messages(asked('r1', { timeoutMs: 9 }), failed(1, 'timeout', 8))).toEqual([
+    'error: r1 ended as timeout: it waited 8 of 9 ms',
+  ]);
+  expect(messages(asked('r1', { timeoutMs: 9 }), failed(1, 'timeout', 900))).toEqual([
+    'error: r1 ended as timeout: late',
+  ]);
+  for (const code of ['cancelled', 'disabled', 'lost', 'unavailable', 'TypeError']) {
+    expect(messages(asked('r1'), failed(1, code))).toEqual([
+      expect.stringContaining(`error: r1 ended as ${code}: `),
+    ]);
+  }
+});
+
+test('excuses errors by what happened to the host', () => {
+  const fault: Happening = { kind: 'fault', host: 'n1', what: 'rain' };
+  expect(messages(asked('r1'), fault, failed(1, 'unavailable'))).toEqual([]);
+  expect(
+    messages(asked('r1'), { kind: 'cancelled', request: 'r1' }, failed(1, 'cancelled')),
+  ).toEqual([]);
+});
+
+test('rejects a cancelled request that holds, and one that leaves its ticket', () => {
+  const cancelled: Happening = { kind: 'cancelled', request: 'r1' };
+  expect(messages(opened(), asked('r1'), cancelled, ...taken(1), held(1))).toEqual([
+    'cancelled: r1 holds although it was cancelled before',
+  ]);
+  expect(messages(opened(), asked('r1'), queued(1), cancelled, failed(1, 'cancelled'))).toEqual([
+    'leftover: r1 failed and token 1 stands',
+  ]);
+});
+
+test('rejects a waiter that is woken late, never, or for nothing', () => {
+  const wait = [opened(), asked('r2'), ...taken(1), queued(2), answered(2, 'waiting', [1])];
+  const place = answered(2, 'granted', [], 'place');
+  expect(messages(...wait, { ...removed(1), at: 10 }, { ...place, at: 600 })).toEqual([
+    'lost wake-up: token 2 was granted 590 ms late',
+  ]);
+  expect(messages(...wait, removed(1), ended)).toEqual(['lost wake-up: r2 was never answered']);
+  const again = answered(2, 'waiting', [1], 'place');
+  expect(messages(...wait, again)).toEqual([]);
+  expect(messages(...wait, { ...again, at: 1_000 })).toEqual([
+    'herd: token 2 was woken for nothing',
+  ]);
+});
+
+test('rejects what is left at the end', () => {
+  expect(messages({ kind: 'ended', leftovers: ['a sleeper'] })).toEqual(['leftover: a sleeper']);
+});

@@ -1,0 +1,152 @@
+import type { LockRequest } from '../../../lib/lock/ticket.ts';
+import type { RequestCheck } from './check-requests.ts';
+import type { HistoryEvent } from './history.ts';
+import type { StandingTickets } from './standing-tickets.ts';
+import { areRivals } from './standing-tickets.ts';
+
+/** How late the end of the longest hold may be told: timers are, and clocks differ by a hundredth. */
+const lateTimerMs = 150;
+const clockError = 1.02;
+
+/** From the removal of a ticket until its holder is told, when nothing else is wrong. */
+const tellMs = 500;
+
+interface Belief {
+  readonly host: string;
+  readonly request: string;
+  readonly token: number;
+  readonly locks: readonly LockRequest[];
+  readonly listens: boolean;
+  readonly since: number;
+}
+
+/**
+ * The honest holder: while a host runs, nobody on it believes in a lock that the store has granted
+ * to another. A frozen host can't be told, so there the first look after counts. An operator who
+ * breaks a lock takes it from a holder that learns it later.
+ */
+export class HolderCheck {
+  readonly #beliefs = new Map<string, Belief>();
+  readonly #paused = new Set<string>();
+  readonly #maxHolds = new Map<string, number>();
+  readonly #written = new Set<string>();
+  readonly #requests: RequestCheck;
+
+  constructor(requests: RequestCheck) {
+    this.#requests = requests;
+  }
+
+  judge(event: HistoryEvent, store: StandingTickets): string[] {
+    switch (event.kind) {
+      case 'asked':
+        if (event.limits.maxHoldMs !== undefined) {
+          this.#maxHolds.set(event.request, event.limits.maxHoldMs);
+        }
+        return [];
+      case 'held': {
+        const { at, host, request, token, locks, listens } = event;
+        const belief = { host, request, token, locks, listens, since: at };
+        this.#beliefs.set(`${host}/${request}`, belief);
+        const found = rivalsOf(belief, store).map((rival) => `honesty: ${rival} when handed over`);
+        const isGranted = store.known.get(token)?.isGranted;
+        if (!isGranted) found.push(`exclusion: ${request} holds token ${token} without a grant`);
+        return found;
+      }
+      case 'answered':
+        return this.#judgeGrant(event, store);
+      case 'looked': {
+        const belief = this.#beliefs.get(`${event.host}/${event.request}`);
+        if (!belief || !event.passes) return [];
+        const found = rivalsOf(belief, store).map((rival) => `honesty: ${rival} when it looked`);
+        return [...found, ...this.#judgeLength(belief, event.at, store)];
+      }
+      case 'told':
+      case 'left':
+        return this.#end(event, store);
+      case 'paused':
+        this.#paused.add(event.host);
+        return [];
+      case 'resumed':
+        this.#paused.delete(event.host);
+        this.#forgetMaxHolds(event.host);
+        return [];
+      case 'crashed':
+        this.#paused.delete(event.host);
+        this.#forgetMaxHolds(event.host);
+        for (const [key, { host }] of this.#beliefs) {
+          if (host === event.host) this.#beliefs.delete(key);
+        }
+        return [];
+      case 'wrote':
+        this.#written.add(event.value);
+        return [];
+      case 'write done':
+        return this.#written.has(event.value) ? [] : [`effect: ${event.value} was never written`];
+      case 'write refused':
+        if (event.code !== 'lost') return [`error: a guarded write failed with ${event.code}`];
+        return this.#written.has(event.value) ? [`effect: ${event.value} was written`] : [];
+      default:
+        return [];
+    }
+  }
+
+  #judgeGrant(event: HistoryEvent & { kind: 'answered' }, store: StandingTickets): string[] {
+    if (event.answer !== 'granted' || event.token === undefined) return [];
+    const granted = store.known.get(event.token);
+    if (!granted) return [];
+    return [...this.#beliefs.values()]
+      .filter(({ host, listens }) => listens && !this.#paused.has(host))
+      .filter(({ token, locks }) => token !== granted.token && areRivals(locks, granted.locks))
+      .filter(({ token }) => !store.known.get(token)?.isBroken)
+      .map(
+        ({ request, token }) =>
+          `honesty: ${request} believes in token ${token} when ${granted.token} is granted`,
+      );
+  }
+
+  #end(
+    { at, host, request }: { at: number; host: string; request: string },
+    store: StandingTickets,
+  ): string[] {
+    const belief = this.#beliefs.get(`${host}/${request}`);
+    this.#beliefs.delete(`${host}/${request}`);
+    const found = belief?.listens ? this.#judgeLength(belief, at, store) : [];
+    this.#maxHolds.delete(request); // Who takes a lock back takes it for as long as he likes.
+    return found;
+  }
+
+  /** Whether one that is believed in at this time has been held for too long. */
+  #judgeLength(belief: Belief, at: number, store: StandingTickets): string[] {
+    const { request, host, token, since } = belief;
+    const found: string[] = [];
+    const removedAt = store.known.get(token)?.removedAt ?? at;
+    if (at - Math.max(removedAt, since) > tellMs && !this.#requests.isExcused(host, removedAt)) {
+      found.push(`honesty: ${request} was not told that token ${token} was removed`);
+    }
+    const maxHoldMs = this.#maxHolds.get(request) ?? Number.POSITIVE_INFINITY;
+    if (at - since > maxHoldMs * clockError + lateTimerMs) {
+      const heldMs = (at - since).toFixed();
+      found.push(`longest hold: ${request} was held for ${heldMs} of ${maxHoldMs} ms`);
+    }
+    return found;
+  }
+
+  /** They are not judged when the host was frozen meanwhile, or after a restart. */
+  #forgetMaxHolds(name: string): void {
+    for (const { host, request } of this.#beliefs.values()) {
+      if (host === name) this.#maxHolds.delete(request);
+    }
+  }
+}
+
+/** Those that were granted what a holder believes in. */
+function rivalsOf(belief: Belief, store: StandingTickets): string[] {
+  if (store.known.get(belief.token)?.isBroken) return [];
+  return [...store.known.values()]
+    .filter(({ isGranted, token }) => isGranted && token > belief.token)
+    .filter(({ locks }) => areRivals(belief.locks, locks))
+    .map(
+      ({ token, request }) =>
+        `${belief.request} believed in token ${belief.token} after ${token} of ${request} was granted`,
+    );
+}

@@ -1,0 +1,75 @@
+/**
+ * Breaks each promise in a copy of the tree, and sees the simulation find it there. Slow, so it is
+ * run by hand: `npm run mutations [-- words of the promise]`.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Mutation } from './mutations.ts';
+import { mutations } from './mutations.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+/** For each mutation: most are found within a second. */
+const searchSeconds = 60;
+
+const words = process.argv.slice(2).join(' ');
+const directory = await mkdtemp(join(tmpdir(), 'berth-mutations-'));
+try {
+  for (const part of ['lib', 'test', 'package.json', 'tsconfig.json']) {
+    await cp(join(root, part), join(directory, part), { recursive: true });
+  }
+  await symlink(join(root, 'node_modules'), join(directory, 'node_modules'));
+  for (const mutation of mutations.filter(({ promise }) => promise.includes(words))) {
+    await judge(mutation);
+  }
+} finally {
+  await rm(directory, { recursive: true });
+}
+
+async function judge(mutation: Mutation): Promise<void> {
+  const path = join(directory, mutation.file);
+  const original = await readFile(path, 'utf8');
+  if (original.split(mutation.from).length < 2) {
+    report(mutation, 'NOT APPLICABLE', `${mutation.file} has no such line any more`);
+    return;
+  }
+  await writeFile(
+    path,
+    original.replace(mutation.from, () => mutation.to),
+  );
+  const output = await run(mutation);
+  await writeFile(path, original);
+  if (output === undefined) {
+    report(mutation, 'SURVIVED', mutation.test ?? `after ${searchSeconds} s of simulation`);
+  } else {
+    const [, finding] = /^ +(at .*|● .*)$/m.exec(output.replace(/^ +● keeps.*$/gm, '')) ?? [];
+    report(mutation, 'found', finding ?? output.slice(0, 300));
+  }
+}
+
+/** What the test has found, or undefined when it passes. */
+async function run({ test }: Mutation): Promise<string | undefined> {
+  const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
+  const jest = ['node_modules/jest/bin/jest.js', '--bail'];
+  const simulation = ['test/simulation/locks/simulation.test.ts', '-t', 'keeps its promises'];
+  const child = spawn(process.execPath, [...flags, ...jest, ...(test ? [test] : simulation)], {
+    cwd: directory,
+    env: { ...process.env, BERTH_SOAK_SECONDS: `${searchSeconds}`, BERTH_SIM_NO_SHRINK: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  await once(child, 'close');
+  return child.exitCode === 0 ? undefined : output;
+}
+
+function report({ promise, file, from, to }: Mutation, verdict: string, finding: string): void {
+  if (verdict !== 'found') process.exitCode = 1;
+  process.stdout.write(`${verdict}: ${promise}\n  ${file}: ${from} → ${to}\n  ${finding}\n`);
+}

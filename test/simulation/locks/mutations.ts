@@ -1,0 +1,242 @@
+/** One line of the engine, or of the reference store, changed so that a promise is broken. */
+export interface Mutation {
+  /** The promise's name, as the checker says it or as near as can be. */
+  readonly promise: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** What notices it, where the simulation would need too long. */
+  readonly test?: string;
+}
+
+const engine = (file: string) => `lib/lock/${file}`;
+const races = 'test/contract/locks/lock-races.test.ts';
+const outliving = 'test/contract/locks/lock-permanent.test.ts';
+const store = (file: string) => `lib/lock/stores/${file}`;
+
+export const mutations: readonly Mutation[] = [
+  {
+    promise: 'exclusion: a writer waits for readers',
+    file: store('ticket-model.ts'),
+    from: 'ticket.token < below && conflicts(lock.mode, mode)',
+    to: "ticket.token < below && mode === 'exclusive'",
+  },
+  {
+    promise: 'exclusion: the store is asked whether a waiter may go on',
+    file: engine('engine/acquirer.ts'),
+    from: 'placement = await limit.untilAnswered(() => this.#options.store.place(ticket));',
+    to: "placement = { state: 'granted', ticket };",
+  },
+  {
+    promise: 'effect exclusion: the store checks the guards',
+    file: store('guarded-change.ts'),
+    from: '[...guards, ...release].find(',
+    to: '[...release].find(',
+  },
+  {
+    promise: 'effect exclusion: a guarded write carries its ticket',
+    file: engine('engine/held-locks.ts'),
+    from: 'guards: [ticket], writes',
+    to: 'guards: [], writes',
+  },
+  {
+    promise: 'token order: tokens grow',
+    file: store('ticket-model.ts'),
+    from: 'token: this.#nextRevision(), session',
+    to: 'token: (this.#nextRevision() * 7919) % 10007, session',
+  },
+  {
+    promise: 'honest holder: the deadline counts from the sending of the renewal',
+    file: engine('engine/session.ts'),
+    from: 'Math.max(this.#deadline, sentAt + ttlMs - marginMs(ttlMs))',
+    to: 'Math.max(this.#deadline, this.#clock.now() + ttlMs - marginMs(ttlMs))',
+  },
+  {
+    promise: 'honest holder: the deadline is earlier than the expiry',
+    file: engine('engine/session.ts'),
+    from: 'Math.min(2_000, ttlMs / 5)',
+    to: '0',
+  },
+  {
+    promise: 'honest holder: who asks is answered by the clock, not by timers',
+    file: engine('engine/held-lock.ts'),
+    from: 'this.#session.checkDeadline();',
+    to: '',
+  },
+  {
+    promise: 'honest holder: the signal aborts by itself',
+    file: engine('engine/session.ts'),
+    from: 'void this.#watchDeadline(session);',
+    to: '',
+  },
+  {
+    promise: 'honest holder: a broken lock is noticed',
+    file: engine('engine/held-lock.ts'),
+    from: 'if (this.#isReleasing) return;',
+    to: 'return;',
+  },
+  {
+    promise: 'free after a crash: sessions expire',
+    file: store('memory-state.ts'),
+    from: 'if (expiresAt <= now) this.#dropSession(id)',
+    to: 'if (expiresAt + 2_000 <= now) this.#dropSession(id)',
+  },
+  {
+    promise: 'outlives its host: a permanent session never expires',
+    file: store('memory-state.ts'),
+    from: 'this.#addSession(id, ttlMs);\n      return { id, ttlMs, resumed: true };',
+    to: 'this.#addSession(id, 5_000);\n      return { id, ttlMs, resumed: true };',
+  },
+  {
+    promise: 'outlives its host: what a crashed process has left is found, unused or not',
+    file: engine('engine/session-pool.ts'),
+    from: 'if (this.#permanent?.id === id) return this.#permanent.keeper;',
+    to: '',
+  },
+  {
+    promise: 'outlives its host: it is left until its owner has said what it wants back',
+    file: engine('engine/own-tickets.ts'),
+    from: 'permanent: true };',
+    to: 'permanent: false };',
+    test: outliving,
+  },
+  {
+    promise: 'outlives its host: no deadline ends it',
+    file: engine('engine/session-pool.ts'),
+    from: 'const ttlMs = Number.POSITIVE_INFINITY;',
+    to: 'const { ttlMs } = options;',
+    test: outliving,
+  },
+  {
+    promise: 'outlives its host: a kept one is proved again after a lapse',
+    file: engine('engine/session-pool.ts'),
+    from: ') void this.#reopen();',
+    to: ') return;',
+    test: outliving,
+  },
+  {
+    promise: 'all or nothing: a ticket stands in every queue',
+    file: store('ticket-model.ts'),
+    from: 'for (const { name, mode } of ticket.locks) {',
+    to: 'for (const { name, mode } of ticket.locks.slice(0, 1)) {',
+  },
+  {
+    promise: 'nothing leaks: a request that fails is removed',
+    file: engine('engine/acquirer.ts'),
+    from: 'else await this.#options.tickets.remove(request);',
+    to: 'else this.#options.tickets.forget(request);',
+  },
+  {
+    promise: 'nothing leaks: what arrives late is removed',
+    file: engine('engine/own-tickets.ts'),
+    from: "if (event.kind === 'change') this.#noticeStrays(event.change.tickets);",
+    to: "if (event.kind === 'change') return;",
+  },
+  {
+    promise: 'nothing leaks: what arrives during its removal is removed',
+    file: engine('engine/own-tickets.ts'),
+    from: 'if (left) this.#noticeStrays([left]);',
+    to: '',
+    test: races,
+  },
+  {
+    promise: 'honest holder: what was broken before its grant arrived is not handed over',
+    file: engine('engine/held-locks.ts'),
+    from: '    this.#noticeLoss(ticket.nonce);',
+    to: '',
+    test: races,
+  },
+  {
+    promise: 'honest holder: what was given up is not taken back',
+    file: engine('engine/own-tickets.ts'),
+    from: ' && !reclaim.isGivenUp;',
+    to: ';',
+    test: races,
+  },
+  {
+    promise: 'honest holder: a session that was dropped is not revived',
+    file: engine('engine/session.ts'),
+    from: 'if (session.isGone) return; // Dropped meanwhile.',
+    to: '',
+    test: races,
+  },
+  {
+    promise: 'first come: a try does not overtake who waits',
+    file: store('ticket-model.ts'),
+    from: 'written?.token ?? Number.POSITIVE_INFINITY',
+    to: 'written?.token ?? 1 + Math.min(...this.#tickets.values().map(({ token }) => token))',
+  },
+  {
+    promise: 'no lost wake-up: a removal wakes who waits for it',
+    file: engine('engine/wake-ups.ts'),
+    from: 'for (const { nonce } of event.change.removedTickets) this.#wake(nonce);',
+    to: '',
+  },
+  {
+    promise: 'no lost wake-up: what went before the wait began counts',
+    file: engine('engine/wake-ups.ts'),
+    from: 'if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return true;',
+    to: '',
+  },
+  {
+    promise: 'no herd: only those are woken whose turn it may be',
+    file: engine('engine/wake-ups.ts'),
+    from: 'for (const { nonce } of event.change.removedTickets) this.#wake(nonce);',
+    to: 'for (const sleeper of [...this.#sleepers.keys()]) this.#wake(sleeper);',
+  },
+  {
+    promise: 'cancelled: a cancelled request never holds',
+    file: engine('engine/acquirer.ts'),
+    from: 'if (limit.isCancelled) throw limit.error(namesOf(locks), []);\n      session',
+    to: 'session',
+  },
+  {
+    promise: 'cancelled: no listener is left',
+    file: engine('engine/wait-limit.ts'),
+    from: 'for (const caller of this.#callers) caller.removeEventListener',
+    to: 'for (const caller of [] as AbortSignal[]) caller.removeEventListener',
+  },
+  {
+    promise: 'cancelled: no sleeper is left',
+    file: engine('engine/wait-limit.ts'),
+    from: 'this.#over.abort(over);',
+    to: '',
+  },
+  {
+    promise: 'unlock: it gets there even if the store was away',
+    file: engine('engine/own-tickets.ts'),
+    from: 'const removal = this.#removeUntilGone(ticket);',
+    to: 'const removal = Promise.resolve();',
+  },
+  {
+    promise: "unlock: it never touches another's",
+    file: store('ticket-model.ts'),
+    from: "if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;",
+    to: 'if (ticket === undefined) return;',
+    test: 'test/contract/stores/memory/store.test.ts',
+  },
+  {
+    promise: 'gate: nobody is granted a lock that is disabled',
+    file: store('ticket-model.ts'),
+    from: 'return this.#disabled(ticket.locks) ?? this.#placement(ticket);',
+    to: 'return this.#placement(ticket);',
+  },
+  {
+    promise: 'errors: disabled is not lost',
+    file: engine('engine/acquirer.ts'),
+    from: "if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);\n    throw",
+    to: 'throw',
+  },
+  {
+    promise: 'errors: a time-out is not cancelled',
+    file: engine('engine/wait-limit.ts'),
+    from: 'if (this.isCancelled) {',
+    to: 'if (this.isOver) {',
+  },
+  {
+    promise: 'longest hold: it ends by itself',
+    file: engine('engine/held-locks.ts'),
+    from: '.then(() => lock.end())',
+    to: '',
+  },
+];

@@ -1,0 +1,296 @@
+import { getEventListeners } from 'node:events';
+import { LockError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
+import { LockManager } from '../../../lib/lock/lock-manager.ts';
+import type { Ticket } from '../../../lib/lock/ticket.ts';
+import { between, randomStream } from '../random.ts';
+import type { Scheduler } from '../scheduler.ts';
+import { Party } from '../scheduler.ts';
+import type { LockCommand } from './commands.ts';
+import { mainTtlMs } from './commands.ts';
+import { Connection } from './connection.ts';
+import type { Happening } from './history.ts';
+import type { HoldingOptions, HoldingPlan } from './holding.ts';
+import { Holding } from './holding.ts';
+import { HostClock } from './host-clock.ts';
+import type { Weather } from './link.ts';
+import { Link } from './link.ts';
+import type { RecordedStore } from './recorded-store.ts';
+
+export interface SimulatedHostOptions {
+  readonly name: string;
+  readonly seed: number;
+  readonly scheduler: Scheduler;
+  readonly server: Party;
+  readonly store: RecordedStore;
+  readonly record: (happening: Happening) => void;
+}
+
+/** What becomes of a lock that a daemon takes back from the one before. */
+const afterRestart: HoldingPlan = { holdMs: 500, writes: 1, ending: 'unlock', listens: true };
+
+/** A daemon from its start to its crash. */
+export interface Daemon {
+  readonly party: Party;
+  readonly clock: HostClock;
+  readonly link: Link;
+  readonly manager: LockManager;
+}
+
+/** One machine: its clock runs a little too fast or slow, and its daemon is started and killed. */
+export class SimulatedHost {
+  readonly name: string;
+  readonly #options: SimulatedHostOptions;
+  readonly #rate: number;
+  readonly #startMs: number;
+  readonly #holdings = new Set<Holding>();
+  /** What a daemon keeps on disk for the next one. */
+  readonly #disk: { session: string | undefined; readonly tickets: Map<string, Ticket> } = {
+    session: undefined,
+    tickets: new Map(),
+  };
+  #daemon: Daemon | undefined;
+  #starts = 0;
+  #nonces = 0;
+  #open = 0;
+  #isStopping = false;
+
+  constructor(options: SimulatedHostOptions) {
+    this.#options = options;
+    this.name = options.name;
+    const random = randomStream(options.seed, `${options.name} clock`);
+    this.#rate = between(random, 0.99, 1.01);
+    this.#startMs = between(random, 0, 1e9);
+  }
+
+  /** Requests and holds that have not ended. */
+  get open(): number {
+    return this.#open;
+  }
+
+  get daemon(): Daemon | undefined {
+    return this.#daemon;
+  }
+
+  set weather(weather: Weather) {
+    if (!this.#daemon) return;
+    if (weather !== 'fair') this.#fault(weather);
+    this.#daemon.link.weather = weather;
+  }
+
+  breakWatch(): void {
+    this.#daemon?.link.breakWatches();
+  }
+
+  start({ resume }: { readonly resume: boolean }): void {
+    if (this.#daemon) return;
+    const { scheduler, server, store, seed, record } = this.#options;
+    this.#starts += 1;
+    const life = `${this.name}.${this.#starts}`;
+    const party = new Party(life);
+    const random = (purpose: string) => randomStream(seed, `${life} ${purpose}`);
+    const clock = new HostClock({
+      scheduler,
+      party,
+      rate: this.#rate,
+      startMs: this.#startMs,
+      random: random('timers'),
+    });
+    const onFault = (what: string) => this.#fault(what);
+    const link = new Link({ scheduler, client: party, server, random, onFault });
+    const disk = this.#disk;
+    const session = resume ? disk.session : undefined;
+    if (!resume) disk.tickets.clear();
+    const manager = new LockManager({
+      store: new Connection(store.for(this.name), link),
+      host: this.name,
+      owner: this.name,
+      ttlMs: mainTtlMs,
+      clock,
+      keep: {
+        resume: session,
+        save: async (id) => {
+          disk.session = id;
+        },
+      },
+      newNonce: () => `${this.name}-${++this.#nonces}`,
+    });
+    const daemon = { party, clock, link, manager };
+    this.#daemon = daemon;
+    record({ kind: 'started', host: this.name });
+    this.#run(() => this.#adopt(daemon));
+  }
+
+  /** SIGTERM: leaves its locks to the next daemon, and has no more use for them itself. */
+  stop(): void {
+    const daemon = this.#daemon;
+    if (daemon?.party.state !== 'running' || this.#isStopping) return;
+    this.#isStopping = true;
+    this.#options.record({ kind: 'stopping', host: this.name });
+    for (const holding of this.#holdings) holding.abandon();
+    this.#run(async () => {
+      await daemon.manager.close({ keep: true });
+      this.crash();
+    });
+  }
+
+  /** SIGKILL: no goodbye. */
+  crash(): void {
+    const daemon = this.#daemon;
+    if (!daemon) return;
+    this.#isStopping = false;
+    daemon.party.state = 'gone';
+    daemon.link.close();
+    this.#daemon = undefined;
+    this.#holdings.clear();
+    this.#open = 0;
+    this.#options.record({ kind: 'crashed', host: this.name });
+  }
+
+  /** SIGSTOP. */
+  pause(): void {
+    if (this.#daemon?.party.state !== 'running') return;
+    this.#daemon.party.state = 'paused';
+    this.#options.record({ kind: 'paused', host: this.name });
+  }
+
+  /** SIGCONT: what the holders do first is to look whether they still hold. */
+  resume(): void {
+    if (this.#daemon?.party.state !== 'paused') return;
+    const random = randomStream(this.#options.seed, `${this.name} ${this.#options.scheduler.now}`);
+    const first = (['due', 'timer', 'message'] as const)[Math.floor(random() * 3)] ?? 'due';
+    this.#options.scheduler.resume(this.#daemon.party, first);
+    this.#options.record({ kind: 'resumed', host: this.name });
+    for (const holding of [...this.#holdings]) holding.look();
+  }
+
+  /** Lets those look that would not hear of it. */
+  look(): void {
+    if (this.#daemon?.party.state !== 'running') return;
+    for (const holding of [...this.#holdings]) if (!holding.listens) holding.look();
+  }
+
+  /** Runs a command of an operator; only a store that is away may keep it from working. */
+  operate(work: (manager: LockManager) => Promise<void>): void {
+    const daemon = this.#daemon;
+    if (daemon?.party.state !== 'running' || this.#isStopping) return;
+    this.#run(async () => {
+      try {
+        await work(daemon.manager);
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError)) throw error;
+        this.#fault('an operator was told that the store is away');
+      }
+    });
+  }
+
+  /** A request that the daemon gets, when it is not frozen. */
+  use(request: string, command: LockCommand): void {
+    const daemon = this.#daemon;
+    if (!daemon) return;
+    const run = () => {
+      if (!this.#isStopping) this.#run(() => this.#use(daemon, request, command));
+    };
+    this.#options.scheduler.after(0, daemon.party, 'message', run);
+  }
+
+  async close(): Promise<void> {
+    await this.#daemon?.manager.close({ keep: false });
+    this.#daemon?.link.close();
+  }
+
+  async #use(daemon: Daemon, request: string, command: LockCommand): Promise<void> {
+    const { record, scheduler } = this.#options;
+    const { locks, timeoutMs, ttlMs, maxHoldMs, cancelAfterMs } = command;
+    const limits = {
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      ...(maxHoldMs !== undefined && { maxHoldMs }),
+    };
+    record({ kind: 'asked', request, host: this.name, limits: { locks, ...limits } });
+    const caller = new AbortController();
+    let isSettled = false;
+    if (cancelAfterMs !== undefined) {
+      scheduler.after(cancelAfterMs, daemon.party, 'timer', () => {
+        if (!isSettled) record({ kind: 'cancelled', request });
+        caller.abort(new Error('cancelled by the simulation'));
+      });
+    }
+    const startedAt = daemon.clock.now();
+    try {
+      const lock = await daemon.manager.lock(locks, {
+        reason: 'Mount',
+        detail: request,
+        signal: caller.signal,
+        ...limits,
+        ...(ttlMs !== undefined && { ttlMs }),
+      });
+      isSettled = true;
+      const holding = this.#hold({ request, lock, daemon, plan: command });
+      await holding.live();
+      this.#holdings.delete(holding);
+    } catch (error) {
+      if (isSettled) throw error;
+      isSettled = true;
+      const waitedMs = daemon.clock.now() - startedAt;
+      record({ kind: 'failed', request, code: codeOf(error), message: String(error), waitedMs });
+    }
+    if (getEventListeners(caller.signal, 'abort').length > 0) {
+      record({ kind: 'bug', message: `${request} left a listener on its caller's signal` });
+    }
+  }
+
+  /** Takes back what is known of what the daemon before has left, and removes the rest. */
+  async #adopt(daemon: Daemon): Promise<void> {
+    const tickets = new Map(this.#disk.tickets);
+    for (;;) {
+      try {
+        await daemon.manager.open();
+        for (const [request, ticket] of tickets) {
+          const lock = await daemon.manager.attach(ticket);
+          tickets.delete(request);
+          if (!lock) {
+            this.#disk.tickets.delete(request);
+            continue;
+          }
+          const holding = this.#hold({ request, lock, daemon, plan: afterRestart });
+          this.#run(() => holding.live());
+        }
+        return await daemon.manager.dropStrays();
+      } catch (error) {
+        if (!(error instanceof LockError)) throw error;
+        await new Promise<void>((resolve) => {
+          this.#options.scheduler.after(100, daemon.party, 'timer', resolve);
+        });
+      }
+    }
+  }
+
+  #hold(what: Pick<HoldingOptions, 'request' | 'lock' | 'daemon' | 'plan'>): Holding {
+    const holding = new Holding({ ...this.#options, ...what, disk: this.#disk });
+    this.#holdings.add(holding);
+    return holding;
+  }
+
+  #run(work: () => Promise<void>): void {
+    const { record } = this.#options;
+    const daemon = this.#daemon;
+    this.#open += 1;
+    work()
+      .catch((error) => record({ kind: 'bug', message: describe(error) }))
+      .finally(() => {
+        if (this.#daemon === daemon) this.#open -= 1;
+      });
+  }
+
+  #fault(what: string): void {
+    this.#options.record({ kind: 'fault', host: this.name, what });
+  }
+}
+
+export function codeOf(error: unknown): string {
+  if (error instanceof LockError) return error.code;
+  return Error.isError(error) ? error.name : typeof error;
+}
+
+function describe(error: unknown): string {
+  return Error.isError(error) ? (error.stack ?? error.message) : String(error);
+}

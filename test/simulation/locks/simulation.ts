@@ -1,0 +1,212 @@
+import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
+import { randomStream } from '../random.ts';
+import { Party, Scheduler } from '../scheduler.ts';
+import type { Command, HostCommand } from './commands.ts';
+import { hostCount, lockNames, mainTtlMs } from './commands.ts';
+import type { Happening, HistoryEvent } from './history.ts';
+import { HostClock } from './host-clock.ts';
+import { longestDelayMs } from './link.ts';
+import { RecordedStore } from './recorded-store.ts';
+import { SimulatedHost } from './simulated-host.ts';
+
+export interface Scenario {
+  /** Of everything that the commands leave open: delays, losses, clocks. */
+  readonly seed: number;
+  readonly commands: readonly Command[];
+}
+
+/** Sleepers that a session has: its renewal and its deadline. */
+const sleepersPerSession = 2;
+
+/** Each host may use two TTLs, so it has two sessions. */
+const sessionsPerHost = 2;
+
+/** Plays a scenario from the first command until every lock is free, and tells what happened. */
+export function simulate(scenario: Scenario): Promise<HistoryEvent[]> {
+  return new Simulation(scenario).run();
+}
+
+class Simulation {
+  readonly #commands: readonly Command[];
+  readonly #scheduler = new Scheduler();
+  readonly #history: HistoryEvent[] = [];
+  readonly #server = new Party('store');
+  readonly #serverClock: HostClock;
+  readonly #store: RecordedStore;
+  readonly #direct: ReturnType<typeof memoryStore>;
+  readonly #hosts: readonly SimulatedHost[];
+
+  constructor({ seed, commands }: Scenario) {
+    this.#commands = commands;
+    const scheduler = this.#scheduler;
+    const server = this.#server;
+    const random = randomStream(seed, 'store');
+    this.#serverClock = new HostClock({ scheduler, party: server, rate: 1, startMs: 0, random });
+    this.#direct = memoryStore({ shared: memoryState(this.#serverClock) });
+    this.#store = new RecordedStore(this.#direct, this.#record);
+    const store = this.#store;
+    this.#hosts = Array.from({ length: hostCount }, (_, index) => {
+      const name = `n${index + 1}`;
+      return new SimulatedHost({ name, seed, scheduler, server, store, record: this.#record });
+    });
+  }
+
+  async run(): Promise<HistoryEvent[]> {
+    const onRejection = (error: unknown) => {
+      const message = Error.isError(error) ? (error.stack ?? error.message) : String(error);
+      this.#record({ kind: 'bug', message: `nobody caught ${message}` });
+    };
+    process.on('unhandledRejection', onRejection);
+    try {
+      await this.#playCommands();
+      await this.#calmDown();
+      await this.#finish();
+    } finally {
+      process.off('unhandledRejection', onRejection);
+    }
+    return this.#history;
+  }
+
+  async #playCommands(): Promise<void> {
+    const world = new Party('world');
+    for (const host of this.#hosts) host.start({ resume: false });
+    for (const [index, command] of this.#commands.entries()) {
+      this.#scheduler.after(command.atMs, world, 'timer', () => this.#play(command, `r${index}`));
+    }
+    const ends = this.#commands.map((command) => command.atMs + ('ms' in command ? command.ms : 0));
+    await this.#scheduler.pass(Math.max(0, ...ends) + 1);
+  }
+
+  #play(command: Command, name: string): void {
+    if (command.kind === 'pause store') {
+      this.#pauseStore(command.ms);
+      return;
+    }
+    const host = this.#hosts[command.host];
+    if (host) this.#playOn(host, command, name);
+  }
+
+  #pauseStore(ms: number): void {
+    for (const { name: host } of this.#hosts) {
+      this.#record({ kind: 'fault', host, what: 'the store is frozen' });
+    }
+    this.#server.state = 'paused';
+    this.#later(ms, () => this.#scheduler.resume(this.#server, 'due'));
+  }
+
+  #playOn(host: SimulatedHost, command: HostCommand, name: string): void {
+    switch (command.kind) {
+      case 'lock':
+        host.use(name, command);
+        break;
+      case 'pause':
+        host.pause();
+        this.#later(command.ms, () => host.resume());
+        break;
+      case 'rough':
+      case 'cut':
+        host.weather = command.kind;
+        this.#later(command.ms, () => {
+          host.weather = 'fair';
+        });
+        break;
+      case 'deaf, then cut':
+        host.weather = 'deaf';
+        this.#later(command.ms / 2, () => {
+          host.weather = 'cut';
+        });
+        this.#later(command.ms, () => {
+          host.weather = 'fair';
+        });
+        break;
+      case 'break watch':
+        host.breakWatch();
+        break;
+      case 'restart':
+        host.stop();
+        this.#later(command.ms, () => {
+          host.crash();
+          host.start({ resume: true });
+        });
+        break;
+      case 'crash':
+      case 'crash and resume': {
+        host.crash();
+        const resume = command.kind === 'crash and resume';
+        this.#later(command.ms, () => host.start({ resume }));
+        break;
+      }
+      case 'disable':
+        host.operate((manager) => manager.disable(command.lockName));
+        this.#later(command.ms, () => host.operate((manager) => manager.enable(command.lockName)));
+        break;
+      case 'break lock':
+        host.operate(async (manager) => {
+          const tickets = await manager.inspect(command.lockName);
+          const ticket = tickets[command.ms % Math.max(1, tickets.length)];
+          if (!ticket) return;
+          this.#record({ kind: 'broken', token: ticket.token });
+          await manager.breakLock(ticket);
+        });
+        break;
+    }
+  }
+
+  /** Ends all faults, and waits until none of their messages is on its way. */
+  async #calmDown(): Promise<void> {
+    for (const host of this.#hosts) {
+      host.resume();
+      host.weather = 'fair';
+      host.start({ resume: true });
+    }
+    this.#scheduler.resume(this.#server, 'due');
+    await this.#scheduler.pass(longestDelayMs);
+    for (const name of lockNames) await this.#direct.openGate(name);
+    this.#record({ kind: 'quiet' });
+  }
+
+  async #finish(): Promise<void> {
+    const holdMs = this.#commands.map((command) => (command.kind === 'lock' ? command.holdMs : 0));
+    const isDone = () => this.#hosts.every(({ open }) => open === 0);
+    await this.#scheduler.pass(30_000 + holdMs.reduce((sum, ms) => sum + ms, 0), isDone);
+    // So long until the store has dropped the sessions of daemons that were killed.
+    await this.#scheduler.pass(mainTtlMs + 5_000);
+    const leftovers = await this.#leftovers(sleepersPerSession * sessionsPerHost);
+    const closed = Promise.all(this.#hosts.map((host) => host.close()));
+    let isClosed = false;
+    void closed.then(() => {
+      isClosed = true;
+    });
+    await this.#scheduler.pass(5_000);
+    if (!isClosed) leftovers.push('a manager that does not close');
+    this.#store[Symbol.dispose]();
+    await this.#scheduler.pass(1);
+    leftovers.push(...(await this.#leftovers(0)));
+    if (this.#serverClock.sleeping > 0) leftovers.push('a watch of the store');
+    this.#record({ kind: 'ended', leftovers });
+  }
+
+  /** What should not be there when no lock is wanted any more. */
+  async #leftovers(sleepersPerHost: number): Promise<string[]> {
+    const leftovers: string[] = [];
+    for (const { name, open, daemon } of this.#hosts) {
+      if (open > 0) leftovers.push(`${open} calls on ${name} that do not end`);
+      const sleeping = daemon?.clock.sleeping ?? 0;
+      if (sleeping > sleepersPerHost) leftovers.push(`${sleeping} sleepers on ${name}`);
+    }
+    for (const { token, holder } of await this.#direct.tickets()) {
+      leftovers.push(`ticket ${token} of ${holder.detail}`);
+    }
+    return leftovers;
+  }
+
+  #later(ms: number, run: () => void): void {
+    this.#scheduler.after(ms, new Party('world'), 'timer', run);
+  }
+
+  readonly #record = (happening: Happening) => {
+    this.#history.push({ at: this.#scheduler.now, ...happening });
+    if (happening.kind !== 'answered' || happening.answer !== 'granted') return;
+    for (const host of this.#hosts) host.look();
+  };
+}

@@ -1,0 +1,167 @@
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import type { RequestListener } from 'node:http';
+import type { Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { UnixServer } from '../../../../lib/linux/unix-server.ts';
+import { listenOnUnixSocket, SocketInUseError } from '../../../../lib/linux/unix-server.ts';
+
+let dir: string;
+let path: string;
+const servers: UnixServer[] = [];
+const sockets: Socket[] = [];
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'berth-'));
+  path = join(dir, 'a', 'b', 'berth.sock');
+});
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  for (const server of servers.splice(0)) await server.close({ graceMs: 0 });
+  rmSync(dir, { recursive: true });
+});
+
+async function serve(handler: RequestListener = answer, mode = 0o600): Promise<UnixServer> {
+  const server = await listenOnUnixSocket(handler, { path, mode });
+  servers.push(server);
+  return server;
+}
+
+const answer: RequestListener = (_request, response) => {
+  response.end('ok');
+};
+
+async function open(): Promise<Socket> {
+  const socket = connect(path);
+  sockets.push(socket);
+  await once(socket, 'connect');
+  return socket.setEncoding('utf8');
+}
+
+/** One request on a connection that stays open; resolves the whole answer. */
+async function ask(socket: Socket): Promise<string> {
+  socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n');
+  const [text] = await once(socket, 'data');
+  return String(text);
+}
+
+/** A socket file that nobody serves: what a killed daemon leaves. */
+async function leaveStaleSocket(): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true });
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  // Closing removes the file under its own name only.
+  renameSync(path, `${path}-kept`);
+  server.close();
+  renameSync(`${path}-kept`, path);
+}
+
+/** Well before the grace is over. */
+async function expectSoon(closing: Promise<void>): Promise<void> {
+  const start = performance.now();
+  await closing;
+  expect(performance.now() - start).toBeLessThan(2_000);
+}
+
+test.each([0o600, 0o660])('makes the directory, and the socket with mode %o', async (mode) => {
+  await serve(answer, mode);
+  expect(statSync(path).mode & 0o777).toBe(mode);
+  expect(await ask(await open())).toContain('200 OK');
+});
+
+test('replaces a stale socket', async () => {
+  await leaveStaleSocket();
+  await serve();
+  expect(await ask(await open())).toContain('200 OK');
+});
+
+test('refuses a socket that is served, and leaves it alone', async () => {
+  await serve();
+  await expect(serve()).rejects.toThrow(SocketInUseError);
+  await expect(serve()).rejects.toThrow(`another berth is serving on ${path}`);
+  expect(await ask(await open())).toContain('200 OK');
+});
+
+test('of several that find the same stale socket at once, one serves', async () => {
+  for (let round = 0; round < 12; round++) {
+    await leaveStaleSocket();
+    const starts = [0, 0, 0, 1, 1, 2].map(async (ms) => {
+      await delay(ms);
+      return serve();
+    });
+    const results = await Promise.allSettled(starts);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await ask(await open())).toContain('200 OK');
+    expect(readdirSync(dirname(path))).toEqual(['berth.sock']);
+    await servers.pop()?.close({ graceMs: 0 });
+  }
+});
+
+test('never removes a file that is not a socket', async () => {
+  path = join(dir, 'precious');
+  writeFileSync(path, 'data');
+  await expect(serve()).rejects.toThrow('is not a socket');
+  expect(statSync(path).isFile()).toBe(true);
+});
+
+test('promises no end to an idle connection', async () => {
+  await serve();
+  const socket = await open();
+  const first = await ask(socket);
+  expect(first).toContain('Connection: keep-alive');
+  expect(first).not.toContain('timeout=');
+  expect(await ask(socket)).toContain('200 OK');
+});
+
+test('closing ends idle connections and removes the socket file', async () => {
+  const server = await serve();
+  const [used, unused] = [await open(), await open()];
+  await ask(used);
+  const ended = Promise.all([once(used, 'close'), once(unused, 'close')]);
+  await expectSoon(server.close());
+  await ended;
+  expect(existsSync(path)).toBe(false);
+});
+
+test('closing lets a request in flight finish, and accepts no other', async () => {
+  const inFlight = Promise.withResolvers<void>();
+  const finish = Promise.withResolvers<void>();
+  const server = await serve(async (_request, response) => {
+    inFlight.resolve();
+    await finish.promise;
+    response.end('done late');
+  });
+  const answered = ask(await open());
+  await inFlight.promise;
+  const closed = server.close();
+  await expect(open()).rejects.toThrow('ENOENT');
+  await delay(20);
+  finish.resolve();
+  expect(await answered).toContain('done late');
+  await expectSoon(closed);
+});
+
+test('closing cuts a request that outlasts the grace', async () => {
+  const inFlight = Promise.withResolvers<void>();
+  const server = await serve(() => inFlight.resolve());
+  const socket = await open();
+  socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n');
+  await inFlight.promise;
+  const ended = once(socket, 'close');
+  await server.close({ graceMs: 20 });
+  await ended;
+});

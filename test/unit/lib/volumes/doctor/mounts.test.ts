@@ -1,0 +1,117 @@
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
+import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
+import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
+import { UseMount } from '../../../../../lib/lock/use/use.ts';
+import { MountDoctor } from '../../../../../lib/volumes/doctor/mounts.ts';
+import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
+import { HostMounts } from '../../../../../lib/volumes/mounts/host-mounts.ts';
+import { KeyedQueue } from '../../../../../lib/volumes/mounts/keyed-queue.ts';
+import { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
+import { mountLocks } from '../../../../../lib/volumes/operations/locked-volumes.ts';
+import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
+import { EventLog } from '../../../../../plugin/events/event-log.ts';
+import { eventually } from '../../../../support/eventually.ts';
+import { noGuard } from '../../../../support/no-guard.ts';
+import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
+
+const { signal } = new AbortController();
+const fix = { fix: true, deletions: new Set<string>(), signal };
+
+/** The doctor of host `h`; `manager` has its locks, `earlier` those of a daemon of it before. */
+async function hospital() {
+  await using resources = new AsyncDisposableStack();
+  const directory = resources.use(await makeTemporaryDirectory());
+  const shared = memoryState();
+  const store = memoryStore({ shared });
+  const of = (host: string) =>
+    resources.use(
+      new LockManager({ store: memoryStore({ shared }), host, owner: host, ttlMs: 30_000 }),
+    );
+  const [manager, earlier, other] = [of('h'), of('h'), of('other')];
+  const locks = new LockDriver(manager, 0);
+  const driver = directoryDriver({ volumeDir: directory.path });
+  const drivers = new Map([[driver.name, driver]]);
+  const queue = new KeyedQueue();
+  const catalog = new Catalog(manager.mirror, store);
+  const mountDir = join(directory.path, 'mounts');
+  const table = await MountTable.open(join(directory.path, 'mounts.json'));
+  const mounts = new HostMounts({
+    ...{ table, drivers, queue, mountDir },
+    locks: mountLocks(locks, catalog),
+    bootId: 'boot',
+    guard: noGuard,
+    events: new EventLog(),
+  });
+  const doctor = new MountDoctor({
+    ...{ catalog, drivers, locks, mounts, queue, mountDir, host: 'h' },
+    session: async () => (await manager.open()).sessionId,
+    reconcile: async () => {},
+  });
+  const lock = (by: LockManager, reason: 'Mount' | 'Copy') =>
+    by.lock([{ name: 'mount/v', mode: 'exclusive' }], { reason });
+  const owned = resources.move();
+  return {
+    ...{ doctor, locks, table, queue, manager, earlier, other, lock },
+    seen: () => eventually(() => expect(locks.tickets('v')).toHaveLength(1)),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+test('a lock of ours for a mount that there is not is released', async () => {
+  await using on = await hospital();
+  await on.lock(on.manager, 'Mount');
+  await on.seen();
+  const finding = { kind: 'lock-without-mount', what: 'v', fix: 'releases the lock' };
+  expect(await on.doctor.examine({ ...fix, fix: false })).toMatchObject([finding]);
+  expect(await on.doctor.examine(fix)).toMatchObject([{ ...finding, state: 'fixed' }]);
+  expect(await on.manager.inspect('mount/v')).toEqual([]);
+});
+
+test('that of an earlier daemon of this host is left to a person', async () => {
+  await using on = await hospital();
+  const { token } = await on.lock(on.earlier, 'Mount');
+  await on.seen();
+  const [outcome] = await on.doctor.examine(fix);
+  expect(outcome).toMatchObject({ kind: 'lock-without-mount', state: 'found' });
+  expect(outcome?.next).toContain(`or now: berth lock clear v --token ${token} --force`);
+  expect(await on.manager.inspect('mount/v')).toHaveLength(1);
+});
+
+test('locks of other hosts, and for other work, are none of its business', async () => {
+  await using on = await hospital();
+  await using _theirs = await on.lock(on.other, 'Mount');
+  await on.seen();
+  expect(await on.doctor.examine(fix)).toEqual([]);
+});
+
+test('a mount under way is not taken for one that there is not', async () => {
+  await using on = await hospital();
+  const { promise: goOn, resolve: end } = Promise.withResolvers<void>();
+  const mounting = on.queue.run('v', async () => {
+    const use = UseMount('v', 'Mount');
+    const lock = await on.locks.acquireWithTTLRefresh(use, { signal, onChange: () => {} });
+    await goOn;
+    await lock.unlock();
+  });
+  await on.seen();
+  const examining = on.doctor.examine(fix);
+  end();
+  await mounting;
+  await eventually(() => expect(on.locks.tickets('v')).toEqual([]));
+  expect(await examining).toEqual([]);
+});
+
+test('a mount that could not be undone is told', async () => {
+  await using on = await hospital();
+  const { ticket } = await on.lock(on.manager, 'Mount');
+  await on.table.put({
+    ...{ volume: 'v', driver: 'directory', options: {}, mountpoint: '/nowhere', ticket },
+    ...{ access: 'host', failover: 'auto', onLost: 'pause', tenure: ticket.nonce },
+    ...{ bootId: 'boot', mountIds: {} },
+  });
+  expect(await on.doctor.examine(fix)).toMatchObject([
+    { kind: 'interrupted-mount', state: 'found' },
+  ]);
+});

@@ -1,0 +1,131 @@
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
+import { memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
+import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
+import { UseMount } from '../../../../../lib/lock/use/use.ts';
+import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
+import { HostMounts } from '../../../../../lib/volumes/mounts/host-mounts.ts';
+import { KeyedQueue } from '../../../../../lib/volumes/mounts/keyed-queue.ts';
+import { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
+import { LockedVolumes, mountLocks } from '../../../../../lib/volumes/operations/locked-volumes.ts';
+import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
+import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
+import { EventLog } from '../../../../../plugin/events/event-log.ts';
+import { noGuard } from '../../../../support/no-guard.ts';
+import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
+
+const context = { signal: new AbortController().signal };
+
+let resources: AsyncDisposableStack;
+let locks: LockDriver;
+let table: MountTable;
+let volumes: LockedVolumes;
+
+beforeEach(async () => {
+  resources = new AsyncDisposableStack();
+  const { path } = resources.use(await makeTemporaryDirectory());
+  const store = memoryStore();
+  const manager = new LockManager({ store, host: 'n1', owner: 'n1', ttlMs: 30_000 });
+  resources.use(manager);
+  // Longer than a test may take: what is refused must not have waited.
+  locks = new LockDriver(manager, 60_000);
+  table = await MountTable.open(join(path, 'mounts.json'));
+  const driver = directoryDriver({ volumeDir: path });
+  const drivers = new Map([[driver.name, driver]]);
+  const queue = new KeyedQueue();
+  const catalog = new Catalog(manager.mirror, store);
+  const mounts = new HostMounts({
+    table,
+    drivers,
+    queue,
+    locks: mountLocks(locks, catalog),
+    mountDir: join(path, 'mounts'),
+    bootId: 'boot',
+    guard: noGuard,
+    events: new EventLog(),
+  });
+  volumes = new LockedVolumes({
+    volumes: new Volumes({ catalog, drivers, host: 'n1', mountpointOf: () => undefined }),
+    locks,
+    catalog,
+    mirror: manager.mirror,
+    mounts,
+    queue,
+    defaultDriver: driver.name,
+    lockTimeoutMs: 60_000,
+    onEngineStarted: () => {},
+  });
+  await manager.mirror.firstReset;
+  for (const name of ['db', 'web']) await volumes.create({ name, options: {} }, context);
+  await volumes.snapshot({ volume: 'db', snapshot: 'monday' }, context);
+});
+
+afterEach(async () => {
+  await resources.disposeAsync();
+});
+
+const refusal =
+  /^volume db is disabled by host n1 since 20\d\d-\S+Z \(upgrade\); enable it again with: berth lock enable db$/;
+const monday = { volume: 'db', snapshot: 'monday' };
+
+test.each<[what: string, attempt: () => Promise<unknown>]>([
+  ['Mount', () => volumes.mount('db', 'id1', context)],
+  ['Remove', () => volumes.remove('db', context)],
+  ['Snapshot', () => volumes.snapshot({ volume: 'db' }, context)],
+  ['SnapshotPrune', () => volumes.removeSnapshot(monday, context)],
+  ['restoring', () => volumes.restoreSnapshot(monday, context)],
+  ['Copy from it', () => volumes.copy({ volume: 'db' }, 'copy', context)],
+  ['Copy from its snapshot', () => volumes.copy(monday, 'copy', context)],
+  ['Create from it', () => volumes.create({ name: 'copy', options: { from: 'db' } }, context)],
+])(
+  '%s of a disabled volume is refused at once, and works when it is enabled',
+  async (what, attempt) => {
+    await locks.disable('db', { why: 'upgrade' });
+    const refused = attempt();
+    await expect(refused).rejects.toMatchObject({ code: 'disabled' });
+    await expect(refused).rejects.toThrow(refusal);
+    expect(locks.tickets()).toEqual([]);
+    await locks.enable('db');
+    if (what === 'Remove') await volumes.removeSnapshot(monday, context);
+    // A mount needs root, and is tried with an engine.
+    if (what !== 'Mount') await attempt();
+  },
+);
+
+test('Create and Copy can not make a volume of a disabled name', async () => {
+  await volumes.remove('web', context);
+  await locks.disable('web', {});
+  const text =
+    /^volume web is disabled by host n1 since \S+; enable it again with: \S+ lock enable web$/;
+  await expect(volumes.create({ name: 'web', options: {} }, context)).rejects.toThrow(text);
+  await expect(volumes.copy({ volume: 'db' }, 'web', context)).rejects.toThrow(text);
+  await locks.disable('db', { why: 'upgrade' });
+  await expect(volumes.copy({ volume: 'db' }, 'web', context)).rejects.toThrow(
+    /^volume web is .*, volume db is .* \(upgrade\); .*: berth lock enable web, berth lock enable db$/,
+  );
+});
+
+test('a volume that is mounted here already gets no further user, and lets the last one go', async () => {
+  const options = { ...context, onChange: () => {} };
+  const { ticket } = await locks.acquireWithTTLRefresh(UseMount('db', 'Mount'), options);
+  const mountIds = { id1: { count: 1, confirmed: true } };
+  const mountpoint = '/nowhere';
+  const row = {
+    volume: 'db',
+    driver: 'directory',
+    options: {},
+    access: 'host',
+    failover: 'auto',
+    onLost: 'pause',
+  } as const;
+  await table.put({ ...row, mountpoint, ticket, bootId: 'boot', mountIds });
+
+  await locks.disable('db', { why: 'upgrade' });
+  expect(volumes.get('db')?.gates).toMatchObject([{ why: 'upgrade' }, { why: 'upgrade' }]);
+  await expect(volumes.mount('db', 'id2', context)).rejects.toThrow(refusal);
+  expect(Object.keys(table.get('db')?.mountIds ?? {})).toEqual(['id1']);
+  await volumes.unmount('db', 'id2', context);
+  await volumes.unmount('db', 'id1', context);
+  expect(table.rows()).toEqual([]);
+});

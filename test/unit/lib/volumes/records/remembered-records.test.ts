@@ -1,0 +1,122 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { systemClock } from '../../../../../lib/lock/clock.ts';
+import { StoreMirror } from '../../../../../lib/lock/engine/store-mirror.ts';
+import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
+import type { TicketStore } from '../../../../../lib/lock/stores/ticket-store.ts';
+import { UnavailableError } from '../../../../../lib/volumes/errors.ts';
+import {
+  Catalog,
+  recordDeletion,
+  recordWrite,
+} from '../../../../../lib/volumes/records/catalog.ts';
+import { RememberedRecords } from '../../../../../lib/volumes/records/remembered-records.ts';
+import type { VolumeRecord } from '../../../../../lib/volumes/volume.ts';
+import { parseRecord } from '../../../../../lib/volumes/volume.ts';
+import { eventually } from '../../../../support/eventually.ts';
+import { waitFor } from '../../../../support/processes.ts';
+
+let directory: string;
+let path: string;
+let store: TicketStore;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'berth-'));
+  path = join(directory, 'records.json');
+  store = memoryStore({ shared: memoryState(systemClock()) });
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const record = (name: string): VolumeRecord =>
+  parseRecord(
+    JSON.stringify({
+      version: 1,
+      name,
+      driver: 'directory',
+      access: 'host',
+      options: {},
+      createdAt: '2026-01-02T03:04:05.000Z',
+      createdBy: 'n1',
+      token: 1,
+      snapshots: [],
+    }),
+  );
+
+/** A daemon's view of the store, and what it remembers. */
+async function host({ of = 'etcd /berth', isAway = false } = {}) {
+  const remembered = await RememberedRecords.open({ path, store: of });
+  const away: TicketStore = { ...store, watch: () => ({ [Symbol.dispose]: () => undefined }) };
+  const mirror = new StoreMirror(isAway ? away : store);
+  const catalog = new Catalog(mirror, store, remembered.records);
+  remembered.follow(mirror, () => catalog.list());
+  if (!isAway) await mirror.firstReset;
+  return {
+    catalog,
+    names: () => catalog.list().map(({ name }) => name),
+    write: async (name: string) => {
+      const write = recordWrite(record(name), 0);
+      await store.commit({ guards: [], writes: [write], release: [] });
+    },
+    remove: async (name: string) => {
+      const entry = await catalog.read(name);
+      const writes = recordDeletion(name, entry?.revision ?? 0);
+      await store.commit({ guards: [], writes, release: [] });
+    },
+    stop: async () => {
+      mirror[Symbol.dispose]();
+      await remembered[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test('a start without the store answers with what was there last', async () => {
+  const before = await host();
+  for (const name of ['db', 'web', 'old']) await before.write(name);
+  await before.remove('old');
+  await eventually(() => expect(before.names()).toEqual(['db', 'web']));
+  await before.stop();
+
+  const after = await host({ isAway: true });
+  expect(after.catalog.get('db')).toEqual(record('db'));
+  expect(after.names()).toEqual(['db', 'web']);
+  expect(() => after.catalog.get('old')).toThrow(UnavailableError);
+  await after.stop();
+  const next = await host({ isAway: true });
+  expect(next.names()).toEqual(['db', 'web']);
+  await next.stop();
+});
+
+test('what is remembered yields to the store once that is heard of', async () => {
+  const before = await host();
+  await before.write('db');
+  await eventually(() => expect(before.names()).toEqual(['db']));
+  await before.stop();
+  await before.remove('db');
+  const after = await host();
+  expect(after.catalog.get('db')).toBeUndefined();
+  expect(after.names()).toEqual([]);
+  await after.stop();
+});
+
+test('changes are on disk soon, also without an orderly end', async () => {
+  const killed = await host();
+  await killed.write('db');
+  const isWritten = () => readFileSync(path, 'utf8').includes('"db"');
+  await waitFor(isWritten, 10_000, 'the record to be written');
+  const after = await host({ isAway: true });
+  expect(after.names()).toEqual(['db']);
+  await Promise.all([killed.stop(), after.stop()]);
+});
+
+test.each([
+  ['nothing', undefined],
+  ['another store', JSON.stringify({ store: 'etcd /other', records: [record('db')] })],
+  ['half a file', '{"store":"etcd /be'],
+])('with %s to remember, nobody is told that a volume is missing', async (_what, text) => {
+  if (text !== undefined) writeFileSync(path, text);
+  const after = await host({ isAway: true });
+  expect(() => after.catalog.get('db')).toThrow(UnavailableError);
+  expect(() => after.names()).toThrow(UnavailableError);
+  await after.stop();
+});

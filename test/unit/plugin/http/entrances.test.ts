@@ -1,0 +1,103 @@
+// The daemon's sockets between its first moment and the one when it can answer.
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { SocketInUseError } from '../../../../lib/linux/unix-server.ts';
+import { dockerApp } from '../../../../plugin/docker/app.ts';
+import type { Entrances } from '../../../../plugin/http/entrances.ts';
+import { listenEarly } from '../../../../plugin/http/entrances.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { MemoryVolumes } from '../../../support/memory-volumes.ts';
+import { callPlugin } from '../../../support/plugin-call.ts';
+
+let directory: string;
+let paths: { readonly socket: string; readonly adminSocket: string };
+let entrances: Entrances | undefined;
+let volumes: MemoryVolumes;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'berth-'));
+  paths = { socket: join(directory, 'd.sock'), adminSocket: join(directory, 'a.sock') };
+  volumes = new MemoryVolumes();
+});
+afterEach(async () => {
+  await entrances?.[Symbol.asyncDispose]();
+  entrances = undefined;
+  rmSync(directory, { recursive: true });
+});
+
+async function listen(limitMs?: number): Promise<Entrances> {
+  entrances = await listenEarly(paths, new Map(), limitMs);
+  return entrances;
+}
+
+const open = () =>
+  entrances?.open({
+    docker: { app: dockerApp(volumes, { scope: 'local' }), volumes },
+    admin: (_request, response) => response.end('{"status":"fine"}'),
+  });
+const call = (method: string, body: object = {}) => callPlugin(paths.socket, method, body);
+const db = { Name: 'db' };
+
+test('what comes before the daemon is ready waits, and is carried out then', async () => {
+  await listen();
+  const early = [call('VolumeDriver.Create', { Name: 'db', Opts: null })];
+  const status = callPlugin(paths.adminSocket, 'v1/status');
+  expect(volumes.calls).toEqual([]);
+  open();
+  expect(await Promise.all(early)).toEqual([{ status: 200, body: { Err: '' } }]);
+  expect(await status).toEqual({ status: 200, body: { status: 'fine' } });
+  expect(volumes.calls).toEqual(['create db {}']);
+  expect(await call('VolumeDriver.Get', db)).toMatchObject({ status: 200 });
+});
+
+test('an engine that activates the plugin is answered at once, and heard of once there are volumes', async () => {
+  await listen();
+  const answer = { status: 200, body: { Implements: ['VolumeDriver'] } };
+  expect(await call('Plugin.Activate')).toEqual(answer);
+  expect(volumes.calls).toEqual([]);
+  open();
+  await eventually(() => expect(volumes.calls).toEqual(['engineStarted']));
+  expect(await call('Plugin.Activate')).toEqual(answer);
+  expect(volumes.calls).toEqual(['engineStarted', 'engineStarted']);
+});
+
+test('when it takes too long, a Get is cut and never answered with an error', async () => {
+  await listen(50);
+  await expect(call('VolumeDriver.Get', db)).rejects.toThrow('socket hang up');
+  for (const method of ['Mount', 'List', 'Create']) {
+    expect(await call(`VolumeDriver.${method}`, db)).toEqual({
+      status: 500,
+      body: { Err: expect.stringContaining('berth is still starting') },
+    });
+  }
+  expect(await callPlugin(paths.adminSocket, 'v1/status')).toMatchObject({
+    status: 503,
+    body: { error: { code: 'unavailable' } },
+  });
+  open();
+  expect(volumes.calls).toEqual([]);
+});
+
+test('a start that fails cuts whoever waits, and leaves no socket', async () => {
+  const early = await listen();
+  const cut = expect(call('VolumeDriver.Create', db)).rejects.toThrow('socket hang up');
+  await call('Plugin.Activate'); // By now the other has been read as well.
+  const started = performance.now();
+  await early[Symbol.asyncDispose]();
+  expect(performance.now() - started).toBeLessThan(2_000);
+  await cut;
+  expect([existsSync(paths.socket), existsSync(paths.adminSocket)]).toEqual([false, false]);
+  expect(volumes.calls).toEqual([]);
+});
+
+test('one socket that is served by another leaves none of its own', async () => {
+  await listen();
+  const { socket } = paths;
+  const other = { socket, adminSocket: join(directory, 'other.sock') };
+  await expect(listenEarly(other)).rejects.toThrow(SocketInUseError);
+  expect(existsSync(other.adminSocket)).toBe(false);
+  open();
+  expect(await call('VolumeDriver.List')).toMatchObject({ status: 200 });
+});
