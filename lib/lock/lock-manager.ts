@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Tracer } from '@opentelemetry/api';
 import createDebug from 'debug';
-import type { Clock } from './clock.ts';
-import { systemClock } from './clock.ts';
+import type { Clock } from '../running/clock.ts';
+import { systemClock } from '../running/clock.ts';
 import type { Condition } from './condition.ts';
 import { Acquirer } from './engine/acquirer.ts';
 import { HeldLocks } from './engine/held-locks.ts';

@@ -1,5 +1,5 @@
 import createDebug from 'debug';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../running/clock.ts';
 import { GuardLostError, StoreRefusedError, StoreUnavailableError } from '../errors.ts';
 import type { Lock } from '../lock.ts';
 import type { Committed, RecordWrite, TicketStore } from '../stores/ticket-store.ts';

@@ -1,5 +1,5 @@
 import createDebug from 'debug';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../running/clock.ts';
 import { isPermanent } from '../permanent-session.ts';
 import type { TicketStore } from '../stores/ticket-store.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';

@@ -1,5 +1,5 @@
 import type { Span, Tracer } from '@opentelemetry/api';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../running/clock.ts';
 import { LockError } from '../errors.ts';
 import type { Lock } from '../lock.ts';
 import type { LockOptions } from '../locks.ts';

@@ -1,6 +1,6 @@
 import createDebug from 'debug';
 import { diskProblem } from '../../linux/disk-problem.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../running/clock.ts';
 import { LockLostError, SessionGoneError, StoreUnavailableError } from '../errors.ts';
 import type { OpenSession, TicketStore } from '../stores/ticket-store.ts';
 import type { Reports } from './reports.ts';

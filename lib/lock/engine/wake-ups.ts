@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { Waiting } from '../stores/ticket-store.ts';
 import type { StoreMirror } from './store-mirror.ts';
 

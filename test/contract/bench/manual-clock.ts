@@ -1,4 +1,4 @@
-import type { Clock } from '../../../lib/lock/clock.ts';
+import type { Clock } from '../../../lib/running/clock.ts';
 
 interface Sleeper {
   readonly at: number;

@@ -1,12 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { systemClock } from '../../../lib/lock/clock.ts';
 import { Reports } from '../../../lib/lock/engine/reports.ts';
 import { SessionKeeper } from '../../../lib/lock/engine/session.ts';
 import { LockLostError } from '../../../lib/lock/errors.ts';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import { systemClock } from '../../../lib/running/clock.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { manager, take } from '../bench/manager-bench.ts';
 import { eventually } from '../bench/store-bench.ts';

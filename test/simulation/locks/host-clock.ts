@@ -1,4 +1,4 @@
-import type { Clock } from '../../../lib/lock/clock.ts';
+import type { Clock } from '../../../lib/running/clock.ts';
 import type { Random } from '../random.ts';
 import { longTailed } from '../random.ts';
 import type { Party, Scheduler } from '../scheduler.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Clock } from '../../clock.ts';
-import { systemClock } from '../../clock.ts';
+import type { Clock } from '../../../running/clock.ts';
+import { systemClock } from '../../../running/clock.ts';
 import { mergeRequests } from '../../engine/merge-requests.ts';
 import { checkDuration, checkTtl } from '../../engine/wait-limit.ts';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from '../../errors.ts';

@@ -1,6 +1,6 @@
 import { thisProcess } from '../../../linux/process-identity.ts';
-import type { Clock } from '../../clock.ts';
-import { systemClock } from '../../clock.ts';
+import type { Clock } from '../../../running/clock.ts';
+import { systemClock } from '../../../running/clock.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import { ChangeFeed } from '../change-feed.ts';
 import type { TicketStore } from '../ticket-store.ts';

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import type { Clock } from '../../clock.ts';
+import type { Clock } from '../../../running/clock.ts';
 import { LockManager } from '../../lock-manager.ts';
 import type { Locks } from '../../locks.ts';
 import { memoryStore } from './store.ts';

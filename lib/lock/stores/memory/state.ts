@@ -1,4 +1,4 @@
-import type { Clock } from '../../clock.ts';
+import type { Clock } from '../../../running/clock.ts';
 import { SessionGoneError } from '../../errors.ts';
 import { isPermanent, permanentSessionOf } from '../../permanent-session.ts';
 import type { Gate, Ticket, TicketRequest } from '../../ticket.ts';

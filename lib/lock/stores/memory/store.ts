@@ -1,5 +1,5 @@
-import type { Clock } from '../../clock.ts';
-import { systemClock } from '../../clock.ts';
+import type { Clock } from '../../../running/clock.ts';
+import { systemClock } from '../../../running/clock.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { StoreWatcher, TicketStore } from '../ticket-store.ts';
 import { MemoryState } from './state.ts';

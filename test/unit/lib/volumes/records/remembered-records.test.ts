@@ -2,10 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { systemClock } from '../../../../../lib/lock/clock.ts';
 import { StoreMirror } from '../../../../../lib/lock/engine/store-mirror.ts';
 import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
 import type { TicketStore } from '../../../../../lib/lock/stores/ticket-store.ts';
+import { systemClock } from '../../../../../lib/running/clock.ts';
 import { UnavailableError } from '../../../../../lib/volumes/errors.ts';
 import {
   Catalog,

@@ -1,0 +1,201 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
+import { bootId } from '../lib/linux/boot.ts';
+import { requirePropagation } from '../lib/linux/propagation.ts';
+import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
+import { LockManager } from '../lib/lock/lock-manager.ts';
+import { LockDriver } from '../lib/lock/use/lock-driver.ts';
+import { doctor } from '../lib/volumes/doctor/doctor.ts';
+import { drivers } from '../lib/volumes/drivers/registry.ts';
+import { Evictions } from '../lib/volumes/mounts/evictions.ts';
+import { HostMounts } from '../lib/volumes/mounts/host-mounts.ts';
+import { KeyedQueue } from '../lib/volumes/mounts/keyed-queue.ts';
+import { MountTable } from '../lib/volumes/mounts/mount-table.ts';
+import { LockedVolumes, mountLocks } from '../lib/volumes/operations/locked-volumes.ts';
+import { Volumes } from '../lib/volumes/operations/volumes.ts';
+import { Catalog } from '../lib/volumes/records/catalog.ts';
+import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
+import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
+import type { StatusReport } from './admin/api.ts';
+import { adminApp } from './admin/app.ts';
+import { conditionsOf } from './admin/conditions.ts';
+import type { Config } from './config/config.ts';
+import { dockerApp } from './docker/app.ts';
+import { Engine } from './engine/engine.ts';
+import { introduceTo } from './engine/introduction.ts';
+import { Reconciler } from './engine/reconciler.ts';
+import { EventFile } from './events/event-file.ts';
+import { EventLog } from './events/event-log.ts';
+import { SentinelLink } from './fencing/sentinel-link.ts';
+import { SentinelWatch } from './fencing/sentinel-watch.ts';
+import { hostIdentity } from './host/identity.ts';
+import { joinStore } from './host/membership.ts';
+import { takeStateDirectory } from './host/state-directory.ts';
+import { openStore } from './host/store.ts';
+import type { InheritedSockets } from './http/entrances.ts';
+import { listenEarly } from './http/entrances.ts';
+
+const log = createDebug('berth:main');
+
+/** How long the start waits for the store before it serves without it. */
+const joinPatienceMs = 3_000;
+
+/** A daemon that serves. */
+export interface Daemon {
+  /** Rejects when it can't go on, for example because another daemon has its identity. */
+  readonly failed: Promise<never>;
+  /** Answers what is in flight, releases what is not mounted, keeps what is. */
+  stop(): Promise<void>;
+}
+
+/** Starts the daemon: config → sockets → store → locks → volumes → those who wait at the sockets. */
+export async function startDaemon(config: Config, inherited?: InheritedSockets): Promise<Daemon> {
+  await requirePropagation(config.mountDir);
+  await using sockets = new AsyncDisposableStack();
+  await using started = new AsyncDisposableStack();
+  started.use(await takeStateDirectory(config.stateDir));
+  // Before the store: it may be away, and nobody is to be refused because of that.
+  const entrances = sockets.use(await listenEarly(config, inherited));
+  const store = started.use(await openStore(config));
+  const identity = await hostIdentity(config.host, config.stateDir);
+  // A session of one kind of store means nothing to the other.
+  const sessionPath = join(config.stateDir, `session-${config.store.kind}`);
+  const manager = new LockManager({
+    store,
+    host: config.host,
+    owner: identity,
+    ttlMs: config.ttlMs,
+    keep: {
+      resume: await readIfThere(sessionPath),
+      save: (id) => replaceFile(sessionPath, id),
+    },
+  });
+  const stopping = new AbortController();
+  const locks = new LockDriver(manager, config.lockTimeoutMs);
+  const queue = new KeyedQueue();
+  const remembered = store.properties.multiHost
+    ? started.use(await RememberedRecords.open(rememberedOptions(config)))
+    : undefined; // This host's own store is never away.
+  const catalog = new Catalog(manager.mirror, store, remembered?.records);
+  remembered?.follow(manager.mirror, () => catalog.list());
+  const allDrivers = drivers({ volumeDir: config.volumeDir });
+  const eventFile = started.use(new EventFile(join(config.stateDir, 'events.jsonl')));
+  const events = new EventLog({
+    past: await eventFile.read(),
+    keep: (event) => eventFile.append(event),
+  });
+  const boot = bootId();
+  const watch: SentinelWatch = new SentinelWatch({
+    link: new SentinelLink({
+      socketPath: `${config.adminSocket}.sentinel`,
+      dockerSocket: config.dockerSocket,
+      logPath: join(config.stateDir, 'sentinel.log'),
+    }),
+    mounts: () => mounts,
+    drivers: allDrivers,
+    leftMs: () => manager.leftMs,
+    ttlMs: config.ttlMs,
+    bootId: boot,
+    events,
+  });
+  const mounts: HostMounts = new HostMounts({
+    table: await MountTable.open(join(config.stateDir, 'mounts.json')),
+    drivers: allDrivers,
+    queue,
+    locks: mountLocks(locks, catalog),
+    mountDir: config.mountDir,
+    bootId: boot,
+    guard: watch,
+    events,
+  });
+  started.defer(() => watch.leave());
+  // Told at once, so that the sentinel knows of a renewal long before the next one is due.
+  started.use(manager.onRevived(() => watch.changed()));
+  started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
+  started.defer(() => stopping.abort());
+  const engine = new Engine(config.dockerSocket, config.name);
+  const reconciler = new Reconciler({
+    ...{ mounts, engine, events, signal: stopping.signal },
+    intervalMs: config.reconcileIntervalMs,
+  });
+  const unlocked = new Volumes({
+    catalog,
+    drivers: allDrivers,
+    host: config.host,
+    mountpointOf: (volume) => mounts.get(volume)?.mountpoint,
+  });
+  const volumes = new LockedVolumes({
+    volumes: unlocked,
+    locks,
+    catalog,
+    mirror: manager.mirror,
+    mounts,
+    queue,
+    defaultDriver: config.driver,
+    lockTimeoutMs: config.lockTimeoutMs,
+    onEngineStarted: () => reconciler.engineStarted(),
+  });
+  const evictions = new Evictions({
+    ...{ locks, store, mirror: manager.mirror, catalog, mounts },
+    host: config.host,
+    limitMs: config.ttlMs + 1_000,
+  });
+  started.use(evictions.follow());
+  const clearLock = evictions.clearLock.bind(evictions);
+  const joined = joinStore(manager, mounts, identity, config.ttlMs, stopping.signal);
+  await Promise.race([
+    Promise.all([joined, manager.mirror.firstReset]),
+    sleep(joinPatienceMs, undefined, { ref: false }),
+  ]);
+
+  void watch.run(stopping.signal);
+
+  const scope = store.properties.multiHost ? 'global' : 'local';
+  const physician = doctor({
+    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, queue },
+    ...{ mountDir: config.mountDir, host: config.host, pluginName: config.name },
+    session: async () => (await manager.open()).sessionId,
+    reconcile: () => reconciler.check(),
+    isStoreReachable: () => manager.mirror.isLive,
+  });
+  const status = statusReport(config, manager, mounts, watch);
+  entrances.open({
+    docker: { app: dockerApp(volumes, { scope }), volumes },
+    admin: adminApp({
+      ...{ volumes, locks, clearLock, doctor: physician, status, events },
+      stopping: stopping.signal,
+    }),
+  });
+  started.use(sockets.move()); // From here on they end before what they serve with.
+  void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
+  void introduceTo(engine, stopping.signal);
+  started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
+  const running = started.move();
+  return {
+    failed: joined.then(() => new Promise<never>(() => {})),
+    stop: () => running.disposeAsync(),
+  };
+}
+
+function rememberedOptions({ stateDir, store, prefix }: Config): RememberedRecordsOptions {
+  return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}` };
+}
+
+function statusReport(
+  config: Config,
+  manager: LockManager,
+  mounts: HostMounts,
+  watch: SentinelWatch,
+) {
+  return async (): Promise<StatusReport> => ({
+    host: config.host,
+    store: { kind: config.store.kind, reachable: manager.mirror.isLive },
+    mounts: mounts.rows().map(({ volume, mountpoint }) => ({
+      volume,
+      mountpoint,
+      lock: mounts.lockState(volume),
+    })),
+    conditions: [...(await conditionsOf(manager)), ...mounts.conditions(), ...watch.conditions()],
+  });
+}
