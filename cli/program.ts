@@ -44,7 +44,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     }
   };
   const root = new Command('berth')
-    .description('Docker volumes that only one host can be tied up to')
+    .description('Docker volumes that only one host can use at a time')
     .addHelpText('after', exitCodeHelp)
     .exitOverride()
     .configureOutput({
