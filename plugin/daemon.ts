@@ -134,7 +134,6 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     queue,
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
-    onEngineStarted: () => reconciler.engineStarted(),
   });
   const evictions = new Evictions({
     ...{ locks, store, mirror: manager.mirror, catalog, mounts },
@@ -159,9 +158,10 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     reconcile: () => reconciler.check(),
     isStoreReachable: () => manager.mirror.isLive,
   });
+  const onActivate = () => reconciler.engineStarted();
   const status = statusReport(config, manager, mounts, watch);
   entrances.open({
-    docker: { app: dockerApp(volumes, { scope }), volumes },
+    docker: { app: dockerApp(volumes, { scope, onActivate }), onActivate },
     admin: adminApp({
       ...{ volumes, locks, clearLock, doctor: physician, status, events },
       stopping: stopping.signal,

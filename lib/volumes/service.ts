@@ -35,9 +35,6 @@ export interface VolumeService {
   copy(source: VolumeSource, target: string, context: CallContext): Promise<void>;
   /** Bytes used and limit, asked of the driver. */
   usage(name: string): Promise<DriverUsage>;
-
-  /** A new engine process is talking to us: mounts it does not confirm are settled. */
-  engineStarted(): void;
 }
 
 export interface CreateRequest {

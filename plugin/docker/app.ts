@@ -33,6 +33,8 @@ const logError = createDebug('berth:error');
 export interface DockerAppOptions {
   /** `global` when other hosts see the same volumes. */
   readonly scope: Scope;
+  /** Called when an engine process activates the plugin, which each does once. */
+  readonly onActivate: () => void;
   readonly hold?: HoldLimits;
 }
 
@@ -45,7 +47,7 @@ export interface DockerAppOptions {
  */
 export function dockerApp(
   volumes: VolumeService,
-  { scope, hold = defaultHold }: DockerAppOptions,
+  { scope, onActivate, hold = defaultHold }: DockerAppOptions,
 ): express.Express {
   const app = express();
   app.disable('x-powered-by');
@@ -53,7 +55,7 @@ export function dockerApp(
   app.use(collectBody());
 
   app.post('/Plugin.Activate', async (_request, response) => {
-    volumes.engineStarted();
+    onActivate();
     await reply(response, 200, activated);
   });
   app.post('/VolumeDriver.Capabilities', async (_request, response) => {

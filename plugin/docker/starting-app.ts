@@ -1,5 +1,4 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { HoldOptions } from '../http/held-requests.ts';
 import { heldUntil } from '../http/held-requests.ts';
 import { reply, replyError } from './reply.ts';
@@ -8,7 +7,8 @@ import { activated } from './wire.ts';
 /** What the engine is served with once the daemon has started. */
 export interface StartedApp {
   readonly app: RequestListener;
-  readonly volumes: Pick<VolumeService, 'engineStarted'>;
+  /** Called for an engine that activated the plugin before the daemon had started. */
+  readonly onActivate: () => void;
 }
 
 /**
@@ -34,7 +34,7 @@ export function startingApp(
     if (hasStarted || request.url !== '/Plugin.Activate') return held(request, response);
     request.resume();
     started.then(
-      ({ volumes }) => volumes.engineStarted(),
+      ({ onActivate }) => onActivate(),
       () => {
         // Nothing to tell: this daemon ends.
       },

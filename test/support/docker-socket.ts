@@ -27,7 +27,11 @@ export interface DockerSocket extends AsyncDisposable {
 export async function openDockerSocket(): Promise<DockerSocket> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-'));
   const volumes = new MemoryVolumes();
-  const app = dockerApp(volumes, { scope: 'global', hold: { everyMs: 5, limitMs: 100 } });
+  const app = dockerApp(volumes, {
+    scope: 'global',
+    onActivate: () => volumes.calls.push('activated'),
+    hold: { everyMs: 5, limitMs: 100 },
+  });
   const server = await listenOnUnixSocket(app, { path: join(dir, 'berth.sock'), mode: 0o600 });
 
   const send = (endpoint: string, body: string, headers: Record<string, string>) => {

@@ -110,11 +110,6 @@ export class MemoryVolumes implements VolumeService {
     return { usedBytes: 1024, sizeBytes: 4096 };
   }
 
-  engineStarted(): void {
-    void this.faults.engineStarted?.(undefined);
-    this.calls.push('engineStarted');
-  }
-
   async #begin(
     method: keyof VolumeService,
     context: CallContext | undefined,

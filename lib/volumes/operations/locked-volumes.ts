@@ -61,8 +61,6 @@ export interface LockedVolumesOptions {
   readonly defaultDriver: string;
   /** How long a Mount waits for the lock, its turn among the others of the volume included. */
   readonly lockTimeoutMs: number;
-  /** Called when a new engine process has been heard of. */
-  readonly onEngineStarted: () => void;
 }
 
 /** Every operation on volumes, each under its locks. */
@@ -194,10 +192,6 @@ export class LockedVolumes implements VolumeService {
     const record = this.#get(name);
     const mountpoint = this.#options.mounts.get(name)?.mountpoint;
     return this.#options.volumes.driver(record.driver).usage(record, mountpoint);
-  }
-
-  engineStarted(): void {
-    this.#options.onEngineStarted();
   }
 
   #wanted(name: string, options: Readonly<Record<string, string>>): NewVolume {

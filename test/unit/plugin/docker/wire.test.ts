@@ -55,7 +55,7 @@ describe('what the engine does', () => {
     });
     expect((await call('VolumeDriver.Remove', { Name: 'db' })).body).toEqual({ Err: '' });
     expect(volumes.calls).toEqual([
-      'engineStarted',
+      'activated',
       'create db {"size":"1073741824"}',
       'mount db id1',
       'unmount db id1',

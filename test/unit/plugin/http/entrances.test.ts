@@ -32,9 +32,12 @@ async function listen(limitMs?: number): Promise<Entrances> {
   return entrances;
 }
 
+const onActivate = () => {
+  volumes.calls.push('activated');
+};
 const open = () =>
   entrances?.open({
-    docker: { app: dockerApp(volumes, { scope: 'local' }), volumes },
+    docker: { app: dockerApp(volumes, { scope: 'local', onActivate }), onActivate },
     admin: (_request, response) => response.end('{"status":"fine"}'),
   });
 const call = (method: string, body: object = {}) => callPlugin(paths.socket, method, body);
@@ -58,9 +61,9 @@ test('an engine that activates the plugin is answered at once, and heard of once
   expect(await call('Plugin.Activate')).toEqual(answer);
   expect(volumes.calls).toEqual([]);
   open();
-  await eventually(() => expect(volumes.calls).toEqual(['engineStarted']));
+  await eventually(() => expect(volumes.calls).toEqual(['activated']));
   expect(await call('Plugin.Activate')).toEqual(answer);
-  expect(volumes.calls).toEqual(['engineStarted', 'engineStarted']);
+  expect(volumes.calls).toEqual(['activated', 'activated']);
 });
 
 test('when it takes too long, a Get is cut and never answered with an error', async () => {

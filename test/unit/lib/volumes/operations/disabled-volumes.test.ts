@@ -54,7 +54,6 @@ beforeEach(async () => {
     queue,
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
-    onEngineStarted: () => {},
   });
   await manager.mirror.firstReset;
   for (const name of ['db', 'web']) await volumes.create({ name, options: {} }, context);
