@@ -1,0 +1,37 @@
+// Which tests need neither root nor a server, and take seconds: `npm run fast` and `npm run watch` run these.
+import { join } from 'node:path';
+import process from 'node:process';
+
+export const root = join(import.meta.dirname, '..');
+
+const fastTests = [
+  'test/unit/**/*.test.ts',
+  'test/contract/stores/memory/*.test.ts',
+  'test/contract/locks/memory-locks.test.ts',
+  'test/contract/recipes/noop-locks.test.ts',
+  'test/promises/*.test.ts',
+  'test/simulation/**/*.test.ts',
+];
+
+/** The arguments of Node that run the fast tests under Jest. */
+export function fastJest(...args) {
+  return [
+    '--experimental-vm-modules',
+    '--disable-warning=ExperimentalWarning',
+    join(root, 'node_modules/jest/bin/jest.js'),
+    ...['--testMatch', ...fastTests.map((glob) => `<rootDir>/${glob}`)],
+    ...args,
+  ];
+}
+
+/** The environment of the fast tests: five seconds of simulation, unless told otherwise. */
+export const fastEnvironment = { BERTH_SOAK_SECONDS: '5', ...process.env };
+
+/** Arguments of tsc that check only what changed since the last run. */
+export const incrementalTypes = [
+  '--incremental',
+  '--tsBuildInfoFile',
+  join(root, 'node_modules/.cache/berth-types.json'),
+];
+
+export const program = (name) => join(root, 'node_modules/.bin', name);
