@@ -141,7 +141,6 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     limitMs: config.ttlMs + 1_000,
   });
   started.use(evictions.follow());
-  const clearLock = evictions.clearLock.bind(evictions);
   const joined = joinStore(manager, mounts, identity, config.ttlMs, stopping.signal);
   await Promise.race([
     Promise.all([joined, manager.mirror.firstReset]),
@@ -163,7 +162,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   entrances.open({
     docker: { app: dockerApp(volumes, { scope, onActivate }), onActivate },
     admin: adminApp({
-      ...{ volumes, locks, clearLock, doctor: physician, status, events },
+      ...{ volumes, locks, clearer: evictions, doctor: physician, status, events },
       stopping: stopping.signal,
     }),
   });

@@ -1,7 +1,7 @@
 import createDebug from 'debug';
 import type { NextFunction, Request, Response } from 'express';
 import express from 'express';
-import type { LockService } from '../../lib/lock/use/lock-service.ts';
+import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.ts';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
@@ -20,7 +20,7 @@ const log = createDebug('berth:admin');
 export interface AdminAppOptions {
   readonly volumes: VolumeService;
   readonly locks: LockService;
-  readonly clearLock: LockService['clearLock'];
+  readonly clearer: LockClearer;
   readonly doctor: Doctor;
   readonly status: () => Promise<StatusReport>;
   readonly events: EventLog;
@@ -35,7 +35,7 @@ export interface AdminAppOptions {
 export function adminApp({
   volumes,
   locks,
-  clearLock,
+  clearer,
   doctor,
   status,
   events,
@@ -57,7 +57,7 @@ export function adminApp({
     };
     response.json(reply);
   });
-  app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, clearLock, volumes, stopping }));
+  app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, clearer, volumes, stopping }));
   app.use('/v1', eventRoutes({ events, stopping }), doctorRoutes(doctor));
   app.use(({ method, path }: Request) => {
     throw new NotFoundError(`the admin socket has no ${method} ${path}`);

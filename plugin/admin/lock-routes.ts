@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Request } from 'express';
 import { Router } from 'express';
 import { z } from 'zod';
-import type { LockService } from '../../lib/lock/use/lock-service.ts';
+import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.ts';
 import { UseMount, UseSnapshot } from '../../lib/lock/use/use.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
@@ -32,15 +32,14 @@ const holdBody = z.strictObject({
 
 export interface LockRoutesOptions {
   readonly locks: LockService;
-  /** Has a living holder let go first. */
-  readonly clearLock: LockService['clearLock'];
+  readonly clearer: LockClearer;
   readonly volumes: VolumeService;
   /** Aborts when the daemon is about to stop: holds end, or it would wait for them. */
   readonly stopping: AbortSignal;
 }
 
 /** Who holds which lock, the operator's ways to clear and disable one, and to hold it meanwhile. */
-export function lockRoutes({ locks, clearLock, volumes, stopping }: LockRoutesOptions): Router {
+export function lockRoutes({ locks, clearer, volumes, stopping }: LockRoutesOptions): Router {
   const router = Router();
   router.get('/locks', (_request, response) => {
     const reply: LocksReply = {
@@ -56,7 +55,7 @@ export function lockRoutes({ locks, clearLock, volumes, stopping }: LockRoutesOp
   router.post('/locks/:volume/clear', async (request: Request<{ volume: string }>, response) => {
     const volume = nameOf(request);
     const body = parseJson(bodyText(request.body), clearBody);
-    const ticket = await clearLock({ ...body, volume, signal: clientGone(response) });
+    const ticket = await clearer.clearLock({ ...body, volume, signal: clientGone(response) });
     response.json({ cleared: ticketReplies([ticket])[0] });
   });
 

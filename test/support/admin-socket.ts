@@ -63,7 +63,7 @@ export async function openAdminSocket(): Promise<AdminSocket> {
   const app = adminApp({
     volumes,
     locks,
-    clearLock: (request) => locks.clearLock(request),
+    clearer: locks,
     doctor: {
       examine: async ({ fix }) =>
         findings.map((finding) => ({ ...finding, state: fix && finding.fix ? 'fixed' : 'found' })),

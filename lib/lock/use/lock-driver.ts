@@ -5,7 +5,13 @@ import type { LockManager } from '../lock-manager.ts';
 import type { LockOptions } from '../locks.ts';
 import type { Gate, Ticket } from '../ticket.ts';
 import { KeptLock } from './kept-lock.ts';
-import type { ClearRequest, KeepOptions, LockService, UseLockOptions } from './lock-service.ts';
+import type {
+  ClearRequest,
+  KeepOptions,
+  LockClearer,
+  LockService,
+  UseLockOptions,
+} from './lock-service.ts';
 import type { UseLocker } from './use.ts';
 import { facets, lockName, lockRequest, parseLockName } from './use.ts';
 
@@ -15,7 +21,7 @@ const log = createDebug('berth:lock');
 const mirrorPatienceMs = 1_000;
 
 /** The locks of volumes, on a LockManager. */
-export class LockDriver implements LockService {
+export class LockDriver implements LockService, LockClearer {
   readonly #manager: LockManager;
   readonly #timeoutMs: number;
 

@@ -33,14 +33,6 @@ export interface LockService {
   resume(ticket: Ticket, onChange: KeepOptions['onChange']): Promise<KeptLock | undefined>;
 
   /**
-   * The operator's way out: removes one ticket, named by its volume and the token that was shown
-   * (or both, when the host that held both of the volume's locks took them in one transaction).
-   * Rejects with LockClearRefusedError when there is no such ticket (the holder changed meanwhile)
-   * or its session is alive and `force` is not set.
-   */
-  clearLock(request: ClearRequest): Promise<Ticket>;
-
-  /**
    * Closes the gates of both locks of a volume, durably: neither is granted any more, requests that
    * wait are told so, and whoever holds one goes on. Answers the gates as they now are: the first
    * to close one stays its closer. Idempotent; after a rejection one of them may be closed.
@@ -55,6 +47,17 @@ export interface LockService {
 
   /** All tickets on volumes' locks as this host's mirror has them, in token order. */
   tickets(volume?: string): readonly Ticket[];
+}
+
+/** Clears locks for an operator. */
+export interface LockClearer {
+  /**
+   * The operator's way out: removes one ticket, named by its volume and the token that was shown
+   * (or both, when the host that held both of the volume's locks took them in one transaction).
+   * Rejects with LockClearRefusedError when there is no such ticket (the holder changed meanwhile)
+   * or its session is alive and `force` is not set.
+   */
+  clearLock(request: ClearRequest): Promise<Ticket>;
 }
 
 export interface UseLockOptions {

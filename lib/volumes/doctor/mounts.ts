@@ -79,7 +79,7 @@ export class MountDoctor {
     if (state.row) return this.#examineRow(state.row, state, fix);
     if (state.isMounted) return this.#strayMount(volume, fix, signal);
     const [ticket] = state.tickets;
-    return ticket && this.#lockWithoutMount(volume, ticket, fix, signal);
+    return ticket && this.#lockWithoutMount(volume, ticket, fix);
   }
 
   async #examineRow(
@@ -145,12 +145,7 @@ export class MountDoctor {
     return { finding, outcome };
   }
 
-  async #lockWithoutMount(
-    volume: string,
-    ticket: Ticket,
-    fix: boolean,
-    signal: AbortSignal,
-  ): Promise<Seen> {
+  async #lockWithoutMount(volume: string, ticket: Ticket, fix: boolean): Promise<Seen> {
     const isOwn = ticket.session === (await this.#options.session());
     const finding: Finding = {
       kind: 'lock-without-mount',
@@ -166,9 +161,9 @@ export class MountDoctor {
           ],
     };
     if (!fix || !isOwn) return { finding };
-    const { token } = ticket;
     const outcome = await mended(finding, async () => {
-      await this.#options.locks.clearLock({ volume, token, force: true, signal });
+      const lock = await this.#options.locks.resume(ticket, () => {});
+      await lock?.unlock();
     });
     return { finding, outcome };
   }

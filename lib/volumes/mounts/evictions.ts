@@ -5,7 +5,7 @@ import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { LockClearRefusedError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
 import type { Ticket } from '../../lock/ticket.ts';
-import type { ClearRequest, LockService } from '../../lock/use/lock-service.ts';
+import type { ClearRequest, LockClearer } from '../../lock/use/lock-service.ts';
 import { queueOf } from '../../lock/use/queue.ts';
 import { lockName } from '../../lock/use/use.ts';
 import type { Catalog } from '../records/catalog.ts';
@@ -26,7 +26,7 @@ const evictionSchema = z.object({
 });
 
 export interface EvictionsOptions {
-  readonly locks: Pick<LockService, 'clearLock'>;
+  readonly locks: LockClearer;
   readonly store: Pick<TicketStore, 'commit' | 'record'>;
   readonly mirror: StoreMirror;
   readonly catalog: Catalog;
@@ -41,7 +41,7 @@ export interface EvictionsOptions {
  * write beside it, so it is asked, through a record in the store, to let go: it ends the containers
  * that use the volume, unmounts, and releases the lock itself.
  */
-export class Evictions {
+export class Evictions implements LockClearer {
   readonly #options: EvictionsOptions;
   readonly #obeying = new Set<string>();
 
@@ -49,7 +49,7 @@ export class Evictions {
     this.#options = options;
   }
 
-  /** As `LockService.clearLock`; resolves when nobody uses the volume under that lock any more. */
+  /** Clears a lock, also of a host that is alive; resolves when nobody uses the volume under that lock any more. */
   async clearLock(request: ClearRequest): Promise<Ticket> {
     const ticket = this.#mounted(request);
     if (!ticket) return this.#options.locks.clearLock(request);
