@@ -5,32 +5,35 @@ import { berthFlags, repository } from './berth.ts';
 import { isAlive } from './host-processes.ts';
 import { waitFor } from './processes.ts';
 
-/** A berth daemon that is started at the first request and again each time it ends, with its sockets kept for it. */
+/**
+ * A berth daemon under socket activation: started at the first request and again each time it ends,
+ * while the listening sockets stay open.
+ */
 export interface ActivatedBerth extends AsyncDisposable {
   /** What the daemons have printed so far. */
   log(): string;
-  /** Of the last daemon that was started. */
+  /** The process ID of the daemon that started last. */
   pid(): Promise<number>;
-  /** Waits until so many daemons have started to serve, one after the other. */
+  /** Waits until `count` daemons, one after the other, have begun to serve. */
   served(count: number): Promise<void>;
-  /** Ends the daemon; the next one comes at once unless it is held. */
+  /** Ends the daemon; the next one starts at once unless `hold` was called. */
   end(signal: NodeJS.Signals): Promise<void>;
-  /** From now on no daemon is started, until `release`. */
+  /** Starts no further daemon until `release`. */
   hold(): Promise<void>;
   release(): Promise<void>;
 }
 
 export interface ActivatedBerthOptions extends BerthOptions {
-  /** Where systemd listens, in order; the daemon's two sockets by default. */
+  /** Paths on which systemd listens, in order; the daemon's two sockets by default. */
   readonly listen?: readonly string[];
-  /** `FileDescriptorName` of each; without them they are told by their paths. */
+  /** `FileDescriptorName` of each; without names the daemon identifies the sockets by path. */
   readonly names?: readonly string[];
 }
 
 export const dockerPath = '/run/docker/plugins/berth.sock';
 export const adminPath = '/run/berth/admin.sock';
 
-/** systemd-socket-activate replaces itself by what it starts, so the restarts are this script's. */
+/** Restarts the daemon: systemd-socket-activate can't, because it replaces itself with its child. */
 const supervise = `
 while :; do
   while [ -e "$HOLD" ]; do sleep 0.05; done

@@ -33,17 +33,17 @@ export interface AdminSocket extends AsyncDisposable {
   readonly volumes: MemoryVolumes;
   readonly n1: LockManager;
   readonly n2: LockManager;
-  /** What the daemon tells of its store. */
+  /** The state of the store that `status` reports. */
   readonly store: { kind: string; reachable: boolean };
-  /** What it finds wrong. */
+  /** The conditions that `status` reports. */
   readonly conditions: ConditionReply[];
   readonly events: EventLog;
-  /** What the doctor finds; each is fixed when asked to. */
+  /** The doctor's findings; each is fixed on request. */
   readonly findings: Finding[];
-  /** Aborted: the daemon is about to stop. */
+  /** Aborts when the daemon is about to stop. */
   readonly stopping: AbortController;
   call(method: string, path: string, body?: unknown): Promise<AdminAnswer>;
-  /** Long work: its events one by one, and a way to leave before the end. */
+  /** Starts a long operation: its events one by one, and a way to hang up before its end. */
   stream(path: string, body?: unknown): { readonly events: AsyncIterator<unknown>; leave(): void };
 }
 

@@ -1,6 +1,6 @@
 import { runCli } from '../../cli/program.ts';
 
-export interface Ran {
+export interface CommandResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -10,7 +10,7 @@ export interface Ran {
 export async function runBerth(
   commandLine: string,
   { path, isTTY = false }: { readonly path: string; readonly isTTY?: boolean },
-): Promise<Ran> {
+): Promise<CommandResult> {
   const written = { stdout: '', stderr: '' };
   const output = (name: keyof typeof written) => ({
     isTTY,

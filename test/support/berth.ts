@@ -11,34 +11,34 @@ export interface BerthOptions {
   readonly driver?: 'directory' | 'image';
   readonly ttl?: string;
   readonly lockTimeout?: string;
-  /** Where it listens for the engine; /run/docker/plugins/berth.sock in the host by default. */
+  /** The plugin's socket; /run/docker/plugins/berth.sock in the host by default. */
   readonly socket?: string;
   /** Further flags. */
   readonly flags?: readonly string[];
 }
 
-/** A berth daemon on a host, as its operator would run it. */
+/** A berth daemon on a host, run as an operator runs it. */
 export interface Berth extends AsyncDisposable {
   readonly process: RunningProcess;
-  /** What the daemon has printed so far, its log with DEBUG=berth:* included. */
+  /** Everything that the daemon has printed so far, with the log of DEBUG=berth:*. */
   log(): string;
   /** Runs the `berth` command on its host. */
   berth(...args: string[]): Promise<FinishedProcess>;
   berthOk(...args: string[]): Promise<string>;
-  /** SIGKILL. */
+  /** Kills the daemon with SIGKILL. */
   kill(): Promise<void>;
   /** Starts it again, after `kill` or `stop`, with the same settings. */
   start(): Promise<void>;
-  /** SIGTERM; answers the exit code. */
+  /** Stops the daemon with SIGTERM; returns its exit code. */
   stop(): Promise<number>;
 }
 
 export const repository = join(import.meta.dirname, '../..');
 
-/** What berth needs of a host. */
+/** The part of a host that a daemon needs. */
 export type BerthHost = Pick<Host, 'name' | 'directory' | 'dockerSocket' | 'spawn' | 'exec'>;
 
-/** The daemon's flags. */
+/** Returns the daemon's flags for this host. */
 export function berthFlags(
   host: Pick<BerthHost, 'name' | 'directory' | 'dockerSocket'>,
   options: BerthOptions = {},

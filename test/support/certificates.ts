@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { runOk } from './processes.ts';
 
-/** Paths of PEM files. The certificate serves for servers and clients alike. */
+/** Paths of PEM files. The certificate is valid for servers and clients. */
 export interface Certificates {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
 }
 
-/** An authority of the test's own, and one certificate signed by it that is valid for the addresses given. */
+/** Makes a certificate authority and one certificate, signed by it and valid for the addresses. */
 export async function makeCertificates(
   directory: string,
   addresses: readonly string[],

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { isAlive } from './host-processes.ts';
-import type { Place } from './place.ts';
+import type { Machine } from './machine.ts';
 import type { RunningProcess } from './processes.ts';
 import { waitFor } from './processes.ts';
 import type { DockerVersion } from './tools.ts';
@@ -10,7 +10,7 @@ import { dockerTools } from './tools.ts';
 
 export interface EngineOptions {
   readonly version: DockerVersion;
-  /** Holds the engine's data and its sockets. An engine started on it again finds its containers. */
+  /** Directory of the engine's data. An engine that is started on it again finds its containers. */
   readonly directory: string;
   readonly socket: string;
   readonly controlGroup: string;
@@ -18,8 +18,8 @@ export interface EngineOptions {
   readonly flags: readonly string[];
 }
 
-/** Starts dockerd and waits until it answers. The place must have a network namespace of its own. */
-export async function startEngine(place: Pick<Place, 'spawn'>, options: EngineOptions) {
+/** Starts dockerd and waits until it answers. The machine must have its own network namespace. */
+export async function startEngine(machine: Pick<Machine, 'spawn'>, options: EngineOptions) {
   const { version, directory, socket } = options;
   const { dockerd, searchPath } = dockerTools(version);
   const at = (name: string) => join(directory, name);
@@ -28,13 +28,13 @@ export async function startEngine(place: Pick<Place, 'spawn'>, options: EngineOp
   const flags = [
     ...['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('dockerd.pid')],
     ...['--host', `unix://${socket}`],
-    // The control group tells the processes of the host's containers from all others.
+    // The control group identifies the processes of this host's containers.
     ...['--cgroup-parent', `/${options.controlGroup}`],
     ...['--exec-opt', 'native.cgroupdriver=cgroupfs'],
   ];
-  const engine = place.spawn(dockerd, [...flags, ...options.flags], {
+  const engine = machine.spawn(dockerd, [...flags, ...options.flags], {
     env: { PATH: searchPath },
-    // Lets it end its containers if the test process is killed.
+    // If the test process is killed, dockerd still ends its containers.
     orphanSignal: 'SIGTERM',
   });
   try {
@@ -49,7 +49,10 @@ export async function startEngine(place: Pick<Place, 'spawn'>, options: EngineOp
   return engine;
 }
 
-/** The containerd of an engine that was killed is killed by the kernel; a new one must not meet it. */
+/**
+ * Waits until dockerd and its containerd have ended. When dockerd is killed, the kernel kills its
+ * containerd, and a new engine must not find it still alive.
+ */
 export async function engineEnded(engine: RunningProcess, directory: string): Promise<void> {
   await engine.finished;
   const pid = await containerdPid(directory);
@@ -57,7 +60,7 @@ export async function engineEnded(engine: RunningProcess, directory: string): Pr
   await waitFor(async () => !(await isAlive(pid)), 5_000, `containerd ${pid} to end`);
 }
 
-/** dockerd refuses to start where pid files of a killed one name a process, whichever it is by now. */
+/** Removes pid files of a killed engine: dockerd refuses to start if they name any live process. */
 async function forgetKilledEngine(directory: string): Promise<void> {
   for (const name of ['dockerd.pid', 'exec/containerd/containerd.pid']) {
     await rm(join(directory, name), { force: true });

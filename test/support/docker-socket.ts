@@ -15,12 +15,12 @@ export interface Answer {
   readonly body: unknown;
 }
 
-/** The plugin's socket with volumes in memory behind it, asked as the engine does. */
+/** The plugin's socket, served from volumes in memory and called as the engine calls it. */
 export interface DockerSocket extends AsyncDisposable {
   readonly volumes: MemoryVolumes;
-  /** Sends a body (an object as JSON, a text as it is) or none, and no Content-Type. */
+  /** Sends a body (an object as JSON, a string unchanged) or none, without a Content-Type. */
   call(endpoint: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
-  /** Sends a request whose caller may leave before the answer. */
+  /** Sends a request whose caller may hang up before the answer. */
   begin(endpoint: string, body: object): { leave(): void };
 }
 
@@ -65,7 +65,7 @@ export async function openDockerSocket(): Promise<DockerSocket> {
     },
     begin(endpoint, body) {
       const { answered, outgoing } = send(endpoint, JSON.stringify(body), {});
-      // Its connection is going to be cut, and nobody looks.
+      // The test closes the connection, so the answer may never arrive.
       answered.catch(() => undefined);
       return { leave: () => outgoing.destroy() };
     },

@@ -4,9 +4,9 @@ import { Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import type { Host } from './host.ts';
 
-/** The HTTP API of a host's engine: what the docker command uses, without its 50 ms. */
+/** The HTTP API of a host's engine. Saves the 50 ms that the docker command takes to start. */
 export interface EngineApi extends Disposable {
-  /** Returns the answer's JSON, undefined for none. Rejects what the engine refuses. */
+  /** Returns the answer's JSON, or undefined for an empty one. Rejects if the engine refuses. */
   call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<unknown>;
 }
 

@@ -1,3 +1,6 @@
+// The etcd servers of the tests: both versions, alone and three members, killed, paused, with TLS.
+// etcd is real; the tests wait in real time.
+
 import { expect, test } from '@jest/globals';
 import type { Etcd } from './etcd-server.ts';
 import { startEtcd } from './etcd-server.ts';

@@ -2,8 +2,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Certificates } from './certificates.ts';
 import { makeCertificates } from './certificates.ts';
-import type { Place } from './place.ts';
-import { thisMachine } from './place.ts';
+import type { Machine } from './machine.ts';
+import { thisMachine } from './machine.ts';
 import type { FinishedProcess, RunningProcess } from './processes.ts';
 import { freePorts, succeeded, waitFor } from './processes.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
@@ -13,29 +13,29 @@ import { etcdTools } from './tools.ts';
 export interface EtcdOptions {
   readonly version?: EtcdVersion;
   readonly members?: 1 | 3;
-  /** Where the data lie. A directory given here is kept, so that a later server can go on with it. */
+  /** The data directory. One given here is kept, so that a later server can use its data. */
   readonly dir?: string;
   /** Clients need a certificate; `tls` of the result has one. */
   readonly tls?: boolean;
-  /** A network (then the members run on the switch), a host, or one place for each member. This machine by default. */
-  readonly in?: Place | readonly Place[];
+  /** Where the members run: on a network's switch, on a host, or each on one of several hosts. This machine by default. */
+  readonly in?: Machine | readonly Machine[];
   /** Further flags of each member, such as --quota-backend-bytes. */
   readonly flags?: readonly string[];
 }
 
 export interface Etcd extends AsyncDisposable {
-  /** One per member: http(s)://address:port. */
+  /** The URL of each member: http(s)://address:port. */
   readonly endpoints: readonly string[];
-  /** All of them as berth wants them: etcd://address:port,address:port or etcds://… */
+  /** All endpoints in the form of berth's `--store`: etcd://address:port,address:port or etcds://… */
   readonly url: string;
   readonly tls: Certificates | undefined;
   readonly pids: readonly number[];
   /** Freezes a member: its connections stay open and nothing answers. */
   pause(member?: number): void;
   resume(member?: number): void;
-  /** What a crash does: SIGKILL. */
+  /** Kills a member with SIGKILL, as a crash does. */
   kill(member?: number): Promise<void>;
-  /** Starts a member that is down (or stops it first) on the same data and ports, and waits until it serves. */
+  /** Starts a member (after stopping it) on the same data and ports, and waits until it serves. */
   restart(member?: number): Promise<void>;
   /** The revision of the key space, which each change raises by one. */
   revision(): Promise<number>;
@@ -46,13 +46,13 @@ export interface Etcd extends AsyncDisposable {
 }
 
 interface Member {
-  readonly place: Place;
+  readonly machine: Machine;
   readonly flags: readonly string[];
   readonly endpoint: string;
   process: RunningProcess;
 }
 
-// A leader first tries for seconds to hand its leadership over, even to members that are ending themselves.
+// Short, because a stopping leader tries for seconds to transfer its leadership, even to members that are stopping too.
 const stopLimitMs = 300;
 
 export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
@@ -63,14 +63,17 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   const { etcd, etcdctl } = etcdTools(version);
 
   const given = options.in ?? thisMachine;
-  const places = Array.isArray(given) ? (given as readonly Place[]) : [given as Place];
-  const placeOf = (index: number) => places[index % places.length] ?? thisMachine;
+  const machines = Array.isArray(given) ? (given as readonly Machine[]) : [given as Machine];
+  const machineOf = (index: number) => machines[index % machines.length] ?? thisMachine;
   const tls = isSecure
-    ? await makeCertificates(temporary.path, ['127.0.0.1', ...places.map(({ address }) => address)])
+    ? await makeCertificates(temporary.path, [
+        '127.0.0.1',
+        ...machines.map(({ address }) => address),
+      ])
     : undefined;
 
-  async function launch({ place, flags }: Omit<Member, 'process'>): Promise<RunningProcess> {
-    const running = place.spawn(etcd, flags);
+  async function launch({ machine, flags }: Omit<Member, 'process'>): Promise<RunningProcess> {
+    const running = machine.spawn(etcd, flags);
     try {
       await waitFor(
         () => running.hasExited || running.output().includes('"msg":"serving client traffic'),
@@ -90,18 +93,18 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   const ports = await freePorts(2 * count);
   const scheme = isSecure ? 'https' : 'http';
   const plans = Array.from({ length: count }, (_, index) => {
-    const place = placeOf(index);
+    const machine = machineOf(index);
     return {
       name: `m${index}`,
-      place,
-      endpoint: `${scheme}://${place.address}:${ports[2 * index]}`,
-      peer: `http://${place.address}:${ports[2 * index + 1]}`,
+      machine,
+      endpoint: `${scheme}://${machine.address}:${ports[2 * index]}`,
+      peer: `http://${machine.address}:${ports[2 * index + 1]}`,
     };
   });
   const cluster = plans.map(({ name, peer }) => `${name}=${peer}`).join(',');
   await mkdir(directory, { recursive: true });
 
-  const starting = plans.map(async ({ name, place, endpoint, peer }): Promise<Member> => {
+  const starting = plans.map(async ({ name, machine, endpoint, peer }): Promise<Member> => {
     const flags = [
       ...['--name', name, '--data-dir', join(directory, name), '--logger', 'zap'],
       ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],
@@ -113,12 +116,12 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
       ...(tls === undefined ? [] : ['--client-cert-auth']),
       ...(options.flags ?? []),
     ];
-    const process = await launch({ place, flags, endpoint });
-    const member: Member = { place, flags, endpoint, process };
+    const process = await launch({ machine, flags, endpoint });
+    const member: Member = { machine, flags, endpoint, process };
     stack.defer(() => member.process.stop(stopLimitMs));
     return member;
   });
-  // All of them, even if one fails: each that has started has to be on the stack before it unwinds.
+  // Wait for all, even if one fails: every started member must be on the stack before it unwinds.
   await Promise.allSettled(starting);
   const members = await Promise.all(starting);
   const owned = stack.move();
@@ -135,7 +138,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
     ...(tls === undefined ? [] : ['--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key]),
   ];
   const ctl = (...args: string[]) =>
-    placeOf(0).exec(etcdctl, [...clientFlags, ...args], { env: { ETCDCTL_API: '3' } });
+    machineOf(0).exec(etcdctl, [...clientFlags, ...args], { env: { ETCDCTL_API: '3' } });
   const ctlOk = async (...args: string[]) => succeeded(['etcdctl', ...args], await ctl(...args));
 
   async function stop(): Promise<void> {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Waits until `check` does not throw any more, for at most 2 s. */
+/** Repeats `check` until it passes, for at most 2 s; then throws its last error. */
 export async function eventually(check: () => void | Promise<void>): Promise<void> {
   const end = performance.now() + 2_000;
   for (;;) {

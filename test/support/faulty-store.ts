@@ -2,16 +2,17 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 
-/** The methods that ask the store something. */
+/** The methods that send a request to the store. */
 export type StoreMethod = Exclude<
   keyof TicketStore,
   'name' | 'properties' | 'watch' | 'health' | typeof Symbol.asyncDispose
 >;
 
 /**
- * What goes wrong with one call: the request never arrives; it is carried out and the reply is
- * lost; it is carried out late, when the caller has been told that it failed; or the request or
- * its reply is slow.
+ * A fault of one call. `lost request`: the store never gets it. `lost reply`: the store executes the
+ * request, and the caller sees a failure. `arrivesAfterMs`: the caller sees a failure at once, and
+ * the store executes the request later. `answersAfterMs`: the request is slow. `repliesAfterMs`: the
+ * reply is slow.
  */
 export type Fault =
   | 'lost request'
@@ -20,7 +21,7 @@ export type Fault =
   | { readonly answersAfterMs: number }
   | { readonly repliesAfterMs: number };
 
-/** A connection to a store that fails as it is told, and counts the calls made through it. */
+/** A connection to a store that fails on demand and records the calls made through it. */
 export class FaultyStore implements TicketStore {
   readonly name: string;
   readonly properties: TicketStore['properties'];
@@ -37,7 +38,7 @@ export class FaultyStore implements TicketStore {
     this.watch = (watcher) => store.watch(watcher);
   }
 
-  /** Lets the next calls of `method` fail, one for each fault. */
+  /** Injects the faults into the next calls of `method`, one for each call. */
   fail(method: StoreMethod, ...faults: readonly Fault[]): void {
     this.#faults.set(method, [...(this.#faults.get(method) ?? []), ...faults]);
   }
@@ -51,7 +52,7 @@ export class FaultyStore implements TicketStore {
     this.#isCutOff = false;
   }
 
-  /** The calls made since this was last asked. */
+  /** Returns and forgets the calls recorded so far. */
   takeCalls(): StoreMethod[] {
     return this.#calls.splice(0);
   }
@@ -123,7 +124,7 @@ export class FaultyStore implements TicketStore {
       await pause(fault.repliesAfterMs);
       return answer;
     }
-    // Nobody is there to hear how that goes.
+    // The caller already has its error, so nobody receives this result.
     pause(fault.arrivesAfterMs)
       .then(call)
       .catch(() => {});

@@ -1,4 +1,4 @@
-// Runs a command on a guest and behaves as that command: its output, its exit code, the signals it gets.
+// Runs a command on a guest and acts as that command: passes on its output, its exit code, and signals sent to it.
 // node guest-command.mjs ADDRESS PORT '{"command":…,"args":[…],"cwd":…,"env":{…},"input":…}'
 import { connect } from 'node:net';
 import { constants } from 'node:os';
@@ -26,5 +26,5 @@ function end(code, why) {
   if (why) process.stderr.write(`${why}\n`);
   process.exitCode ??= code;
   connection.destroy();
-  // Nothing else holds the process: it ends when its output is written.
+  // No handle is left open, so the process ends as soon as its output is written.
 }

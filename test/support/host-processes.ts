@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * Kills all that runs on a host, in one go like a power cut. Containers have network namespaces of their own, but they
- * descend from a process of the host or are members of its control group.
+ * Kills every process of a host at once, like a power cut. Containers have network namespaces of their own, so they
+ * are found as descendants of the host's processes and as members of its control group.
  */
 export async function killAllProcesses(networkNamespace: string, group: string): Promise<void> {
   const deadline = performance.now() + 10_000;
@@ -18,7 +18,7 @@ export async function killAllProcesses(networkNamespace: string, group: string):
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It has ended in the meantime.
+        // The process has ended meanwhile.
       }
     }
     for (const directory of await controlGroups(group)) await thaw(directory);
@@ -63,19 +63,19 @@ export async function namespaceOf(pid: number): Promise<string | undefined> {
   return readlink(`/proc/${pid}/ns/net`).catch(() => undefined);
 }
 
-/** False also for a zombie: it is gone for all but its parent. */
+/** Returns false for a zombie, too: only its parent still sees it. */
 export async function isAlive(pid: number): Promise<boolean> {
   return (await statusOf(pid)).state !== 'Z';
 }
 
 async function statusOf(pid: number): Promise<{ state: string; parent: number }> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z 0');
-  // The name before the parenthesis may contain anything, even spaces.
+  // The command name before the closing parenthesis may contain anything, even spaces.
   const [state = 'Z', parent = '0'] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return { state, parent: Number(parent) };
 }
 
-/** One directory in each hierarchy of version 1, or the only one of version 2. */
+/** Returns the group's directory in each hierarchy of cgroup v1, or its only one of cgroup v2. */
 async function controlGroups(group: string): Promise<string[]> {
   const root = '/sys/fs/cgroup';
   const hierarchies = await readdir(root, { withFileTypes: true });
@@ -98,10 +98,10 @@ async function membersOf(directory: string): Promise<number[]> {
   return pids;
 }
 
-/** What is frozen does not end before it is thawed. */
+/** Thaws a group and its children: a frozen process does not die before it is thawed. */
 async function thaw(directory: string): Promise<void> {
   for (const child of (await subdirectories(directory)) ?? []) await thaw(child);
-  // One of them is there, or the group has ended in the meantime.
+  // One of the two files exists, or the group has been removed meanwhile.
   await writeFile(join(directory, 'freezer.state'), 'THAWED', { flag: 'r+' }).catch(() => {});
   await writeFile(join(directory, 'cgroup.freeze'), '0', { flag: 'r+' }).catch(() => {});
 }
@@ -117,7 +117,7 @@ async function removeTree(directory: string): Promise<void> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') return;
-      // A group stays busy for a moment after its last process has ended.
+      // A group stays busy for a moment after its last process ended.
       if (code !== 'EBUSY' || attempt === 50) throw error;
       await delay(20);
     }

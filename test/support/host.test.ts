@@ -1,3 +1,6 @@
+// The hosts of the tests: a real dockerd in namespaces, its plugins, mounts and network, and that a
+// host leaves nothing behind. Real time.
+
 import { glob, mkdir, readdir, readFile, readlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -20,7 +23,7 @@ describeWith(['docker'], 'a host for tests', () => {
     expect((await host.docker('run', 'absent', 'true')).code).toBe(125);
   });
 
-  test.each(dockerVersions)('Docker %s is killed and comes back', async (version) => {
+  test.each(dockerVersions)('Docker %s is killed and starts again', async (version) => {
     await using host = await startHost({ docker: version });
     await host.dockerOk(
       'run',
@@ -44,7 +47,7 @@ describeWith(['docker'], 'a host for tests', () => {
     await host.startEngine();
   });
 
-  test('a plugin in its directory is found by its engine only', async () => {
+  test("an engine finds the plugins of its own host's directory only", async () => {
     await using one = await startHost();
     await using two = await startHost();
     await using plugin = await servePlugin(one.pathOf('/run/docker/plugins/greeter.sock'));
@@ -54,7 +57,7 @@ describeWith(['docker'], 'a host for tests', () => {
     expect(await readdir(two.pathOf('/run/docker/plugins'))).toEqual([]);
   });
 
-  test('a mount made inside is seen by its containers, not outside, and ends with the host', async () => {
+  test("the host's containers see a mount made inside, the machine does not, and it ends with the host", async () => {
     let path = '';
     {
       await using host = await startHost();
@@ -70,7 +73,7 @@ describeWith(['docker'], 'a host for tests', () => {
     await expect(readdir(path)).rejects.toThrow('ENOENT');
   });
 
-  test('nothing of it is left behind, whatever runs there', async () => {
+  test('a host leaves no process, control group or mount behind, whatever runs on it', async () => {
     let group = '';
     let namespace = '';
     {
@@ -129,7 +132,7 @@ describeWith(['docker'], 'a host for tests', () => {
       three.address,
     ]);
     await three.disconnect();
-    // If it led, the others elect a new leader first.
+    // If this member was the leader, the others elect a new one first.
     const put = () => etcd.ctl('--command-timeout', '1s', 'put', 'key', 'value');
     await waitFor(async () => (await put()).code === 0, 10_000, 'the majority to go on');
   });
@@ -145,14 +148,14 @@ describeWith(['docker'], 'a host for tests', () => {
 });
 
 describeWith(['docker', 'loop'], 'a host with a file system', () => {
-  test('what was mounted before it started is its own to use', async () => {
+  test('a host can use a file system that was mounted before it started', async () => {
     await using pool = await makeFileSystem('ext4', 64);
     await using host = await startHost();
     await host.execOk('touch', join(pool.path, 'inside'));
     expect(await readdir(pool.path)).toContain('inside');
   });
 
-  test('what is mounted in it is its own alone', async () => {
+  test('the machine does not see a file system that is mounted inside a host', async () => {
     await using host = await startHost();
     await using pool = await makeFileSystem('ext4', 64, { in: host });
     await host.execOk('touch', join(pool.path, 'inside'));
@@ -164,7 +167,7 @@ const listen = `require('node:net').createServer((socket) => socket.end()).liste
 const reach = (address: string) =>
   `timeout 1 bash -c 'exec 3<>/dev/tcp/${address}/7777' 2>/dev/null`;
 
-/** The least that an engine takes for a volume plugin. */
+/** Serves the minimum that an engine accepts as a volume plugin. */
 async function servePlugin(socketPath: string): Promise<AsyncDisposable & { requests: string[] }> {
   const requests: string[] = [];
   const server = createServer((request, response) => {
@@ -188,7 +191,7 @@ async function servePlugin(socketPath: string): Promise<AsyncDisposable & { requ
   };
 }
 
-/** One in each hierarchy of version 1, or the only one of version 2. */
+/** Returns the group's directory in each hierarchy of cgroup v1, or its only one of cgroup v2. */
 function controlGroups(name: string): Promise<string[]> {
   return Array.fromAsync(glob(`/sys/fs/cgroup/{${name},*/${name}}`));
 }

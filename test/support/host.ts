@@ -2,9 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { engineEnded, startEngine } from './docker-engine.ts';
 import { killAllProcesses, namespaceOf, removeControlGroups } from './host-processes.ts';
+import type { Machine } from './machine.ts';
 import { makeNamespaces } from './namespaces.ts';
 import type { Network } from './network.ts';
-import type { Place } from './place.ts';
 import type { FinishedProcess, RunningProcess } from './processes.ts';
 import { runProcess, succeeded } from './processes.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
@@ -13,47 +13,47 @@ import { busyboxArchive, dockerTools } from './tools.ts';
 
 export interface HostOptions {
   readonly docker?: DockerVersion;
-  /** Its host name. */
+  /** The host name. */
   readonly name?: string;
-  /** Without one, the host only has its loopback. */
+  /** The network of the host. Without one, the host has only its loopback. */
   readonly network?: Network;
   /** Further flags of dockerd, such as --live-restore. */
   readonly engineFlags?: readonly string[];
 }
 
-/** What a machine with a Docker engine looks like to all that runs on it, sharing only kernel and disk with the others. */
-export interface Host extends Place, AsyncDisposable {
+/** A machine with a Docker engine, made of namespaces: it shares only the kernel and the disk with other hosts. */
+export interface Host extends Machine, AsyncDisposable {
   readonly name: string;
-  /** Of the engine, reachable from inside and outside. */
+  /** The engine's socket, reachable from inside and outside. */
   readonly dockerSocket: string;
-  /** The host's own, at the same path inside and outside. */
+  /** The host's own directory, at the same path inside and outside. */
   readonly directory: string;
-  /** Where a path inside the host is found from outside: its /run and /etc are private. */
+  /** Returns the path by which a file inside the host is reached from outside: its /run and /etc are private. */
   pathOf(path: string): string;
   execOk(command: string, ...args: string[]): Promise<string>;
-  /** The engine's own version of the docker command. */
+  /** Runs the docker command of the engine's own version. */
   docker(...args: string[]): Promise<FinishedProcess>;
-  /** The same for a command that has to succeed; returns what it printed. */
+  /** Runs a docker command that must succeed; returns its output. */
   dockerOk(...args: string[]): Promise<string>;
   readonly enginePid: number;
-  /** What the engine has logged since it was started last. */
+  /** Returns the engine's log since its last start. */
   engineOutput(): string;
   /**
-   * Ends dockerd and waits for that. After SIGKILL the containers live on until the engine is back, which then ends them.
-   * Each time, it gives a container its stop timeout: 10 seconds, so run it with --stop-timeout 0.
+   * Ends dockerd and waits for its end. After SIGKILL the containers live on until the engine starts again and ends
+   * them. It gives each its stop timeout of 10 seconds, so run containers with --stop-timeout 0.
    */
   killEngine(signal?: NodeJS.Signals): Promise<void>;
   startEngine(): Promise<void>;
-  /** Takes the host off its network, and puts it back. */
+  /** Disconnects the host from its network. */
   disconnect(): Promise<void>;
   reconnect(): Promise<void>;
-  /** Kills every process of the host at once, its containers too. Only `stop` is left to do then. */
+  /** Kills every process of the host at once, with its containers. Afterwards only `stop` works. */
   cutPower(): Promise<void>;
   stop(): Promise<void>;
 }
 
-// A private /run holds /run/docker/plugins and the sockets of daemons; a private /etc the engine's key and the resolver.
-// Its name server is nobody: else a swarm task waits 20 seconds for the DNS timeout of a registry.
+// The private /run has /run/docker/plugins and the daemons' sockets; the private /etc the engine's key and the resolver.
+// Nothing answers at its name server: otherwise a swarm task waits 20 seconds for the DNS timeout of a registry.
 const preparation = `
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/docker/plugins /run/lock /run/etc /run/etc-work

@@ -1,3 +1,5 @@
+// The file systems of the tests, on real loop devices.
+
 import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -10,7 +12,7 @@ describeWith(['loop'], 'file systems for tests', () => {
     ['ext4', 64],
     ['xfs', 320],
     ['btrfs', 128],
-  ] as const)('%s is there with its own size', async (kind, sizeMB) => {
+  ] as const)('makes %s with a size of its own', async (kind, sizeMB) => {
     await using fileSystem = await makeFileSystem(kind, sizeMB);
     const { blocks, bsize } = await statfs(fileSystem.path);
     expect((blocks * bsize) / 1024 / 1024).toBeLessThanOrEqual(sizeMB);
@@ -18,7 +20,7 @@ describeWith(['loop'], 'file systems for tests', () => {
     await writeFile(join(fileSystem.path, 'file'), 'content');
   });
 
-  test('nothing is left of it, not even if someone was using it a moment ago', async () => {
+  test('leaves no mount, directory or loop device, even if a process used it a moment ago', async () => {
     const fileSystem = await makeFileSystem('ext4', 64);
     const user = startProcess('sh', ['-c', 'sleep 0.3'], { cwd: fileSystem.path });
     await fileSystem.dispose();

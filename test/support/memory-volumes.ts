@@ -10,12 +10,12 @@ import type {
 import type { Snapshot, VolumeRecord, VolumeSource } from '../../lib/volumes/volume.ts';
 import { checkVolumeName, formatSource } from '../../lib/volumes/volume.ts';
 
-/** Run before a method does its work, with the context of the call: fails it, or makes it wait. */
+/** Runs before a method's work with the context of the call; makes the call fail, or wait. */
 export type Fault = (context: CallContext | undefined) => void | Promise<void>;
 
 /**
- * Volumes of one host, in memory, without locks: enough to serve the interfaces above them.
- * `calls` has each call that changes something, as words; `faults` break a method.
+ * Volumes of one host in memory, without locks, for tests of the interfaces above them.
+ * `calls` records each call that changes something; `faults` makes methods fail or wait.
  */
 export class MemoryVolumes implements VolumeService {
   readonly calls: string[] = [];
@@ -23,7 +23,7 @@ export class MemoryVolumes implements VolumeService {
   readonly tickets = new Map<string, readonly Ticket[]>();
   readonly gates = new Map<string, readonly Gate[]>();
   readonly #records = new Map<string, VolumeRecord>();
-  /** By volume: how often each mount ID holds it. */
+  /** By volume: the number of Mounts of each mount ID. */
   readonly #mounts = new Map<string, Map<string, number>>();
   #clock = Date.parse('2026-01-02T03:04:05Z');
 

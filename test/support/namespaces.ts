@@ -1,24 +1,24 @@
-import type { Place } from './place.ts';
+import type { Machine } from './machine.ts';
 import type { RunningProcess, StartOptions } from './processes.ts';
 import { startProcess, succeeded, waitFor } from './processes.ts';
 
-export interface Namespaces extends Omit<Place, 'address'>, AsyncDisposable {
-  /** A process inside. Its /proc/PID/root is the way to the files in there from outside. */
+export interface Namespaces extends Omit<Machine, 'address'>, AsyncDisposable {
+  /** A process inside. Its /proc/PID/root gives access to the files inside from outside. */
   readonly pid: number;
-  /** Runs a command that has to succeed. */
+  /** Runs a command that must succeed; returns its output. */
   execOk(command: string, ...args: string[]): Promise<string>;
-  /** Ends everything that was started through `spawn`, then the namespaces themselves. */
+  /** Ends every process started by `spawn`, then the namespaces. */
   stop(): Promise<void>;
 }
 
 /**
- * Network, mount and UTS namespaces without a name: they belong to a process that only sleeps, so nothing of them is left
- * when it and those inside have ended, not even after a test run that was killed. (`ip netns` would leave files in /run,
- * and `ip netns exec` remounts /sys, which hides the control groups.)
+ * Makes anonymous network, mount and UTS namespaces. A sleeping process keeps them, so nothing is left when it and the
+ * processes inside have ended, even after a test run was killed. (`ip netns` would leave files in /run, and
+ * `ip netns exec` remounts /sys, which hides the control groups.)
  */
 export async function makeNamespaces(preparation = ''): Promise<Namespaces> {
   await using stack = new AsyncDisposableStack();
-  // What is mounted inside stays inside; what is mounted outside later comes in where the machine shares its mounts.
+  // Mounts made inside stay inside; later mounts outside appear inside where the machine shares its mounts.
   const separate = ['--net', '--mount', '--uts', '--propagation', 'slave'];
   const script = `set -e\nip link set lo up\n${preparation}\necho ready\nexec sleep infinity`;
   const keeper = stack.use(startProcess('unshare', [...separate, 'sh', '-c', script]));
@@ -37,7 +37,7 @@ export async function makeNamespaces(preparation = ''): Promise<Namespaces> {
   function spawn(command: string, args: readonly string[], options: StartOptions = {}) {
     const { cwd, ...others } = options;
     const directory = cwd === undefined ? [] : [`--wdns=${cwd}`];
-    // nsenter replaces itself by the command, so the pid is the command's.
+    // nsenter replaces itself with the command, so the pid is the command's.
     const running = startProcess('nsenter', [...enter, ...directory, command, ...args], others);
     started.add(running);
     const forget = () => started.delete(running);

@@ -1,24 +1,24 @@
+import type { Machine } from './machine.ts';
 import { makeNamespaces } from './namespaces.ts';
-import type { Place } from './place.ts';
 
-/** A switch in a network namespace of its own. Servers can run on the switch, too: hosts reach them at its address. */
-export interface Network extends Place, AsyncDisposable {
-  /** Plugs a cable between the switch and the network namespace of a process, and gives that end an address. */
+/** A switch in its own network namespace. Servers can run on the switch, too: hosts reach them at its address. */
+export interface Network extends Machine, AsyncDisposable {
+  /** Connects the network namespace of a process to the switch by a cable, and gives that end an address. */
   attach(pid: number): Promise<Cable>;
-  /** The switch's end of a cable to a machine with a kernel of its own, which gives itself the cable's address. */
+  /** Makes the switch's end of a cable to a machine with its own kernel, which configures the cable's address itself. */
   attachMachine(): Promise<MachineCable>;
   stop(): Promise<void>;
 }
 
 export interface Cable {
   readonly address: string;
-  /** Pulls the plug: packets are lost in both directions until it is back. */
+  /** Loses packets in both directions until `reconnect`. */
   disconnect(): Promise<void>;
   reconnect(): Promise<void>;
 }
 
 export interface MachineCable extends Cable {
-  /** The TAP device that a process on the switch opens to put packets on the cable. */
+  /** The TAP device on which a process on the switch sends and receives the cable's packets. */
   readonly device: string;
 }
 

@@ -24,11 +24,12 @@ export interface Variant {
   readonly store: 'embedded' | 'etcd';
 }
 
-/** Both engines; and the newer one with etcd for what depends on the store. */
+/** Both engine versions on the embedded store. */
 export const embeddedVariants: readonly Variant[] = [
   { docker: '20.10', store: 'embedded' },
   { docker: '26.1', store: 'embedded' },
 ];
+/** Both engine versions, and the newer one with etcd for behaviour that depends on the store. */
 export const allVariants: readonly Variant[] = [
   ...embeddedVariants,
   { docker: '26.1', store: 'etcd' },
@@ -39,34 +40,34 @@ export const mixedVariants: readonly Variant[] = [
   { docker: '26.1', store: 'etcd' },
 ];
 
-/** A host whose engine reaches its berth daemon through a proxy that writes down what is said. */
+/** A host whose engine reaches its berth daemon through a proxy that records the calls. */
 export interface PluggedHost extends AsyncDisposable {
   readonly variant: Variant;
   readonly host: Host;
   readonly berth: Berth;
   readonly proxy: RecordingProxy;
   readonly store: StoreView;
-  /** Runs a docker command that has to succeed; returns what it printed. */
+  /** Runs a docker command that must succeed; returns its output. */
   docker(...args: string[]): Promise<string>;
-  /** Runs one that has to fail; returns its complaint. */
+  /** Runs a docker command that must fail; returns its error output. */
   dockerFails(...args: string[]): Promise<string>;
-  /** Runs a script in a container of its own with these flags, such as `-v`, `db:/p`. */
+  /** Runs a script in a new container with these flags, such as `-v`, `db:/p`; returns its output. */
   run(flags: readonly string[], script: string): Promise<string>;
-  /** Starts a container that does nothing, with these flags; ends at once when it is stopped. */
+  /** Starts a container that sleeps, with these flags. It ends at once when it is stopped. */
   start(name: string, ...flags: string[]): Promise<void>;
-  /** What `docker inspect -f` prints of anything. */
+  /** Returns the output of `docker inspect -f` for a container, image or volume. */
   inspect(name: string, format: string): Promise<string>;
-  /** Where the volumes' content is. */
+  /** The directory of the volumes' content. */
   readonly volumeDir: string;
-  /** Calls the daemon past engine and proxy: `Create`, `Get`. */
+  /** Calls a method such as `Create` or `Get` on the daemon's own socket, without engine and proxy. */
   call(
     method: string,
     body?: unknown,
     headers?: Readonly<Record<string, string>>,
   ): Promise<PluginAnswer>;
-  /** The volumes that are mounted on the host, one entry per mount; sorted. */
+  /** Returns the volumes that are mounted on the host, one entry per mount; sorted. */
   mounted(): Promise<string[]>;
-  /** All that there is of volumes anywhere; `nothing` when it has all been removed. */
+  /** Returns everything left of volumes anywhere; equals `nothing` when all has been removed. */
   left(): Promise<Leftovers>;
   /** Removes every container and every volume that can be removed. */
   clear(): Promise<void>;
@@ -83,7 +84,7 @@ export const nothing: Leftovers = { mounts: [], locks: [], records: [], storage:
 
 export interface PluggedHostOptions extends Variant {
   readonly berth?: BerthOptions;
-  /** False: the engine finds no plugin until `proxy.open`. */
+  /** If false, the engine finds no plugin until `proxy.open`. */
   readonly isPlugged?: boolean;
 }
 
@@ -101,7 +102,7 @@ export async function startPluggedHost(options: PluggedHostOptions): Promise<Plu
       ...options.berth,
     }),
   );
-  // It finds nothing: the tests count what an engine asks a plugin that it has not met.
+  // The engine must find no plugin now: tests count the first calls of an engine to a new plugin.
   const isIntroduced = () => berth.log().includes('the engine has looked for its plugins');
   await waitFor(isIntroduced, 10_000, 'berth to ask the engine for its volumes');
   const proxy = stack.use(
@@ -182,7 +183,7 @@ export interface PluggedSuite {
   readonly isPlugged?: boolean;
 }
 
-/** Describes the same on each variant; its tests share one host, so each has volumes of its own. */
+/** Describes the same tests for each variant. The tests share one host, so each uses its own volumes. */
 export function describePlugged(
   name: string,
   { variants, requirements = [], ...options }: PluggedSuite,
@@ -202,7 +203,7 @@ export function describePlugged(
       }, 60_000);
       afterAll(async () => plugged?.[Symbol.asyncDispose](), 60_000);
       beforeEach(() => on().proxy.forget());
-      // What a test that fails leaves behind must not make the next one fail.
+      // Leftovers of a failed test must not make the next one fail.
       afterEach(async () => {
         if (on().proxy.isOpen) await on().clear();
       });

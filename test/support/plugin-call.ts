@@ -9,8 +9,8 @@ export interface PluginAnswer {
 }
 
 /**
- * Calls a volume plugin on its socket as the engine does: JSON (or a text as it is, or nothing) and
- * no Content-Type. Rejects when the plugin hangs up.
+ * Calls a volume plugin on its socket as the engine does: a JSON body (or a string unchanged, or no
+ * body) without a Content-Type. Rejects when the plugin closes the connection.
  */
 export async function callPlugin(
   socketPath: string,

@@ -1,15 +1,17 @@
+// The PostgreSQL servers of the tests. PostgreSQL is real; one test waits 0.7 s of real time.
+
 import { expect, test } from '@jest/globals';
 import type { Postgres } from './postgres-server.ts';
 import { startPostgres } from './postgres-server.ts';
 import { describeWith } from './requirements.ts';
 
-/** What psql says within half a second. */
+/** Asks the server by psql; rejects when it does not answer within half a second. */
 function answerOf(server: Postgres): Promise<string> {
   return server.psql("SET statement_timeout = '500ms'; SELECT 'here'");
 }
 
 describeWith(['postgres'], 'PostgreSQL for tests', () => {
-  test('it serves those who know the password, and waits for its disk', async () => {
+  test('the server accepts its password and syncs each commit to the disk', async () => {
     await using server = await startPostgres();
     expect(await answerOf(server)).toBe('here');
     expect(await server.psql('SHOW fsync; SHOW synchronous_commit; SHOW port')).toBe(
@@ -18,7 +20,7 @@ describeWith(['postgres'], 'PostgreSQL for tests', () => {
     expect(server.log()).not.toContain('FATAL');
   });
 
-  test('killed, it comes back with its data on the same port', async () => {
+  test('a killed server restarts with its data on the same port', async () => {
     await using server = await startPostgres();
     await server.psql('CREATE TABLE kept AS SELECT 7 AS number');
     await server.kill();
@@ -27,7 +29,7 @@ describeWith(['postgres'], 'PostgreSQL for tests', () => {
     expect(await server.psql('SELECT number FROM kept')).toBe('7');
   });
 
-  test('paused, it does not answer until it is resumed', async () => {
+  test('a paused server does not answer until it is resumed', async () => {
     await using server = await startPostgres();
     await server.pause();
     let hasAnswered = false;
@@ -40,7 +42,7 @@ describeWith(['postgres'], 'PostgreSQL for tests', () => {
     expect(await answer).toBe('here');
   });
 
-  test('its processes end with its block, also when it is paused', async () => {
+  test("a server's processes end with its block, even while it is paused", async () => {
     const pids: number[] = [];
     {
       await using server = await startPostgres();

@@ -1,4 +1,4 @@
-// PostgreSQL servers that a test starts for itself: each with its own directory and port.
+// Starts PostgreSQL servers for tests, each with its own directory and port.
 import { chown, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunningProcess } from './processes.ts';
@@ -14,28 +14,28 @@ export interface PostgresOptions {
 export interface Postgres extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
-  /** A user who may do everything. */
+  /** The superuser. */
   readonly user: string;
   readonly password: string;
   readonly database: string;
-  /** All of it, as clients want it. */
+  /** A connection URL with all of the above. */
   readonly url: string;
-  /** The directory of its socket. */
+  /** The directory of the server's Unix socket. */
   readonly socketDirectory: string;
-  /** Where its data lie. */
+  /** The data directory. */
   readonly dataDirectory: string;
-  /** All its processes, its own first. */
+  /** Returns the server's processes, its main process first. */
   pids(): Promise<number[]>;
-  /** What it has logged since its last start. */
+  /** Returns the server's log since its last start. */
   log(): string;
-  /** Freezes all its processes: connections stay open and nothing answers. */
+  /** Freezes all processes of the server: connections stay open and nothing answers. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** What a crash does: SIGKILL to all its processes. */
+  /** Kills all processes of the server with SIGKILL, as a crash does. */
   kill(): Promise<void>;
-  /** Starts it when it is down (or stops it first) on the same data and port, and waits until it serves. */
+  /** Starts the server (after stopping it) on the same data and port, and waits until it serves. */
   restart(): Promise<void>;
-  /** Runs statements in psql; answers what it prints, unaligned and without headers. */
+  /** Runs statements in psql; returns its output, unaligned and without headers. */
   psql(statements: string): Promise<string>;
   stop(): Promise<void>;
 }
@@ -44,7 +44,7 @@ const host = '127.0.0.1';
 const user = 'berth';
 const password = "it's /@:%20 secret";
 const database = 'postgres';
-/** Small, and otherwise as it comes: what is committed is on the disk. */
+/** Small sizes; durability stays at its default, so a commit is on the disk. */
 const ownSettings = ['shared_buffers=16MB', 'max_wal_size=64MB', 'max_connections=50'];
 const stopLimitMs = 2_000;
 
@@ -57,10 +57,10 @@ export async function startPostgres({ settings = [] }: PostgresOptions = {}): Pr
   const port = await freePort();
   await mkdir(data);
   await writeFile(passwordFile, password);
-  // The server refuses to be root.
+  // PostgreSQL refuses to run as root.
   const owner = process.getuid?.() === 0 ? await idsOf('nobody') : undefined;
   if (owner) for (const own of [path, data, passwordFile]) await chown(own, owner.uid, owner.gid);
-  /** The kernel forgets which signal an orphan gets when a process changes its user. */
+  /** Sets the parent-death signal again: the kernel clears it when a process changes its user. */
   const asOwner = (command: string, args: readonly string[]): [string, string[]] =>
     owner === undefined
       ? [command, [...args]]
@@ -103,7 +103,7 @@ export async function startPostgres({ settings = [] }: PostgresOptions = {}): Pr
 
   let server = await launch();
 
-  /** The server's own process first, so that it starts no others meanwhile. */
+  /** Signals the main process first, so that it starts no child meanwhile. */
   async function signalAll(signal: NodeJS.Signals): Promise<void> {
     if (server.hasExited) return;
     server.kill(signal);
@@ -164,14 +164,14 @@ async function childrenOf(parent: number): Promise<number[]> {
   const parents = await Promise.all(
     pids.map(async (pid) => {
       const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-      // After the name in brackets, which may hold anything, come the state and the parent.
+      // The command name in parentheses may contain anything; the state and the parent follow it.
       return Number(status.slice(status.lastIndexOf(')')).split(' ')[2]);
     }),
   );
   return pids.filter((_, index) => parents[index] === parent);
 }
 
-/** False when there is no such process any more. */
+/** Returns false when the process no longer exists. */
 function tryKill(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(pid, signal);

@@ -1,3 +1,5 @@
+// Starting, ending and counting real processes; real time.
+
 import { describe, expect, test } from '@jest/globals';
 import {
   freePorts,
@@ -9,18 +11,18 @@ import {
 } from './processes.ts';
 
 describe('processes of a test', () => {
-  test('a command is run to its end', async () => {
+  test('runProcess runs a command to its end and returns its output and exit code', async () => {
     const result = await runProcess('sh', ['-c', 'cat; echo warning >&2; exit 3'], { input: 'hi' });
     expect(result).toEqual({ stdout: 'hi', stderr: 'warning\n', code: 3 });
   });
 
-  test('a command that has to succeed says why it did not', async () => {
+  test('runOk rejects with the command line, exit code and error output of a failed command', async () => {
     await expect(runOk('sh', ['-c', 'echo broken >&2; exit 3'])).rejects.toThrow(
       'sh -c echo broken >&2; exit 3 failed with code 3: broken',
     );
   });
 
-  test('a process is ended with its block, even if it is paused', async () => {
+  test('a process ends with its block, even if it is paused', async () => {
     let pid = 0;
     {
       await using running = startProcess('sleep', ['100']);
@@ -54,20 +56,20 @@ describe('processes of a test', () => {
     await waitFor(() => isGone(pid), 2_000, 'the end of the child');
   });
 
-  test('waiting gives up in time and tells for what', async () => {
+  test('waitFor stops at its time limit and names the condition', async () => {
     await expect(waitFor(() => false, 50, 'the impossible')).rejects.toThrow(
       'waited 50 ms in vain for the impossible',
     );
   });
 
-  test('free ports are different ones', async () => {
+  test('freePorts returns distinct ports', async () => {
     expect(new Set(await freePorts(20)).size).toBe(20);
   });
 
-  test('open descriptors of a process are counted', async () => {
+  test('openDescriptors counts the open file descriptors of a process', async () => {
     await using plain = startProcess('sleep', ['100']);
     await using holder = startProcess('sh', ['-c', 'exec 7</dev/null 8</dev/null; exec sleep 100']);
-    // Both may have inherited some from whoever runs the tests.
+    // Both may have inherited descriptors from the process that runs the tests.
     await waitFor(
       async () => (await openDescriptors(holder.pid)) === (await openDescriptors(plain.pid)) + 2,
       2_000,

@@ -1,4 +1,4 @@
-// Starting, watching and ending the processes of a test.
+// Starts, watches and ends the processes of a test.
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -9,31 +9,31 @@ export interface ProcessOptions {
   readonly cwd?: string;
   /** Added to the environment of the test. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Written to standard input, which is empty otherwise. */
+  /** The standard input; empty by default. */
   readonly input?: string;
 }
 
 export interface FinishedProcess {
   readonly stdout: string;
   readonly stderr: string;
-  /** As a shell reports it: 128 and the signal's number if a signal ended the process. */
+  /** The exit code as a shell reports it: 128 plus the signal's number if a signal ended the process. */
   readonly code: number;
 }
 
 export interface RunningProcess extends AsyncDisposable {
   readonly pid: number;
   readonly hasExited: boolean;
-  /** Fulfilled when the process has ended and its output is complete. */
+  /** Resolves when the process has ended and its output is complete. */
   readonly finished: Promise<FinishedProcess>;
-  /** Standard output and error so far, in the order of arrival. */
+  /** Returns standard output and error so far, in the order of arrival. */
   output(): string;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM, and SIGKILL for a process that is still there when the time is up. Also ends a paused process. */
+  /** Sends SIGTERM, and SIGKILL if the process still runs after `limitMs`. Also ends a paused process. */
   stop(limitMs?: number): Promise<void>;
 }
 
 export interface StartOptions extends ProcessOptions {
-  /** What the kernel sends when the test process dies without having stopped this one. */
+  /** The signal that the kernel sends when the test process dies before it has stopped this one. */
   readonly orphanSignal?: NodeJS.Signals;
 }
 
@@ -52,7 +52,7 @@ export function startProcess(
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => all.push(chunk) && stdout.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => all.push(chunk) && stderr.push(chunk));
-  // A process may end without having read its input.
+  // A process may end before it has read its input.
   child.stdin.on('error', () => {});
   child.stdin.end(input);
 
@@ -66,7 +66,7 @@ export function startProcess(
       }),
     );
   });
-  // Whoever awaits it still sees the rejection; a process that nobody awaits must not end the test run.
+  // Callers that await it still see the rejection; otherwise it must not end the test run.
   finished.catch(() => {});
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
@@ -114,7 +114,7 @@ export async function runProcess(
   return await running.finished;
 }
 
-/** Runs a command that has to succeed and returns its standard output without the white space around it. */
+/** Runs a command that must succeed; returns its standard output, trimmed. */
 export async function runOk(
   command: string,
   args: readonly string[],
@@ -132,7 +132,7 @@ export function succeeded(commandLine: readonly string[], result: FinishedProces
   return result.stdout.trim();
 }
 
-/** Asks until the answer is truthy and returns it. A condition that throws has not been met yet. */
+/** Repeats `condition` until it returns a truthy value and returns that. A throw counts as not met yet. */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   timeoutMs: number,
@@ -156,8 +156,8 @@ export async function waitFor<T>(
 }
 
 /**
- * Different TCP ports that nobody listens on. They lie below the range from which the kernel serves outgoing connections:
- * a server that is killed and started again finds its port still free.
+ * Returns distinct TCP ports on which nothing listens. They are below the range that the kernel takes for outgoing
+ * connections, so a server that is killed and started again finds its port still free.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();

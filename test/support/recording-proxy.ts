@@ -5,44 +5,44 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PluginAnswer } from './plugin-call.ts';
 
-/** One call of the engine, as it came. */
+/** One recorded call of the engine. */
 export interface RecordedCall {
-  /** Without its prefix: `Create`, `Activate`. */
+  /** The method without its prefix: `Create`, `Activate`. */
   readonly method: string;
-  /** Undefined: it came without one, as a call that the engine repeats. */
+  /** Undefined if the call had no body, like a call that the engine repeats. */
   readonly body: Readonly<Record<string, unknown>> | undefined;
 }
 
 /**
- * Where in a call both sides lose their connection: the plugin never hears of it, is cut off some
- * milliseconds after it has, or answers in vain.
+ * When in a call both sides lose their connection: before the plugin gets it, some milliseconds
+ * after the plugin got it, or after the plugin answered.
  */
 export type Cut = 'before' | { readonly afterMs: number } | 'after';
 
-/** Stands between an engine and a plugin, writes down what is said and now and then fails. */
+/** A proxy between an engine and a plugin that records the calls and fails on demand. */
 export interface RecordingProxy extends AsyncDisposable {
   readonly calls: readonly RecordedCall[];
-  /** The methods called with a volume, in order; without a name, all calls. */
+  /** Returns the methods called for a volume, in order; without a name, those of all calls. */
   methods(volume?: string): string[];
-  /** How often a method was called. */
+  /** Returns how often a method was called. */
   count(method: string): number;
-  /** Begins anew: nothing is recorded, nothing is going to fail. */
+  /** Clears the recorded calls and the planned faults. */
   forget(): void;
-  /** Loses the connection at the next call of this method with this volume. */
+  /** Cuts the connection at the next call of this method for this volume. */
   cutNext(method: string, volume: string, cut: Cut): void;
-  /** Answers the next calls of this method itself; the plugin hears nothing. */
+  /** Answers the next calls of this method itself; the plugin does not get them. */
   answerNext(method: string, ...answers: PluginAnswer[]): void;
   readonly isOpen: boolean;
-  /** Takes its socket away, as a plugin that has ended, and puts it back. */
+  /** Removes the socket, as when a plugin has ended. */
   close(): Promise<void>;
   open(): Promise<void>;
 }
 
 export interface RecordingProxyOptions {
   readonly socket: string;
-  /** The plugin's own. */
+  /** The plugin's own socket. */
   readonly target: string;
-  /** False: only when `open` is called. */
+  /** If false, the proxy listens only after `open`. */
   readonly isOpen?: boolean;
 }
 

@@ -1,11 +1,15 @@
-// Tests that need more than Node say so, and are skipped by name where the machine does not have it.
+// Tests name what they need beyond Node, and are skipped with the reason where the machine does not have it.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
 import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from './tools.ts';
 
-/** `docker`: engines on hosts of their own, see host.ts. `loop`: file systems of their own, see loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `uml`: hosts with kernels of their own, see uml-host.ts. `systemd`: its programs; it need not run. */
+/**
+ * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see loop-fs.ts. `spin`: the
+ * model checker. `flock`: the kernel's file locks. `uml`: hosts with their own kernels, see uml-host.ts. `systemd`:
+ * its programs; systemd itself need not run.
+ */
 export type Requirement =
   | 'root'
   | 'etcd'
@@ -17,7 +21,7 @@ export type Requirement =
   | 'uml'
   | 'systemd';
 
-/** Like `describe`. Under CI=true a requirement that is not met is a failure, so that nothing is skipped unnoticed. */
+/** Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail instead. */
 export function describeWith(
   requirements: readonly Requirement[],
   name: string,
@@ -31,7 +35,7 @@ export function describeWith(
   const reason = [...new Set(missing)].join('; ');
   if (process.env.CI === 'true') {
     describe(name, () => {
-      test('has what it needs', () => {
+      test('the machine meets the requirements', () => {
         throw new Error(`cannot run here: ${reason}`);
       });
     });
@@ -82,7 +86,7 @@ function missingPrograms(names: readonly string[]): string[] {
     .map((name) => `needs ${name} (npm run pretest installs it as root)`);
 }
 
-/** Root in an ordinary container may not make any. */
+/** Reports that namespaces can't be made: root in an ordinary container lacks the right. */
 function missingNamespaces(): string[] {
   const probe = spawnSync('unshare', ['--net', '--mount', '--uts', 'true']);
   return probe.status === 0 ? [] : ['needs the right to make namespaces'];

@@ -1,16 +1,16 @@
-/** Chance that can be repeated: the same seed gives the same choices. */
+/** Repeatable random choices: the same seed gives the same choices. */
 export interface SeededRandom {
-  /** A whole number from 0 up to, not including, `limit`. */
+  /** Returns a whole number from 0 up to, but not including, `limit`. */
   below(limit: number): number;
   chance(probability: number): boolean;
-  /** One of them; throws when there are none. */
+  /** Returns one of the choices; throws when there are none. */
   pick<T>(choices: readonly T[]): T;
 }
 
 /** The seed is a whole number; only its lowest 32 bits count. */
 export function seededRandom(seed: number): SeededRandom {
   let state = seed >>> 0;
-  // Mulberry32: good enough to choose by, and short.
+  // Mulberry32: short, and random enough for choices.
   const next = () => {
     state = (state + 0x6d_2b_79_f5) >>> 0;
     let mixed = Math.imul(state ^ (state >>> 15), state | 1);

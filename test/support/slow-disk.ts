@@ -4,13 +4,13 @@ import type { FileSystem } from './loop-fs.ts';
 import { makeFileSystem } from './loop-fs.ts';
 import { runOk, waitFor } from './processes.ts';
 
-/** Where the kernel lets the disk accesses of a group of processes be limited (cgroup v1). */
+/** The hierarchy of cgroup v1 that limits the disk accesses of a group of processes. */
 export const blkioDirectory = '/sys/fs/cgroup/blkio';
 
-/** A file system on a disk that can be made slow for some processes. */
+/** A file system whose disk can be throttled for some processes. */
 export interface SlowDisk extends AsyncDisposable {
   readonly path: string;
-  /** How many writes a second the disk does for these processes; undefined: as many as it can. */
+  /** Limits the disk's writes per second for these processes; undefined removes the limit. */
   limit(pids: readonly number[], writesPerSecond: number | undefined): Promise<void>;
 }
 
@@ -20,7 +20,7 @@ export async function makeSlowDisk(sizeMB: number): Promise<SlowDisk> {
   const device = (await runOk('findmnt', ['-n', '-o', 'MAJ:MIN', disk.path])).trim();
   const group = join(blkioDirectory, basename(join(disk.path, '..')));
   await mkdir(group);
-  // A group goes when its processes have gone.
+  // A group can be removed only after its processes have ended.
   stack.defer(async () => {
     await waitFor(() => rmdir(group).then(() => true), 5_000, `${group} to be empty`);
   });

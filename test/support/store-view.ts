@@ -2,11 +2,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import type { Etcd } from './etcd-server.ts';
 
-/** What stands in a store, read past berth. */
+/** The content of a store, read without berth. */
 export interface StoreView {
-  /** The volumes' locks that somebody holds or waits for, such as `mount/db`; sorted. */
+  /** Returns the volumes' locks that are held or waited for, such as `mount/db`; sorted. */
   locks(): Promise<string[]>;
-  /** The volumes' records by name. */
+  /** Returns the volumes' records by name. */
   records(): Promise<Readonly<Record<string, unknown>>>;
 }
 
@@ -53,7 +53,7 @@ function decode(base64: string): string {
   return Buffer.from(base64, 'base64').toString();
 }
 
-/** Each daemon holds its host's own lock all the time. */
+/** Leaves out the hosts' own locks, which each daemon holds while it runs. */
 function volumeLocks(names: readonly unknown[]): string[] {
   return names
     .map(String)

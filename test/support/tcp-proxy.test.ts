@@ -1,3 +1,5 @@
+// The faults of the TCP proxy on real sockets of this machine; real time in tenths of a second.
+
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
@@ -7,7 +9,7 @@ import { eventually } from './eventually.ts';
 import type { TcpProxy } from './tcp-proxy.ts';
 import { startTcpProxy } from './tcp-proxy.ts';
 
-/** One end of a connection, with what it has got and how it ended. */
+/** One end of a connection, with the data it received and how it ended. */
 interface End {
   readonly socket: Socket;
   received: string;
@@ -17,7 +19,7 @@ interface End {
 
 let stack: AsyncDisposableStack;
 let proxy: TcpProxy;
-/** What the server has accepted. */
+/** The server's ends of the connections. */
 let accepted: End[];
 
 beforeEach(async () => {
@@ -56,7 +58,7 @@ function client(): End {
   return endOf(connect(Number(port), host));
 }
 
-/** A connection on which both have said hello. */
+/** Opens a connection on which both ends have received a hello. */
 async function connection(): Promise<{ mine: End; theirs: End }> {
   const before = accepted.length;
   const mine = client();
@@ -69,7 +71,7 @@ async function connection(): Promise<{ mine: End; theirs: End }> {
   return { mine, theirs };
 }
 
-test('carries both ways, and tells each side of the end of the other', async () => {
+test('the proxy carries bytes both ways and passes on the close of either end', async () => {
   const one = await connection();
   one.mine.socket.end();
   await eventually(() => expect(one.theirs.isClosed).toBe(true));
@@ -78,7 +80,7 @@ test('carries both ways, and tells each side of the end of the other', async () 
   await eventually(() => expect(two.mine.isClosed).toBe(true));
 });
 
-test('cuts connections and refuses new ones until it heals', async () => {
+test('cut ends all connections and refuses new ones until the fault is over', async () => {
   const { mine, theirs } = await connection();
   await proxy.cut();
   await eventually(() => expect([mine.isClosed, theirs.isClosed]).toEqual([true, true]));
@@ -88,7 +90,7 @@ test('cuts connections and refuses new ones until it heals', async () => {
   await connection();
 });
 
-test('resets connections and serves new ones', async () => {
+test('reset breaks all connections and serves new ones', async () => {
   const { mine, theirs } = await connection();
   proxy.reset();
   await eventually(() => expect(mine.errorCode).toBe('ECONNRESET'));
@@ -96,7 +98,7 @@ test('resets connections and serves new ones', async () => {
   await connection();
 });
 
-test('swallows what is sent, and tells nobody, even when it has healed', async () => {
+test('swallow drops bytes for good without closing the connection', async () => {
   const { mine, theirs } = await connection();
   await proxy.suffer('swallow');
   mine.socket.write(' you?');
@@ -113,7 +115,7 @@ test('swallows what is sent, and tells nobody, even when it has healed', async (
   expect(accepted.map(({ received }) => received).sort()).toEqual(['', 'hello', 'hello']);
 });
 
-test('holds what is sent, and brings it in order when it has healed', async () => {
+test('hold keeps bytes back and delivers them in order when the fault is over', async () => {
   const { mine, theirs } = await connection();
   await proxy.suffer('hold');
   for (const word of [' are', ' you', ' there']) {
@@ -129,7 +131,7 @@ test('holds what is sent, and brings it in order when it has healed', async () =
   );
 });
 
-test('delays what is sent, all of it by the same time', async () => {
+test('a delay applies once to overlapping bytes: it does not add up', async () => {
   const { mine, theirs } = await connection();
   await proxy.suffer({ delayMs: 100 });
   const startedAt = performance.now();

@@ -4,16 +4,16 @@ import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * What becomes of bytes on their way. `swallow`: they vanish, and a connection that has lost some
- * is dead for ever without either end being told. `hold`: they arrive when the network has healed.
+ * A fault of the network. `swallow`: bytes are dropped, and a connection that lost some carries
+ * nothing more but stays open at both ends. `hold`: bytes arrive when the fault is over.
  */
 export type NetworkFault = 'none' | 'swallow' | 'hold' | { readonly delayMs: number };
 
-/** A network in one place: it stands between a client and a server and now and then fails. */
+/** A TCP proxy between clients and a server that fails on demand. */
 export interface TcpProxy extends AsyncDisposable {
-  /** Where clients connect: host:port. */
+  /** The address for clients: host:port. */
   readonly address: string;
-  /** From now on, on all connections. `none` ends the fault, a cut too. */
+  /** Applies a fault to all connections from now on. `none` ends any fault, a cut too. */
   suffer(fault: NetworkFault): Promise<void>;
   /** Ends every connection, and refuses new ones until the next `suffer`. */
   cut(): Promise<void>;
@@ -21,7 +21,7 @@ export interface TcpProxy extends AsyncDisposable {
   reset(): void;
 }
 
-/** `target` is the server's host:port; it may be away. */
+/** Starts a proxy to `target`, the server's host:port. The server need not run. */
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const links = new Set<Link>();
   const network: Network = { fault: 'none', healed: Promise.withResolvers<void>() };
@@ -73,17 +73,17 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
 
 interface Network {
   fault: NetworkFault;
-  /** Resolves when the fault has ended or become another. */
+  /** Resolves when the fault ends or is replaced by another. */
   healed: PromiseWithResolvers<void>;
 }
 
-/** One client's connection and the one made for it to the server. */
+/** A client's connection and the matching connection to the server. */
 class Link {
   readonly #client: Socket;
   readonly #server: Socket;
   readonly #network: Network;
   #isDead = false;
-  /** Resolves when nothing is open any more on either side. */
+  /** Resolves when both connections are closed. */
   readonly ended: Promise<unknown>;
 
   constructor(client: Socket, target: string, network: Network) {
@@ -106,7 +106,7 @@ class Link {
     this.#server.resetAndDestroy();
   }
 
-  /** Chunks overlap on their way, so that a delay adds up only once, but arrive in order. */
+  /** Forwards chunks in order. Their delays overlap, so that a delay does not add up per chunk. */
   #carry(from: Socket, to: Socket): void {
     let last = Promise.resolve();
     const afterAllBefore = (arrive: () => void) => {
@@ -117,12 +117,12 @@ class Link {
     };
     from.setNoDelay(true);
     from.on('data', (chunk) => afterAllBefore(() => to.write(chunk)));
-    // The end of a connection is news that has to travel, too. What went wrong is no matter of ours.
+    // The close of a connection is subject to the faults, too. The cause of the close does not matter.
     from.on('error', () => {});
     from.on('close', () => afterAllBefore(() => to.destroy()));
   }
 
-  /** Whether what is sent now arrives; resolves when it does. */
+  /** Waits as long as a chunk sent now takes; returns whether it arrives. */
   async #passage(): Promise<boolean> {
     while (this.#network.fault === 'hold') await this.#network.healed.promise;
     const { fault } = this.#network;
@@ -132,7 +132,7 @@ class Link {
   }
 }
 
-/** Resolves when it is closed, with or without an error. */
+/** Resolves when the socket is closed, with or without an error. */
 function closing(socket: Socket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()));
 }

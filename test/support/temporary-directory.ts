@@ -10,7 +10,7 @@ export async function makeTemporaryDirectory(): Promise<TemporaryDirectory> {
   const path = await mkdtemp(join(tmpdir(), 'berth-test-'));
   return {
     path,
-    // Retries, because the kernel takes a moment to let go of what a killed process had mounted.
+    // Retries, because the kernel takes a moment to release the mounts of a killed process.
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 10 }),
   };
 }

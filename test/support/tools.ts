@@ -1,4 +1,4 @@
-// Where the programs are that scripts/set-up.mjs has unpacked for the tests.
+// The paths of the programs that scripts/set-up.mjs unpacks for the tests.
 import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -53,7 +53,7 @@ export interface PostgresTools {
   readonly psql: string;
 }
 
-/** Of the newest release on this machine: Debian keeps them out of the search path. */
+/** Returns the programs of the newest installed release: Debian keeps them out of the search path. */
 export function postgresTools(): PostgresTools {
   const releases = '/usr/lib/postgresql';
   const all = existsSync(releases) ? readdirSync(releases).map(Number) : [];
@@ -65,16 +65,16 @@ export function postgresTools(): PostgresTools {
   };
 }
 
-/** Debian's package user-mode-linux: a kernel that is an ordinary process, and its modules. */
+/** From Debian's package user-mode-linux: a kernel that runs as an ordinary process, and its modules. */
 export const umlKernel = '/usr/bin/linux.uml';
 export const umlModules = '/usr/lib/uml/modules';
 
-/** The root file system of an image with nothing but busybox, as `docker import` reads it. */
+/** Returns the path of an image's root file system with only busybox, for `docker import`. */
 export function busyboxArchive(): string {
   return join(suiteDirectory('bookworm'), 'busybox.tar');
 }
 
-/** The file that says a version is there: it is written last, after the unpacking. */
+/** Returns the path of the file that marks a version as unpacked: set-up writes it last. */
 export function stampOf(version: DockerVersion | EtcdVersion): string {
   return join(suiteDirectory(suiteOf[version]), 'stamp');
 }

@@ -9,32 +9,31 @@ import { busyboxArchive, dockerTools, umlKernel, umlModules } from './tools.ts';
 
 export interface UmlHostOptions {
   readonly network: Network;
-  /** Its host name. */
+  /** The host name. */
   readonly name: string;
-  /** Directories of this machine that the guest writes to, at the same paths, as to a file server. */
+  /** Directories of this machine that the guest shares at the same paths, like a file server's. */
   readonly shared?: readonly string[];
 }
 
 /**
- * A machine with a kernel of its own: User Mode Linux, an ordinary process to this one. Its root is this machine's,
- * read-only under what it writes to memory, so all programs are there. What it has not flushed is lost when its power
- * is cut, and its boot ID is a new one afterwards: neither can be had from namespaces. It is slow: a process starts ten
- * times as slowly.
+ * A machine with its own kernel: User Mode Linux, which runs as an ordinary process. Its root is this machine's,
+ * read-only, with a writable layer in memory, so it has all programs. A power cut loses its unflushed writes and the next
+ * boot has a new boot ID; namespaces provide neither. It is slow: starting a process takes ten times as long.
  */
 export interface UmlHost extends BerthHost, AsyncDisposable {
   readonly address: string;
-  /** On the guest's disk, which outlives its power; not seen from outside. */
+  /** A directory on the guest's disk, which survives power cuts; not visible from outside. */
   readonly directory: string;
-  /** Starts its engine, Docker 26.1, and waits until it answers. Its containers have no network. */
+  /** Starts the guest's engine, Docker 26.1, and waits until it answers. Its containers have no network. */
   startEngine(): Promise<void>;
-  /** The docker command, which runs outside: only the engine is slow. */
+  /** Runs the docker command outside the guest, where it is fast. */
   spawnDocker(...args: string[]): RunningProcess;
   docker(...args: string[]): Promise<FinishedProcess>;
   dockerOk(...args: string[]): Promise<string>;
   execOk(command: string, ...args: string[]): Promise<string>;
-  /** From one moment to the next nothing of it runs any more, the kernel included. */
+  /** Ends the guest at once, with its kernel. */
   cutPower(): Promise<void>;
-  /** Starts it again after that. Its disk is as its kernel had written it. */
+  /** Boots the guest again after a power cut. Its disk has what its kernel had written. */
   boot(): Promise<void>;
 }
 
@@ -58,12 +57,12 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     }),
   ]);
 
-  // A process ID namespace of its own: all processes of the guest end with the first.
+  // With their own PID namespace, all processes of the guest end with the first one.
   const separate = ['--pid', '--fork', '--kill-child', '--mount-proc'];
   const kernel = [
     ...[umlKernel, 'mem=1G', 'root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${init}`],
     ...[`uml_dir=${outside}`, `ubd0=${disk}`, 'con=null', 'con0=null,fd:1', 'quiet', 'loglevel=1'],
-    // A card that stays the same, so that nobody sends to the one before; without gro it drops large packets.
+    // A fixed MAC address, so that no neighbour cache gets stale at a boot; without gro the card drops large packets.
     `vec0:transport=tap,ifname=${cable.device},depth=64,gro=1,mac=${cardAddress(cable.address)}`,
   ];
   let machine: RunningProcess | undefined;
@@ -154,7 +153,7 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
   };
 }
 
-/** A locally administered Ethernet address of the machine's own. */
+/** Derives a locally administered Ethernet address from the IP address. */
 function cardAddress(address: string): string {
   const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
   return ['02', '55', ...bytes].join(':');
@@ -166,7 +165,7 @@ async function makeDisk(path: string): Promise<void> {
   await runOk('mkfs.ext4', ['-q', path]);
 }
 
-/** modprobe wants them below lib/modules of some root. */
+/** Links the modules below lib/modules of a directory, where modprobe -d finds them. */
 async function linkModules(outside: string): Promise<void> {
   await mkdir(join(outside, 'lib'));
   await symlink(umlModules, join(outside, 'lib/modules'));

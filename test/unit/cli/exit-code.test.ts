@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { InUseError, UnavailableError } from '../../../lib/volumes/errors.ts';
 import type { AdminSocket } from '../../support/admin-socket.ts';
 import { openAdminSocket } from '../../support/admin-socket.ts';
-import type { Ran } from '../../support/berth-command.ts';
+import type { CommandResult } from '../../support/berth-command.ts';
 import { runBerth } from '../../support/berth-command.ts';
 import type { MemoryVolumes } from '../../support/memory-volumes.ts';
 
@@ -148,7 +148,11 @@ describe('a daemon that is not there', () => {
 });
 
 /** Runs a command line against a server that answers everything in one way. */
-async function berthWithOther(commandLine: string, status: number, body: string): Promise<Ran> {
+async function berthWithOther(
+  commandLine: string,
+  status: number,
+  body: string,
+): Promise<CommandResult> {
   const path = join(socket.path, '..', 'other.sock');
   const other = createServer((_request, response) => response.writeHead(status).end(body));
   await new Promise<void>((resolve) => other.listen(path, resolve));

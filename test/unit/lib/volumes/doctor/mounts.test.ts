@@ -13,7 +13,7 @@ import { mountLocks } from '../../../../../lib/volumes/operations/locked-volumes
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
 import { EventLog } from '../../../../../plugin/events/event-log.ts';
 import { eventually } from '../../../../support/eventually.ts';
-import { noGuard } from '../../../../support/no-guard.ts';
+import { noFence } from '../../../../support/no-fence.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 const { signal } = new AbortController();
@@ -41,7 +41,7 @@ async function hospital() {
     ...{ table, drivers, queue, mountDir },
     locks: mountLocks(locks, catalog),
     bootId: 'boot',
-    guard: noGuard,
+    guard: noFence,
     events: new EventLog(),
   });
   const doctor = new MountDoctor({

@@ -14,7 +14,7 @@ import type { VolumeRecord } from '../../../../../lib/volumes/volume.ts';
 import { EventLog } from '../../../../../plugin/events/event-log.ts';
 import { eventually } from '../../../../support/eventually.ts';
 import { FaultyStore } from '../../../../support/faulty-store.ts';
-import { noGuard } from '../../../../support/no-guard.ts';
+import { noFence } from '../../../../support/no-fence.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 /** A volume that an earlier process mounted, with its lock, on a store that can be broken. */
@@ -36,7 +36,7 @@ async function mountedVolume() {
     locks: mountLocks(locks, new Catalog(manager.mirror, store)),
     mountDir: join(directory.path, 'mounts'),
     bootId: 'boot',
-    guard: noGuard,
+    guard: noFence,
     events: new EventLog(),
   });
   const { signal } = new AbortController();

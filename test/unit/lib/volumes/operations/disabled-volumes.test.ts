@@ -12,7 +12,7 @@ import { LockedVolumes, mountLocks } from '../../../../../lib/volumes/operations
 import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
 import { EventLog } from '../../../../../plugin/events/event-log.ts';
-import { noGuard } from '../../../../support/no-guard.ts';
+import { noFence } from '../../../../support/no-fence.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 const context = { signal: new AbortController().signal };
@@ -42,7 +42,7 @@ beforeEach(async () => {
     locks: mountLocks(locks, catalog),
     mountDir: join(path, 'mounts'),
     bootId: 'boot',
-    guard: noGuard,
+    guard: noFence,
     events: new EventLog(),
   });
   volumes = new LockedVolumes({

@@ -1,7 +1,7 @@
 import type { MountGuard } from '../../lib/volumes/mounts/mount-guard.ts';
 
-/** For tests without containers: there is nobody to keep from writing. */
-export const noGuard: MountGuard = {
+/** Fences nothing: for tests without containers, where no process writes to a volume. */
+export const noFence: MountGuard = {
   guard: async () => {},
   changed: () => {},
   end: async () => {},

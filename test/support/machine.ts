@@ -1,13 +1,13 @@
 import type { FinishedProcess, ProcessOptions, RunningProcess, StartOptions } from './processes.ts';
 import { runProcess, startProcess } from './processes.ts';
 
-/** Where the servers of a test run: on this machine, or in namespaces that the test has made. */
-export interface Place {
-  /** The IP address under which its servers are reached. */
+/** A machine that servers of a test run on: this one, or namespaces that stand for one. */
+export interface Machine {
+  /** The IP address of its servers. */
   readonly address: string;
-  /** Starts a process there. Its pid is the process's own, so signals reach it and not a wrapper. */
+  /** Starts a process there. The pid is the process's own, so signals reach it and not a wrapper. */
   spawn(command: string, args: readonly string[], options?: StartOptions): RunningProcess;
-  /** Runs a command there to its end, whatever its exit code. */
+  /** Runs a command there to its end; does not check the exit code. */
   exec(
     command: string,
     args: readonly string[],
@@ -15,7 +15,7 @@ export interface Place {
   ): Promise<FinishedProcess>;
 }
 
-export const thisMachine: Place = {
+export const thisMachine: Machine = {
   address: '127.0.0.1',
   spawn: startProcess,
   exec: runProcess,
