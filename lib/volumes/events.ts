@@ -1,22 +1,40 @@
+/** Every kind of event; docs/errors-and-events.md says when each is recorded. */
+export const eventKinds = [
+  'adopted',
+  'dropped',
+  'evicted',
+  'failed',
+  'fenced',
+  'kept',
+  'killed',
+  'lost',
+  'paused',
+  'relocked',
+  'resumed',
+  'settled',
+  'stopped',
+] as const;
+
+export type EventKind = (typeof eventKinds)[number];
+
 /**
- * What happened to a volume on this host without anybody asking for it, or that an operator has to
- * know afterwards: for the event log.
+ * Something that happened to a volume on this host without a request, or that an operator must know
+ * afterwards: for the event log.
  */
 export interface VolumeEvent {
   /** `warning`: somebody should look at it. `error`: data or service was lost. */
   readonly severity: 'info' | 'warning' | 'error';
-  /** What happened, one word: `adopted`, `paused`, `resumed`, `lost`, `fenced`, `settled` … */
-  readonly kind: string;
+  readonly kind: EventKind;
   readonly volume: string;
   /** A sentence for a person: what, why, and what to do next. */
   readonly message: string;
-  /** The fencing token of the lock that it concerns. */
+  /** The fencing token of the lock that the event concerns. */
   readonly token?: number;
   /** When it happened (RFC 3339), if that was not just now. */
   readonly time?: string;
 }
 
-/** Where events go. Never throws, and never waits. */
+/** Receives events. `record` never throws, and never waits. */
 export interface EventSink {
   record(event: VolumeEvent): void;
 }

@@ -8,7 +8,9 @@ const log = createDebug('berth:event');
 export const keptEvents = 1_000;
 
 /** An event as the log has it. */
-export interface LoggedEvent extends VolumeEvent {
+export interface LoggedEvent extends Omit<VolumeEvent, 'kind'> {
+  /** An EventKind, or the kind of an event that another release has recorded. */
+  readonly kind: string;
   /** One more than that of the event before. */
   readonly number: number;
   /** RFC 3339, by this host's clock. */

@@ -3,7 +3,7 @@ import { isMountpoint } from '../../linux/mountinfo.ts';
 import { LockError } from '../../lock/errors.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { UnavailableError } from '../errors.ts';
-import type { EventSink, VolumeEvent } from '../events.ts';
+import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { MountGuard } from './mount-guard.ts';
 import { driverOf, unconfirmed, volumeOf } from './mount-row.ts';
@@ -211,7 +211,12 @@ export class MountTenures {
     this.#record('error', 'fenced', row, message);
   }
 
-  #record(severity: VolumeEvent['severity'], kind: string, row: MountRow, message: string): void {
+  #record(
+    severity: VolumeEvent['severity'],
+    kind: EventKind,
+    row: MountRow,
+    message: string,
+  ): void {
     const { volume, ticket } = row;
     this.#options.events.record({ severity, kind, volume, message, token: ticket.token });
   }
