@@ -1,5 +1,6 @@
 import createDebug from 'debug';
 import { takeInheritedSockets } from '../lib/linux/inherited-sockets.ts';
+import { messageOf } from '../lib/running/message-of.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/config.ts';
 import { ConfigError } from './config/config-error.ts';
@@ -33,7 +34,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const paths = { docker: socket, admin: adminSocket };
     daemon = await startDaemon(config, await takeInheritedSockets(paths, process.env));
   } catch (error) {
-    process.stderr.write(`berth: ${error instanceof Error ? error.message : error}\n`);
+    process.stderr.write(`berth: ${messageOf(error)}\n`);
     log('%O', error);
     return error instanceof ConfigError ? 2 : 1;
   }
@@ -46,7 +47,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     await daemon.stop();
     return 0;
   } catch (error) {
-    process.stderr.write(`berth: ${error instanceof Error ? error.message : error}\n`);
+    process.stderr.write(`berth: ${messageOf(error)}\n`);
     await daemon.stop();
     return 1;
   }

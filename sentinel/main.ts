@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import createDebug from 'debug';
 import { bootId, bootNowMs } from '../lib/linux/boot.ts';
 import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.ts';
+import { messageOf } from '../lib/running/message-of.ts';
 import { ContainerActions } from './container-actions.ts';
 import { EngineCalls } from './engine-calls.ts';
 import { Sentinel } from './sentinel.ts';
@@ -63,10 +64,7 @@ function protectFromMemoryShortage(): void {
   try {
     writeFileSync('/proc/self/oom_score_adj', '-900');
   } catch (error) {
-    log(
-      'the memory shortage score stays as it is: %s',
-      Error.isError(error) ? error.message : error,
-    );
+    log('the memory shortage score stays as it is: %s', messageOf(error));
   }
 }
 

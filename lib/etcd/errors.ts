@@ -1,3 +1,4 @@
+import { messageOf } from '../running/message-of.ts';
 /** What can go wrong with a call to etcd. */
 
 /** The lease that a call names does not exist (any more). */
@@ -65,7 +66,3 @@ const refusals: readonly (readonly [RegExp, string])[] = [
   ],
   [/request is too large/, 'etcd refuses: the request is too large; raise its --max-request-bytes'],
 ];
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

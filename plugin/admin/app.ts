@@ -2,6 +2,7 @@ import createDebug from 'debug';
 import type { NextFunction, Request, Response } from 'express';
 import express from 'express';
 import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.ts';
+import { never } from '../../lib/running/never.ts';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
@@ -39,7 +40,7 @@ export function adminApp({
   doctor,
   status,
   events,
-  stopping = new AbortController().signal,
+  stopping = never,
 }: AdminAppOptions): express.Express {
   const app = express();
   app.disable('x-powered-by');

@@ -1,4 +1,5 @@
 import { isShownElsewhere } from '../../lib/linux/mount-namespaces.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
 import type { EventSink } from '../../lib/volumes/events.ts';
 import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
 import { engineIdsOf, unconfirmedIdsOf } from '../../lib/volumes/mounts/mount-row.ts';
@@ -42,8 +43,10 @@ export class UnusedMounts {
       try {
         await this.#dropOf(row, inUse.get(row.volume));
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
-        this.#tellOnce(row.volume, `nothing uses it, but it can't be unmounted: ${why}`);
+        this.#tellOnce(
+          row.volume,
+          `nothing uses it, but it can't be unmounted: ${messageOf(error)}`,
+        );
       }
     }
   }

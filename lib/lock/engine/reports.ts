@@ -1,5 +1,6 @@
 import type { Span, Tracer } from '@opentelemetry/api';
 import type { Clock } from '../../running/clock.ts';
+import { messageOf } from '../../running/message-of.ts';
 import { LockError } from '../errors.ts';
 import type { Lock } from '../lock.ts';
 import type { LockOptions } from '../locks.ts';
@@ -102,6 +103,5 @@ export class Reports {
 }
 
 function fail(span: Span | undefined, error: unknown): void {
-  const message = Error.isError(error) ? error.message : String(error);
-  span?.setStatus({ code: failedStatus, message });
+  span?.setStatus({ code: failedStatus, message: messageOf(error) });
 }

@@ -1,6 +1,7 @@
 import createDebug from 'debug';
-import { diskProblem } from '../../linux/disk-problem.ts';
 import type { Clock } from '../../running/clock.ts';
+import { diskProblem } from '../../running/disk-problem.ts';
+import { messageOf } from '../../running/message-of.ts';
 import { LockLostError, SessionGoneError, StoreUnavailableError } from '../errors.ts';
 import type { OpenSession, TicketStore } from '../stores/ticket-store.ts';
 import type { Reports } from './reports.ts';
@@ -268,8 +269,4 @@ export class Session {
 /** What is left for clocks that run at different rates, and for stopping work at the deadline. */
 function marginMs(ttlMs: number): number {
   return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.min(2_000, ttlMs / 5);
-}
-
-function messageOf(error: unknown): string {
-  return Error.isError(error) ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../../running/message-of.ts';
 /** What may not fit together: records, storage, mounts and locks. */
 export const findingKinds = [
   'record-without-storage',
@@ -70,7 +71,7 @@ export async function mended(finding: Finding, mend: () => Promise<void>): Promi
     return {
       ...finding,
       state: 'failed',
-      error: error instanceof Error ? error.message : String(error),
+      error: messageOf(error),
     };
   }
 }

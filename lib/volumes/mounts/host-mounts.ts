@@ -2,6 +2,7 @@ import createDebug from 'debug';
 import { isMountpoint } from '../../linux/mountinfo.ts';
 import type { Condition } from '../../lock/condition.ts';
 import type { KeptLock, KeptLockState } from '../../lock/use/kept-lock.ts';
+import { never } from '../../running/never.ts';
 
 import { InUseError, UnavailableError } from '../errors.ts';
 import type { CallContext } from '../service.ts';
@@ -20,7 +21,6 @@ import { MountTenures } from './mount-tenures.ts';
 import type { MountedLocks, OnLockChange, Tenure } from './mounted-locks.ts';
 
 const log = createDebug('berth:mount');
-const never = new AbortController().signal;
 
 export interface HostMountsOptions extends MountTenuresOptions {
   /** Volumes are mounted at `<mountDir>/<name>`. */

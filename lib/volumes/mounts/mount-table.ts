@@ -1,8 +1,8 @@
 import createDebug from 'debug';
 import { z } from 'zod';
-import { diskProblem } from '../../linux/disk-problem.ts';
 import { readIfThere, replaceFile } from '../../linux/state-file.ts';
 import { ticketSchema } from '../../lock/ticket-schema.ts';
+import { diskProblem } from '../../running/disk-problem.ts';
 import { UnavailableError } from '../errors.ts';
 import { lockRulesSchema } from '../volume.ts';
 

@@ -1,6 +1,8 @@
 import createDebug from 'debug';
 import { isMountpoint } from '../../linux/mountinfo.ts';
 import { LockError } from '../../lock/errors.ts';
+import { messageOf } from '../../running/message-of.ts';
+import { never } from '../../running/never.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { UnavailableError } from '../errors.ts';
 import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
@@ -12,7 +14,6 @@ import type { MountLocks, OnLockChange } from './mounted-locks.ts';
 import { MountedLocks } from './mounted-locks.ts';
 
 const log = createDebug('berth:mount');
-const never = new AbortController().signal;
 
 export interface MountTenuresOptions {
   readonly table: MountTable;
@@ -220,8 +221,4 @@ export class MountTenures {
     const { volume, ticket } = row;
     this.#options.events.record({ severity, kind, volume, message, token: ticket.token });
   }
-}
-
-function messageOf(error: unknown): string {
-  return Error.isError(error) ? error.message : String(error);
 }

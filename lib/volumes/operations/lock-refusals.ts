@@ -1,4 +1,3 @@
-import { diskProblem, isDiskProblem } from '../../linux/disk-problem.ts';
 import {
   LockCancelledError,
   LockContendedError,
@@ -10,6 +9,7 @@ import { isPermanent } from '../../lock/permanent-session.ts';
 import type { Gate, Ticket } from '../../lock/ticket.ts';
 import { disabledVolumes } from '../../lock/use/disabled-volume.ts';
 import { lockName } from '../../lock/use/use.ts';
+import { diskProblem, isDiskProblem } from '../../running/disk-problem.ts';
 import { DisabledError, InUseError, UnavailableError, VolumeError } from '../errors.ts';
 
 /** Gives up at once, instead of waiting, when the volume is mounted: a mount has no end in sight. */

@@ -4,6 +4,7 @@ import type { Mode, Ticket } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
 import type { UseLocker } from '../../lock/use/use.ts';
 import { lockName, UseMount, UseSnapshot } from '../../lock/use/use.ts';
+import { never } from '../../running/never.ts';
 import type { DriverUsage } from '../drivers/driver.ts';
 import { InUseError, NotFoundError, UnavailableError } from '../errors.ts';
 import type { HostMounts } from '../mounts/host-mounts.ts';
@@ -283,7 +284,7 @@ export class LockedVolumes implements VolumeService {
 export function mountLocks(service: LockService, catalog: Pick<Catalog, 'tenure'>): MountLocks {
   const reacquire: MountLocks['reacquire'] = async (row, onChange) => {
     const lock = await service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
-      signal: new AbortController().signal,
+      signal: never,
       timeoutMs: 0,
       expires: row.failover === 'auto',
       onChange,

@@ -4,8 +4,8 @@ import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.t
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { keep, manager, queue, take } from '../bench/manager-bench.ts';
-import { ManualClock } from '../bench/manual-clock.ts';
 
 const ttlMs = 10_000;
 /** The TTL less the margin of a fifth, at most 2 s. */

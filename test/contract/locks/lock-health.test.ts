@@ -3,8 +3,8 @@ import { expect, test } from '@jest/globals';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import type { Fault } from '../../support/faulty-store.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { manager, queue, take } from '../bench/manager-bench.ts';
-import { ManualClock } from '../bench/manual-clock.ts';
 
 const ttlMs = 10_000;
 

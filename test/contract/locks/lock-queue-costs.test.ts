@@ -3,9 +3,9 @@ import { expect, test } from '@jest/globals';
 import { memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import type { StoreWatcher, TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import type { Queued } from '../bench/manager-bench.ts';
 import { manager, queue, take } from '../bench/manager-bench.ts';
-import { ManualClock } from '../bench/manual-clock.ts';
 import { eventually } from '../bench/store-bench.ts';
 
 test('asks the store twice for each hand-over, however many wait', async () => {

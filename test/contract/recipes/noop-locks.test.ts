@@ -7,7 +7,7 @@ import {
 import { JobLock } from '../../../lib/lock/recipes/jobs/job-lock.ts';
 import { noopLocks } from '../../../lib/lock/recipes/noop/noop-locks.ts';
 import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
-import { ManualClock } from '../bench/manual-clock.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { exclusive, shared } from '../bench/store-bench.ts';
 
 const reason = 'Mount';

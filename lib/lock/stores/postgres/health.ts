@@ -1,3 +1,4 @@
+import { messageOf } from '../../../running/message-of.ts';
 import type { Condition } from '../../condition.ts';
 import type { Database } from './database.ts';
 import { number, text } from './rows.ts';
@@ -7,7 +8,7 @@ export async function healthOf(database: Database): Promise<readonly Condition[]
   try {
     return (await conditions(database)).map((message) => ({ severity: 'warning', message }));
   } catch (error) {
-    return [{ severity: 'error', message: Error.isError(error) ? error.message : String(error) }];
+    return [{ severity: 'error', message: messageOf(error) }];
   }
 }
 

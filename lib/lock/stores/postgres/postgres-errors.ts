@@ -1,3 +1,4 @@
+import { messageOf } from '../../../running/message-of.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 
 /** By SQLSTATE, or by the code of a network error. What a person should do comes last. */
@@ -42,7 +43,7 @@ const refusals = ['0A', '21', '22', '23', '42', '54'];
  */
 export function explainPostgres(error: unknown, server: string): Error {
   const code = codeOf(error);
-  const text = Error.isError(error) ? error.message : String(error);
+  const text = messageOf(error);
   if (sentences[code] === undefined && code.length === 5 && refusals.includes(code.slice(0, 2))) {
     return new Error(`${server} refused a statement: ${text}`, { cause: error });
   }

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../../linux/run.ts';
+import { never } from '../../../running/never.ts';
 import type { DriverContext } from '../driver.ts';
 import { mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { syncPath } from '../shared/storage-files.ts';
@@ -82,13 +83,11 @@ export async function giveNewUuid(
   }
   const mountpoint = join(temporary, 'mountpoint');
   await mountImage(path, fs, mountpoint, { signal });
-  await unmountAt(mountpoint, { signal: untilDone });
-  await waitUntilDetached('the copy', path, untilDone);
+  // Unmounted even if the caller gave up.
+  await unmountAt(mountpoint, { signal: never });
+  await waitUntilDetached('the copy', path, never);
   await removeMountpoint(mountpoint);
   const { stdout, stderr } = await run('xfs_admin', ['-U', 'generate', path], { signal });
   // It succeeds even when it has refused.
   if (!stdout.includes('new UUID')) throw new Error(`xfs_admin failed: ${stdout} ${stderr}`.trim());
 }
-
-/** What was mounted is unmounted even if the caller gave up. */
-const untilDone = new AbortController().signal;

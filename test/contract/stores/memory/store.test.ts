@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { StoreUnavailableError } from '../../../../lib/lock/errors.ts';
 import { memoryState, memoryStore } from '../../../../lib/lock/stores/memory/store.ts';
-import { ManualClock } from '../../bench/manual-clock.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 import { clientOf, SHORT_TTL_MS } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 import { ticketStoreContract } from '../../store/ticket-store.ts';

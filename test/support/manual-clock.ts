@@ -1,4 +1,5 @@
-import type { Clock } from '../../../lib/running/clock.ts';
+import { setImmediate as settled } from 'node:timers/promises';
+import type { Clock } from '../../lib/running/clock.ts';
 
 interface Sleeper {
   readonly at: number;
@@ -42,5 +43,18 @@ export class ManualClock implements Clock {
     this.#now += ms;
     const due = [...this.#sleepers].filter(({ at }) => at <= this.#now);
     for (const { wake } of due.sort((a, b) => a.at - b.at)) wake();
+  }
+
+  /** Lets `ms` pass from one wake-up to the next; each sleeper's work goes on in between. */
+  async pass(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (;;) {
+      await settled();
+      const next = Math.min(...[...this.#sleepers].map(({ at }) => at));
+      if (next > end) break;
+      this.advance(Math.max(0, next - this.#now));
+    }
+    this.advance(end - this.#now);
+    await settled();
   }
 }

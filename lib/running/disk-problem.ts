@@ -1,4 +1,5 @@
-import { hasCode } from './error-code.ts';
+import { hasCode } from '../linux/error-code.ts';
+import { messageOf } from './message-of.ts';
 
 /** What a person can do about a disk, by the code of its error. */
 const sentences: readonly (readonly [code: string, sentence: string])[] = [
@@ -15,7 +16,7 @@ export function isDiskProblem(error: unknown): boolean {
 
 /** What is wrong with the disk, and what the system said, which names the place. */
 export function diskProblem(error: unknown): string {
-  const said = error instanceof Error ? error.message : String(error);
+  const said = messageOf(error);
   const sentence = sentences.find(([code]) => hasCode(error, code))?.[1];
   return sentence === undefined ? said : `${sentence} (${said})`;
 }
