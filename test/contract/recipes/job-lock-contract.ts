@@ -8,11 +8,11 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { eventually } from '../bench/store-bench.ts';
 import { component, instance, instancesOf, name, run } from './jobs.ts';
 
-/** That one run has a job, and who may end or forbid that. */
+/** Checks that one run at a time holds a job, and who may unlock or disable it. */
 export function jobLockContract(benchOf: ManagerBenchOf): void {
   const instances = instancesOf(benchOf);
 
-  test('S20 S27 gives a job to one of two runs, names both to the other, and turns round', async () => {
+  test('S20 S27 gives a job to one of two runs and names both in the refusal, in either order', async () => {
     const [i1, i2] = instances();
     const lock = await i1.lock(run);
     const other = { ...run, jobId: '8c' };
@@ -49,7 +49,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     expect(await benchOf().store.tickets()).toEqual([]);
   });
 
-  test('S27 tells apart runs of one instance, jobs, and components, whatever their names', async () => {
+  test('S27 keeps runs of one instance, jobs and components apart, whatever their names', async () => {
     const [n1, n2] = benchOf().managers;
     const [i1] = instances();
     await using _ = await i1.lock(run);
@@ -118,7 +118,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     await Promise.all([lock.confirm(), other.confirm()]);
   });
 
-  test('S23 lets a run go on that was disabled, but not start again', async () => {
+  test('S23 lets a run of a disabled job go on, but not start again', async () => {
     const { store } = benchOf();
     const [i1, i2] = instances();
     const lock = await i1.lock(run);
@@ -148,7 +148,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     for (const job of ['a', 'b']) await (await i1.lock({ ...run, job })).unlock();
   });
 
-  test('S28 takes a job from its holder when his own time is up, and never before', async () => {
+  test("S28 takes a job from its holder when the holder's own maximum has passed, and not before", async () => {
     const { store } = benchOf();
     const [i1, i2] = instances();
     const startedAt = performance.now();
@@ -161,7 +161,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     let refusals = 0;
     while (other === undefined && performance.now() - startedAt < 10_000) {
       await pause(5);
-      // The requester's own, short time counts for nothing.
+      // The requester's own, shorter maximum does not count.
       const request = i2.lock({ ...run, jobId: '8c', maxDurationMs: 100 });
       other = await request.catch((error) => {
         expect(error).toBeInstanceOf(JobHeldError);
@@ -178,7 +178,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     await eventually(async () => expect(await store.tickets()).toEqual([]));
   });
 
-  test('refuses a senseless duration or name, and a request that is cancelled', async () => {
+  test('refuses an invalid duration or name, and a cancelled request', async () => {
     const { managers, store } = benchOf();
     const [i1] = instances();
     for (const maxDurationMs of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31]) {
@@ -193,7 +193,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('respects a lock that was taken by its name, and shows what it knows of the holder', async () => {
+  test("respects a lock that was taken under the job's lock name, and shows its holder", async () => {
     const [n1, n2] = benchOf().managers;
     for (const detail of [undefined, 'by hand', 'componentId=% jobId=7f maxDurationMs=1']) {
       const options = { reason: 'Maintenance', ...(detail === undefined ? {} : { detail }) };

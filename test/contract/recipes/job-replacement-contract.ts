@@ -8,11 +8,11 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { eventually } from '../bench/store-bench.ts';
 import { component, instance, instancesOf, name, run } from './jobs.ts';
 
-/** That a run gets its own job again, and nobody else does. */
+/** Checks that a run can lock its own job again, and that nobody else gets in between. */
 export function jobReplacementContract(benchOf: ManagerBenchOf): void {
   const instances = instancesOf(benchOf);
 
-  test('S24 gives the same run the job again, 10 times, each time under a new token', async () => {
+  test('S24 gives the same run the job again, 10 times, each time with a new token', async () => {
     const { managers, store } = benchOf();
     const [i1, i2] = instances();
     let last = await i1.lock(run);
@@ -38,7 +38,7 @@ export function jobReplacementContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S24 gives the same run the job again from a new process, and tells the old one', async () => {
+  test('S24 gives the same run the job again from a new process, and ends the old lock', async () => {
     const { store } = benchOf();
     const [old, next] = [await benchOf().host(), await benchOf().host({ host: 'n5' })];
     const stale = await instance(old, 'i1').lock(run);
@@ -54,7 +54,7 @@ export function jobReplacementContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([lock.ticket]);
   });
 
-  test('S24 lets nobody in between while a run replaces itself', async () => {
+  test('S24 grants the job to nobody else while a run replaces itself', async () => {
     const [i1, i2, i3] = instances();
     let last = await i1.lock(run);
     let isOver = false;
@@ -74,11 +74,11 @@ export function jobReplacementContract(benchOf: ManagerBenchOf): void {
     await Promise.all(others);
   });
 
-  test('S24 ends nobody else while a run replaces itself, and leaves no ticket when it can not', async () => {
+  test('S24 ends no other lock while a run replaces itself, and leaves no ticket when it fails', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const own = await instance(n1, 'i1').lock(run);
-    /** Where the store has changed since it was asked. */
+    /** Locks whose store has changed between the question and the answer. */
     const late = (breakLock: Locks['breakLock']): Locks => ({
       ...noopLocks(),
       tryLock: async () => undefined,
@@ -104,7 +104,7 @@ export function jobReplacementContract(benchOf: ManagerBenchOf): void {
     await other.confirm();
   });
 
-  test('S24 gives the job to one of ten requests that the same run makes at one time', async () => {
+  test('S24 gives the job to one of ten requests that the same run makes at once', async () => {
     const { managers, store } = benchOf();
     const requests = Array.from({ length: 10 }, (_, index) =>
       instance(managers[index % 3] ?? managers[0], 'i1').lock(run),

@@ -12,7 +12,7 @@ export function instance(locks: Locks, componentId: string): JobLock {
   return new JobLock(locks, { component, componentId });
 }
 
-/** Three instances of one component, on three hosts. */
+/** Returns a function that gives three instances of one component, on three hosts. */
 export function instancesOf(benchOf: ManagerBenchOf) {
   return () => {
     const [n1, n2, n3] = benchOf().managers;

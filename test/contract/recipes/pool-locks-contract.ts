@@ -5,11 +5,11 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { poolsOf, reason } from './pools.ts';
 
-/** That numbered locks are locks, whoever has the number. */
+/** Checks that a numbered lock is an ordinary lock, whoever owns the number. */
 export function poolLocksContract(benchOf: ManagerBenchOf): void {
   const pools = poolsOf(benchOf);
 
-  test('S36 runs through the life of a number: allocate, lock, unlock, free', async () => {
+  test('S36 allocates, locks, unlocks and frees a number', async () => {
     const { store } = benchOf();
     const [p1, p2] = pools(4);
     const numbered = await p1.allocate('web');
@@ -22,7 +22,7 @@ export function poolLocksContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S34 S35 unlocks twice without freeing the lock of the next', async () => {
+  test('S34 S35 unlocks twice without releasing the lock of the next holder', async () => {
     const [p1, p2] = pools(4);
     const first = await p1.retrieve(0).lock({ reason });
     await first.unlock();
@@ -32,7 +32,7 @@ export function poolLocksContract(benchOf: ManagerBenchOf): void {
     await second.unlock();
   });
 
-  test('S42 lets the second of two wait as long as the first holds the lock', async () => {
+  test('S42 keeps the second of two waiting as long as the first holds the lock', async () => {
     const [p1, p2] = pools(4);
     const lock = await p1.retrieve(3).lock({ reason });
     const startedAt = performance.now();
@@ -66,7 +66,7 @@ export function poolLocksContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('takes several numbers in one step, the same one twice too', async () => {
+  test('takes several numbers in one step, also when one is named twice', async () => {
     const [n1] = benchOf().managers;
     const [p1, p2] = pools(4);
     const requests = [2, 1, 2].map((id) => p1.retrieve(id).request);
@@ -76,7 +76,7 @@ export function poolLocksContract(benchOf: ManagerBenchOf): void {
     await lock.unlock();
   });
 
-  test('lets a number be locked that was freed, and freed while it is locked', async () => {
+  test('lets a freed number be locked, and a locked number be freed', async () => {
     const [p1, p2] = pools(4);
     const stale = await p1.allocate('web');
     const lock = await stale.lock({ reason });
@@ -91,7 +91,7 @@ export function poolLocksContract(benchOf: ManagerBenchOf): void {
     expect(await p1.available()).toBe(4);
   });
 
-  test('S45 shows the numbers that are locked, by whom, and nobody who waits', async () => {
+  test('S45 lists the locked numbers with their holders, and no waiters', async () => {
     const [n1, n2] = benchOf().managers;
     const [p1, p2, p3] = pools(200);
     await p1.allocate('web');

@@ -16,11 +16,11 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { take } from '../bench/manager-bench.ts';
 import { poolsOf, reason } from './pools.ts';
 
-/** That numbers are given to one owner each. */
+/** Checks that each number of a pool is allocated to one owner. */
 export function poolNumbersContract(benchOf: ManagerBenchOf): void {
   const pools = poolsOf(benchOf);
 
-  test('S31 S32 has exactly as many numbers as it was made with, and at least one', async () => {
+  test('S31 S32 has exactly the capacity it was created with, and refuses a capacity of 0', async () => {
     for (const capacity of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(() => pools(capacity)).toThrow(RangeError);
     }
@@ -38,7 +38,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect(await benchOf().store.tickets()).toEqual([]);
   });
 
-  test('S37 S38 S39 S40 gives each owner the lowest free number, until there is none', async () => {
+  test('S37 S38 S39 S40 gives each owner the lowest free number until none is left', async () => {
     const [p1, p2, p3] = pools(7);
     for (let id = 0; id < 7; id += 1) {
       const by = [p1, p2, p3][id % 3] ?? p1;
@@ -64,7 +64,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     );
   });
 
-  test('S37 S38 gives all that ask at one time numbers of their own', async () => {
+  test('S37 S38 gives different numbers to owners that ask at once', async () => {
     const hosts = pools(20);
     const allocations = Array.from({ length: 21 }, (_, index) =>
       (hosts[index % 3] ?? hosts[0]).allocate(`c${index}`),
@@ -80,7 +80,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     });
   });
 
-  test('S33 S44 claims and frees a number, once each', async () => {
+  test('S33 S44 claims and frees a number only once', async () => {
     const [p1, p2] = pools(4);
     expect((await p1.claim(2, 'web')).id).toBe(2);
     const claimed = p2.claim(2, 'db');
@@ -97,7 +97,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect((await p1.allocations()).get(2)).toBe('db');
   });
 
-  test('S41 S44 starts again from the first number when all are freed', async () => {
+  test('S41 S44 starts again from the first number after all were freed', async () => {
     const [p1, p2] = pools(4);
     await p2.freeAll();
     for (const owner of ['a', 'b', 'c']) await p1.allocate(owner);
@@ -152,7 +152,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect(await p2.available()).toBe(3);
   });
 
-  test('renumbers nothing while a lock of the pool is held, and says which', async () => {
+  test('renumbers nothing while a lock of the pool is held, and names that lock', async () => {
     const [p1, p2] = pools(3);
     await p1.allocate('a');
     const lock = await p1.retrieve(2).lock({ reason });
@@ -165,7 +165,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect(await p1.allocations()).toEqual(new Map([[0, 'b']]));
   });
 
-  test('reports the numbers that several objects use, or one that is not their owner', async () => {
+  test('reports numbers that several objects use, or an object that does not own its number', async () => {
     const [p1, p2] = pools(8);
     for (const owner of ['a', 'b', 'c']) await p1.allocate(owner);
     const fine = new Map([
@@ -224,7 +224,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('writes nothing when its lock is given to another between the read and the write', async () => {
+  test('writes nothing when its lock goes to another between the read and the write', async () => {
     const { managers } = benchOf();
     const [n1] = managers;
     const [p1, p2] = pools(3);
@@ -243,7 +243,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect(await p1.allocations()).toEqual(new Map([[0, 'a']]));
   });
 
-  test('says so when its record is not a pool', async () => {
+  test('reports a record that is not a pool', async () => {
     const { managers } = benchOf();
     await using lock = await take(managers[0], 'other');
     for (const value of ['{', `{"token":${lock.token}}`]) {

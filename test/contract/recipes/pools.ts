@@ -2,10 +2,10 @@ import type { Locks } from '../../../lib/lock/locks.ts';
 import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 
-/** Why the suite takes numbered locks. */
+/** The reason that the suite gives for its locks. */
 export const reason = 'Start';
 
-/** Makes one pool as three hosts see it. */
+/** Returns a function that opens one pool on three hosts. */
 export function poolsOf(benchOf: ManagerBenchOf) {
   return (capacity: number, name = 'containers') => {
     const [n1, n2, n3] = benchOf().managers;

@@ -1,3 +1,5 @@
+// The sentinel's hold on a container: real control groups of both versions with real processes.
+// Needs root; waits for real processes.
 import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -16,14 +18,14 @@ import { startProcess, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
-/** A group like a container's, with a process that writes to a file, and one group of its own. */
+/** Makes a control group like a container's, with one child group; a process writes in each. */
 async function counting(version: 1 | 2) {
   await using stack = new AsyncDisposableStack();
   const mounts = await readMounts();
-  const isIt = version === 1 ? 'cgroup' : 'cgroup2';
+  const wantedType = version === 1 ? 'cgroup' : 'cgroup2';
   const mount = mounts.find(
     ({ fsType, superOptions }) =>
-      fsType === isIt && (version === 2 || superOptions.includes('freezer')),
+      fsType === wantedType && (version === 2 || superOptions.includes('freezer')),
   );
   if (!mount) return undefined;
   const directory = stack.use(await makeTemporaryDirectory());
@@ -47,7 +49,7 @@ async function counting(version: 1 | 2) {
   await moveTo(group, counters[0]?.pid ?? 0);
   await moveTo(inner, counters[1]?.pid ?? 0);
   const counts = () => Promise.all(files.map(async (file) => (await stat(file)).size));
-  /** Which of them go on. */
+  /** Returns which of the two processes are still writing. */
   const running = async () => {
     const before = await counts();
     await pause(150);
@@ -64,9 +66,9 @@ async function counting(version: 1 | 2) {
   };
 }
 
-describeWith(['root'], 'a container that is held', () => {
+describeWith(['root'], 'a held container', () => {
   test.each([1, 2] as const)(
-    'stands still whatever its engine thaws, until it is let go (control groups of version %d)',
+    'stands still although its engine thaws it, until it is released (control groups v%d)',
     async (version) => {
       await using container = await counting(version);
       if (!container) {
@@ -76,7 +78,7 @@ describeWith(['root'], 'a container that is held', () => {
       const { group, running, counters } = container;
       expect(await isHeld(group)).toBe(false);
       expect(await running()).toEqual([true, true]);
-      await setFrozen(group, true); // As its engine pauses it.
+      await setFrozen(group, true); // As the engine does to pause a container.
       await hold(group);
       expect(await isHeld(group)).toBe(true);
       await setFrozen(group, false);
@@ -91,7 +93,7 @@ describeWith(['root'], 'a container that is held', () => {
       counters[0]?.kill('SIGKILL');
       if (version === 1) expect(await isBeingKilled(group)).toBe(true);
       await killGroup(group);
-      await waitFor(() => isEmpty(group), 2_000, 'all to end');
+      await waitFor(() => isEmpty(group), 2_000, 'all processes to end');
     },
     20_000,
   );

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import { GuardLostError, RecordConflictError } from '../../../lib/lock/errors.ts';
 import type { BenchOf } from '../bench/store-bench.ts';
 
+/** Checks `commit`: changes of records under guards, and what a repeat finds. */
 export function commitContract(benchOf: BenchOf): void {
   test('writes, changes and deletes a record', async () => {
     const [n1, n2] = benchOf().clients;
@@ -26,7 +27,7 @@ export function commitContract(benchOf: BenchOf): void {
     }
   });
 
-  test('writes only at the expected revision; 0 means that there is no record', async () => {
+  test('writes only at the expected revision; 0 means that the record must not exist', async () => {
     const [n1, n2] = benchOf().clients;
     const guard = await n1.hold('db');
     await expect(n1.write(guard, 'key', 'x', 7)).rejects.toThrow(RecordConflictError);
@@ -40,7 +41,7 @@ export function commitContract(benchOf: BenchOf): void {
     await n1.write(guard, 'key', 'again', 0);
   });
 
-  test('defect A15: makes a change whole or not at all', async () => {
+  test('defect A15: makes all of a change or nothing of it', async () => {
     const [n1] = benchOf().clients;
     const guard = await n1.hold('db');
     const other = await n1.hold('other');
@@ -66,7 +67,7 @@ export function commitContract(benchOf: BenchOf): void {
       const [n1, n2] = benchOf().clients;
       const [gone, kept] = [await n1.hold('a', 'b'), await n1.hold('c')];
       await n2.store.remove(gone);
-      // Holds the same place, but it is not the same ticket.
+      // This ticket has the same place in the queue, but another nonce.
       await n1.hold('a', 'b');
       const change = {
         guards: role === 'guards' ? [kept, gone] : [],
@@ -87,7 +88,7 @@ export function commitContract(benchOf: BenchOf): void {
     expect(await n1.store.record('key')).toBeUndefined();
   });
 
-  test('checks the guards of a change of nothing', async () => {
+  test('checks the guards of an empty change', async () => {
     const [n1, n2] = benchOf().clients;
     const guard = await n1.hold('db');
     const check = { guards: [guard], writes: [], release: [] };
@@ -96,7 +97,7 @@ export function commitContract(benchOf: BenchOf): void {
     await expect(n1.store.commit(check)).rejects.toThrow(GuardLostError);
   });
 
-  test('releases in the same step, for the next in the queue', async () => {
+  test('releases tickets in the same step, so that the next in the queue is granted', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('a', 'b');
     const next = await n2.queue('b');
@@ -107,7 +108,7 @@ export function commitContract(benchOf: BenchOf): void {
     expect(await n2.store.tickets()).toEqual([next]);
   });
 
-  test('resolves a repeat, with the same revision, and changes nothing by it', async () => {
+  test('resolves a repeated change with the same revision, and changes nothing', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('a');
     const old = await n1.write(held, 'old', 'value');
@@ -125,12 +126,12 @@ export function commitContract(benchOf: BenchOf): void {
     expect(await n1.store.commit(change)).toEqual(first);
     expect(await n1.store.record('key')).toMatchObject({ revision: first.revision });
     expect(await n2.store.place(successor)).toMatchObject({ state: 'granted' });
-    // The guard alone may have been lost since.
+    // Only the guard may have been lost since.
     const guarded = { ...change, guards: [successor], release: [] };
     expect(await n1.store.commit(guarded)).toEqual(first);
   });
 
-  test('does not take another change for a repeat', async () => {
+  test('does not mistake another change for a repeat', async () => {
     const [n1] = benchOf().clients;
     const held = await n1.hold('a');
     await n1.write(held, 'key', 'one', 0);
@@ -148,7 +149,7 @@ export function commitContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([other]);
   });
 
-  test('resolves a repeat of a change that only releases or only deletes', async () => {
+  test('resolves a repeated change that only releases or only deletes', async () => {
     const [n1] = benchOf().clients;
     const [held, other] = [await n1.hold('a'), await n1.hold('b')];
     const revision = await n1.write(held, 'key', 'value');
@@ -165,7 +166,7 @@ export function commitContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([other]);
   });
 
-  test('S50 lets one of 20 changes at once through that expect the same revision', async () => {
+  test('S50 makes one of 20 concurrent changes that expect the same revision', async () => {
     const { clients } = benchOf();
     const guards = await Promise.all(clients.map((client, index) => client.hold(`lock-${index}`)));
     const outcomes = await Promise.allSettled(

@@ -9,8 +9,9 @@ function gate(lockName: string, why?: string): Gate {
   return why === undefined ? closed : { ...closed, why };
 }
 
+/** Checks gates: a closed gate stops new grants of its lock and nothing else. */
 export function gateContract(benchOf: BenchOf): void {
-  test('S23 S26 and grants nothing until they are opened, whoever asks', async () => {
+  test('S23 S26 grants nothing on a closed gate until it is opened, whoever asks', async () => {
     const [n1, n2, n3] = benchOf().clients;
     await n1.store.closeGate(gate('db', 'upgrade'));
     const disabled = { state: 'disabled', gates: [gate('db', 'upgrade')] };
@@ -25,14 +26,14 @@ export function gateContract(benchOf: BenchOf): void {
     expect(await n2.enqueue('db')).toMatchObject({ state: 'granted' });
   });
 
-  test('of their own locks only', async () => {
+  test('stops only requests for the lock of the gate', async () => {
     const [n1, n2] = benchOf().clients;
     await n1.store.closeGate(gate('db'));
     for (const other of ['db2', 'd', 'db/x', 'DB']) await n2.hold(other);
     await n2.hold(shared('db3'));
   });
 
-  test('to a request for several locks, and say which are closed', async () => {
+  test('refuses a request for several locks, and names the closed gates among them', async () => {
     const [n1, n2] = benchOf().clients;
     await n1.store.closeGate(gate('b'));
     await n1.store.closeGate(gate('a'));
@@ -43,7 +44,7 @@ export function gateContract(benchOf: BenchOf): void {
     expect(await n2.store.tickets()).toEqual([held]);
   });
 
-  test('S21 S22 any number of times, keeping who closed it first', async () => {
+  test('S21 S22 closes and opens a gate repeatedly, and keeps who closed it first', async () => {
     const [n1, n2, n3] = benchOf().clients;
     for (let round = 0; round < 3; round += 1) {
       for (let times = 0; times < 10; times += 1) {
@@ -55,7 +56,7 @@ export function gateContract(benchOf: BenchOf): void {
     }
   });
 
-  test('and leave whoever holds the lock alone', async () => {
+  test('leaves the holder of the lock alone', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('db', 'other');
     await n2.store.closeGate(gate('db'));
@@ -66,7 +67,7 @@ export function gateContract(benchOf: BenchOf): void {
     expect(await n1.store.stands(held)).toBe(false);
   });
 
-  test('to those who wait already, who keep their place', async () => {
+  test('stops requests that wait already, which keep their place', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const held = await n1.hold('db');
     const first = await n2.queue('db');
@@ -89,14 +90,14 @@ export function gateContract(benchOf: BenchOf): void {
     expect(await n3.store.tickets()).toEqual([]);
   });
 
-  test('that outlive whoever closed them', async () => {
+  test('keeps a gate closed after the session of its closer has ended', async () => {
     const [n1, n2] = benchOf().clients;
     await n1.store.closeGate(gate('db'));
     await n1.store.closeSession(n1.session);
     expect(await n2.store.gates()).toEqual([gate('db')]);
   });
 
-  test('and tell watchers', async () => {
+  test('reports closed and opened gates to watchers', async () => {
     const [n1, n2] = benchOf().clients;
     await n1.store.closeGate(gate('before'));
     const mirror = new StoreMirror();
@@ -115,7 +116,7 @@ export function gateContract(benchOf: BenchOf): void {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('to 64 locks at once', async () => {
+  test('stops a request for 64 locks', async () => {
     const [n1, n2] = benchOf().clients;
     for (const mode of ['exclusive', 'shared'] as const) {
       const locks = Array.from({ length: 64 }, (_, index) => ({ name: `lock ${index}`, mode }));

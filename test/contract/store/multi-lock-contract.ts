@@ -26,8 +26,9 @@ const oddNames = [
   'x'.repeat(299),
 ];
 
+/** Checks requests for several locks, which are granted together or not at all. */
 export function multiLockContract(benchOf: BenchOf): void {
-  test('S61 S71 gives one token for all locks and keeps others from each of them', async () => {
+  test('S61 S71 gives one token for all locks and excludes others from each of them', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const both = await n1.hold('mount', 'snapshot');
     expect(await n2.tryEnqueue('mount')).toEqual({ state: 'refused', blockers: [both] });
@@ -39,14 +40,14 @@ export function multiLockContract(benchOf: BenchOf): void {
     expect(await n3.store.tickets()).toEqual([both]);
   });
 
-  test('defect A4, S75 takes none of the locks of a refused try', async () => {
+  test('defect A4, S75 takes none of the locks when a try is refused', async () => {
     const [n1, n2, n3] = benchOf().clients;
     await n1.hold('b');
     expect(await n2.tryEnqueue('a', 'b', 'c')).toMatchObject({ state: 'refused' });
     expect(await n3.enqueue('a', 'c')).toMatchObject({ state: 'granted' });
   });
 
-  test('waits until all locks are free, with the nearest ticket of each as a blocker', async () => {
+  test('waits until all locks are free, and names the nearest ticket on each as a blocker', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const a = await n1.hold('a');
     const b = await n2.hold('b');
@@ -58,13 +59,13 @@ export function multiLockContract(benchOf: BenchOf): void {
     expect(await n3.store.place(all.ticket)).toMatchObject({ state: 'granted' });
   });
 
-  test('names a blocker once that is in the way twice', async () => {
+  test('names a ticket once that blocks two locks', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('a', 'b');
     expect(await n2.enqueue('b', 'a')).toMatchObject({ state: 'waiting', blockers: [held] });
   });
 
-  test('does not let crossing requests wait for each other', async () => {
+  test('does not let requests with locks in opposite order wait for each other', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const held = await n3.hold('a', 'b');
     const [one, two] = [await n1.queue('a', 'b'), await n2.queue('b', 'a')];

@@ -6,9 +6,9 @@ import { Client, clientOf, SHORT_TTL_MS } from '../bench/store-bench.ts';
 
 const ttlMs = Number.POSITIVE_INFINITY;
 
-/** Sessions that outlive their host, where there are any. */
+/** Checks permanent sessions, which outlive their host; some stores have none. */
 export function permanentSessionContract(benchOf: BenchOf): void {
-  test('opens for each owner one session that outlives it, with nothing to remember', async () => {
+  test('opens one permanent session per owner, for which the owner has to remember nothing', async () => {
     const [{ store }, { store: other }] = benchOf().clients;
     if (await hasNone(store)) return;
     const request = { ttlMs, owner: 'n4', resumable: true };
@@ -22,7 +22,7 @@ export function permanentSessionContract(benchOf: BenchOf): void {
     await store.closeSession(leased);
   });
 
-  test('keeps what it holds when its host has died, for that host alone', async () => {
+  test('keeps the tickets of a permanent session after its host died, for that host alone', async () => {
     const { clients, fixture } = benchOf();
     const [n1, n2, n3] = clients;
     if (await hasNone(n3.store)) return;
@@ -39,14 +39,14 @@ export function permanentSessionContract(benchOf: BenchOf): void {
     expect(await n2.store.sessionAlive(before.session)).toBe(false);
     const after = await permanentClient(n2.store, 'n4');
     expect(await after.store.stands(held)).toBe(true);
-    await after.write(held, 'key', 'of the one who is back');
+    await after.write(held, 'key', 'written after the return');
     await after.store.remove(held);
     expect(await n1.store.place(waiting)).toMatchObject({ state: 'granted' });
     await n1.store.remove(both);
     expect(await n1.store.tickets('a')).toEqual([]);
   }, 20_000);
 
-  test('removes what stands on it when it is closed, and goes on', async () => {
+  test('removes the tickets of a permanent session that is closed, and keeps the session', async () => {
     const [n1, n2, n3] = benchOf().clients;
     if (await hasNone(n3.store)) return;
     const permanent = await permanentClient(n3.store, 'n4');
@@ -70,7 +70,7 @@ async function permanentClient(store: TicketStore, owner: string): Promise<Clien
   return new Client(owner, store, id);
 }
 
-/** True for a store of one host; that it opens an ordinary session there is checked. */
+/** True for a store of one host, after checking that it opens an ordinary session instead. */
 async function hasNone(store: TicketStore): Promise<boolean> {
   if (store.properties.sessionsExpire) return false;
   const { sessionsResume: resumable } = store.properties;

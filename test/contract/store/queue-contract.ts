@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import type { BenchOf } from '../bench/store-bench.ts';
 import { enabled, exclusive, shared } from '../bench/store-bench.ts';
 
+/** Checks the queue: order, modes, repeats and removal of tickets. */
 export function queueContract(benchOf: BenchOf): void {
   test('S1 S6 S82 grants a free lock, and again after its removal, with a larger token', async () => {
     const [n1, n2] = benchOf().clients;
@@ -13,7 +14,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(second.ticket.token).toBeGreaterThan(first.ticket.token);
   });
 
-  test('keeps all that a request says', async () => {
+  test('stores everything that a request says', async () => {
     const [n1, n2] = benchOf().clients;
     const request = n1.request('db', shared('img'));
     const { ticket } = enabled(await n1.store.enqueue(request));
@@ -21,7 +22,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n2.store.tickets('img')).toEqual([ticket]);
   });
 
-  test('marks that somebody has asked, in the step that writes the ticket', async () => {
+  test('sets the mark of a request in the step that writes its ticket', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const { store } = n1;
     const marked = (client: typeof n1) => ({ ...client.request('db'), mark: 'asked/db' });
@@ -41,7 +42,7 @@ export function queueContract(benchOf: BenchOf): void {
     const waiting = enabled(await n2.store.enqueue(second));
     expect(waiting).toMatchObject({ state: 'waiting', blockers: [granted.ticket] });
     expect(await value()).toBe(second.nonce);
-    // A repeat, however late, says nothing new.
+    // A repeat, however late, does not set the mark again.
     expect(await n1.store.enqueue(first)).toMatchObject({ state: 'granted' });
     expect(await n1.store.tryEnqueue(first)).toMatchObject({ state: 'granted' });
     expect(await value()).toBe(second.nonce);
@@ -62,7 +63,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await value()).toBeUndefined();
   });
 
-  test('marks of requests that come at once are each of a ticket', async () => {
+  test('sets the mark of several concurrent requests to the last of their tickets', async () => {
     const { clients } = benchOf();
     const requests = clients.flatMap((client) =>
       ['a', 'b', 'c'].map((name) => ({ ...client.request(name), mark: 'asked' })),
@@ -74,7 +75,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(record?.revision).toBe(last?.token);
   });
 
-  test('S2 S11 refuses a try for a held lock, names the holder and leaves nothing', async () => {
+  test('S2 S11 refuses a try for a held lock, names the holder and leaves no ticket', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const held = await n1.hold('db');
     for (const client of [n2, n3]) {
@@ -99,7 +100,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n2.enqueue('d')).toMatchObject({ state: 'granted' });
   });
 
-  test('S5 grants in token order and names the nearest ticket in the way', async () => {
+  test('S5 grants in token order and names the nearest blocking ticket', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const first = await n1.hold('db');
     const second = await n2.enqueue('db');
@@ -115,7 +116,7 @@ export function queueContract(benchOf: BenchOf): void {
     });
   });
 
-  test('S65 keeps the third waiting for the holder when the second goes', async () => {
+  test('S65 keeps the third ticket waiting for the holder after the second was removed', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const first = await n1.hold('db');
     const second = await n2.queue('db');
@@ -126,7 +127,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n3.store.place(third)).toMatchObject({ state: 'granted' });
   });
 
-  test('says of a ticket that was granted that it stands, of others that they do not', async () => {
+  test('says of granted tickets that they stand, and of others that they do not', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('db', shared('img'));
     const waiting = await n2.queue('db');
@@ -140,7 +141,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n1.store.stands(successor)).toBe(true);
   });
 
-  test('S66 lets shared tickets hold together and an exclusive one wait for them all', async () => {
+  test('S66 grants shared tickets together and makes an exclusive one wait for all of them', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const readers = [await n1.hold(shared('db')), await n2.hold(shared('db'))];
     const writer = await n3.queue(exclusive('db'));
@@ -152,7 +153,7 @@ export function queueContract(benchOf: BenchOf): void {
     }
   });
 
-  test('S66 makes a shared ticket wait for the exclusive one before it, and only for that', async () => {
+  test('S66 makes a shared ticket wait for the exclusive one before it, and for no other', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const reader = await n1.hold(shared('db'));
     const writer = await n2.queue('db');
@@ -167,14 +168,14 @@ export function queueContract(benchOf: BenchOf): void {
     }
   });
 
-  test('keeps two tickets of one session apart', async () => {
+  test('lets two tickets of one session exclude each other', async () => {
     const [n1] = benchOf().clients;
     const held = await n1.hold('db');
     expect(await n1.tryEnqueue('db')).toMatchObject({ state: 'refused' });
     expect(await n1.enqueue('db')).toMatchObject({ state: 'waiting', blockers: [held] });
   });
 
-  test('answers a repeated enqueue for the ticket that there is', async () => {
+  test('answers a repeated enqueue for the ticket that the first one wrote', async () => {
     const [n1, n2] = benchOf().clients;
     const held = n1.request('db');
     const { ticket } = enabled(await n1.store.enqueue(held));
@@ -191,7 +192,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([waiting.ticket]);
   });
 
-  test('answers a repeated try for the ticket that there is', async () => {
+  test('answers a repeated try for the ticket that the first one wrote', async () => {
     const [n1, n2] = benchOf().clients;
     const request = n1.request('db');
     const granted = await n1.store.tryEnqueue(request);
@@ -200,7 +201,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets('db')).toHaveLength(2);
   });
 
-  test('places a removed ticket nowhere, also when another has its place', async () => {
+  test('says of a removed ticket that it is gone, also after another took its place', async () => {
     const [n1, n2] = benchOf().clients;
     const ticket = await n1.hold('db');
     await n1.store.remove(ticket);
@@ -209,7 +210,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n2.store.place(ticket)).toEqual({ state: 'gone' });
   });
 
-  test('gives a waiting ticket a revision that is not older than its blocker', async () => {
+  test('answers for a waiting ticket with a revision not older than its blocker', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('db');
     const answer = await n2.enqueue('db');
@@ -220,7 +221,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(placed.revision).toBeGreaterThanOrEqual(answer.ticket.token);
   });
 
-  test('S35 succeeds to remove what is not there', async () => {
+  test('S35 resolves when it removes a ticket that does not exist', async () => {
     const [n1] = benchOf().clients;
     const ticket = await n1.hold('db');
     await n1.store.remove(ticket);
@@ -251,7 +252,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([later.ticket]);
   });
 
-  test('S58 removes by request a ticket whose outcome is unknown', async () => {
+  test('S58 removes a ticket of unknown outcome by its request', async () => {
     const [n1, n2] = benchOf().clients;
     const held = n1.request('db');
     const waiting = n2.request('db');
@@ -263,7 +264,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([]);
   });
 
-  test('S18 S60 grants one of 50 tries at once and leaves no ticket of the others', async () => {
+  test('S18 S60 grants one of 50 concurrent tries and leaves no ticket of the others', async () => {
     const { clients } = benchOf();
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, index) => clients[index % 3]?.tryEnqueue('db')),
@@ -273,7 +274,7 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await clients[0].store.tickets()).toEqual([granted[0]?.ticket]);
   });
 
-  test('S5 S64 grants 30 that queue at once one after another, in token order', async () => {
+  test('S5 S64 grants 30 concurrent requests one after another, in token order', async () => {
     const { clients } = benchOf();
     await Promise.all(Array.from({ length: 30 }, (_, index) => clients[index % 3]?.enqueue('db')));
     const [{ store }] = clients;

@@ -17,8 +17,9 @@ import {
 } from '../bench/store-bench.ts';
 import { StoreMirror } from '../bench/store-mirror.ts';
 
+/** Checks sessions: opening, resuming, closing and expiry. */
 export function sessionContract(benchOf: BenchOf): void {
-  test('opens sessions with ids of their own and at least the TTL asked for', async () => {
+  test('opens sessions with different ids and at least the requested TTL', async () => {
     const [{ store }] = benchOf().clients;
     const { sessionsResume: resumable } = store.properties;
     const request = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable };
@@ -35,7 +36,7 @@ export function sessionContract(benchOf: BenchOf): void {
     }
   });
 
-  test('removes all tickets of a closed session and those of no other', async () => {
+  test('removes all tickets of a closed session and none of another', async () => {
     const [n1, n2, n3] = benchOf().clients;
     await n1.hold('a');
     await n1.hold('b');
@@ -47,13 +48,13 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n2.store.place(waiting)).toMatchObject({ state: 'granted' });
   });
 
-  test('succeeds to close a session that is gone', async () => {
+  test('resolves when it closes a session that does not exist', async () => {
     const [n1] = benchOf().clients;
     await n1.store.closeSession(n1.session);
     await n1.store.closeSession(n1.session);
   });
 
-  test('S62 S68 places tickets of a closed session nowhere, so that they are never granted', async () => {
+  test('S62 S68 says that the tickets of a closed session are gone, so they are never granted', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold('db');
     const waiting = await n2.queue('db');
@@ -62,7 +63,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n2.store.place(waiting)).toEqual({ state: 'gone' });
   });
 
-  test('writes nothing for a session that is gone', async () => {
+  test('writes nothing for a session that has ended', async () => {
     const [n1, n2] = benchOf().clients;
     await n1.store.closeSession(n1.session);
     await expect(n1.enqueue('db')).rejects.toThrow(SessionGoneError);
@@ -71,7 +72,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n2.store.tickets()).toEqual([]);
   });
 
-  test('does not take a repeat for a ticket once its session has gone', async () => {
+  test('refuses a repeated request once its session has ended', async () => {
     const [n1] = benchOf().clients;
     const request = n1.request('db');
     await n1.store.enqueue(request);
@@ -81,7 +82,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n1.store.tickets()).toEqual([]);
   });
 
-  test('continues a session, with its tickets, for a client that resumes it', async () => {
+  test('resumes a session, with its tickets', async () => {
     const [n1, n2] = benchOf().clients;
     const ticket = await n1.hold('db');
     const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
@@ -92,7 +93,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n2.store.place(ticket)).toMatchObject({ state: 'granted' });
   });
 
-  test('opens a new session when the one to resume is gone', async () => {
+  test('opens a new session when the session to resume has ended', async () => {
     const [n1] = benchOf().clients;
     await n1.store.closeSession(n1.session);
     const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
@@ -103,7 +104,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect((await n1.store.renewSession(session.id)).ttlMs).toBeGreaterThanOrEqual(LONG_TTL_MS);
   });
 
-  test('S15 S69 S77 frees what an expired session held, and only that', async () => {
+  test('S15 S69 S77 frees what an expired session held, and nothing else', async () => {
     const { clients, fixture } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, n2, n3] = clients;
@@ -132,7 +133,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await dying.store.openSession(resume)).toMatchObject({ resumed: false });
   }, 20_000);
 
-  test('S56 S85 keeps the modes apart when an exclusive ticket comes after shared ones that expired', async () => {
+  test('S56 S85 grants an exclusive ticket alone after the shared ones before it expired', async () => {
     const { clients, fixture } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, n2, n3] = clients;
@@ -146,7 +147,7 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n2.store.enqueue(reader)).toMatchObject({ state: 'waiting', blockers: [writer] });
   });
 
-  test('S57 tells watchers of an expiry that nobody else asks about', async () => {
+  test('S57 reports an expiry to watchers although nobody asks', async () => {
     const { clients, fixture } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, , n3] = clients;
@@ -162,7 +163,7 @@ export function sessionContract(benchOf: BenchOf): void {
   }, 20_000);
 }
 
-/** True for a store whose sessions end with their process; that it says so is checked. */
+/** True for a store whose sessions end with their process, after checking that it says so. */
 async function refusesToResume(store: TicketStore, resume: SessionRequest): Promise<boolean> {
   if (store.properties.sessionsResume) return false;
   const before = await store.tickets();

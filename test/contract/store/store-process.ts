@@ -7,12 +7,12 @@ import type { Task } from './store-worker.ts';
 
 export const workerPath = join(import.meta.dirname, 'store-worker.ts');
 
-/** A real process that uses a store; killed at the end. */
+/** A real process that uses a store; disposing kills it. */
 export class StoreProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   #calls = 0;
-  /** All that it has written to its standard error. */
+  /** Everything that the process has written to its standard error. */
   errorOutput = '';
 
   private constructor(child: ChildProcess) {
@@ -26,7 +26,7 @@ export class StoreProcess implements AsyncDisposable {
     });
   }
 
-  /** `wrapper`: a command line that the process is run with, in front of its own. */
+  /** Starts the process; `wrapper` is a command line to put in front of its own. */
   static async start(
     kind: LocalStore,
     path: string,
@@ -61,7 +61,7 @@ export class StoreProcess implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Resolves when the process is no more. */
+  /** Kills the process and resolves when it has ended. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = once(this.#child, 'exit');

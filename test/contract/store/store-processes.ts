@@ -24,10 +24,10 @@ const firstQuestions = {
   },
 };
 
-/** What a store of one host promises to real processes that are killed, stopped, or race. */
+/** The promises of a single-host store towards real processes that are killed, stopped, or race. */
 export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<LocalPlace>): void {
   test.each(Object.entries(firstQuestions))(
-    'frees the locks of a killed process at once, if %s is asked',
+    'frees the locks of a killed process at once when %s is called first',
     async (_, ask) => {
       await using directory = await makePlace();
       await using holder = await StoreProcess.start(kind, directory.path);
@@ -43,7 +43,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     },
   );
 
-  test('tells watchers within a second that a process has been killed', async () => {
+  test('reports the death of a killed process to watchers within a second', async () => {
     await using directory = await makePlace();
     await using store = await localStores[kind](directory.path);
     const mirror = new StoreMirror();
@@ -56,11 +56,11 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     expect(mirror.faults).toEqual([]);
   });
 
-  test('frees the locks of a killed process that its parent has not collected', async () => {
+  test('frees the locks of a killed process that its parent has not reaped', async () => {
     await using directory = await makePlace();
     await using store = await localStores[kind](directory.path);
     const client = await clientOf(store, 'n1');
-    // sleep takes the place of the shell and never asks for its child.
+    // `sleep` replaces the shell and never reaps its child.
     const script = '"$0" "$1" "$2" "$3" hold & exec sleep 60';
     const parent = spawn('sh', ['-c', script, process.execPath, workerPath, kind, directory.path]);
     const ended = once(parent, 'exit');
@@ -82,7 +82,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     await using directory = await makePlace();
     const { path } = directory;
     const start = () => StoreProcess.start(kind, path);
-    // They also race to make the file.
+    // They also race to create the file.
     const [one, two] = await Promise.all([start(), start()]);
     await using stack = new AsyncDisposableStack();
     stack.use(one);
@@ -96,12 +96,12 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
       const winner = racers[states.indexOf('granted')] === one ? 0 : 1;
       wins[winner] = (wins[winner] ?? 0) + 1;
     }
-    // Both must have had a chance, or this was no race.
+    // Without a win for each of them this was no race.
     expect(Math.min(...wins)).toBeGreaterThan(0);
     expect(one.errorOutput + two.errorOutput).toBe('');
   }, 30_000);
 
-  test('loses no count that three processes keep under a lock', async () => {
+  test('lets three processes count under a lock without losing a count', async () => {
     await using directory = await makePlace();
     const start = () => StoreProcess.start(kind, directory.path);
     const workers = await Promise.all([start(), start(), start()]);
@@ -113,7 +113,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     expect(await store.tickets()).toEqual([]);
   }, 30_000);
 
-  test('loses no count in a file of their own that three processes keep under a lock', async () => {
+  test('lets three processes count in an unprotected file under a lock without losing a count', async () => {
     await using directory = await makePlace();
     const file = join(directory.root, 'count');
     await writeFile(file, '0');
@@ -127,7 +127,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     expect(await readFile(file, 'utf8')).toBe('90');
   }, 60_000);
 
-  test('leaves a sound state when a process is killed at any moment of a step', async () => {
+  test('leaves a consistent state when a process is killed at any moment of a step', async () => {
     await using directory = await makePlace();
     await using store = await localStores[kind](directory.path);
     const client = await clientOf(store, 'n1');
@@ -151,7 +151,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     expect(await store.tickets()).toEqual([]);
   }, 60_000);
 
-  test('keeps the locks of a stopped process, and only those', async () => {
+  test('keeps the locks of a stopped process, and no others', async () => {
     await using directory = await makePlace();
     await using store = await localStores[kind](directory.path);
     const client = await clientOf(store, 'n1');
@@ -168,7 +168,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     expect(await client.tryEnqueue('db')).toMatchObject({ state: 'granted' });
   });
 
-  test('does not keep a process running, and prints nothing', async () => {
+  test('lets a process that uses it end by itself, and prints nothing', async () => {
     await using directory = await makePlace();
     const args = [workerPath, kind, directory.path, 'watch'];
     const output = await promisify(execFile)(process.execPath, args, { timeout: 10_000 });

@@ -8,9 +8,9 @@ import { localStores } from '../bench/local-stores.ts';
 import { enabled } from '../bench/store-bench.ts';
 
 /**
- * Another process on the store of kind argv[2] at argv[3], for the tests. argv[4] says what it
- * does: `serve` what its parent asks, `hold` the lock `db` until it is killed, or `watch` and come
- * to its end. Its tickets carry its PID as their detail.
+ * The process that the tests run against a store: the store of kind argv[2] at argv[3]. argv[4]
+ * selects what it does: `serve` runs what its parent asks for, `hold` holds the lock `db` until it
+ * is killed, `watch` starts a watch and ends. The tickets carry its PID as their detail.
  */
 export interface Call {
   readonly id: number;
@@ -40,7 +40,7 @@ if (mode === 'hold') {
       (error) => process.send?.({ id: call.id, error: String(error) }),
     );
   });
-  // The parent has gone, however it did.
+  // The parent has ended, in whatever way.
   process.on('disconnect', () => process.exit());
   process.send?.('ready');
 }
@@ -54,7 +54,7 @@ async function run(task: Task): Promise<unknown> {
   return store.enqueue(requestFor(task.lock, id));
 }
 
-/** Reads a number and writes the next one, under a lock; any overlap would lose a count. */
+/** Reads a number and writes the next one, under a lock; an overlap would lose a count. */
 async function countUp(on: TicketStore, times: number): Promise<void> {
   for (let index = 0; index < times; index += 1) {
     const { ticket } = enabled(await on.enqueue(requestFor('count', session)));
@@ -66,7 +66,7 @@ async function countUp(on: TicketStore, times: number): Promise<void> {
   }
 }
 
-/** The same with a number that only the lock protects. */
+/** Counts as `countUp` does, in a file that only the lock protects. */
 async function countInFile(on: TicketStore, times: number, file: string): Promise<void> {
   for (let index = 0; index < times; index += 1) {
     const { ticket } = enabled(await on.enqueue(requestFor('count', session)));
@@ -78,7 +78,7 @@ async function countInFile(on: TicketStore, times: number, file: string): Promis
   }
 }
 
-/** Writes two records, always the same, until it is killed. */
+/** Writes two records with the same value, again and again, until the process is killed. */
 async function churn(on: TicketStore): Promise<void> {
   for (;;) {
     const { ticket } = enabled(await on.enqueue(requestFor('churn', session)));

@@ -10,8 +10,8 @@ import { sessionContract } from './session-contract.ts';
 import { watchContract } from './watch-contract.ts';
 
 /**
- * What every store must do: each sentence of the port, seen through one connection and through
- * three. S-numbers name scenarios from the test suites of other lock managers.
+ * The contract of the port `TicketStore`: each sentence of it, seen through one connection and
+ * through three. S-numbers are the scenarios in test/promises/lock-scenarios.test.ts.
  */
 export function ticketStoreContract(name: string, makeStore: () => Promise<StoreFixture>): void {
   describe.each([1, 3] as const)(`${name} store through %i connection(s)`, (connections) => {
@@ -29,12 +29,12 @@ export function ticketStoreContract(name: string, makeStore: () => Promise<Store
       if (bench === undefined) throw new Error('there is a bench only while a test runs');
       return bench;
     };
-    describe('queues tickets', () => queueContract(benchOf));
-    describe('takes several locks at once', () => multiLockContract(benchOf));
-    describe('keeps sessions', () => sessionContract(benchOf));
-    describe('keeps permanent sessions', () => permanentSessionContract(benchOf));
-    describe('closes gates', () => gateContract(benchOf));
-    describe('commits guarded changes', () => commitContract(benchOf));
-    describe('tells watchers', () => watchContract(benchOf));
+    describe('queue', () => queueContract(benchOf));
+    describe('several locks in one request', () => multiLockContract(benchOf));
+    describe('sessions', () => sessionContract(benchOf));
+    describe('permanent sessions', () => permanentSessionContract(benchOf));
+    describe('gates', () => gateContract(benchOf));
+    describe('guarded changes', () => commitContract(benchOf));
+    describe('reports to watchers', () => watchContract(benchOf));
   });
 }

@@ -13,8 +13,9 @@ import { StoreMirror } from '../bench/store-mirror.ts';
 
 const recordKeys = ['r0', 'r1', 'r2', 'r3'];
 
+/** Checks `watch`: a watcher sees the whole state once, then every change in order. */
 export function watchContract(benchOf: BenchOf): void {
-  test('first the whole state at one revision, and not within the call', async () => {
+  test('sends the whole state at one revision first, and not within the call', async () => {
     const [n1, n2] = benchOf().clients;
     const ticket = await n1.hold('a', shared('b'));
     const waiting = await n2.queue('a');
@@ -28,7 +29,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(mirror.records).toEqual([{ key: 'key', value: 'value', revision }]);
   });
 
-  test('then each change, of whichever client, once and in order', async () => {
+  test('sends each change of any client once and in order', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const mirror = new StoreMirror();
     using _ = n1.store.watch(mirror);
@@ -52,7 +53,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('of a successor in the same place as of another ticket', async () => {
+  test('reports a successor in the same place as another ticket', async () => {
     const [n1] = benchOf().clients;
     const mirror = new StoreMirror();
     using _ = n1.store.watch(mirror);
@@ -62,7 +63,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('nothing of what is refused or repeated', async () => {
+  test('reports nothing of refused or repeated requests', async () => {
     const [n1, n2] = benchOf().clients;
     const mirror = new StoreMirror();
     using _ = n1.store.watch(mirror);
@@ -78,7 +79,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('nothing once they are disposed of', async () => {
+  test('reports nothing after the watch was disposed of', async () => {
     const [n1] = benchOf().clients;
     const [ended, kept] = [new StoreMirror(), new StoreMirror()];
     const watch = n1.store.watch(ended);
@@ -91,7 +92,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(ended.events).toEqual(['reset']);
   });
 
-  test('nothing more when they end the watch while they are told', async () => {
+  test('reports nothing more when a watcher ends the watch within a report', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const [ended, kept] = [new StoreMirror(), new StoreMirror()];
     using _ = n1.store.watch(kept);
@@ -110,7 +111,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(ended.events).toEqual(['reset', 'change']);
   });
 
-  test('nothing at all when they are disposed of at once', async () => {
+  test('reports nothing at all when the watch is disposed of at once', async () => {
     const [n1] = benchOf().clients;
     const [ended, kept] = [new StoreMirror(), new StoreMirror()];
     n1.store.watch(ended)[Symbol.dispose]();
@@ -119,7 +120,7 @@ export function watchContract(benchOf: BenchOf): void {
     expect(ended.events).toEqual([]);
   });
 
-  test('the final state, whatever 200 operations come before, also when they join midway', async () => {
+  test('leads watchers to the final state of 200 operations, also when they start midway', async () => {
     const { clients } = benchOf();
     const [{ store }] = clients;
     const mirrors = [new StoreMirror(), new StoreMirror(), new StoreMirror(), new StoreMirror()];
@@ -143,7 +144,7 @@ export function watchContract(benchOf: BenchOf): void {
   }, 20_000);
 }
 
-/** Queues, removes, commits and starts new sessions at random, one after another. */
+/** Queues, removes, commits and opens new sessions at random, one after another. */
 async function operate(start: Client, next: () => number, count: number): Promise<void> {
   let client = start;
   const tickets: Ticket[] = [];
@@ -176,7 +177,7 @@ async function operate(start: Client, next: () => number, count: number): Promis
   }
 }
 
-/** The mulberry32 generator: a failing run can be run again. */
+/** The mulberry32 generator, so that a failing run can be repeated. */
 function random(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,3 +1,4 @@
+// The lock manager's contract on the embedded store: a real SQLite file, real time.
 import { DatabaseSync } from 'node:sqlite';
 import { embeddedStore } from '../../../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from '../../bench/embedded-directory.ts';
@@ -12,7 +13,7 @@ async function makeStore(): Promise<StoreFixture> {
     connect: () => embeddedStore({ path }),
     dispose: () => directory[Symbol.asyncDispose](),
     expireSession: async (id) => {
-      // As if it were of a process that had this number before.
+      // Makes the session look like that of a dead process whose PID was used again.
       using db = new DatabaseSync(path, { timeout: 1_000 });
       db.prepare("UPDATE sessions SET started = '1' WHERE id = ?").run(id);
     },

@@ -1,3 +1,4 @@
+// The embedded store used by several real processes that are killed or stopped; real time.
 import { expect, test } from '@jest/globals';
 import { embeddedStore } from '../../../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from '../../bench/embedded-directory.ts';
@@ -7,7 +8,7 @@ import { storeProcessContract } from '../../store/store-processes.ts';
 
 storeProcessContract('embedded', embeddedDirectory);
 
-test('keeps the locks of a killed process whose session is resumable, for its heir', async () => {
+test('keeps the locks of a killed process whose session is resumable, for its successor', async () => {
   await using directory = await embeddedDirectory();
   await using daemon = await StoreProcess.start('embedded', directory.path);
   await daemon.run({ name: 'hold', lock: 'db', resumable: true });
@@ -28,18 +29,22 @@ test('keeps the locks of a killed process whose session is resumable, for its he
   expect(await other.tryEnqueue('db')).toMatchObject({ state: 'granted' });
 });
 
-test("gives a killed daemon's session to the next of its owner that has lost the id", async () => {
+test("gives a killed daemon's session to the owner's next process that lost the id", async () => {
   await using directory = await embeddedDirectory();
   await using daemon = await StoreProcess.start('embedded', directory.path);
   await daemon.run({ name: 'hold', lock: 'db', resumable: true });
   await using store = await embeddedStore(directory);
   const [ticket] = await store.tickets('db');
-  const heir = { ttlMs: 1, owner: 'worker', resumable: true };
-  expect(await store.openSession(heir)).toMatchObject({ resumed: false });
+  const successor = { ttlMs: 1, owner: 'worker', resumable: true };
+  expect(await store.openSession(successor)).toMatchObject({ resumed: false });
 
   await daemon.kill();
-  expect(await store.openSession({ ...heir, owner: 'another' })).toMatchObject({ resumed: false });
-  expect(await store.openSession({ ...heir, resumable: false })).toMatchObject({ resumed: false });
-  expect(await store.openSession(heir)).toMatchObject({ id: ticket?.session, resumed: true });
+  expect(await store.openSession({ ...successor, owner: 'another' })).toMatchObject({
+    resumed: false,
+  });
+  expect(await store.openSession({ ...successor, resumable: false })).toMatchObject({
+    resumed: false,
+  });
+  expect(await store.openSession(successor)).toMatchObject({ id: ticket?.session, resumed: true });
   expect(await store.tickets('db')).toEqual([ticket]);
 });

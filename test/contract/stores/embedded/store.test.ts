@@ -1,3 +1,5 @@
+// The embedded store: the store contract and its own file; a real SQLite file, real time but for one
+// clock that jumps.
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -18,14 +20,14 @@ ticketStoreContract('embedded', async () => {
     connect: () => embeddedStore({ path }),
     dispose: () => directory[Symbol.asyncDispose](),
     expireSession: async (id) => {
-      // As if it were of a process that had this number before.
+      // Makes the session look like that of a dead process whose PID was used again.
       using db = new DatabaseSync(path, { timeout: 1000 });
       db.prepare("UPDATE sessions SET started = '1' WHERE id = ?").run(id);
     },
   };
 });
 
-test('S20 makes its directory, for its user only', async () => {
+test('S20 creates its directory with access for its user only', async () => {
   await using directory = await embeddedDirectory();
   await using _ = await embeddedStore(directory);
   expect((await stat(join(directory.root, 'state'))).mode & 0o777).toBe(0o700);
@@ -46,7 +48,7 @@ test('keeps records, tickets and tokens when it is closed and opened again', asy
   expect((await (await clientOf(second, 'n2')).hold('c')).token).toBe(revision + 1);
 });
 
-test('drops all sessions of an earlier boot, resumable ones too, but keeps records', async () => {
+test('drops all sessions of an earlier boot, also resumable ones, and keeps records', async () => {
   await using directory = await embeddedDirectory();
   const before = await embeddedStore({ ...directory, readBootId: () => 'boot 1' });
   const client = await clientOf(before, 'n1');
@@ -67,7 +69,7 @@ test('drops all sessions of an earlier boot, resumable ones too, but keeps recor
   expect(await after.openSession(resume)).toMatchObject({ resumed: false });
 });
 
-test('does not take a process for dead that it can not see', async () => {
+test('does not take a process in another PID namespace for dead', async () => {
   await using directory = await embeddedDirectory();
   await using store = await embeddedStore(directory);
   const client = await clientOf(store, 'n1');
@@ -79,7 +81,7 @@ test('does not take a process for dead that it can not see', async () => {
   expect(await store.sessionAlive(client.session)).toBe(true);
 });
 
-test('S72 says so when the file or its directory is of no use', async () => {
+test('S72 names the file when it, or its directory, is unusable', async () => {
   await using directory = await embeddedDirectory();
   const file = join(directory.root, 'file');
   await writeFile(file, 'this is not a database'.repeat(100));
@@ -99,7 +101,7 @@ test('does not touch a file of a newer version', async () => {
   await expect(embeddedStore(directory)).rejects.toThrow(/newer version/);
 });
 
-test('waits, without blocking, while another has the file, and gives up in the end', async () => {
+test('waits without blocking while another process locks the file, and gives up in the end', async () => {
   await using directory = await embeddedDirectory();
   const clock = new HurriedClock();
   await using store = await embeddedStore({ ...directory, clock });
@@ -123,7 +125,7 @@ test('waits, without blocking, while another has the file, and gives up in the e
   expect(await store.tickets('other')).toEqual([]);
 });
 
-test('S77 interrupts watchers while the file can not be read and starts them anew then', async () => {
+test('S77 interrupts watchers while the file is unreadable and resets them afterwards', async () => {
   await using directory = await embeddedDirectory();
   await using store = await embeddedStore(directory);
   const client = await clientOf(store, 'n1');
@@ -141,7 +143,7 @@ test('S77 interrupts watchers while the file can not be read and starts them ane
   expect(mirror.faults).toEqual([]);
 });
 
-test('starts a watcher anew that has fallen far behind', async () => {
+test('resets a watcher that has fallen far behind', async () => {
   await using directory = await embeddedDirectory();
   await using watching = await embeddedStore(directory);
   await using writing = await embeddedStore(directory);
@@ -149,7 +151,7 @@ test('starts a watcher anew that has fallen far behind', async () => {
   const mirror = new StoreMirror();
   using _ = watching.watch(mirror);
   await eventually(() => expect(mirror.events).toEqual(['reset']));
-  // No timer runs between these, so the watching connection does not get to look.
+  // No timer runs during these, so the watching connection can't read in between.
   for (let index = 0; index < 600; index += 1) await writing.remove(await client.hold('db'));
   const last = await client.hold('db');
   await eventually(() => expect(mirror.tickets).toEqual([last]));
@@ -157,7 +159,7 @@ test('starts a watcher anew that has fallen far behind', async () => {
   expect(mirror.faults).toEqual([]);
 });
 
-/** The machine's clock, with a time that can jump. */
+/** The system's clock, which can also jump forward. */
 class HurriedClock implements Clock {
   readonly #clock = systemClock();
   skippedMs = 0;

@@ -1,3 +1,4 @@
+// `EtcdBatches`, the group commit of requests to etcd: a real etcd, real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { ITxnRequest, ITxnResponse } from '../../../../lib/etcd/client.ts';
@@ -11,15 +12,15 @@ import { etcdVersions } from '../../../support/tools.ts';
 
 const patientMs = 10_000;
 
-/** A batcher on a real etcd, and all that it has sent. */
+/** Batches on a real etcd, which record everything that they send. */
 class Sender {
   readonly client: EtcdClient;
   readonly batches: EtcdBatches;
   /** The values that each Txn puts, in the order of the Txns. */
   readonly sent: string[][] = [];
-  /** How long each Txn was given. */
+  /** The time limit of each Txn, in the order of the Txns. */
   readonly limitsMs: number[] = [];
-  /** What to do instead of sending the Txn with this number, counted from 0. */
+  /** What to do in place of sending the Txn with this number, counted from 0. */
   readonly instead = new Map<
     number,
     (send: () => Promise<ITxnResponse>) => Promise<ITxnResponse>
@@ -36,7 +37,7 @@ class Sender {
     }, timeoutMs);
   }
 
-  /** Sends a request that puts `value`; answers its revision. */
+  /** Sends a request that puts `value`; returns its revision. */
   async put(value: string, more: Partial<BatchRequest> = {}): Promise<number> {
     const lease = more.lease === undefined ? {} : { lease: more.lease };
     const put = { key: Buffer.from(value), value: Buffer.from(value), ...lease };
@@ -59,7 +60,7 @@ function valuesOf({ success = [] }: ITxnRequest): string[] {
 }
 
 for (const version of etcdVersions) {
-  describeWith(['etcd'], `batches for etcd ${version}`, () => {
+  describeWith(['etcd'], `batches on etcd ${version}`, () => {
     let etcd: Etcd;
     let sender: Sender;
     const connect = (timeoutMs: number) =>
@@ -77,7 +78,7 @@ for (const version of etcdVersions) {
       await etcd.stop();
     });
 
-    test('send a request that comes alone at once, as it is', async () => {
+    test('send a single request at once and unchanged', async () => {
       const txn = { compare: [], success: [{ request_range: { key: Buffer.from('a') } }] };
       const sent: ITxnRequest[] = [];
       const batches = new EtcdBatches((request, limitMs) => {
@@ -93,7 +94,7 @@ for (const version of etcdVersions) {
       await next;
     });
 
-    test('send together what comes while a Txn is under way, with one revision', async () => {
+    test('send together the requests that arrive during a Txn, with one revision', async () => {
       const values = ['a', 'b', 'c', 'd'];
       const [first, ...others] = await Promise.all(values.map((value) => sender.put(value)));
       expect(sender.sent).toEqual([['a'], ['b', 'c', 'd']]);
@@ -106,12 +107,12 @@ for (const version of etcdVersions) {
       expect(kvs.map(({ value }) => value.toString())).toEqual(values);
     });
 
-    test('send together what those ask next who were answered together', async () => {
+    test('send together the next requests of callers that were answered together', async () => {
       const rounds = 20;
       const workers = Array.from({ length: 8 }, async (_, worker) => {
         for (let round = 0; round < rounds; round += 1) {
           await sender.put(`${worker}`);
-          // As many steps as there are between a store and who uses a lock, and more.
+          // More steps than lie between the store and the user of a lock.
           for (let step = 0; step < 50; step += 1) await undefined;
         }
       });
@@ -141,7 +142,7 @@ for (const version of etcdVersions) {
       for (const { header } of answers) expect(Number(header.revision)).toBe(2);
     });
 
-    test('never have two requests for one name, and keep their order', async () => {
+    test('never contain two requests for one name, and keep their order', async () => {
       const touch = (value: string, ...touches: string[]) => sender.put(value, { touches });
       const revisions = await Promise.all([
         touch('first', 'first'),
@@ -155,7 +156,7 @@ for (const version of etcdVersions) {
       expect(revisions).toEqual([2, 3, 4, 5, 3, 5]);
     });
 
-    test('have many that only look at one name, and none of them with a change of it', async () => {
+    test('contain many reads of one name, but no read together with a change of it', async () => {
       const sent: number[] = [];
       const batches = new EtcdBatches((request, limitMs) => {
         sent.push(request.success?.length ?? 0);
@@ -173,7 +174,7 @@ for (const version of etcdVersions) {
       expect(revisions).toEqual([2, 2, 2, 2, 3, 3, 3, 4]);
     });
 
-    test('never have two leases', async () => {
+    test('never contain two leases', async () => {
       const one = await sender.client.leaseGrant(60);
       const two = await sender.client.leaseGrant(60);
       await Promise.all([
@@ -192,9 +193,9 @@ for (const version of etcdVersions) {
       ]);
     });
 
-    test('are as large as etcd takes them, and no larger', async () => {
+    test('are as large as etcd accepts, and no larger', async () => {
       const many = async (count: number, ops: number) => {
-        await pause(20); // Now the first one goes alone.
+        await pause(20); // Now the first request is sent alone.
         await Promise.all(
           Array.from({ length: count }, (_, index) => {
             const touches = [`${count}.${ops}.${index}`];
@@ -212,7 +213,7 @@ for (const version of etcdVersions) {
       expect(sizes()).toEqual([64, 64 * 64, 2 * 64]);
       await many(3, 128);
       expect(sizes()).toEqual([128, 128, 128]);
-      // A Txn within a Txn counts on top.
+      // A Txn within a Txn counts as one more operation.
       const nested = (index: number): BatchRequest => ({
         touches: [`n${index}`],
         txn: {
@@ -239,7 +240,7 @@ for (const version of etcdVersions) {
       expect(sizes()).toEqual([160, 84 * 160, 160]);
     });
 
-    test('stay below what etcd takes in bytes', async () => {
+    test("stay below etcd's limit in bytes", async () => {
       const long = 'x'.repeat(200_000);
       const values = Array.from({ length: 12 }, (_, index) => `${index} ${long}`);
       await Promise.all(
@@ -252,7 +253,7 @@ for (const version of etcdVersions) {
       expect(sender.sent.map(({ length }) => length)).toEqual([1, 4, 4, 3]);
     });
 
-    test('tell each of their requests when the answer is lost', async () => {
+    test('reject each of their requests when the answer is lost', async () => {
       sender.instead.set(1, async (send) => {
         await send();
         throw new EtcdCallError('the answer was lost');
@@ -267,7 +268,7 @@ for (const version of etcdVersions) {
       await sender.put('next');
     });
 
-    test('that fail because a lease is gone go again without those that use it', async () => {
+    test('are sent again without the requests of a lease that has ended', async () => {
       const { id } = await sender.client.leaseGrant(60);
       await sender.client.leaseRevoke(id);
       const values = [
@@ -287,13 +288,13 @@ for (const version of etcdVersions) {
       await expect(values[2]).rejects.toThrow(LeaseGoneError);
     });
 
-    test('do not let a request wait long for one that is not answered', async () => {
+    test('do not keep a request waiting long for a Txn that is not answered', async () => {
       const released = Promise.withResolvers<void>();
       sender.instead.set(2, async (send) => {
         await released.promise;
         return send();
       });
-      // One that has waited shortly before changes nothing.
+      // A short wait before this one must not matter.
       await Promise.all([sender.put('first'), sender.put('second')]);
       await pause(40);
       const stuck = sender.put('stuck');
@@ -302,13 +303,13 @@ for (const version of etcdVersions) {
       await Promise.all(others);
       expect(performance.now() - startedAt).toBeLessThan(500);
       expect(sender.sent.slice(2)).toEqual([['stuck'], ['a', 'b']]);
-      // The wait counts.
+      // The time spent waiting counts.
       expect(sender.limitsMs[3]).toBeLessThanOrEqual(patientMs - 50);
       released.resolve();
       await stuck;
     });
 
-    test('do not let a request wait long behind others for its name', async () => {
+    test('do not keep a request waiting long behind others for its name', async () => {
       const released = Promise.withResolvers<void>();
       const hold = async (send: () => Promise<ITxnResponse>) => {
         await released.promise;
@@ -325,7 +326,7 @@ for (const version of etcdVersions) {
       await Promise.all(all);
     });
 
-    test('give up a request of a frozen etcd when its own time is over', async () => {
+    test('reject a request to a frozen etcd when its own time limit has passed', async () => {
       await using hasty = connect(1_000);
       await hasty.put('awake');
       etcd.pause();

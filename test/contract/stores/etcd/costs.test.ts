@@ -1,3 +1,5 @@
+// What locks cost on etcd, in calls, writes, keys, memory and time: a real etcd, real time. Times are
+// compared with a reference of the same run.
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -26,7 +28,7 @@ class CountingClient extends EtcdClient {
   }
 }
 
-describeWith(['etcd'], 'locks on etcd cost', () => {
+describeWith(['etcd'], 'costs on etcd', () => {
   let etcd: Etcd;
   let stack: AsyncDisposableStack;
   let clients: CountingClient[];
@@ -56,7 +58,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     return Number(line?.split(' ').at(-1));
   }
 
-  test('two calls and one write for each hand-over, in order, however many wait', async () => {
+  test('a hand-over takes two calls and one write, in order, however many wait', async () => {
     const hosts = [host('n1'), host('n2'), host('n3')] as const;
     const probe = connect();
     stack.defer(() => probe.close());
@@ -89,7 +91,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     }
     await lock.unlock();
     expect(median(calls)).toBe(2);
-    // Each waiter looks for itself every half minute, too.
+    // Each waiter also polls every half minute.
     const looks = (waiters.length * (performance.now() - startedAt)) / 30_000;
     expect(sum(calls)).toBeLessThanOrEqual(2 * waiters.length + looks);
     print(
@@ -98,7 +100,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     expect(median(handOverMs)).toBeLessThanOrEqual(4 * median(roundTripMs));
   }, 60_000);
 
-  test('one keep-alive for a host, however many locks it holds', async () => {
+  test('a host sends one keep-alive, however many locks it holds', async () => {
     const [few, many] = [host('few', 3_000), host('many', 3_000)];
     const beatsOf = async (ms: number) => {
       const before = await metric('etcd_debugging_lease_renewed_total');
@@ -110,7 +112,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     const names = Array.from({ length: 1_000 }, (_, index) => `lock ${index}`);
     const locks = await Promise.all(names.map((name) => take(many, name)));
     const streams = 'grpc_server_started_total{grpc_method="LeaseKeepAlive"';
-    // Both hosts beat once a second.
+    // Both hosts renew once a second.
     expect(await beatsOf(4_000)).toBeLessThanOrEqual(2 * beatsWithOne + 2);
     const answer = await (await fetch(`${etcd.endpoints[0]}/metrics`)).text();
     const started = answer.split('\n').find((line) => line.startsWith(streams));
@@ -120,7 +122,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     await Promise.all(locks.map((lock) => lock.unlock()));
   }, 60_000);
 
-  test('no more names of keys the more often they are taken', async () => {
+  test('a lock uses a fixed set of key names, however often it is taken', async () => {
     const hosts = [host('n1'), host('n2')] as const;
     for (let round = 0; round < 100; round += 1) {
       const first = await take(hosts[0], 'db');
@@ -143,16 +145,16 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     const revision = await etcd.revision();
     await eventually(() => expect(last).toBe(revision));
     watch.close();
-    // Every range that is read walks them all, the deleted too.
+    // Every range that is read visits all names, also the deleted ones.
     expect(names.size).toBeLessThanOrEqual(4);
   }, 60_000);
 
-  test('no more time for a lock that has been taken 50,000 times', async () => {
+  test('a lock that was taken 50,000 times takes no longer than a new one', async () => {
     const n1 = host('n1');
     const held = await take(n1, 'old');
     const writer = connect();
     stack.defer(() => writer.close());
-    // Twenty names, as if as many had waited for it at once, used again and again.
+    // Twenty names, as if twenty requests had waited at once, used again and again.
     const slots = Array.from({ length: 20 }, (_, slot) => slot);
     const value = Buffer.from(JSON.stringify(held.ticket));
     const keys = slots.map((slot) =>
@@ -168,7 +170,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     await eventually(() => expect(n1.mirror.tickets()).toEqual([]));
     const oldMs: number[] = [];
     const newMs: number[] = [];
-    // By turns, so that a busy machine slows both alike.
+    // In turns, so that a busy machine slows both alike.
     for (let cycle = 0; cycle < 1_000; cycle += 1) {
       for (const [name, ms] of [['old', oldMs] as const, ['new', newMs] as const]) {
         const startedAt = performance.now();
@@ -183,7 +185,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     expect(median(oldMs)).toBeLessThan(1.3 * median(newMs));
   }, 120_000);
 
-  test('S13 S48 no memory, timers or listeners once they are released', async () => {
+  test('S13 S48 released locks leave no memory, timers or listeners', async () => {
     const n1 = host('n1');
     const workers = 64;
     const run = (count: number) =>
@@ -202,7 +204,7 @@ describeWith(['etcd'], 'locks on etcd cost', () => {
     await eventually(async () => {
       const after = await usage();
       for (const [resource, count] of Object.entries(after.resources)) {
-        // After a call that timed out the client has a second connection for a while.
+        // After a call that timed out the client keeps a second connection for a while.
         expect([resource, Math.max(0, count - (before.resources[resource] ?? 0) - 2)]).toEqual([
           resource,
           0,
@@ -223,7 +225,7 @@ function print(figure: string): void {
   process.stdout.write(`costs on etcd: ${figure}\n`);
 }
 
-/** `1.23 × (4.92 to 4.00)` */
+/** Formats a ratio as `1.23 × (4.92 to 4.00)`. */
 function times(value: number, floor: number): string {
   const [a, b] = [value, floor].map((each) => each.toFixed(each > 1_000 ? 0 : 2));
   return `${(value / floor).toFixed(2)} × (${a} to ${b})`;

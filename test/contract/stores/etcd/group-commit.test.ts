@@ -1,3 +1,4 @@
+// The etcd store under concurrent requests that share a Txn: a real etcd, real time.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { EtcdCallError, EtcdClient } from '../../../../lib/etcd/client.ts';
 import {
@@ -15,7 +16,7 @@ import { manager, take } from '../../bench/manager-bench.ts';
 import { Client, clientOf, enabled, eventually } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 
-/** A client that counts its Txns and can lose their answers. */
+/** A client that counts its Txns and can lose the answers. */
 class CountingClient extends EtcdClient {
   txns = 0;
   losesAnswers = false;
@@ -96,11 +97,11 @@ for (const version of etcdVersions) {
       expect(await store.tickets()).toEqual([]);
     });
 
-    test('does not let a dead session harm those that do not need it', async () => {
+    test('rejects only the requests of a dead session in a shared Txn', async () => {
       const [n1, n2] = [await clientOf(store, 'n1'), await clientOf(store, 'n2')];
       const held = await Promise.all(['a', 'b', 'c', 'd'].map((name) => n1.hold(name)));
       const [a, b, c, d] = held;
-      if (!a || !b || !c || !d) throw new Error('four of them');
+      if (!a || !b || !c || !d) throw new Error('no four tickets');
       await etcd.ctlOk('lease', 'revoke', BigInt(n2.session).toString(16));
       const dead = names.map((name) => n2.enqueue(name));
       const alive = [
@@ -110,7 +111,7 @@ for (const version of etcdVersions) {
         store.commit({ guards: [], writes: [], release: [d] }),
       ];
       for (const outcome of await Promise.allSettled(dead)) {
-        if (outcome.status === 'fulfilled') throw new Error('its session is dead');
+        if (outcome.status === 'fulfilled') throw new Error('a dead session was accepted');
         expect(outcome.reason).toBeInstanceOf(SessionGoneError);
       }
       expect(await Promise.all(alive)).toMatchObject([
@@ -123,7 +124,7 @@ for (const version of etcdVersions) {
       expect(client.txns).toBeLessThan(10);
     });
 
-    test('keeps what outlives its host apart from what hangs on a lease', async () => {
+    test('never puts leased and permanent tickets into one Txn', async () => {
       const leased = await clientOf(store, 'n1');
       const request = { ttlMs: Number.POSITIVE_INFINITY, owner: 'n1', resumable: true };
       const permanent = new Client('n1', store, (await store.openSession(request)).id);
@@ -145,7 +146,7 @@ for (const version of etcdVersions) {
       expect(await store.tickets()).toEqual([]);
     });
 
-    test('sends one by one what an etcd with lower limits refuses together', async () => {
+    test('sends requests one by one when etcd refuses them together for its lower limits', async () => {
       await using small = await startEtcd({ version, flags: ['--max-txn-ops', '16'] });
       const endpoints = small.endpoints.map((url) => new URL(url).host);
       await using other = new EtcdStore(new EtcdClient({ endpoints }), '/berth');
@@ -158,11 +159,11 @@ for (const version of etcdVersions) {
       await expect(n1.enqueue(...locks)).rejects.toThrow(/too many operations.*--max-txn-ops/);
     });
 
-    test('judges each change by itself', async () => {
+    test('accepts or rejects each change by itself', async () => {
       const n1 = await clientOf(store, 'n1');
       const held = await Promise.all(names.map((name) => n1.hold(name)));
       const [gone, ...others] = held;
-      if (!gone) throw new Error('there are many');
+      if (!gone) throw new Error('no tickets');
       await store.remove(gone);
       const changes = [...others.slice(0, 5), gone, ...others.slice(5)].map((ticket) =>
         n1.write(ticket, `key of ${ticket.locks[0]?.name}`, `${ticket.nonce}`, 0),
@@ -174,12 +175,12 @@ for (const version of etcdVersions) {
       await expect(changes[5]).rejects.toThrow(GuardLostError);
     });
 
-    test('loses one lock of many that have the same token, and no other', async () => {
+    test('loses one of many locks that have the same token, and no other', async () => {
       await using n1 = manager(store, 'n1');
       await n1.open();
       const locks = await Promise.all(names.map((name) => take(n1, name)));
       const [first, second, ...others] = locks.slice(1);
-      if (!first || !second) throw new Error('there are many');
+      if (!first || !second) throw new Error('no locks');
       expect(second.token).toBe(first.token);
       await n1.breakLock(first.ticket);
       await eventually(() => expect(first.signal.aborted).toBe(true));

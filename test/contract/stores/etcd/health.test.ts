@@ -1,3 +1,4 @@
+// `health()` of the etcd store: a real etcd with members that are killed, frozen or full; real time.
 import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { EtcdMember, EtcdOptions, MemberState } from '../../../../lib/etcd/client.ts';
@@ -27,12 +28,12 @@ describeWith(['etcd'], 'the health of etcd', () => {
     return stack.use(new EtcdStore(new EtcdClient({ endpoints, ...options }), '/berth'));
   }
 
-  /** What is not about the version, which is whatever the tests have. */
+  /** Drops conditions about the version, which depends on what is installed. */
   function withoutVersions(conditions: readonly Condition[]): readonly Condition[] {
     return conditions.filter(({ message }) => !/; upgrade to /.test(message));
   }
 
-  test('is nothing but a matter of its version when all is well', async () => {
+  test('reports nothing but its version when all is well', async () => {
     const etcd = await start({ members: 3 });
     const store = connect(etcd);
     await eventually(async () => expect(withoutVersions(await store.health())).toEqual([]));
@@ -50,7 +51,7 @@ describeWith(['etcd'], 'the health of etcd', () => {
     );
   });
 
-  test('names a member that is down, and one that is frozen', async () => {
+  test('names a member that is down, and a member that is frozen', async () => {
     const etcd = await start({ members: 3 });
     const store = connect(etcd);
     const hosts = etcd.endpoints.map((url) => new URL(url).host);
@@ -74,7 +75,7 @@ describeWith(['etcd'], 'the health of etcd', () => {
     etcd.resume(1);
   }, 60_000);
 
-  test('says when too few members are left to have a leader', async () => {
+  test('reports that too few members are left to elect a leader', async () => {
     const etcd = await start({ members: 3 });
     const store = connect(etcd, { callTimeoutMs: 1_000 });
     await etcd.kill(0);
@@ -92,7 +93,7 @@ describeWith(['etcd'], 'the health of etcd', () => {
     }, 10_000);
   }, 60_000);
 
-  test('is an error when nothing answers at all', async () => {
+  test('reports an error when no member answers', async () => {
     const etcd = await start({});
     const store = connect(etcd);
     await etcd.kill();
@@ -104,7 +105,7 @@ describeWith(['etcd'], 'the health of etcd', () => {
     ]);
   });
 
-  test('is an error when etcd refuses what berth asks', async () => {
+  test("reports an error when etcd refuses berth's user", async () => {
     const etcd = await start({});
     await etcd.ctlOk('user', 'add', 'root', '--new-user-password', 'secret');
     await etcd.ctlOk('user', 'grant-role', 'root', 'root');
@@ -117,7 +118,7 @@ describeWith(['etcd'], 'the health of etcd', () => {
   });
 
   test.each(['3.4', '3.5'] as const)(
-    'warns before etcd %s is full, and is an error then',
+    'warns before etcd %s is full, and reports an error when it is full',
     async (version) => {
       const etcd = await start({ version, flags: ['--quota-backend-bytes', '8000000'] });
       const store = connect(etcd);
@@ -148,10 +149,10 @@ describeWith(['etcd'], 'the health of etcd', () => {
     60_000,
   );
 
-  test('is told over TLS as well', async () => {
+  test('works over TLS', async () => {
     const etcd = await start({ tls: true, flags: ['--quota-backend-bytes', '20000'] });
     const files = etcd.tls;
-    if (!files) throw new Error('it has certificates');
+    if (!files) throw new Error('no certificates');
     const [ca, cert, key] = await Promise.all(
       [files.ca, files.cert, files.key].map((path) => readFile(path)),
     );
@@ -162,7 +163,7 @@ describeWith(['etcd'], 'the health of etcd', () => {
   });
 });
 
-test('the health of etcd members says who lags, lost its leader or complains', () => {
+test('the health of etcd names members that lag, have no leader or report errors', () => {
   const state: MemberState = {
     id: '1',
     leader: '1',
@@ -179,23 +180,25 @@ test('the health of etcd members says who lags, lost its leader or complains', (
       state: { ...state, id: `${index}`, ...more },
     }));
   const names = new Map([['1', 'one']]);
-  const told = (...states: Partial<MemberState>[]) =>
+  const messagesOf = (...states: Partial<MemberState>[]) =>
     conditionsOfMembers(members(...states), names).map(({ message }) => message);
-  expect(told({}, { applied: 48_100 }, {})).toEqual([]);
-  expect(told({}, { applied: 47_000 }, {})).toEqual([
+  expect(messagesOf({}, { applied: 48_100 }, {})).toEqual([]);
+  expect(messagesOf({}, { applied: 47_000 }, {})).toEqual([
     'etcd member one (n1:2379) is 3000 entries behind the others; give it a faster disk or more processor time',
   ]);
-  expect(told({}, { leader: '0', errors: ['etcdserver: no leader'] }, {})).toEqual([
+  expect(messagesOf({}, { leader: '0', errors: ['etcdserver: no leader'] }, {})).toEqual([
     'etcd member one (n1:2379) has no leader; mend the network between it and the other members',
   ]);
-  expect(told({ errors: ['memberID:1 alarm:NOSPACE ', 'disk is slow'] })).toEqual([
+  expect(messagesOf({ errors: ['memberID:1 alarm:NOSPACE ', 'disk is slow'] })).toEqual([
     'etcd member n0:2379 reports "disk is slow"; see its log',
   ]);
-  expect(told({ databaseBytes: 8_100, usedBytes: 7_000 })[0]).toMatch(
+  expect(messagesOf({ databaseBytes: 8_100, usedBytes: 7_000 })[0]).toMatch(
     /81 % of its quota; compact and defragment it/,
   );
-  expect(told({ databaseBytes: 8_100, usedBytes: 10 })[0]).toMatch(/81 % of its quota; defragment/);
-  expect(told({ version: '3.5.20' }, {}, { version: '3.5.20' })).toEqual([
+  expect(messagesOf({ databaseBytes: 8_100, usedBytes: 10 })[0]).toMatch(
+    /81 % of its quota; defragment/,
+  );
+  expect(messagesOf({ version: '3.5.20' }, {}, { version: '3.5.20' })).toEqual([
     'etcd 3.5.20 on n0:2379, n2:2379 can confirm sessions that it has ended; upgrade to 3.5.23 or later',
   ]);
 });

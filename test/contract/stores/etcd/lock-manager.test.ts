@@ -1,3 +1,4 @@
+// The lock manager's contract on etcd, and how often it writes there: a real etcd, real time.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { LockTimeoutError } from '../../../../lib/lock/errors.ts';
 import { LockDriver } from '../../../../lib/lock/use/lock-driver.ts';
@@ -22,7 +23,7 @@ for (const version of etcdVersions) {
 
     const makeStore = () => etcdFixture(etcd);
     lockManagerContract('etcd', makeStore);
-    // Once is enough: what could leak is the client's.
+    // One version is enough: only the client could leak.
     if (version === '3.5') lockLeaks('etcd', makeStore);
 
     test('an operator clears both locks of a volume when two requests share a token', async () => {
@@ -38,14 +39,14 @@ for (const version of etcdVersions) {
       expect(await n2.list()).toEqual([first?.ticket]);
     });
 
-    describe('writes to etcd', () => {
+    describe('writes on etcd', () => {
       async function writesOf(work: () => Promise<unknown>): Promise<number> {
         const before = await etcd.revision();
         await work();
         return (await etcd.revision()) - before;
       }
 
-      test('twice for a lock that is free and its unlock', async () => {
+      test('takes and releases a free lock with two writes', async () => {
         await using bench = await ManagerBench.open(await makeStore(), 1);
         const [n1] = bench.managers;
         await n1.open();
@@ -56,7 +57,7 @@ for (const version of etcdVersions) {
         expect(await writesOf(tried)).toBe(2);
       });
 
-      test('twice for a lock under which a record is written as it is released', async () => {
+      test('takes a lock and writes a record at its release with two writes', async () => {
         await using bench = await ManagerBench.open(await makeStore(), 1);
         const [n1] = bench.managers;
         await n1.open();
@@ -67,7 +68,7 @@ for (const version of etcdVersions) {
         expect(await writesOf(work)).toBe(2);
       });
 
-      test('twice for a lock that is waited for, in vain or not', async () => {
+      test('queues and removes a waiting request with two writes, whether it was granted or not', async () => {
         await using bench = await ManagerBench.open(await makeStore(), 3);
         const [n1, n2] = bench.managers;
         await n2.open();
@@ -83,7 +84,7 @@ for (const version of etcdVersions) {
         expect(await writesOf(waited)).toBe(3);
       });
 
-      test('never for a try that is refused, a look, or a check', async () => {
+      test('refuses a try, inspects and confirms without a write', async () => {
         await using bench = await ManagerBench.open(await makeStore(), 3);
         const [n1, n2] = bench.managers;
         await n2.open();

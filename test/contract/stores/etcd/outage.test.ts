@@ -1,3 +1,5 @@
+// The lock manager's contract for outages, on etcd: a real server that is killed and frozen, a proxy
+// that cuts connections; real time.
 import { expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
 import { EtcdStore } from '../../../../lib/lock/stores/etcd/store.ts';
@@ -15,11 +17,11 @@ for (const version of etcdVersions) {
       start: () => startEtcd({ version }),
       connect: (etcd) => new EtcdStore(new EtcdClient({ endpoints: addressesOf(etcd) }), '/berth'),
       complaint: /^etcd does not answer: /,
-      // Its start gives every lease its TTL anew.
+      // A start of etcd gives every lease its full TTL again.
       outlastsMs: outageTtlMs,
     });
 
-    test('survives what somebody else writes below its prefix, and recovers when it is gone', async () => {
+    test('goes on despite a foreign key below its prefix, and recovers when the key is gone', async () => {
       const { server: etcd, n1, n2 } = benchOf();
       const lock = await take(n1, 'db');
       await eventually(() => expect(n1.mirror.isLive).toBe(true));

@@ -1,3 +1,4 @@
+// Reads from a member that is cut off from its cluster: three real etcd members, two of them frozen.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
 import { EtcdStore } from '../../../../lib/lock/stores/etcd/store.ts';
@@ -7,14 +8,14 @@ import { describeWith } from '../../../support/requirements.ts';
 import { addressesOf } from '../../bench/etcd-fixture.ts';
 import { clientOf } from '../../bench/store-bench.ts';
 
-describeWith(['etcd'], 'a member of etcd that is apart from the others', () => {
+describeWith(['etcd'], 'an etcd member without its cluster', () => {
   let etcd: Etcd;
   beforeAll(async () => {
     etcd = await startEtcd({ members: 3 });
   });
   afterAll(() => etcd?.stop());
 
-  test('defect A15: it answers nothing, as what it knows may be stale', async () => {
+  test('defect A15: does not answer, since its data may be stale', async () => {
     const [address = ''] = addressesOf(etcd);
     await using store = new EtcdStore(new EtcdClient({ endpoints: [address] }), '/berth');
     const client = await clientOf(store, 'n1');
@@ -29,7 +30,7 @@ describeWith(['etcd'], 'a member of etcd that is apart from the others', () => {
       store.gates(),
     ];
     for (const { status } of await Promise.allSettled(reads)) expect(status).toBe('rejected');
-    // It knows them well, and says so to whoever does not care.
+    // The member has the data, and gives it to a client that accepts stale reads.
     const stale = ['get', '/berth/records/volumes/db', '--consistency=s', '--print-value-only'];
     expect(await etcd.ctlOk(...stale, `--endpoints=${address}`)).toContain('here');
     for (const member of [1, 2]) etcd.resume(member);

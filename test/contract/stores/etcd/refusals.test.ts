@@ -1,3 +1,4 @@
+// What a user reads when etcd refuses a request or is away: a real etcd, real time.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { EtcdOptions } from '../../../../lib/etcd/client.ts';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
@@ -10,7 +11,7 @@ import { etcdVersions } from '../../../support/tools.ts';
 import { clientOf } from '../../bench/store-bench.ts';
 
 for (const version of etcdVersions) {
-  describeWith(['etcd'], `tells why etcd ${version} can't be used`, () => {
+  describeWith(['etcd'], `the errors of etcd ${version}`, () => {
     let etcd: Etcd;
     let stack: AsyncDisposableStack;
 
@@ -38,26 +39,26 @@ for (const version of etcdVersions) {
       await expect(refused).rejects.toThrow(message);
     }
 
-    test('to a user who may not do it', async () => {
+    test('name the right that a user lacks', async () => {
       await enableAuth();
       const client = await clientOf(connect({ user: 'berth', password: 'quay' }), 'n1');
       await expectRefusal(() => client.enqueue('db'), /^etcd refuses: .*permission denied; grant/);
       await expectRefusal(() => client.store.tickets(), /permission denied; grant/);
     });
 
-    test('to a user with a wrong password, or with none', async () => {
+    test('tell a user with a wrong password from a user without one', async () => {
       await enableAuth();
       const wrong = connect({ user: 'berth', password: 'wharf' });
       await expectRefusal(() => wrong.tickets(), /^etcd refuses: .*; check the user/);
       await expectRefusal(() => connect().tickets(), /^etcd refuses: .*; this etcd wants a user/);
     });
 
-    test('to a user when it knows none', async () => {
+    test('say that etcd has no users when one is given', async () => {
       const store = connect({ user: 'berth', password: 'quay' });
       await expectRefusal(() => store.tickets(), /^etcd refuses: .*; leave the user out/);
     });
 
-    test('when it has no space left', async () => {
+    test('say that etcd is out of space, and let removals through', async () => {
       const client = await clientOf(connect(), 'n1');
       const held = await client.hold('db');
       const fill = (index: number) => etcd.ctl('put', `/other/${index}`, 'x'.repeat(120_000));
@@ -66,11 +67,11 @@ for (const version of etcdVersions) {
         () => client.enqueue('other'),
         /^etcd is out of space \(NOSPACE alarm\): compact/,
       );
-      // Those that go in one transaction are counted as well: etcd itself does not.
+      // Requests in one Txn must be refused, too, although etcd itself does not count nested puts.
       const together = ['a', 'b', 'c', 'd'].map((name) => client.enqueue(name));
       const outcomes = await Promise.allSettled(together);
       expect(outcomes.map(({ status }) => status)).toEqual(together.map(() => 'rejected'));
-      // What needs no space still works, and what makes some.
+      // What needs no space, or frees some, still works.
       expect(await client.store.stands(held)).toBe(true);
       await client.store.remove(held);
       const request = client.request('db');
@@ -81,7 +82,7 @@ for (const version of etcdVersions) {
       expect(await client.store.tickets()).toEqual([]);
     });
 
-    test('when somebody else has written below its prefix', async () => {
+    test('name a foreign key below the prefix', async () => {
       const client = await clientOf(connect(), 'n1');
       const held = await client.hold('other');
       await etcd.ctlOk('put', '/berth/locks/db/x/scribble', 'not a ticket');
@@ -89,13 +90,13 @@ for (const version of etcdVersions) {
       await expectRefusal(() => client.tryEnqueue('db'), foreign);
       await expectRefusal(() => client.enqueue('db'), foreign);
       await expectRefusal(() => client.store.tickets('db'), foreign);
-      // Whoever wants to know of all does not suffer for one.
+      // A list of all tickets skips the foreign key.
       expect((await client.store.tickets()).map(({ nonce }) => nonce)).toContain(held.nonce);
       await etcd.ctlOk('put', '/berth/locks/db2/z', '{}');
       await expectRefusal(() => client.tryEnqueue('db2'), /at \/berth\/locks\/db2\/z that berth/);
     });
 
-    test('when it is not there', async () => {
+    test('say that etcd does not answer', async () => {
       const store = connect();
       await etcd.kill();
       await expectRefusal(() => store.tickets(), /^etcd does not answer: /);

@@ -1,3 +1,4 @@
+// The store contract on each version of etcd: real servers, real time.
 import { afterAll, beforeAll } from '@jest/globals';
 import type { Etcd } from '../../../support/etcd-server.ts';
 import { startEtcd } from '../../../support/etcd-server.ts';

@@ -1,3 +1,4 @@
+// The lock manager's contract on the file store: real files and `flock`, real time.
 import { describeWith } from '../../../support/requirements.ts';
 import { fileFixture } from '../../bench/file-directory.ts';
 import { lockManagerContract } from '../../locks/lock-manager.ts';

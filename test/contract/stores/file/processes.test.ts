@@ -1,3 +1,4 @@
+// The file store used by several real processes, also across PID namespaces; real time.
 import { execFile } from 'node:child_process';
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,7 +27,7 @@ describeWith(['flock'], 'the file store with real processes', () => {
     const path = join(place.path, 'sessions', ticket?.session ?? '');
     const inode = statSync(path).ino;
     expect(await locksByInode()).toContainEqual({ inode, type: 'FLOCK', mode: 'WRITE' });
-    // Who has the file open is who holds the lock, as fuser and lsof say.
+    // The process that has the file open holds the lock, as `fuser` and `lsof` show.
     const open = readdirSync(`/proc/${holder.pid}/fd`).map((name) =>
       readlinkSync(`/proc/${holder.pid}/fd/${name}`),
     );
@@ -35,7 +36,7 @@ describeWith(['flock'], 'the file store with real processes', () => {
     expect((await locksByInode()).map((lock) => lock.inode)).not.toContain(inode);
   });
 
-  test('says so when there is no program flock', async () => {
+  test('reports that the program flock is missing', async () => {
     await using place = await fileDirectory();
     const run = execute(process.execPath, [workerPath, 'file', place.path, 'watch'], {
       env: { PATH: place.root },
@@ -50,7 +51,7 @@ describeWith(['flock'], 'the file store with real processes', () => {
 describeWith(['root', 'flock'], 'the file store across PID namespaces', () => {
   const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
 
-  test('frees the locks of a process that nobody else can see', async () => {
+  test('frees the locks of a process in a PID namespace that nobody else sees', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const mirror = new StoreMirror();

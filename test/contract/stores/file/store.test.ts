@@ -1,3 +1,4 @@
+// The file store: the store contract, its files and its disk; real files and `flock`, real time.
 import { copyFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +21,7 @@ import { ticketStoreContract } from '../../store/ticket-store.ts';
 describeWith(['flock'], 'the file store', () => {
   ticketStoreContract('file', fileFixture);
 
-  test('S20 makes its directory, for its user only, and names no file after a lock', async () => {
+  test('S20 creates its directory with access for its user only, and names no file after a lock', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, '../../n1');
@@ -35,7 +36,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(holder).toMatchObject({ owner: '../../n1', pid: process.pid });
   });
 
-  test('keeps records, gates and tokens when it is closed and opened again, and no tickets', async () => {
+  test('keeps records, gates and tokens over a close, and drops tickets', async () => {
     await using place = await fileDirectory();
     const first = await fileStore({ directory: place.path });
     const client = await clientOf(first, 'n1');
@@ -55,7 +56,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(next.token).toBeGreaterThan(revision);
   });
 
-  test('leaves nothing behind of 100 sessions with locks', async () => {
+  test('leaves no file and no descriptor of 100 sessions with locks', async () => {
     await using place = await fileDirectory();
     const before = await openDescriptors(process.pid);
     {
@@ -75,7 +76,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(await readdirSync(place.path).toSorted()).toEqual(['mutex', 'sessions', 'state.json']);
   });
 
-  test('takes what is asked for at once in one go', async () => {
+  test('writes concurrent requests in one step', async () => {
     await using place = await fileDirectory('/dev/shm');
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
@@ -89,7 +90,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(inodes.size).toBeLessThanOrEqual(2);
   });
 
-  test('is closed at once, also just when a step ends', async () => {
+  test('closes at once, also at the moment when a step ends', async () => {
     await using place = await fileDirectory('/dev/shm');
     for (let ticks = 0; ticks < 10; ticks += 1) {
       await using store = await fileStore({ directory: place.path });
@@ -99,7 +100,7 @@ describeWith(['flock'], 'the file store', () => {
     }
   }, 5_000);
 
-  test('reads what another has written, however often the file was replaced', async () => {
+  test('reads what another process wrote, however often the file was replaced', async () => {
     await using place = await fileDirectory();
     await using reader = await fileStore({ directory: place.path });
     await using store = await fileStore({ directory: place.path });
@@ -108,13 +109,13 @@ describeWith(['flock'], 'the file store', () => {
       const held = await client.hold('db');
       expect(await reader.tickets()).toEqual([held]);
       await store.remove(held);
-      // A file system gives the number of a deleted file to a new one.
+      // A file system gives the inode number of a deleted file to a new file.
       for (let times = 0; times < round % 4; times += 1) await store.remove(await client.hold('x'));
       expect(await reader.tickets()).toEqual([]);
     }
   });
 
-  test('drops what an earlier process has left when it is opened', async () => {
+  test('drops what an earlier process left when it is opened', async () => {
     await using place = await fileDirectory();
     const { path: directory } = place;
     await using first = await fileStore({ directory });
@@ -131,7 +132,7 @@ describeWith(['flock'], 'the file store', () => {
     await expect(first.renewSession(without.session)).rejects.toThrow('has ended');
   });
 
-  test('opens a session although its new file is taken for a left-over', async () => {
+  test('opens a session although its new file is removed as a left-over', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const folder = join(place.path, 'sessions');
@@ -145,7 +146,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(await store.sessionAlive(client.session)).toBe(true);
   });
 
-  test('takes nobody for dead whose file was deleted, and says so', async () => {
+  test('does not take a process for dead whose file was deleted, and reports it', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const [client, other] = [await clientOf(store, 'n1'), await clientOf(store, 'n2')];
@@ -162,7 +163,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(await store.health()).toEqual([]);
   });
 
-  test('S72 says so when the directory is of no use', async () => {
+  test('S72 names the directory when it is unusable', async () => {
     await using place = await fileDirectory();
     const file = join(place.root, 'file');
     await writeFile(file, '');
@@ -177,7 +178,7 @@ describeWith(['flock'], 'the file store', () => {
   });
 
   test.each(['', '{"format":1', '{"format":1}', '[]', '{"format":1,"revision":"x"}'])(
-    'does not touch a damaged state: %j',
+    'does not touch a damaged state file: %j',
     async (text) => {
       await using place = await fileDirectory();
       const { path: directory } = place;
@@ -207,7 +208,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(await readFile(path, 'utf8')).toBe(newer);
   });
 
-  test('does not start anew when its state is removed while it runs', async () => {
+  test('does not create a new state when its state is removed while it runs', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
@@ -215,7 +216,7 @@ describeWith(['flock'], 'the file store', () => {
     await expect(client.enqueue('db')).rejects.toThrow(/has been removed/);
   });
 
-  test('gives up a step when another process does not end its own, and goes on later', async () => {
+  test('gives up a step while another process holds the mutex, and goes on later', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
@@ -234,7 +235,7 @@ describeWith(['flock'], 'the file store', () => {
     await client.hold('a', 'b');
   });
 
-  test('is closed although its last step can not be taken, and its locks end all the same', async () => {
+  test('closes although its last step fails, and its locks end', async () => {
     await using place = await fileDirectory();
     const store = await fileStore({ directory: place.path });
     await (await clientOf(store, 'n1')).hold('db');
@@ -246,7 +247,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(await other.tickets()).toEqual([]);
   });
 
-  test('S77 interrupts watchers while the state can not be read and starts them anew then', async () => {
+  test('S77 interrupts watchers while the state is unreadable and resets them afterwards', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
@@ -267,7 +268,7 @@ describeWith(['flock'], 'the file store', () => {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('starts a watcher anew that has fallen far behind', async () => {
+  test('resets a watcher that has fallen far behind', async () => {
     await using place = await fileDirectory();
     await using watching = await fileStore({ directory: place.path });
     await using writing = await fileStore({ directory: place.path });
@@ -275,7 +276,7 @@ describeWith(['flock'], 'the file store', () => {
     const mirror = new StoreMirror();
     using _ = watching.watch(mirror);
     await eventually(() => expect(mirror.events).toEqual(['reset']));
-    // All in one write, so the watching connection can't see a part of them.
+    // All in one write, so the watching connection can't see some of them only.
     const names = Array.from({ length: 200 }, (_, index) => `lock ${index}`);
     await Promise.all(names.map((name) => client.enqueue(exclusive(name))));
     await eventually(() => expect(mirror.tickets).toHaveLength(200));

@@ -1,3 +1,4 @@
+// The lock manager's contract on the memory store, in real time.
 import { memoryState, memoryStore } from '../../../../lib/lock/stores/memory/store.ts';
 import type { StoreFixture } from '../../bench/store-bench.ts';
 import { lockLeaks } from '../../locks/lock-leaks.ts';

@@ -1,3 +1,4 @@
+// The memory store, which is also the reference model of the simulation: a manual clock.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { StoreUnavailableError } from '../../../../lib/lock/errors.ts';
@@ -17,7 +18,7 @@ ticketStoreContract('memory', async () => {
   };
 });
 
-test('S19 keeps a session that is renewed and ends it a TTL after the last renewal', async () => {
+test('S19 keeps a renewed session and ends it a TTL after its last renewal', async () => {
   const clock = new ManualClock();
   await using store = memoryStore({ clock });
   const client = await clientOf(store, 'n1', 1000);
@@ -35,7 +36,7 @@ test('S19 keeps a session that is renewed and ends it a TTL after the last renew
   expect(await store.tickets()).toEqual([]);
 });
 
-test('sleeps only while somebody watches, and never twice', async () => {
+test('sleeps only while somebody watches, and only once at a time', async () => {
   const clock = new ManualClock();
   await using store = memoryStore({ clock });
   const long = await clientOf(store, 'n1', 9000);
@@ -62,7 +63,7 @@ test('sleeps only while somebody watches, and never twice', async () => {
   expect(clock.sleeping).toBe(0);
 });
 
-test('does nothing before the caller has gone on', async () => {
+test('does nothing before the caller goes on', async () => {
   const shared = memoryState(new ManualClock());
   await using store = memoryStore({ shared });
   const client = await clientOf(store, 'n1');
@@ -72,7 +73,7 @@ test('does nothing before the caller has gone on', async () => {
   expect(shared.tickets()).toEqual([ticket]);
 });
 
-test('can not be reached once it is closed, which leaves sessions alone', async () => {
+test('rejects calls after it was closed, and leaves its sessions alone', async () => {
   const shared = memoryState(new ManualClock());
   const [first, second] = [memoryStore({ shared }), memoryStore({ shared })];
   const client = await clientOf(first, 'n1');

@@ -1,3 +1,4 @@
+// The PostgreSQL store under faults: a real server that is frozen, killed or loses answers; real time.
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -22,13 +23,13 @@ describeWith(['postgres'], 'a postgres store', () => {
   });
   afterAll(() => server.stop());
 
-  /** Someone who is in the middle of a step, and stays there. */
+  /** Starts a client that locks the tables for some seconds. */
   function stalled(schema: string, seconds: number): Promise<string> {
     return server.psql(`BEGIN; SELECT * FROM "${schema}".counter FOR UPDATE;
       SELECT pg_sleep(${seconds}); COMMIT`);
   }
 
-  test('finds what it has written when it repeats a step whose answer was lost', async () => {
+  test('finds its own write when it repeats a step whose answer was lost', async () => {
     const { schema, connect } = await postgresFixture(server);
     await using direct = await connect();
     await using network = await startForgetfulNetwork(server);
@@ -84,7 +85,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     }
   });
 
-  test('gives up in time while another client keeps the tables, and renews all the same', async () => {
+  test('gives up in time while another client locks the tables, and still renews', async () => {
     const { schema, connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1', 1_500);
@@ -126,7 +127,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     await expect(step).rejects.toThrow(/too slow to finish a step/);
   });
 
-  test('answers many calls at once within the limit of each while the server is frozen', async () => {
+  test('answers 120 concurrent calls within their limits while the server is frozen', async () => {
     const { connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1');
@@ -148,14 +149,14 @@ describeWith(['postgres'], 'a postgres store', () => {
         expect(outcome.reason).toBeInstanceOf(StoreUnavailableError);
       else expect(outcome.value).toMatchObject([{ severity: 'error' }]);
     }
-    // None is left to wait for an answer, not even the one that there was.
+    // No connection is left that waits for an answer, not even the one from before.
     await eventually(() => expect(sockets()).toBeLessThan(before));
     await server.resume();
     await eventually(async () => expect(await store.renewSession(client.session)).toBeDefined());
     await client.hold('end');
   });
 
-  test('ends in time while the server is frozen', async () => {
+  test('closes in time while the server is frozen', async () => {
     const { connect } = await postgresFixture(server);
     const store = await connect();
     using _ = store.watch(new StoreMirror());
@@ -167,25 +168,25 @@ describeWith(['postgres'], 'a postgres store', () => {
     await server.resume();
   });
 
-  test('repeats by itself the steps that a serializable database undoes', async () => {
+  test('repeats by itself the steps that a serializable database rolls back', async () => {
     const { connect } = await postgresFixture(server, { dialect: 'cockroach' });
     await using stack = new AsyncDisposableStack();
     const stores: TicketStore[] = [];
     for (let index = 0; index < 3; index += 1) stores.push(stack.use(await connect()));
     const clients = await Promise.all(stores.map((store) => clientOf(store, 'n')));
-    const undone = () => server.log().split('could not serialize access').length;
-    const before = undone();
+    const rollbacks = () => server.log().split('could not serialize access').length;
+    const before = rollbacks();
     await Promise.all(
       clients.map(async (client) => {
         for (let round = 0; round < 20; round += 1) await client.enqueue('db');
       }),
     );
-    expect(undone()).toBeGreaterThan(before);
+    expect(rollbacks()).toBeGreaterThan(before);
     const tokens = (await stores[0]?.tickets())?.map(({ token }) => token);
     expect(tokens).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
   });
 
-  test('tells watchers at once, not only when it polls', async () => {
+  test('notifies watchers at once, not only when it polls', async () => {
     const { connect } = await postgresFixture(server);
     await using store = await connect();
     await using other = await connect();
@@ -200,7 +201,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     }
   });
 
-  test('S77 interrupts watchers that lost their connection, and starts them anew', async () => {
+  test('S77 interrupts watchers that lost their connection, and resets them', async () => {
     const { connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1');
@@ -215,7 +216,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('starts a watcher anew that missed more changes than are kept', async () => {
+  test('resets a watcher that missed more changes than are kept', async () => {
     const { schema, connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1');
@@ -230,7 +231,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(mirror.events.slice(-2)).toEqual(['interrupted', 'reset']);
   });
 
-  test('keeps no more changes than watchers may be behind', async () => {
+  test('keeps no more changes than a watcher may be behind', async () => {
     const { schema, connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1');
@@ -245,7 +246,7 @@ describeWith(['postgres'], 'a postgres store', () => {
   });
 });
 
-/** Carries everything to the server, and, when told to, not the answer to the next commit. */
+/** Starts a proxy to the server that can drop the answer to the next commit. */
 async function startForgetfulNetwork({ host, port }: Postgres) {
   const sockets = new Set<Socket>();
   let isForgetful = false;
@@ -268,7 +269,7 @@ async function startForgetfulNetwork({ host, port }: Postgres) {
       [upstream, client],
     ] as const) {
       sockets.add(socket);
-      socket.on('error', () => {}); // What a cut is to cause.
+      socket.on('error', () => {}); // The proxy cuts connections on purpose.
       socket.on('close', () => other.destroy());
     }
   });

@@ -1,3 +1,4 @@
+// The lock manager's contract on each dialect of PostgreSQL: a real server, real time.
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import type { Postgres } from '../../../support/postgres-server.ts';
 import { startPostgres } from '../../../support/postgres-server.ts';

@@ -1,3 +1,4 @@
+// The PostgreSQL store's options, schema and errors: real servers, real time.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -13,7 +14,7 @@ import { dialects, postgresFixture } from '../../bench/postgres-fixture.ts';
 import { clientOf, eventually } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 
-/** Each a text of its own, also where a byte, a quote or a parameter could be taken for another. */
+/** Texts that must stay different although bytes, quotes or parameters could be mixed up. */
 const oddTexts = [
   'a',
   'A',
@@ -49,7 +50,7 @@ describeWith(['postgres'], 'a postgres store', () => {
   afterAll(() => server.stop());
 
   test.each(dialects)(
-    'S20 makes its tables once when ten %s clients come at once',
+    'S20 creates its tables once when ten %s clients start at once',
     async (dialect) => {
       const fixture = await postgresFixture(server, { dialect });
       await using stack = new AsyncDisposableStack();
@@ -63,7 +64,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     },
   );
 
-  test('goes on where one that made the tables was killed', async () => {
+  test('completes tables that a killed client left half made', async () => {
     const { connect, schema } = await postgresFixture(server);
     await server.psql(`CREATE SCHEMA "${schema}"; CREATE TABLE "${schema}".gates
       (lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL)`);
@@ -71,7 +72,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(await (await clientOf(store, 'n1')).hold('db')).toMatchObject({ token: 1 });
   });
 
-  test('shares a database with others, each in a schema of its own', async () => {
+  test('shares a database with other schemas, each a store by itself', async () => {
     const schemas = [
       'berth',
       'Berth',
@@ -95,7 +96,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     }
   });
 
-  test.each(dialects)('keeps any text apart from any other, as a %s', async (dialect) => {
+  test.each(dialects)('keeps odd texts apart, as a %s', async (dialect) => {
     const { connect } = await postgresFixture(server, { dialect });
     await using store = await connect();
     const mirror = new StoreMirror();
@@ -133,7 +134,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(mirror.faults).toEqual([]);
   });
 
-  test('refuses at once, and for good, a name that is too long to be kept', async () => {
+  test('rejects a name that is too long for an index, with an error that is final', async () => {
     const { connect } = await postgresFixture(server);
     await using store = await connect();
     const client = await clientOf(store, 'n1');
@@ -154,7 +155,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(await second.health()).toMatchObject([{ severity: 'error' }]);
   });
 
-  test('works for a user who may not make schemas, in one that it was given', async () => {
+  test('works for a user who may not create schemas, in a schema of his own', async () => {
     const given = 'a schema for berth';
     await server.psql(
       `CREATE USER small PASSWORD 'pw'; CREATE SCHEMA "${given}" AUTHORIZATION small`,
@@ -167,13 +168,13 @@ describeWith(['postgres'], 'a postgres store', () => {
     await expect(other.tickets()).rejects.toThrow(/may not do this.*owner of the schema/);
   });
 
-  test('connects through a socket, too', async () => {
+  test('connects through a Unix socket', async () => {
     const { user, password, database, port, socketDirectory: host } = server;
     await using store = postgresStore({ host, port, user, password, database });
     expect(await store.health()).toEqual([]);
   });
 
-  test('S72 says which server is of no use, why, and never the password', async () => {
+  test('S72 names the server and the reason when it is unusable, and never the password', async () => {
     const good = addressOf(server);
     const { user, password } = server;
     const port = await freePort();
@@ -207,7 +208,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     }
   });
 
-  test('tells what is wrong with a server that it can use', async () => {
+  test('reports a server with unsafe settings', async () => {
     await using odd = await startPostgres({ settings: ['fsync=off'] });
     await using store = postgresStore({ url: odd.url });
     expect(await store.health()).toEqual([
@@ -216,7 +217,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     await odd.psql(
       "ALTER SYSTEM SET default_transaction_read_only = 'on'; SELECT pg_reload_conf()",
     );
-    // A step says that it writes; what the server was told to be by default does not matter.
+    // Each step asks for a transaction that may write; the server's default does not matter.
     await eventually(async () => {
       expect(await odd.psql('SHOW default_transaction_read_only')).toBe('on');
     });
@@ -226,7 +227,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     );
   });
 
-  test('makes a commit wait for the disk where the server would not', async () => {
+  test('makes each commit wait for the disk although the server would not', async () => {
     const lax = ['synchronous_commit=off', 'log_statement=all'];
     await using server = await startPostgres({ settings: lax });
     await using store = postgresStore({ url: server.url });
@@ -239,7 +240,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(server.log()).toContain('commit is on');
   });
 
-  test('refuses a standby, which may lag behind, also to those who only read', async () => {
+  test('refuses a standby, which may lag behind, also for reads', async () => {
     await using standby = await startPostgres();
     await using store = postgresStore({ url: standby.url });
     const client = await clientOf(store, 'n1');
@@ -274,7 +275,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(mirror.tickets).toEqual([held]);
   });
 
-  test('is of no use once it is disposed of, and ends then', async () => {
+  test('rejects calls after it was closed, and closes twice', async () => {
     const store = postgresStore({ url: server.url });
     using _ = store.watch(new StoreMirror());
     await store.tickets();

@@ -1,3 +1,5 @@
+// The lock manager's contract for outages, on PostgreSQL: a real server that is killed and frozen, a
+// proxy that cuts connections; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { postgresStore } from '../../../../lib/lock/stores/postgres/store.ts';
@@ -14,11 +16,11 @@ for (const dialect of dialects) {
       start: startPostgres,
       connect: (server) => postgresStore({ url: server.url, dialect }),
       complaint: / at 127.0.0.1:\d+ .* can't be used: /,
-      // Only the start of a PostgreSQL gives sessions their TTL anew.
+      // Only the PostgreSQL dialect gives sessions their full TTL again at a start of the server.
       outlastsMs: dialect === 'postgres' ? outageTtlMs : 0,
     });
 
-    test('frees the lock of a host that died, within a TTL of its restart', async () => {
+    test('frees the lock of a dead host within a TTL after the restart of the server', async () => {
       const { server, network, n1, n2 } = benchOf();
       await take(n1, 'db');
       const { granted } = await queue(n2, 'db');
