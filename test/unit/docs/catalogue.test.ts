@@ -1,0 +1,86 @@
+// docs/errors-and-events.md and docs/doctor.md against the codes and kinds of the source.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { exitCodeOf, exitCodes } from '../../../cli/exit-code.ts';
+import type { LockErrorCode } from '../../../lib/lock/errors.ts';
+import { findingKinds } from '../../../lib/volumes/doctor/finding.ts';
+import type { VolumeErrorCode } from '../../../lib/volumes/errors.ts';
+import { eventKinds } from '../../../lib/volumes/events.ts';
+import type { FailureCode, HolderReply } from '../../../plugin/admin/api.ts';
+import { statusOf } from '../../../plugin/admin/failure.ts';
+import { reportSchema } from '../../../sentinel/watch.ts';
+
+/** Every code; the compiler refuses the table when the union has another code, or lacks one. */
+const codes: Readonly<Record<FailureCode | VolumeErrorCode | LockErrorCode, true>> = {
+  invalid: true,
+  'not-found': true,
+  exists: true,
+  'in-use': true,
+  contended: true,
+  timeout: true,
+  refused: true,
+  lost: true,
+  cancelled: true,
+  disabled: true,
+  unsupported: true,
+  unavailable: true,
+  internal: true,
+};
+
+const holder: HolderReply = {
+  token: 1,
+  host: 'n1',
+  reason: 'Mount',
+  since: '2026-01-02T03:04:05Z',
+};
+
+/** The rows of the table below a heading, as cells. */
+function tableBelow(file: string, heading: string): string[][] {
+  const text = readFileSync(join(import.meta.dirname, '../../../docs', file), 'utf8');
+  const section = text.slice(text.indexOf(`${heading}\n`)).split('\n|---')[1] ?? '';
+  const rows = section.split('\n').slice(1);
+  const end = rows.findIndex((row) => !row.startsWith('|'));
+  return rows.slice(0, end).map((row) =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+/** What a cell has in code style. */
+function quoted(cell = ''): string {
+  return /`([^`]+)`/.exec(cell)?.[1] ?? '';
+}
+
+test('the catalogue lists every exit code, and no other', () => {
+  const documented = tableBelow('errors-and-events.md', '## Exit codes of the berth command');
+  const expected = Object.values(exitCodes).map(String);
+  expect(documented.map(([code]) => code).sort()).toEqual(expected.sort());
+});
+
+test('the catalogue lists every error code with its HTTP status and exit code, and no other', () => {
+  const documented = tableBelow('errors-and-events.md', '## Error codes');
+  expect(documented.map(([code]) => quoted(code)).sort()).toEqual(Object.keys(codes).sort());
+  const all = new Map(Object.keys(codes).map((code) => [code, code as FailureCode]));
+  for (const [cell, status, exit = ''] of documented) {
+    const code = all.get(quoted(cell)) ?? 'internal';
+    const failure = { code, message: '' };
+    expect([code, status]).toEqual([code, String(statusOf(failure))]);
+    const found = [exitCodeOf({ ...failure, holders: [holder] }), exitCodeOf(failure)];
+    expect([code, ...(exit.match(/\d/g) ?? [])]).toEqual([code, ...new Set(found)].map(String));
+  }
+});
+
+test('the catalogue lists every kind of event, and no other', () => {
+  const documented = tableBelow('errors-and-events.md', '## Events').map(([kind]) => quoted(kind));
+  expect(documented.sort()).toEqual([...eventKinds].sort());
+  const ofSentinel = reportSchema.shape.happenings.element.shape.kind.options;
+  expect(documented).toEqual(expect.arrayContaining(ofSentinel));
+});
+
+test('the document of the doctor lists every kind of finding, and no other', () => {
+  const documented = tableBelow('doctor.md', '# What interrupted operations leave behind');
+  expect(documented.map(([kind]) => quoted(kind)).sort()).toEqual([...findingKinds].sort());
+});
