@@ -7,9 +7,9 @@ import { printFigures, quantile } from './statistics.ts';
 
 const ttl = '5s';
 const runs = 20;
-const names = ['the host is cut off', 'its daemon is stopped', 'its daemon is killed'] as const;
+const names = ['the host is cut off', 'the daemon is frozen', 'the daemon is killed'] as const;
 
-/** How long before its volume could be another's a host that can't renew its lock writes last. */
+/** Measures how long before another host can get its lock a host that can't renew it writes last. */
 export async function benchWriteStop(): Promise<number> {
   await using cluster = await startCluster({
     engines: ['26.1', '20.10', '26.1'],

@@ -1,3 +1,6 @@
+// `berth lock clear --force` against a living host. Two hosts with Docker, one etcd, real
+// containers. Time is real: a TTL of 5 s.
+
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -27,7 +30,7 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     return String(tickets[0]?.token);
   }
 
-  test('defect A11, when an operator clears a lock: it kills the containers there, unmounts, and releases the lock before the command ends', async () => {
+  test('defect A11, when an operator clears a lock: its host kills the containers and unmounts before it releases', async () => {
     const [one, two] = [node(0), node(1)];
     await one.create('db');
     expect((await one.up('c-db', 'db')).code).toBe(0);
@@ -55,7 +58,7 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     await one.down('c-db');
   }, 60_000);
 
-  test('when an operator clears a lock: a holder that does not react is given its TTL, within which its fence falls', async () => {
+  test('when an operator clears a lock: the command waits one TTL for a frozen holder, whose sentinel fences it', async () => {
     const [one, two] = [node(0), node(1)];
     await one.create('web');
     expect((await one.up('c-web', 'web')).code).toBe(0);
@@ -65,12 +68,12 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     await two.daemon.berthOk('lock', 'clear', 'web', '--token', token, '--force');
     expect(performance.now() - start).toBeLessThan(ttlMs + 3_000);
     const isPaused = async () => (await stateOf(one, 'c-web')) === 'paused 0';
-    await waitFor(isPaused, 5_000, 'its container to be shown as paused');
+    await waitFor(isPaused, 5_000, 'its container to be paused');
     expect((await two.up('c2-web', 'web')).code).toBe(0);
     one.daemon.process.kill('SIGCONT');
     const isKilled = async () => (await stateOf(one, 'c-web')) === 'exited 137';
-    await waitFor(isKilled, 10_000, 'the container that was paused to be killed');
-    await waitFor(async () => (await one.mountCount('web')) === 0, 5_000, 'the mount to go');
+    await waitFor(isKilled, 10_000, 'the paused container to be killed');
+    await waitFor(async () => (await one.mountCount('web')) === 0, 5_000, 'the unmount');
     expect(await stateOf(two, 'c2-web')).toBe('running 0');
     await two.down('c2-web');
     await one.down('c-web');

@@ -8,28 +8,28 @@ export interface ClockWriterOptions {
   readonly name: string;
   readonly volume: string;
   readonly everyMs?: number;
-  /** What the shell runs first. */
+  /** A shell command that runs before the writing starts. */
   readonly first?: string;
-  /** Where the test finds the file; by default where the volume is mounted. */
+  /** The path by which the test reads the file; by default, below the mountpoint on its host. */
   readonly log?: string;
 }
 
 /**
- * A container that writes to the volume's file `log`, over and over: a number, the time since boot,
- * by the one clock that it shares with the test, and its name. It ends when a write fails.
+ * A container that writes lines to the volume's file `log` until a write fails: a number, the time
+ * since boot (the clock that it shares with the test), and its name.
  */
 export interface ClockWriter {
   readonly name: string;
   readonly volume: string;
-  /** As `docker ps` has it. */
+  /** The state as `docker ps` shows it. */
   state(): Promise<string>;
   waitUntil(state: string, limitMs: number): Promise<void>;
-  /** Changes when the engine starts the container again. */
+  /** Returns a value that changes when the engine starts the container again. */
   incarnation(): Promise<string>;
   exitCode(): Promise<number>;
-  /** When it ended, by `bootNowMs`. */
+  /** Returns when the container ended, by `bootNowMs`. */
   endedAtMs(): Promise<number>;
-  /** When it wrote each of its lines, by `bootNowMs`. Throws when one is missing or out of order. */
+  /** Returns the times of its lines, by `bootNowMs`. Throws when a line is missing or out of order. */
   times(): Promise<number[]>;
   lastWriteMs(): Promise<number>;
   waitUntilItWrites(limitMs?: number): Promise<void>;
@@ -89,9 +89,9 @@ function clockWriter(node: EngineNode, options: ClockWriterOptions): ClockWriter
   };
 }
 
-/** When a writer has written, as its log tells. Throws when a line is missing or out of order. */
+/** Returns the times of a writer's lines in a log. Throws when a line is missing or out of order. */
 export function timesOf(log: string, name: string): number[] {
-  const lines = log.split('\n').slice(0, -1); // The last one may just be being written.
+  const lines = log.split('\n').slice(0, -1); // The last line may be incomplete.
   const own = lines.map((line) => line.split(' ')).filter(([, , writer]) => writer === name);
   return own.map(([number, seconds], index) => {
     if (Number(number) !== index) throw new Error(`${name} wrote line ${number} as its ${index}th`);
@@ -99,7 +99,7 @@ export function timesOf(log: string, name: string): number[] {
   });
 }
 
-/** The longest time without a write. */
+/** Returns the longest time between two writes. */
 export function longestGapMs(times: readonly number[]): number {
   return Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time)));
 }

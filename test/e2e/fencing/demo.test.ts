@@ -1,3 +1,5 @@
+// `npm run demo -- --fast` from start to end: real engines, etcd and containers, in real time.
+
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, jest, test } from '@jest/globals';
@@ -10,7 +12,7 @@ jest.setTimeout(120_000);
 const demo = [join(import.meta.dirname, '../../../demo/main.ts'), '--fast'];
 
 describeWith(['docker', 'etcd'], 'npm run demo', () => {
-  test('it tells its story to the end, and no line is lost or written twice', async () => {
+  test('the demo prints every step to its end and shows that no line was lost or written twice', async () => {
     const { code, stdout, stderr } = await runProcess('node', demo);
     expect(stderr).toBe('');
     expect(stdout).toContain('n1# docker run');
@@ -19,10 +21,10 @@ describeWith(['docker', 'etcd'], 'npm run demo', () => {
     expect(code).toBe(0);
   });
 
-  test('Ctrl-C ends it, and it leaves nothing behind', async () => {
+  test('Ctrl-C ends the demo, which leaves no process or file behind', async () => {
     await using directory = await makeTemporaryDirectory();
     await using running = startProcess('node', demo, { env: { TMPDIR: directory.path } });
-    await waitFor(() => running.output().includes('n1: running'), 60_000, 'the first act');
+    await waitFor(() => running.output().includes('the first step'), 60_000, 'the first act');
     expect(await startedIn(directory.path)).not.toEqual([]);
     running.kill('SIGINT');
     expect((await running.finished).code).toBe(130);
@@ -32,11 +34,11 @@ describeWith(['docker', 'etcd'], 'npm run demo', () => {
   });
 });
 
-/** The command lines of all processes that were told to put their temporary files there. */
+/** Returns the command lines of all processes that have this TMPDIR. */
 async function startedIn(path: string): Promise<string[]> {
   const found: string[] = [];
   for (const pid of await readdir('/proc')) {
-    // Not a process, or one that has ended.
+    // Empty if the entry is no process, or the process has ended.
     const read = (name: string) => readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '');
     if ((await read('environ')).split('\0').includes(`TMPDIR=${path}`)) {
       found.push((await read('cmdline')).replaceAll('\0', ' '));

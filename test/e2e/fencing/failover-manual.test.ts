@@ -1,3 +1,6 @@
+// Volumes with failover=manual when their host is cut off or dies. Real engines and etcd, real
+// time: a TTL of 5 s.
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startHost } from '../../support/host.ts';
@@ -26,7 +29,7 @@ describeWith(['docker', 'etcd'], 'a volume with failover=manual', () => {
     return [one, two];
   }
 
-  test('a host that is cut off for longer than its TTL is paused, and goes on: nobody can have it', async () => {
+  test('a host that was cut off for longer than its TTL resumes its container: no other host could get the lock', async () => {
     const [one, two] = pair();
     await one.create('held', { failover: 'manual' });
     expect((await one.up('c-held', 'held')).code).toBe(0);
@@ -41,10 +44,14 @@ describeWith(['docker', 'etcd'], 'a volume with failover=manual', () => {
     expect(await one.mountCount('held')).toBe(1);
     await two.dockerOk('rm', '-f', 'c2-held');
     await one.down('c-held');
-    await waitFor(async () => (await cluster.store.locks()).length === 0, 5_000, 'no lock');
+    await waitFor(
+      async () => (await cluster.store.locks()).length === 0,
+      5_000,
+      'all locks to be released',
+    );
   }, 60_000);
 
-  test('when a host dies: that of a dead host is held until an operator clears it', async () => {
+  test('when a host dies: its lock stands until an operator clears it', async () => {
     const [, two] = pair();
     const host = await startHost({ docker: '26.1', network: cluster.network, name: 'n3' });
     await using three = await startEngineNode(host, {

@@ -1,3 +1,6 @@
+// Two hosts lose the network once, for less than the TTL, while containers of every kind run; each
+// test checks one kind. Engines, etcd, file systems and the 8 s TTL are real.
+
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -6,15 +9,14 @@ import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
+import { eventKindsOf, eventsOf } from './events.ts';
 import { deadlineOf, isStill, sentinelReport } from './sentinel-process.ts';
-import { toldEvents, toldKinds } from './told-events.ts';
 
 jest.setTimeout(60_000);
 
 const ttlMs = 8_000;
 
-/** Both hosts are cut off once, with containers of all kinds; what became of each is asked after. */
-describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than the TTL', () => {
+describeWith(['docker', 'etcd', 'loop'], 'hosts that are cut off for less than the TTL', () => {
   let cluster: Cluster;
   let hosts: Scene[];
   beforeAll(async () => {
@@ -24,7 +26,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than 
   }, 90_000);
   afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
 
-  /** Awaited one after the other, so that a failure names its host. */
+  /** Checks one host after the other, so that a failure names its host. */
   async function onEach(check: (scene: Scene) => Promise<void>): Promise<void> {
     for (const scene of hosts) {
       await check(scene).catch((error) => {
@@ -33,14 +35,14 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than 
     }
   }
 
-  test('when a host loses the store: a container is paused before the deadline and goes on as it was', async () => {
+  test('when a host loses the store: its container is paused before the deadline and later resumed', async () => {
     await onEach(async ({ node, plain, before, listed }) => {
       expect(listed).toMatch(new RegExp(`^${plain.name} Up .*\\(Paused\\)$`, 'm'));
       await plain.waitUntilItWrites();
       expect(await plain.incarnation()).toBe(before);
       expect(longestGapMs(await plain.times())).toBeGreaterThan(200);
       await eventually(async () => {
-        expect(await toldEvents(node, plain.volume)).toEqual([
+        expect(await eventsOf(node, plain.volume)).toEqual([
           expect.stringMatching(/^paused: paused container w-plain-\S+ \(\w{12}\) \d+ ms before/),
           expect.stringMatching(/^resumed: resumed container w-plain-\S+ \(\w{12}\)/),
         ]);
@@ -48,7 +50,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than 
     });
   });
 
-  test('with on-lost=stop it was asked to end, and had ended before the deadline', async () => {
+  test('with on-lost=stop the container is asked to stop, and has ended before the deadline', async () => {
     await onEach(async ({ node, asked, deaf, deadlineMs }) => {
       for (const writer of [asked, deaf]) {
         await writer.waitUntil('exited', 10_000);
@@ -57,58 +59,58 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that were cut off for less than 
       expect(await asked.exitCode()).toBe(0);
       expect(await deaf.exitCode()).toBe(137);
       await eventually(async () => {
-        expect(await toldKinds(node, asked.volume)).toEqual(['stopped']);
-        expect(await toldKinds(node, deaf.volume)).toEqual(['stopped', 'killed']);
+        expect(await eventKindsOf(node, asked.volume)).toEqual(['stopped']);
+        expect(await eventKindsOf(node, deaf.volume)).toEqual(['stopped', 'killed']);
       });
     });
-    // Their engines have unmounted them.
+    // The engines have then unmounted their volumes.
     const left = async () =>
       (await cluster.store.locks()).filter((lock) => /asked|deaf/.test(lock));
-    await waitFor(async () => (await left()).length === 0, 10_000, 'their locks to be free');
+    await waitFor(async () => (await left()).length === 0, 10_000, 'the locks to be released');
   });
 
-  test('when nothing must be fenced: with on-lost=keep or access=shared it is never touched', async () => {
+  test('when nothing must be fenced: containers with on-lost=keep or access=shared keep writing', async () => {
     await onEach(async ({ node, kept, shared }) => {
       for (const writer of [kept, shared]) {
         expect(await writer.state()).toBe('running');
         expect(longestGapMs(await writer.times())).toBeLessThan(2_000);
-        expect(await toldEvents(node, writer.volume)).toEqual([]);
+        expect(await eventsOf(node, writer.volume)).toEqual([]);
       }
     });
   });
 
-  test('one that its user had paused stays paused', async () => {
+  test('a container that its user had paused stays paused', async () => {
     await onEach(async ({ node, users }) => {
       expect(await users.state()).toBe('paused');
-      expect(await toldEvents(node, users.volume)).toEqual([]);
+      expect(await eventsOf(node, users.volume)).toEqual([]);
       await node.dockerOk('unpause', users.name);
       await users.waitUntilItWrites();
     });
   });
 
-  test('a file system of its own stood still, and goes on', async () => {
+  test('an image volume is frozen with its container, and its writer goes on afterwards', async () => {
     await onEach(async ({ node, image }) => {
       await image.waitUntilItWrites();
       await eventually(async () => {
-        expect(await toldKinds(node, image.volume)).toEqual(['paused', 'resumed']);
+        expect(await eventKindsOf(node, image.volume)).toEqual(['paused', 'resumed']);
       });
       expect(node.daemon.log()).not.toContain('ERROR');
     });
   });
 });
 
-/** What runs on one host. */
+/** The containers of one host, and what the test saw of them. */
 interface Scene {
   readonly node: EngineNode;
   readonly plain: ClockWriter;
   readonly before: string;
-  /** What `docker ps` said while it was cut off. */
+  /** The output of `docker ps` while the host was cut off. */
   listed: string;
-  /** By `bootNowMs`. */
+  /** The fencing deadline by `bootNowMs`. */
   deadlineMs: number;
-  /** Ends when it is asked to. */
+  /** Ends at SIGTERM. */
   readonly asked: ClockWriter;
-  /** Does not. */
+  /** Ignores SIGTERM. */
   readonly deaf: ClockWriter;
   readonly kept: ClockWriter;
   readonly shared: ClockWriter;
@@ -144,7 +146,7 @@ async function prepare(node: EngineNode): Promise<Scene> {
   return scene;
 }
 
-/** Back as soon as all has been done: the engines, which are asked afterwards, may be slow. */
+/** Reconnects as soon as all is fenced; the engines, which may be slow, are asked later. */
 async function cutOffForAMoment(scene: Scene): Promise<void> {
   const { node, plain, image, asked, deaf } = scene;
   await node.host.disconnect();

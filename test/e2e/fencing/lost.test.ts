@@ -1,3 +1,6 @@
+// One host is cut off and another one's daemon is killed; both return after a third host got their
+// volumes. Engines, etcd, images and the 5 s TTL are real.
+
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,8 +12,8 @@ import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { startClockWriter, timesOf } from './clock-writer.ts';
+import { eventKindsOf, eventsOf } from './events.ts';
 import { isStill } from './sentinel-process.ts';
-import { toldEvents, toldKinds } from './told-events.ts';
 
 jest.setTimeout(60_000);
 
@@ -24,16 +27,15 @@ const options: Record<Kind, Record<string, string>> = {
   xfs: { driver: 'image', fs: 'xfs', size: '300M' },
 };
 
-/** A host that comes back when another has its volumes. */
+/** A host that returns after another host got its volumes. */
 interface Victim {
   readonly node: EngineNode;
   readonly writers: Readonly<Record<Kind, ClockWriter>>;
-  /** Of its image files, when they had to be as they are to stay. */
+  /** The hashes of its image files after they were fenced; they must not change. */
   hashes: Record<string, string>;
 }
 
-/** n1 is cut off, the daemon of n2 is killed, and both come back when n3 has what was theirs. */
-describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to another', () => {
+describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes went to another host', () => {
   let cluster: Cluster;
   let victims: Victim[];
   let taker: EngineNode;
@@ -55,7 +57,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     victims = await Promise.all([prepare(nodeAt(0)), prepare(nodeAt(1))]);
     await nodeAt(0).host.disconnect();
     await nodeAt(1).daemon.kill();
-    // Asked for while their holders still have them.
+    // The requests arrive while the victims still hold the locks.
     const taking = victims.flatMap(({ writers }) =>
       [writers.taken, writers.kept].map(async ({ volume }) => {
         const log = logOf(volume);
@@ -65,16 +67,16 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
       }),
     );
     await Promise.all([...victims.map(hashImages), ...taking]);
-    // Whoever asks for a volume may have written to it: its host must not just lock it again.
+    // A host that requested a volume may have written to it, so the victim must not re-acquire the lock.
     const asking = victims.flatMap(({ writers }) =>
       [writers.ext4, writers.xfs].map(({ volume }) =>
         taker.begin('Mount', { Name: volume, ID: 'e'.repeat(64) }),
       ),
     );
     const locks = async () => (await cluster.store.locks()).length;
-    await waitFor(async () => (await locks()) === 8, 20_000, 'all locks to be those of n3');
+    await waitFor(async () => (await locks()) === 8, 20_000, 'n3 to hold all locks');
     for (const request of asking) request.leave();
-    await waitFor(async () => (await locks()) === 4, 20_000, 'n3 to let go of the images');
+    await waitFor(async () => (await locks()) === 4, 20_000, 'n3 to release the images');
     await Promise.all([nodeAt(0).host.reconnect(), nodeAt(1).daemon.start()]);
     for (const { node, writers } of victims) {
       for (const kind of ['taken', 'ext4', 'xfs'] as const) {
@@ -89,7 +91,12 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
       const volume = `v-${kind}-${node.name}`;
       await node.create(volume, options[kind]);
       const log = kind === 'taken' || kind === 'kept' ? { log: logOf(volume) } : {};
-      return startClockWriter(node, { name: `${node.name}-${kind}`, volume, everyMs: 50, ...log });
+      return startClockWriter(node, {
+        name: `${node.name}-${kind}`,
+        volume,
+        everyMs: 50,
+        ...log,
+      });
     };
     const [first, kept, ext4, xfs] = [
       await start('taken'),
@@ -116,14 +123,14 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     }
   }
 
-  test('scenario 44, when a host loses the store: its containers are killed, and it says why', async () => {
+  test('scenario 44, when a host loses the store: its containers are killed and the events say why', async () => {
     await onEach(async ({ node, writers }) => {
       for (const kind of ['taken', 'ext4', 'xfs'] as const) {
         const writer = writers[kind];
         expect(await writer.state()).toBe('exited');
         expect(await writer.exitCode()).toBe(137);
         await eventually(async () => {
-          const told = await toldKinds(node, writer.volume);
+          const told = await eventKindsOf(node, writer.volume);
           expect(told).toEqual(expect.arrayContaining(['paused', 'lost', 'killed']));
           expect(told.at(-1)).toBe('fenced');
         });
@@ -131,7 +138,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     });
   });
 
-  test('defect A1, scenario 35: it had written its last line before the other wrote its first', async () => {
+  test("defect A1, scenario 35: the old host's last write precedes the new host's first by over a second", async () => {
     for (const { node, writers } of victims) {
       const { volume, name } = writers.taken;
       const log = await readFile(logOf(volume), 'utf8');
@@ -142,7 +149,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     }
   });
 
-  test('when a dead host comes back: what it starts again is refused, naming who has it', async () => {
+  test("when a dead host comes back: its containers can't start, and the refusal names the new holder", async () => {
     const starting = victims.map(({ node, writers }) => node.docker('start', writers.taken.name));
     for (const started of await Promise.all(starting)) {
       expect(started.code).not.toBe(0);
@@ -150,23 +157,23 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes were given to anot
     }
   });
 
-  test('when nothing must be fenced: with on-lost=keep its container goes on, and that is said loudly', async () => {
+  test('when nothing must be fenced: a container with on-lost=keep keeps writing, and an event says who has the lock', async () => {
     await onEach(async ({ node, writers: { kept } }) => {
       expect(await kept.state()).toBe('running');
       await kept.waitUntilItWrites();
       await eventually(async () => {
-        expect(await toldEvents(node, kept.volume)).toContainEqual(
+        expect(await eventsOf(node, kept.volume)).toContainEqual(
           expect.stringMatching(/^lost: .*another host has it.*on-lost=keep/),
         );
       });
     });
   });
 
-  test('an image is left as it stood still, and mounts clean elsewhere', async () => {
+  test('a lost image keeps the bytes it had when it was fenced, and mounts clean on another host', async () => {
     await onEach(async ({ writers: { ext4, xfs }, hashes }) => {
       for (const { volume, name } of [ext4, xfs]) {
         expect(await hashOf(imageOf(volume))).toBe(hashes[volume]);
-        await taker.waitUntilUnmounted(volume); // What it had begun when it left.
+        await taker.waitUntilUnmounted(volume); // The Mount whose caller had left is rolled back.
         const log = await taker.shell(volume, 'cat /data/log');
         expect(timesOf(`${log}\n`, name).length).toBeGreaterThan(50);
       }

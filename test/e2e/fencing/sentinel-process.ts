@@ -6,7 +6,7 @@ import type { SentinelReport } from '../../../sentinel/watch.ts';
 import { reportSchema } from '../../../sentinel/watch.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 
-/** What the sentinel of a host says of itself; rejects when none answers. */
+/** Returns the report of the host's sentinel; rejects when none answers. */
 export async function sentinelReport({ host }: EngineNode): Promise<SentinelReport> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const socketPath = host.pathOf('/run/berth/admin.sock.sentinel');
@@ -30,13 +30,13 @@ const stateSchema = z.object({
   guards: z.record(z.string(), z.object({ isStill: z.boolean() })),
 });
 
-/** What it has written down for its successor. */
+/** Returns the state that the sentinel has written down for its successor. */
 export async function sentinelState({ host }: EngineNode) {
   const path = host.pathOf('/run/berth/admin.sock.sentinel.state');
   return stateSchema.parse(JSON.parse(await readFile(path, 'utf8')));
 }
 
-/** By `bootNowMs`: when the host has to have stopped writing to the volume. */
+/** Returns the time, by `bootNowMs`, at which the host must have stopped writing to the volume. */
 export async function deadlineOf(node: EngineNode, volume: string): Promise<number> {
   const { watch } = await sentinelState(node);
   const deadlineMs = watch.volumes.find((watched) => watched.volume === volume)?.deadlineMs;

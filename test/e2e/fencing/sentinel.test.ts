@@ -1,3 +1,6 @@
+// The sentinel is killed, frozen and replaced while it fences, and outlives its daemon. Two real
+// hosts with etcd; time is real, with a TTL of 8 s.
+
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { isAlive } from '../../support/host-processes.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -6,8 +9,8 @@ import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
+import { eventKindsOf, eventsOf } from './events.ts';
 import { sentinelPid, sentinelReport } from './sentinel-process.ts';
-import { toldEvents, toldKinds } from './told-events.ts';
 
 jest.setTimeout(60_000);
 
@@ -46,7 +49,7 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
       `${volume} to be fenced`,
     );
 
-  test('is replaced when it is killed, and when it does not answer', async () => {
+  test('a sentinel that is killed or does not answer is replaced', async () => {
     const pids = [await sentinelPid(one), await sentinelPid(two)] as const;
     process.kill(pids[0], 'SIGKILL');
     process.kill(pids[1], 'SIGSTOP');
@@ -55,13 +58,13 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
       await writer.waitUntilItWrites();
       expect(await writer.state()).toBe('running');
     }
-    for (const event of await toldEvents(one, 'v1')) expect(event).toMatch(/^(paused|resumed):/);
+    for (const event of await eventsOf(one, 'v1')) expect(event).toMatch(/^(paused|resumed):/);
   });
 
-  test('when the plugin restarts: is the same one after its daemon has started again, which no container notices', async () => {
+  test('when the plugin restarts: the same sentinel goes on, and no container notices', async () => {
     const pid = await sentinelPid(one);
     const before = await first.incarnation();
-    const told = (await toldEvents(one, 'v1')).length;
+    const told = (await eventsOf(one, 'v1')).length;
     const since = (await first.times()).length;
     for (const end of ['stop', 'kill', 'stop', 'kill'] as const) {
       await one.daemon[end]();
@@ -71,11 +74,11 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     expect(await sentinelPid(one)).toBe(pid);
     expect(await first.incarnation()).toBe(before);
     expect(longestGapMs((await first.times()).slice(since))).toBeLessThan(1_000);
-    const news = (await toldEvents(one, 'v1')).slice(told);
+    const news = (await eventsOf(one, 'v1')).slice(told);
     expect(news.filter((event) => !event.startsWith('adopted'))).toEqual([]);
   });
 
-  test('has its successor resume what it had paused, also with another daemon', async () => {
+  test('a new sentinel resumes the containers that its predecessor paused, even with a new daemon', async () => {
     const before = await Promise.all([first.incarnation(), second.incarnation()]);
     await Promise.all([one.host.disconnect(), two.host.disconnect()]);
     await Promise.all([fenced(one, 'v1'), fenced(two, 'v2')]);
@@ -90,26 +93,26 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     expect(await Promise.all([first.incarnation(), second.incarnation()])).toEqual(before);
   });
 
-  test('has its successor end what it had paused, when another host has it', async () => {
+  test('a new sentinel kills the containers that its predecessor paused if another host holds the lock', async () => {
     await two.host.disconnect();
     await fenced(two, 'v2');
     const pid = await sentinelPid(two);
     await two.daemon.kill();
     process.kill(pid, 'SIGKILL');
     const taking = startClockWriter(one, { name: 'taker', volume: 'v2' });
-    await waitFor(() => taking.then(() => true), 20_000, 'the other host to have it');
+    await waitFor(() => taking.then(() => true), 20_000, 'the other host to mount the volume');
     expect(await second.state()).toBe('paused');
     await two.host.reconnect();
     await two.daemon.start();
     await second.waitUntil('exited', 10_000);
     await two.waitUntilUnmounted('v2');
-    const kinds = await toldKinds(two, 'v2');
+    const kinds = await eventKindsOf(two, 'v2');
     expect(kinds).toEqual(expect.arrayContaining(['lost', 'killed']));
     expect(kinds.at(-1)).toBe('fenced');
     await (await taking).waitUntilItWrites();
   });
 
-  test('ends with a daemon that ends and has nothing mounted', async () => {
+  test('the sentinel ends with its daemon when nothing is mounted', async () => {
     const pid = await sentinelPid(one);
     await one.down('taker');
     await one.down('w1');

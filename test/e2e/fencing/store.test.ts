@@ -1,3 +1,6 @@
+// The only etcd is stopped or frozen for longer than the TTL, under containers with directories and
+// images. Engines and etcd are real; so is the TTL of 5 s.
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
@@ -6,13 +9,13 @@ import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
-import { toldEvents } from './told-events.ts';
+import { eventsOf } from './events.ts';
 
 jest.setTimeout(90_000);
 
 const ttlMs = 5_000;
 
-describeWith(['docker', 'etcd', 'loop'], 'containers while their store is away', () => {
+describeWith(['docker', 'etcd', 'loop'], 'containers while their store does not answer', () => {
   let cluster: Cluster;
   let writers: { readonly node: EngineNode; readonly writer: ClockWriter }[];
   beforeAll(async () => {
@@ -30,14 +33,14 @@ describeWith(['docker', 'etcd', 'loop'], 'containers while their store is away',
   afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
 
   test.each([
-    ['is stopped and started again', 3 * ttlMs, 'SIGTERM'],
+    ['is stopped and restarted', 3 * ttlMs, 'SIGTERM'],
     ['hangs', 2 * ttlMs, 'SIGSTOP'],
   ] as const)(
-    'scenario 31, when a host loses the store: when it %s they stand still, and go on where they were',
+    'scenario 31, when a host loses the store: an etcd that %s pauses containers and resumes them later',
     async (_, awayMs, signal) => {
       const before = await Promise.all(writers.map(({ writer }) => writer.incarnation()));
       const told = await Promise.all(
-        writers.map(({ node, writer }) => toldEvents(node, writer.volume)),
+        writers.map(({ node, writer }) => eventsOf(node, writer.volume)),
       );
       const [pid = Number.NaN] = cluster.etcd.pids;
       process.kill(pid, signal);
@@ -50,7 +53,7 @@ describeWith(['docker', 'etcd', 'loop'], 'containers while their store is away',
         expect(await writer.incarnation()).toBe(before[index]);
         expect(longestGapMs(await writer.times())).toBeGreaterThan(awayMs - ttlMs);
         await eventually(async () => {
-          const news = (await toldEvents(node, writer.volume)).slice(told[index]?.length);
+          const news = (await eventsOf(node, writer.volume)).slice(told[index]?.length);
           expect(news[0]).toMatch(/^paused: .* \d+ ms before the deadline/);
           const kinds = new Set(news.map((event) => event.split(':')[0] ?? ''));
           expect([...kinds]).toEqual(expect.arrayContaining(['paused', 'resumed']));

@@ -2,15 +2,15 @@ import { waitFor } from '../../support/processes.ts';
 import { etcdTools } from '../../support/tools.ts';
 import type { Cluster } from '../hosts/cluster.ts';
 
-/** Notes when tickets for mounts vanish from etcd, from when on others can be given the locks. */
+/** Records when mount tickets vanish from etcd; from then on other hosts can get the locks. */
 export interface TicketWatch extends AsyncDisposable {
-  /** When the ticket for the mount of a volume vanished, both by `bootNowMs`. */
+  /** Waits until the volume's mount ticket vanishes after `sinceMs`; returns when, by `bootNowMs`. */
   waitUntilGone(volume: string, sinceMs: number, limitMs: number): Promise<number>;
 }
 
 export async function watchTickets({ network, etcd }: Cluster): Promise<TicketWatch> {
   const { etcdctl } = etcdTools('3.5');
-  // Each line with the time it comes at, which is read next to it, not when the test has its turn.
+  // The shell stamps each line on arrival; the test process may read it much later.
   const watch = `setpriv --pdeathsig KILL ${etcdctl} --endpoints ${etcd.endpoints.join()} watch --prefix /`;
   const stamp = 'while read -r line; do read -r now _ < /proc/uptime; echo "$now $line"; done';
   const watching = network.spawn('sh', ['-c', `${watch} | ${stamp}`]);

@@ -6,7 +6,7 @@ import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startClockWriter } from './clock-writer.ts';
 import type { TicketWatch } from './ticket-watch.ts';
 
-/** Something that keeps a host from renewing its locks, and its end. */
+/** A fault that keeps a host from renewing its locks, and how to end it. */
 export interface Fault {
   begin(node: EngineNode): Promise<void>;
   end(node: EngineNode): Promise<void>;
@@ -17,15 +17,15 @@ export const faults = {
     begin: ({ host }) => host.disconnect(),
     end: ({ host }) => host.reconnect(),
   },
-  'its daemon is stopped': {
+  'the daemon is frozen': {
     begin: async ({ daemon }) => daemon.process.kill('SIGSTOP'),
     end: async ({ daemon }) => daemon.process.kill('SIGCONT'),
   },
-  'its daemon is killed': {
+  'the daemon is killed': {
     begin: ({ daemon }) => daemon.kill(),
     end: ({ daemon }) => daemon.start(),
   },
-  'its daemon and its engine are stopped': {
+  'the daemon and the engine are frozen': {
     begin: async ({ daemon, host }) => {
       process.kill(host.enginePid, 'SIGSTOP');
       daemon.process.kill('SIGSTOP');
@@ -35,7 +35,7 @@ export const faults = {
       daemon.process.kill('SIGCONT');
     },
   },
-  'its engine is killed and it is cut off': {
+  'the engine is killed and the host is cut off': {
     begin: async ({ host }) => {
       await host.killEngine('SIGKILL');
       await host.disconnect();
@@ -48,13 +48,13 @@ export const faults = {
 } satisfies Record<string, Fault>;
 
 export interface WriteStop {
-  /** From the last write to the moment when the store could give the volume to another host. */
+  /** Milliseconds from the last write until the store could grant the lock to another host. */
   readonly marginMs: number;
-  /** From then until the fault was over. */
+  /** The number of writes from then until the fault ended. */
   readonly lateWrites: number;
 }
 
-/** Puts a host through a fault that lasts longer than the TTL, while a container writes. */
+/** Exposes a host to a fault for longer than the TTL, while a container writes. */
 export async function writeStop(
   { volumeDir }: Cluster,
   tickets: TicketWatch,
@@ -73,10 +73,10 @@ export async function writeStop(
   await sleep(300);
   const lateWrites = (await writer.times()).filter((time) => time >= goneAtMs).length;
   await end(node);
-  // Ended, or locked again because nobody has asked for it.
+  // The container was killed, or it writes again after the lock was re-acquired.
   const isOver = async () =>
     (await writer.lastWriteMs()) > goneAtMs || (await writer.state()) === 'exited';
-  await waitFor(isOver, 20_000, `what becomes of ${name}`);
+  await waitFor(isOver, 20_000, `the outcome for ${name}`);
   await node.down(name);
   return { marginMs, lateWrites };
 }

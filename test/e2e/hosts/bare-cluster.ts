@@ -11,13 +11,13 @@ import { startBareHost } from './bare-host.ts';
 import type { Node } from './node.ts';
 import { startNode } from './node.ts';
 
-/** Hosts without engines, on one network with etcd, and a directory in memory that all of them share. */
+/** Hosts without engines on one network with etcd, and a directory in memory that all hosts share. */
 export interface BareCluster extends AsyncDisposable {
   readonly network: Network;
   readonly etcd: Etcd;
   readonly store: StoreView;
   readonly volumeDir: string;
-  /** A new host and its daemon; they end with the cluster. */
+  /** Adds a host and its daemon; they end with the cluster. */
   join(name: string, options?: BerthOptions): Promise<BareNode>;
 }
 
@@ -47,13 +47,13 @@ export async function startBareCluster(etcdOptions: EtcdOptions = {}): Promise<B
   };
 }
 
-/** The ids of all leases in etcd. */
+/** Returns the IDs of all leases in etcd. */
 export async function leases(etcd: Etcd): Promise<string[]> {
   const [, ...ids] = (await etcd.ctlOk('lease', 'list')).split('\n');
   return ids.filter((id) => id !== '');
 }
 
-/** The text of a refusal that names who has the volume mounted, why and since when. */
+/** Matches a refusal that names the host that has mounted the volume, the time and the mount ID. */
 export function mountedOn(host: string): RegExp {
   return new RegExp(`mounted on host ${host} since 20\\d\\d-\\S+Z \\(token \\d+, mount ID`);
 }

@@ -6,14 +6,14 @@ import { makeNamespaces } from '../../support/namespaces.ts';
 import type { Network } from '../../support/network.ts';
 
 /**
- * A host as far as berth itself needs one: there is no engine on it, the test speaks for it. Its
- * directory lies in memory, where a flush to disk takes no time.
+ * A host without a Docker engine: the test calls the plugin in its place. Its directory is in memory,
+ * where a sync to disk takes no time.
  */
 export interface BareHost
   extends Pick<Host, 'name' | 'address' | 'directory' | 'dockerSocket' | 'pathOf'>,
     Pick<Host, 'spawn' | 'exec' | 'execOk' | 'disconnect' | 'reconnect'>,
     AsyncDisposable {
-  /** Puts a shell script before a program that berth runs, such as `mount`. */
+  /** Makes a shell script run instead of a program that berth runs, such as `mount`. */
   shadow(program: string, script: string): Promise<void>;
   unshadow(program: string): Promise<void>;
 }
@@ -30,7 +30,7 @@ export async function startBareHost(name: string, network?: Network): Promise<Ba
   const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}`));
   const networkNamespace = await namespaceOf(namespaces.pid);
   if (networkNamespace === undefined) throw new Error(`host ${name} has ended`);
-  // Also what a killed daemon has left behind.
+  // Also ends the processes that a killed daemon left behind.
   stack.defer(() => killAllProcesses(networkNamespace, basename(directory)));
   const cable = await network?.attach(namespaces.pid);
   const owned = stack.move();

@@ -13,7 +13,7 @@ import type { DockerVersion } from '../../support/tools.ts';
 import type { Node } from './node.ts';
 import { startNode } from './node.ts';
 
-/** Docker hosts on one network with etcd, a directory that all of them share, and berth on each. */
+/** Docker hosts on one network with etcd, a directory that all hosts share, and berth on each host. */
 export interface Cluster extends AsyncDisposable {
   readonly network: Network;
   readonly etcd: Etcd;
@@ -26,16 +26,16 @@ export interface EngineNode extends Node {
   readonly host: Host;
   docker(...args: string[]): Promise<FinishedProcess>;
   dockerOk(...args: string[]): Promise<string>;
-  /** Starts a container that stays up, with a volume at /data. */
+  /** Starts a container that keeps running, with a volume at /data. */
   up(container: string, volume: string): Promise<FinishedProcess>;
-  /** Ends it, and removes it. */
+  /** Stops and removes the container. */
   down(container: string): Promise<void>;
-  /** What a command prints that runs in a new container with the volume at /data. */
+  /** Runs a command in a new container with the volume at /data; returns its output. */
   shell(volume: string, command: string): Promise<string>;
 }
 
 export interface ClusterOptions {
-  /** One host for each, called n1, n2 and so on. */
+  /** One Docker version per host. The hosts are called n1, n2 and so on. */
   readonly engines: readonly DockerVersion[];
   readonly berth?: BerthOptions;
   readonly etcd?: EtcdOptions;

@@ -18,26 +18,26 @@ const answerSchema = z.object({
     .optional(),
 });
 
-/** What the plugin answered; `Err` is empty when it worked. */
+/** The plugin's answer; `Err` is empty on success. */
 export type NodeAnswer = z.infer<typeof answerSchema>;
 
-/** A host with its berth daemon, seen through the plugin's socket and the kernel. */
+/** A host with its berth daemon, observed through the plugin's socket and the kernel. */
 export interface Node extends AsyncDisposable {
   readonly name: string;
   readonly daemon: Berth;
-  /** `Create`, `Mount` and so on, as the engine calls them. */
+  /** Calls `Create`, `Mount` and so on as the engine does. */
   call(method: string, body?: object): Promise<NodeAnswer>;
-  /** A call that has to succeed. */
+  /** Makes a call that must succeed. */
   ok(method: string, body?: object): Promise<NodeAnswer>;
-  /** A call whose answer nobody waits for. */
+  /** Sends a call without waiting for the answer. */
   begin(method: string, body: object): { leave(): void };
   create(name: string, options?: Readonly<Record<string, string>>): Promise<NodeAnswer>;
   mountpoint(volume: string): string;
-  /** How many mounts are stacked at the volume's mountpoint. */
+  /** Returns the number of mounts stacked at the volume's mountpoint. */
   mountCount(volume: string): Promise<number>;
-  /** The volumes that the daemon's mount table holds for its next start. */
+  /** Returns the rows of the daemon's mount table, which its next start reads. */
   table(): Promise<TableRow[]>;
-  /** Waits until the volume is mounted no more, here and in the table. */
+  /** Waits until the volume is neither mounted nor in the mount table. */
   waitUntilUnmounted(volume: string, limitMs?: number): Promise<void>;
 }
 
@@ -84,7 +84,7 @@ export async function startNode(
       const outgoing = request({ socketPath: socket, path, method: 'POST', agent: false });
       outgoing.on('response', (response) => response.resume());
       outgoing.on('error', () => {
-        // Cut by the test, or by the daemon's end.
+        // The test or the end of the daemon closed the connection.
       });
       outgoing.end(JSON.stringify(body));
       return { leave: () => outgoing.destroy() };

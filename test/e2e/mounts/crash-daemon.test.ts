@@ -6,7 +6,7 @@ import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { leases, mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
-import { holding } from '../hosts/holding.ts';
+import { blockProgram } from '../hosts/block-program.ts';
 
 jest.setTimeout(90_000);
 
@@ -68,7 +68,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
 
   test('scenario 47: SIGTERM during a Mount lets it finish', async () => {
     await node.create('late');
-    const { release, began } = await holding(node.host, 'mount');
+    const { release, began } = await blockProgram(node.host, 'mount');
     const mounting = mount(node, 'late');
     await began();
     const stopping = node.daemon.stop();
@@ -87,7 +87,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     async (moment) => {
       const Name = `torn-${moment}`;
       await node.create(Name);
-      const { began, release } = await holding(node.host, 'mount', moment);
+      const { began, release } = await blockProgram(node.host, 'mount', moment);
       node.begin('Mount', { Name, ID });
       await began();
       await node.daemon.kill();

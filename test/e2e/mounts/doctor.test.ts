@@ -6,7 +6,7 @@ import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
-import { holding } from '../hosts/holding.ts';
+import { blockProgram } from '../hosts/block-program.ts';
 
 jest.setTimeout(90_000);
 
@@ -63,7 +63,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await other.create('theirs');
     await other.ok('Mount', { Name: 'theirs', ID });
     // It comes last: the storage is in place, and the record does not tell of it yet.
-    const { began, release } = await holding(node.host, 'rm');
+    const { began, release } = await blockProgram(node.host, 'rm');
     const copying = node.ok('Copy', { Name: 'db', Target: 'copied' });
     const snapping = node.ok('Snapshot', { Name: 'theirs', Snapshot: 'now' });
     await began(2);

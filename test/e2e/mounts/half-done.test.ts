@@ -5,7 +5,7 @@ import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { startBareHost } from '../hosts/bare-host.ts';
-import { holding } from '../hosts/holding.ts';
+import { blockProgram } from '../hosts/block-program.ts';
 import { startNode } from '../hosts/node.ts';
 import type { BareHostNode, DriverName, Operation } from './half-done-operations.ts';
 import { HalfDone, operations } from './half-done-operations.ts';
@@ -87,7 +87,11 @@ for (const driver of ['directory', 'image'] as const) {
       async (program, all) => {
         const retried = await prepareAll(all, nameOf(`retried-${program}`));
         const left = await prepareAll(all, nameOf(`left-${program}`));
-        const { began, release } = await holding(node.host, program, moments[program] ?? 'after');
+        const { began, release } = await blockProgram(
+          node.host,
+          program,
+          moments[program] ?? 'after',
+        );
         for (const { operation, name } of [...retried, ...left]) half.begin(operation, name);
         await began(2 * all.length);
         await node.daemon.kill();

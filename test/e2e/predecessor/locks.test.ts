@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
-import { holding } from '../hosts/holding.ts';
+import { blockProgram } from '../hosts/block-program.ts';
 
 jest.setTimeout(60_000);
 
@@ -71,7 +71,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
 
   test('defect A8: two operations of one host exclude each other, and the first frees its own lock only', async () => {
     await one.create('source');
-    const { began, release } = await holding(one.host, 'cp');
+    const { began, release } = await blockProgram(one.host, 'cp');
     const first = one.ok('Snapshot', { Name: 'source', Snapshot: 'first' });
     await began();
     for (const [method, rest] of [
@@ -91,7 +91,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
 
   test('defect B8: of two Mounts at once neither is answered before the volume is mounted', async () => {
     await one.create('slow');
-    const { began, release } = await holding(one.host, 'mount');
+    const { began, release } = await blockProgram(one.host, 'mount');
     const answers: number[] = [];
     const mounting = [ID, ANOTHER].map(async (id) => {
       const { Mountpoint } = await one.ok('Mount', { Name: 'slow', ID: id });
@@ -110,7 +110,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
 
   test('defect B9: an Unmount while the Mount is under way comes after it, and ends it', async () => {
     await one.create('hasty');
-    const { began, release } = await holding(one.host, 'mount');
+    const { began, release } = await blockProgram(one.host, 'mount');
     const mounting = one.ok('Mount', { Name: 'hasty', ID });
     await began();
     const unmounting = one.ok('Unmount', { Name: 'hasty', ID });

@@ -6,7 +6,7 @@ import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
-import { holding } from '../hosts/holding.ts';
+import { blockProgram } from '../hosts/block-program.ts';
 
 jest.setTimeout(60_000);
 
@@ -40,7 +40,7 @@ describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it 
     for (const name of ['fine', 'lost-mount', 'lost-record', 'lost-storage']) await mounted(name);
     await mounted('of-many', { access: 'shared' });
     await node.create('half-made');
-    const { began, release } = await holding(node.host, 'mount', 'after');
+    const { began, release } = await blockProgram(node.host, 'mount', 'after');
     node.begin('Mount', { Name: 'half-made', ID });
     await began();
     await node.daemon.kill();

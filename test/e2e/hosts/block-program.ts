@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { waitFor } from '../../support/processes.ts';
 import type { BareHost } from './bare-host.ts';
 
-/** Stops a program that the daemon runs: before or after its work, until released (or killed). */
-export async function holding(
+/** Blocks a program that the daemon runs, before or after its work, until it is released or killed. */
+export async function blockProgram(
   host: BareHost,
   program: string,
   moment: 'before' | 'after' = 'before',
@@ -13,10 +13,10 @@ export async function holding(
   const go = join(host.directory, 'go');
   await host.execOk('rm', '-f', began, go);
   const work = `PATH=/usr/sbin:/usr/bin ${program} "$@" || exit`;
-  const hold = `echo >> ${began}; while [ ! -e ${go} ]; do sleep 0.02; done; . ${go}`;
-  await host.shadow(program, moment === 'before' ? `${hold}; ${work}` : `${work}; ${hold}`);
+  const block = `echo >> ${began}; while [ ! -e ${go} ]; do sleep 0.02; done; . ${go}`;
+  await host.shadow(program, moment === 'before' ? `${block}; ${work}` : `${work}; ${block}`);
   return {
-    /** Waits until it has been started so many times. */
+    /** Waits until the program has started `count` times. */
     began: (count = 1) =>
       waitFor(
         async () => (await readFile(began, 'utf8')).length >= count,
