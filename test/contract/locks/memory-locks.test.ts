@@ -1,3 +1,4 @@
+// `memoryLocks`, the locks of one process without a store of its own to open; real time.
 import { expect, test } from '@jest/globals';
 import { LockContendedError, LockDisabledError } from '../../../lib/lock/errors.ts';
 import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
@@ -6,7 +7,7 @@ import { exclusive } from '../bench/store-bench.ts';
 
 const reason = 'Job';
 
-test('S30 locks within the process: the second lock is refused, and unlock may come twice', async () => {
+test('S30 locks within the process: refuses a second lock, and unlocks twice', async () => {
   await using locks = memoryLocks({ host: 'n1' });
   const lock = await locks.lock([exclusive('db')], { reason });
   const second = locks.lock([exclusive('db')], { reason, timeoutMs: 0 });
@@ -21,7 +22,7 @@ test('S30 locks within the process: the second lock is refused, and unlock may c
   expect((await pool.allocate('web')).id).toBe(0);
 });
 
-test('keeps nothing running once it is closed, and shares nothing with another', async () => {
+test('leaves no timer after it was closed, and shares nothing with another', async () => {
   await using other = memoryLocks();
   const locks = memoryLocks();
   const lock = await locks.lock([exclusive('db')], { reason });

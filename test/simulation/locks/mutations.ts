@@ -10,8 +10,8 @@ export interface Mutation {
 }
 
 const engine = (file: string) => `lib/lock/${file}`;
-const races = 'test/contract/locks/lock-races.test.ts';
-const outliving = 'test/contract/locks/lock-permanent.test.ts';
+const races = 'test/contract/locks/races.test.ts';
+const outliving = 'test/contract/locks/permanent.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
 export const mutations: readonly Mutation[] = [

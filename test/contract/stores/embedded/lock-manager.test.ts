@@ -3,8 +3,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { embeddedStore } from '../../../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from '../../bench/embedded-directory.ts';
 import type { StoreFixture } from '../../bench/store-bench.ts';
-import { lockLeaks } from '../../locks/lock-leaks.ts';
-import { lockManagerContract } from '../../locks/lock-manager.ts';
+import { lockLeaks } from '../../locks/leaks.ts';
+import { lockManagerContract } from '../../locks/manager-contract.ts';
 
 async function makeStore(): Promise<StoreFixture> {
   const directory = await embeddedDirectory();

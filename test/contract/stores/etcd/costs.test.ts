@@ -12,7 +12,7 @@ import { describeWith } from '../../../support/requirements.ts';
 import type { Queued } from '../../bench/manager-bench.ts';
 import { manager, queue, take } from '../../bench/manager-bench.ts';
 import { eventually } from '../../bench/store-bench.ts';
-import { countListeners, usage } from '../../locks/lock-leaks.ts';
+import { countListeners, usage } from '../../locks/leaks.ts';
 
 class CountingClient extends EtcdClient {
   calls = 0;

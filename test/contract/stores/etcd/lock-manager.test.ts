@@ -9,8 +9,8 @@ import { etcdVersions } from '../../../support/tools.ts';
 import { etcdFixture } from '../../bench/etcd-fixture.ts';
 import { ManagerBench, queue, take } from '../../bench/manager-bench.ts';
 import { exclusive } from '../../bench/store-bench.ts';
-import { lockLeaks } from '../../locks/lock-leaks.ts';
-import { lockManagerContract } from '../../locks/lock-manager.ts';
+import { lockLeaks } from '../../locks/leaks.ts';
+import { lockManagerContract } from '../../locks/manager-contract.ts';
 
 for (const version of etcdVersions) {
   describeWith(['etcd'], `on etcd ${version}`, () => {

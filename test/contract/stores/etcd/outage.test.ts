@@ -9,7 +9,7 @@ import { etcdVersions } from '../../../support/tools.ts';
 import { addressesOf } from '../../bench/etcd-fixture.ts';
 import { queue, take } from '../../bench/manager-bench.ts';
 import { eventually } from '../../bench/store-bench.ts';
-import { lockOutageContract, outageTtlMs } from '../../locks/lock-outage-contract.ts';
+import { lockOutageContract, outageTtlMs } from '../../locks/outage-contract.ts';
 
 for (const version of etcdVersions) {
   describeWith(['etcd'], `when etcd ${version} fails`, () => {

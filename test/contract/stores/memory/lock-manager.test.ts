@@ -1,8 +1,8 @@
 // The lock manager's contract on the memory store, in real time.
 import { memoryState, memoryStore } from '../../../../lib/lock/stores/memory/store.ts';
 import type { StoreFixture } from '../../bench/store-bench.ts';
-import { lockLeaks } from '../../locks/lock-leaks.ts';
-import { lockManagerContract } from '../../locks/lock-manager.ts';
+import { lockLeaks } from '../../locks/leaks.ts';
+import { lockManagerContract } from '../../locks/manager-contract.ts';
 
 async function makeStore(): Promise<StoreFixture> {
   const shared = memoryState();

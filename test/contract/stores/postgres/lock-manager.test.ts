@@ -4,7 +4,7 @@ import type { Postgres } from '../../../support/postgres-server.ts';
 import { startPostgres } from '../../../support/postgres-server.ts';
 import { describeWith } from '../../../support/requirements.ts';
 import { dialects, postgresFixture } from '../../bench/postgres-fixture.ts';
-import { lockManagerContract } from '../../locks/lock-manager.ts';
+import { lockManagerContract } from '../../locks/manager-contract.ts';
 
 describeWith(['postgres'], 'on PostgreSQL', () => {
   let server: Postgres;

@@ -8,7 +8,7 @@ import { describeWith } from '../../../support/requirements.ts';
 import { keep, queue, take } from '../../bench/manager-bench.ts';
 import { dialects } from '../../bench/postgres-fixture.ts';
 import { eventually } from '../../bench/store-bench.ts';
-import { lockOutageContract, outageTtlMs } from '../../locks/lock-outage-contract.ts';
+import { lockOutageContract, outageTtlMs } from '../../locks/outage-contract.ts';
 
 for (const dialect of dialects) {
   describeWith(['postgres'], `when PostgreSQL fails (as a ${dialect})`, () => {

@@ -11,8 +11,9 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { eventually, exclusive, neverExpires, shared } from '../bench/store-bench.ts';
 
+/** Checks requests that wait: time-outs, cancellation, order and loss. */
 export function lockWaitingContract(benchOf: ManagerBenchOf): void {
-  test('S16 S52 gives up in time, names the holder, and leaves no ticket', async () => {
+  test('S16 S52 gives up at its time-out, names the holder, and leaves no ticket', async () => {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     await using held = await take(n1, 'db', { detail: 'container 1f' });
@@ -37,7 +38,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S58 leaves nothing to whoever gave up when the holder goes at that moment', async () => {
+  test('S58 leaves nothing when a waiter times out at the moment of the release', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     for (let round = 0; round < 20; round += 1) {
@@ -51,7 +52,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     }
   });
 
-  test('S4 S10 S17 lets a waiter be cancelled, and nobody else be disturbed', async () => {
+  test('S4 S10 S17 cancels one waiter without disturbing anybody else', async () => {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     const held = await take(n1, 'db');
@@ -71,7 +72,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     await (await second.granted).unlock();
   });
 
-  test('does nothing for a request that is cancelled before it is made', async () => {
+  test('does nothing for a request that was cancelled before it was made', async () => {
     const { managers, store } = benchOf();
     const signal = AbortSignal.abort(new Error('too late'));
     for (const timeoutMs of [undefined, 0, 1_000]) {
@@ -81,7 +82,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S17 never holds what was cancelled at the instant of the grant', async () => {
+  test('S17 never holds a lock whose request was cancelled at the moment of the grant', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     for (let round = 0; round < 50; round += 1) {
@@ -99,7 +100,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     }
   });
 
-  test('never holds what was cancelled while the only try was on its way', async () => {
+  test('never holds a lock whose request was cancelled during its first try', async () => {
     const { managers, store } = benchOf();
     for (const timeoutMs of [0, 1_000]) {
       const cancel = new AbortController();
@@ -110,7 +111,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     }
   });
 
-  test('S46 waits for as long as it takes when no time-out is given', async () => {
+  test('S46 waits without limit when no time-out is given', async () => {
     const [n1, n2] = benchOf().managers;
     const held = await take(n1, 'db');
     const { granted } = await queue(n2, 'db');
@@ -120,7 +121,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     await (await granted).unlock();
   });
 
-  test('S78 does not upgrade: who shares a lock and asks for it alone waits for himself', async () => {
+  test('S78 does not upgrade a shared lock: an exclusive request waits for its own shared lock', async () => {
     const { managers, store } = benchOf();
     const [n1] = managers;
     const reader = await take(n1, [shared('db')]);
@@ -135,7 +136,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S51 tells who is in the way, each time that changes', async () => {
+  test('S51 calls `onWait` with the nearest blocker, each time that it changes', async () => {
     const [n1, n2, n3] = benchOf().managers;
     const held = await take(n1, 'db');
     const second = await queue(n2, 'db');
@@ -149,7 +150,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     await (await third).unlock();
   });
 
-  test('gives up with what `onWait` throws, and leaves nothing', async () => {
+  test('rejects with what `onWait` throws, and leaves nothing', async () => {
     const { managers, store } = benchOf();
     await using held = await take(managers[0], 'db');
     const onWait = () => {
@@ -170,7 +171,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([held.ticket]);
   });
 
-  test('tells a waiter at once that its ticket was broken', async () => {
+  test('rejects a waiter at once when its ticket is broken', async () => {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     await using held = await take(n1, 'db');
@@ -185,7 +186,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     held.throwIfLost();
   });
 
-  test('S62 S68 S69 tells a waiter at once that its session has ended, and never grants it', async () => {
+  test('S62 S68 S69 rejects a waiter at once when its session ends, and never grants it', async () => {
     const { managers, fixture, store } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(store);
     const [n1] = managers;
@@ -199,12 +200,12 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - startedAt).toBeLessThan(3_000);
     await held.unlock();
     expect(await store.tickets()).toEqual([]);
-    // And goes on with a new session by itself.
+    // The manager opens a new session by itself.
     await (await take(n4, 'db')).unlock();
     expect((await n4.open()).sessionId).not.toBe(sessionId);
   });
 
-  test('S65 keeps the third waiting when the second goes', async () => {
+  test('S65 keeps the third waiting when the second is cancelled', async () => {
     const [n1, n2, n3] = benchOf().managers;
     const held = await take(n1, 'db');
     const cancel = new AbortController();
@@ -218,7 +219,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     await (await third.granted).unlock();
   });
 
-  test('ends the waits of a manager that is closed, and leaves nothing of it', async () => {
+  test('rejects the waiters of a manager that is closed, and leaves nothing', async () => {
     const { managers, store } = benchOf();
     await using held = await take(managers[0], 'db');
     const n4 = await benchOf().host();

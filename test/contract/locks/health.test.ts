@@ -1,3 +1,5 @@
+// `health()` of the lock manager: a memory store behind a network that fails on command; time moves by
+// hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
@@ -8,7 +10,7 @@ import { manager, queue, take } from '../bench/manager-bench.ts';
 
 const ttlMs = 10_000;
 
-/** A host whose network can be broken, and another; time is by hand. */
+/** Two hosts; a test can break the network of the first and moves time by hand. */
 function hosts() {
   const clock = new ManualClock();
   const shared = memoryState(clock);
@@ -25,10 +27,10 @@ function hosts() {
   return { network, n1, n2, pass };
 }
 
-/** More than are tried within a test. */
+/** More faults than one test uses up. */
 const refusals: readonly Fault[] = Array.from({ length: 1_000 }, () => 'lost request' as const);
 
-test('gives a session up in which there is only a ticket that the store does not remove', async () => {
+test('gives up a session whose only ticket the store does not remove', async () => {
   const { network, n1, n2, pass } = hosts();
   const lock = await take(n1, 'db');
   const next = await queue(n2, 'db');
@@ -42,16 +44,16 @@ test('gives a session up in which there is only a ticket that the store does not
   ]);
   await pass(ttlMs);
   expect(next.endedAt).toBeUndefined();
-  await pass(ttlMs + 1_000); // Not renewed any more, and it could not be closed.
+  await pass(ttlMs + 1_000); // The session is no longer renewed, and could not be closed.
   await (await next.granted).confirm();
   expect(await n1.health()).toEqual([]);
   const after = await take(n1, 'other');
   expect(after.ticket.session).not.toBe(lock.ticket.session);
-  network.fail('remove'); // Closing asks for it once more.
+  network.fail('remove'); // Closing the manager removes the ticket once more.
   await Promise.all([n1.close({ keep: true }), n2.close({ keep: true }), pass(5_000)]);
 });
 
-test('keeps a session on which anything else hangs, and goes on removing', async () => {
+test('keeps a session that has other tickets, and goes on removing', async () => {
   const { network, n1, n2, pass } = hosts();
   const [lock, other] = [await take(n1, 'db'), await take(n1, 'other')];
   network.fail('remove', ...refusals.slice(0, 20));
@@ -64,7 +66,7 @@ test('keeps a session on which anything else hangs, and goes on removing', async
   await Promise.all([n1.close({ keep: false }), n2.close({ keep: false }), pass(5_000)]);
 });
 
-test('says that the store has not heard this host for too long', async () => {
+test('reports that no renewal of this host has reached the store for too long', async () => {
   const { network, n1, n2, pass } = hosts();
   await take(n1, 'db');
   expect(await n1.health()).toEqual([]);

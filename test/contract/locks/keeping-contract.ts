@@ -10,8 +10,9 @@ import { eventually, neverExpires } from '../bench/store-bench.ts';
 
 const never = new AbortController().signal;
 
+/** Checks locks that a later process of the same owner takes over, and kept locks. */
 export function lockKeepingContract(benchOf: ManagerBenchOf): void {
-  test('takes its locks back after a restart, and drops what else was left', async () => {
+  test('re-acquires its locks after a restart, and drops the others that were left', async () => {
     const { store } = benchOf();
     const saved: string[] = [];
     const save = async (id: string) => void saved.push(id);
@@ -34,7 +35,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('finds nothing to take back when the session of the process before is gone', async () => {
+  test('finds nothing to re-acquire when the session of the earlier process has ended', async () => {
     const { store } = benchOf();
     const saved: string[] = [];
     const save = async (id: string) => void saved.push(id);
@@ -49,7 +50,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S84 removes tickets of its session that it does not know, by itself', async () => {
+  test('S84 removes unknown tickets of its session by itself', async () => {
     const { managers, store } = benchOf();
     const [n1] = managers;
     const lock = await take(n1, 'db');
@@ -59,7 +60,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     await lock.unlock();
   });
 
-  test('lets a kept lock be released, once', async () => {
+  test('releases a kept lock once', async () => {
     const { managers, store } = benchOf();
     const { kept, states } = keep(await take(managers[0], 'db'), managers[0]);
     expect(kept.state).toBe('held');
@@ -69,7 +70,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('tells the keeper of a broken lock that it is lost', async () => {
+  test('reports a broken kept lock as lost', async () => {
     const { managers, store } = benchOf();
     const { kept, states } = keep(await take(managers[0], 'db'), managers[0]);
     await managers[1].breakLock(kept.ticket);
@@ -79,7 +80,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([successor.ticket]);
   });
 
-  test('tells the keeper that its lock went with the session', async () => {
+  test('reports a kept lock as lost when its session has ended', async () => {
     const { fixture, store } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(store);
     const n4 = await benchOf().host();
@@ -88,7 +89,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     await eventually(() => expect(states).toEqual(['unproven', 'lost']));
   });
 
-  test('runs work under the use locks of volumes and keeps one across calls', async () => {
+  test('runs work under the use locks of volumes, and keeps a lock over several calls', async () => {
     const { managers, store } = benchOf();
     const [driver, other] = [new LockDriver(managers[0], 100), new LockDriver(managers[1], 100)];
     const uses = [UseMount('db', 'Copy', 'shared'), UseSnapshot('db', 'Copy')];
@@ -107,7 +108,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     await kept.unlock();
   });
 
-  test('S83 clears a lock only if it is the one that was seen and its holder is not alive', async () => {
+  test('S83 clears a lock only with the right token and only when its holder is not alive', async () => {
     const { managers, store } = benchOf();
     const [driver, other] = [new LockDriver(managers[0], 100), new LockDriver(managers[1], 100)];
     const uses = [UseMount('db', 'Mount'), UseSnapshot('db', 'Mount')];
@@ -129,7 +130,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('leaves nothing behind when it is closed, whatever was going on', async () => {
+  test('leaves nothing when it is closed, whatever was under way', async () => {
     const { store } = benchOf();
     const n4 = await benchOf().host();
     const locks = await Promise.all(['a', 'b', 'c'].map((name) => take(n4, name)));
@@ -143,7 +144,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
   });
 }
 
-/** True on a store whose locks end with their process; that keeping them is refused is checked. */
+/** True on a store whose locks end with their process, after checking that it refuses to keep. */
 async function refusesToKeep(host: LockManager, store: TicketStore): Promise<boolean> {
   if (store.properties.sessionsResume) return false;
   await expect(host.open()).rejects.toThrow(LockUnsupportedError);

@@ -1,3 +1,4 @@
+// How often waiters ask the store: a memory store that records its calls; real time and a manual clock.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { memoryStore } from '../../../lib/lock/stores/memory/store.ts';
@@ -23,7 +24,7 @@ test('asks the store twice for each hand-over, however many wait', async () => {
   await lock.unlock();
 });
 
-test('does not ask the store for a waiter that nothing has happened to', async () => {
+test('does not ask the store for a waiter when other locks change', async () => {
   await using store = new FaultyStore(memoryStore());
   await using n1 = manager(store, 'n1');
   await using _ = await take(n1, 'db');
@@ -36,7 +37,7 @@ test('does not ask the store for a waiter that nothing has happened to', async (
   await expect(waiter.granted).rejects.toThrow('cancelled');
 });
 
-test('looks for itself now and then, and oftener while the watch is broken', async () => {
+test('polls the store now and then, and more often while the watch is broken', async () => {
   const clock = new ManualClock();
   const seen: StoreWatcher[] = [];
   await using store = new WatchedStore(memoryStore({ clock }), seen);
@@ -61,7 +62,7 @@ test('looks for itself now and then, and oftener while the watch is broken', asy
   await expect(waiter.granted).rejects.toThrow('cancelled');
 });
 
-/** Lets a test speak to those who watch. */
+/** A store whose watchers a test can call. */
 class WatchedStore extends FaultyStore {
   override readonly watch: TicketStore['watch'];
 

@@ -1,3 +1,4 @@
+// Pools and jobs used by several real processes, on the embedded store and on a real etcd; real time.
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,10 +19,10 @@ import { describeWith } from '../../support/requirements.ts';
 import { embeddedDirectory } from '../bench/embedded-directory.ts';
 import { manager, take } from '../bench/manager-bench.ts';
 import { eventually, LONG_TTL_MS } from '../bench/store-bench.ts';
-import type { Work } from './locks-work.ts';
-import { jobOptions, poolOptions, run } from './locks-work.ts';
+import type { Work } from './work.ts';
+import { jobOptions, poolOptions, run } from './work.ts';
 
-jest.setTimeout(60_000); // Processes are slow to start on a machine that is busy.
+jest.setTimeout(60_000); // Processes start slowly on a busy machine.
 
 describe('processes on the embedded store', () => {
   let directory: Awaited<ReturnType<typeof embeddedDirectory>>;
@@ -57,7 +58,7 @@ interface Shared {
 }
 
 function suite(share: (name: string) => Shared): void {
-  test('S37 S38 allocate numbers at one time, and no number twice', async () => {
+  test('S37 S38 allocate numbers concurrently, and no number twice', async () => {
     const { where, connect } = share('allocate');
     await using store = await connect();
     await using locks = manager(store, 'n1');
@@ -76,7 +77,7 @@ function suite(share: (name: string) => Shared): void {
     expect(await new LockPool(locks, poolOptions).available()).toBe(55);
   });
 
-  test('S44 leave a numbered lock to the next when they are killed', async () => {
+  test('S44 leave a numbered lock to the next process when they are killed', async () => {
     const { where, connect } = share('hold');
     await using worker = new Worker({ store: where, ttlMs: 6_000, task: 'hold', count: 0 });
     const ticket = await worker.answer;
@@ -90,7 +91,7 @@ function suite(share: (name: string) => Shared): void {
     await lock.confirm();
   });
 
-  test('S24 start a job again that they held when they were killed, and nobody else does', async () => {
+  test('S24 take over the job that they held when they were killed, and nobody else does', async () => {
     const { where, connect } = share('job');
     await using worker = new Worker({ store: where, ttlMs: LONG_TTL_MS, task: 'job', count: 0 });
     const ticket = await worker.answer;
@@ -107,15 +108,15 @@ function suite(share: (name: string) => Shared): void {
   });
 }
 
-/** A real process; killed at the end. */
+/** A real process that uses locks; disposing kills it. */
 class Worker implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
-  /** What it has written. */
+  /** The first line of its output, parsed. */
   readonly answer: Promise<unknown[]>;
 
   constructor(work: Work) {
-    const script = join(import.meta.dirname, 'locks-worker.ts');
+    const script = join(import.meta.dirname, 'worker.ts');
     const child = spawn(process.execPath, [script, JSON.stringify(work)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -126,10 +127,10 @@ class Worker implements AsyncDisposable {
       throw new Error('the process ended before it answered');
     });
     this.answer = Promise.race([line, tooSoon]);
-    tooSoon.catch(() => {}); // It ends when it is killed, too.
+    tooSoon.catch(() => {}); // Killing it rejects this, too.
   }
 
-  /** Resolves when the process is no more. */
+  /** Kills the process and resolves when it has ended. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#ended;

@@ -4,8 +4,9 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { exclusive, shared } from '../bench/store-bench.ts';
 
+/** Checks disabled locks: new requests are refused, holders go on. */
 export function lockGateContract(benchOf: ManagerBenchOf): void {
-  test('S23 S26 refuses a disabled lock at once, says who disabled it and why', async () => {
+  test('S23 S26 refuses a disabled lock at once, and says who disabled it and why', async () => {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     await n1.disable('db', { why: 'upgrade' });
@@ -23,7 +24,7 @@ export function lockGateContract(benchOf: ManagerBenchOf): void {
     await expect(n1.disable('')).rejects.toThrow(RangeError);
   });
 
-  test('S21 S22 disables and enables any number of times', async () => {
+  test('S21 S22 disables and enables a lock repeatedly', async () => {
     const [n1, n2] = benchOf().managers;
     for (let times = 0; times < 10; times += 1) await n1.disable('db');
     await expect(take(n2, 'db')).rejects.toThrow(LockDisabledError);
@@ -32,7 +33,7 @@ export function lockGateContract(benchOf: ManagerBenchOf): void {
     expect(await n1.gates()).toEqual([]);
   });
 
-  test('tells those who wait when a lock is disabled, and leaves the holder alone', async () => {
+  test('rejects the waiters of a lock that is disabled, and leaves its holder alone', async () => {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     const held = await take(n1, 'db');
@@ -51,7 +52,7 @@ export function lockGateContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('grants nothing after it is disabled, in any of many races', async () => {
+  test('grants nothing after a lock was disabled, in 30 races', async () => {
     const { managers, store } = benchOf();
     const [n1, n2, n3] = managers;
     for (let round = 0; round < 30; round += 1) {
@@ -60,7 +61,7 @@ export function lockGateContract(benchOf: ManagerBenchOf): void {
       const [, disabled] = await Promise.all([held.unlock(), n3.disable('db')]);
       expect(disabled).toBeUndefined();
       const outcome = await waiter.catch((error: unknown) => error);
-      if (!(outcome instanceof LockDisabledError)) await (await waiter).unlock(); // It was faster.
+      if (!(outcome instanceof LockDisabledError)) await (await waiter).unlock(); // The waiter won.
       await expect(take(n2, 'db')).rejects.toThrow(LockDisabledError);
       await n3.enable('db');
     }

@@ -4,8 +4,9 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { eventually, exclusive, SHORT_TTL_MS } from '../bench/store-bench.ts';
 
+/** Checks the options of a request, and what a manager lists. */
 export function lockOptionsContract(benchOf: ManagerBenchOf): void {
-  test('S28 S73 ends a lock that is held for longer than it may be', async () => {
+  test('S28 S73 ends a lock at the end of its longest hold', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db', { maxHoldMs: 150 });
@@ -32,10 +33,10 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     await eventually(() => expect(lock.signal.aborted).toBe(true));
   });
 
-  test('S28 notices the end of the longest hold when asked, however late timers are', async () => {
+  test('S28 notices the end of the longest hold on a check, however late timers are', async () => {
     const lock = await take(benchOf().managers[0], 'db', { maxHoldMs: 30 });
     const until = performance.now() + 60;
-    while (performance.now() < until); // Nothing else runs meanwhile.
+    while (performance.now() < until); // Nothing else can run during this.
     expect(() => lock.throwIfLost()).toThrow(LockLostError);
   });
 
@@ -53,7 +54,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('gives a request the TTL that it asks for, by a session of its own', async () => {
+  test('gives a request the TTL that it asks for, in a session of its own', async () => {
     const { managers, store, fixture } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db');
@@ -72,12 +73,12 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     await eventually(() => expect(third.signal.aborted).toBe(true));
     await lock.confirm();
     await Promise.all([lock.unlock(), other.unlock(), third.unlock()]);
-    // It is replaced when it is needed again.
+    // The session is replaced when it is needed again.
     await (await take(n1, 'other', { ttlMs: SHORT_TTL_MS })).unlock();
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('refuses ever more different TTLs', async () => {
+  test('refuses more than nine different TTLs', async () => {
     const { managers, store } = benchOf();
     if (!store.properties.sessionsExpire) return;
     for (let seconds = 10; seconds < 18; seconds += 1) {
@@ -88,7 +89,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     await (await take(managers[0], 'db', { ttlMs: 10_000 })).unlock();
   });
 
-  test('S80 lists all tickets, and those of one lock in order, as the store has them', async () => {
+  test('S80 lists all tickets, and those of one lock in order, from the store', async () => {
     const [n1, n2, n3] = benchOf().managers;
     const a = await take(n1, 'a', { holder: 'job 7', detail: 'nightly' });
     const waiting = await queue(n2, [exclusive('a'), exclusive('b')]);
@@ -103,7 +104,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     expect(await n3.list()).toEqual([]);
   });
 
-  test('reads a record as the store has it now', async () => {
+  test('reads a record from the store', async () => {
     const [n1, n2] = benchOf().managers;
     expect(await n2.record('r')).toBeUndefined();
     await n1.withLock([exclusive('db')], { reason: 'Mount' }, (lock) =>
@@ -112,7 +113,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     expect(await n2.record('r')).toMatchObject({ key: 'r', value: 'one' });
   });
 
-  test('finds nothing wrong with itself when nothing is', async () => {
+  test('reports no error when nothing is wrong', async () => {
     const [n1] = benchOf().managers;
     await (await take(n1, 'db')).unlock();
     const mentioned = (await n1.health()).filter(({ severity }) => severity === 'error');

@@ -1,3 +1,5 @@
+// A lock's deadline while the store is out of reach: the real lock manager on a memory store behind a
+// network that fails on command; time moves by hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
@@ -8,11 +10,11 @@ import { ManualClock } from '../../support/manual-clock.ts';
 import { keep, manager, queue, take } from '../bench/manager-bench.ts';
 
 const ttlMs = 10_000;
-/** The TTL less the margin of a fifth, at most 2 s. */
+/** The TTL minus the margin of a fifth (at most 2 s). */
 const deadlineMs = 8_000;
 const renewalMs = 3_334;
 
-/** Two hosts on one memory store; the network of the first can be broken. Time is by hand. */
+/** Two hosts on one memory store; a test can break the network of the first and moves time by hand. */
 class Hosts implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly #shared = memoryState(this.clock);
@@ -23,7 +25,7 @@ class Hosts implements AsyncDisposable {
     ttlMs,
   });
 
-  /** Lets time pass in steps, so that each one's timers see each other's effects. */
+  /** Advances time in steps, so that timers see the effects of earlier ones. */
   async pass(ms: number, stepMs = 100): Promise<void> {
     for (let left = ms; left > 0; left -= stepMs) {
       this.clock.advance(Math.min(left, stepMs));
@@ -41,7 +43,7 @@ class Hosts implements AsyncDisposable {
   }
 }
 
-test('S57 S73 tells the holder at its deadline, before the store can grant the lock to another', async () => {
+test('S57 S73 ends the lock at its deadline, before the store can grant it to another', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   const next = await queue(hosts.n2, 'db');
@@ -57,7 +59,7 @@ test('S57 S73 tells the holder at its deadline, before the store can grant the l
   expect((await next.granted).token).toBeGreaterThan(lock.token);
 });
 
-test('S19 holds a lock for as long as the store hears of the host', async () => {
+test('S19 holds a lock as long as its renewals reach the store', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   const next = await queue(hosts.n2, 'db');
@@ -69,7 +71,7 @@ test('S19 holds a lock for as long as the store hears of the host', async () => 
   await next.granted;
 });
 
-test('S28 releases a lock with a longest hold that was lost, though nobody unlocks it', async () => {
+test('S28 releases a lost lock with a longest hold although nobody unlocks it', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', { maxHoldMs: 5 * ttlMs });
   const next = await queue(hosts.n2, 'db');
@@ -82,14 +84,14 @@ test('S28 releases a lock with a longest hold that was lost, though nobody unloc
   await (await next.granted).confirm();
 });
 
-test('counts the deadline from when the last renewal was sent, not answered', async () => {
+test('counts the deadline from when the last renewal was sent, not from its answer', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   hosts.network.fail('renewSession', { answersAfterMs: 50 });
   await hosts.pass(renewalMs, renewalMs);
   expect(hosts.network.takeCalls()).toContain('renewSession');
   hosts.clock.advance(2_000);
-  await pause(80); // The answer is here now, 2,000 ms late.
+  await pause(80); // The answer has arrived by now, 2,000 ms late.
   hosts.network.cutOff();
   await hosts.pass(deadlineMs - 2_000 - 1);
   expect(lock.signal.aborted).toBe(false);
@@ -97,7 +99,7 @@ test('counts the deadline from when the last renewal was sent, not answered', as
   expect(lock.signal.aborted).toBe(true);
 });
 
-test('does not hold past the deadline when only the replies to renewals are lost', async () => {
+test('ends the lock at its deadline when only the replies to renewals are lost', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   hosts.network.fail('renewSession', ...Array.from({ length: 20 }, () => 'lost reply' as const));
@@ -107,18 +109,18 @@ test('does not hold past the deadline when only the replies to renewals are lost
   expect(() => lock.throwIfLost()).toThrow(LockLostError);
 });
 
-test('S74 looks at the clock itself when asked, as timers can be late', async () => {
+test('S74 reads the clock itself on a check, since timers can be late', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   const { kept } = keep(await take(hosts.n1, 'kept'), hosts.n1);
   hosts.clock.advance(deadlineMs);
-  expect(lock.signal.aborted).toBe(false); // No timer has had its turn yet.
+  expect(lock.signal.aborted).toBe(false); // No timer has run yet.
   expect(kept.state).toBe('unproven');
   expect(() => lock.throwIfLost()).toThrow(LockLostError);
   expect(lock.signal.aborted).toBe(true);
 });
 
-test('neither writes nor confirms past the deadline, although the ticket still stands', async () => {
+test('rejects writes and confirms past the deadline although the ticket still stands', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   hosts.clock.advance(deadlineMs);
@@ -129,7 +131,7 @@ test('neither writes nor confirms past the deadline, although the ticket still s
   expect(await hosts.n2.inspect('db')).toEqual([lock.ticket]);
 });
 
-test('grants nothing on a session that has lapsed', async () => {
+test('grants nothing on a lapsed session', async () => {
   await using hosts = new Hosts();
   await (await take(hosts.n1, 'db')).unlock();
   hosts.network.cutOff();
@@ -141,7 +143,7 @@ test('grants nothing on a session that has lapsed', async () => {
   expect(await hosts.n2.inspect('db')).toEqual([]);
 });
 
-test('keeps the place of a waiter through a lapse, if its ticket still stands', async () => {
+test('keeps the place of a waiter through a lapse while its ticket stands', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n2, 'db');
   const waiter = await queue(hosts.n1, 'db');
@@ -155,7 +157,7 @@ test('keeps the place of a waiter through a lapse, if its ticket still stands', 
   await (await behind.granted).unlock();
 });
 
-test('S68 tells a waiter whose ticket went with its session', async () => {
+test('S68 rejects a waiter whose ticket was removed with its session', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n2, 'db');
   const waiter = await queue(hosts.n1, 'db');
@@ -167,7 +169,7 @@ test('S68 tells a waiter whose ticket went with its session', async () => {
   expect(await hosts.n2.inspect('db')).toEqual([lock.ticket]);
 });
 
-test('takes a kept lock back when the store returns in time with the ticket', async () => {
+test('re-acquires a kept lock when the store returns in time and still has the ticket', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
@@ -177,7 +179,7 @@ test('takes a kept lock back when the store returns in time with the ticket', as
   await hosts.pass(1_000);
   expect([kept.state, ...states]).toEqual(['held', 'unproven', 'held']);
   expect(await hosts.n2.inspect('db')).toEqual([kept.ticket]);
-  // And keeps on keeping it.
+  // The same works a second time.
   hosts.network.cutOff();
   await hosts.pass(deadlineMs);
   expect(kept.state).toBe('unproven');
@@ -188,7 +190,7 @@ test('takes a kept lock back when the store returns in time with the ticket', as
   expect(await hosts.n2.inspect('db')).toEqual([]);
 });
 
-test('tells that a kept lock is lost when the store returns without the ticket', async () => {
+test('reports a kept lock as lost when the store returns without its ticket', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   const next = await queue(hosts.n2, 'db');
@@ -201,7 +203,7 @@ test('tells that a kept lock is lost when the store returns without the ticket',
   expect(states).toEqual(['unproven', 'lost']);
 });
 
-test('grants a request that is made while the session has lapsed, once the store is back', async () => {
+test('grants a request made during a lapse once the store is back', async () => {
   await using hosts = new Hosts();
   await take(hosts.n1, 'db');
   hosts.network.cutOff();
@@ -213,7 +215,7 @@ test('grants a request that is made while the session has lapsed, once the store
   await (await request).confirm();
 });
 
-test('settles a kept lock although the store fails again just when it is asked', async () => {
+test('settles a kept lock although the store fails again when it is asked', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
@@ -226,7 +228,7 @@ test('settles a kept lock although the store fails again just when it is asked',
   expect(states).toEqual(['unproven', 'held']);
 });
 
-test('knows that a kept lock went with its session although no new one can be opened', async () => {
+test('reports a kept lock as lost with its session although no new session can be opened', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
@@ -237,7 +239,7 @@ test('knows that a kept lock went with its session although no new one can be op
   expect(states).toEqual(['unproven', 'lost']);
 });
 
-test('releases a kept lock in doubt once the store is back, and only its own', async () => {
+test('releases an unproven kept lock once the store is back, and no other lock', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();

@@ -1,3 +1,5 @@
+// Locks that outlive their host while the store is out of reach: a memory store behind a network that
+// fails on command; time moves by hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
@@ -10,7 +12,7 @@ const ttlMs = 10_000;
 const permanent = { ttlMs: Number.POSITIVE_INFINITY };
 const forgetful = { resume: undefined, save: async () => {} };
 
-/** Host n1, whose network can be broken, and n2, on one memory store. Time is by hand. */
+/** Hosts n1 and n2 on one memory store; a test can break n1's network and moves time by hand. */
 class Hosts implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly #shared = memoryState(this.clock);
@@ -18,7 +20,7 @@ class Hosts implements AsyncDisposable {
   readonly n2 = manager(memoryStore({ shared: this.#shared }), 'n2', { clock: this.clock, ttlMs });
   readonly n1 = this.start();
 
-  /** One more process of n1. */
+  /** Starts one more process of n1. */
   start(): LockManager {
     return manager(this.network, 'n1', { clock: this.clock, ttlMs, keep: forgetful });
   }
@@ -40,7 +42,7 @@ class Hosts implements AsyncDisposable {
   }
 }
 
-test('holds on to what outlives its host while the store is away, for however long', async () => {
+test('holds a lock that outlives its host while the store is away, however long', async () => {
   await using hosts = new Hosts();
   const [leased, lock] = [await take(hosts.n1, 'leased'), await take(hosts.n1, 'db', permanent)];
   const next = await queue(hosts.n2, 'db');
@@ -57,7 +59,7 @@ test('holds on to what outlives its host while the store is away, for however lo
   await next.granted;
 });
 
-test('has one that is kept proved again once a new session can be opened', async () => {
+test('proves a kept lock again once a new session can be opened', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db', permanent), hosts.n1);
   hosts.network.cutOff();
@@ -69,7 +71,7 @@ test('has one that is kept proved again once a new session can be opened', async
   expect(kept.state).toBe('unproven');
   await hosts.pass(3_000);
   expect([kept.state, ...states]).toEqual(['held', 'unproven', 'held']);
-  // And again, on the new session.
+  // The same works with the new session.
   hosts.network.cutOff();
   await hosts.pass(ttlMs);
   expect(kept.state).toBe('unproven');
@@ -80,7 +82,7 @@ test('has one that is kept proved again once a new session can be opened', async
   expect(await hosts.n2.list()).toEqual([]);
 });
 
-test('hears that it was cleared, and is sure of it once the store answers again', async () => {
+test('reports a cleared lock as unproven, and as lost once the store answers again', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db', permanent), hosts.n1);
   const next = await queue(hosts.n2, 'db');
@@ -95,7 +97,7 @@ test('hears that it was cleared, and is sure of it once the store answers again'
   expect(states).toEqual(['unproven', 'lost']);
 });
 
-test('gets the release to a store that was away', async () => {
+test('releases a lock in the background until the store is back', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', permanent);
   const next = await queue(hosts.n2, 'db');
@@ -109,7 +111,7 @@ test('gets the release to a store that was away', async () => {
   await next.granted;
 });
 
-test('leaves what the process before has left until it is told to drop strays', async () => {
+test('leaves the tickets of the earlier process until it is told to drop strays', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', permanent);
   const { ticket: stray } = await take(hosts.n1, 'stray', permanent);
@@ -131,7 +133,7 @@ test('leaves what the process before has left until it is told to drop strays', 
   expect(await hosts.n2.list()).toEqual([]);
 });
 
-test('removes what a process that crashed has sent and what arrives late', async () => {
+test('removes a ticket of a crashed process that arrives late', async () => {
   await using hosts = new Hosts();
   const after = hosts.start();
   await after.dropStrays();
@@ -143,7 +145,7 @@ test('removes what a process that crashed has sent and what arrives late', async
   await after.close({ keep: false });
 });
 
-test('refuses a manager all of whose locks would outlive their host', async () => {
+test('refuses a manager whose default TTL is infinite', async () => {
   await using store = memoryStore();
   expect(() => manager(store, 'n1', { ...permanent, keep: forgetful })).toThrow(RangeError);
 });

@@ -4,8 +4,9 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { eventually, exclusive, neverExpires } from '../bench/store-bench.ts';
 
+/** Checks a held lock: its signal, its unlock, its loss and its guarded writes. */
 export function lockHoldingContract(benchOf: ManagerBenchOf): void {
-  test('S1 S49 aborts the signal at the unlock, as released and not as lost', async () => {
+  test('S1 S49 aborts the signal at the unlock with the reason "released", not "lost"', async () => {
     const lock = await take(benchOf().managers[0], 'db');
     expect(lock.signal.aborted).toBe(false);
     lock.throwIfLost();
@@ -17,7 +18,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     await expect(lock.confirm()).rejects.toThrow(LockLostError);
   });
 
-  test('defect A9, S15 S63 S67 unlocks any number of times, and never touches the successor', async () => {
+  test('defect A9, S15 S63 S67 unlocks repeatedly, and never touches the successor', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db');
@@ -32,7 +33,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     await successor.unlock();
   });
 
-  test('S7 blocks nobody and leaves nothing when the holder never looks at the signal', async () => {
+  test('S7 blocks nobody and leaves nothing when the holder never reads its signal', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     for (let round = 0; round < 20; round += 1) {
@@ -65,7 +66,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S83 tells the holder at once that its lock was broken', async () => {
+  test('S83 aborts the signal at once when the lock is broken', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db');
@@ -84,7 +85,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S55 hears from the store itself, when asked to confirm, that a lock was broken', async () => {
+  test('S55 learns from the store on confirm that its lock was broken', async () => {
     const { managers, store } = benchOf();
     const lock = await take(managers[0], 'db');
     await store.remove(lock.ticket);
@@ -92,7 +93,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     expect(lock.signal.aborted).toBe(true);
   });
 
-  test('S62 tells the holder that its session has ended', async () => {
+  test('S62 aborts the signals of all locks whose session has ended', async () => {
     const { fixture, store } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(store);
     const n4 = await benchOf().host();
@@ -106,7 +107,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('writes a record only while it is held', async () => {
+  test('writes a record only while the lock is held', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db');
@@ -136,7 +137,7 @@ export function lockHoldingContract(benchOf: ManagerBenchOf): void {
     }
   });
 
-  test('writes a record and unlocks in one step, which is no loss', async () => {
+  test('writes a record and unlocks in one step, with the reason "released"', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     for (let round = 0; round < 20; round += 1) {

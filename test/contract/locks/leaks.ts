@@ -11,7 +11,7 @@ import { eventually } from '../bench/store-bench.ts';
 const cycles = 10_000;
 const names = Array.from({ length: 10 }, (_, index) => `db${index}`);
 
-/** That nothing piles up, neither in the store nor in the process. */
+/** Checks that nothing accumulates, neither in the store nor in the process. */
 export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>): void {
   test(`S13 S48 leaves nothing of 10,000 locks on the ${store} store`, async () => {
     await using bench = await ManagerBench.open(await makeStore(), 3);
@@ -38,7 +38,7 @@ export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>)
     const before = await usage();
     using listeners = countListeners();
     await run(cycles);
-    // At most those of the managers' own sleepers, of which each has few.
+    // The managers' own sleeps may have some; each manager has few.
     expect(listeners.left()).toBeLessThan(10);
     await eventually(async () => {
       const after = await usage();
@@ -49,7 +49,7 @@ export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>)
         ]);
       }
       expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
-      // Less than the 10 kB that one leaked lock would cost for every hundredth of them.
+      // A leaked lock costs about 10 kB; this allows less than one leak in a hundred locks.
       expect(after.heapBytes - before.heapBytes).toBeLessThan(1_000_000);
     });
     expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0);
@@ -58,7 +58,7 @@ export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>)
   }, 240_000);
 }
 
-/** What this process holds on to, after a garbage collection. */
+/** Returns what this process has allocated, after a garbage collection. */
 export async function usage() {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
@@ -74,7 +74,7 @@ export async function usage() {
   };
 }
 
-/** How many abort signals have listeners that were added since. */
+/** Counts the abort signals with listeners that were added after this call and are still there. */
 export function countListeners(): Disposable & { left(): number } {
   const { addEventListener, removeEventListener } = EventTarget.prototype;
   const listeners = new Map<EventTarget, Set<unknown>>();

@@ -1,3 +1,5 @@
+// The lock manager when single calls to the store are lost, late or slow: a memory store behind a
+// network that fails on command; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
@@ -32,16 +34,16 @@ afterEach(async () => {
 
 const lostOnce: readonly Fault[] = ['lost request', 'lost reply', { arrivesAfterMs: 30 }];
 
-describe.each(lostOnce)('with %j', (fault) => {
+describe.each(lostOnce)('with %j in a call', (fault) => {
   const isEmpty = () => eventually(async () => expect(await store.tickets()).toEqual([]));
 
-  test('of openSession takes the lock with another session', async () => {
+  test('takes a lock with another session when openSession fails', async () => {
     network.fail('openSession', fault);
     await (await take(n1, 'db')).unlock();
     await isEmpty();
   });
 
-  test('of enqueue takes the lock once', async () => {
+  test('takes a lock once when enqueue fails', async () => {
     network.fail('enqueue', fault);
     const lock = await take(n1, 'db');
     expect(await store.tickets()).toEqual([lock.ticket]);
@@ -52,7 +54,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('S81 of enqueue leaves nothing when the request is cancelled then', async () => {
+  test('S81 leaves nothing when enqueue fails and the request is then cancelled', async () => {
     network.fail('enqueue', fault, 'lost request', 'lost request', 'lost request');
     const signal = AbortSignal.timeout(25);
     await expect(take(n1, 'db', { signal })).rejects.toThrow(LockCancelledError);
@@ -60,7 +62,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of enqueue is told when there is no time to repeat it, and leaves nothing', async () => {
+  test('rejects, and leaves nothing, when enqueue fails and no time is left to repeat it', async () => {
     network.fail('enqueue', fault);
     const request = take(n1, 'db', { timeoutMs: 5 });
     await expect(request).rejects.toThrow(StoreUnavailableError);
@@ -68,7 +70,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of tryEnqueue says that the store is away, and leaves nothing', async () => {
+  test('reports an unavailable store, and leaves nothing, when tryEnqueue fails', async () => {
     await n1.open();
     network.fail('tryEnqueue', fault);
     const tried = n1.tryLock([exclusive('db')], { reason: 'Mount' });
@@ -77,7 +79,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of place wakes the waiter all the same', async () => {
+  test('still wakes the waiter when place fails', async () => {
     const held = await take(n2, 'db');
     const { granted } = await queue(n1, 'db');
     network.fail('place', fault);
@@ -86,7 +88,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('S67 S81 of remove releases the lock, and never the successor', async () => {
+  test('S67 S81 releases the lock, and never the successor, when remove fails', async () => {
     const lock = await take(n1, 'db');
     const next = await queue(n2, 'db');
     network.fail('remove', fault);
@@ -98,7 +100,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await successor.unlock();
   });
 
-  test('of commit writes once and holds on', async () => {
+  test('writes once and keeps the lock when commit fails', async () => {
     const lock = await take(n1, 'db');
     network.fail('commit', fault);
     await lock.guard([{ key: 'r', value: 'one', expectedRevision: 0 }]);
@@ -109,7 +111,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of commit writes and unlocks once, which is no loss, and not after the successor', async () => {
+  test('writes and unlocks once, and not after the successor, when a commit that unlocks fails', async () => {
     const lock = await take(n1, 'db');
     const next = await queue(n2, 'db');
     network.fail('commit', fault);
@@ -123,7 +125,7 @@ describe.each(lostOnce)('with %j', (fault) => {
     await isEmpty();
   });
 
-  test('of commit does not tell a holder whose lock was broken that it wrote', async () => {
+  test('reports no write to the holder of a broken lock when commit fails', async () => {
     const lock = await take(n1, 'db');
     await store.remove(lock.ticket);
     network.fail('commit', 'lost request');
@@ -133,7 +135,7 @@ describe.each(lostOnce)('with %j', (fault) => {
   });
 });
 
-test('writes nothing when the lock goes to another while the write is on its way', async () => {
+test('writes nothing when the lock goes to another while the write is under way', async () => {
   for (const unlock of [false, true]) {
     const lock = await take(n1, 'db');
     const next = await queue(n2, 'db');
@@ -147,7 +149,7 @@ test('writes nothing when the lock goes to another while the write is on its way
   }
 });
 
-test('misses no release between the answer of the store and the wait', async () => {
+test('misses no release between the answer of the store and the start of the wait', async () => {
   const held = await take(n2, 'db');
   await n1.open();
   network.fail('enqueue', { repliesAfterMs: 50 });
@@ -159,7 +161,7 @@ test('misses no release between the answer of the store and the wait', async () 
   expect(performance.now() - releasedAt).toBeLessThan(2_000);
 });
 
-test('does not claim to know whether a write was made that the next holder may have replaced', async () => {
+test('reports an unknown outcome when the next holder may have replaced the write', async () => {
   const lock = await take(n1, 'db');
   const next = await queue(n2, 'db');
   network.fail('commit', 'lost reply', { answersAfterMs: 30 });
@@ -173,7 +175,7 @@ test('does not claim to know whether a write was made that the next holder may h
   await successor.unlock();
 });
 
-test('says that the store is away as long as it is, and works again by itself', async () => {
+test('reports an unavailable store while it is away, and recovers by itself', async () => {
   await n1.open();
   network.cutOff();
   const startedAt = performance.now();
@@ -186,7 +188,7 @@ test('says that the store is away as long as it is, and works again by itself', 
   await eventually(async () => expect(await store.tickets()).toEqual([]));
 });
 
-test('unlocks in the background when the store is away, until the ticket is gone', async () => {
+test('unlocks in the background while the store is away, until the ticket is removed', async () => {
   const lock = await take(n1, 'db');
   network.cutOff();
   const startedAt = performance.now();
@@ -197,7 +199,7 @@ test('unlocks in the background when the store is away, until the ticket is gone
   await eventually(async () => expect(await store.tickets()).toEqual([]));
 });
 
-test('never holds what was cancelled while the store was slow', async () => {
+test('never holds a lock whose request was cancelled while the store was slow', async () => {
   await n1.open();
   for (const method of ['enqueue', 'tryEnqueue'] as const) {
     network.fail(method, { answersAfterMs: 60 });
@@ -208,7 +210,7 @@ test('never holds what was cancelled while the store was slow', async () => {
   }
 });
 
-test('S76 excludes and cleans up, whatever goes wrong with the calls of 300 requests', async () => {
+test('S76 excludes and cleans up whatever goes wrong with the calls of 300 requests', async () => {
   const methods = ['enqueue', 'tryEnqueue', 'place', 'remove', 'commit', 'renewSession'] as const;
   const faults: readonly Fault[] = [...lostOnce, { answersAfterMs: 3 }];
   await n1.open();

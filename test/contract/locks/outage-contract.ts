@@ -9,10 +9,10 @@ import { eventually, exclusive } from '../bench/store-bench.ts';
 
 export const outageTtlMs = 4_000;
 const ttlMs = outageTtlMs;
-/** One call that is not answered, and one removal that is not waited for. */
+/** The limit for one call without an answer and one removal that is not waited for. */
 const giveUpMs = 2_000 + 2_000 + 500;
 
-/** A store's server, which can be made to fail. */
+/** The server of a store; a test can freeze or kill it. */
 export interface OutageServer extends AsyncDisposable {
   pause(): void | Promise<void>;
   resume(): void | Promise<void>;
@@ -23,13 +23,13 @@ export interface OutageServer extends AsyncDisposable {
 export interface OutageOptions<Server extends OutageServer> {
   readonly start: () => Promise<Server>;
   readonly connect: (server: Server) => TicketStore;
-  /** What a caller reads while the server is down. */
+  /** The message for callers while the server is down. */
   readonly complaint: RegExp;
-  /** How long an outage the sessions outlive; 0: what their TTL had left. */
+  /** How long an outage sessions survive; 0: only what was left of their TTL. */
   readonly outlastsMs: number;
 }
 
-/** The running test's server, and two hosts on it; the first's network can be broken, too. */
+/** The server of the running test and two hosts; a test can break the network of the first. */
 export interface OutageBench<Server> {
   readonly server: Server;
   readonly network: FaultyStore;
@@ -37,7 +37,7 @@ export interface OutageBench<Server> {
   readonly n2: LockManager;
 }
 
-/** What locks do when the server of their store fails. Answers the bench, for further tests. */
+/** Checks locks while the server of their store fails. Returns the bench, for further tests. */
 export function lockOutageContract<Server extends OutageServer>(
   options: OutageOptions<Server>,
 ): () => OutageBench<Server> {
@@ -50,13 +50,13 @@ export function lockOutageContract<Server extends OutageServer>(
     const connect = () => stack.use(options.connect(server));
     const network = new FaultyStore(connect());
     const n1 = stack.use(manager(network, 'n1', { ttlMs }));
-    // Long enough that a waiter's own ticket outlives what happens to the holder's.
+    // Long enough that a waiter's ticket survives what happens to the holder's.
     const n2 = stack.use(manager(connect(), 'n2', { ttlMs: 5 * ttlMs }));
     bench = { server, network, n1, n2 };
   });
   afterEach(() => stack.disposeAsync());
 
-  test('S15 S59 frees the lock of a host that is cut off, no earlier than the host stops', async () => {
+  test('S15 S59 frees the lock of a host that is cut off, and not before that host stops', async () => {
     const { n1, n2, network } = bench;
     const lock = await take(n1, 'db');
     const { granted } = await queue(n2, 'db');
@@ -91,7 +91,7 @@ export function lockOutageContract<Server extends OutageServer>(
     expect(waiter.endedAt).toBeUndefined();
     await pause(1_000);
     await server.resume();
-    // The session ran out while the server was frozen, or was renewed in time: its clock decides.
+    // The server's clock decides whether the session expired or was renewed in time.
     await lock.unlock();
     const successor = await waiter.granted;
     expect(successor.token).toBeGreaterThan(lock.token);
@@ -101,7 +101,7 @@ export function lockOutageContract<Server extends OutageServer>(
     await eventually(async () => expect(await n1.inspect('kept')).toEqual([]));
   });
 
-  test('fails within the limits of the calls while it is down, and recovers by itself', async () => {
+  test('fails within the time limits while the server is down, and recovers by itself', async () => {
     const { n1, n2, server } = bench;
     const lock = await take(n1, 'db');
     const { kept, states } = keep(await take(n1, 'kept'), n1);
@@ -127,7 +127,7 @@ export function lockOutageContract<Server extends OutageServer>(
     expect(performance.now() - restartedAt).toBeLessThan(4_000);
     const outcomes = options.outlastsMs > 0 ? ['held'] : ['held', 'lost'];
     await eventually(() => expect(outcomes).toContain(states.at(-1)));
-    // The watches stand again: a hand-over does not have to wait for the slow poll.
+    // The watches are live again, so a hand-over does not wait for the slow poll.
     await eventually(() => expect(n1.mirror.isLive && n2.mirror.isLive).toBe(true));
     const next = await queue(n1, 'db');
     const releasedAt = performance.now();
@@ -142,7 +142,7 @@ export function lockOutageContract<Server extends OutageServer>(
   return () => bench;
 }
 
-/** When a signal aborts, by `performance.now()`. */
+/** Resolves when a signal aborts, with the time by `performance.now()`. */
 function abortOf(signal: AbortSignal): Promise<number> {
   return new Promise((resolve) =>
     signal.addEventListener('abort', () => resolve(performance.now())),

@@ -1,12 +1,12 @@
-/** What another process does with locks, for the tests. */
+/** The work of a process that uses locks, for the tests. */
 export interface Work {
   readonly store:
     | { readonly path: string }
     | { readonly endpoints: string[]; readonly prefix: string };
   readonly ttlMs: number;
   /**
-   * `allocate`: `count` numbers of a pool, one after another. `hold`: the numbered lock 0, until it
-   * is killed. `job`: the job, until it is killed.
+   * `allocate`: allocates `count` numbers of a pool, one after another. `hold`: holds the numbered
+   * lock 0 until it is killed. `job`: holds the job until it is killed.
    */
   readonly task: 'allocate' | 'hold' | 'job';
   readonly count: number;

@@ -6,10 +6,10 @@ import { JobLock } from '../../../lib/lock/recipes/jobs/job-lock.ts';
 import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
 import { embeddedStore } from '../../../lib/lock/stores/embedded/store.ts';
 import { EtcdStore } from '../../../lib/lock/stores/etcd/store.ts';
-import type { Work } from './locks-work.ts';
-import { jobOptions, poolOptions, run } from './locks-work.ts';
+import type { Work } from './work.ts';
+import { jobOptions, poolOptions, run } from './work.ts';
 
-/** Another process that uses locks, for the tests; argv[2] says how. It writes its answer as JSON. */
+/** The process that does `Work` (argv[2], JSON) for the tests; it prints its answer as JSON. */
 await work(JSON.parse(argv[2] ?? ''));
 
 async function work({ store: where, ttlMs, task, count }: Work): Promise<void> {

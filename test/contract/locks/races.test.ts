@@ -1,3 +1,5 @@
+// Answers of the store that arrive when they are no longer true: a memory store behind a network that
+// delays calls; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Reports } from '../../../lib/lock/engine/reports.ts';
@@ -10,8 +12,6 @@ import { systemClock } from '../../../lib/running/clock.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { manager, take } from '../bench/manager-bench.ts';
 import { eventually } from '../bench/store-bench.ts';
-
-/** Answers that arrive when what they say is no longer so. */
 
 let store: TicketStore;
 let network: FaultyStore;
@@ -26,9 +26,9 @@ beforeEach(async () => {
 });
 afterEach(() => n1.close({ keep: false }));
 
-test('removes a request that arrives while the removal of its ticket is not confirmed', async () => {
+test('removes a late copy of a request while the removal of its ticket is not confirmed', async () => {
   network.fail('enqueue', { arrivesAfterMs: 100 });
-  const lock = await take(n1, 'db'); // By the second call.
+  const lock = await take(n1, 'db'); // Granted by the second call.
   network.fail('remove', { repliesAfterMs: 200 });
   const unlocked = lock.unlock();
   await eventually(async () => expect((await store.tickets())[0]?.token).not.toBe(lock.token));
@@ -37,7 +37,7 @@ test('removes a request that arrives while the removal of its ticket is not conf
   await eventually(async () => expect(await store.tickets()).toEqual([]));
 });
 
-test('does not attach to a ticket that it has removed meanwhile', async () => {
+test('does not attach to a ticket that it removed during the question', async () => {
   const lock = await take(n1, 'db');
   network.fail('stands', { repliesAfterMs: 50 });
   const attached = n1.attach(lock.ticket);
@@ -54,7 +54,7 @@ test('does not attach to a ticket whose removal is under way', async () => {
   await unlocked;
 });
 
-test('hands over no lock that was broken before its grant had arrived', async () => {
+test('rejects a request whose ticket was broken before the grant arrived', async () => {
   network.fail('enqueue', { repliesAfterMs: 50 });
   const taken = take(n1, 'db');
   await eventually(async () => expect(n1.mirror.tickets()).toHaveLength(1));
@@ -62,7 +62,7 @@ test('hands over no lock that was broken before its grant had arrived', async ()
   await expect(taken).rejects.toThrow(LockLostError);
 });
 
-test('takes back no lock that was broken before the store had answered', async () => {
+test('ends an attached lock that was broken before the store answered', async () => {
   const { ticket } = await take(n1, 'db');
   network.fail('stands', { repliesAfterMs: 50 });
   const attached = n1.attach(ticket);
@@ -71,7 +71,7 @@ test('takes back no lock that was broken before the store had answered', async (
   expect((await attached)?.signal.aborted ?? true).toBe(true);
 });
 
-test('does not revive a session that was dropped while it was renewed', async () => {
+test('does not revive a session that was dropped during its renewal', async () => {
   const clock = systemClock();
   const sessions = new SessionKeeper({
     store: network,

@@ -17,9 +17,9 @@ import { eventually } from '../bench/store-bench.ts';
 const permanent = { ttlMs: Number.POSITIVE_INFINITY };
 const never = new AbortController().signal;
 
-/** Locks that outlive their host. */
+/** Checks locks that outlive their host. */
 export function lockPermanentContract(benchOf: ManagerBenchOf): void {
-  test('holds a lock that outlives its host when the session is gone', async () => {
+  test('holds a lock that outlives its host after its session has ended', async () => {
     const { fixture, managers, store } = benchOf();
     const [n1] = managers;
     const n4 = await keeper(benchOf());
@@ -41,7 +41,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('finds what outlived its host by nothing but its name, and drops what nobody wants', async () => {
+  test('finds its locks after a restart by its name alone, and drops those it does not attach', async () => {
     const { managers, store } = benchOf();
     const before = await keeper(benchOf());
     if (!before) return;
@@ -62,7 +62,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('drops what a host that crashed has left, although it uses no such lock any more', async () => {
+  test('drops the locks of its crashed process although it no longer uses such locks', async () => {
     const { managers, store } = benchOf();
     const crashed = await keeper(benchOf());
     if (!crashed) return;
@@ -74,7 +74,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     await other.unlock();
   });
 
-  test('refuses a lock that outlives its host where no later process would see to it', async () => {
+  test('refuses a lock that outlives its host when no later process can take it over', async () => {
     const { managers, store } = benchOf();
     const asked = take(managers[0], 'db', permanent);
     if (store.properties.sessionsExpire) {
@@ -88,7 +88,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('asks again for a kept lock that outlives its host when the session had lapsed', async () => {
+  test('checks a kept lock that outlives its host again after a lapse of the session', async () => {
     const { fixture, managers, store } = benchOf();
     const n4 = await keeper(benchOf());
     if (!n4) return;
@@ -104,7 +104,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S83 clears a lock that outlives its host once nothing is heard of that host', async () => {
+  test('S83 clears a lock that outlives its host once that host is not heard of', async () => {
     const { fixture, managers, store } = benchOf();
     const n4 = await keeper(benchOf());
     if (!n4) return;
@@ -129,7 +129,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
   });
 }
 
-/** A daemon of host n4, of which nothing is remembered; undefined where sessions don't expire. */
+/** Starts a daemon of host n4 that remembers nothing; undefined where sessions don't expire. */
 async function keeper(bench: ManagerBench): Promise<LockManager | undefined> {
   if (!bench.store.properties.sessionsExpire) return undefined;
   return bench.host({ keep: { resume: undefined, save: async () => {} } });

@@ -1,3 +1,4 @@
+// Spans and figures of the lock manager: a real OpenTelemetry tracer, a memory store, real time.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { SpanStatusCode } from '@opentelemetry/api';
 import {
@@ -44,7 +45,7 @@ afterEach(async () => {
   await n2.close({ keep: false });
 });
 
-/** The spans that have ended: name, attributes, and the status when it is an error. */
+/** Returns the spans that have ended: name, attributes, and the status of an error. */
 function ended(): object[] {
   return spans.getFinishedSpans().map(({ name, attributes, status }) => ({
     name,
@@ -53,7 +54,7 @@ function ended(): object[] {
   }));
 }
 
-test('gives each request and each unlock one span', async () => {
+test('records one span for each request and each unlock', async () => {
   const lock = await take(n1, [exclusive('a'), exclusive('b')]);
   const names = { 'berth.lock.names': ['a', 'b'], 'berth.lock.reason': 'Mount' };
   const token = { 'berth.lock.token': lock.token };
@@ -70,7 +71,7 @@ test('gives each request and each unlock one span', async () => {
   expect(ended()).toEqual([acquired, { name: 'lock.unlock', ...names, ...token }]);
 });
 
-test('says on the span that a request waited, and how it failed', async () => {
+test('records on the span that a request waited, and why it failed', async () => {
   const held = await take(n2, 'db');
   await expect(take(n1, 'db', { timeoutMs: 20 })).rejects.toThrow();
   const waiting = await queue(n1, 'db');
@@ -87,7 +88,7 @@ test('says on the span that a request waited, and how it failed', async () => {
   );
 });
 
-test('counts requests by outcome and measures what they took', async () => {
+test('counts requests by outcome and measures their duration', async () => {
   const held = await take(n2, 'db');
   expect(await n1.tryLock([exclusive('db')], { reason: 'Copy' })).toBeUndefined();
   await n2.disable('off');
@@ -99,7 +100,7 @@ test('counts requests by outcome and measures what they took', async () => {
   await expect(take(n1, 'db', { onWait: throws })).rejects.toThrow('not now');
   await held.unlock();
   await (await take(n1, 'db')).unlock();
-  // On a busy machine it may last until the first renewal.
+  // On a busy machine the test may last until the first renewal.
   const requests = figures.lines.filter((line) => !line.startsWith('renewal'));
   expect(requests).toEqual(
     [

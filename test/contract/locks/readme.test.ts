@@ -1,3 +1,4 @@
+// The examples of lib/lock/README.md, run in a process of their own on a memory store.
 import { execFile } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,19 +9,19 @@ import { expect, test } from '@jest/globals';
 const root = join(import.meta.dirname, '../../..');
 const imports = /^import .*;$/gm;
 
-test('the examples of the README of the locks run', async () => {
+test('the examples of the README of lib/lock run without errors or output', async () => {
   const text = await readFile(join(root, 'lib/lock/README.md'), 'utf8');
   const examples = [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code = '']) => code);
   expect(examples.length).toBeGreaterThan(8);
   const code = examples.map((example) => example.replace(imports, ''));
   const [first = '', ...others] = code;
-  // A scope for each, at whose end its locks are released; all see what the first has made.
+  // Each example gets a scope, which releases its locks; all see what the first one declares.
   const module = [
     ...examples.flatMap((example) => example.match(imports) ?? []),
     first,
     ...others.map((example) => `{\n${example}}`),
   ].join('\n');
-  // Inside the package, so that it may import it by name.
+  // The file is inside the package, so that it can import the package by name.
   const file = join(root, 'test', `readme-${process.pid}.ts`);
   await writeFile(file, module);
   try {

@@ -5,6 +5,7 @@ import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { exclusive, shared } from '../bench/store-bench.ts';
 
+/** Checks how locks are granted: order, modes, several at once, and limits. */
 export function lockTakingContract(benchOf: ManagerBenchOf): void {
   test('S1 S6 S9 takes a lock, releases it, and takes it again with a larger token', async () => {
     const { managers, store } = benchOf();
@@ -26,7 +27,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(other).toBeDefined();
   });
 
-  test('S2 S11 gives up at once when asked not to wait, and names the holder', async () => {
+  test('S2 S11 refuses at once when asked not to wait, and names the holder', async () => {
     const [n1, n2, n3] = benchOf().managers;
     await using held = await take(n1, 'db', { detail: 'container 1f' });
     expect(await n2.tryLock([exclusive('db')], { reason: 'Mount' })).toBeUndefined();
@@ -41,7 +42,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await n1.inspect('db')).toEqual([held.ticket]);
   });
 
-  test('S47 S54 takes a lock with a wait after a try failed, and releases what a try may have', async () => {
+  test('S47 S54 takes a lock with a wait after a refused try, and releases a granted try', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
     const held = await take(n1, 'db');
@@ -81,7 +82,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('answers what the work answers, and releases the lock when the work fails', async () => {
+  test('returns the result of the work, and releases the lock when the work fails', async () => {
     const { managers, store } = benchOf();
     const [n1] = managers;
     const options = { reason: 'Mount' };
@@ -93,7 +94,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S5 S64 grants 20 waiters in the order in which they came', async () => {
+  test('S5 S64 grants 20 waiters in the order of their requests', async () => {
     const { managers } = benchOf();
     const held = await take(managers[0], 'db');
     const order: number[] = [];
@@ -146,7 +147,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('takes a name given twice once, exclusive if either is', async () => {
+  test('merges a name that is given twice, exclusive if either is', async () => {
     const [n1, n2] = benchOf().managers;
     await using lock = await take(n1, [shared('a'), exclusive('a'), shared('a'), shared('b')]);
     expect(lock.ticket.locks).toEqual([exclusive('a'), shared('b')]);
@@ -155,7 +156,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(both).toBeDefined();
   });
 
-  test('takes 64 locks at once, and refuses more, none, a nameless one, a senseless time-out', async () => {
+  test('takes 64 locks at once, and refuses 65, none, an empty name or an invalid time-out', async () => {
     const { managers, store } = benchOf();
     const [n1] = managers;
     const many = Array.from({ length: 65 }, (_, index) => exclusive(`lock ${index}`));
@@ -169,7 +170,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
-  test('S18 lets one of two that try at once win, every time', async () => {
+  test('S18 grants one of two simultaneous tries, every time', async () => {
     const { managers, fixture } = benchOf();
     const [n1, n2] = managers;
     const rounds = fixture.isSlow ? 100 : 1_000;
