@@ -1,3 +1,6 @@
+// A Docker host whose etcd is killed and comes back, once for longer than the TTL of 5 s. The
+// engine, etcd and the time are real.
+
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
@@ -9,7 +12,7 @@ jest.setTimeout(90_000);
 
 const ID = 'a'.repeat(64);
 
-describeWith(['docker', 'etcd'], 'a Docker host whose etcd is away', () => {
+describeWith(['docker', 'etcd'], 'a Docker host whose etcd does not answer', () => {
   let cluster: Cluster;
   let node: EngineNode;
   const locks = () => cluster.store.locks();
@@ -18,7 +21,7 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd is away', () => {
     cluster = await startCluster({ engines: ['26.1'], berth: { ttl: '5s', lockTimeout: '2s' } });
     [node] = cluster.nodes as [EngineNode];
     for (const name of ['used', 'stopped', 'idle']) {
-      // What goes on through the outage; the others are fenced (see fencing.test.ts).
+      // on-lost=keep: this container goes on through the outage; the others are fenced (see ../fencing).
       const option = name === 'used' ? 'on-lost=keep' : 'access=host';
       await node.dockerOk(
         ...['volume', 'create', '-d', 'berth', '--label', 'of=me', '-o', option, name],
@@ -36,18 +39,18 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd is away', () => {
     const [volume] = JSON.parse(await node.dockerOk('volume', 'inspect', name));
     return { labels: volume.Labels, options: volume.Options, holder: volume.Status.holder?.host };
   };
-  /** Runs what must fail, and says with what text and how soon. */
+  /** Runs an attempt that must fail within a few seconds; returns its error text. */
   async function refusal(attempt: () => Promise<string>): Promise<string> {
     const started = performance.now();
     const text = await attempt();
-    // The lock's limit, and some time for the engine.
+    // The lock timeout, plus some time for the engine.
     expect(performance.now() - started).toBeLessThan(6_000);
     return text;
   }
   const away = /NOT REACHABLE[\s\S]*\nerror: etcd at \S+ does not answer/;
   const why = /etcd does not answer: .+|the store \(etcd\) has not answered for longer than/;
 
-  test('scenario 31: goes on with what it has, refuses what it can not do, and recovers by itself', async () => {
+  test('scenario 31: the host serves its records and mounts, refuses changes, and recovers by itself', async () => {
     const before = await cluster.store.locks();
     expect(before).toEqual(['mount/stopped', 'mount/used']);
     const tokens = (await node.table()).map(({ ticket }) => ticket.token);

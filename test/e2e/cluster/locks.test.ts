@@ -1,3 +1,6 @@
+// The locks of two daemons under refusals, failed mounts and callers that hang up. etcd and the
+// mounts are real; no Docker engine: the test makes its calls.
+
 import { existsSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,7 +30,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     await cluster[Symbol.asyncDispose]();
   });
 
-  test('defect A4: a Remove that waits in vain for a snapshot fails in time and leaves no lock', async () => {
+  test('defect A4: a Remove that times out behind a snapshot leaves no lock', async () => {
     await node.create('busy');
     const hold = join(other.host.directory, 'hold');
     await other.host.shadow('cp', waitingFor(hold));
@@ -48,13 +51,13 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('a volume that one host disables gets no new user on any, and keeps the one that it has', async () => {
+  test('a volume that one host disables accepts no new user on any host and keeps its present one', async () => {
     await node.create('off');
     await other.ok('Mount', { Name: 'off', ID });
     await node.daemon.berthOk('lock', 'disable', 'off', '--why', 'upgrade');
     const isHeard = async () =>
       (await other.daemon.berthOk('lock', 'inspect', 'off')).includes('upgrade');
-    await waitFor(isHeard, 5_000, 'the other host to hear of it');
+    await waitFor(isHeard, 5_000, 'the other host to see the disabled volume');
     const refusal = /^volume off is disabled by host n1 since \S+Z \(upgrade\); enable it again/;
     const mount = async (by: BareNode, id: string) =>
       (await by.call('Mount', { Name: 'off', ID: id })).Err;
@@ -76,7 +79,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('defects A5 and A13: an Unmount of what is not mounted, and all that only asks, writes nothing', async () => {
+  test('defects A5 and A13: an Unmount of an unmounted volume and all reading calls write nothing to etcd', async () => {
     await node.create('quiet');
     const before = await cluster.etcd.revision();
     for (let round = 0; round < 20; round += 1) {
@@ -92,7 +95,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
 
   test.each([
     {
-      why: 'without its storage',
+      why: 'of a volume without storage',
       error: 'the storage of volume failing is not there',
       prepare: () => rename(storage('failing'), storage('hidden')),
       restore: () => rename(storage('hidden'), storage('failing')),
@@ -103,32 +106,35 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
       prepare: () => node.host.shadow('mount', 'echo mount: wrong fs type >&2; exit 32'),
       restore: () => node.host.unshadow('mount'),
     },
-  ])('defect A6: a Mount $why leaves nothing', async ({ error, prepare, restore }) => {
-    await node.create('failing');
-    await prepare();
-    expect((await node.call('Mount', { Name: 'failing', ID })).Err).toContain(error);
-    await expectNothingMounted('failing');
-    await restore();
-    await node.ok('Mount', { Name: 'failing', ID });
-    await node.ok('Unmount', { Name: 'failing', ID });
-    await node.ok('Remove', { Name: 'failing' });
-  });
+  ])(
+    'defect A6: a Mount $why leaves no lock and no mount, and a later Mount succeeds',
+    async ({ error, prepare, restore }) => {
+      await node.create('failing');
+      await prepare();
+      expect((await node.call('Mount', { Name: 'failing', ID })).Err).toContain(error);
+      await expectNothingMounted('failing');
+      await restore();
+      await node.ok('Mount', { Name: 'failing', ID });
+      await node.ok('Unmount', { Name: 'failing', ID });
+      await node.ok('Remove', { Name: 'failing' });
+    },
+  );
 
-  test('when a client gives up: a Mount whose caller leaves is undone', async () => {
+  test('when a client gives up: its Mount is rolled back', async () => {
     await node.create('left');
     const hold = join(node.host.directory, 'hold-left');
     await node.host.shadow('mount', waitingFor(hold));
     const call = node.begin('Mount', { Name: 'left', ID });
     await waitFor(async () => (await locks()).length > 0, 5_000, 'the mount to begin');
     call.leave();
-    await waitFor(async () => (await locks()).length === 0, 5_000, 'the mount to be undone');
+    await waitFor(async () => (await locks()).length === 0, 5_000, 'the roll-back');
     await expectNothingMounted('left');
     await node.host.unshadow('mount');
     await other.ok('Mount', { Name: 'left', ID });
     await other.ok('Unmount', { Name: 'left', ID });
   });
 
-  test('500 mounts leave no descriptor, lease, watch or ticket', async () => {
+  test('500 mounts leave no descriptor, lease, watch or ticket behind', async () => {
     await node.create('cycled');
     const cycle = async () => {
       await node.ok('Mount', { Name: 'cycled', ID });
@@ -137,7 +143,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     for (let round = 0; round < 10; round += 1) await cycle();
     const before = await used();
     for (let round = 0; round < 500; round += 1) await cycle();
-    // A descriptor may still be on its way out.
+    // A descriptor may take a moment to close.
     await waitFor(async () => (await used()).descriptors <= before.descriptors, 2_000, 'no leak');
     expect({ ...(await used()), descriptors: 0 }).toEqual({ ...before, descriptors: 0 });
     await expectNothingMounted('cycled');
@@ -165,7 +171,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
   }
 });
 
-/** A program that does its own work only when a file is there. */
+/** Returns a script that runs the real program only after a file has appeared. */
 function waitingFor(path: string): string {
   return `while [ ! -e ${path} ]; do sleep 0.02; done; exec /usr/bin/$(basename "$0") "$@"`;
 }

@@ -1,3 +1,6 @@
+// Two Docker hosts (20.10 and 26.1) that share volumes through etcd and a common directory, with
+// real containers.
+
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { runOk, waitFor } from '../../support/processes.ts';
@@ -27,7 +30,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
       ...['volume', 'create', '-d', 'berth', ...options.flatMap((option) => ['-o', option]), name],
     );
 
-  test('what one host creates and writes, the other sees and reads, and the reverse', async () => {
+  test('each host sees the volumes and the data of the other', async () => {
     await create('handed');
     expect(await two.dockerOk('volume', 'ls', '--format', '{{.Driver}} {{.Name}}')).toContain(
       'berth handed',
@@ -43,7 +46,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('defect A11, scenario 33: a volume mounted on one host is not removed from the other, by force neither', async () => {
+  test("defect A11, scenario 33: a volume mounted on one host can't be removed from another, even by force", async () => {
     await create('needed');
     expect((await one.up('user', 'needed')).code).toBe(0);
     for (const force of [[], ['-f']]) {
@@ -60,7 +63,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     expect(await cluster.store.records()).not.toHaveProperty('needed');
   });
 
-  test('many that wait for it on one host all give up in time', async () => {
+  test('many requests that wait for one volume on one host all time out in time', async () => {
     await create('busy');
     expect((await one.up('user', 'busy')).code).toBe(0);
     const started = performance.now();
@@ -71,7 +74,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     await one.down('user');
   });
 
-  test('scenario 34: of two containers started at once on two hosts one gets the volume', async () => {
+  test('scenario 34: of two containers started at once on two hosts, one gets the volume', async () => {
     await create('wanted');
     const starts = await Promise.all([one.up('racer', 'wanted'), two.up('racer', 'wanted')]);
     expect(starts.filter(({ code }) => code === 0)).toHaveLength(1);
@@ -87,7 +90,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('access=shared is for several hosts at once, and still guards against Remove', async () => {
+  test('several hosts can mount an access=shared volume at once, and none can remove it meanwhile', async () => {
     await create('common', 'access=shared');
     expect((await one.up('reader', 'common')).code).toBe(0);
     expect((await two.up('reader', 'common')).code).toBe(0);
@@ -103,7 +106,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     await two.dockerOk('volume', 'rm', 'common');
   });
 
-  test('access=container is for one container in the whole cluster', async () => {
+  test('an access=container volume serves one container in the whole cluster', async () => {
     await create('single', 'access=container');
     expect((await one.up('first', 'single')).code).toBe(0);
     const here = await one.up('second', 'single');
@@ -119,7 +122,7 @@ describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('a volume with a file system of its own is attached on one host at a time', async () => {
+  test('an image volume is attached on one host at a time', async () => {
     await create('imaged', 'driver=image', 'size=32M');
     const image = join(cluster.volumeDir, 'image/imaged/volume.img');
     const attached = async () =>

@@ -1,3 +1,6 @@
+// Daemons cut off from etcd, a revoked lease, a dead leader. etcd and the network are real; no
+// Docker engine: the test makes its calls. Time is real, with a TTL of 5 s.
+
 import { expect, jest, test } from '@jest/globals';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -10,7 +13,7 @@ const ID = 'a'.repeat(64);
 const berth = { ttl: '5s', lockTimeout: '2s' };
 
 describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
-  test('when a dead host comes back: a host that was cut off for longer than the TTL locks again what nobody asked for, and itself', async () => {
+  test('when a dead host comes back: it re-acquires its own lock and those that nobody requested', async () => {
     await using cluster = await startBareCluster();
     const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);
     for (const Name of ['mine', 'taken']) {
@@ -21,21 +24,21 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     await waitFor(
       async () => (await cluster.store.locks()).length === 0,
       15_000,
-      'its lease to end',
+      'the lease to expire',
     );
     await two.ok('Mount', { Name: 'taken', ID });
-    // Somebody else calls itself n1, too.
+    // A second daemon takes the name n1.
     const impostor = await cluster.join('n1', berth);
     await one.host.reconnect();
 
     const relocked = async () => (await cluster.store.locks()).join() === 'mount/mine,mount/taken';
-    await waitFor(relocked, 15_000, 'what nobody asked for to be locked again');
+    await waitFor(relocked, 15_000, 'the volume that nobody requested to be locked again');
     expect((await two.call('Mount', { Name: 'mine', ID })).Err).toMatch(/mounted on host n1 since/);
     const log = () => one.daemon.log();
     await waitFor(
       () => /ERROR volume=taken is mounted here but its lock is not ours: .* host n2/.test(log()),
       5_000,
-      'the loss to be told',
+      'the loss to be logged',
     );
     await one.waitUntilUnmounted('taken');
     expect((await one.call('Mount', { Name: 'taken', ID: 'b'.repeat(64) })).Err).toMatch(
@@ -50,7 +53,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     await waitFor(
       () => /WARNING the host's own lock was lost; locked again/.test(log()),
       10_000,
-      "the host's own lock to be taken again",
+      "the host's own lock to be re-acquired",
     );
     for (const Name of ['mine', 'taken']) await one.ok('Unmount', { Name, ID });
     expect(await cluster.store.locks()).toEqual(['mount/taken']);
@@ -58,7 +61,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     expect(await cluster.store.locks()).toEqual([]);
   });
 
-  test('an operator who revokes the lease of a daemon only makes it lock again', async () => {
+  test('a daemon whose lease an operator revokes acquires its locks again', async () => {
     await using cluster = await startBareCluster();
     const one = await cluster.join('n1');
     await one.create('kept');
@@ -68,13 +71,13 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     expect(await keys()).toBe(2);
     const [, lease = ''] = (await cluster.etcd.ctlOk('lease', 'list')).split('\n');
     await cluster.etcd.ctlOk('lease', 'revoke', lease);
-    await waitFor(async () => (await keys()) === 2, 15_000, 'both locks to be taken again');
+    await waitFor(async () => (await keys()) === 2, 15_000, 'both locks to be re-acquired');
     expect(await one.mountCount('kept')).toBe(1);
     await one.ok('Unmount', { Name: 'kept', ID });
     expect(await keys()).toBe(1);
   });
 
-  test('one of three members, and the leader at that: operations go on', async () => {
+  test('operations go on after the leader, one of three members, is killed', async () => {
     await using cluster = await startBareCluster({ members: 3 });
     const [one, two] = await Promise.all(
       ['n1', 'n2'].map((name) => cluster.join(name, { lockTimeout: '10s' })),

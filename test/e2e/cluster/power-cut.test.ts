@@ -1,3 +1,6 @@
+// A host with its own kernel (User Mode Linux) loses power: unflushed writes are lost and the boot
+// ID changes. etcd and the second host, with Docker, are real; time is real, with a TTL of 10 s.
+
 import { expect, jest, test } from '@jest/globals';
 import type { BerthOptions } from '../../support/berth.ts';
 import { startBerth } from '../../support/berth.ts';
@@ -13,20 +16,20 @@ import { startUmlHost } from '../../support/uml-host.ts';
 import { mountedOn } from '../hosts/bare-cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
 
-// The guest is some ten times slower than the machine.
+// The guest is about ten times slower than the machine.
 jest.setTimeout(400_000);
 
 const ttlMs = 10_000;
-/** What a machine with other work to do may add to a measured time. */
+/** The delay that a busy machine may add to a measured time. */
 const busyMs = 2_000;
 
-/** Says each number only when it is on the disk. What comes before that never gets there: ext4 would take seconds. */
+/** Prints each number only after it is on the disk. The first line is never flushed: ext4 would take seconds. */
 const appendFlushedLines = `
   echo never flushed > /data/unflushed
   i=0; while :; do i=$((i+1)); echo $i >> /data/lines && sync /data/lines && echo $i; sleep 0.1; done`;
 
 describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
-  test('scenario 35, when a host dies, when a dead host comes back: another has its volume after the TTL with all that was flushed, and keeps it when the first is back', async () => {
+  test('scenario 35, when a host dies, when a dead host comes back: another host gets the flushed data and keeps it', async () => {
     await using stack = new AsyncDisposableStack();
     const network = stack.use(await startNetwork());
     const etcd = stack.use(await startEtcd({ in: network }));
@@ -53,14 +56,14 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
     const waitedMs = grantedAt(other.daemon.log()) - cutAt;
     process.stderr.write(`${lines().length} lines; waited ${waitedMs} ms for the volume\n`);
     expect(waitedMs).toBeLessThan(ttlMs + 1_000 + busyMs);
-    // What the lost host had renewed last was respected.
+    // The other host waited for the rest of the last renewal's TTL.
     expect(waitedMs).toBeGreaterThan(ttlMs / 2);
     expect((await other.up('user', 'db')).code).toBe(0);
-    // So the power was cut indeed: this had only been in the memory of the guest.
+    // This had only been in the guest's memory, so its absence proves the power cut.
     expect(await other.dockerOk('exec', 'user', 'cat', '/data/unflushed')).toBe('');
 
     await guest.boot();
-    // Whoever has to wait for a TTL fails.
+    // A call that has to wait for a TTL fails.
     await startBerth(guest, { ...options, lockTimeout: '1s' });
     expect(await mountTable(guest)).toEqual([]);
     expect(await etcdView(etcd).locks()).toEqual(['mount/db']);
@@ -75,7 +78,7 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
     expect(await guest.execOk('tail', '-n', '1', file)).toBe('still here');
   });
 
-  test('when a host reboots: it drops its own locks when it is back, long before the TTL', async () => {
+  test('when a host reboots: it releases its earlier locks at its start, long before the TTL', async () => {
     await using network = await startNetwork();
     await using etcd = await startEtcd({ in: network });
     await using guest = await startUmlHost({ network, name: 'alone' });
@@ -105,13 +108,13 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
   });
 });
 
-/** In this order: an engine that starts waits for the plugins of the volumes that it knows. */
+/** Starts the daemon before the engine, which waits for the plugins of the volumes that it knows. */
 async function startGuest(guest: UmlHost, options: BerthOptions): Promise<void> {
   await startBerth(guest, options);
   await guest.startEngine();
 }
 
-/** When the daemon first had the lock, by its log. */
+/** Returns when the daemon first got the lock, according to its log. */
 function grantedAt(log: string): number {
   const line = log.split('\n').find((each) => each.includes('granted mount/db '));
   return Date.parse(line?.split(' ')[0] ?? '');
@@ -123,7 +126,7 @@ async function mountTable(guest: UmlHost): Promise<unknown> {
 
 type Call = readonly [method: string, body: object];
 
-/** Calls the plugin where no engine runs, in one go: a process takes seconds to start there. */
+/** Calls the plugin on a guest without an engine, all calls in one process, because its start takes seconds. */
 async function callInGuest(guest: UmlHost, ...calls: readonly Call[]): Promise<void> {
   const script = `
     import { callPlugin } from '${import.meta.dirname}/../../support/plugin-call.ts';

@@ -1,3 +1,6 @@
+// Daemons that race for the same volumes: two or three real daemons, real etcd and mounts, no
+// Docker engine. Nothing here depends on a TTL.
+
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -24,7 +27,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
   const onAll = (call: (node: BareNode, index: number) => Promise<{ Err: string }>) =>
     Promise.all(nodes.map(async (node, index) => (await call(node, index)).Err));
 
-  test('defect A10, scenario 34: 1,000 races for one volume have one winner each, and the loser is told who, why and since when', async () => {
+  test("defect A10, scenario 34: each of 1,000 races for one volume has one winner, whom the loser's error names", async () => {
     const racers = await Promise.all(
       ['r1', 'r2'].map((name) =>
         cluster.join(name, { lockTimeout: '0s', flags: ['--prefix', '/races'] }),
@@ -55,7 +58,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     expect(keys.split('\n').filter(Boolean)).toEqual(records);
   });
 
-  test('scenario 42: one name created on three hosts at once is one volume, and all succeed', async () => {
+  test('scenario 42: a volume created on three hosts at once exists once, and all three succeed', async () => {
     for (let round = 0; round < 10; round += 1) {
       const Name = `same-${round}`;
       expect(await onAll((node) => node.call('Create', { Name, Opts: null }))).toEqual([
@@ -67,7 +70,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     expect(await cluster.store.locks()).toEqual([]);
   });
 
-  test('one name created with two meanings goes to one of them', async () => {
+  test('of creates with different options for one name at once, one wins and the others are refused', async () => {
     const errors = await onAll((node, index) =>
       node.call('Create', { Name: 'odd', Opts: { access: index === 0 ? 'shared' : 'container' } }),
     );
@@ -78,7 +81,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     for (const error of losers) expect(error).toContain('exists already with access=');
   });
 
-  test('15 volumes created on three hosts at once are 15 volumes, with nothing left behind', async () => {
+  test('15 volumes created on three hosts at once leave 15 records and no temporary files', async () => {
     const names = Array.from({ length: 15 }, (_, index) => `many-${index}`).sort();
     const errors = await Promise.all(
       names.map((Name) => onAll((node) => node.call('Create', { Name, Opts: null }))),
@@ -95,7 +98,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     }
   });
 
-  test('scenario 43: a Remove that races a Mount never takes the data of a volume that got mounted', async () => {
+  test('scenario 43: a Remove that races a Mount never deletes the data of a volume that was mounted', async () => {
     const [one, two] = nodes as [BareNode, BareNode];
     const outcomes = { removed: 0, mounted: 0 };
     for (let round = 0; round < 30; round += 1) {
@@ -131,7 +134,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     expect(await cluster.store.locks()).toEqual([]);
   });
 
-  /** What a driver has not finished or not cleaned away. */
+  /** Returns the temporary files of unfinished driver operations. */
   async function temporaries(): Promise<string[]> {
     const directory = join(cluster.volumeDir, 'directory');
     await mkdir(directory, { recursive: true });

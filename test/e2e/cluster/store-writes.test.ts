@@ -1,3 +1,5 @@
+// Counts the etcd revisions of each operation of a real daemon; no Docker engine.
+
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, jest, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
@@ -7,8 +9,8 @@ jest.setTimeout(90_000);
 
 const ID = 'a'.repeat(64);
 
-describeWith(['root', 'etcd'], 'what a daemon writes to etcd', () => {
-  test('is at most two revisions for each operation, and none to ask or to wait', async () => {
+describeWith(['root', 'etcd'], 'writes of a daemon to etcd', () => {
+  test('an operation takes at most two revisions; reading and waiting take none', async () => {
     await using cluster = await startBareCluster();
     const node = await cluster.join('n1');
     const rows: string[] = [];

@@ -1,4 +1,5 @@
-// Scenario 29: whatever comes in on the real socket, it is answered clearly and changes nothing.
+// Scenario 29: invalid input on the real socket gets a clear error and changes nothing. Both
+// engines, both stores; the tests call the daemon itself.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Leftovers } from '../../support/plugged-host.ts';
 import { allVariants, describePlugged, nothing } from '../../support/plugged-host.ts';
@@ -16,9 +17,9 @@ const user = { Name: 'db', ID: 'its user' };
 const methods = ['Create', 'Remove', 'Mount', 'Unmount', 'Path', 'Snapshot', 'Copy'] as const;
 
 const badNames: [what: string, name: string][] = [
-  ['a way out', '../x'],
+  ['a parent directory', '../x'],
   ['a path', 'a/b'],
-  ['nothing', ''],
+  ['an empty name', ''],
   ['a blank', ' '],
   ['a blank inside', 'a b'],
   ['300 characters', 'x'.repeat(300)],
@@ -28,7 +29,7 @@ const badNames: [what: string, name: string][] = [
 ];
 
 describePlugged('bad input', { variants: allVariants }, (on) => {
-  describe('to a daemon with a volume in use', () => {
+  describe('sent to a daemon with a volume in use', () => {
     let before: Leftovers;
     let records: unknown;
 
@@ -50,7 +51,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
       expect(await left()).toEqual(nothing);
     });
 
-    test('scenario 29: a call without a body, or with one that is not JSON', async () => {
+    test('scenario 29: a call without a body, or with a body that is not JSON, is refused', async () => {
       const { call } = on();
       for (const method of methods) {
         expect([method, await call(method)]).toEqual([
@@ -64,14 +65,14 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
           refused(/Name: expected string/),
         ]);
       }
-      // To an engine an error on Get means that the volume is gone: better no answer at all.
+      // An engine takes an error on Get for a missing volume, so no answer at all is better.
       await expect(call('Get')).rejects.toThrow('socket hang up');
       expect(await call('Get', '{"Name":')).toEqual(refused(/./));
       expect(await call('Get', { Name: '' })).toEqual(refused(/^no such volume$/));
       expect(await call('Get', { Name: 'absent' })).toEqual(refused(/^no such volume$/));
     });
 
-    test('scenario 29: a name that is none', async () => {
+    test('scenario 29: a call with an invalid name is refused', async () => {
       const { call } = on();
       for (const [what, name] of badNames) {
         for (const method of methods) {
@@ -91,13 +92,13 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
       }
     });
 
-    test('scenario 29: a volume that is not there', async () => {
+    test('scenario 29: a call for a volume that does not exist is refused, except Unmount', async () => {
       const { call } = on();
       for (const method of ['Remove', 'Mount', 'Path', 'Snapshot', 'Copy'] as const) {
         const answer = await call(method, { ...bodies[method], Name: 'absent' });
         expect([method, answer]).toEqual([method, refused(/no such volume/)]);
       }
-      // Nothing to undo.
+      // There is nothing to unmount.
       expect(await call('Unmount', { Name: 'absent', ID: 'id' })).toEqual(done);
       expect(await call('Unmount', { Name: 'db', ID: 'never mounted' })).toEqual(done);
     });
@@ -108,7 +109,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
         { colour: 'red' },
         /unknown option "colour"; driver directory knows: .*driver.*access.*from/,
       ],
-      ['one more of them', { driver: 'image', siez: '1G' }, /unknown option "siez".*size .*fs /],
+      ['a misspelt option', { driver: 'image', siez: '1G' }, /unknown option "siez".*size .*fs /],
       ['another driver’s option', { size: '1G' }, /size.*image driver|unknown option "size"/],
       [
         'an unknown driver',
@@ -132,7 +133,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
         /access="all" is not allowed; use one of host, container, shared/,
       ],
       [
-        'what an image cannot',
+        'an access that images do not support',
         { driver: 'image', access: 'shared' },
         /image can't have access=shared/,
       ],
@@ -143,18 +144,18 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
       ],
       ['a bad failover', { failover: '' }, /failover="" is not allowed; use one of auto, manual/],
       [
-        'a fence around what is shared',
+        'an on-lost action for a shared volume',
         { access: 'shared', 'on-lost': 'pause' },
         /on-lost=pause can't be had with access=shared/,
       ],
-      ['no source', { from: 'absent' }, /no such volume: absent/],
-      ['no snapshot', { from: 'db@absent' }, /volume db has no snapshot absent/],
+      ['a source volume that does not exist', { from: 'absent' }, /no such volume: absent/],
+      ['a snapshot that does not exist', { from: 'db@absent' }, /volume db has no snapshot absent/],
       ['a number', { size: 5 }, /^bad request: Opts: size: expected string/],
-    ])('options with %s', async (_what, options, reason) => {
+    ])('a Create with %s is refused', async (_what, options, reason) => {
       expect(await on().call('Create', { Name: 'w', Opts: options })).toEqual(refused(reason));
     });
 
-    test('a volume that exists keeps what it is', async () => {
+    test('a Create for an existing volume with other options is refused and changes nothing', async () => {
       const { call } = on();
       const create = (Opts: object | null) => call('Create', { Name: 'db', Opts });
       expect(await create({ driver: 'image' })).toEqual(
@@ -173,7 +174,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
     });
   });
 
-  test('scenario 29: any Content-Type or none, Opts of null or none', async () => {
+  test('scenario 29: any Content-Type or none is accepted, and Opts may be null or absent', async () => {
     const { call, docker, left } = on();
     const types = [
       {},
@@ -192,7 +193,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
     expect(await left()).toEqual(nothing);
   });
 
-  test('a person at the docker command is told what is wrong', async () => {
+  test('the docker command shows what is wrong', async () => {
     const { dockerFails, left } = on();
     const create = (...args: string[]) => dockerFails('volume', 'create', '-d', 'berth', ...args);
     expect(await create('-o', 'colour=red', 'db')).toMatch(

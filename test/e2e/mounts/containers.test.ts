@@ -1,4 +1,4 @@
-// What containers do with volumes, on both drivers.
+// What containers do with volumes of both drivers, on both engines: real containers and mounts.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -13,7 +13,7 @@ const drivers = {
 
 describePlugged('containers', { variants: embeddedVariants, requirements: ['loop'] }, (on) => {
   test.each(['directory', 'image'] as const)(
-    'defect B10, scenario 18: docker cp leaves a running container its volume (%s driver)',
+    'defect B10, scenario 18: a running container keeps its volume through docker cp (%s driver)',
     async (driver) => {
       const { docker, start, proxy, host, mounted } = on();
       const name = `s18-${driver}`;
@@ -25,7 +25,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
       const copy = join(host.directory, `copy-${driver}`);
       await docker('cp', `${name}:/p/file`, copy);
       await docker('cp', copy, `${name}:/p/copy`);
-      // More than once each, and with the ID of the container's own Mount.
+      // The engine mounts more than once, and with the ID of the container's own Mount.
       const ids = new Set(proxy.calls.map(({ body }) => body?.ID).filter(Boolean));
       expect(ids).toEqual(new Set([id]));
       expect(proxy.count('Mount')).toBeGreaterThan(1);
@@ -36,7 +36,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
       await waitFor(async () => (await mounted()).length === 0, 5_000, 'the unmount');
       expect(proxy.count('Unmount')).toBe(proxy.count('Mount') + 1);
 
-      // From a stopped one as well.
+      // docker cp also works from a stopped container.
       await docker('cp', `${name}:/p/copy`, `${copy}-2`);
       await docker('rm', name);
       await docker('volume', 'rm', name);
@@ -44,7 +44,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     },
   );
 
-  test('row 1: two containers and two targets share one mount, which lasts as long as one of them', async () => {
+  test('row 1: two containers and two targets share one mount, which lasts until the last one ends', async () => {
     const { docker, start, mounted, store } = on();
     await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'shared');
     await start('one', '-v', 'shared:/p', '-v', 'shared:/q');
@@ -63,7 +63,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('a volume in use says for whom, and is not removed', async () => {
+  test("a volume in use shows its user and can't be removed", async () => {
     const { docker, dockerFails, start, inspect, call, host } = on();
     await docker('volume', 'create', '-d', 'berth', 'busy');
     await start('user', '-v', 'busy:/p');
@@ -71,7 +71,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(status.holder).toMatchObject({ host: host.name, reason: 'Mount' });
     expect(status.mounts.ids).toEqual([expect.stringMatching(/^\w{64}$/)]);
     expect(await dockerFails('volume', 'rm', '-f', 'busy')).toContain('in use');
-    // Past the engine, which would have refused it by itself.
+    // Calls the daemon itself, because the engine would refuse by itself.
     expect(await call('Remove', { Name: 'busy' })).toEqual({
       status: 500,
       body: { Err: expect.stringContaining(`mounted on host ${host.name}`) },
@@ -81,7 +81,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('a restart is an Unmount and a Mount; a pause is nothing', async () => {
+  test('a restart of a container is an Unmount and a Mount; a pause is neither', async () => {
     const { docker, start, proxy, mounted } = on();
     await docker('volume', 'create', '-d', 'berth', 'again');
     await start('again', '-v', 'again:/p');
@@ -107,7 +107,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
   });
 
   test.each(['directory', 'image'] as const)(
-    'an empty volume takes what the image has at its place (%s driver)',
+    "an empty volume is filled with the image's files at its mountpoint (%s driver)",
     async (driver) => {
       const { docker } = on();
       const name = `filled-${driver}`;
@@ -118,7 +118,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
       const see = () => docker('run', '--rm', '-v', `${name}:/p`, name, 'cat', '/p/file');
       expect(await see()).toBe('image');
       expect(uses(on())).toEqual(['Mount', 'Unmount', 'Mount', 'Unmount']);
-      // Only once: now the volume has something of its own.
+      // Only once: the volume now has files of its own.
       await docker('run', '--rm', '-v', `${name}:/p`, name, 'sh', '-c', 'echo own > /p/file');
       expect(await see()).toBe('own');
       await docker('volume', 'rm', name);
@@ -126,7 +126,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     },
   );
 
-  test('an image volume holds its size and not more', async () => {
+  test('an image volume holds no more than its size', async () => {
     const { docker, run, volumeDir } = on();
     await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'small');
     const fill = 'dd if=/dev/zero of=/p/fill bs=1M count=100 2>&1; stat -c %s /p/fill';
@@ -140,7 +140,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('docker run --mount makes a volume with options', async () => {
+  test('docker run --mount creates a volume with options', async () => {
     const { docker, run, inspect } = on();
     const mount = [
       ...['type=volume', 'src=made', 'dst=/p', 'volume-driver=berth'],
@@ -156,7 +156,7 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('volumes are found by label, driver, name and use', async () => {
+  test('docker volume ls filters by label, driver, name and use', async () => {
     const { docker, start } = on();
     const filtered = async (...filters: string[]) => {
       const flags = ['driver=berth', ...filters].flatMap((filter) => ['-f', filter]);

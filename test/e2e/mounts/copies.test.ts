@@ -1,4 +1,4 @@
-// Snapshots and copies over the plugin's socket, for scripts that can reach nothing else.
+// Snapshots and copies by calls to the plugin's socket, on both drivers, with real containers.
 import { expect, test } from '@jest/globals';
 import { describePlugged, mixedVariants } from '../../support/plugged-host.ts';
 
@@ -9,7 +9,7 @@ const kinds = [
 
 describePlugged('copies', { variants: mixedVariants, requirements: ['loop'] }, (on) => {
   test.each(kinds)(
-    'a snapshot keeps what was, a copy goes its own way (%s)',
+    'a snapshot keeps its moment, and a copy changes independently (%s)',
     async (db, options) => {
       const { call, docker, run, start, inspect, left } = on();
       const [old, now, third] = [`${db}-old`, `${db}-now`, `${db}-third`];
@@ -23,7 +23,7 @@ describePlugged('copies', { variants: mixedVariants, requirements: ['loop'] }, (
       });
       await docker('exec', 'writer', 'sh', '-c', 'echo tuesday > /p/file');
       expect(await call('Copy', { Name: db, Snapshot: 'monday', Target: old })).toEqual(done);
-      // Of the volume as it is, while it is in use.
+      // A copy of the volume's present state, while a container uses it.
       expect(await call('Copy', { Name: db, Target: now })).toEqual(done);
       await docker('volume', 'create', '-d', 'berth', '-o', `from=${db}@monday`, third);
 
@@ -47,7 +47,7 @@ describePlugged('copies', { variants: mixedVariants, requirements: ['loop'] }, (
     },
   );
 
-  test('a copy does not replace a volume', async () => {
+  test('a copy does not replace an existing volume', async () => {
     const { call, docker, run, left } = on();
     await docker('volume', 'create', '-d', 'berth', 'one');
     await docker('volume', 'create', '-d', 'berth', 'two');

@@ -1,3 +1,6 @@
+// A daemon is stopped or killed, before and during calls, and starts again. etcd, mounts and time
+// are real (a TTL of 6 s); no Docker engine: the test makes its calls.
+
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -33,7 +36,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
   const mount = (by: BareNode, Name: string) => by.call('Mount', { Name, ID });
   const unmount = (Name: string) => node.ok('Unmount', { Name, ID });
 
-  test('defect A3, when the plugin restarts: SIGTERM with mounts keeps them and their lock; the next start takes them over', async () => {
+  test('defect A3, when the plugin restarts: SIGTERM keeps mounts and their locks, and the next start adopts them', async () => {
     await node.create('kept');
     await node.ok('Mount', { Name: 'kept', ID });
     const [row] = await node.table();
@@ -62,11 +65,11 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     expect(await node.daemon.stop()).toBe(0);
     expect(await leases(cluster.etcd)).toHaveLength(before.length - 1);
     const keys = await cluster.etcd.ctlOk('get', '--prefix', '/berth/locks/', '--keys-only');
-    expect(keys.split('\n').filter(Boolean)).toHaveLength(1); // The other host's own.
+    expect(keys.split('\n').filter(Boolean)).toHaveLength(1); // The lock of the other host's identity.
     await node.daemon.start();
   });
 
-  test('scenario 47: SIGTERM during a Mount lets it finish', async () => {
+  test('scenario 47: a daemon that gets SIGTERM during a Mount finishes it first', async () => {
     await node.create('late');
     const { release, began } = await blockProgram(node.host, 'mount');
     const mounting = mount(node, 'late');
@@ -83,7 +86,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
   });
 
   test.each(['before', 'after'] as const)(
-    'when work is interrupted: SIGKILL just %s the kernel mounts leaves a volume that can be mounted again',
+    'when work is interrupted: after SIGKILL %s the kernel mounts, the volume can be mounted again',
     async (moment) => {
       const Name = `torn-${moment}`;
       await node.create(Name);
@@ -94,7 +97,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
       await release('kill');
       await node.daemon.start();
       await node.waitUntilUnmounted(Name);
-      await waitFor(async () => (await locks()).length === 0, 5_000, 'its lock to be free');
+      await waitFor(async () => (await locks()).length === 0, 5_000, 'the lock to be released');
       await node.ok('Mount', { Name, ID });
       expect(await node.mountCount(Name)).toBe(1);
       await unmount(Name);
@@ -103,7 +106,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     },
   );
 
-  test('SIGKILL at any moment of a Mount, a Create or an Unmount converges', async () => {
+  test('after SIGKILL at any moment of a Mount, Create or Unmount, repeating the calls succeeds', async () => {
     await node.create('any');
     for (const [index, waitMs] of [0, 4, 8, 15, 30, 60].entries()) {
       const fresh = `any-${index}`;
@@ -117,7 +120,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
       await node.create(fresh);
       await node.ok('Mount', { Name: 'any', ID });
       expect(await node.mountCount('any')).toBe(1);
-      // As many as the engine may have sent.
+      // The engine may have sent two Mounts.
       await unmount('any');
       await unmount('any');
       await node.waitUntilUnmounted('any');
@@ -126,7 +129,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     }
   });
 
-  test('when a host reboots: after a reboot the mount table is dropped and the locks are free', async () => {
+  test('when a host reboots: the next start drops the mount table and releases the locks', async () => {
     await node.create('rebooted');
     await node.ok('Mount', { Name: 'rebooted', ID });
     await node.daemon.kill();
@@ -135,13 +138,13 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     const table = await readFile(path, 'utf8');
     await writeFile(path, table.replace(/"bootId": "[^"]+"/, '"bootId": "an-earlier-one"'));
     await node.daemon.start();
-    await waitFor(async () => (await node.table()).length === 0, 5_000, 'the row to go');
+    await waitFor(async () => (await node.table()).length === 0, 5_000, 'the row to be dropped');
     expect(await locks()).toEqual([]);
     expect((await mount(other, 'rebooted')).Err).toBe('');
     await other.ok('Unmount', { Name: 'rebooted', ID });
   });
 
-  test('defect B6, when a dead host comes back: a daemon that was down for longer than the TTL locks its mounts again, where nobody has asked for them', async () => {
+  test('defect B6, when a dead host comes back: a daemon re-acquires its locks that nobody requested meanwhile', async () => {
     for (const name of ['mine', 'taken']) {
       await node.create(name);
       await node.ok('Mount', { Name: name, ID });
@@ -150,7 +153,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await waitFor(async () => (await locks()).length === 0, 15_000, 'the lease to expire');
     await other.ok('Mount', { Name: 'taken', ID });
     await node.daemon.start();
-    await waitFor(async () => (await locks()).length === 2, 5_000, 'the lock to be taken again');
+    await waitFor(async () => (await locks()).length === 2, 5_000, 'the lock to be re-acquired');
     expect((await mount(other, 'mine')).Err).toMatch(/mounted on host n1 since/);
     expect(node.daemon.log()).toMatch(/ERROR volume=taken is mounted here but its lock is not/);
     await node.waitUntilUnmounted('taken');

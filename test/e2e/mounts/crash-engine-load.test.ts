@@ -1,4 +1,4 @@
-// Many containers and many requests at once: nothing may be left of them.
+// Many containers and many requests at once leave nothing behind: Docker 26.1 with etcd.
 import { expect, test } from '@jest/globals';
 import { engineApi } from '../../support/engine-api.ts';
 import { describePlugged, nothing } from '../../support/plugged-host.ts';
@@ -8,7 +8,7 @@ const count = 50;
 const requests = 10_000;
 
 describePlugged('load', { variants: [{ docker: '26.1', store: 'etcd' }] }, (on) => {
-  test('scenario 41: 50 containers, with one volume and one each, start and stop at once', async () => {
+  test('scenario 41: 50 containers, each with a common and an own volume, start and stop at once', async () => {
     const { host, docker, mounted, store, left, call } = on();
     const numbers = Array.from({ length: count }, (_, i) => `${i}`);
     const volumes = ['all', ...numbers.map((number) => `own-${number}`)].sort();
@@ -29,7 +29,7 @@ describePlugged('load', { variants: [{ docker: '26.1', store: 'etcd' }] }, (on) 
     expect(await store.locks()).toHaveLength(volumes.length);
     await eachContainer((name) => engine.call('DELETE', `/containers/${name}?force=1`));
     const isFree = async () => (await mounted()).length + (await store.locks()).length === 0;
-    await waitFor(isFree, 10_000, 'all of them to be unmounted');
+    await waitFor(isFree, 10_000, 'all volumes to be unmounted');
     await docker('volume', 'rm', ...volumes);
     expect(await left()).toEqual(nothing);
   }, 120_000);
@@ -38,7 +38,7 @@ describePlugged('load', { variants: [{ docker: '26.1', store: 'etcd' }] }, (on) 
     const { berth, call, left, store } = on();
     for (const Name of ['a', 'b', 'c', 'd']) await call('Create', { Name, Opts: null });
     const turn = ['Mount', ...Array(24).fill(['Get', 'List']).flat(), 'Unmount'];
-    // Each of ten callers has an ID of its own, and shares its volume with others.
+    // Each of the ten callers has its own mount ID and shares its volume with others.
     const ask = (turns: number) =>
       Promise.all(
         Array.from({ length: 10 }, async (_, caller) => {

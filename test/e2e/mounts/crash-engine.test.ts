@@ -1,3 +1,7 @@
+// An engine or the daemon is killed under containers, or an Unmount fails; see docs/mount-
+// accounting.md for the rows. Docker 20.10 with etcd and 26.1 with the embedded store, in real
+// time.
+
 import { spawn } from 'node:child_process';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -56,10 +60,14 @@ for (const [docker, kind] of variants) {
     }
     async function expectFree(volume: string, limitMs?: number): Promise<void> {
       await node.waitUntilUnmounted(volume, limitMs);
-      await waitFor(async () => (await store.locks()).length === 0, 5_000, 'its lock to be free');
+      await waitFor(
+        async () => (await store.locks()).length === 0,
+        5_000,
+        'the lock to be released',
+      );
     }
 
-    test('when the engine crashes, row 5, scenario 37: the engine is killed, the container starts again, its stop unmounts', async () => {
+    test('when the engine crashes, row 5, scenario 37: its container starts again, and its stop unmounts', async () => {
       const container = await running('restarted');
       await node.host.killEngine();
       await node.host.startEngine();
@@ -73,7 +81,7 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('volume', 'rm', 'restarted');
     });
 
-    test('row 6, scenario 37: the engine is killed, its container removed, the volume is freed', async () => {
+    test('row 6, scenario 37: after an engine crash, removing the container releases the volume', async () => {
       const container = await running('forgotten');
       await node.host.killEngine();
       await node.host.startEngine();
@@ -85,7 +93,7 @@ for (const [docker, kind] of variants) {
       );
     });
 
-    test('row 7: the engine is stopped in order: it unmounts, and the container starts again', async () => {
+    test('row 7: an engine that stops in order unmounts, and the container starts again later', async () => {
       const container = await running('orderly');
       await node.host.killEngine('SIGTERM');
       await expectFree('orderly');
@@ -96,19 +104,19 @@ for (const [docker, kind] of variants) {
       await expectFree('orderly');
     });
 
-    test('row 4, scenario 39: an Unmount fails; the container starts again, and the last stop unmounts', async () => {
+    test('row 4, scenario 39: an Unmount fails; the container starts again, and its last stop unmounts', async () => {
       const container = await running('busy');
       const id = async () => Object.keys((await node.table())[0]?.mountIds ?? {});
       const first = await id();
-      const sit = () =>
+      const occupy = () =>
         node.host.spawn('sh', [
           '-c',
           `cd ${node.mountpoint('busy')} && echo here && exec sleep 1000`,
         ]);
       const isThere = (it: { output(): string }) => () => it.output().includes('here');
       {
-        await using sitting = sit();
-        await waitFor(isThere(sitting), 5_000, 'it to sit in the mount');
+        await using occupier = occupy();
+        await waitFor(isThere(occupier), 5_000, 'a process to enter the mount');
         await node.dockerOk('stop', container);
         expect(await node.mountCount('busy')).toBe(1);
         expect(await store.locks()).toEqual(['mount/busy']);
@@ -122,7 +130,7 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('rm', container);
     });
 
-    test('rows 2 and 3, scenario 38: docker cp leaves a running container its data, even when nothing else works', async () => {
+    test('rows 2 and 3, scenario 38: a running container keeps its data through docker cp, even without the store', async () => {
       const container = await running('copied');
       const file = join(node.host.directory, 'file');
       await writeFile(file, 'copied in');
@@ -130,7 +138,7 @@ for (const [docker, kind] of variants) {
       expect(await writeIn(container, 'second')).toBe('first\nsecond');
       expect(await node.mountCount('copied')).toBe(1);
 
-      // Neither the storage nor the store can be asked now.
+      // From here on, neither the storage nor the store is reachable.
       const storage = join(node.host.directory, 'volumes/directory/copied');
       await rename(storage, `${storage}.away`);
       await etcd?.kill();
@@ -145,7 +153,7 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('rm', container);
     });
 
-    test('docker cp from a dead container may last longer than an unused mount', async () => {
+    test('docker cp from a stopped container may take longer than the limit for unused mounts', async () => {
       const container = await running('dead');
       const fill = 'dd if=/dev/zero of=/data/big bs=1M count=32; ls /data';
       await node.dockerOk('exec', container, 'sh', '-c', fill);
@@ -155,8 +163,8 @@ for (const [docker, kind] of variants) {
         env: { DOCKER_HOST: `unix://${node.host.dockerSocket}` },
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      await waitFor(async () => (await node.mountCount('dead')) === 1, 5_000, 'it to begin');
-      // Nobody reads what it copies, for three intervals and more.
+      await waitFor(async () => (await node.mountCount('dead')) === 1, 5_000, 'the copy to begin');
+      // The copy is not read for more than three intervals.
       await delay(4_500);
       expect(await node.mountCount('dead')).toBe(1);
       expect((await buffer(copying.stdout)).length).toBeGreaterThan(32 * 2 ** 20);
@@ -164,14 +172,14 @@ for (const [docker, kind] of variants) {
       await node.dockerOk('rm', container);
     });
 
-    test('when the plugin restarts, row 10, scenario 40: berth is killed, the container goes on, its stop unmounts once', async () => {
+    test('when the plugin restarts, row 10, scenario 40: the container goes on, and its stop unmounts once', async () => {
       const container = await running('outlived');
       await node.daemon.kill();
       expect(await writeIn(container, 'second')).toBe('first\nsecond');
       await node.daemon.start();
       expect(await writeIn(container, 'third')).toBe('first\nsecond\nthird');
       expect(await node.mountCount('outlived')).toBe(1);
-      // A copy after the restart mounts and unmounts with the ID of the running container.
+      // A docker cp after the restart mounts and unmounts with the ID of the running container.
       await node.dockerOk('cp', `${container}:/data/file`, join(node.host.directory, 'outlived'));
       expect(await writeIn(container, 'fourth')).toContain('fourth');
       expect(await node.mountCount('outlived')).toBe(1);
@@ -184,7 +192,7 @@ for (const [docker, kind] of variants) {
       await expectFree('outlived');
     });
 
-    test('defect B5, when the engine crashes: both are killed at once: the volume is freed when its container is removed', async () => {
+    test('defect B5, when the engine crashes: together with the daemon, removing the container frees the volume', async () => {
       const container = await running('orphaned');
       await node.daemon.kill();
       await node.host.killEngine();

@@ -1,4 +1,5 @@
-// What an engine and its user see of a volume that an operator has disabled.
+// What an engine and its user see of a volume that an operator disabled. Real engines and
+// containers.
 import { expect, jest, test } from '@jest/globals';
 import { describePlugged, mixedVariants, nothing } from '../../support/plugged-host.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -9,7 +10,7 @@ describePlugged('disabled volumes', { variants: mixedVariants }, (on) => {
   const refusal =
     /volume db is disabled by host \S+ since 20\d\d-\S+Z \(upgrade\); enable it again with: berth lock enable db/;
 
-  test('a container goes on and ends in a disabled volume; no other can start until it is enabled', async () => {
+  test('a running container keeps a disabled volume; no container can start with it until it is enabled', async () => {
     const { docker, dockerFails, start, run, mounted, berth, host } = on();
     await docker('volume', 'create', '-d', 'berth', 'db');
     await start('using', '-v', 'db:/p');
@@ -19,7 +20,7 @@ describePlugged('disabled volumes', { variants: mixedVariants }, (on) => {
 
     const started = performance.now();
     expect(await dockerFails('run', '--rm', '-v', 'db:/p', 'busybox', 'true')).toMatch(refusal);
-    // Far below the time for which it would wait for a holder.
+    // Much shorter than the wait for a holder.
     expect(performance.now() - started).toBeLessThan(10_000);
     const [inspected] = JSON.parse(await docker('volume', 'inspect', 'db'));
     expect(inspected.Status.disabled).toMatchObject({ host: host.name, why: 'upgrade' });
@@ -28,13 +29,13 @@ describePlugged('disabled volumes', { variants: mixedVariants }, (on) => {
     const snapshot = await berth.berth('snapshot', 'create', 'db@monday');
     expect(snapshot).toMatchObject({ code: 4, stderr: expect.stringMatching(refusal) });
 
-    // The daemon's restart changes nothing of it.
+    // A restart of the daemon changes nothing.
     await berth.stop();
     await berth.start();
     const { mounts } = JSON.parse(await berth.berthOk('status', '--json'));
     expect(mounts).toMatchObject([{ volume: 'db', lock: 'held' }]);
     expect(await write('word')).toBe('word');
-    // The running container's own mount ID.
+    // docker cp uses the running container's own mount ID.
     await docker('cp', 'using:/p/file', `${host.directory}/copy`);
     expect(await write('again')).toBe('word\nagain');
     expect(await dockerFails('run', '--rm', '-v', 'db:/p', 'busybox', 'true')).toMatch(refusal);

@@ -1,17 +1,17 @@
-// The doctor on a host with an engine, whose containers decide what is in use.
+// The doctor on a host with a real engine, whose containers decide which mounts are in use.
 import { expect, jest, test } from '@jest/globals';
 import { describePlugged, embeddedVariants, nothing } from '../../support/plugged-host.ts';
 
 jest.setTimeout(60_000);
 
 describePlugged('berth doctor with an engine', { variants: embeddedVariants.slice(1) }, (on) => {
-  test('lets go of a mount that is gone only when no container has it', async () => {
+  test('the doctor drops a vanished mount only if no container uses the volume', async () => {
     const { docker, start, host, berth, left } = on();
     for (const name of ['used', 'unused']) {
       await docker('volume', 'create', '-d', 'berth', name);
       await start(`with-${name}`, '-v', `${name}:/p`);
     }
-    // The container is gone without a word to the plugin, as after a crash of the engine.
+    // The container vanishes without an Unmount, as after an engine crash.
     await berth.stop();
     await docker('rm', '-f', 'with-unused');
     await berth.start();

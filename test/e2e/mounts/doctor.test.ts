@@ -1,3 +1,6 @@
+// `berth doctor` against every kind of leftover, on two real daemons with etcd and real mounts; no
+// Docker engine.
+
 import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
@@ -42,7 +45,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
   const berth = (command: string, on = node) =>
     runBerth(command, { path: on.host.pathOf('/run/berth/admin.sock') });
 
-  /** What it says, and whether it says so with its exit code too. */
+  /** Returns the doctor's findings and checks that its exit code agrees. */
   async function doctor(flags = '', on = node): Promise<unknown[]> {
     const { exitCode, stdout } = await berth(`doctor --json ${flags}`.trim(), on);
     const { findings } = JSON.parse(stdout);
@@ -56,13 +59,13 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await writeFile(join(base, name, 'data/file'), name);
   }
 
-  test('finds nothing wrong with what is in use, and with work that is under way', async () => {
+  test('the doctor finds nothing wrong with used volumes and running operations', async () => {
     await withContent('db');
     await node.ok('Snapshot', { Name: 'db', Snapshot: 'monday' });
     await node.ok('Mount', { Name: 'db', ID });
     await other.create('theirs');
     await other.ok('Mount', { Name: 'theirs', ID });
-    // It comes last: the storage is in place, and the record does not tell of it yet.
+    // Both operations run `rm` last: the storage is in place, and the record does not have it yet.
     const { began, release } = await blockProgram(node.host, 'rm');
     const copying = node.ok('Copy', { Name: 'db', Target: 'copied' });
     const snapping = node.ok('Snapshot', { Name: 'theirs', Snapshot: 'now' });
@@ -78,7 +81,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     for (const Name of ['db', 'copied', 'theirs']) await node.ok('Remove', { Name });
   });
 
-  test('a record without storage is kept until somebody removes it', async () => {
+  test('the doctor keeps a record without storage until an operator removes it', async () => {
     await withContent('gone');
     await rm(join(base, 'gone'), { recursive: true });
     const finding = {
@@ -95,7 +98,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Remove', { Name: 'gone' });
   });
 
-  test('storage without a record is removed only when it is empty or named', async () => {
+  test('the doctor removes storage without a record only if it is empty or named', async () => {
     for (const name of ['empty', 'kept', 'full'])
       await mkdir(join(base, name, 'data'), { recursive: true });
     await writeFile(join(base, 'kept/data/file'), 'content');
@@ -136,12 +139,12 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Remove', { Name: 'kept' });
   });
 
-  test('snapshots that are only in the record, or only on the disk', async () => {
+  test('the doctor finds snapshots that only the record or only the disk has', async () => {
     await withContent('db');
     for (const Snapshot of ['lost', 'good']) await node.ok('Snapshot', { Name: 'db', Snapshot });
     const snapshots = join(base, 'db/snapshots');
     await rename(join(snapshots, 'lost'), join(snapshots, 'extra'));
-    // Also while it is mounted, wherever that is.
+    // The result is the same while the volume is mounted, on whichever host.
     await other.ok('Mount', { Name: 'db', ID });
     expect(await doctor()).toMatchObject([
       { kind: 'snapshot-without-storage', what: 'db@lost', fix: 'drops it from the record' },
@@ -165,7 +168,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
   });
 
   test.each(['before', 'after'])(
-    'a restore that was interrupted %s the new content was in place is settled',
+    'the doctor completes or rolls back a restore interrupted %s its new content was in place',
     async (moment) => {
       await withContent('db');
       await rename(join(base, 'db/data'), join(base, 'db/data.old'));
@@ -185,7 +188,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     },
   );
 
-  test('when work is interrupted: what an interrupted copy left is removed, and that of one under way is not', async () => {
+  test('when work is interrupted: the doctor removes the remains of a dead copy and keeps those of a running one', async () => {
     const [old, fresh] = [join(base, '.tmp-old'), join(base, '.tmp-fresh')];
     await mkdir(join(old, 'volume/data'), { recursive: true });
     await mkdir(fresh);
@@ -197,7 +200,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await rm(fresh, { recursive: true });
   });
 
-  test('a mount that nobody knows is unmounted when nobody uses it, here or elsewhere', async () => {
+  test('the doctor unmounts an unknown mount unless a process or another host uses the volume', async () => {
     await withContent('db');
     const mountpoint = node.mountpoint('db');
     await node.host.execOk('mkdir', '-p', mountpoint);
@@ -229,30 +232,34 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Remove', { Name: 'db' });
   });
 
-  test('a mount that berth has forgotten, with its mount table', async () => {
+  test('the doctor finds a mount that berth forgot with its mount table', async () => {
     await withContent('db');
     await node.ok('Mount', { Name: 'db', ID });
     await node.daemon.kill();
     await rm(join(node.host.directory, 'berth/mounts.json'));
     await node.daemon.start();
-    await waitFor(async () => (await cluster.store.locks()).length === 0, 5_000, 'its lock to go');
+    await waitFor(
+      async () => (await cluster.store.locks()).length === 0,
+      5_000,
+      'the lock to be released',
+    );
     const finding = { kind: 'stray-mount', what: 'db' };
     expect(await doctor()).toMatchObject([finding]);
     expect(await doctor('--fix')).toMatchObject([{ ...finding, state: 'fixed' }]);
     await node.ok('Remove', { Name: 'db' });
   });
 
-  test('a mount whose lock was cleared, and one that is gone', async () => {
+  test('the doctor finds a mount whose lock was cleared, and a mount that vanished', async () => {
     await node.create('db', { 'on-lost': 'keep' });
     await node.ok('Mount', { Name: 'db', ID });
     const [row] = await node.table();
     await other.daemon.berthOk('lock', 'disable', 'db');
     await other.daemon.berthOk('lock', 'clear', 'db', '--token', `${row?.ticket.token}`, '--force');
     const finding = { kind: 'mount-without-lock', what: 'db' };
-    await waitFor(async () => (await doctor()).length > 0, 5_000, 'it to be noticed');
+    await waitFor(async () => (await doctor()).length > 0, 5_000, 'the finding');
     expect(await doctor('--fix')).toMatchObject([{ ...finding, state: 'failed' }]);
     await other.daemon.berthOk('lock', 'enable', 'db');
-    // At once, unless the daemon was faster.
+    // Fixed at once, unless the daemon had already done it.
     for (const outcome of await doctor('--fix')) expect(outcome).toMatchObject({ state: 'fixed' });
     expect(await doctor()).toEqual([]);
     await node.host.execOk('umount', node.mountpoint('db'));
@@ -261,15 +268,27 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Remove', { Name: 'db' });
   });
 
-  test('says that the store is away', async () => {
+  test('the doctor reports a store that does not answer', async () => {
     await cluster.etcd.kill();
     try {
-      await waitFor(async () => (await berth('doctor')).exitCode === 5, 5_000, 'it to be noticed');
+      await waitFor(
+        async () => (await berth('doctor')).exitCode === 5,
+        5_000,
+        'the outage to be noticed',
+      );
       expect((await berth('doctor --fix')).stderr).toMatch(/the store can't be reached/);
     } finally {
       await cluster.etcd.restart();
     }
-    await waitFor(async () => (await berth('status')).exitCode === 0, 15_000, 'the store');
-    await waitFor(async () => (await berth('doctor')).exitCode === 0, 15_000, 'the doctor');
+    await waitFor(
+      async () => (await berth('status')).exitCode === 0,
+      15_000,
+      'the store to answer',
+    );
+    await waitFor(
+      async () => (await berth('doctor')).exitCode === 0,
+      15_000,
+      'the doctor to find nothing',
+    );
   });
 });

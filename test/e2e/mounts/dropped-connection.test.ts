@@ -1,6 +1,7 @@
-// Scenario 30. The engine repeats a call whose connection was lost, without its body, and reports what berth answers to
-// that. Whatever it believes, no volume may come to be that nobody asked for, and the same request again must succeed.
-// The cuts of one call are made at the same time, each with a volume of its own, because each costs the engine a second.
+// Scenario 30. After a lost connection the engine repeats the call without its body and reports
+// berth's answer to that. No volume may appear that nobody asked for, and repeating the request
+// must succeed. The cuts of one call run at the same time, each on its own volume, because each
+// costs the engine a second. Engines and both stores are real.
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
@@ -26,7 +27,7 @@ const cuts: Readonly<Record<string, Cut>> = {
 };
 
 describePlugged('a lost connection', { variants: allVariants, requirements: ['loop'] }, (on) => {
-  test('scenario 30: Create makes the volume that was asked for or none', async () => {
+  test('scenario 30: a Create whose connection is lost makes the requested volume or none', async () => {
     const { docker, dockerFails, run, proxy, call, left } = on();
     await each(async (name, cut) => {
       proxy.cutNext('Create', name, cut);
@@ -49,7 +50,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     expect(await left()).toEqual(nothing);
   });
 
-  test('when a client gives up, scenario 30: Mount is undone when nobody waits for its answer', async () => {
+  test('when a client gives up, scenario 30: a Mount is rolled back when its caller does not get the answer', async () => {
     const { docker, dockerFails, proxy, mounted, store, left } = on();
     await each(async (name, cut) => {
       await docker('volume', 'create', ...image, name);
@@ -59,7 +60,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     });
     expect(proxy.count('Unmount')).toBe(0);
     await quiet(on());
-    // An answer that went out is one that arrived, as far as berth can see.
+    // To berth, an answer that was sent is an answer that arrived.
     expect(await mounted()).toEqual(['after']);
     expect(await store.locks()).toEqual(['mount/after']);
 
@@ -73,7 +74,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     expect(await left()).toEqual(nothing);
   }, 60_000);
 
-  test('scenario 30: Unmount that failed does not keep the container from starting again', async () => {
+  test('scenario 30: after an Unmount that failed, the container can start again', async () => {
     const { docker, proxy, start, mounted, left } = on();
     const names = ['before', 'after'] as const;
     await each(async (name, cut) => {
@@ -82,7 +83,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
       proxy.cutNext('Unmount', name, cut);
       await docker('kill', name);
     }, names);
-    // The engine's second and last try of each.
+    // The engine tries each Unmount twice.
     await waitFor(() => proxy.count('Unmount') === 4, 10_000, 'the repeated calls');
     await quiet(on());
     expect(await mounted()).toEqual(['before']);
@@ -96,7 +97,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     expect(await left()).toEqual(nothing);
   }, 60_000);
 
-  test('scenario 30: Remove leaves the whole volume or nothing', async () => {
+  test('scenario 30: a Remove whose connection is lost leaves the whole volume or nothing', async () => {
     const { docker, dockerFails, run, proxy, left } = on();
     const names = ['before', 'after'] as const;
     await each(async (name, cut) => {
@@ -111,7 +112,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     expect(await left()).toEqual(nothing);
   });
 
-  /** What berth takes for mounted although no container has it: its start asks the engine. */
+  /** Restarts berth, which then drops the mount that no container has, because it asks the engine. */
   async function restartFrees(name: string): Promise<void> {
     const { berth, left } = on();
     await berth.stop();
@@ -125,13 +126,13 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
 });
 
 describePlugged('a lost Get', { variants: embeddedVariants.slice(1) }, (on) => {
-  test('scenario 30: it costs a volume nothing, however often it is lost', async () => {
+  test('scenario 30: a Get whose connection is lost, however often, does the volume no harm', async () => {
     const { docker, dockerFails, proxy } = on();
     await docker('volume', 'create', '-d', 'berth', '--label', 'tier=gold', 'db');
     proxy.cutNext('Get', 'db', 'before');
     await dockerFails('volume', 'inspect', 'db');
     expect(proxy.calls.filter(({ body }) => body === undefined).length).toBeGreaterThan(2);
-    // An error in place of a hang-up would have made the engine forget the label.
+    // An error instead of a closed connection would have made the engine forget the label.
     expect(await docker('volume', 'inspect', '-f', '{{.Labels.tier}}', 'db')).toBe('gold');
   }, 60_000);
 });
@@ -143,7 +144,7 @@ async function each(
   await Promise.all(names.map((name) => work(name, cuts[name] ?? 'before')));
 }
 
-/** Waits until berth has nothing in hand any more: what it has to undo is undone. */
+/** Waits until berth has no work left: what has to be rolled back is rolled back. */
 async function quiet({ left }: PluggedHost): Promise<void> {
   let before = '';
   const isStill = async () => {
@@ -153,7 +154,7 @@ async function quiet({ left }: PluggedHost): Promise<void> {
     before = now;
     return isSame;
   };
-  await waitFor(isStill, 5_000, 'berth to be done');
+  await waitFor(isStill, 5_000, 'berth to have finished');
 }
 
 function listed(body: unknown): string[] {

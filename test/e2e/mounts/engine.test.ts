@@ -1,4 +1,4 @@
-// Engines and plugins that come, go and fail.
+// Engines and plugins that start late, stop and fail. Real engines on both stores; real time.
 import { rename } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -8,54 +8,58 @@ import { allVariants, describePlugged, embeddedVariants } from '../../support/pl
 import { startProcess, waitFor } from '../../support/processes.ts';
 import { dockerTools } from '../../support/tools.ts';
 
-describePlugged('a late plugin', { variants: embeddedVariants, isPlugged: false }, (on) => {
-  test('scenario 7: it appears 2 s after the request, which is carried out once', async () => {
-    const { docker, proxy, store } = on();
-    const creating = docker('volume', 'create', '-d', 'berth', 's7');
-    await delay(2_000);
-    await proxy.open();
-    expect(await creating).toBe('s7');
-    expect(proxy.methods()).toEqual(['Activate', 'Capabilities', 'Get', 'Create']);
-    expect(Object.keys(await store.records())).toEqual(['s7']);
+describePlugged(
+  'a plugin that starts late',
+  { variants: embeddedVariants, isPlugged: false },
+  (on) => {
+    test('scenario 7: a plugin that appears 2 s after the request executes it once', async () => {
+      const { docker, proxy, store } = on();
+      const creating = docker('volume', 'create', '-d', 'berth', 's7');
+      await delay(2_000);
+      await proxy.open();
+      expect(await creating).toBe('s7');
+      expect(proxy.methods()).toEqual(['Activate', 'Capabilities', 'Get', 'Create']);
+      expect(Object.keys(await store.records())).toEqual(['s7']);
 
-    // The engine knows it by now, and it is away for a moment.
-    await proxy.close();
-    proxy.forget();
-    const removing = docker('volume', 'rm', 's7');
-    await delay(1_500);
-    await proxy.open();
-    await removing;
-    expect(proxy.count('Remove')).toBe(1);
-    expect(proxy.count('Activate')).toBe(0);
-    expect(await store.records()).toEqual({});
-  });
-
-  test('scenario 6: while one driver is down, the others work', async () => {
-    const { docker, run, host, proxy, variant } = on();
-    await docker('volume', 'create', '-d', 'berth', 's6');
-    await proxy.close();
-    const down = host.docker('volume', 'create', '-d', 'berth', 's6-later');
-    await docker('volume', 'create', '-d', 'local', 's6-local');
-    await run(['-v', 's6-local:/p'], 'true');
-    await proxy.open();
-    expect((await down).code).toBe(0);
-
-    // The other way round: this one hangs up on whoever asks.
-    const socket = host.pathOf('/run/docker/plugins/absent.sock');
-    const hangingUp = createServer((connection) => connection.destroy()).listen(socket);
-    const { docker: client } = dockerTools(variant.docker);
-    await using asking = startProcess(client, ['volume', 'create', '-d', 'absent', 's6-absent'], {
-      env: { DOCKER_HOST: `unix://${host.dockerSocket}` },
+      // The engine knows the plugin by now; the plugin disappears for a moment.
+      await proxy.close();
+      proxy.forget();
+      const removing = docker('volume', 'rm', 's7');
+      await delay(1_500);
+      await proxy.open();
+      await removing;
+      expect(proxy.count('Remove')).toBe(1);
+      expect(proxy.count('Activate')).toBe(0);
+      expect(await store.records()).toEqual({});
     });
-    await run(['-v', 's6:/p'], 'echo data > /p/file');
-    await docker('volume', 'rm', 's6', 's6-later', 's6-local');
-    expect(asking.hasExited).toBe(false);
-    hangingUp.close();
-  }, 60_000);
-});
+
+    test('scenario 6: while one driver does not answer, the others work', async () => {
+      const { docker, run, host, proxy, variant } = on();
+      await docker('volume', 'create', '-d', 'berth', 's6');
+      await proxy.close();
+      const down = host.docker('volume', 'create', '-d', 'berth', 's6-later');
+      await docker('volume', 'create', '-d', 'local', 's6-local');
+      await run(['-v', 's6-local:/p'], 'true');
+      await proxy.open();
+      expect((await down).code).toBe(0);
+
+      // Now another driver fails: it closes each connection.
+      const socket = host.pathOf('/run/docker/plugins/absent.sock');
+      const hangingUp = createServer((connection) => connection.destroy()).listen(socket);
+      const { docker: client } = dockerTools(variant.docker);
+      await using asking = startProcess(client, ['volume', 'create', '-d', 'absent', 's6-absent'], {
+        env: { DOCKER_HOST: `unix://${host.dockerSocket}` },
+      });
+      await run(['-v', 's6:/p'], 'echo data > /p/file');
+      await docker('volume', 'rm', 's6', 's6-later', 's6-local');
+      expect(asking.hasExited).toBe(false);
+      hangingUp.close();
+    }, 60_000);
+  },
+);
 
 describePlugged('engines', { variants: allVariants }, (on) => {
-  test('scenario 11: after a restart the engine still knows whose the volume is', async () => {
+  test('scenario 11: after a restart the engine still knows the driver of each volume', async () => {
     const { docker, run, host, proxy, inspect, mounted, store } = on();
     await docker('volume', 'create', '-d', 'berth', '--label', 'tier=gold', 's11');
     await docker('volume', 'create', '-d', 'berth', '-o', 'access=container', 's11-options');
@@ -78,7 +82,7 @@ describePlugged('engines', { variants: allVariants }, (on) => {
     expect(await store.locks()).toEqual([]);
   }, 60_000);
 
-  test('scenario 16: a volume that was removed elsewhere can be made anew', async () => {
+  test('scenario 16: a volume that was removed elsewhere can be created again', async () => {
     const { docker, run, inspect, call, store } = on();
     const create = (...options: string[]) => docker('volume', 'create', ...options, 's16');
     await create('-d', 'berth', '--label', 'tier=gold');
@@ -96,9 +100,9 @@ describePlugged('engines', { variants: allVariants }, (on) => {
 
   test.each([
     ['', []],
-    [' in the directory where it works', ['-w', '/p']],
+    [' in its working directory', ['-w', '/p']],
   ])(
-    'row 12, scenario 17: a container%s does not start when its Mount fails',
+    'row 12, scenario 17: a container with a volume%s does not start when its Mount fails',
     async (_where, flags) => {
       const { docker, dockerFails, proxy, volumeDir, mounted, store, inspect, run } = on();
       const name = `s17${flags.length}`;
@@ -114,7 +118,7 @@ describePlugged('engines', { variants: allVariants }, (on) => {
       expect(await mounted()).toEqual([]);
       expect(await store.locks()).toEqual([]);
       await rename(`${home}.away`, home);
-      // With -w the engine mounts the volume while it makes the container, which there is none of then.
+      // With -w the engine mounts the volume while it creates the container, so no container exists then.
       if (flags.length === 0) {
         expect(await inspect(name, '{{.State.Status}} {{.State.StartedAt}}')).toBe(
           'created 0001-01-01T00:00:00Z',

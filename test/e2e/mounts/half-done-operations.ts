@@ -20,7 +20,7 @@ const recordSchema = z.object({
   snapshots: z.array(z.object({ name: z.string() })),
 });
 
-/** The operations that a crash may interrupt, each on a volume of its own, and what comes of them. */
+/** The operations that a crash may interrupt, each on its own volume, and their results. */
 export class HalfDone {
   readonly #node: BareHostNode;
   readonly #driver: DriverName;
@@ -32,7 +32,7 @@ export class HalfDone {
     this.#base = join(node.host.directory, 'volumes', driver);
   }
 
-  /** Makes what the operation needs. A volume that is to be copied live stays mounted. */
+  /** Makes what the operation needs. A volume for a live copy stays mounted. */
   async prepare(operation: Operation, name: string): Promise<void> {
     if (operation === 'create') return;
     await this.#create(name);
@@ -44,32 +44,32 @@ export class HalfDone {
     if (isLive(operation)) await this.#node.ok('Mount', { Name: name, ID });
   }
 
-  /** Begins it, as its caller would; nobody waits for the answer. */
+  /** Begins the operation without waiting for its answer. */
   begin(operation: Operation, name: string): void {
     void this.run(operation, name).catch(() => {
-      // Cut by the end of the daemon.
+      // The daemon was killed.
     });
   }
 
-  /** Runs it, or finds it done already; rejects when it fails. */
+  /** Runs the operation, or finds that it is already done; rejects when it fails. */
   async run(operation: Operation, name: string): Promise<void> {
     const refusal = await this.#try(operation, name);
     if (refusal !== '' && !isDone.test(refusal)) throw new Error(`${operation}: ${refusal}`);
   }
 
-  /** Whether containers that have it mounted can go on: they could not, if it were still frozen. */
+  /** Checks that containers can write to the mounted volume: they could not if it were still frozen. */
   async goesOn(operation: Operation, name: string): Promise<void> {
     if (!isLive(operation)) return;
     const file = join(this.#node.mountpoint(name), 'state');
     await this.#node.host.execOk('timeout', '5', 'touch', '-c', file);
   }
 
-  /** Unmounts what was mounted for the operation. */
+  /** Unmounts the volume that was mounted for the operation. */
   async end(operation: Operation, name: string): Promise<void> {
     if (isLive(operation)) await this.#node.ok('Unmount', { Name: name, ID });
   }
 
-  /** The records, the storage and the content of a volume and its copy, told without its name. */
+  /** Returns records, storage and content of a volume and its copy, with its name replaced. */
   async state(name: string): Promise<unknown> {
     const view = embeddedView(join(this.#node.host.directory, 'berth/berth.db'));
     const records: [string, unknown][] = [];
@@ -91,7 +91,7 @@ export class HalfDone {
     return JSON.parse(text.replaceAll(name, 'NAME'));
   }
 
-  /** What is half made or half deleted. */
+  /** Returns temporary files of operations that were not completed. */
   async leftovers(): Promise<string[]> {
     return (await namesIn(this.#base)).filter((name) => name.startsWith('.'));
   }
@@ -166,12 +166,12 @@ function copyOf(name: string): string {
   return `${name}-copy`;
 }
 
-/** A copy of a mounted image is made while it is frozen. */
+/** Returns true for operations on a mounted volume; an image is frozen meanwhile. */
 function isLive(operation: Operation): boolean {
   return operation === 'snapshot' || operation === 'copy';
 }
 
-/** Nothing is there before the first volume. */
+/** Returns no names if the directory does not exist, as before the first volume. */
 async function namesIn(
   directory: string,
   options: { recursive?: boolean } = {},

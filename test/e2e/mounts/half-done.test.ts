@@ -1,4 +1,5 @@
-// Operations that a killed daemon leaves half done, at each point where one can tell.
+// A real daemon is killed at every program that its operations run, and at random moments; then the
+// operations are repeated or left to the doctor. Bare host, both drivers, real storage.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
@@ -13,8 +14,8 @@ import { HalfDone, operations } from './half-done-operations.ts';
 jest.setTimeout(90_000);
 
 /**
- * The daemon is killed at each of these programs, in the middle of all operations that call it; `rm`
- * comes last in each, between storage and record.
+ * The daemon is killed while it runs one of these programs, in the middle of all operations that call
+ * it. `rm` runs last in each operation, between storage and record.
  */
 const points: Record<DriverName, readonly (readonly [program: string, readonly Operation[]])[]> = {
   directory: [
@@ -39,7 +40,7 @@ for (const driver of ['directory', 'image'] as const) {
     let stack: AsyncDisposableStack;
     let node: BareHostNode;
     let half: HalfDone;
-    /** What each operation comes to when nothing interrupts it, and what there is before it. */
+    /** The state before each operation, and after it when nothing interrupts it. */
     const expected = new Map<Operation, { before: unknown; after: unknown }>();
 
     beforeAll(async () => {
@@ -78,12 +79,16 @@ for (const driver of ['directory', 'image'] as const) {
     }
 
     async function expectClean(): Promise<void> {
-      await waitFor(async () => (await half.leftovers()).length === 0, 5_000, 'the sweep');
+      await waitFor(
+        async () => (await half.leftovers()).length === 0,
+        5_000,
+        'the clean-up at the start',
+      );
       expect(await half.doctor('')).toEqual({ exitCode: 0, findings: [] });
     }
 
     test.each(points[driver])(
-      'when work is interrupted: killed at %s, the next attempt ends it, or else the doctor settles it',
+      'when work is interrupted: at %s, the next attempt or else the doctor completes or undoes it',
       async (program, all) => {
         const retried = await prepareAll(all, nameOf(`retried-${program}`));
         const left = await prepareAll(all, nameOf(`left-${program}`));
@@ -103,7 +108,7 @@ for (const driver of ['directory', 'image'] as const) {
         for (const { operation, name } of left) await half.end(operation, name);
         const { findings } = await half.doctor('--fix');
         const found = findings.filter(({ state }) => state === 'found');
-        // A record that waits for its removal to be repeated; and content that has no record.
+        // A record that waits for its removal to be repeated, or content without a record.
         const [records, orphans] = [
           found.filter(({ kind }) => kind === 'record-without-storage'),
           found.filter(({ kind }) => kind.endsWith('-without-record')),
@@ -121,7 +126,7 @@ for (const driver of ['directory', 'image'] as const) {
       },
     );
 
-    test(`killed at any moment, all can be ended (seed ${seed})`, async () => {
+    test(`after a kill at a random moment, all operations can be completed (seed ${seed})`, async () => {
       const random = seededRandom(seed);
       for (let round = 0; round < randomRounds; round += 1) {
         const all = await prepareAll(operations, nameOf(`random-${round}`));
@@ -136,5 +141,5 @@ for (const driver of ['directory', 'image'] as const) {
   });
 }
 
-/** Unless it says otherwise, the daemon is killed when the program has done its work. */
+/** The daemon is killed after the program's work, except for these programs. */
 const moments: Readonly<Record<string, 'before' | 'after'>> = { rm: 'before', sync: 'before' };

@@ -1,3 +1,5 @@
+// Thousands of List and Get calls through a real engine (Docker 20.10).
+
 import { expect, test } from '@jest/globals';
 import { engineApi } from '../../support/engine-api.ts';
 import { describePlugged, embeddedVariants } from '../../support/plugged-host.ts';
@@ -6,7 +8,7 @@ import { openDescriptors, waitFor } from '../../support/processes.ts';
 const calls = 2_000;
 
 describePlugged('leaks', { variants: embeddedVariants.slice(0, 1) }, (on) => {
-  test('thousands of List and Get leave no descriptor open and no ticket behind', async () => {
+  test('thousands of List and Get calls leave no descriptor open and no ticket behind', async () => {
     const { host, berth, docker, start, proxy, store, left } = on();
     await docker('volume', 'create', '-d', 'berth', 'db');
     await start('user', '-v', 'db:/p');

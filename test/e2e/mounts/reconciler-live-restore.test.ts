@@ -1,4 +1,4 @@
-// Engines that come and go while their containers run on.
+// Engines with live-restore are killed and restarted while their containers run on. Both versions.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -47,11 +47,11 @@ for (const docker of dockerVersions) {
     async function expectFree(volume: string): Promise<void> {
       await node.waitUntilUnmounted(volume);
       const isFree = async () => !(await store.locks()).includes(`mount/${volume}`);
-      await waitFor(isFree, 5_000, 'its lock to be free');
+      await waitFor(isFree, 5_000, 'the lock to be released');
     }
 
-    // The first one: just after the engine is back.
-    test('when the engine crashes, row 8: docker cp leaves a container its volume that has outlived the engine', async () => {
+    // Must be the first test, just after the engine has started again.
+    test('when the engine crashes, row 8: a container that outlived its engine keeps its volume through docker cp', async () => {
       const file = join(node.host.directory, 'file');
       await writeFile(file, 'copied in');
       for (const name of ['one', 'two']) {
@@ -63,7 +63,7 @@ for (const docker of dockerVersions) {
         expect(await store.locks()).toContain('mount/copied');
       }
       expect(await idsOf('copied')).toEqual(ids.get('copied'));
-      // Engines up to 20.10.24 send no Unmount any more.
+      // Engines up to 20.10.24 send no Unmount here.
       await node.dockerOk('stop', container('copied'));
       await expectFree('copied');
       await node.dockerOk('start', container('copied'));
@@ -74,17 +74,17 @@ for (const docker of dockerVersions) {
       await expectFree('copied');
     });
 
-    test('row 8: without a docker cp, the stop unmounts', async () => {
+    test("row 8: without a docker cp, the container's stop unmounts", async () => {
       expect(await node.mountCount('plain')).toBe(1);
       await node.down(container('plain'));
       await expectFree('plain');
     });
 
-    test('row 9: the container died without an engine, and nobody starts it again', async () => {
+    test('row 9: a container that died without its engine and does not start again loses its mount', async () => {
       await expectFree('left');
     });
 
-    test('row 9: the container died without an engine, and starts again', async () => {
+    test('row 9: a container that died without its engine gets its volume again when it starts', async () => {
       await node.dockerOk('start', container('again'));
       expect(await node.mountCount('again')).toBe(1);
       await node.dockerOk('stop', container('again'));

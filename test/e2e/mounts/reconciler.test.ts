@@ -1,4 +1,5 @@
-// Mounts whose Unmount never comes although the engine runs on, and those that only look like it.
+// Mounts whose Unmount never arrives although the engine runs on, and mounts that only look like
+// that. A real engine and daemon; the reconciler runs every second of real time.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { startHost } from '../../support/host.ts';
@@ -13,7 +14,7 @@ jest.setTimeout(60_000);
 const ID = 'f'.repeat(64);
 const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';
 
-describeWith(['docker'], 'mounts that nobody uses', () => {
+describeWith(['docker'], 'unused mounts', () => {
   const stack = new AsyncDisposableStack();
   let node: EngineNode;
   let elsewhere: RunningProcess;
@@ -25,7 +26,7 @@ describeWith(['docker'], 'mounts that nobody uses', () => {
     await node.ok('Mount', { Name, ID: id });
   }
 
-  // The first test waits until an unused mount is dropped; those that follow look at what is not.
+  // The first test waits until an unused mount is dropped; the others check mounts that must stay.
   beforeAll(async () => {
     const host = stack.use(await startHost());
     const flags = ['--reconcile-interval', '1s'];
@@ -42,7 +43,7 @@ describeWith(['docker'], 'mounts that nobody uses', () => {
   });
   afterAll(() => stack.disposeAsync());
 
-  test('an Unmount that got lost is made up for, and each Mount starts the time anew', async () => {
+  test('the reconciler unmounts after a lost Unmount, and each Mount restarts its time limit', async () => {
     await mount('lost');
     await delay(1_500);
     expect(await node.mountCount('lost')).toBe(1);
@@ -61,40 +62,44 @@ describeWith(['docker'], 'mounts that nobody uses', () => {
     await node.waitUntilUnmounted('renewed');
   });
 
-  test('what a container uses or was made for is left alone, until it is removed', async () => {
+  test('the reconciler keeps the mounts of existing containers, running or not, until they are removed', async () => {
     expect(await node.mountCount('created')).toBe(1);
     expect(Object.keys((await rowOf('shared'))?.mountIds ?? {})).toHaveLength(2);
     await node.dockerOk('rm', '-f', 'created', 'shared');
     await Promise.all(['created', 'shared'].map((volume) => node.waitUntilUnmounted(volume)));
   });
 
-  test('what a process has mounted elsewhere stays until it ends, and that is told', async () => {
-    const told = async () =>
+  test('the reconciler keeps a mount that a process has in another namespace, and an event says so', async () => {
+    const isReported = async () =>
       (await events('elsewhere')).includes('a process on this host has it mounted');
-    await waitFor(told, 10_000, 'it to be told');
+    await waitFor(isReported, 10_000, 'the event');
     expect(await node.mountCount('elsewhere')).toBe(1);
     await elsewhere.stop();
     await node.waitUntilUnmounted('elsewhere');
     expect((await events('elsewhere')).split('\n').filter(Boolean)).toHaveLength(2);
   });
 
-  test('row 4: an Unmount that was refused is made up for once it can be done', async () => {
+  test('row 4: the reconciler repeats an Unmount that was refused once it is possible', async () => {
     await node.create('busy');
     await node.up('busy', 'busy');
     {
       const script = `cd ${node.mountpoint('busy')} && echo here && exec sleep 1000`;
-      await using sitting = node.host.spawn('sh', ['-c', script]);
-      await waitFor(() => sitting.output().includes('here'), 5_000, 'it to sit in the mount');
+      await using occupier = node.host.spawn('sh', ['-c', script]);
+      await waitFor(
+        () => occupier.output().includes('here'),
+        5_000,
+        'a process to enter the mount',
+      );
       await node.down('busy');
-      const told = async () => (await events('busy')).includes("it can't be unmounted");
-      await waitFor(told, 15_000, 'it to be told');
+      const isReported = async () => (await events('busy')).includes("it can't be unmounted");
+      await waitFor(isReported, 15_000, 'the event');
       expect(await node.mountCount('busy')).toBe(1);
     }
     await node.waitUntilUnmounted('busy');
     expect(await events('busy')).toContain('its lock let go');
   });
 
-  test('row 13: a mount of Podman is ended by Podman alone', async () => {
+  test('row 13: only Podman ends a mount of Podman', async () => {
     await mount('forgotten');
     await node.host.killEngine();
     await node.daemon.kill();

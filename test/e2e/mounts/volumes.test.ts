@@ -1,4 +1,5 @@
-// What the engine does with volumes, and what berth is asked. The numbers are those of the engine's own tests.
+// The life of volumes as the engine sees it, and the calls that berth gets. The numbers are those
+// of the engine's own tests. Real engines on both stores.
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,8 +7,8 @@ import { expect, test } from '@jest/globals';
 import { allVariants, describePlugged, nothing } from '../../support/plugged-host.ts';
 
 describePlugged('volumes', { variants: allVariants }, (on) => {
-  // The first test, because the engine activates a plugin once in its life.
-  test('scenario 2: a named volume keeps its data, and goes with its storage', async () => {
+  // Must be the first test, because the engine activates a plugin once in its life.
+  test('scenario 2: a named volume keeps its data, and Remove deletes its storage', async () => {
     const { docker, run, proxy, volumeDir } = on();
     await run(['--volume-driver', 'berth', '-v', 's2:/p'], 'echo data > /p/file');
     const home = join(volumeDir, 'directory/s2');
@@ -21,7 +22,7 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('scenario 1: a name that another driver has is refused', async () => {
+  test('scenario 1: a name that another driver uses is refused', async () => {
     const { docker, dockerFails } = on();
     await docker('volume', 'create', '-d', 'local', 's1');
     expect(await dockerFails('volume', 'create', '-d', 'berth', 's1')).toContain('must be unique');
@@ -43,7 +44,7 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('scenario 4: a container takes the volumes of another', async () => {
+  test('scenario 4: a container can use the volumes of another', async () => {
     const { docker, run, proxy, mounted } = on();
     await docker(
       ...['run', '--name', 's4', '--volume-driver', 'berth', '-v', '/p', 'busybox'],
@@ -67,10 +68,10 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     expect(await on().left()).toEqual(nothing);
   });
 
-  test('scenario 8: a volume is used without naming its driver', async () => {
+  test('scenario 8: a container can use a volume without naming its driver', async () => {
     const { docker, start, inspect, call } = on();
     await docker('volume', 'create', '-d', 'berth', 's8');
-    // This one the engine has never heard of: it asks all drivers.
+    // The engine has never heard of this volume: it asks all drivers.
     await call('Create', { Name: 's8-unheard' });
     await start('s8', '-v', 's8:/p', '-v', 's8-unheard:/q');
     const drivers = '{{range .Mounts}}{{.Name}} {{.Driver}};{{end}}';
@@ -94,7 +95,7 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     await docker('volume', 'rm', 's9');
   });
 
-  test('scenario 10: an unknown volume is not found; of a known one the status is shown', async () => {
+  test('scenario 10: an unknown volume is not found; docker volume inspect shows the status of a known one', async () => {
     const { docker, dockerFails, proxy, inspect } = on();
     expect(await dockerFails('volume', 'inspect', 's10')).toMatch(/no such volume/i);
     expect(proxy.methods()).toEqual(['Get']);
@@ -117,7 +118,7 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     await docker('volume', 'rm', 's10');
   });
 
-  test('scenario 12: a Get that finds nothing by mistake harms nothing', async () => {
+  test('scenario 12: a Get that wrongly finds nothing does the volume no harm', async () => {
     const { docker, run, proxy } = on();
     await docker('volume', 'create', '-d', 'berth', 's12');
     await run(['-v', 's12:/p'], 'echo data > /p/file');
@@ -130,14 +131,14 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
     await docker('volume', 'rm', 's12');
   });
 
-  test('scenarios 13 and 15: no Path is called, and Capabilities once at most', async () => {
+  test('scenarios 13 and 15: the engine never calls Path, and Capabilities at most once', async () => {
     const { docker, inspect, proxy, variant } = on();
     for (const name of ['s13a', 's13b', 's13c']) {
       await docker('volume', 'create', '-d', 'berth', name);
     }
     await docker('volume', 'ls');
     expect(proxy.count('Path')).toBe(0);
-    // Asked for in the first test, which follows the engine's start.
+    // The engine asked for them in the first test, after its start.
     expect(proxy.count('Capabilities')).toBe(0);
     expect(await inspect('s13a', '{{.Scope}}')).toBe(variant.store === 'etcd' ? 'global' : 'local');
     await docker('volume', 'rm', 's13a', 's13b', 's13c');
