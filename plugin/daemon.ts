@@ -152,7 +152,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const scope = store.properties.multiHost ? 'global' : 'local';
   const physician = doctor({
     ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, queue },
-    ...{ mountDir: config.mountDir, host: config.host, pluginName: config.name },
+    ...{ mountDir: config.mountDir, owner: identity, pluginName: config.name },
     session: async () => (await manager.open()).sessionId,
     reconcile: () => reconciler.check(),
     isStoreReachable: () => manager.mirror.isLive,

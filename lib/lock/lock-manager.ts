@@ -88,6 +88,7 @@ export class LockManager implements Locks {
       store,
       clock,
       host,
+      owner,
       sessions,
       mirror,
       tickets,

@@ -64,7 +64,9 @@ export interface Locks extends AsyncDisposable {
 }
 
 export interface LockOptions {
-  /** Why the lock is taken, e.g. `Mount`. */
+  /** What the lock is for, as programs tell uses apart, e.g. `mount`; `other` when left out. */
+  readonly kind?: string;
+  /** Why the lock is taken, for people, e.g. `Mount`. */
   readonly reason: string;
   /** Who takes it, for people; the manager's host when left out. */
   readonly holder?: string;
@@ -94,6 +96,8 @@ export interface LockOptions {
    * this request's own (the ticket's nonce) in the step that queues it. Costs no further write.
    */
   readonly mark?: string;
+  /** The work under the lock frees space in the store: a store that is full still grants it. */
+  readonly freesSpace?: boolean;
   /**
    * Called when the request has to wait, with who is nearest in the way, and again each time that
    * changes; throw to give up.

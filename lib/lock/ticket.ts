@@ -35,6 +35,11 @@ export interface TicketRequest {
   readonly nonce: string;
   /** At least one; no name twice. */
   readonly locks: readonly LockRequest[];
+  /** What the locks are for, as programs tell uses apart, e.g. `mount`. Any text. */
+  readonly kind: string;
+  /** The identity of the host that asks: the owner of its sessions. */
+  readonly owner: string;
+  /** For people only: no program decides by it. */
   readonly holder: Holder;
   /**
    * The key of a record that is given the nonce as its value in the very step that writes the
@@ -42,10 +47,12 @@ export interface TicketRequest {
    * the same mark since. Not when nothing is written, and not again by a repeat.
    */
   readonly mark?: string;
+  /** The work under the locks frees space in the store, so a full store need not refuse it. */
+  readonly freesSpace?: boolean;
 }
 
 /** A request as it stands in the store. */
-export interface Ticket extends Omit<TicketRequest, 'mark'> {
+export interface Ticket extends Omit<TicketRequest, 'mark' | 'freesSpace'> {
   /** Where the store keeps it; unique among the tickets of one lock at any one time. */
   readonly id: string;
   /** Its number in the store's total order. A later grant of a lock has a larger token. */
@@ -63,6 +70,25 @@ export interface Gate {
   readonly since: string;
   /** Why, in the operator's words. */
   readonly why?: string;
+}
+
+/**
+ * True when one host made both tickets. The owner of a ticket from a release that stored none names
+ * no machine (ticket-schema.ts); it counts as that of every host of its name, because to take a
+ * living host for a dead one costs data.
+ */
+export function isSameOwner(a: string, b: string): boolean {
+  if (a === b) return true;
+  const isUnknown = a.startsWith(unknownMachine) || b.startsWith(unknownMachine);
+  return isUnknown && hostName(a) === hostName(b);
+}
+
+/** Stands in an owner for the id of a machine that is not known. */
+export const unknownMachine = '?.';
+
+/** The part of an owner behind the machine id; the whole owner when it names no machine. */
+function hostName(owner: string): string {
+  return owner.slice(owner.indexOf('.') + 1);
 }
 
 /** True when two requests for the same lock can't both be granted. */

@@ -79,7 +79,7 @@ export function lockRoutes({ locks, clearer, volumes, stopping }: LockRoutesOpti
     const { detail, timeoutMs } = parseJson(bodyText(request.body) || '{}', holdBody);
     requireVolume(volumes, volume);
     await answerLongWork(response, async ({ signal, send, onWait }) => {
-      const uses = [UseMount(volume, 'Maintenance'), UseSnapshot(volume, 'Maintenance')];
+      const uses = [UseMount(volume, 'maintenance'), UseSnapshot(volume, 'maintenance')];
       const options = {
         signal: AbortSignal.any([signal, stopping]),
         onWait,

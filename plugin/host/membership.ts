@@ -58,7 +58,11 @@ async function takeHostLock(
   const standing = own && (await manager.attach(own));
   if (standing) return standing;
   try {
-    return await manager.lock([{ name, mode: 'exclusive' }], { reason: 'Host', timeoutMs: 0 });
+    return await manager.lock([{ name, mode: 'exclusive' }], {
+      kind: 'host',
+      reason: 'Host',
+      timeoutMs: 0,
+    });
   } catch (error) {
     if (!(error instanceof LockContendedError)) throw error;
     const [other] = error.blockers;

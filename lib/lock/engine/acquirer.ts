@@ -28,6 +28,8 @@ export interface AcquirerOptions {
   readonly store: TicketStore;
   readonly clock: Clock;
   readonly host: string;
+  /** The host's identity. */
+  readonly owner: string;
   readonly sessions: SessionPool;
   readonly mirror: StoreMirror;
   readonly tickets: OwnTickets;
@@ -135,6 +137,8 @@ export class Acquirer {
       session: session.id,
       nonce: this.#options.newNonce(),
       locks,
+      kind: options.kind ?? 'other',
+      owner: this.#options.owner,
       holder: {
         host: options.holder ?? this.#options.host,
         reason: options.reason,
@@ -142,6 +146,7 @@ export class Acquirer {
         ...(options.detail === undefined ? {} : { detail: options.detail }),
       },
       ...(options.mark === undefined ? {} : { mark: options.mark }),
+      ...(options.freesSpace && { freesSpace: true }),
     };
   }
 

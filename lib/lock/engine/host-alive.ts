@@ -1,6 +1,7 @@
 import { isPermanent } from '../permanent-session.ts';
 import type { TicketStore } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
+import { isSameOwner } from '../ticket.ts';
 
 /**
  * Whether the host that a ticket belongs to has been heard of lately. Its session says so; a
@@ -9,7 +10,7 @@ import type { Ticket } from '../ticket.ts';
 export async function isHostAlive(store: TicketStore, ticket: Ticket): Promise<boolean> {
   if (!isPermanent(ticket.session)) return store.sessionAlive(ticket.session);
   const others = (await store.tickets())
-    .filter(({ holder }) => holder.host === ticket.holder.host)
+    .filter(({ owner }) => isSameOwner(owner, ticket.owner))
     .map(({ session }) => session)
     .filter((session) => !isPermanent(session));
   for (const session of new Set(others)) if (await store.sessionAlive(session)) return true;

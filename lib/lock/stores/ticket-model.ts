@@ -190,10 +190,11 @@ export class TicketModel {
     return [...nearest].sort((a, b) => a.token - b.token);
   }
 
-  #write({ session, nonce, locks, holder, mark }: TicketRequest): Ticket {
+  #write({ mark, freesSpace: _, ...request }: TicketRequest): Ticket {
+    const { session, nonce, locks } = request;
     const id = this.#freeId(session, locks);
     const revision = this.#nextRevision();
-    const ticket: Ticket = { id, token: revision, session, nonce, locks, holder };
+    const ticket: Ticket = { ...request, id, token: revision };
     this.#add(ticket);
     const records = mark === undefined ? [] : [{ key: mark, value: nonce, revision }];
     for (const record of records) this.#records.set(record.key, record);

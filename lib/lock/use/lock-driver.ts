@@ -13,7 +13,7 @@ import type {
   UseLockOptions,
 } from './lock-service.ts';
 import type { UseLocker } from './use.ts';
-import { facets, lockName, lockRequest, parseLockName } from './use.ts';
+import { facets, lockName, lockRequest, parseLockName, reasons } from './use.ts';
 
 const log = createDebug('berth:lock');
 
@@ -121,7 +121,9 @@ export class LockDriver implements LockService, LockClearer {
     const [first] = uses;
     if (!first) throw new RangeError('a use lock needs at least one use');
     return {
-      reason: first.reason,
+      kind: first.kind,
+      reason: reasons[first.kind],
+      ...(first.kind === 'remove' && { freesSpace: true }),
       signal: options.signal,
       timeoutMs: options.timeoutMs ?? this.#timeoutMs,
       ...(options.detail === undefined ? {} : { detail: options.detail }),

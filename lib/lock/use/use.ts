@@ -1,39 +1,39 @@
 import type { LockRequest, Mode } from '../ticket.ts';
 
-/** Why a volume's lock is taken. */
-export const reasons = [
-  'Create',
-  'Mount',
-  'Remove',
-  'Snapshot',
-  'SnapshotPrune',
-  'Copy',
-  'Maintenance',
-] as const;
+/** What a volume's lock is taken for: the kind of its tickets, and the reason that people read. */
+export const reasons = {
+  create: 'Create',
+  mount: 'Mount',
+  remove: 'Remove',
+  snapshot: 'Snapshot',
+  snapshotPrune: 'SnapshotPrune',
+  copy: 'Copy',
+  maintenance: 'Maintenance',
+} as const;
 
-export type Reason = (typeof reasons)[number];
+export type UseKind = keyof typeof reasons;
 
 /** The two locks that each volume has: one for its content in use, one for its snapshots. */
 export const facets = ['mount', 'snapshot'] as const;
 
 export type Facet = (typeof facets)[number];
 
-/** One use of a volume: which of its locks, why, and whether others may share it. */
+/** One use of a volume: which of its locks, what for, and whether others may share it. */
 export interface UseLocker {
   readonly volume: string;
   readonly facet: Facet;
-  readonly reason: Reason;
+  readonly kind: UseKind;
   readonly mode: Mode;
 }
 
 /** The use of a volume's content. */
-export function UseMount(volume: string, reason: Reason, mode: Mode = 'exclusive'): UseLocker {
-  return { volume, facet: 'mount', reason, mode };
+export function UseMount(volume: string, kind: UseKind, mode: Mode = 'exclusive'): UseLocker {
+  return { volume, facet: 'mount', kind, mode };
 }
 
 /** The use of a volume's set of snapshots. */
-export function UseSnapshot(volume: string, reason: Reason, mode: Mode = 'exclusive'): UseLocker {
-  return { volume, facet: 'snapshot', reason, mode };
+export function UseSnapshot(volume: string, kind: UseKind, mode: Mode = 'exclusive'): UseLocker {
+  return { volume, facet: 'snapshot', kind, mode };
 }
 
 /** The lock that a use takes: `mount/db`. */

@@ -23,9 +23,9 @@ export async function whileIdle<T>(
   signal: AbortSignal,
   look: (hold: Hold) => Promise<T>,
 ): Promise<T | undefined> {
-  const snapshot = UseSnapshot(volume, 'Maintenance');
+  const snapshot = UseSnapshot(volume, 'maintenance');
   const attempts: [Exclude<Hold['scope'], 'nothing'>, readonly UseLocker[]][] = [
-    ['volume', [UseMount(volume, 'Maintenance'), snapshot]],
+    ['volume', [UseMount(volume, 'maintenance'), snapshot]],
     ['snapshots', [snapshot]],
   ];
   for (const [scope, uses] of attempts) {
@@ -41,7 +41,7 @@ export async function whileIdle<T>(
       if (isHeld) throw error;
       if (error instanceof LockDisabledError) return look({ scope: 'nothing' });
       if (!(error instanceof LockContendedError)) throw error;
-      if (!error.blockers.every(({ holder }) => holder.reason === 'Mount')) return undefined;
+      if (!error.blockers.every(({ kind }) => kind === 'mount')) return undefined;
     }
   }
   return undefined;

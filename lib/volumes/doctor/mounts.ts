@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { currentMountsBelow, isMountpoint } from '../../linux/mountinfo.ts';
 import type { Ticket } from '../../lock/ticket.ts';
+import { isSameOwner } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
 import { lockName } from '../../lock/use/use.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
@@ -20,8 +21,8 @@ export interface MountDoctorOptions {
   readonly mounts: HostMounts;
   readonly queue: KeyedQueue;
   readonly mountDir: string;
-  /** This host, as tickets name it. */
-  readonly host: string;
+  /** This host's identity, as tickets have it. */
+  readonly owner: string;
   /** The session that locks of mounts hang on. */
   readonly session: () => Promise<string>;
   /** Begins to compare the mounts with the engine's containers. Rejects when that is away. */
@@ -216,8 +217,8 @@ export class MountDoctor {
     });
   }
 
-  readonly #isOurMount = ({ holder }: Ticket) =>
-    holder.reason === 'Mount' && holder.host === this.#options.host;
+  readonly #isOurMount = ({ kind, owner }: Ticket) =>
+    kind === 'mount' && isSameOwner(owner, this.#options.owner);
 }
 
 interface Seen {

@@ -90,7 +90,7 @@ export class Evictions implements LockClearer {
     const { mirror, catalog } = this.#options;
     const { holders } = queueOf(mirror.ticketsOn(lockName('mount', volume)));
     const ticket = holders.find((holder) => holder.token === token);
-    if (ticket?.holder.reason !== 'Mount') return undefined;
+    if (ticket?.kind !== 'mount') return undefined;
     return catalog.get(volume)?.onLost === 'keep' ? undefined : ticket;
   }
 

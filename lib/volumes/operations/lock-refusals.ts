@@ -20,7 +20,7 @@ export function refuseMounted(
   const name = lockName('mount', volume);
   return (blockers) => {
     const mount = blockers.find(
-      ({ holder, locks: on }) => holder.reason === 'Mount' && on.some((lock) => lock.name === name),
+      ({ kind, locks: on }) => kind === 'mount' && on.some((lock) => lock.name === name),
     );
     if (mount) throw new InUseError(`volume ${volume} is in use: ${heldBy(mount)}; ${advice}`);
   };
@@ -67,18 +67,18 @@ export async function translated<T>(volume: string, work: () => Promise<T>): Pro
 }
 
 const doing: Record<string, string> = {
-  Create: 'being created by',
-  Mount: 'mounted on',
-  Remove: 'being removed by',
-  Snapshot: 'being snapshotted by',
-  SnapshotPrune: 'having a snapshot removed by',
-  Copy: 'being copied by',
-  Maintenance: 'under maintenance by',
+  create: 'being created by',
+  mount: 'mounted on',
+  remove: 'being removed by',
+  snapshot: 'being snapshotted by',
+  snapshotPrune: 'having a snapshot removed by',
+  copy: 'being copied by',
+  maintenance: 'under maintenance by',
 };
 
-function heldBy({ holder, token, session }: Ticket): string {
+function heldBy({ kind, holder, token, session }: Ticket): string {
   const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
   const end = isPermanent(session) ? ', failover=manual: until it is released or cleared' : '';
-  const what = doing[holder.reason] ?? `held (${holder.reason}) by`;
+  const what = doing[kind] ?? `held (${holder.reason}) by`;
   return `${what} host ${holder.host} since ${holder.since} (token ${token}${detail}${end})`;
 }

@@ -28,20 +28,20 @@ import type { Volumes } from './volumes.ts';
  * `quiet` says that a live copy of the volume must not run beside a mount on another host.
  */
 const locks = {
-  create: (volume: string) => [UseMount(volume, 'Create'), UseSnapshot(volume, 'Create')],
-  remove: (volume: string) => [UseMount(volume, 'Remove'), UseSnapshot(volume, 'Remove')],
-  mount: (volume: string, access: Access) => UseMount(volume, 'Mount', modes[access]),
+  create: (volume: string) => [UseMount(volume, 'create'), UseSnapshot(volume, 'create')],
+  remove: (volume: string) => [UseMount(volume, 'remove'), UseSnapshot(volume, 'remove')],
+  mount: (volume: string, access: Access) => UseMount(volume, 'mount', modes[access]),
   snapshot: (volume: string, quiet: boolean) => [
-    UseSnapshot(volume, 'Snapshot'),
-    ...(quiet ? [UseMount(volume, 'Snapshot')] : []),
+    UseSnapshot(volume, 'snapshot'),
+    ...(quiet ? [UseMount(volume, 'snapshot')] : []),
   ],
-  restore: (volume: string) => [UseSnapshot(volume, 'Snapshot'), UseMount(volume, 'Snapshot')],
-  prune: (volume: string) => [UseSnapshot(volume, 'SnapshotPrune')],
+  restore: (volume: string) => [UseSnapshot(volume, 'snapshot'), UseMount(volume, 'snapshot')],
+  prune: (volume: string) => [UseSnapshot(volume, 'snapshotPrune')],
   copy: (source: string, target: string, quiet: boolean) => [
-    UseMount(target, 'Copy'),
-    UseSnapshot(target, 'Copy'),
-    UseSnapshot(source, 'Copy'),
-    ...(quiet ? [UseMount(source, 'Copy')] : []),
+    UseMount(target, 'copy'),
+    UseSnapshot(target, 'copy'),
+    UseSnapshot(source, 'copy'),
+    ...(quiet ? [UseMount(source, 'copy')] : []),
   ],
 };
 

@@ -44,6 +44,8 @@ export class Client {
       session: this.session,
       nonce: randomUUID(),
       locks: locks.map((lock) => (typeof lock === 'string' ? exclusive(lock) : lock)),
+      kind: 'mount',
+      owner: this.host,
       holder: { host: this.host, reason: 'Mount', since: '2026-01-02T03:04:05Z', detail: 'ünit' },
     };
   }

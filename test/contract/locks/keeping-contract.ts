@@ -92,18 +92,18 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
   test('runs work under the use locks of volumes, and keeps a lock over several calls', async () => {
     const { managers, store } = benchOf();
     const [driver, other] = [new LockDriver(managers[0], 100), new LockDriver(managers[1], 100)];
-    const uses = [UseMount('db', 'Copy', 'shared'), UseSnapshot('db', 'Copy')];
+    const uses = [UseMount('db', 'copy', 'shared'), UseSnapshot('db', 'copy')];
     const names = await driver.executeWithMultiUseLock(uses, { signal: never }, async (lock) => {
       await eventually(() => expect(driver.tickets('db')).toEqual([lock.ticket]));
       expect(driver.tickets('web')).toEqual([]);
-      const one = UseMount('db', 'Mount');
+      const one = UseMount('db', 'mount');
       const refused = other.executeWithUseLock(one, { signal: never }, async () => 'ran');
       await expect(refused).rejects.toMatchObject({ code: 'timeout', blockers: [lock.ticket] });
       return lock.ticket.locks.map(({ name }) => name);
     });
     expect(names).toEqual(['mount/db', 'snapshot/db']);
     const options = { signal: never, onChange: () => {} };
-    const kept = await driver.acquireWithTTLRefresh(UseMount('db', 'Mount'), options);
+    const kept = await driver.acquireWithTTLRefresh(UseMount('db', 'mount'), options);
     expect(await store.tickets()).toEqual([kept.ticket]);
     await kept.unlock();
   });
@@ -111,7 +111,7 @@ export function lockKeepingContract(benchOf: ManagerBenchOf): void {
   test('S83 clears a lock only with the right token and only when its holder is not alive', async () => {
     const { managers, store } = benchOf();
     const [driver, other] = [new LockDriver(managers[0], 100), new LockDriver(managers[1], 100)];
-    const uses = [UseMount('db', 'Mount'), UseSnapshot('db', 'Mount')];
+    const uses = [UseMount('db', 'mount'), UseSnapshot('db', 'mount')];
     const options = { signal: never };
     const clear = (token: number, force: boolean) =>
       other.clearLock({ volume: 'db', token, force, signal: never });

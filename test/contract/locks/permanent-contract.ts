@@ -110,7 +110,7 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     if (!n4) return;
     const own = await take(n4, 'host/n4');
     const states: KeptLockState[] = [];
-    const kept = await new LockDriver(n4, 100).acquireWithTTLRefresh(UseMount('db', 'Mount'), {
+    const kept = await new LockDriver(n4, 100).acquireWithTTLRefresh(UseMount('db', 'mount'), {
       signal: never,
       expires: false,
       onChange: (state) => states.push(state),
@@ -127,10 +127,27 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     await own.unlock();
     expect(await store.tickets()).toEqual([]);
   });
+
+  test('takes two machines that were given one name for two hosts', async () => {
+    const { fixture, managers } = benchOf();
+    const n4 = await keeper(benchOf(), 'machine-1.n4');
+    if (!n4) return;
+    const namesake = await benchOf().host({ owner: 'machine-2.n4' });
+    const [own, lock] = [await take(n4, 'host/1'), await take(n4, 'db', permanent)];
+    const other = await take(namesake, 'host/2');
+    expect(own.ticket).toMatchObject({ owner: 'machine-1.n4', holder: { host: 'n4' } });
+    expect(other.ticket).toMatchObject({ owner: 'machine-2.n4', holder: { host: 'n4' } });
+    expect(await managers[0].isAlive(lock.ticket)).toBe(true);
+    await fixture.expireSession?.(own.ticket.session);
+    await eventually(async () => expect(await managers[0].isAlive(lock.ticket)).toBe(false));
+    expect(await managers[0].isAlive(other.ticket)).toBe(true);
+    await lock.unlock();
+    await own.unlock();
+  });
 }
 
 /** Starts a daemon of host n4 that remembers nothing; undefined where sessions don't expire. */
-async function keeper(bench: ManagerBench): Promise<LockManager | undefined> {
+async function keeper(bench: ManagerBench, owner = 'n4'): Promise<LockManager | undefined> {
   if (!bench.store.properties.sessionsExpire) return undefined;
-  return bench.host({ keep: { resume: undefined, save: async () => {} } });
+  return bench.host({ owner, keep: { resume: undefined, save: async () => {} } });
 }

@@ -16,9 +16,10 @@ export function queueContract(benchOf: BenchOf): void {
 
   test('stores everything that a request says', async () => {
     const [n1, n2] = benchOf().clients;
-    const request = n1.request('db', shared('img'));
-    const { ticket } = enabled(await n1.store.enqueue(request));
+    const request = { ...n1.request('db', shared('img')), kind: 'copy', owner: 'machine.n1' };
+    const { ticket } = enabled(await n1.store.enqueue({ ...request, freesSpace: true }));
     expect(ticket).toMatchObject(request);
+    expect(ticket).not.toHaveProperty('freesSpace');
     expect(await n2.store.tickets('img')).toEqual([ticket]);
   });
 

@@ -96,6 +96,8 @@ function requestFor(lock: string, inSession: string): TicketRequest {
     session: inSession,
     nonce: randomUUID(),
     locks: [{ name: lock, mode: 'exclusive' }],
+    kind: 'mount',
+    owner: 'n1',
     holder: {
       host: 'worker',
       reason: 'Mount',

@@ -42,8 +42,8 @@ export const mutations: readonly Mutation[] = [
   {
     promise: 'token order: tokens grow',
     file: store('ticket-model.ts'),
-    from: 'token: this.#nextRevision(), session',
-    to: 'token: (this.#nextRevision() * 7919) % 10007, session',
+    from: '{ ...request, id, token: revision }',
+    to: '{ ...request, id, token: (revision * 7919) % 10007 }',
   },
   {
     promise: 'honest holder: the deadline counts from the sending of the renewal',
@@ -77,13 +77,13 @@ export const mutations: readonly Mutation[] = [
   },
   {
     promise: 'free after a crash: sessions expire',
-    file: store('memory-state.ts'),
+    file: store('memory/state.ts'),
     from: 'if (expiresAt <= now) this.#dropSession(id)',
     to: 'if (expiresAt + 2_000 <= now) this.#dropSession(id)',
   },
   {
     promise: 'outlives its host: a permanent session never expires',
-    file: store('memory-state.ts'),
+    file: store('memory/state.ts'),
     from: 'this.#addSession(id, ttlMs);\n      return { id, ttlMs, resumed: true };',
     to: 'this.#addSession(id, 5_000);\n      return { id, ttlMs, resumed: true };',
   },

@@ -67,6 +67,7 @@ export class JobLock {
     checkDuration('the longest duration of a job', maxDurationMs, 1);
     const run = this.#identity(job, jobId);
     const options = {
+      kind: 'job',
       reason: 'Job',
       detail: jobDetail(run, maxDurationMs),
       maxHoldMs: maxDurationMs,

@@ -34,7 +34,15 @@ export function noopLocks({
 
   async function lock(requests: readonly LockRequest[], options: LockOptions): Promise<Lock> {
     const locks = mergeRequests(requests);
-    const { reason, detail, signal, timeoutMs = 0, ttlMs = 1_000, maxHoldMs } = options;
+    const {
+      kind = 'other',
+      reason,
+      detail,
+      signal,
+      timeoutMs = 0,
+      ttlMs = 1_000,
+      maxHoldMs,
+    } = options;
     checkDuration('a time-out', timeoutMs, 0);
     checkTtl(ttlMs);
     if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
@@ -48,7 +56,7 @@ export function noopLocks({
       since: clock.date().toISOString(),
       ...(detail === undefined ? {} : { detail }),
     };
-    const ticket = { id: nonce, nonce, token, session: 'noop', locks, holder };
+    const ticket = { id: nonce, nonce, token, session: 'noop', locks, kind, owner: host, holder };
     const granted = new NoopLock(ticket, () => held.delete(nonce));
     held.set(nonce, granted);
     if (maxHoldMs !== undefined) {

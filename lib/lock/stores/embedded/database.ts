@@ -88,7 +88,10 @@ export function inTransaction<T>(
 
 function prepareSchema(db: DatabaseSync, path: string): void {
   const version = db.prepare('PRAGMA user_version').get()?.user_version;
-  if (version === SCHEMA_VERSION) return;
+  if (version === SCHEMA_VERSION) {
+    addTicketFacts(db);
+    return;
+  }
   if (version !== 0 && version !== 1) {
     throw new Error(
       `the lock file ${path} has format ${version}, which a newer version of berth wrote; this one knows format ${SCHEMA_VERSION}`,
@@ -96,5 +99,16 @@ function prepareSchema(db: DatabaseSync, path: string): void {
   }
   if (version === 0) db.exec(schema);
   db.exec(gatesSchema);
+  addTicketFacts(db);
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+}
+
+/**
+ * Adds the columns `kind` and `owner` to the tickets. That makes no new format: an earlier release
+ * reads and writes the same file, and leaves both NULL.
+ */
+function addTicketFacts(db: DatabaseSync): void {
+  const columns = db.prepare('PRAGMA table_info(tickets)').all();
+  if (columns.some(({ name }) => name === 'kind')) return;
+  db.exec('ALTER TABLE tickets ADD COLUMN kind TEXT; ALTER TABLE tickets ADD COLUMN owner TEXT');
 }

@@ -140,12 +140,14 @@ export class TicketQueue {
     return this.#find(nonce)?.token === token;
   }
 
-  #add({ session, nonce, locks, holder, mark }: TicketRequest, effects: Effects): Ticket {
+  #add({ mark, freesSpace: _, ...request }: TicketRequest, effects: Effects): Ticket {
+    const { session, nonce, locks, kind, owner, holder } = request;
     const { writeTicket, writeLock } = this.#file.statements;
     const token = effects.revision;
-    writeTicket.run(token, nonce, session, JSON.stringify(locks), JSON.stringify(holder));
+    const [locksText, holderText] = [JSON.stringify(locks), JSON.stringify(holder)];
+    writeTicket.run(token, nonce, session, locksText, kind, owner, holderText);
     for (const { name, mode } of locks) writeLock.run(name, token, Number(mode === 'exclusive'));
-    const ticket = { id: String(token), token, session, nonce, locks, holder };
+    const ticket = { ...request, id: String(token), token };
     effects.tickets.push(ticket);
     if (mark !== undefined) this.#writeRecord(mark, nonce, effects);
     return ticket;

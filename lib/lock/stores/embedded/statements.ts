@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { ProcessIdentity } from '../../../linux/process-identity.ts';
 import type { Gate, Holder, LockRequest, Ticket } from '../../ticket.ts';
+import { parseChange, withTypedFacts } from '../../ticket-schema.ts';
 import type { StoreChange, StoredRecord } from '../ticket-store.ts';
 
 export type Row = Record<string, SQLOutputValue>;
@@ -41,7 +42,7 @@ export function prepareStatements(db: DatabaseSync) {
       'SELECT token FROM ticket_locks WHERE name = ? AND token < ? AND exclusive >= ? ORDER BY token DESC LIMIT 1',
     ),
     writeTicket: db.prepare(
-      'INSERT INTO tickets (token, nonce, session, locks, holder) VALUES (?, ?, ?, ?, ?)',
+      'INSERT INTO tickets (token, nonce, session, locks, kind, owner, holder) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
     writeLock: db.prepare('INSERT INTO ticket_locks (name, token, exclusive) VALUES (?, ?, ?)'),
     deleteTicket: db.prepare('DELETE FROM tickets WHERE token = ?'),
@@ -69,14 +70,16 @@ export type Statements = ReturnType<typeof prepareStatements>;
 /** The token is never given twice, so it serves as the id. */
 export function toTicket(row: Row): Ticket {
   const token = integer(row, 'token');
-  return {
+  return withTypedFacts<Ticket>({
     id: String(token),
     token,
     session: text(row, 'session'),
     nonce: text(row, 'nonce'),
     locks: JSON.parse(text(row, 'locks')) as LockRequest[],
+    kind: optionalText(row, 'kind'),
+    owner: optionalText(row, 'owner'),
     holder: JSON.parse(text(row, 'holder')) as Holder,
-  };
+  });
 }
 
 export function toRecord(row: Row): StoredRecord {
@@ -99,13 +102,17 @@ export function toSession(row: Row): SessionRow {
 }
 
 export function toChange(row: Row): StoreChange {
-  return JSON.parse(text(row, 'change')) as StoreChange;
+  return parseChange(text(row, 'change'));
 }
 
 export function integer(row: Row | undefined, column: string): number {
   const value = row?.[column];
   if (typeof value !== 'number') throw new Error(`the lock file has no number in ${column}`);
   return value;
+}
+
+function optionalText(row: Row, column: string): string | undefined {
+  return row[column] === null ? undefined : text(row, column);
 }
 
 function text(row: Row, column: string): string {

@@ -148,8 +148,8 @@ export class EtcdKeys {
 
 /** What is stored under each key of a ticket. */
 export function ticketValue(request: TicketRequest): Buffer {
-  const { nonce, session, locks, holder } = request;
-  return Buffer.from(JSON.stringify({ nonce, session, locks, holder }));
+  const { nonce, session, locks, kind, owner, holder } = request;
+  return Buffer.from(JSON.stringify({ nonce, session, locks, kind, owner, holder }));
 }
 
 function parsed<T>(kv: IKeyValue, parse: (text: string) => T): T {

@@ -204,10 +204,9 @@ export class EtcdQueue {
     request: TicketRequest,
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
-    const { mark } = request;
+    const { mark, freesSpace = false } = request;
     const touches = [...namesOf(request.locks), ...(mark === undefined ? [] : [mark])];
     const lease = request.session;
-    const freesSpace = request.holder.reason === 'Remove';
     try {
       const answer = await this.#batches.send({ txn, touches, lease, freesSpace });
       return {
@@ -261,6 +260,7 @@ function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T
   return [all.filter(isFirst), all.filter((each) => !isFirst(each))];
 }
 
-function ticketOf({ mark: _, ...request }: TicketRequest, id: string, token: number): Ticket {
-  return { ...request, id, token };
+function ticketOf(request: TicketRequest, id: string, token: number): Ticket {
+  const { mark: _mark, freesSpace: _freesSpace, ...stored } = request;
+  return { ...stored, id, token };
 }

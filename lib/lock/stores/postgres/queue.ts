@@ -107,9 +107,10 @@ export class TicketQueue {
 
   #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
     const { tickets, ticketLocks } = this.#database.tables;
-    const { session, nonce, locks, holder, mark } = request;
+    const { mark, freesSpace: _, ...stored } = request;
+    const { session, nonce, locks } = stored;
     const token = effects.revision;
-    const ticket: Ticket = { id: String(token), token, session, nonce, locks, holder };
+    const ticket: Ticket = { ...stored, id: String(token), token };
     send(`INSERT INTO ${tickets} (token, nonce, session, ticket) VALUES ($1, $2, $3, $4)`, [
       token,
       toColumn(nonce),

@@ -1,5 +1,5 @@
 import type { Gate, Ticket } from '../../ticket.ts';
-import { parseGate, ticketSchema } from '../../ticket-schema.ts';
+import { parseChange, parseGate, ticketSchema } from '../../ticket-schema.ts';
 import type { StoreChange, StoredRecord } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import { fromColumn } from './text.ts';
@@ -18,7 +18,7 @@ export function toGates(texts: readonly string[]): Gate[] {
 }
 
 export function toChange(row: Row): StoreChange {
-  return JSON.parse(text(row, 'change')) as StoreChange;
+  return parseChange(text(row, 'change'));
 }
 
 export function toRecord(row: Row): StoredRecord {

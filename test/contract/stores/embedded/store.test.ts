@@ -48,6 +48,22 @@ test('keeps records, tickets and tokens when it is closed and opened again', asy
   expect((await (await clientOf(second, 'n2')).hold('c')).token).toBe(revision + 1);
 });
 
+test('shares its file with the release before, whose tickets have no kind and no owner', async () => {
+  await using directory = await embeddedDirectory();
+  const first = await embeddedStore(directory);
+  const held = await (await clientOf(first, 'n1')).hold('db');
+  await first[Symbol.asyncDispose]();
+  {
+    using db = new DatabaseSync(directory.path);
+    db.exec('ALTER TABLE tickets DROP COLUMN kind; ALTER TABLE tickets DROP COLUMN owner');
+  }
+  await using second = await embeddedStore(directory);
+  expect(await second.tickets()).toEqual([{ ...held, kind: 'mount', owner: '?.n1' }]);
+  const own = await (await clientOf(second, 'machine.n1')).hold('other');
+  expect((await second.tickets('other'))[0]).toEqual(own);
+  expect(own).toMatchObject({ kind: 'mount', owner: 'machine.n1' });
+});
+
 test('drops all sessions of an earlier boot, also resumable ones, and keeps records', async () => {
   await using directory = await embeddedDirectory();
   const before = await embeddedStore({ ...directory, readBootId: () => 'boot 1' });

@@ -75,7 +75,7 @@ for (const version of etcdVersions) {
       expect(await client.store.stands(held)).toBe(true);
       await client.store.remove(held);
       const request = client.request('db');
-      const removal = { ...request, holder: { ...request.holder, reason: 'Remove' } };
+      const removal = { ...request, freesSpace: true };
       const granted = await client.store.enqueue(removal);
       expect(granted.state).toBe('granted');
       await client.store.remove(removal);

@@ -27,6 +27,8 @@ describe('Get', () => {
     session: host,
     nonce: `n${token}`,
     locks: [{ name: 'mount/db', mode: 'exclusive' }],
+    kind: reason.toLowerCase(),
+    owner: host,
     holder: { host, reason, since: '2026-01-02T03:04:05.000Z' },
   });
 

@@ -45,12 +45,12 @@ async function hospital() {
     events: new EventLog(),
   });
   const doctor = new MountDoctor({
-    ...{ catalog, drivers, locks, mounts, queue, mountDir, host: 'h' },
+    ...{ catalog, drivers, locks, mounts, queue, mountDir, owner: 'h' },
     session: async () => (await manager.open()).sessionId,
     reconcile: async () => {},
   });
-  const lock = (by: LockManager, reason: 'Mount' | 'Copy') =>
-    by.lock([{ name: 'mount/v', mode: 'exclusive' }], { reason });
+  const lock = (by: LockManager, kind: 'mount' | 'copy') =>
+    by.lock([{ name: 'mount/v', mode: 'exclusive' }], { kind, reason: kind });
   const owned = resources.move();
   return {
     ...{ doctor, locks, table, queue, manager, earlier, other, lock },
@@ -61,7 +61,7 @@ async function hospital() {
 
 test('a lock of ours for a mount that there is not is released', async () => {
   await using on = await hospital();
-  await on.lock(on.manager, 'Mount');
+  await on.lock(on.manager, 'mount');
   await on.seen();
   const finding = { kind: 'lock-without-mount', what: 'v', fix: 'releases the lock' };
   expect(await on.doctor.examine({ ...fix, fix: false })).toMatchObject([finding]);
@@ -71,7 +71,7 @@ test('a lock of ours for a mount that there is not is released', async () => {
 
 test('that of an earlier daemon of this host is left to a person', async () => {
   await using on = await hospital();
-  const { token } = await on.lock(on.earlier, 'Mount');
+  const { token } = await on.lock(on.earlier, 'mount');
   await on.seen();
   const [outcome] = await on.doctor.examine(fix);
   expect(outcome).toMatchObject({ kind: 'lock-without-mount', state: 'found' });
@@ -81,7 +81,7 @@ test('that of an earlier daemon of this host is left to a person', async () => {
 
 test('locks of other hosts, and for other work, are none of its business', async () => {
   await using on = await hospital();
-  await using _theirs = await on.lock(on.other, 'Mount');
+  await using _theirs = await on.lock(on.other, 'mount');
   await on.seen();
   expect(await on.doctor.examine(fix)).toEqual([]);
 });
@@ -90,7 +90,7 @@ test('a mount under way is not taken for one that there is not', async () => {
   await using on = await hospital();
   const { promise: goOn, resolve: end } = Promise.withResolvers<void>();
   const mounting = on.queue.run('v', async () => {
-    const use = UseMount('v', 'Mount');
+    const use = UseMount('v', 'mount');
     const lock = await on.locks.acquireWithTTLRefresh(use, { signal, onChange: () => {} });
     await goOn;
     await lock.unlock();
@@ -105,7 +105,7 @@ test('a mount under way is not taken for one that there is not', async () => {
 
 test('a mount that could not be undone is told', async () => {
   await using on = await hospital();
-  const { ticket } = await on.lock(on.manager, 'Mount');
+  const { ticket } = await on.lock(on.manager, 'mount');
   await on.table.put({
     ...{ volume: 'v', driver: 'directory', options: {}, mountpoint: '/nowhere', ticket },
     ...{ access: 'host', failover: 'auto', onLost: 'pause', tenure: ticket.nonce },

@@ -40,7 +40,7 @@ async function mountedVolume() {
     events: new EventLog(),
   });
   const { signal } = new AbortController();
-  const first = await locks.acquireWithTTLRefresh(UseMount('v', 'Mount'), {
+  const first = await locks.acquireWithTTLRefresh(UseMount('v', 'mount'), {
     signal,
     mark: tenureKey('v'),
     onChange: () => {},
@@ -138,7 +138,7 @@ test('a mount that fails and can not be undone at once is undone by the next ado
     snapshots: [],
     token: 1,
   };
-  const lock = await locks.acquireWithTTLRefresh(UseMount('w', 'Mount'), {
+  const lock = await locks.acquireWithTTLRefresh(UseMount('w', 'mount'), {
     signal,
     onChange: () => {},
   });

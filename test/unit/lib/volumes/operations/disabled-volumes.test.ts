@@ -107,7 +107,7 @@ test('Create and Copy can not make a volume of a disabled name', async () => {
 
 test('a volume that is mounted here already gets no further user, and lets the last one go', async () => {
   const options = { ...context, onChange: () => {} };
-  const { ticket } = await locks.acquireWithTTLRefresh(UseMount('db', 'Mount'), options);
+  const { ticket } = await locks.acquireWithTTLRefresh(UseMount('db', 'mount'), options);
   const mountIds = { id1: { count: 1, confirmed: true } };
   const mountpoint = '/nowhere';
   const row = {

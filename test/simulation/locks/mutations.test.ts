@@ -1,0 +1,19 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { mutations } from './mutations.ts';
+
+const root = join(import.meta.dirname, '../../..');
+
+test('each mutation changes a line that its file still has', () => {
+  const stale = mutations.filter(({ file, from }) => {
+    const path = join(root, file);
+    return !existsSync(path) || !readFileSync(path, 'utf8').includes(from);
+  });
+  expect(stale.map(({ promise, file, from }) => [promise, file, from])).toEqual([]);
+});
+
+test('each test that a mutation names is there', () => {
+  const tests = mutations.flatMap(({ test }) => test ?? []);
+  expect(tests.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+});
