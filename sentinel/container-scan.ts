@@ -1,9 +1,15 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { ControlGroup } from '../lib/linux/control-group.ts';
 import { controlGroupIn } from '../lib/linux/control-group.ts';
 import type { Mount } from '../lib/linux/mountinfo.ts';
 import { mountsAt, parseMountInfo, readMounts } from '../lib/linux/mountinfo.ts';
+import {
+  namespaceOfSync,
+  processFileSync,
+  processIdsSync,
+  processStatSync,
+} from '../lib/linux/proc.ts';
 
 /** A container with live processes. */
 export interface Container {
@@ -57,11 +63,9 @@ export async function containersUsing(volumes: readonly MountedVolume[]): Promis
   const groups = starter === undefined ? own : hostMounts(starter);
   const found = new Map<string, Container>();
   const seen = new Set<string>();
-  for (const entry of readdirSync('/proc')) {
-    const pid = Number(entry);
-    if (Number.isNaN(pid)) continue;
+  for (const pid of processIdsSync()) {
     // Cheap first: most processes are in no container.
-    const text = readIfAlive(`/proc/${pid}/cgroup`) ?? '';
+    const text = processFileSync(pid, 'cgroup') ?? '';
     const id = idIn(text);
     if (id === undefined || found.has(id)) continue;
     // A container can have many processes, which mostly see the same mounts.
@@ -99,10 +103,18 @@ function containerGroupOf(
   const group = controlGroupIn(text, mounts);
   if (!group) return undefined;
   let { path } = group;
-  const members = readIfAlive(join(path, 'cgroup.procs')) ?? '';
-  if (!members.split('\n').includes(String(pid))) return undefined;
+  if (!membersOf(path).includes(String(pid))) return undefined;
   while (idIn(path) !== undefined && idIn(basename(path)) === undefined) path = dirname(path);
   return idIn(path) === undefined ? undefined : { ...group, path };
+}
+
+/** Empty when the group has gone, or can't be read from here. */
+function membersOf(path: string): string[] {
+  try {
+    return readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n');
+  } catch {
+    return [];
+  }
 }
 
 function idIn(text: string): string | undefined {
@@ -112,7 +124,7 @@ function idIn(text: string): string | undefined {
 /** None for a process that sees this host's own mounts, or that belongs to another host. */
 function mountsOf(pid: number, namespace: string, namespaces: ReadonlySet<string>): Mount[] {
   if (namespaces.has(namespace) || !isOfThisHost(pid, namespace, namespaces)) return [];
-  return parseMountInfo(readIfAlive(`/proc/${pid}/mountinfo`) ?? '');
+  return parseMountInfo(processFileSync(pid, 'mountinfo') ?? '');
 }
 
 /**
@@ -132,7 +144,7 @@ function isOfThisHost(pid: number, namespace: string, namespaces: ReadonlySet<st
 /** Who started the container that this process is in, if it is in one: a managed plugin's is. */
 function starterOfOwnContainer(): number | undefined {
   // Hosts of a test have namespaces of their own, too, but are no containers.
-  if (idIn(readIfAlive('/proc/self/cgroup') ?? '') === undefined) return undefined;
+  if (idIn(processFileSync('self', 'cgroup') ?? '') === undefined) return undefined;
   const own = namespaceOf('self');
   let ancestor = parentOf('self');
   while (ancestor > 0 && namespaceOf(ancestor) === own) ancestor = parentOf(ancestor);
@@ -147,30 +159,15 @@ function hostNamespaces(starter: number | undefined): Set<string> {
 
 /** The mounts of that host, by the way that leads to them from inside. Takes CAP_SYS_PTRACE. */
 function hostMounts(starter: number): Mount[] {
-  const mounts = parseMountInfo(readIfAlive(`/proc/${starter}/mountinfo`) ?? '');
+  const mounts = parseMountInfo(processFileSync(starter, 'mountinfo') ?? '');
   const root = `/proc/${starter}/root`;
   return mounts.map((mount) => ({ ...mount, mountpoint: join(root, mount.mountpoint) }));
 }
 
 function namespaceOf(pid: number | 'self'): string | undefined {
-  return ifAlive(() => readlinkSync(`/proc/${pid}/ns/mnt`));
+  return namespaceOfSync(pid, 'mnt');
 }
 
 function parentOf(pid: number | 'self'): number {
-  const stat = readIfAlive(`/proc/${pid}/stat`) ?? '';
-  // The name before the parenthesis may contain anything, even spaces.
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? 0);
-}
-
-function readIfAlive(path: string): string | undefined {
-  return ifAlive(() => readFileSync(path, 'utf8'));
-}
-
-/** A process may end at any time. */
-function ifAlive<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
+  return processStatSync(pid)?.parent ?? 0;
 }

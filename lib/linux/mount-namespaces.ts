@@ -1,8 +1,9 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { hasCode } from './error-code.ts';
 import type { Mount } from './mountinfo.ts';
 import { currentMountsAt, parseMountInfo, readMounts } from './mountinfo.ts';
+import type { ProcessId } from './proc.ts';
+import { ifSeen, namespaceOf, processFile, processIds } from './proc.ts';
 
 /**
  * Whether what is mounted at this place can be seen at another one as well, in any mount namespace
@@ -37,28 +38,15 @@ function placeOf({ parentId, mountpoint }: Mount, mounts: readonly Mount[]): str
 /** Threads count: the engine's own work in namespaces that only one of its threads is in. */
 async function* allNamespaces(): AsyncGenerator<Mount[]> {
   const seen = new Set<string>();
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
+  for (const pid of await processIds()) {
     for (const thread of (await ifSeen(readdir(`/proc/${pid}/task`))) ?? []) {
-      const folder = `/proc/${pid}/task/${thread}`;
-      const namespace = await ifSeen(readlink(`${folder}/ns/mnt`));
+      const task: ProcessId = `${pid}/task/${thread}`;
+      const namespace = await namespaceOf(task, 'mnt');
       if (namespace === undefined || seen.has(namespace)) continue;
-      const text = await ifSeen(readFile(`${folder}/mountinfo`, 'utf8'));
+      const text = await processFile(task, 'mountinfo');
       if (text === undefined) continue;
       seen.add(namespace);
       yield parseMountInfo(text);
     }
-  }
-}
-
-/** Processes end while they are looked at, and zombies have no namespaces. */
-const unseen = ['ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM'];
-
-async function ifSeen<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (unseen.some((code) => hasCode(error, code))) return undefined;
-    throw error;
   }
 }

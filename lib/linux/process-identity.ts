@@ -1,5 +1,6 @@
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { bootId } from './boot.ts';
+import { processStatSync } from './proc.ts';
 
 /** One run of one process, told from any other, also from a later one with the same number. */
 export interface ProcessIdentity {
@@ -14,9 +15,11 @@ export interface ProcessIdentity {
 
 /** The running process, as others on this host can see it. Needs Linux's /proc. */
 export function thisProcess(readBootId: () => string = bootId): ProcessIdentity {
+  const stat = processStatSync('self');
+  if (!stat) throw new Error('this process is not in /proc');
   return {
     pid: process.pid,
-    started: statOf('self').started,
+    started: stat.started,
     boot: readBootId(),
     namespace: readlinkSync('/proc/self/ns/pid'),
   };
@@ -36,24 +39,10 @@ export function isRunning(other: ProcessIdentity, self: ProcessIdentity): boolea
   if (other.boot !== self.boot) return false;
   if (other.namespace !== self.namespace) return 'unknown';
   try {
-    const { started, state } = statOf(other.pid);
+    const stat = processStatSync(other.pid);
     // A killed process that its parent has not collected yet (Z) holds nothing any more.
-    return started === other.started && state !== 'Z' && state !== 'X';
-  } catch (error) {
-    return isNoSuchProcess(error) ? false : 'unknown';
+    return stat?.started === other.started && stat.state !== 'Z' && stat.state !== 'X';
+  } catch {
+    return 'unknown';
   }
-}
-
-/** The command name, field 2, may hold blanks and brackets: count from the last bracket. */
-function statOf(pid: number | 'self'): { readonly state: string; readonly started: string } {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state, started] = [fields[0], fields[19]];
-  if (state === undefined || started === undefined) throw new Error(`/proc/${pid}/stat is cut off`);
-  return { state, started };
-}
-
-function isNoSuchProcess(error: unknown): boolean {
-  const code = Error.isError(error) && 'code' in error ? error.code : undefined;
-  return code === 'ENOENT' || code === 'ESRCH';
 }

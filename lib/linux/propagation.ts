@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import type { Mount } from './mountinfo.ts';
 import { parseMountInfo, readMounts } from './mountinfo.ts';
+import { processFile } from './proc.ts';
 
 /** What is mounted for containers would be seen by this process alone. */
 export class NoPropagationError extends Error {
@@ -20,7 +20,7 @@ export class NoPropagationError extends Error {
 export async function requirePropagation(directory: string): Promise<void> {
   const group = peerGroup(mountOf(directory, await readMounts()));
   if (group === undefined) return;
-  const outside = await readFile(`/proc/${process.ppid}/mountinfo`, 'utf8').catch(() => undefined);
+  const outside = await processFile(process.ppid, 'mountinfo');
   if (outside === undefined) return;
   if (parseMountInfo(outside).some((mount) => peerGroup(mount) === group)) return;
   throw new NoPropagationError(

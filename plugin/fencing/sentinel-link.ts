@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { readdir, readFile, readlink } from 'node:fs/promises';
 import { request } from 'node:http';
 import { dirname, extname } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -8,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import createDebug from 'debug';
 import { hasCode } from '../../lib/linux/error-code.ts';
+import { commandLineOf, namespaceOf, processIds } from '../../lib/linux/proc.ts';
 import type { SentinelReport, Watch } from '../../sentinel/watch.ts';
 import { protocolVersion, reportSchema } from '../../sentinel/watch.ts';
 
@@ -132,16 +132,12 @@ export class SentinelLink {
 
 /** The sentinels of this socket; not those of a host with a file system of its own, in a namespace. */
 async function pidsOf(socketPath: string): Promise<number[]> {
-  const own = await readlink('/proc/self/ns/mnt');
+  const own = await namespaceOf('self', 'mnt');
   const pids: number[] = [];
-  for (const entry of await readdir('/proc')) {
-    const pid = Number(entry);
-    if (Number.isNaN(pid)) continue;
-    // A process may end at any time.
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    const words = line.split('\0');
+  for (const pid of await processIds()) {
+    const words = await commandLineOf(pid);
     if (!words.some((word) => isSentinel.test(word)) || !words.includes(socketPath)) continue;
-    if ((await readlink(`/proc/${pid}/ns/mnt`).catch(() => '')) === own) pids.push(pid);
+    if ((await namespaceOf(pid, 'mnt')) === own) pids.push(pid);
   }
   return pids;
 }

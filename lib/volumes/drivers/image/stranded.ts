@@ -1,6 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { processFile, processIds } from '../../../linux/proc.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt } from '../shared/mountpoint.ts';
 import { exists } from '../shared/storage-files.ts';
@@ -37,11 +37,8 @@ async function isStranded(device: string): Promise<boolean> {
   const name = basename(device);
   const known = ['ext4', 'xfs'].map((fs) => exists(join('/sys/fs', fs, name)));
   if (!(await Promise.all(known)).includes(true)) return false;
-  for (const entry of await readdir('/proc')) {
-    if (Number.isNaN(Number(entry))) continue;
-    // A process may end at any time.
-    const mounts = await readFile(`/proc/${entry}/mountinfo`, 'utf8').catch(() => '');
-    if (mounts.includes(` ${device} `)) return false;
+  for (const pid of await processIds()) {
+    if ((await processFile(pid, 'mountinfo'))?.includes(` ${device} `)) return false;
   }
   return true;
 }

@@ -3,6 +3,7 @@ import createDebug from 'debug';
 import pRetry from 'p-retry';
 import { hasCode } from '../../../linux/error-code.ts';
 import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
+import { processIds } from '../../../linux/proc.ts';
 import { ProgramError, run } from '../../../linux/run.ts';
 import { InUseError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
@@ -102,8 +103,8 @@ const namedUsers = 5;
 /** Processes with an open file or a working directory below a path: `bash (pid 12)`. */
 async function usersOf(mountpoint: string): Promise<string[]> {
   const users: string[] = [];
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid) || users.length === namedUsers) continue;
+  for (const pid of await processIds()) {
+    if (users.length === namedUsers) break;
     const open = await Promise.all((await linksOf(pid)).map(target));
     if (open.some((path) => path === mountpoint || path.startsWith(`${mountpoint}/`))) {
       users.push(`${(await target(`/proc/${pid}/exe`)).replace(/.*\//, '')} (pid ${pid})`);
@@ -112,7 +113,7 @@ async function usersOf(mountpoint: string): Promise<string[]> {
   return users;
 }
 
-async function linksOf(pid: string): Promise<string[]> {
+async function linksOf(pid: number): Promise<string[]> {
   const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
   return [
     `/proc/${pid}/cwd`,

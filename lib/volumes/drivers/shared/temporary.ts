@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, readlink, stat, utimes } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import createDebug from 'debug';
-import { hasCode } from '../../../linux/error-code.ts';
+import { processStatSync } from '../../../linux/proc.ts';
+import { thisProcess } from '../../../linux/process-identity.ts';
 import type { Leftover } from '../stored-volume.ts';
 import { deleteTree } from './storage-files.ts';
 
@@ -27,7 +28,7 @@ export async function withTemporary<T>(
   use: (directory: string) => Promise<T>,
 ): Promise<T> {
   await mkdir(parent, { recursive: true, mode: 0o700 });
-  const directory = await mkdtemp(join(parent, `${prefix}${formatOwner(await ownIdentity())}-`));
+  const directory = await mkdtemp(join(parent, `${prefix}${formatOwner(ownIdentity())}-`));
   const alive = setInterval(() => {
     const now = new Date();
     utimes(directory, now, now).catch((error) => debug('touch directory=%s %o', directory, error));
@@ -55,7 +56,7 @@ export async function sweep(parent: string): Promise<void> {
 
 /** What `sweep` would delete. */
 export async function abandonedIn(parent: string): Promise<Leftover[]> {
-  const me = await ownIdentity();
+  const me = ownIdentity();
   const names = await readdir(parent).catch(() => []);
   const found: Leftover[] = [];
   for (const name of names.filter((entry) => entry.startsWith(prefix))) {
@@ -92,33 +93,19 @@ interface Owner {
 
 async function isAbandoned(path: string, owner: Owner | undefined, me: Owner): Promise<boolean> {
   if (owner?.bootId === me.bootId && owner.pidNamespace === me.pidNamespace) {
-    return (await startTimeOf(owner.pid)) !== owner.startTime;
+    return processStatSync(Number(owner.pid))?.started !== owner.startTime;
   }
   return Date.now() - (await stat(path)).mtimeMs > abandonedAfterMs;
 }
 
-async function ownIdentity(): Promise<Owner> {
-  const pid = String(process.pid);
-  const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-  const namespace = await readlink('/proc/self/ns/pid');
+function ownIdentity(): Owner {
+  const { boot, namespace, pid, started } = thisProcess();
   return {
-    bootId: bootId.trim().replaceAll('-', ''),
+    bootId: boot.replaceAll('-', ''),
     pidNamespace: namespace.replaceAll(/\D/g, ''),
-    pid,
-    startTime: (await startTimeOf(pid)) ?? '0',
+    pid: String(pid),
+    startTime: started,
   };
-}
-
-/** Undefined: there is no such process. */
-async function startTimeOf(pid: string): Promise<string | undefined> {
-  try {
-    const line = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // The second field is the program's name in brackets and may hold anything; this is the 22nd.
-    return line.slice(line.lastIndexOf(')') + 2).split(' ')[19];
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ESRCH')) return undefined;
-    throw error;
-  }
 }
 
 function formatOwner({ bootId, pidNamespace, pid, startTime }: Owner): string {
