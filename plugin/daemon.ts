@@ -9,10 +9,14 @@ import { LockDriver } from '../lib/lock/use/lock-driver.ts';
 import { doctor } from '../lib/volumes/doctor/doctor.ts';
 import { drivers } from '../lib/volumes/drivers/registry.ts';
 import { Evictions } from '../lib/volumes/mounts/evictions.ts';
-import { HostMounts } from '../lib/volumes/mounts/host-mounts.ts';
-import { KeyedQueue } from '../lib/volumes/mounts/keyed-queue.ts';
+import { KeyedMutex } from '../lib/volumes/mounts/keyed-mutex.ts';
+import { fencedMounts } from '../lib/volumes/mounts/mount-fence.ts';
+import { MountRecovery } from '../lib/volumes/mounts/mount-recovery.ts';
+import { MountStates } from '../lib/volumes/mounts/mount-state.ts';
 import { MountTable } from '../lib/volumes/mounts/mount-table.ts';
-import { LockedVolumes, mountLocks } from '../lib/volumes/operations/locked-volumes.ts';
+import { Mounts } from '../lib/volumes/mounts/mounts.ts';
+import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
+import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
 import { Catalog } from '../lib/volumes/records/catalog.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
@@ -73,7 +77,6 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   });
   const stopping = new AbortController();
   const locks = new LockDriver(manager, config.lockTimeoutMs);
-  const queue = new KeyedQueue();
   const remembered = store.properties.multiHost
     ? started.use(await RememberedRecords.open(rememberedOptions(config)))
     : undefined; // This host's own store is never away.
@@ -86,32 +89,30 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     keep: (event) => eventFile.append(event),
   });
   const boot = bootId();
-  const watch: SentinelWatch = new SentinelWatch({
+  const watch = new SentinelWatch({
     link: new SentinelLink({
       socketPath: `${config.adminSocket}.sentinel`,
       dockerSocket: config.dockerSocket,
       logPath: join(config.stateDir, 'sentinel.log'),
     }),
-    mounts: () => mounts,
     drivers: allDrivers,
     leftMs: () => manager.leftMs,
     ttlMs: config.ttlMs,
     bootId: boot,
     events,
   });
-  const mounts: HostMounts = new HostMounts({
-    table: await MountTable.open(join(config.stateDir, 'mounts.json')),
-    drivers: allDrivers,
-    queue,
-    locks: mountLocks(locks, catalog),
-    mountDir: config.mountDir,
-    bootId: boot,
-    guard: watch,
-    events,
+  const table = await MountTable.open(join(config.stateDir, 'mounts.json'));
+  const states = new MountStates(table.rows(), boot);
+  const mutex = new KeyedMutex();
+  const onHost = { table, states, drivers: allDrivers, mutex, fence: watch };
+  const mounts = new Mounts({ ...onHost, mountDir: config.mountDir, bootId: boot });
+  const recovery = new MountRecovery({
+    ...{ ...onHost, mounts, events },
+    locks: relocker(locks, catalog),
   });
   started.defer(() => watch.leave());
   // Told at once, so that the sentinel knows of a renewal long before the next one is due.
-  started.use(manager.onRevived(() => watch.changed()));
+  started.use(manager.onRevived(() => watch.deadlineChanged()));
   started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);
@@ -131,27 +132,29 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     catalog,
     mirror: manager.mirror,
     mounts,
-    queue,
+    recovery,
+    mutex,
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });
   const evictions = new Evictions({
-    ...{ locks, store, mirror: manager.mirror, catalog, mounts },
+    ...{ locks, store, mirror: manager.mirror, catalog, recovery },
     host: config.host,
     limitMs: config.ttlMs + 1_000,
   });
   started.use(evictions.follow());
-  const joined = joinStore(manager, mounts, identity, config.ttlMs, stopping.signal);
+  const joined = joinStore(manager, recovery, identity, config.ttlMs, stopping.signal);
   await Promise.race([
     Promise.all([joined, manager.mirror.firstReset]),
     sleep(joinPatienceMs, undefined, { ref: false }),
   ]);
 
+  watch.changed(fencedMounts(table, states));
   void watch.run(stopping.signal);
 
   const scope = store.properties.multiHost ? 'global' : 'local';
   const physician = doctor({
-    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, queue },
+    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, recovery, mutex },
     ...{ mountDir: config.mountDir, owner: identity, pluginName: config.name },
     session: async () => (await manager.open()).sessionId,
     reconcile: () => reconciler.check(),
@@ -181,12 +184,7 @@ function rememberedOptions({ stateDir, store, prefix }: Config): RememberedRecor
   return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}` };
 }
 
-function statusReport(
-  config: Config,
-  manager: LockManager,
-  mounts: HostMounts,
-  watch: SentinelWatch,
-) {
+function statusReport(config: Config, manager: LockManager, mounts: Mounts, watch: SentinelWatch) {
   return async (): Promise<StatusReport> => ({
     host: config.host,
     store: { kind: config.store.kind, reachable: manager.mirror.isLive },

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import type { EventSink } from '../../lib/volumes/events.ts';
-import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
+import type { Mounts } from '../../lib/volumes/mounts/mounts.ts';
 import type { Engine } from './engine.ts';
 import { UnusedMounts } from './unused-mounts.ts';
 
@@ -15,7 +15,7 @@ const settleDelayMs = 2_000;
 const endDelayMs = 200;
 
 export interface ReconcilerOptions {
-  readonly mounts: HostMounts;
+  readonly mounts: Mounts;
   readonly engine: Engine;
   readonly events: EventSink;
   /** How often mounts are compared with containers although nothing is known to have happened. */

@@ -1,13 +1,13 @@
 import { isShownElsewhere } from '../../lib/linux/mount-namespaces.ts';
 import { messageOf } from '../../lib/running/message-of.ts';
 import type { EventSink } from '../../lib/volumes/events.ts';
-import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
 import { engineIdsOf, unconfirmedIdsOf } from '../../lib/volumes/mounts/mount-row.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
+import type { Mounts } from '../../lib/volumes/mounts/mounts.ts';
 import type { VolumeUse } from './engine.ts';
 
 export interface UnusedMountsOptions {
-  readonly mounts: HostMounts;
+  readonly mounts: Mounts;
   readonly events: EventSink;
   /**
    * For how long nothing may happen to a volume before its uses are dropped that the engine has

@@ -5,8 +5,7 @@ import type { Condition } from '../../lib/lock/condition.ts';
 import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../../lib/volumes/errors.ts';
 import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
-import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
-import type { MountGuard } from '../../lib/volumes/mounts/mount-guard.ts';
+import type { FencedMount, MountFence } from '../../lib/volumes/mounts/mount-fence.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import type { Happening, SentinelReport, WatchedVolume } from '../../sentinel/watch.ts';
 import type { SentinelLink } from './sentinel-link.ts';
@@ -20,8 +19,6 @@ const endPollMs = 100;
 
 export interface SentinelWatchOptions {
   readonly link: SentinelLink;
-  /** A function, because the mounts need their guard first. */
-  readonly mounts: () => Pick<HostMounts, 'rows' | 'tenure'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** For how long from now nobody else can be given this host's locks. */
   readonly leftMs: () => number;
@@ -31,8 +28,9 @@ export interface SentinelWatchOptions {
 }
 
 /** Has the sentinel guard the mounts of this host, and writes down what it did. */
-export class SentinelWatch implements MountGuard {
+export class SentinelWatch implements MountFence {
   readonly #options: SentinelWatchOptions;
+  #mounts: readonly FencedMount[] = [];
   #noted = 0;
   /** The sentinel has something to guard. */
   #isKnown = false;
@@ -52,7 +50,8 @@ export class SentinelWatch implements MountGuard {
     return [{ severity: 'error', message }];
   }
 
-  async guard(): Promise<void> {
+  async watch(mounts: readonly FencedMount[]): Promise<void> {
+    this.#mounts = mounts;
     try {
       await this.#tell();
     } catch (error) {
@@ -64,11 +63,18 @@ export class SentinelWatch implements MountGuard {
     }
   }
 
-  changed(): void {
+  changed(mounts: readonly FencedMount[]): void {
+    this.#mounts = mounts;
+    this.deadlineChanged();
+  }
+
+  /** Tells the sentinel a new deadline in the background. */
+  deadlineChanged(): void {
     this.#tell().catch((error) => this.#complain(error)); // `run` repeats it.
   }
 
-  async end(volume: string): Promise<void> {
+  async end(volume: string, mounts: readonly FencedMount[]): Promise<void> {
+    this.#mounts = mounts;
     const end = performance.now() + endLimitMs;
     for (;;) {
       const report = await this.#tell();
@@ -146,10 +152,9 @@ export class SentinelWatch implements MountGuard {
   }
 
   #guarded(deadlineMs: number): WatchedVolume[] {
-    const { mounts, drivers } = this.#options;
-    const all = mounts();
-    return all.rows().flatMap((row): WatchedVolume[] => {
-      const state = all.tenure(row.volume);
+    const { drivers } = this.#options;
+    return this.#mounts.flatMap(({ row, ownership }): WatchedVolume[] => {
+      const state = ownership();
       // Where locks don't expire, nobody is given one while its holder is away.
       const isSafe =
         deadlineMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');

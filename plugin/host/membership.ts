@@ -4,7 +4,7 @@ import { LockContendedError, StoreUnavailableError } from '../../lib/lock/errors
 import type { Lock } from '../../lib/lock/lock.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import { KeptLock } from '../../lib/lock/use/kept-lock.ts';
-import type { HostMounts } from '../../lib/volumes/mounts/host-mounts.ts';
+import type { MountRecovery } from '../../lib/volumes/mounts/mount-recovery.ts';
 
 const log = createDebug('berth:host');
 const retryMs = 1_000;
@@ -22,7 +22,7 @@ export class HostIdentityInUseError extends Error {
  */
 export async function joinStore(
   manager: LockManager,
-  mounts: HostMounts,
+  recovery: Pick<MountRecovery, 'adopt'>,
   identity: string,
   ttlMs: number,
   signal: AbortSignal,
@@ -33,9 +33,9 @@ export async function joinStore(
     try {
       const hasWaited = performance.now() - startedAt > ttlMs + retryMs;
       lock ??= await takeHostLock(manager, identity, hasWaited);
-      if (await mounts.adopt()) {
+      if (await recovery.adopt()) {
         await manager.dropStrays();
-        void stayJoined(lock, manager, mounts, identity, signal);
+        void stayJoined(lock, manager, recovery, identity, signal);
         return;
       }
     } catch (error) {
@@ -82,7 +82,7 @@ async function takeHostLock(
 async function stayJoined(
   first: Lock,
   manager: LockManager,
-  mounts: HostMounts,
+  recovery: Pick<MountRecovery, 'adopt'>,
   identity: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -99,7 +99,7 @@ async function stayJoined(
         lock = kept(await takeHostLock(manager, identity, false));
         log("WARNING the host's own lock was lost; locked again");
       }
-      if (lock.state === 'held') await mounts.adopt();
+      if (lock.state === 'held') await recovery.adopt();
       complaint = '';
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);

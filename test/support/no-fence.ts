@@ -1,8 +1,8 @@
-import type { MountGuard } from '../../lib/volumes/mounts/mount-guard.ts';
+import type { MountFence } from '../../lib/volumes/mounts/mount-fence.ts';
 
-/** Fences nothing: for tests without containers, where no process writes to a volume. */
-export const noFence: MountGuard = {
-  guard: async () => {},
+/** A fence for tests without containers: nobody has to be kept from writing. */
+export const noFence: MountFence = {
+  watch: async () => {},
   changed: () => {},
   end: async () => {},
 };

@@ -6,9 +6,10 @@ import type { LockService } from '../../lock/use/lock-service.ts';
 import { lockName } from '../../lock/use/use.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError } from '../errors.ts';
-import type { HostMounts } from '../mounts/host-mounts.ts';
-import type { KeyedQueue } from '../mounts/keyed-queue.ts';
+import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
+import type { MountRecovery } from '../mounts/mount-recovery.ts';
 import type { MountRow } from '../mounts/mount-table.ts';
+import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog } from '../records/catalog.ts';
 import type { Finding, Outcome, Treatment } from './finding.ts';
 import { found, mended } from './finding.ts';
@@ -18,8 +19,9 @@ export interface MountDoctorOptions {
   readonly catalog: Catalog;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   readonly locks: LockService;
-  readonly mounts: HostMounts;
-  readonly queue: KeyedQueue;
+  readonly mounts: Mounts;
+  readonly recovery: Pick<MountRecovery, 'adopt'>;
+  readonly mutex: KeyedMutex;
   readonly mountDir: string;
   /** This host's identity, as tickets have it. */
   readonly owner: string;
@@ -30,7 +32,7 @@ export interface MountDoctorOptions {
 }
 
 /** A volume's mount, as the table, the kernel and the store have it. */
-interface MountState {
+interface SeenMount {
   readonly row: MountRow | undefined;
   readonly isMounted: boolean;
   /** Of this host, for this volume. */
@@ -54,7 +56,7 @@ export class MountDoctor {
   async examine(treatment: Treatment): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     for (const volume of await this.#volumes()) {
-      const seen = await this.#options.queue.run(volume, () =>
+      const seen = await this.#options.mutex.run(volume, () =>
         this.#examineVolume(volume, treatment),
       );
       if (seen === undefined) continue;
@@ -85,7 +87,7 @@ export class MountDoctor {
 
   async #examineRow(
     row: MountRow,
-    { isMounted }: MountState,
+    { isMounted }: SeenMount,
     fix: boolean,
   ): Promise<Seen | undefined> {
     const { mounts } = this.#options;
@@ -180,8 +182,8 @@ export class MountDoctor {
   }
 
   async #relocked(volume: string): Promise<void> {
-    const { mounts } = this.#options;
-    await mounts.adopt();
+    const { mounts, recovery } = this.#options;
+    await recovery.adopt();
     if (mounts.get(volume) === undefined || mounts.lockState(volume) === 'held') return;
     throw new InUseError(`the lock of volume ${volume} can't be had`);
   }
@@ -198,7 +200,7 @@ export class MountDoctor {
     }
   }
 
-  async #state(volume: string): Promise<MountState> {
+  async #state(volume: string): Promise<SeenMount> {
     const { mounts, locks } = this.#options;
     const row = mounts.get(volume);
     return {
@@ -224,7 +226,7 @@ export class MountDoctor {
 interface Seen {
   readonly finding: Finding;
   readonly outcome?: Outcome;
-  /** Mends what needs the volume's queue itself. */
+  /** Mends what needs the volume's mutex itself. */
   readonly mendLater?: () => Promise<void>;
 }
 

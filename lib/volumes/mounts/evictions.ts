@@ -9,8 +9,8 @@ import type { ClearRequest, LockClearer } from '../../lock/use/lock-service.ts';
 import { queueOf } from '../../lock/use/queue.ts';
 import { lockName } from '../../lock/use/use.ts';
 import type { Catalog } from '../records/catalog.ts';
-import { tenureKey } from '../records/catalog.ts';
-import type { HostMounts } from './host-mounts.ts';
+import { mountMarkKey } from '../records/catalog.ts';
+import type { MountRecovery } from './mount-recovery.ts';
 
 const log = createDebug('berth:mount');
 
@@ -30,7 +30,7 @@ export interface EvictionsOptions {
   readonly store: Pick<TicketStore, 'commit' | 'record'>;
   readonly mirror: StoreMirror;
   readonly catalog: Catalog;
-  readonly mounts: Pick<HostMounts, 'evict'>;
+  readonly recovery: Pick<MountRecovery, 'evict'>;
   readonly host: string;
   /** How long a living holder is given: when it has not been heard by then, its fence has fallen. */
   readonly limitMs: number;
@@ -77,7 +77,7 @@ export class Evictions implements LockClearer {
     this.#obeying.add(value);
     try {
       const { volume, token, by } = evictionSchema.parse(JSON.parse(value));
-      await this.#options.mounts.evict(volume, token, `an operator on host ${by}`);
+      await this.#options.recovery.evict(volume, token, `an operator on host ${by}`);
     } catch (error) {
       log('ERROR %s: %s', value, error);
     } finally {
@@ -97,7 +97,7 @@ export class Evictions implements LockClearer {
   /** Its host must not take the lock again, as if nobody had asked for the volume meanwhile. */
   async #clearForGood(request: ClearRequest): Promise<Ticket> {
     const { store, locks } = this.#options;
-    const key = tenureKey(request.volume);
+    const key = mountMarkKey(request.volume);
     const before = await store.record(key);
     const cleared = { key, value: `cleared ${randomUUID()}` };
     const { revision } = await store.commit({ guards: [], writes: [cleared], release: [] });

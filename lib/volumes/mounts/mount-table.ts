@@ -18,9 +18,9 @@ const rowSchema = z.object({
   ...lockRulesSchema.shape,
   mountpoint: z.string(),
   ticket: ticketSchema,
-  /** What its Mount has marked the volume with (see `tenureKey`); none: it is shared. */
+  /** The mount mark that its Mount wrote (see `mountMarkKey`); absent: the volume is shared. */
   tenure: z.string().optional(),
-  /** The boot in which it was mounted: after another one the kernel's mount is gone for certain. */
+  /** The boot in which it was mounted: after another one the kernel's mount is gone. */
   bootId: z.string(),
   /** The engine's mount IDs and how often each has been mounted. Empty: a mount in progress. */
   mountIds: z.record(z.string(), z.object({ count: z.number(), confirmed: z.boolean() })),

@@ -1,63 +1,33 @@
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import type { Lock } from '../../lock/lock.ts';
-import type { Mode, Ticket } from '../../lock/ticket.ts';
+import type { Ticket } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
 import type { UseLocker } from '../../lock/use/use.ts';
-import { lockName, UseMount, UseSnapshot } from '../../lock/use/use.ts';
-import { never } from '../../running/never.ts';
+import { lockName } from '../../lock/use/use.ts';
 import type { DriverUsage } from '../drivers/driver.ts';
-import { InUseError, NotFoundError, UnavailableError } from '../errors.ts';
-import type { HostMounts } from '../mounts/host-mounts.ts';
-import type { KeyedQueue } from '../mounts/keyed-queue.ts';
-import type { MountLocks } from '../mounts/mounted-locks.ts';
+import { NotFoundError, UnavailableError } from '../errors.ts';
+import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
+import type { MountRecovery } from '../mounts/mount-recovery.ts';
+import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog } from '../records/catalog.ts';
-import { tenureKey } from '../records/catalog.ts';
+import { mountMarkKey } from '../records/catalog.ts';
 import type { CallContext, CreateRequest, VolumeService, VolumeView } from '../service.ts';
-import type { Access, Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
+import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
 import { checkSnapshotName, checkVolumeName } from '../volume.ts';
 import { disabledBy, refuseMounted, translated } from './lock-refusals.ts';
+import { locks } from './lock-table.ts';
 import type { NewVolume } from './volume-options.ts';
 import { newCopy, newVolume, sourceOf } from './volume-options.ts';
 import type { Volumes } from './volumes.ts';
-
-/**
- * The locks of each operation, taken in ONE atomic step and held while it runs; those of `mount`
- * while the volume is mounted on this host, refreshed by its session. Unmount takes none: it
- * releases this host's own Mount.
- *
- * `quiet` says that a live copy of the volume must not run beside a mount on another host.
- */
-const locks = {
-  create: (volume: string) => [UseMount(volume, 'create'), UseSnapshot(volume, 'create')],
-  remove: (volume: string) => [UseMount(volume, 'remove'), UseSnapshot(volume, 'remove')],
-  mount: (volume: string, access: Access) => UseMount(volume, 'mount', modes[access]),
-  snapshot: (volume: string, quiet: boolean) => [
-    UseSnapshot(volume, 'snapshot'),
-    ...(quiet ? [UseMount(volume, 'snapshot')] : []),
-  ],
-  restore: (volume: string) => [UseSnapshot(volume, 'snapshot'), UseMount(volume, 'snapshot')],
-  prune: (volume: string) => [UseSnapshot(volume, 'snapshotPrune')],
-  copy: (source: string, target: string, quiet: boolean) => [
-    UseMount(target, 'copy'),
-    UseSnapshot(target, 'copy'),
-    UseSnapshot(source, 'copy'),
-    ...(quiet ? [UseMount(source, 'copy')] : []),
-  ],
-};
-
-const modes: Record<Access, Mode> = {
-  host: 'exclusive',
-  container: 'exclusive',
-  shared: 'shared',
-};
 
 export interface LockedVolumesOptions {
   readonly volumes: Volumes;
   readonly locks: LockService;
   readonly catalog: Catalog;
   readonly mirror: StoreMirror;
-  readonly mounts: HostMounts;
-  readonly queue: KeyedQueue;
+  readonly mounts: Mounts;
+  readonly recovery: Pick<MountRecovery, 'onLockChange'>;
+  readonly mutex: KeyedMutex;
   /** The driver of volumes that don't name one. */
   readonly defaultDriver: string;
   /** How long a Mount waits for the lock, its turn among the others of the volume included. */
@@ -103,9 +73,9 @@ export class LockedVolumes implements VolumeService {
   }
 
   async mount(name: string, mountId: string, context: CallContext): Promise<string> {
-    const { mounts, queue, catalog, lockTimeoutMs } = this.#options;
+    const { mounts, recovery, mutex, catalog, lockTimeoutMs } = this.#options;
     const end = performance.now() + lockTimeoutMs;
-    return queue.run(name, async () => {
+    return mutex.run(name, async () => {
       const row = mounts.get(name);
       if (row) {
         // One more user takes no lock, so the gates are not asked on its way.
@@ -121,9 +91,9 @@ export class LockedVolumes implements VolumeService {
           timeoutMs: Math.max(0, Math.round(end - performance.now())),
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
-          ...(access === 'shared' ? {} : { mark: tenureKey(name) }),
+          ...(access === 'shared' ? {} : { mark: mountMarkKey(name) }),
           ...(context.onWait ? { onWait: context.onWait } : {}),
-          onChange: mounts.onLockChange(name),
+          onChange: recovery.onLockChange(name),
         }),
       );
       try {
@@ -142,8 +112,8 @@ export class LockedVolumes implements VolumeService {
   }
 
   async unmount(name: string, mountId: string, _context: CallContext): Promise<void> {
-    const { mounts, queue } = this.#options;
-    await queue.run(name, async () => {
+    const { mounts, mutex } = this.#options;
+    await mutex.run(name, async () => {
       const row = mounts.get(name);
       if (row) await mounts.unuse(row, mountId);
     });
@@ -230,10 +200,10 @@ export class LockedVolumes implements VolumeService {
    * or go meanwhile; and when it is not mounted here, `quiet` asks for its mount lock.
    */
   #still<T>(volume: string, work: (quiet: boolean) => Promise<T>): Promise<T> {
-    const { volumes, mounts, queue } = this.#options;
+    const { volumes, mounts, mutex } = this.#options;
     const { capabilities } = volumes.driver(this.#get(volume).driver);
     if (!capabilities.copyNeedsQuiet) return work(false);
-    return queue.run(volume, () => work(mounts.get(volume) === undefined));
+    return mutex.run(volume, () => work(mounts.get(volume) === undefined));
   }
 
   #during<T>(
@@ -278,34 +248,6 @@ export class LockedVolumes implements VolumeService {
         : {}),
     };
   }
-}
-
-/** How the lock of a volume already mounted on this host is taken (again). */
-export function mountLocks(service: LockService, catalog: Pick<Catalog, 'tenure'>): MountLocks {
-  const reacquire: MountLocks['reacquire'] = async (row, onChange) => {
-    const lock = await service.acquireWithTTLRefresh(locks.mount(row.volume, row.access), {
-      signal: never,
-      timeoutMs: 0,
-      expires: row.failover === 'auto',
-      onChange,
-    });
-    try {
-      // Asked under the lock, so that the answer stays true. This request has left no mark.
-      const { volume, onLost, tenure } = row;
-      if (onLost === 'keep') return lock;
-      if (tenure !== undefined && (await catalog.tenure(volume)) === tenure) return lock;
-      throw new InUseError(
-        `another host has asked for volume ${row.volume} since it was mounted here`,
-      );
-    } catch (error) {
-      await lock.unlock();
-      throw error;
-    }
-  };
-  return {
-    resume: (row, onChange) => service.resume(row.ticket, onChange),
-    reacquire: (row, onChange) => translated(row.volume, () => reacquire(row, onChange)),
-  };
 }
 
 /** `20260131T093000.123Z`: sorts by time and is a valid name. */

@@ -70,9 +70,9 @@ export class Catalog {
     return stored && this.#parse(stored);
   }
 
-  /** What the last Mount of the volume has marked it with; undefined: none. Asks the store itself. */
-  async tenure(volume: string): Promise<string | undefined> {
-    return (await this.#store.record(tenureKey(volume)))?.value;
+  /** Returns the mark of the volume's last Mount, if there is one. Asks the store itself. */
+  async mountMark(volume: string): Promise<string | undefined> {
+    return (await this.#store.record(mountMarkKey(volume)))?.value;
   }
 
   #parse(stored: StoredRecord): CatalogEntry {
@@ -108,10 +108,11 @@ function readRecord({ key, value }: StoredRecord): VolumeRecord {
 }
 
 /**
- * The record that each Mount of a volume marks. While it has the value that one Mount gave it,
- * nobody else has asked for the volume since, so nobody else can have written to it.
+ * The key of a volume's mount mark, which each Mount writes when it asks for the lock. While the
+ * mark has the value that one Mount wrote, nobody else has asked for the volume since, so nobody
+ * else can have written to it. In the store it is called a tenure.
  */
-export function tenureKey(volume: string): string {
+export function mountMarkKey(volume: string): string {
   return `tenures/${volume}`;
 }
 
@@ -128,6 +129,6 @@ export function recordWrite(record: VolumeRecord, revision: number): RecordWrite
 export function recordDeletion(name: string, revision: number): RecordWrite[] {
   return [
     { key: keyPrefix + name, value: undefined, expectedRevision: revision },
-    { key: tenureKey(name), value: undefined },
+    { key: mountMarkKey(name), value: undefined },
   ];
 }

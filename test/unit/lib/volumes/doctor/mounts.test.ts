@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
@@ -6,14 +5,9 @@ import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
 import { UseMount } from '../../../../../lib/lock/use/use.ts';
 import { MountDoctor } from '../../../../../lib/volumes/doctor/mounts.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
-import { HostMounts } from '../../../../../lib/volumes/mounts/host-mounts.ts';
-import { KeyedQueue } from '../../../../../lib/volumes/mounts/keyed-queue.ts';
-import { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
-import { mountLocks } from '../../../../../lib/volumes/operations/locked-volumes.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
-import { EventLog } from '../../../../../plugin/events/event-log.ts';
 import { eventually } from '../../../../support/eventually.ts';
-import { noFence } from '../../../../support/no-fence.ts';
+import { hostMounts } from '../../../../support/host-mounts.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 const { signal } = new AbortController();
@@ -33,19 +27,10 @@ async function hospital() {
   const locks = new LockDriver(manager, 0);
   const driver = directoryDriver({ volumeDir: directory.path });
   const drivers = new Map([[driver.name, driver]]);
-  const queue = new KeyedQueue();
   const catalog = new Catalog(manager.mirror, store);
-  const mountDir = join(directory.path, 'mounts');
-  const table = await MountTable.open(join(directory.path, 'mounts.json'));
-  const mounts = new HostMounts({
-    ...{ table, drivers, queue, mountDir },
-    locks: mountLocks(locks, catalog),
-    bootId: 'boot',
-    guard: noFence,
-    events: new EventLog(),
-  });
+  const onHost = await hostMounts({ directory: directory.path, locks, catalog, drivers });
   const doctor = new MountDoctor({
-    ...{ catalog, drivers, locks, mounts, queue, mountDir, owner: 'h' },
+    ...{ ...onHost, catalog, drivers, locks, owner: 'h' },
     session: async () => (await manager.open()).sessionId,
     reconcile: async () => {},
   });
@@ -53,7 +38,7 @@ async function hospital() {
     by.lock([{ name: 'mount/v', mode: 'exclusive' }], { kind, reason: kind });
   const owned = resources.move();
   return {
-    ...{ doctor, locks, table, queue, manager, earlier, other, lock },
+    ...{ ...onHost, doctor, locks, manager, earlier, other, lock },
     seen: () => eventually(() => expect(locks.tickets('v')).toHaveLength(1)),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -89,7 +74,7 @@ test('locks of other hosts, and for other work, are none of its business', async
 test('a mount under way is not taken for one that there is not', async () => {
   await using on = await hospital();
   const { promise: goOn, resolve: end } = Promise.withResolvers<void>();
-  const mounting = on.queue.run('v', async () => {
+  const mounting = on.mutex.run('v', async () => {
     const use = UseMount('v', 'mount');
     const lock = await on.locks.acquireWithTTLRefresh(use, { signal, onChange: () => {} });
     await goOn;

@@ -1,18 +1,15 @@
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
 import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
 import { UseMount } from '../../../../../lib/lock/use/use.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
-import { HostMounts } from '../../../../../lib/volumes/mounts/host-mounts.ts';
-import { KeyedQueue } from '../../../../../lib/volumes/mounts/keyed-queue.ts';
-import { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
-import { LockedVolumes, mountLocks } from '../../../../../lib/volumes/operations/locked-volumes.ts';
+import type { MountStates } from '../../../../../lib/volumes/mounts/mount-state.ts';
+import type { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
+import { LockedVolumes } from '../../../../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
-import { EventLog } from '../../../../../plugin/events/event-log.ts';
-import { noFence } from '../../../../support/no-fence.ts';
+import { hostMounts } from '../../../../support/host-mounts.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 const context = { signal: new AbortController().signal };
@@ -20,6 +17,7 @@ const context = { signal: new AbortController().signal };
 let resources: AsyncDisposableStack;
 let locks: LockDriver;
 let table: MountTable;
+let states: MountStates;
 let volumes: LockedVolumes;
 
 beforeEach(async () => {
@@ -30,28 +28,21 @@ beforeEach(async () => {
   resources.use(manager);
   // Longer than a test may take: what is refused must not have waited.
   locks = new LockDriver(manager, 60_000);
-  table = await MountTable.open(join(path, 'mounts.json'));
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
-  const queue = new KeyedQueue();
   const catalog = new Catalog(manager.mirror, store);
-  const mounts = new HostMounts({
-    table,
-    drivers,
-    queue,
-    locks: mountLocks(locks, catalog),
-    mountDir: join(path, 'mounts'),
-    bootId: 'boot',
-    guard: noFence,
-    events: new EventLog(),
+  const { mounts, recovery, mutex, ...host } = await hostMounts({
+    ...{ directory: path, locks, catalog, drivers },
   });
+  ({ table, states } = host);
   volumes = new LockedVolumes({
     volumes: new Volumes({ catalog, drivers, host: 'n1', mountpointOf: () => undefined }),
     locks,
     catalog,
     mirror: manager.mirror,
     mounts,
-    queue,
+    recovery,
+    mutex,
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });
@@ -119,6 +110,7 @@ test('a volume that is mounted here already gets no further user, and lets the l
     onLost: 'pause',
   } as const;
   await table.put({ ...row, mountpoint, ticket, bootId: 'boot', mountIds });
+  states.enter('db', { is: 'unlocked' });
 
   await locks.disable('db', { why: 'upgrade' });
   expect(volumes.get('db')?.gates).toMatchObject([{ why: 'upgrade' }, { why: 'upgrade' }]);

@@ -1,8 +1,8 @@
-/** Runs tasks with the same key one after another, in the order they came. */
-export class KeyedQueue {
+/** A mutex per key: tasks with the same key run one after another, in the order of their calls. */
+export class KeyedMutex {
   readonly #tails = new Map<string, Promise<unknown>>();
 
-  /** Runs `task` when all earlier ones of its key are done, whatever became of them. */
+  /** Runs `task` when all earlier tasks of its key have ended, whether they failed or not. */
   async run<T>(key: string, task: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(key) ?? Promise.resolve();
     const running = before.then(task);

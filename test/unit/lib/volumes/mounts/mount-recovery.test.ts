@@ -5,20 +5,17 @@ import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/
 import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
 import { UseMount } from '../../../../../lib/lock/use/use.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
-import { HostMounts } from '../../../../../lib/volumes/mounts/host-mounts.ts';
-import { KeyedQueue } from '../../../../../lib/volumes/mounts/keyed-queue.ts';
-import { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
-import { mountLocks } from '../../../../../lib/volumes/operations/locked-volumes.ts';
-import { Catalog, tenureKey } from '../../../../../lib/volumes/records/catalog.ts';
+import type { VolumeDriver } from '../../../../../lib/volumes/drivers/driver.ts';
+import type { MountRow } from '../../../../../lib/volumes/mounts/mount-table.ts';
+import { Catalog, mountMarkKey } from '../../../../../lib/volumes/records/catalog.ts';
 import type { VolumeRecord } from '../../../../../lib/volumes/volume.ts';
-import { EventLog } from '../../../../../plugin/events/event-log.ts';
 import { eventually } from '../../../../support/eventually.ts';
 import { FaultyStore } from '../../../../support/faulty-store.ts';
-import { noFence } from '../../../../support/no-fence.ts';
+import { hostMounts } from '../../../../support/host-mounts.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 /** A volume that an earlier process mounted, with its lock, on a store that can be broken. */
-async function mountedVolume() {
+async function mountedVolume(change: Partial<MountRow> = {}) {
   await using resources = new AsyncDisposableStack();
   const directory = resources.use(await makeTemporaryDirectory());
   const shared = memoryState();
@@ -26,45 +23,38 @@ async function mountedVolume() {
   const manager = new LockManager({ store, host: 'h', owner: 'h', ttlMs: 30_000 });
   resources.use(manager);
   const locks = new LockDriver(manager, 0);
-  const table = await MountTable.open(join(directory.path, 'mounts.json'));
   const driver = directoryDriver({ volumeDir: directory.path });
   const drivers = new Map([[driver.name, driver]]);
-  const mounts = new HostMounts({
-    table,
-    drivers,
-    queue: new KeyedQueue(),
-    locks: mountLocks(locks, new Catalog(manager.mirror, store)),
-    mountDir: join(directory.path, 'mounts'),
-    bootId: 'boot',
-    guard: noFence,
-    events: new EventLog(),
-  });
   const { signal } = new AbortController();
   const first = await locks.acquireWithTTLRefresh(UseMount('v', 'mount'), {
     signal,
-    mark: tenureKey('v'),
+    mark: mountMarkKey('v'),
     onChange: () => {},
   });
-  await table.put({
+  const row: MountRow = {
     volume: 'v',
     driver: driver.name,
     options: {},
     access: 'host',
     failover: 'auto',
     onLost: 'pause',
-    mountpoint: mounts.mountpoint('v'),
+    mountpoint: join(directory.path, 'mounts/v'),
     ticket: first.ticket,
     tenure: first.ticket.nonce,
     bootId: 'boot',
     mountIds: { id: { count: 1, confirmed: true } },
+    ...change,
+  };
+  const catalog = new Catalog(manager.mirror, store);
+  const onHost = await hostMounts({
+    ...{ directory: directory.path, locks, catalog, drivers, rows: [row] },
   });
   const owned = resources.move();
   return {
+    ...onHost,
     store,
     locks,
-    table,
     drivers,
-    mounts,
     token: first.token,
     endSession: () => memoryStore({ shared }).closeSession(first.ticket.session),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -73,8 +63,8 @@ async function mountedVolume() {
 
 test('a mount whose lock is lost just as the store goes away gets it back at the next adoption', async () => {
   await using volume = await mountedVolume();
-  const { store, table, mounts, token, endSession } = volume;
-  expect(await mounts.adopt()).toBe(true);
+  const { store, table, mounts, recovery, token, endSession } = volume;
+  expect(await recovery.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
 
   store.takeCalls();
@@ -83,47 +73,42 @@ test('a mount whose lock is lost just as the store goes away gets it back at the
   await eventually(() => expect(store.takeCalls()).toContain('tryEnqueue'));
   expect(mounts.lockState('v')).toBe('unproven');
 
-  expect(await mounts.adopt()).toBe(true);
+  expect(await recovery.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
   expect(table.get('v')?.ticket.token).toBeGreaterThan(token);
 });
 
 test('a mount keeps its lock through a restart while the volume is disabled', async () => {
   await using volume = await mountedVolume();
-  const { locks, table, mounts, token } = volume;
+  const { locks, table, mounts, recovery, token } = volume;
   await locks.disable('v', {});
-  expect(await mounts.adopt()).toBe(true);
+  expect(await recovery.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
   expect(table.get('v')?.ticket.token).toBe(token);
 });
 
 test('a mount whose lock is lost while its volume is disabled gets it back when it is enabled', async () => {
   await using volume = await mountedVolume();
-  const { store, locks, table, mounts, token, endSession } = volume;
-  expect(await mounts.adopt()).toBe(true);
+  const { store, locks, table, mounts, recovery, token, endSession } = volume;
+  expect(await recovery.adopt()).toBe(true);
   await locks.disable('v', {});
   store.takeCalls();
   await endSession();
   await eventually(() => expect(store.takeCalls()).toContain('tryEnqueue'));
   // Nothing that the daemon's start would have to wait for.
-  expect(await mounts.adopt()).toBe(true);
+  expect(await recovery.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('unproven');
 
   await locks.enable('v');
-  expect(await mounts.adopt()).toBe(true);
+  expect(await recovery.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('held');
   expect(table.get('v')?.ticket.token).toBeGreaterThan(token);
 });
 
 test('a mount that fails and can not be undone at once is undone by the next adoption', async () => {
   await using volume = await mountedVolume();
-  const { locks, table, drivers, mounts } = volume;
-  const driver = drivers.get('directory');
-  if (!driver) throw new Error('there is no driver');
-  const refuse = async () => {
-    throw new Error('its storage is away');
-  };
-  drivers.set('directory', { ...driver, mount: refuse, unmount: refuse, abandon: refuse });
+  const { locks, table, drivers, mounts, recovery } = volume;
+  const broken = breakDriver(drivers);
   const { signal } = new AbortController();
   const record: VolumeRecord = {
     version: 1,
@@ -145,10 +130,51 @@ test('a mount that fails and can not be undone at once is undone by the next ado
   const failed = mounts.mount(record, 'id', lock, { signal });
   await expect(failed).rejects.toThrow('its storage is away');
   await lock.unlock();
-  await mounts.adopt();
+  await recovery.adopt();
   expect(table.get('w')).toBeDefined();
 
-  drivers.set('directory', driver);
-  await mounts.adopt();
+  broken.mend();
+  await recovery.adopt();
   expect(table.get('w')).toBeUndefined();
+});
+
+/** Makes the driver fail until `mend` is called. */
+function breakDriver(drivers: Map<string, VolumeDriver>): { mend(): void } {
+  const driver = drivers.get('directory');
+  if (!driver) throw new Error('there is no driver');
+  const refuse = async () => {
+    throw new Error('its storage is away');
+  };
+  drivers.set('directory', { ...driver, mount: refuse, unmount: refuse, abandon: refuse });
+  return { mend: () => drivers.set('directory', driver) };
+}
+
+test('a half-made mount is undone at last although the engine is restarted meanwhile', async () => {
+  await using volume = await mountedVolume({ mountIds: {} });
+  const { table, drivers, mounts, recovery, locks } = volume;
+  const broken = breakDriver(drivers);
+  await recovery.adopt();
+  await mounts.unconfirm(['v']);
+  broken.mend();
+  await recovery.adopt();
+  expect(table.get('v')).toBeUndefined();
+  await eventually(() => expect(locks.tickets('v')).toEqual([]));
+});
+
+test('a mount of an earlier boot that is used again is not undone any more', async () => {
+  await using volume = await mountedVolume({ bootId: 'before' });
+  const { table, drivers, mounts, recovery, states } = volume;
+  const broken = breakDriver(drivers);
+  await recovery.adopt();
+  expect(states.get('v')?.is).toBe('interrupted');
+  broken.mend();
+  const [row] = table.rows();
+  const driver = drivers.get('directory');
+  if (!row || !driver) throw new Error('there is no mount');
+  // Mounting needs root, and is not what is tested here.
+  drivers.set('directory', { ...driver, mount: async () => {} });
+  await mounts.use(row, 'id', { signal: new AbortController().signal });
+  expect(states.get('v')?.is).toBe('mounted');
+  await recovery.adopt();
+  expect(table.get('v')).toMatchObject({ bootId: 'boot' });
 });

@@ -1,0 +1,279 @@
+import createDebug from 'debug';
+import { isMountpoint } from '../../linux/mountinfo.ts';
+import { LockError } from '../../lock/errors.ts';
+import type { KeptLock, KeptLockState } from '../../lock/use/kept-lock.ts';
+import { messageOf } from '../../running/message-of.ts';
+import { never } from '../../running/never.ts';
+import type { VolumeDriver } from '../drivers/driver.ts';
+import { DisabledError, InUseError, UnavailableError } from '../errors.ts';
+import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
+import type { KeyedMutex } from './keyed-mutex.ts';
+import type { FencedMount, MountFence } from './mount-fence.ts';
+import { fencedMounts } from './mount-fence.ts';
+import { driverOf, unconfirmed } from './mount-row.ts';
+import type { MountStates } from './mount-state.ts';
+import type { MountRow, MountTable } from './mount-table.ts';
+import type { Mounts } from './mounts.ts';
+
+const log = createDebug('berth:mount');
+
+export type OnLockChange = (state: KeptLockState) => void;
+
+/** Takes the lock of a volume that is mounted here already. */
+export interface Relocker {
+  /** Resumes the lock that a row's ticket stands for; undefined when the ticket is gone. */
+  resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
+  /**
+   * Acquires the lock again, without waiting. Rejects InUseError, which names the holder, when
+   * another host has it, or when somebody asked for a volume that is to be fenced since it was
+   * mounted here; and DisabledError while the volume is disabled.
+   */
+  reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
+}
+
+export interface MountRecoveryOptions {
+  readonly table: MountTable;
+  readonly states: MountStates;
+  readonly mounts: Pick<Mounts, 'undo'>;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  readonly mutex: KeyedMutex;
+  readonly locks: Relocker;
+  readonly fence: MountFence;
+  /** Records what happens to mounts without a request. */
+  readonly events: EventSink;
+}
+
+/**
+ * Keeps the mounts of this host in step with their locks: adopts the mounts of the process before,
+ * re-acquires lost locks where that is safe, and fences volumes where it is not.
+ */
+export class MountRecovery {
+  readonly #options: MountRecoveryOptions;
+  readonly #table: MountTable;
+  readonly #states: MountStates;
+  readonly #complaints = new Map<string, string>();
+
+  constructor(options: MountRecoveryOptions) {
+    this.#options = options;
+    this.#table = options.table;
+    this.#states = options.states;
+  }
+
+  /** Returns what is to be called when the lock of a volume mounted here changes. */
+  onLockChange(volume: string): OnLockChange {
+    return (state) => {
+      if (state !== 'released') this.#options.fence.changed(this.#fenced());
+      if (state !== 'lost') return;
+      void this.#options.mutex
+        .run(volume, () => this.#lockLost(volume))
+        .catch((error) => log('volume=%s: %s', volume, error));
+    };
+  }
+
+  /**
+   * Settles each mount whose state is not final: finds the lock of a mount that has none (after a
+   * start of this daemon, which adopts the mounts of the one before; when the store was away just
+   * as a lock was lost; when the volume was disabled then), fences a volume whose lock is gone, and
+   * undoes what a crash has left half made. A bad volume never stops the others. False: the store
+   * was away for some. Callers repeat it then, and from time to time.
+   */
+  async adopt(): Promise<boolean> {
+    let isComplete = true;
+    const rows = this.#table.rows().filter((row) => this.#isUnsettled(row));
+    if (rows.length > 0) this.#options.fence.changed(this.#fenced());
+    for (const { volume } of rows) {
+      await this.#options.mutex.run(volume, async () => {
+        const row = this.#table.get(volume);
+        if (!row || !this.#isUnsettled(row)) return;
+        try {
+          await this.#settle(row);
+        } catch (error) {
+          if (error instanceof LockError || error instanceof UnavailableError) isComplete = false;
+          this.#failedToSettle(volume, error);
+        }
+      });
+    }
+    return isComplete;
+  }
+
+  /**
+   * Gives up a volume that is in use here, because an operator (`by`) cleared its lock: ends the
+   * containers that use it, unmounts it, and only then releases the lock, which the token names.
+   * Does nothing for a volume that is not mounted under that lock, or is never fenced.
+   */
+  async evict(volume: string, token: number, by: string): Promise<void> {
+    await this.#options.mutex.run(volume, async () => {
+      const row = this.#table.get(volume);
+      if (row?.ticket.token !== token || row.onLost === 'keep') return;
+      const lock = this.#states.lock(volume);
+      // Without proof that it is held, the volume is fenced already, or will be.
+      if (!lock || this.#states.ownership(volume) !== 'held') return;
+      this.#states.enter(volume, { is: 'evicted', lock });
+      const message = `${by} cleared its lock while it was mounted here: ending its containers`;
+      this.#record('error', 'evicted', row, message);
+      await this.#fence(row);
+    });
+  }
+
+  /** True: `adopt` has something to do for this volume. */
+  #isUnsettled({ volume, onLost }: MountRow): boolean {
+    switch (this.#states.get(volume)?.is) {
+      case 'unlocked':
+      case 'disabled':
+      case 'interrupted':
+        return true;
+      case 'lost':
+      case 'evicted':
+        return onLost !== 'keep';
+      default:
+        return false;
+    }
+  }
+
+  async #settle(row: MountRow): Promise<void> {
+    const { volume } = row;
+    const state = this.#states.get(volume)?.is;
+    if (state === 'lost' || state === 'evicted') return await this.#fence(row);
+    if (state === 'interrupted') return await this.#undo(row);
+    const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
+    if (lock) {
+      this.#states.enter(volume, { is: 'mounted', lock });
+      await this.#adoptMount(row);
+      this.#record('info', 'adopted', row, 'adopted from the process before, with its lock');
+      return;
+    }
+    await this.#relock(row);
+    const current = this.#table.get(volume);
+    if (current) await this.#adoptMount(current); // Else it is fenced.
+  }
+
+  async #undo(row: MountRow): Promise<void> {
+    const { volume } = row;
+    const lock =
+      this.#states.lock(volume) ??
+      (await this.#options.locks.resume(row, this.onLockChange(volume)));
+    if (lock) this.#states.enter(volume, { is: 'interrupted', lock });
+    await this.#options.mounts.undo(row, lock?.state === 'held');
+    await lock?.unlock();
+    const message =
+      Object.keys(row.mountIds).length === 0
+        ? 'its mount was interrupted and has been undone'
+        : 'this host was restarted while it was mounted: the mount is gone, and its lock is released';
+    this.#record('info', 'dropped', row, message); // Once: what fails is retried.
+  }
+
+  /** Logs a failure that `adopt` retries, and records an event once. */
+  #failedToSettle(volume: string, error: unknown): void {
+    const message = `could not be settled; berth retries: ${messageOf(error)}`;
+    log('volume=%s %s', volume, message);
+    if (this.#complaints.get(volume) === message) return;
+    this.#complaints.set(volume, message);
+    this.#options.events.record({ severity: 'error', kind: 'failed', volume, message });
+  }
+
+  async #adoptMount(row: MountRow): Promise<void> {
+    if (await isMountpoint(row.mountpoint)) {
+      await driverOf(row, this.#options.drivers).recover(row.mountpoint, { signal: never });
+      return;
+    }
+    // An engine that restarts or disables a managed plugin takes its mounts away. Containers may
+    // still have theirs, so the lock is kept until it is known that none does.
+    await this.#table.update(unconfirmed(row));
+    log('volume=%s is not mounted any more: keeping its lock', row.volume);
+  }
+
+  /** Handles the loss of a lock; runs in the volume's mutex. */
+  async #lockLost(volume: string): Promise<void> {
+    const row = this.#table.get(volume);
+    // Another lock may have replaced the lost one while this task waited.
+    if (!row || this.#states.lock(volume)?.state !== 'lost') return;
+    if (this.#states.get(volume)?.is === 'interrupted') {
+      this.#states.enter(volume, { is: 'interrupted' }); // `adopt` undoes it, without a last write.
+      return;
+    }
+    this.#states.enter(volume, { is: 'unlocked' });
+    await this.#relock(row);
+  }
+
+  /**
+   * Re-acquires the lock of a volume mounted here, if nobody has asked for the volume since. Else
+   * somebody may have written to it, and it is fenced. A volume with `on-lost=keep` is re-acquired
+   * whenever its lock is free.
+   */
+  async #relock(row: MountRow): Promise<void> {
+    const { volume } = row;
+    const lock = await this.#reacquired(row);
+    if (lock) {
+      const locked = { ...(this.#table.get(volume) ?? row), ticket: lock.ticket };
+      await this.#table.update(locked);
+      const message =
+        'its lock expired while it was mounted here and was re-acquired; no other host had asked ' +
+        'for it';
+      this.#record('warning', 'relocked', locked, message);
+    } else if (this.#states.get(volume)?.is === 'lost') {
+      await this.#lostToAnother(row);
+    }
+    this.#options.fence.changed(this.#fenced());
+  }
+
+  /** Undefined: another host has the lock, for good; or the volume is disabled, and so is retried. */
+  async #reacquired(row: MountRow): Promise<KeptLock | undefined> {
+    const { volume } = row;
+    try {
+      const lock = await this.#options.locks.reacquire(row, this.onLockChange(volume));
+      this.#states.enter(volume, { is: 'mounted', lock });
+      return lock;
+    } catch (error) {
+      if (error instanceof DisabledError) {
+        if (this.#states.get(volume)?.is !== 'disabled') {
+          log('WARNING volume=%s is mounted here without a lock: %s', volume, error.message);
+        }
+        this.#states.enter(volume, { is: 'disabled' });
+      } else if (error instanceof InUseError) {
+        this.#states.enter(volume, { is: 'lost' });
+        log('ERROR volume=%s is mounted here but its lock is not ours: %s', volume, error.message);
+      } else {
+        throw error;
+      }
+      return undefined;
+    }
+  }
+
+  async #lostToAnother(row: MountRow): Promise<void> {
+    const isFenced = row.onLost !== 'keep';
+    const message = isFenced
+      ? 'its lock expired while it was mounted here, and another host may have it: ending the ' +
+        'containers that use it'
+      : 'its lock expired while it was mounted here, and another host has it: the containers ' +
+        'that use it here go on because of on-lost=keep; end them before both spoil the data';
+    this.#record('error', 'lost', row, message);
+    if (isFenced) await this.#fence(row);
+  }
+
+  /** Ends the use of a volume that is, or will be, another host's, and unmounts it. */
+  async #fence(row: MountRow): Promise<void> {
+    const { volume } = row;
+    await this.#options.fence.end(volume, this.#fenced());
+    const lock = this.#states.lock(volume);
+    await this.#options.mounts.undo(row, lock?.state === 'held');
+    await lock?.unlock();
+    const message =
+      'no container here uses it any more, and it is unmounted; a container that is started again ' +
+      'waits for the lock like any other';
+    this.#record('error', 'fenced', row, message);
+  }
+
+  #fenced(): FencedMount[] {
+    return fencedMounts(this.#table, this.#states);
+  }
+
+  #record(
+    severity: VolumeEvent['severity'],
+    kind: EventKind,
+    row: MountRow,
+    message: string,
+  ): void {
+    const { volume, ticket } = row;
+    this.#options.events.record({ severity, kind, volume, message, token: ticket.token });
+  }
+}

@@ -1,0 +1,284 @@
+import createDebug from 'debug';
+import { isMountpoint } from '../../linux/mountinfo.ts';
+import type { Condition } from '../../lock/condition.ts';
+import type { KeptLockState } from '../../lock/use/kept-lock.ts';
+import { never } from '../../running/never.ts';
+import type { VolumeDriver } from '../drivers/driver.ts';
+import { InUseError, UnavailableError } from '../errors.ts';
+import type { CallContext } from '../service.ts';
+import type { VolumeRecord } from '../volume.ts';
+import type { KeyedMutex } from './keyed-mutex.ts';
+import type { MountFence } from './mount-fence.ts';
+import { fencedMounts } from './mount-fence.ts';
+import {
+  driverOf,
+  oneMore,
+  unconfirmed,
+  unconfirmedIdsOf,
+  volumeOf,
+  withUse,
+} from './mount-row.ts';
+import type { MountLock, MountStates } from './mount-state.ts';
+import type { MountRow, MountTable } from './mount-table.ts';
+
+const log = createDebug('berth:mount');
+
+export interface MountsOptions {
+  readonly table: MountTable;
+  readonly states: MountStates;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  /** One task per volume at a time: mounts and unmounts of a volume never interleave. */
+  readonly mutex: KeyedMutex;
+  /** Volumes are mounted at `<mountDir>/<name>`. */
+  readonly mountDir: string;
+  readonly bootId: string;
+  readonly fence: MountFence;
+}
+
+/**
+ * Counts the uses of the volumes mounted on this host, per volume and mount ID, because the engine
+ * uses one ID for several Mounts (`docker cp` on a running container) and leaves out Unmounts
+ * (after its crash). Callers hold the volume's mutex, except in `unconfirm`, `doubt` and `settle`.
+ */
+export class Mounts {
+  readonly #options: MountsOptions;
+  readonly #table: MountTable;
+  readonly #states: MountStates;
+
+  constructor(options: MountsOptions) {
+    this.#options = options;
+    this.#table = options.table;
+    this.#states = options.states;
+  }
+
+  get(volume: string): MountRow | undefined {
+    return this.#table.get(volume);
+  }
+
+  rows(): MountRow[] {
+    return this.#table.rows();
+  }
+
+  /** What is wrong with the table of mounts. */
+  conditions(): Condition[] {
+    const { problem } = this.#table;
+    return problem === undefined ? [] : [{ severity: 'error', message: problem }];
+  }
+
+  mountpoint(volume: string): string {
+    return `${this.#options.mountDir}/${volume}`;
+  }
+
+  /** `held` only while this host can prove that the volume is its own. */
+  lockState(volume: string): KeptLockState {
+    return this.#states.lockState(volume);
+  }
+
+  /**
+   * Adds one use of a volume that is mounted here already: local, without a call to the store.
+   * A known ID always succeeds (an error would make older engines unmount the volume under its
+   * container), unless the mount itself is gone.
+   */
+  async use(row: MountRow, mountId: string, { signal }: CallContext): Promise<string> {
+    const { volume } = row;
+    const known = row.mountIds[mountId];
+    if (!known) this.#refuseSecondContainer(row);
+    const isMounted = await isMountpoint(row.mountpoint);
+    if (!known || !isMounted) this.#states.requireHeld(volume);
+    if (!isMounted) await this.#mountAgain(row, signal);
+    const count = await oneMore(row, mountId);
+    const used = withUse({ ...row, bootId: this.#options.bootId }, mountId, count);
+    if (known) await this.#table.update(used);
+    else await this.#table.put(used);
+    if (this.#states.get(volume)?.is === 'interrupted') {
+      const lock = this.#states.lock(volume);
+      this.#states.enter(volume, lock ? { is: 'mounted', lock } : { is: 'unlocked' });
+    }
+    this.#fenceChanged(); // A container that the fence does not know is about to use the volume.
+    return row.mountpoint;
+  }
+
+  /** Mounts a volume under its lock. When it rejects, nothing is mounted; the caller unlocks. */
+  async mount(
+    record: VolumeRecord,
+    mountId: string,
+    lock: MountLock,
+    { signal }: CallContext,
+  ): Promise<string> {
+    const volume = record.name;
+    const row: MountRow = {
+      volume,
+      driver: record.driver,
+      options: record.options,
+      access: record.access,
+      failover: record.failover,
+      onLost: record.onLost,
+      mountpoint: this.mountpoint(volume),
+      ticket: lock.ticket,
+      ...(record.access === 'shared' ? {} : { tenure: lock.ticket.nonce }),
+      bootId: this.#options.bootId,
+      mountIds: {},
+    };
+    const driver = driverOf(row, this.#options.drivers);
+    this.#states.enter(volume, { is: 'mounting', lock });
+    try {
+      // The row is written first: after a crash in between, the next start undoes the mount.
+      await this.#table.put(row);
+    } catch (error) {
+      this.#states.leave(volume);
+      throw error;
+    }
+    try {
+      await this.#options.fence.watch(fencedMounts(this.#table, this.#states));
+      await driver.mount(volumeOf(row), row.mountpoint, { signal });
+      signal.throwIfAborted();
+      if (lock.state !== 'held') {
+        throw new UnavailableError(`lost the lock on volume ${volume} while mounting it`);
+      }
+      await this.#table.put(withUse(row, mountId, { count: 1, confirmed: true }));
+      this.#states.enter(volume, { is: 'mounted', lock });
+    } catch (error) {
+      await this.undo(row, lock.state === 'held').catch((failure) => {
+        // MountRecovery retries it, like a mount that a crash has left half made.
+        this.#states.enter(volume, { is: 'interrupted' });
+        log('volume=%s could not be undone: %s', volume, failure);
+      });
+      throw error;
+    }
+    log('mounted volume=%s token=%d id=%s', volume, lock.token, mountId);
+    return row.mountpoint;
+  }
+
+  /**
+   * Removes a mount that nobody uses, even a half-made one, with its row and state. A volume that is
+   * not this host's any more (`isOurs` is false) is unmounted without writing to its storage.
+   */
+  async undo(row: MountRow, isOurs: boolean): Promise<void> {
+    const driver = driverOf(row, this.#options.drivers);
+    const volume = volumeOf(row);
+    if (isOurs) await driver.unmount(volume, row.mountpoint, { signal: never });
+    else await driver.abandon(volume, row.mountpoint, { signal: never });
+    await this.#forget(row);
+  }
+
+  /** Removes one use; the last one unmounts the volume and releases its lock. */
+  async unuse(row: MountRow, mountId: string): Promise<void> {
+    const known = row.mountIds[mountId];
+    if (!known) return;
+    if (known.count > 1) {
+      const left = { ...known, count: known.count - 1 };
+      await this.#table.update(withUse(row, mountId, left));
+      return;
+    }
+    await this.#dropIds(row, [mountId]);
+  }
+
+  /**
+   * Marks each ID of these volumes as unconfirmed, because the engine may have forgotten its mounts:
+   * the ID counts once until the engine repeats it. Called when the engine has been restarted.
+   */
+  async unconfirm(volumes: readonly string[]): Promise<void> {
+    // All are queued at once: a Mount that comes after this call runs after it.
+    await Promise.all(
+      volumes.map((volume) =>
+        this.#options.mutex.run(volume, async () => {
+          const row = this.get(volume);
+          if (row) await this.#table.update(unconfirmed(row));
+        }),
+      ),
+    );
+  }
+
+  /** Does the same for those that were not mounted or unmounted since these rows were read. */
+  async doubt(rows: readonly MountRow[]): Promise<void> {
+    for (const { volume, mountIds } of rows) {
+      await this.#options.mutex.run(volume, async () => {
+        const row = this.get(volume);
+        if (row?.mountIds === mountIds) await this.#table.update(unconfirmed(row));
+      });
+    }
+  }
+
+  hasUnconfirmed(): boolean {
+    return this.rows().some((row) => unconfirmedIdsOf(row).length > 0);
+  }
+
+  /**
+   * Drops uses whose Unmount will never come. False: the volume was mounted or unmounted since this
+   * row was read, and nothing is dropped. Rejects when the volume can't be unmounted.
+   */
+  settle({ volume, mountIds }: MountRow, ids: readonly string[]): Promise<boolean> {
+    return this.#options.mutex.run(volume, async () => {
+      const row = this.get(volume);
+      if (row?.mountIds !== mountIds) return false;
+      await this.#dropIds(row, ids);
+      return true;
+    });
+  }
+
+  async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
+    const driver = driverOf(row, this.#options.drivers);
+    await driver.mount(volumeOf(row), row.mountpoint, { signal });
+    try {
+      signal.throwIfAborted();
+      this.#states.requireHeld(row.volume);
+    } catch (error) {
+      await driver.unmount(volumeOf(row), row.mountpoint, { signal: never });
+      throw error;
+    }
+    log('mounted again volume=%s', row.volume);
+  }
+
+  #refuseSecondContainer({ volume, access }: MountRow): void {
+    if (access !== 'container') return;
+    throw new InUseError(
+      `volume ${volume} has access=container and a container on this host already uses it`,
+    );
+  }
+
+  /** Removes uses; with the last one the volume is unmounted and its lock released. */
+  async #dropIds(row: MountRow, ids: readonly string[]): Promise<void> {
+    const mountIds = { ...row.mountIds };
+    for (const id of ids) delete mountIds[id];
+    if (Object.keys(mountIds).length > 0) {
+      await this.#table.update({ ...row, mountIds });
+      return;
+    }
+    try {
+      const { volume, mountpoint } = row;
+      this.#requireLastWrite(row);
+      await driverOf(row, this.#options.drivers).unmount(volumeOf(row), mountpoint, {
+        signal: never,
+      });
+      log('unmounted volume=%s', volume);
+    } catch (error) {
+      // The engine only logs this and never asks again, so it is settled by the reconciler, or by
+      // the container's next start, which comes with the same ID.
+      await this.#table.update(unconfirmed(row));
+      throw error;
+    }
+    const lock = await this.#forget(row);
+    await lock?.unlock();
+  }
+
+  /** Deletes the row and the state of a volume that is not mounted any more; returns its lock. */
+  async #forget({ volume }: MountRow): Promise<MountLock | undefined> {
+    const lock = this.#states.leave(volume);
+    await this.#table.delete(volume);
+    this.#fenceChanged();
+    return lock;
+  }
+
+  /**
+   * Refuses the last unmount of a volume with a file system of its own while the volume may be
+   * another host's, because that unmount writes to it. It is repeated when the owner is known.
+   */
+  #requireLastWrite(row: MountRow): void {
+    const { ownsFileSystem } = driverOf(row, this.#options.drivers).capabilities;
+    if (row.onLost !== 'keep' && ownsFileSystem) this.#states.requireHeld(row.volume);
+  }
+
+  #fenceChanged(): void {
+    this.#options.fence.changed(fencedMounts(this.#table, this.#states));
+  }
+}

@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import type { LockService } from '../../lib/lock/use/lock-service.ts';
+import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
+import { KeyedMutex } from '../../lib/volumes/mounts/keyed-mutex.ts';
+import type { MountFence } from '../../lib/volumes/mounts/mount-fence.ts';
+import { MountRecovery } from '../../lib/volumes/mounts/mount-recovery.ts';
+import { MountStates } from '../../lib/volumes/mounts/mount-state.ts';
+import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
+import { MountTable } from '../../lib/volumes/mounts/mount-table.ts';
+import { Mounts } from '../../lib/volumes/mounts/mounts.ts';
+import { relocker } from '../../lib/volumes/operations/relocker.ts';
+import type { Catalog } from '../../lib/volumes/records/catalog.ts';
+import { EventLog } from '../../plugin/events/event-log.ts';
+import { noFence } from './no-fence.ts';
+
+export interface HostMountsOptions {
+  /** Keeps the mount table and the mountpoints. */
+  readonly directory: string;
+  readonly locks: LockService;
+  readonly catalog: Catalog;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  /** The mounts of the process before. */
+  readonly rows?: readonly MountRow[];
+  readonly fence?: MountFence;
+}
+
+/** What a daemon has of its mounts, in the boot `boot` of its host. */
+export async function hostMounts({
+  directory,
+  locks,
+  catalog,
+  drivers,
+  rows = [],
+  fence = noFence,
+}: HostMountsOptions) {
+  const table = await MountTable.open(join(directory, 'mounts.json'));
+  for (const row of rows) await table.put(row);
+  const states = new MountStates(table.rows(), 'boot');
+  const mutex = new KeyedMutex();
+  const events = new EventLog();
+  const mountDir = join(directory, 'mounts');
+  const onHost = { table, states, drivers, mutex, fence };
+  const mounts = new Mounts({ ...onHost, mountDir, bootId: 'boot' });
+  const recovery = new MountRecovery({
+    ...onHost,
+    mounts,
+    locks: relocker(locks, catalog),
+    events,
+  });
+  return { table, states, mutex, events, mountDir, mounts, recovery };
+}
