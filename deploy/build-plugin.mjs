@@ -167,8 +167,10 @@ async function copyProgram(source, target, rootfs) {
 }
 
 async function findProgram(name) {
-  const PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
-  const { code, output } = await execute('which', [name], { env: { ...process.env, PATH } });
+  const searchPath = `${process.env.PATH}:/usr/sbin:/sbin`;
+  const { code, output } = await execute('which', [name], {
+    env: { ...process.env, PATH: searchPath },
+  });
   if (code !== 0) throw new Error(`the program ${name} is not installed`);
   return output.trim();
 }

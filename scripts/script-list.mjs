@@ -1,8 +1,12 @@
 /** The npm scripts for people, from fast to slow, each with what it does. */
 export const scripts = [
   ['npm run help', 'prints this list'],
+  [
+    'npm run tidy',
+    'checks words, comments, pages, and names of files; -- --report counts by folder (1 s)',
+  ],
   ['npm run format', 'formats all files and applies the safe fixes of the linter'],
-  ['npm run check', 'checks types, lint, format and import rules (5 s)'],
+  ['npm run check', 'checks types, lint, format, import rules and tidiness (5 s)'],
   ['npm run fast', 'runs the check, unit tests, memory contracts and 5 s of simulation (15 s)'],
   ['npm run watch', 'waits for changes and runs the fast tests that each change touches'],
   ['npm start', 'runs the daemon from this directory'],

@@ -66,12 +66,12 @@ function areDependenciesInstalled() {
 async function installDependencies() {
   say('installing the dependencies (npm ci)');
   // npm puts node_modules/.bin first in PATH; `npm ci` deletes that very directory, so it must not run on the Node in there.
-  const PATH = process.env.PATH.split(delimiter)
+  const searchPath = process.env.PATH.split(delimiter)
     .filter((directory) => !directory.startsWith(root))
     .join(delimiter);
   const result = await execute('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
-    env: { ...process.env, PATH },
+    env: { ...process.env, PATH: searchPath },
   });
   if (result.code !== 0) {
     throw new Error(`npm ci failed:\n${result.output}`);

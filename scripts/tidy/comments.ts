@@ -18,8 +18,7 @@ export function* commentFindings(file: TextFile): Generator<Finding> {
   }
 }
 
-const noNoun =
-  'it|its|they|their|them|he|his|ones|all|any|anything|there|this|that|such|is';
+const noNoun = 'it|its|they|their|them|he|his|ones|all|any|anything|there|this|that|such|is';
 
 const pronoun = new RegExp(
   `^(who|whom|whose|whoever|what|whatever|those|that|these|it|its|they|their|them|he|his|ones|` +

@@ -1,9 +1,9 @@
 import type { StoreChange, StoreState, StoreWatcher } from './ticket-store.ts';
 
 /** How soon the writes of another process are noticed. */
-const POLL_MS = 25;
+const pollMs = 25;
 /** Every so many polls, look for processes that have died: a death changes nothing in the file. */
-const POLLS_PER_PURGE = 16;
+const pollsPerPurge = 16;
 
 /** A file that several processes share. Its methods throw while it can't be read. */
 export interface ChangeSource {
@@ -46,7 +46,7 @@ export class ChangeFeed {
   follow(watcher: StoreWatcher): Disposable {
     const follower: Follower = { watcher, seen: undefined, isEnded: false };
     this.#followers.add(follower);
-    this.#timer ??= setInterval(() => this.#poll(), POLL_MS).unref();
+    this.#timer ??= setInterval(() => this.#poll(), pollMs).unref();
     this.#pumpSoon();
     return { [Symbol.dispose]: () => this.#end(follower) };
   }
@@ -75,7 +75,7 @@ export class ChangeFeed {
   #poll(): void {
     this.#guarded(() => {
       this.#polls += 1;
-      if (this.#polls >= POLLS_PER_PURGE && this.#purge()) this.#polls = 0;
+      if (this.#polls >= pollsPerPurge && this.#purge()) this.#polls = 0;
       const version = this.#source.dataVersion();
       const isBehind = [...this.#followers].some(({ seen }) => seen === undefined);
       if (version === this.#dataVersion && !isBehind) return;

@@ -7,7 +7,7 @@ import type { LockRequest, Ticket } from '../../../lib/lock/ticket.ts';
 import type { KeptLockState } from '../../../lib/lock/use/kept-lock.ts';
 import { KeptLock } from '../../../lib/lock/use/kept-lock.ts';
 import type { StoreFixture } from './store-bench.ts';
-import { exclusive, LONG_TTL_MS } from './store-bench.ts';
+import { exclusive, longTtlMs } from './store-bench.ts';
 
 /** One manager that plays three hosts, or three managers on connections of their own. */
 export class ManagerBench implements AsyncDisposable {
@@ -64,7 +64,7 @@ export function manager(
   host: string,
   options: Partial<LockManagerOptions> = {},
 ): LockManager {
-  return new LockManager({ store, host, owner: host, ttlMs: LONG_TTL_MS, ...options });
+  return new LockManager({ store, host, owner: host, ttlMs: longTtlMs, ...options });
 }
 
 /** Takes locks, all of them exclusive where only a name is given. */

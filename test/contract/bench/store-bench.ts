@@ -16,16 +16,16 @@ export interface StoreFixture {
   /** Called last, when all clients are disposed of. */
   dispose(): Promise<void>;
   /**
-   * Resolves once a session opened with `SHORT_TTL_MS` has died as if its host had crashed.
-   * Sessions opened with `LONG_TTL_MS` must still live then. Without it expiry is not tested.
+   * Resolves once a session opened with `shortTtlMs` has died as if its host had crashed.
+   * Sessions opened with `longTtlMs` must still live then. Without it expiry is not tested.
    */
   expireSession?(id: string): Promise<void>;
   /** A step takes milliseconds even at rest: long series are a tenth as long. */
   readonly isSlow?: true;
 }
 
-export const SHORT_TTL_MS = 2000;
-export const LONG_TTL_MS = 60_000;
+export const shortTtlMs = 2000;
+export const longTtlMs = 60_000;
 
 /** One host: a connection with a session on it. */
 export class Client {
@@ -127,7 +127,7 @@ export type BenchOf = () => StoreBench;
 export async function clientOf(
   store: TicketStore,
   owner: string,
-  ttlMs = LONG_TTL_MS,
+  ttlMs = longTtlMs,
 ): Promise<Client> {
   const { id } = await store.openSession({ ttlMs, owner, resumable: false });
   return new Client(owner, store, id);

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { LockLostError, LockUnsupportedError } from '../../../lib/lock/errors.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
-import { eventually, exclusive, SHORT_TTL_MS } from '../bench/store-bench.ts';
+import { eventually, exclusive, shortTtlMs } from '../bench/store-bench.ts';
 
 /** Checks the options of a request, and what a manager lists. */
 export function lockOptionsContract(benchOf: ManagerBenchOf): void {
@@ -58,12 +58,12 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     const { managers, store, fixture } = benchOf();
     const [n1, n2] = managers;
     const lock = await take(n1, 'db');
-    const asked = take(n1, 'other', { ttlMs: SHORT_TTL_MS });
+    const asked = take(n1, 'other', { ttlMs: shortTtlMs });
     if (!store.properties.sessionsExpire) {
       await expect(asked).rejects.toThrow(LockUnsupportedError);
       return;
     }
-    const [other, third] = [await asked, await take(n1, 'third', { ttlMs: SHORT_TTL_MS })];
+    const [other, third] = [await asked, await take(n1, 'third', { ttlMs: shortTtlMs })];
     expect(other.ticket.session).toBe(third.ticket.session);
     expect(other.ticket.session).not.toBe(lock.ticket.session);
     expect(await n1.attach(other.ticket)).toBe(other);
@@ -74,7 +74,7 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     await lock.confirm();
     await Promise.all([lock.unlock(), other.unlock(), third.unlock()]);
     // The session is replaced when it is needed again.
-    await (await take(n1, 'other', { ttlMs: SHORT_TTL_MS })).unlock();
+    await (await take(n1, 'other', { ttlMs: shortTtlMs })).unlock();
     expect(await store.tickets()).toEqual([]);
   });
 

@@ -18,7 +18,7 @@ import { startEtcd } from '../../support/etcd-server.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { embeddedDirectory } from '../bench/embedded-directory.ts';
 import { manager, take } from '../bench/manager-bench.ts';
-import { eventually, LONG_TTL_MS } from '../bench/store-bench.ts';
+import { eventually, longTtlMs } from '../bench/store-bench.ts';
 import type { Work } from './work.ts';
 import { jobOptions, poolOptions, run } from './work.ts';
 
@@ -63,7 +63,7 @@ function suite(share: (name: string) => Shared): void {
     await using store = await connect();
     await using locks = manager(store, 'n1');
     const starting = await take(locks, 'pool/containers');
-    const work: Work = { store: where, ttlMs: LONG_TTL_MS, task: 'allocate', count: 15 };
+    const work: Work = { store: where, ttlMs: longTtlMs, task: 'allocate', count: 15 };
     const answers = [1, 2, 3].map(async () => {
       await using worker = new Worker(work);
       return (await worker.answer).map(Number);
@@ -93,7 +93,7 @@ function suite(share: (name: string) => Shared): void {
 
   test('S24 take over the job that they held when they were killed, and nobody else does', async () => {
     const { where, connect } = share('job');
-    await using worker = new Worker({ store: where, ttlMs: LONG_TTL_MS, task: 'job', count: 0 });
+    await using worker = new Worker({ store: where, ttlMs: longTtlMs, task: 'job', count: 0 });
     const ticket = await worker.answer;
     await using store = await connect();
     await using locks = manager(store, 'n1');

@@ -11,7 +11,7 @@ import type { LockObserver } from '../../../lib/lock/observer.ts';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { manager, queue, take } from '../bench/manager-bench.ts';
-import { eventually, exclusive, SHORT_TTL_MS } from '../bench/store-bench.ts';
+import { eventually, exclusive, shortTtlMs } from '../bench/store-bench.ts';
 
 class Figures implements LockObserver {
   readonly lines: string[] = [];
@@ -37,7 +37,7 @@ beforeEach(() => {
   const tracer = new BasicTracerProvider({ spanProcessors }).getTracer('test');
   const shared = memoryState();
   network = new FaultyStore(memoryStore({ shared }));
-  n1 = manager(network, 'n1', { tracer, observer: figures, ttlMs: SHORT_TTL_MS });
+  n1 = manager(network, 'n1', { tracer, observer: figures, ttlMs: shortTtlMs });
   n2 = manager(memoryStore({ shared }), 'n2');
 });
 afterEach(async () => {

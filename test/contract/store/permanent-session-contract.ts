@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { isPermanent } from '../../../lib/lock/permanent-session.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
 import type { BenchOf } from '../bench/store-bench.ts';
-import { Client, clientOf, SHORT_TTL_MS } from '../bench/store-bench.ts';
+import { Client, clientOf, shortTtlMs } from '../bench/store-bench.ts';
 
 const ttlMs = Number.POSITIVE_INFINITY;
 
@@ -17,7 +17,7 @@ export function permanentSessionContract(benchOf: BenchOf): void {
     expect(await other.openSession(request)).toEqual({ id, ttlMs, resumed: true });
     expect((await store.openSession({ ...request, owner: 'n5' })).id).not.toBe(id);
     expect(await other.renewSession(id)).toEqual({ ttlMs });
-    const { id: leased } = await store.openSession({ ...request, ttlMs: SHORT_TTL_MS });
+    const { id: leased } = await store.openSession({ ...request, ttlMs: shortTtlMs });
     expect(isPermanent(leased)).toBe(false);
     await store.closeSession(leased);
   });
@@ -26,7 +26,7 @@ export function permanentSessionContract(benchOf: BenchOf): void {
     const { clients, fixture } = benchOf();
     const [n1, n2, n3] = clients;
     if (await hasNone(n3.store)) return;
-    const leased = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    const leased = await clientOf(n3.store, 'n4', shortTtlMs);
     await leased.hold('leased');
     const before = await permanentClient(n3.store, 'n4');
     const [held, both] = [await before.hold('db'), await before.hold('a', 'b')];

@@ -10,10 +10,10 @@ import {
   clientOf,
   enabled,
   eventually,
-  LONG_TTL_MS,
+  longTtlMs,
   neverExpires,
-  SHORT_TTL_MS,
   shared,
+  shortTtlMs,
 } from '../bench/store-bench.ts';
 import { StoreMirror } from '../bench/store-mirror.ts';
 
@@ -22,12 +22,12 @@ export function sessionContract(benchOf: BenchOf): void {
   test('opens sessions with different ids and at least the requested TTL', async () => {
     const [{ store }] = benchOf().clients;
     const { sessionsResume: resumable } = store.properties;
-    const request = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable };
+    const request = { ttlMs: longTtlMs, owner: 'n1', resumable };
     const sessions = [await store.openSession(request), await store.openSession(request)];
     expect(sessions[0]?.id).not.toBe(sessions[1]?.id);
     for (const { id, ttlMs, resumed } of sessions) {
       expect(resumed).toBe(false);
-      expect(ttlMs).toBeGreaterThanOrEqual(LONG_TTL_MS);
+      expect(ttlMs).toBeGreaterThanOrEqual(longTtlMs);
       expect(ttlMs === Number.POSITIVE_INFINITY).toBe(!store.properties.sessionsExpire);
       expect((await store.renewSession(id)).ttlMs).toBe(ttlMs);
       expect(await store.sessionAlive(id)).toBe(true);
@@ -85,7 +85,7 @@ export function sessionContract(benchOf: BenchOf): void {
   test('resumes a session, with its tickets', async () => {
     const [n1, n2] = benchOf().clients;
     const ticket = await n1.hold('db');
-    const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
+    const resume = { ttlMs: longTtlMs, owner: 'n1', resumable: true, resume: n1.session };
     if (await refusesToResume(n2.store, resume)) return;
     const session = await n2.store.openSession(resume);
     expect(session).toMatchObject({ id: n1.session, resumed: true });
@@ -96,19 +96,19 @@ export function sessionContract(benchOf: BenchOf): void {
   test('opens a new session when the session to resume has ended', async () => {
     const [n1] = benchOf().clients;
     await n1.store.closeSession(n1.session);
-    const resume = { ttlMs: LONG_TTL_MS, owner: 'n1', resumable: true, resume: n1.session };
+    const resume = { ttlMs: longTtlMs, owner: 'n1', resumable: true, resume: n1.session };
     if (await refusesToResume(n1.store, resume)) return;
     const session = await n1.store.openSession(resume);
     expect(session.resumed).toBe(false);
     expect(session.id).not.toBe(n1.session);
-    expect((await n1.store.renewSession(session.id)).ttlMs).toBeGreaterThanOrEqual(LONG_TTL_MS);
+    expect((await n1.store.renewSession(session.id)).ttlMs).toBeGreaterThanOrEqual(longTtlMs);
   });
 
   test('S15 S69 S77 frees what an expired session held, and nothing else', async () => {
     const { clients, fixture } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, n2, n3] = clients;
-    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    const dying = await clientOf(n3.store, 'n4', shortTtlMs);
     const request = dying.request('db');
     const { ticket: held } = enabled(await dying.store.enqueue(request));
     const kept = await n1.hold('other');
@@ -128,7 +128,7 @@ export function sessionContract(benchOf: BenchOf): void {
     await dying.store.remove(held);
     await dying.store.remove(request);
     expect(await n2.store.tickets()).toEqual([heir]);
-    const resume = { ttlMs: LONG_TTL_MS, owner: 'n4', resumable: false, resume: dying.session };
+    const resume = { ttlMs: longTtlMs, owner: 'n4', resumable: false, resume: dying.session };
     if (await refusesToResume(dying.store, resume)) return;
     expect(await dying.store.openSession(resume)).toMatchObject({ resumed: false });
   }, 20_000);
@@ -137,7 +137,7 @@ export function sessionContract(benchOf: BenchOf): void {
     const { clients, fixture } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, n2, n3] = clients;
-    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    const dying = await clientOf(n3.store, 'n4', shortTtlMs);
     await dying.hold(shared('db'));
     const writer = await n1.queue('db');
     await fixture.expireSession(dying.session);
@@ -151,7 +151,7 @@ export function sessionContract(benchOf: BenchOf): void {
     const { clients, fixture } = benchOf();
     if (fixture.expireSession === undefined) return neverExpires(clients[0].store);
     const [n1, , n3] = clients;
-    const dying = await clientOf(n3.store, 'n4', SHORT_TTL_MS);
+    const dying = await clientOf(n3.store, 'n4', shortTtlMs);
     await dying.hold('a');
     await dying.hold('b');
     const mirror = new StoreMirror();

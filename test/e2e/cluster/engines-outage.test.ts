@@ -10,7 +10,7 @@ import { startCluster } from '../hosts/cluster.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 
 describeWith(['docker', 'etcd'], 'a Docker host whose etcd does not answer', () => {
   let cluster: Cluster;
@@ -79,7 +79,7 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd does not answer', () 
       expect((await node.docker('volume', 'rm', 'used')).stderr).toContain('volume is in use');
       if (moment === 'at once') await delay(3_000);
     }
-    const another = await node.call('Mount', { Name: 'used', ID });
+    const another = await node.call('Mount', { Name: 'used', ID: mountId });
     expect(another.Err).toContain("the store can't be reached to prove that it still belongs");
 
     await node.dockerOk('stop', 'stopped');
@@ -90,9 +90,9 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd does not answer', () 
     const isUp = async () => (await locks()).join() === 'mount/used';
     await waitFor(isUp, 15_000, 'the lock of the stopped volume to be released');
     expect(tokens).toContain((await node.table())[0]?.ticket.token);
-    const isHeld = async () => (await node.call('Mount', { Name: 'used', ID })).Err === '';
+    const isHeld = async () => (await node.call('Mount', { Name: 'used', ID: mountId })).Err === '';
     await waitFor(isHeld, 10_000, 'the lock of the used volume to be held again');
-    await node.ok('Unmount', { Name: 'used', ID });
+    await node.ok('Unmount', { Name: 'used', ID: mountId });
     expect(await write('again')).toContain('again');
     expect(await inspected('used')).toMatchObject({ labels: { of: 'me' }, holder: 'n1' });
     await node.dockerOk('volume', 'rm', 'idle');

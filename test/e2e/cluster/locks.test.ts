@@ -12,7 +12,7 @@ import { leases, startBareCluster } from '../hosts/bare-cluster.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'c'.repeat(64);
+const mountId = 'c'.repeat(64);
 
 describeWith(['root', 'etcd'], 'locks of daemons', () => {
   let cluster: BareCluster;
@@ -53,7 +53,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
 
   test('a volume that one host disables accepts no new user on any host and keeps its present one', async () => {
     await node.create('off');
-    await other.ok('Mount', { Name: 'off', ID });
+    await other.ok('Mount', { Name: 'off', ID: mountId });
     await node.daemon.berthOk('lock', 'disable', 'off', '--why', 'upgrade');
     const isHeard = async () =>
       (await other.daemon.berthOk('lock', 'inspect', 'off')).includes('upgrade');
@@ -62,19 +62,19 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     const mount = async (by: BareNode, id: string) =>
       (await by.call('Mount', { Name: 'off', ID: id })).Err;
     expect(await mount(other, 'e'.repeat(64))).toMatch(refusal);
-    expect(await mount(node, ID)).toMatch(refusal);
+    expect(await mount(node, mountId)).toMatch(refusal);
 
     await other.daemon.kill();
     await other.daemon.start();
     expect(await mount(other, 'e'.repeat(64))).toMatch(refusal);
-    expect(await mount(other, ID)).toBe('');
-    await other.ok('Unmount', { Name: 'off', ID });
-    await other.ok('Unmount', { Name: 'off', ID });
+    expect(await mount(other, mountId)).toBe('');
+    await other.ok('Unmount', { Name: 'off', ID: mountId });
+    await other.ok('Unmount', { Name: 'off', ID: mountId });
     await other.waitUntilUnmounted('off');
-    expect(await mount(node, ID)).toMatch(refusal);
+    expect(await mount(node, mountId)).toMatch(refusal);
     await other.daemon.berthOk('lock', 'enable', 'off');
-    expect(await mount(node, ID)).toBe('');
-    await node.ok('Unmount', { Name: 'off', ID });
+    expect(await mount(node, mountId)).toBe('');
+    await node.ok('Unmount', { Name: 'off', ID: mountId });
     await node.ok('Remove', { Name: 'off' });
     expect(await locks()).toEqual([]);
   });
@@ -83,9 +83,9 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     await node.create('quiet');
     const before = await cluster.etcd.revision();
     for (let round = 0; round < 20; round += 1) {
-      await node.ok('Unmount', { Name: 'quiet', ID });
-      await other.ok('Unmount', { Name: 'quiet', ID });
-      await node.ok('Unmount', { Name: 'unheard-of', ID });
+      await node.ok('Unmount', { Name: 'quiet', ID: mountId });
+      await other.ok('Unmount', { Name: 'quiet', ID: mountId });
+      await node.ok('Unmount', { Name: 'unheard-of', ID: mountId });
       await node.ok('Get', { Name: 'quiet' });
       await node.ok('Path', { Name: 'quiet' });
       await node.ok('List');
@@ -111,11 +111,11 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     async ({ error, prepare, restore }) => {
       await node.create('failing');
       await prepare();
-      expect((await node.call('Mount', { Name: 'failing', ID })).Err).toContain(error);
+      expect((await node.call('Mount', { Name: 'failing', ID: mountId })).Err).toContain(error);
       await expectNothingMounted('failing');
       await restore();
-      await node.ok('Mount', { Name: 'failing', ID });
-      await node.ok('Unmount', { Name: 'failing', ID });
+      await node.ok('Mount', { Name: 'failing', ID: mountId });
+      await node.ok('Unmount', { Name: 'failing', ID: mountId });
       await node.ok('Remove', { Name: 'failing' });
     },
   );
@@ -124,21 +124,21 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     await node.create('left');
     const hold = join(node.host.directory, 'hold-left');
     await node.host.shadow('mount', waitingFor(hold));
-    const call = node.begin('Mount', { Name: 'left', ID });
+    const call = node.begin('Mount', { Name: 'left', ID: mountId });
     await waitFor(async () => (await locks()).length > 0, 5_000, 'the mount to begin');
     call.leave();
     await waitFor(async () => (await locks()).length === 0, 5_000, 'the roll-back');
     await expectNothingMounted('left');
     await node.host.unshadow('mount');
-    await other.ok('Mount', { Name: 'left', ID });
-    await other.ok('Unmount', { Name: 'left', ID });
+    await other.ok('Mount', { Name: 'left', ID: mountId });
+    await other.ok('Unmount', { Name: 'left', ID: mountId });
   });
 
   test('500 mounts leave no descriptor, lease, watch or ticket behind', async () => {
     await node.create('cycled');
     const cycle = async () => {
-      await node.ok('Mount', { Name: 'cycled', ID });
-      await node.ok('Unmount', { Name: 'cycled', ID });
+      await node.ok('Mount', { Name: 'cycled', ID: mountId });
+      await node.ok('Unmount', { Name: 'cycled', ID: mountId });
     };
     for (let round = 0; round < 10; round += 1) await cycle();
     const before = await used();

@@ -9,7 +9,7 @@ import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 const berth = { ttl: '5s', lockTimeout: '2s' };
 
 describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
@@ -18,7 +18,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);
     for (const Name of ['mine', 'taken']) {
       await one.create(Name);
-      await one.ok('Mount', { Name, ID });
+      await one.ok('Mount', { Name, ID: mountId });
     }
     await one.host.disconnect();
     await waitFor(
@@ -26,14 +26,16 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
       15_000,
       'the lease to expire',
     );
-    await two.ok('Mount', { Name: 'taken', ID });
+    await two.ok('Mount', { Name: 'taken', ID: mountId });
     // A second daemon takes the name n1.
     const impostor = await cluster.join('n1', berth);
     await one.host.reconnect();
 
     const relocked = async () => (await cluster.store.locks()).join() === 'mount/mine,mount/taken';
     await waitFor(relocked, 15_000, 'the volume that nobody requested to be locked again');
-    expect((await two.call('Mount', { Name: 'mine', ID })).Err).toMatch(/mounted on host n1 since/);
+    expect((await two.call('Mount', { Name: 'mine', ID: mountId })).Err).toMatch(
+      /mounted on host n1 since/,
+    );
     const log = () => one.daemon.log();
     await waitFor(
       () => /ERROR volume=taken is mounted here but its lock is not ours: .* host n2/.test(log()),
@@ -55,9 +57,9 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
       10_000,
       "the host's own lock to be re-acquired",
     );
-    for (const Name of ['mine', 'taken']) await one.ok('Unmount', { Name, ID });
+    for (const Name of ['mine', 'taken']) await one.ok('Unmount', { Name, ID: mountId });
     expect(await cluster.store.locks()).toEqual(['mount/taken']);
-    await two.ok('Unmount', { Name: 'taken', ID });
+    await two.ok('Unmount', { Name: 'taken', ID: mountId });
     expect(await cluster.store.locks()).toEqual([]);
   });
 
@@ -65,7 +67,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     await using cluster = await startBareCluster();
     const one = await cluster.join('n1');
     await one.create('kept');
-    await one.ok('Mount', { Name: 'kept', ID });
+    await one.ok('Mount', { Name: 'kept', ID: mountId });
     const all = () => cluster.etcd.ctlOk('get', '--prefix', '/berth/locks/', '--keys-only');
     const keys = async () => (await all()).split('\n').filter(Boolean).length;
     expect(await keys()).toBe(2);
@@ -73,7 +75,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     await cluster.etcd.ctlOk('lease', 'revoke', lease);
     await waitFor(async () => (await keys()) === 2, 15_000, 'both locks to be re-acquired');
     expect(await one.mountCount('kept')).toBe(1);
-    await one.ok('Unmount', { Name: 'kept', ID });
+    await one.ok('Unmount', { Name: 'kept', ID: mountId });
     expect(await keys()).toBe(1);
   });
 
@@ -83,17 +85,17 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
       ['n1', 'n2'].map((name) => cluster.join(name, { lockTimeout: '10s' })),
     );
     await one?.create('v');
-    await one?.ok('Mount', { Name: 'v', ID });
+    await one?.ok('Mount', { Name: 'v', ID: mountId });
     await cluster.etcd.kill(await leaderOf(cluster.etcd));
     const started = performance.now();
     await two?.create('w');
     process.stderr.write(
       `Create after the leader's death: ${(performance.now() - started).toFixed()} ms\n`,
     );
-    expect((await two?.call('Mount', { Name: 'v', ID }))?.Err).toMatch(mountedOn('n1'));
-    await one?.ok('Unmount', { Name: 'v', ID });
-    await two?.ok('Mount', { Name: 'v', ID });
-    await two?.ok('Unmount', { Name: 'v', ID });
+    expect((await two?.call('Mount', { Name: 'v', ID: mountId }))?.Err).toMatch(mountedOn('n1'));
+    await one?.ok('Unmount', { Name: 'v', ID: mountId });
+    await two?.ok('Mount', { Name: 'v', ID: mountId });
+    await two?.ok('Unmount', { Name: 'v', ID: mountId });
   });
 });
 

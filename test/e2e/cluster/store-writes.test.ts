@@ -7,7 +7,7 @@ import { startBareCluster } from '../hosts/bare-cluster.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 
 describeWith(['root', 'etcd'], 'writes of a daemon to etcd', () => {
   test('an operation takes at most two revisions; reading and waiting take none', async () => {
@@ -28,7 +28,7 @@ describeWith(['root', 'etcd'], 'writes of a daemon to etcd', () => {
       });
 
     expect(await each('Create', { Name: 'v', Opts: {} })).toBeLessThanOrEqual(2);
-    expect(await each('Mount', { Name: 'v', ID })).toBeLessThanOrEqual(1);
+    expect(await each('Mount', { Name: 'v', ID: mountId })).toBeLessThanOrEqual(1);
     const again = { Name: 'v', ID: 'b'.repeat(64) };
     expect(await written('Mount of a second container', () => node.ok('Mount', again))).toBe(0);
     expect(await written('Unmount of one of two', () => node.ok('Unmount', again))).toBe(0);
@@ -37,16 +37,16 @@ describeWith(['root', 'etcd'], 'writes of a daemon to etcd', () => {
     expect(await each('Path', { Name: 'v' })).toBe(0);
     expect(await each('Snapshot', { Name: 'v', Snapshot: 's' })).toBeLessThanOrEqual(2);
     expect(await each('Copy', { Name: 'v', Target: 'w' })).toBeLessThanOrEqual(2);
-    expect(await each('Unmount', { Name: 'v', ID })).toBeLessThanOrEqual(1);
+    expect(await each('Unmount', { Name: 'v', ID: mountId })).toBeLessThanOrEqual(1);
     expect(await each('Remove', { Name: 'w' })).toBeLessThanOrEqual(2);
 
     const names = Array.from({ length: 20 }, (_, index) => `idle-${index}`);
     for (const Name of names) {
       await node.create(Name);
-      await node.ok('Mount', { Name, ID });
+      await node.ok('Mount', { Name, ID: mountId });
     }
     expect(await written('2 s with 20 volumes mounted', () => delay(2_000))).toBe(0);
-    for (const Name of names) await node.ok('Unmount', { Name, ID });
+    for (const Name of names) await node.ok('Unmount', { Name, ID: mountId });
     process.stderr.write(`writes to etcd\n${rows.map((row) => `  ${row}\n`).join('')}`);
   });
 });

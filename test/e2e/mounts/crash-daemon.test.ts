@@ -13,7 +13,7 @@ import { blockProgram } from '../hosts/block-program.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'd'.repeat(64);
+const mountId = 'd'.repeat(64);
 const ttl = '6s';
 
 describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
@@ -33,12 +33,12 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
   });
 
   const locks = () => cluster.store.locks();
-  const mount = (by: BareNode, Name: string) => by.call('Mount', { Name, ID });
-  const unmount = (Name: string) => node.ok('Unmount', { Name, ID });
+  const mount = (by: BareNode, Name: string) => by.call('Mount', { Name, ID: mountId });
+  const unmount = (Name: string) => node.ok('Unmount', { Name, ID: mountId });
 
   test('defect A3, when the plugin restarts: SIGTERM keeps mounts and their locks, and the next start adopts them', async () => {
     await node.create('kept');
-    await node.ok('Mount', { Name: 'kept', ID });
+    await node.ok('Mount', { Name: 'kept', ID: mountId });
     const [row] = await node.table();
     expect(await node.daemon.stop()).toBe(0);
     expect(await locks()).toEqual(['mount/kept']);
@@ -59,7 +59,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
 
   test('defect A3: SIGTERM without mounts leaves no ticket and no lease', async () => {
     await node.create('brief');
-    await node.ok('Mount', { Name: 'brief', ID });
+    await node.ok('Mount', { Name: 'brief', ID: mountId });
     await unmount('brief');
     const before = await leases(cluster.etcd);
     expect(await node.daemon.stop()).toBe(0);
@@ -91,14 +91,14 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
       const Name = `torn-${moment}`;
       await node.create(Name);
       const { began, release } = await blockProgram(node.host, 'mount', moment);
-      node.begin('Mount', { Name, ID });
+      node.begin('Mount', { Name, ID: mountId });
       await began();
       await node.daemon.kill();
       await release('kill');
       await node.daemon.start();
       await node.waitUntilUnmounted(Name);
       await waitFor(async () => (await locks()).length === 0, 5_000, 'the lock to be released');
-      await node.ok('Mount', { Name, ID });
+      await node.ok('Mount', { Name, ID: mountId });
       expect(await node.mountCount(Name)).toBe(1);
       await unmount(Name);
       expect(await node.mountCount(Name)).toBe(0);
@@ -110,15 +110,15 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await node.create('any');
     for (const [index, waitMs] of [0, 4, 8, 15, 30, 60].entries()) {
       const fresh = `any-${index}`;
-      node.begin('Mount', { Name: 'any', ID });
+      node.begin('Mount', { Name: 'any', ID: mountId });
       node.begin('Create', { Name: fresh, Opts: null });
       await delay(waitMs);
-      node.begin('Unmount', { Name: 'any', ID });
+      node.begin('Unmount', { Name: 'any', ID: mountId });
       await delay(waitMs / 4);
       await node.daemon.kill();
       await node.daemon.start();
       await node.create(fresh);
-      await node.ok('Mount', { Name: 'any', ID });
+      await node.ok('Mount', { Name: 'any', ID: mountId });
       expect(await node.mountCount('any')).toBe(1);
       // The engine may have sent two Mounts.
       await unmount('any');
@@ -131,7 +131,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
 
   test('when a host reboots: the next start drops the mount table and releases the locks', async () => {
     await node.create('rebooted');
-    await node.ok('Mount', { Name: 'rebooted', ID });
+    await node.ok('Mount', { Name: 'rebooted', ID: mountId });
     await node.daemon.kill();
     await node.host.execOk('umount', node.mountpoint('rebooted'));
     const path = join(node.host.directory, 'berth/mounts.json');
@@ -141,17 +141,17 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await waitFor(async () => (await node.table()).length === 0, 5_000, 'the row to be dropped');
     expect(await locks()).toEqual([]);
     expect((await mount(other, 'rebooted')).Err).toBe('');
-    await other.ok('Unmount', { Name: 'rebooted', ID });
+    await other.ok('Unmount', { Name: 'rebooted', ID: mountId });
   });
 
   test('defect B6, when a dead host comes back: a daemon re-acquires its locks that nobody requested meanwhile', async () => {
     for (const name of ['mine', 'taken']) {
       await node.create(name);
-      await node.ok('Mount', { Name: name, ID });
+      await node.ok('Mount', { Name: name, ID: mountId });
     }
     await node.daemon.kill();
     await waitFor(async () => (await locks()).length === 0, 15_000, 'the lease to expire');
-    await other.ok('Mount', { Name: 'taken', ID });
+    await other.ok('Mount', { Name: 'taken', ID: mountId });
     await node.daemon.start();
     await waitFor(async () => (await locks()).length === 2, 5_000, 'the lock to be re-acquired');
     expect((await mount(other, 'mine')).Err).toMatch(/mounted on host n1 since/);
@@ -162,7 +162,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     expect(await node.mountCount('mine')).toBe(1);
     for (const name of ['mine', 'taken']) await unmount(name);
     expect(await locks()).toEqual(['mount/taken']);
-    await other.ok('Unmount', { Name: 'taken', ID });
+    await other.ok('Unmount', { Name: 'taken', ID: mountId });
     expect(await locks()).toEqual([]);
   });
 });

@@ -13,8 +13,8 @@ import { blockProgram } from '../hosts/block-program.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'd'.repeat(64);
-const TIME = expect.stringMatching(/^20\d\d-/);
+const mountId = 'd'.repeat(64);
+const anyTime = expect.stringMatching(/^20\d\d-/);
 
 describeWith(['root', 'etcd'], 'berth doctor', () => {
   let cluster: BareCluster;
@@ -62,9 +62,9 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
   test('the doctor finds nothing wrong with used volumes and running operations', async () => {
     await withContent('db');
     await node.ok('Snapshot', { Name: 'db', Snapshot: 'monday' });
-    await node.ok('Mount', { Name: 'db', ID });
+    await node.ok('Mount', { Name: 'db', ID: mountId });
     await other.create('theirs');
-    await other.ok('Mount', { Name: 'theirs', ID });
+    await other.ok('Mount', { Name: 'theirs', ID: mountId });
     // Both operations run `rm` last: the storage is in place, and the record does not have it yet.
     const { began, release } = await blockProgram(node.host, 'rm');
     const copying = node.ok('Copy', { Name: 'db', Target: 'copied' });
@@ -75,8 +75,8 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await release();
     await Promise.all([copying, snapping]);
 
-    await node.ok('Unmount', { Name: 'db', ID });
-    await other.ok('Unmount', { Name: 'theirs', ID });
+    await node.ok('Unmount', { Name: 'db', ID: mountId });
+    await other.ok('Unmount', { Name: 'theirs', ID: mountId });
     for (const what of ['db@monday', 'theirs@now']) await berth(`snapshot rm ${what}`);
     for (const Name of ['db', 'copied', 'theirs']) await node.ok('Remove', { Name });
   });
@@ -88,7 +88,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
       kind: 'record-without-storage',
       what: 'gone',
       message: 'has a record (made by host n1), but its storage is not here',
-      since: TIME,
+      since: anyTime,
       next: [expect.stringContaining('not mounted'), 'else drop the record: docker volume rm gone'],
       state: 'found',
     };
@@ -107,7 +107,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
       kind: 'storage-without-record',
       what,
       message: 'has storage of driver directory, with content, but no record',
-      since: TIME,
+      since: anyTime,
       next: [
         `keep it: docker volume create -d berth -o driver=directory ${what}`,
         `delete it: berth doctor --fix --delete ${what}`,
@@ -145,7 +145,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     const snapshots = join(base, 'db/snapshots');
     await rename(join(snapshots, 'lost'), join(snapshots, 'extra'));
     // The result is the same while the volume is mounted, on whichever host.
-    await other.ok('Mount', { Name: 'db', ID });
+    await other.ok('Mount', { Name: 'db', ID: mountId });
     expect(await doctor()).toMatchObject([
       { kind: 'snapshot-without-storage', what: 'db@lost', fix: 'drops it from the record' },
       {
@@ -162,7 +162,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     expect(await readdir(snapshots)).toEqual(['extra', 'good']);
     expect(await doctor('--fix --delete db@extra')).toMatchObject([{ state: 'fixed' }]);
     expect(await readdir(snapshots)).toEqual(['good']);
-    await other.ok('Unmount', { Name: 'db', ID });
+    await other.ok('Unmount', { Name: 'db', ID: mountId });
     await berth('snapshot rm db@good');
     await node.ok('Remove', { Name: 'db' });
   });
@@ -194,7 +194,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await mkdir(fresh);
     const before = new Date(Date.now() - 25 * 60 * 60 * 1000);
     await utimes(old, before, before);
-    expect(await doctor()).toMatchObject([{ kind: 'leftover', what: old, since: TIME }]);
+    expect(await doctor()).toMatchObject([{ kind: 'leftover', what: old, since: anyTime }]);
     expect(await doctor('--fix')).toMatchObject([{ what: old, state: 'fixed' }]);
     expect(await readdir(base)).toEqual(['.tmp-fresh']);
     await rm(fresh, { recursive: true });
@@ -209,11 +209,11 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     expect(await doctor()).toMatchObject([finding]);
     expect(await doctor('', other)).toEqual([]);
 
-    await other.ok('Mount', { Name: 'db', ID });
+    await other.ok('Mount', { Name: 'db', ID: mountId });
     expect(await doctor('--fix')).toMatchObject([
       { ...finding, state: 'failed', error: expect.stringMatching(/db is held by another/) },
     ]);
-    await other.ok('Unmount', { Name: 'db', ID });
+    await other.ok('Unmount', { Name: 'db', ID: mountId });
 
     const user = node.host.spawn('sh', ['-c', `cd ${mountpoint} && exec sleep 60`]);
     await waitFor(
@@ -234,7 +234,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
 
   test('the doctor finds a mount that berth forgot with its mount table', async () => {
     await withContent('db');
-    await node.ok('Mount', { Name: 'db', ID });
+    await node.ok('Mount', { Name: 'db', ID: mountId });
     await node.daemon.kill();
     await rm(join(node.host.directory, 'berth/mounts.json'));
     await node.daemon.start();
@@ -251,7 +251,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
 
   test('the doctor finds a mount whose lock was cleared, and a mount that vanished', async () => {
     await node.create('db', { 'on-lost': 'keep' });
-    await node.ok('Mount', { Name: 'db', ID });
+    await node.ok('Mount', { Name: 'db', ID: mountId });
     const [row] = await node.table();
     await other.daemon.berthOk('lock', 'disable', 'db');
     await other.daemon.berthOk('lock', 'clear', 'db', '--token', `${row?.ticket.token}`, '--force');
@@ -264,7 +264,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     expect(await doctor()).toEqual([]);
     await node.host.execOk('umount', node.mountpoint('db'));
     expect(await doctor()).toMatchObject([{ kind: 'mount-gone', what: 'db' }]);
-    await node.ok('Unmount', { Name: 'db', ID });
+    await node.ok('Unmount', { Name: 'db', ID: mountId });
     await node.ok('Remove', { Name: 'db' });
   });
 

@@ -9,7 +9,7 @@ import type { Node } from '../hosts/node.ts';
 export type DriverName = 'directory' | 'image';
 export type BareHostNode = Node & { readonly host: BareHost };
 
-const ID = 'a'.repeat(64);
+const useId = 'a'.repeat(64);
 
 export const operations = ['create', 'remove', 'snapshot', 'prune', 'copy', 'restore'] as const;
 export type Operation = (typeof operations)[number];
@@ -41,7 +41,7 @@ export class HalfDone {
       await this.#node.ok('Snapshot', { Name: name, Snapshot: 'monday' });
       await this.#write(name, 'second');
     }
-    if (isLive(operation)) await this.#node.ok('Mount', { Name: name, ID });
+    if (isLive(operation)) await this.#node.ok('Mount', { Name: name, ID: useId });
   }
 
   /** Begins the operation without waiting for its answer. */
@@ -66,7 +66,7 @@ export class HalfDone {
 
   /** Unmounts the volume that was mounted for the operation. */
   async end(operation: Operation, name: string): Promise<void> {
-    if (isLive(operation)) await this.#node.ok('Unmount', { Name: name, ID });
+    if (isLive(operation)) await this.#node.ok('Unmount', { Name: name, ID: useId });
   }
 
   /** Returns records, storage and content of a volume and its copy, with its name replaced. */

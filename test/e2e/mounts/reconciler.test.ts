@@ -11,7 +11,7 @@ import { startEngineNode } from '../hosts/cluster.ts';
 
 jest.setTimeout(60_000);
 
-const ID = 'f'.repeat(64);
+const mountId = 'f'.repeat(64);
 const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';
 
 describeWith(['docker'], 'unused mounts', () => {
@@ -21,7 +21,7 @@ describeWith(['docker'], 'unused mounts', () => {
 
   const events = (volume: string) => node.daemon.berthOk('events', '--volume', volume);
   const rowOf = async (volume: string) => (await node.table()).find((row) => row.volume === volume);
-  async function mount(Name: string, id = ID): Promise<void> {
+  async function mount(Name: string, id = mountId): Promise<void> {
     await node.create(Name);
     await node.ok('Mount', { Name, ID: id });
   }
@@ -49,8 +49,8 @@ describeWith(['docker'], 'unused mounts', () => {
     expect(await node.mountCount('lost')).toBe(1);
     const isOver = async () => {
       await delay(500);
-      await node.ok('Mount', { Name: 'renewed', ID });
-      await node.ok('Unmount', { Name: 'renewed', ID });
+      await node.ok('Mount', { Name: 'renewed', ID: mountId });
+      await node.ok('Unmount', { Name: 'renewed', ID: mountId });
       return (await node.mountCount('lost')) === 0;
     };
     await waitFor(isOver, 15_000, 'the unmount');

@@ -8,7 +8,7 @@ import { startBareCluster } from '../hosts/bare-cluster.ts';
 jest.setTimeout(90_000);
 
 const program = join(import.meta.dirname, '../../../plugin/main.ts');
-const ID = 'f'.repeat(64);
+const mountId = 'f'.repeat(64);
 
 describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
   let cluster: BareCluster;
@@ -18,7 +18,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     cluster = await startBareCluster();
     node = await cluster.join('n1');
     await node.create('v');
-    await node.ok('Mount', { Name: 'v', ID });
+    await node.ok('Mount', { Name: 'v', ID: mountId });
   });
   afterAll(async () => {
     await cluster[Symbol.asyncDispose]();
@@ -49,7 +49,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
   afterEach(async () => {
     expect(await cluster.store.locks()).toEqual(['mount/v']);
     expect(await node.mountCount('v')).toBe(1);
-    expect(await node.ok('Mount', { Name: 'v', ID })).toMatchObject({ Err: '' });
+    expect(await node.ok('Mount', { Name: 'v', ID: mountId })).toMatchObject({ Err: '' });
     expect((await node.table()).map(({ volume }) => volume)).toEqual(['v']);
   });
 

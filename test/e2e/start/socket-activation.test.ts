@@ -13,7 +13,7 @@ import { startBareHost } from '../hosts/bare-host.ts';
 
 jest.setTimeout(60_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 const done = { status: 200, body: { Err: '' } };
 
 describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
@@ -41,7 +41,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
 
   test('after SIGKILL, what queued while there was none is answered by the next', async () => {
     const caught = await slowMount('db');
-    const inFlight = call('VolumeDriver.Mount', { Name: 'db', ID });
+    const inFlight = call('VolumeDriver.Mount', { Name: 'db', ID: mountId });
     const cut = expect(inFlight).rejects.toThrow('socket hang up');
     await caught();
     await berth.hold();
@@ -52,7 +52,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
 
     const queued = [
       call('VolumeDriver.Get', { Name: 'db' }),
-      call('VolumeDriver.Mount', { Name: 'db', ID }),
+      call('VolumeDriver.Mount', { Name: 'db', ID: mountId }),
       call('VolumeDriver.Create', { Name: 'queued' }),
       call('VolumeDriver.List'),
     ];
@@ -65,7 +65,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
       body: { Err: '', Mountpoint: expect.stringContaining('/db') },
     });
     expect(create).toEqual(done);
-    expect(await call('VolumeDriver.Unmount', { Name: 'db', ID })).toEqual(done);
+    expect(await call('VolumeDriver.Unmount', { Name: 'db', ID: mountId })).toEqual(done);
     expect(await call('VolumeDriver.Remove', { Name: 'queued' })).toEqual(done);
   });
 
@@ -83,9 +83,11 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
   test('its child processes do not have the sockets', async () => {
     const told = join(host.directory, 'told');
     await host.shadow('mount', `ls -l /proc/self/fd > ${told}; exec /usr/bin/mount "$@"`);
-    expect(await call('VolumeDriver.Mount', { Name: 'db', ID })).toMatchObject({ status: 200 });
+    expect(await call('VolumeDriver.Mount', { Name: 'db', ID: mountId })).toMatchObject({
+      status: 200,
+    });
     await host.unshadow('mount');
-    expect(await call('VolumeDriver.Unmount', { Name: 'db', ID })).toEqual(done);
+    expect(await call('VolumeDriver.Unmount', { Name: 'db', ID: mountId })).toEqual(done);
     const text = await readFile(told, 'utf8');
     expect(text).toContain('/proc/');
     const inodes = await listeningInodes();

@@ -13,7 +13,7 @@ import { startBareCluster } from '../hosts/bare-cluster.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 const root = ['--user', 'root:secret'];
 
 describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
@@ -67,7 +67,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
     const startedAt = performance.now();
     const { Err } = await node.call('Create', { Name: 'fresh', Opts: null });
     expect(Err).toMatch(why);
-    expect((await node.call('Mount', { Name: 'idle', ID })).Err).toMatch(why);
+    expect((await node.call('Mount', { Name: 'idle', ID: mountId })).Err).toMatch(why);
     expect(performance.now() - startedAt).toBeLessThan(15_000);
     const status = await node.daemon.berth('status');
     expect(status.stdout).toMatch(why);
@@ -86,16 +86,16 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       const n2 = await joined(cluster, 'n2');
       await n1.create('idle');
       await n1.create('used');
-      await n1.ok('Mount', { Name: 'used', ID });
+      await n1.ok('Mount', { Name: 'used', ID: mountId });
       const before = await n1.table();
 
       // Longer than tokens and sessions live: these are renewed, and the watch goes on.
       await delay(7_000);
       expect(await n1.table()).toEqual(before);
       expect(await store.locks()).toEqual(['mount/used']);
-      const waiting = n2.ok('Mount', { Name: 'used', ID });
+      const waiting = n2.ok('Mount', { Name: 'used', ID: mountId });
       await waitFor(async () => (await store.locks()).length === 2, 5_000, 'n2 to wait');
-      await n1.ok('Unmount', { Name: 'used', ID });
+      await n1.ok('Unmount', { Name: 'used', ID: mountId });
       const freedAt = performance.now();
       await waiting;
       expect(performance.now() - freedAt).toBeLessThan(4_500); // Not by the poll, the net below.
@@ -104,8 +104,8 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       await asRoot('user', 'revoke-role', 'berth', 'volumes');
       await expectRefusal(n1, /etcd refuses: permission denied; grant the user a role/);
       await asRoot('user', 'grant-role', 'berth', 'volumes');
-      await n1.ok('Mount', { Name: 'idle', ID });
-      await n1.ok('Unmount', { Name: 'idle', ID });
+      await n1.ok('Mount', { Name: 'idle', ID: mountId });
+      await n1.ok('Unmount', { Name: 'idle', ID: mountId });
 
       await setPassword(etcd, 'wharf');
       await expectRefusal(n1, /etcd refuses: the user or the password is wrong/);
@@ -114,7 +114,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       expect(await store.locks()).toEqual(['mount/used']);
       await waitFor(async () => (await n1.daemon.berth('status')).code === 0, 10_000, 'its watch');
       expect((await n2.table()).map(({ volume }) => volume)).toEqual(['used']);
-      await n2.ok('Unmount', { Name: 'used', ID });
+      await n2.ok('Unmount', { Name: 'used', ID: mountId });
     },
   );
 });
@@ -129,16 +129,16 @@ describeWith(['root', 'etcd'], 'berth on an etcd in which somebody else has writ
     await cluster.etcd.ctlOk('put', lock, 'not a ticket');
     await cluster.etcd.ctlOk('put', '/berth/records/volumes/odd', 'not a record');
 
-    const { Err } = await node.call('Mount', { Name: 'hit', ID });
+    const { Err } = await node.call('Mount', { Name: 'hit', ID: mountId });
     expect(Err).toContain(`etcd holds something at ${lock} that berth did not write; remove it`);
-    expect((await node.call('Mount', { Name: 'odd', ID })).Err).toMatch(
+    expect((await node.call('Mount', { Name: 'odd', ID: mountId })).Err).toMatch(
       /the record of volume odd is not one .* remove the store's key records\/volumes\/odd/,
     );
     // Not only for those that saw it come.
     const other = await cluster.join('n2', { lockTimeout: '1s' });
     for (const each of [node, other]) {
-      await each.ok('Mount', { Name: 'well', ID });
-      await each.ok('Unmount', { Name: 'well', ID });
+      await each.ok('Mount', { Name: 'well', ID: mountId });
+      await each.ok('Unmount', { Name: 'well', ID: mountId });
       const names = (await each.ok('List')).Volumes.map(({ Name }) => Name);
       expect(names.sort()).toEqual(['hit', 'well']);
       const status = await each.daemon.berth('status');
@@ -148,7 +148,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd in which somebody else has writ
     expect(await node.mountCount('hit')).toBe(0);
 
     await cluster.etcd.ctlOk('del', lock);
-    await node.ok('Mount', { Name: 'hit', ID });
+    await node.ok('Mount', { Name: 'hit', ID: mountId });
     expect((await node.daemon.berth('status')).stdout).not.toContain('did not write');
   });
 });

@@ -9,7 +9,7 @@ import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 const isLimitable = existsSync(blkioDirectory);
 if (!isLimitable) process.stderr.write(`skipped: no disk can be made slow: no ${blkioDirectory}\n`);
 
@@ -31,21 +31,21 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     const n1 = await cluster.join('n1', { lockTimeout: '4s' });
     const n2 = await cluster.join('n2', { ttl: '5s', lockTimeout: '8s' });
     await n1.create('used');
-    await n1.ok('Mount', { Name: 'used', ID });
+    await n1.ok('Mount', { Name: 'used', ID: mountId });
     const before = await n1.table();
 
     // A write to etcd takes some tenths of a second.
     await disk.limit(cluster.etcd.pids, 10);
     const startedAt = performance.now();
     await n2.create('slow');
-    await n2.ok('Mount', { Name: 'slow', ID });
+    await n2.ok('Mount', { Name: 'slow', ID: mountId });
     await n2.ok('Snapshot', { Name: 'slow', Snapshot: 's' });
     expect(performance.now() - startedAt).toBeGreaterThan(500);
-    expect((await n2.call('Mount', { Name: 'used', ID })).Err).toMatch(mountedOn('n1'));
+    expect((await n2.call('Mount', { Name: 'used', ID: mountId })).Err).toMatch(mountedOn('n1'));
     // Renewals get through: no session is taken for lost.
     await delay(Math.max(0, startedAt + 8_000 - performance.now()));
     expect(n2.daemon.log()).not.toMatch(/is (unproven|lost)/);
-    await n2.ok('Unmount', { Name: 'slow', ID });
+    await n2.ok('Unmount', { Name: 'slow', ID: mountId });
 
     // A write takes longer than a call may.
     await disk.limit([], 1);
@@ -69,8 +69,8 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     );
     expect(await n1.table()).toEqual(before);
     expect(Object.keys(await cluster.store.records()).sort()).toEqual([...names, 'slow', 'used']);
-    await n1.ok('Unmount', { Name: 'used', ID });
-    await n2.ok('Mount', { Name: 'used', ID });
+    await n1.ok('Unmount', { Name: 'used', ID: mountId });
+    await n2.ok('Mount', { Name: 'used', ID: mountId });
   });
 
   test('when the store is full, slow or failing: with its watch behind a compaction, misses nothing', async () => {
@@ -80,8 +80,8 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     const n1 = await cluster.join('n1');
     const n2 = await cluster.join('n2');
     for (const name of ['db', 'gone', 'kept']) await n1.create(name);
-    await n1.ok('Mount', { Name: 'db', ID });
-    const waiting = n2.ok('Mount', { Name: 'db', ID });
+    await n1.ok('Mount', { Name: 'db', ID: mountId });
+    const waiting = n2.ok('Mount', { Name: 'db', ID: mountId });
     await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'n2 to wait');
 
     // Frozen, it takes nothing more from its connection, and etcd has to put its events off.
@@ -90,7 +90,7 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
       n1.host.execOk('node', '--input-type=module', '-e', floodScript, url, `${count}`, `${bytes}`);
     await flood(20, 100_000);
     await flood(400, 10);
-    await n1.ok('Unmount', { Name: 'db', ID });
+    await n1.ok('Unmount', { Name: 'db', ID: mountId });
     await n1.ok('Remove', { Name: 'gone' });
     await n1.create('fresh');
     await etcd.ctlOk('compact', String(await etcd.revision()));
@@ -105,9 +105,9 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     // And hears what comes after.
     await n1.ok('Remove', { Name: 'fresh' });
     await waitFor(async () => (await names()).join() === 'db,kept', 3_000, 'the watch');
-    const next = n1.ok('Mount', { Name: 'db', ID });
+    const next = n1.ok('Mount', { Name: 'db', ID: mountId });
     await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'n1 to wait');
-    await n2.ok('Unmount', { Name: 'db', ID });
+    await n2.ok('Unmount', { Name: 'db', ID: mountId });
     await next;
   });
 });

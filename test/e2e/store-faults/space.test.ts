@@ -7,7 +7,7 @@ import type { NodeAnswer } from '../hosts/node.ts';
 
 jest.setTimeout(90_000);
 
-const ID = 'a'.repeat(64);
+const mountId = 'a'.repeat(64);
 
 /** What a person reads: what is wrong, and what to do. */
 const full =
@@ -34,7 +34,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
     const node = await cluster.join('n1');
     const names = ['used', 'idle', 'old', ...Array.from({ length: 8 }, (_, i) => `old-${i}`)];
     for (const name of names) await node.create(name);
-    await node.ok('Mount', { Name: 'used', ID });
+    await node.ok('Mount', { Name: 'used', ID: mountId });
     const storage = () => node.host.execOk('ls', `${cluster.volumeDir}/directory`);
     const before = {
       records: Object.keys(await cluster.store.records()),
@@ -48,7 +48,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
       expect(performance.now() - startedAt).toBeLessThan(5_000);
     }
     await refused(node.call('Create', { Name: 'fresh', Opts: null }));
-    await refused(node.call('Mount', { Name: 'idle', ID }));
+    await refused(node.call('Mount', { Name: 'idle', ID: mountId }));
     await refused(node.call('Snapshot', { Name: 'used', Snapshot: 's' }));
     await refused(node.call('Copy', { Name: 'used', Target: 'copy' }));
     // Together they go to etcd in one transaction, which counts no puts of those within it.
@@ -63,7 +63,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
     expect(status.stdout).toMatch(/error: the database of etcd member m0 is full .*alarm disarm"/);
     expect(status.stdout).not.toMatch(/does not answer/);
 
-    await node.ok('Unmount', { Name: 'used', ID });
+    await node.ok('Unmount', { Name: 'used', ID: mountId });
     await node.ok('Remove', { Name: 'old' });
     await Promise.all(many.map((index) => node.ok('Remove', { Name: `old-${index}` })));
     expect(await cluster.store.locks()).toEqual([]);
@@ -72,7 +72,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
 
     await makeSpace(cluster);
     await node.create('fresh');
-    await node.ok('Mount', { Name: 'idle', ID });
+    await node.ok('Mount', { Name: 'idle', ID: mountId });
     await node.ok('Snapshot', { Name: 'used', Snapshot: 's' });
     await node.ok('Copy', { Name: 'used', Target: 'copy' });
     await waitFor(async () => !(await node.daemon.berthOk('status')).includes('full'), 5_000, 'it');

@@ -2,10 +2,10 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-const SCHEMA_VERSION = 2;
+const schemaVersion = 2;
 
 /** SQLite waits this long by itself, blocking the whole process; longer waits are the caller's. */
-const BUSY_TIMEOUT_MS = 20;
+const busyTimeoutMs = 20;
 
 /**
  * `changes` is what watchers in other processes read; each row is one revision. The revision
@@ -58,7 +58,7 @@ const gatesSchema = `
  */
 export function openDatabase(path: string): DatabaseSync {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+  const db = new DatabaseSync(path, { timeout: busyTimeoutMs });
   try {
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
     inTransaction(db, 'IMMEDIATE', () => prepareSchema(db, path));
@@ -88,19 +88,19 @@ export function inTransaction<T>(
 
 function prepareSchema(db: DatabaseSync, path: string): void {
   const version = db.prepare('PRAGMA user_version').get()?.user_version;
-  if (version === SCHEMA_VERSION) {
+  if (version === schemaVersion) {
     addTicketFacts(db);
     return;
   }
   if (version !== 0 && version !== 1) {
     throw new Error(
-      `the lock file ${path} has format ${version}, which a newer version of berth wrote; this one knows format ${SCHEMA_VERSION}`,
+      `the lock file ${path} has format ${version}, which a newer version of berth wrote; this one knows format ${schemaVersion}`,
     );
   }
   if (version === 0) db.exec(schema);
   db.exec(gatesSchema);
   addTicketFacts(db);
-  db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  db.exec(`PRAGMA user_version = ${schemaVersion}`);
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Statements } from './statements.ts';
 import { integer, prepareStatements, toChange, toGate, toRecord, toTicket } from './statements.ts';
 
 /** How many revisions a watcher may be behind before it has to start anew. */
-const CHANGES_KEPT = 1000;
+const changesKept = 1000;
 
 /**
  * One connection to the file. Everything is done in transactions; those that change tickets or
@@ -78,6 +78,6 @@ export class LockFile {
     const { revision } = effects;
     this.statements.setRevision.run(revision);
     this.statements.writeChange.run(revision, JSON.stringify(effects));
-    this.statements.forgetChangesUpTo.run(revision - CHANGES_KEPT);
+    this.statements.forgetChangesUpTo.run(revision - changesKept);
   }
 }

@@ -11,8 +11,8 @@ import { Sessions } from './sessions.ts';
 import { explainSqlite, isBusy } from './sqlite-errors.ts';
 
 /** How long other processes may keep the file before a step gives up. Nothing is then written. */
-const BUSY_LIMIT_MS = 5000;
-const BUSY_PAUSE_MS = 10;
+const busyLimitMs = 5000;
+const busyPauseMs = 10;
 
 export interface EmbeddedStoreOptions {
   /** The file; its directory is made when it is not there. It must be on a local file system. */
@@ -104,10 +104,10 @@ async function persist<T>(step: () => T, path: string, clock: Clock): Promise<T>
     try {
       return step();
     } catch (error) {
-      giveUpAt ??= clock.now() + BUSY_LIMIT_MS;
+      giveUpAt ??= clock.now() + busyLimitMs;
       if (!isBusy(error) || clock.now() >= giveUpAt) throw asError(explainSqlite(error, path));
     }
-    await clock.sleep(Math.random() * BUSY_PAUSE_MS);
+    await clock.sleep(Math.random() * busyPauseMs);
   }
 }
 

@@ -3,7 +3,7 @@ import { fstatSync, readFileSync } from 'node:fs';
 import { StoreUnavailableError } from '../../errors.ts';
 
 /** How long others may keep a lock before a step gives up. */
-const WAIT_LIMIT_MS = 5000;
+const waitLimitMs = 5000;
 
 /**
  * Takes the kernel's lock on an open file, `exclusive` or `shared`; false when others have it: at
@@ -24,7 +24,7 @@ export function flock(
       stdio: ['ignore', 'ignore', 'pipe', descriptor],
       // A terminal's Ctrl-C is for berth, which then puts things in order, and not for its helpers.
       detached: true,
-      timeout: WAIT_LIMIT_MS,
+      timeout: waitLimitMs,
       killSignal: 'SIGKILL',
     });
     let complaint = '';

@@ -4,10 +4,10 @@ import { gateSchema, ticketSchema } from '../../ticket-schema.ts';
 import type { ModelState } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
 
-const FORMAT = 1;
+const currentFormat = 1;
 
 /** How many revisions a watcher may be behind before it has to start anew. */
-const CHANGES_KEPT = 128;
+const changesKept = 128;
 
 /** What the state file says. It is never changed, only replaced. */
 export interface KeptState extends ModelState {
@@ -30,11 +30,11 @@ export function nextState(
   after: ModelState,
   changes: readonly StoreChange[],
 ): KeptState {
-  return { ...after, changes: [...before.changes, ...changes].slice(-CHANGES_KEPT) };
+  return { ...after, changes: [...before.changes, ...changes].slice(-changesKept) };
 }
 
 export function stateText(state: KeptState): string {
-  return `${JSON.stringify({ format: FORMAT, ...state })}\n`;
+  return `${JSON.stringify({ format: currentFormat, ...state })}\n`;
 }
 
 /** Throws a plain error for a newer format, and `StoreUnavailableError` for what is no state. */
@@ -42,7 +42,7 @@ export function parseState(text: string, path: string): KeptState {
   try {
     const kept: unknown = JSON.parse(text);
     const { format } = z.object({ format: z.number() }).parse(kept);
-    if (format > FORMAT) throw new NewerFormatError(path, format);
+    if (format > currentFormat) throw new NewerFormatError(path, format);
     return stateSchema.parse(kept);
   } catch (cause) {
     if (cause instanceof NewerFormatError) throw cause;
@@ -57,7 +57,7 @@ class NewerFormatError extends Error {
   override readonly name = 'NewerFormatError';
   constructor(path: string, format: number) {
     super(
-      `the lock file ${path} has format ${format}, which a newer version of berth wrote; this one knows format ${FORMAT}`,
+      `the lock file ${path} has format ${format}, which a newer version of berth wrote; this one knows format ${currentFormat}`,
     );
   }
 }

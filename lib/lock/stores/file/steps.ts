@@ -8,7 +8,7 @@ import { nextState } from './kept-state.ts';
 import type { StateFile } from './state-file.ts';
 
 /** Then other processes get their turn. */
-const BATCHES_PER_TURN = 4;
+const batchesPerTurn = 4;
 
 interface Step {
   /** Takes the step; answers how to tell its caller once that is on disk. */
@@ -74,7 +74,7 @@ export class Steps {
           `another process has kept ${this.#mutexPath} locked for too long; fuser -v names it`,
         );
       }
-      for (let batch = 0; batch < BATCHES_PER_TURN && this.#due.length > 0; batch += 1) {
+      for (let batch = 0; batch < batchesPerTurn && this.#due.length > 0; batch += 1) {
         await this.#batch(this.#due.splice(0));
       }
     } finally {

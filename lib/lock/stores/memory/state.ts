@@ -19,7 +19,7 @@ import type {
 } from '../ticket-store.ts';
 
 /** `setTimeout` fires at once for longer waits than this, and nothing is lost by waking early. */
-const LONGEST_SLEEP_MS = 3_600_000;
+const longestSleepMs = 3_600_000;
 
 interface Session {
   readonly ttlMs: number;
@@ -181,7 +181,7 @@ export class MemoryState {
   }
 
   async #ring({ at, cancel }: { at: number; cancel: AbortController }): Promise<void> {
-    const ms = Math.min(Math.max(0, Math.ceil(at - this.#clock.now())), LONGEST_SLEEP_MS);
+    const ms = Math.min(Math.max(0, Math.ceil(at - this.#clock.now())), longestSleepMs);
     await this.#clock.sleep(ms, cancel.signal);
     if (cancel.signal.aborted) return;
     this.#alarm = undefined;

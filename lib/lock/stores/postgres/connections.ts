@@ -11,11 +11,11 @@ import { TimeLimit } from './time-limit.ts';
 const log = createDebug('berth:postgres');
 
 /** Steps that write take turns, so more would only help those that read. */
-const MAX_CONNECTIONS = 4;
+const maxConnections = 4;
 /** How long a client may stop in the middle of a step, keeping all others waiting. */
-const LONGEST_STOP_MS = 1000;
+const longestStopMs = 1000;
 /** How long the server may take to say goodbye. */
-const GOODBYE_MS = 500;
+const goodbyeMs = 500;
 
 export interface ConnectionOptions {
   /**
@@ -89,7 +89,7 @@ export class Connections implements AsyncDisposable {
     this.#Client = clientClass(config, this.#sockets);
     this.#pool = new pg.Pool({
       Client: this.#Client,
-      max: MAX_CONNECTIONS,
+      max: maxConnections,
       connectionTimeoutMillis: this.callTimeoutMs,
     });
     this.#pool.on('connect', (client) => this.#listen(client));
@@ -208,7 +208,7 @@ export class Connections implements AsyncDisposable {
   /** A server that is frozen never says goodbye, and a socket keeps the process alive. */
   async #goodbye(goodbye: Promise<void>): Promise<void> {
     const isOver = new AbortController();
-    const enough = pause(GOODBYE_MS, undefined, { signal: isOver.signal }).catch(() => {});
+    const enough = pause(goodbyeMs, undefined, { signal: isOver.signal }).catch(() => {});
     await Promise.race([goodbye.catch(() => {}), enough]);
     isOver.abort();
   }
@@ -254,7 +254,7 @@ function configOf(
     // The server's own limits: a step that its client has given up is not to keep others waiting.
     statement_timeout: callTimeoutMs,
     lock_timeout: callTimeoutMs,
-    idle_in_transaction_session_timeout: LONGEST_STOP_MS,
+    idle_in_transaction_session_timeout: longestStopMs,
     options: `-c default_transaction_isolation=${dialect.isolation.replace(' ', '\\ ')}`,
   };
 }

@@ -13,9 +13,9 @@ import type { TimeLimit } from './time-limit.ts';
 import { Turns } from './turns.ts';
 
 /** How many revisions a watcher may be behind before it has to start anew. */
-const CHANGES_KEPT = 1000;
-const REVISIONS_PER_TRIM = 100;
-const LONGEST_RETRY_PAUSE_MS = 20;
+const changesKept = 1000;
+const revisionsPerTrim = 100;
+const longestRetryPauseMs = 20;
 
 /** A statement and its values. */
 export type Statement = readonly [text: string, values: readonly unknown[]];
@@ -202,8 +202,8 @@ export class Database {
     const { revision } = effects;
     send(`UPDATE ${counter} SET revision = $1 WHERE id = 1`, [revision]);
     send(`INSERT INTO ${changes} VALUES ($1, $2)`, [revision, JSON.stringify(effects)]);
-    if (revision % REVISIONS_PER_TRIM !== 0) return;
-    send(`DELETE FROM ${changes} WHERE revision <= $1`, [revision - CHANGES_KEPT]);
+    if (revision % revisionsPerTrim !== 0) return;
+    send(`DELETE FROM ${changes} WHERE revision <= $1`, [revision - changesKept]);
   }
 
   #notice({ revision }: Effects): string[] {
@@ -224,7 +224,7 @@ export class Database {
 
 /** Tries again, as long as there is time, what the database undid because of others. */
 async function persist<T>(step: () => Promise<T>, limit: TimeLimit): Promise<T> {
-  for (let longestMs = 1; ; longestMs = Math.min(2 * longestMs, LONGEST_RETRY_PAUSE_MS)) {
+  for (let longestMs = 1; ; longestMs = Math.min(2 * longestMs, longestRetryPauseMs)) {
     try {
       return await step();
     } catch (error) {

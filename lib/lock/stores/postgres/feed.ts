@@ -8,7 +8,7 @@ import { readNews, readState } from './view.ts';
 const log = createDebug('berth:postgres');
 
 /** How soon a connection that broke is made anew. */
-const RETRY_MS = 200;
+const retryMs = 200;
 
 interface Follower {
   readonly watcher: StoreWatcher;
@@ -67,7 +67,7 @@ export class ChangeFeed implements Disposable {
       }
       if (signal.aborted) return;
       this.#interrupt();
-      await pause(RETRY_MS, undefined, { ref: false });
+      await pause(retryMs, undefined, { ref: false });
     }
   }
 
@@ -122,7 +122,7 @@ export class ChangeFeed implements Disposable {
       return 0;
     } catch (error) {
       log('expired sessions can not be dropped: %s', error);
-      return RETRY_MS;
+      return retryMs;
     }
   }
 

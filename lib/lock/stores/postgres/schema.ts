@@ -3,8 +3,8 @@ import type { Connection } from './connections.ts';
 import { isConflict, isMadeByAnother, isMissingTable } from './postgres-errors.ts';
 import { number } from './rows.ts';
 
-const FORMAT = 1;
-const TRIES = 20;
+const schemaFormat = 1;
+const maxTries = 20;
 
 /** The tables' names as SQL writes them. */
 export interface Tables {
@@ -49,9 +49,9 @@ export async function prepareSchema(
   tables: Tables,
 ): Promise<void> {
   const format = (await readFormat(connection, tables)) ?? (await make(connection, schema, tables));
-  if (format === FORMAT) return;
+  if (format === schemaFormat) return;
   throw new Error(
-    `the lock tables in schema ${schema} have format ${format}, which a newer version of berth made; this one knows format ${FORMAT}`,
+    `the lock tables in schema ${schema} have format ${format}, which a newer version of berth made; this one knows format ${schemaFormat}`,
   );
 }
 
@@ -64,10 +64,10 @@ async function make(connection: Connection, schema: string, tables: Tables): Pro
         await connection.query(`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`);
       }
       await connection.script(statements(tables));
-      return (await readFormat(connection, tables)) ?? FORMAT;
+      return (await readFormat(connection, tables)) ?? schemaFormat;
     } catch (error) {
       const isRace = isMadeByAnother(error) || isConflict(error);
-      if (!isRace || tries === TRIES) throw error;
+      if (!isRace || tries === maxTries) throw error;
     }
     await pause(Math.random() * 50);
   }
@@ -114,6 +114,6 @@ function statements(tables: Tables): string[] {
     make(tables.records, 'key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INT8 NOT NULL'),
     make(tables.gates, 'lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL'),
     make(tables.changes, 'revision INT8 PRIMARY KEY, change TEXT NOT NULL'),
-    `INSERT INTO ${tables.counter} VALUES (1, ${FORMAT}, 0) ON CONFLICT (id) DO NOTHING`,
+    `INSERT INTO ${tables.counter} VALUES (1, ${schemaFormat}, 0) ON CONFLICT (id) DO NOTHING`,
   ];
 }

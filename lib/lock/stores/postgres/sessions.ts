@@ -7,7 +7,7 @@ import { flag, number, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
 /** When a permanent session is over: never. A time that the database still calculates with. */
-const NEVER = '9999-01-01';
+const neverText = '9999-01-01';
 
 /** Sessions live for their TTL after each renewal, by the database's clock. */
 export class Sessions {
@@ -69,7 +69,7 @@ export class Sessions {
     const [id, ttlMs] = [permanentSessionOf(owner), Number.POSITIVE_INFINITY];
     await this.#database.run(
       `INSERT INTO ${this.#database.tables.sessions} (id, owner, ttl_ms, expires_at)
-       VALUES ($1, $2, 0, '${NEVER}') ON CONFLICT (id) DO NOTHING`,
+       VALUES ($1, $2, 0, '${neverText}') ON CONFLICT (id) DO NOTHING`,
       [id, toColumn(owner)],
     );
     return { id, ttlMs, resumed: true };

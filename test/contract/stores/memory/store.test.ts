@@ -4,7 +4,7 @@ import { expect, test } from '@jest/globals';
 import { StoreUnavailableError } from '../../../../lib/lock/errors.ts';
 import { memoryState, memoryStore } from '../../../../lib/lock/stores/memory/store.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
-import { clientOf, SHORT_TTL_MS } from '../../bench/store-bench.ts';
+import { clientOf, shortTtlMs } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 import { ticketStoreContract } from '../../store/ticket-store.ts';
 
@@ -14,7 +14,7 @@ ticketStoreContract('memory', async () => {
   return {
     connect: async () => memoryStore({ shared }),
     dispose: async () => {},
-    expireSession: async () => clock.advance(SHORT_TTL_MS),
+    expireSession: async () => clock.advance(shortTtlMs),
   };
 });
 
