@@ -1,11 +1,12 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
-import { bootId } from '../lib/linux/boot.ts';
+import { bootId, bootNowMs } from '../lib/linux/boot.ts';
 import { requirePropagation } from '../lib/linux/propagation.ts';
 import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
 import { LockDriver } from '../lib/lock/use/lock-driver.ts';
+import type { Clock } from '../lib/running/clock.ts';
+import { systemClock } from '../lib/running/clock.ts';
 import { doctor } from '../lib/volumes/doctor/doctor.ts';
 import { drivers } from '../lib/volumes/drivers/registry.ts';
 import { Evictions } from '../lib/volumes/mounts/evictions.ts';
@@ -76,6 +77,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     },
   });
   const stopping = new AbortController();
+  const clock = systemClock();
   const locks = new LockDriver(manager, config.lockTimeoutMs);
   const remembered = store.properties.multiHost
     ? started.use(await RememberedRecords.open(rememberedOptions(config)))
@@ -87,6 +89,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const events = new EventLog({
     past: await eventFile.read(),
     keep: (event) => eventFile.append(event),
+    clock,
   });
   const boot = bootId();
   const watch = new SentinelWatch({
@@ -99,6 +102,8 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     leftMs: () => manager.leftMs,
     ttlMs: config.ttlMs,
     bootId: boot,
+    bootNowMs,
+    clock,
     events,
   });
   const table = await MountTable.open(join(config.stateDir, 'mounts.json'));
@@ -117,7 +122,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);
   const reconciler = new Reconciler({
-    ...{ mounts, engine, events, signal: stopping.signal },
+    ...{ mounts, engine, events, clock, signal: stopping.signal },
     intervalMs: config.reconcileIntervalMs,
   });
   const unlocked = new Volumes({
@@ -143,11 +148,15 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     limitMs: config.ttlMs + 1_000,
   });
   started.use(evictions.follow());
-  const joined = joinStore(manager, recovery, identity, config.ttlMs, stopping.signal);
+  const joined = joinStore({
+    ...{ manager, recovery, identity, clock, signal: stopping.signal },
+    ttlMs: config.ttlMs,
+  });
+  const hasJoined = new AbortController();
   await Promise.race([
     Promise.all([joined, manager.mirror.firstReset]),
-    sleep(joinPatienceMs, undefined, { ref: false }),
-  ]);
+    clock.sleep(joinPatienceMs, hasJoined.signal),
+  ]).finally(() => hasJoined.abort());
 
   watch.changed(fencedMounts(table, states));
   void watch.run(stopping.signal);
@@ -161,7 +170,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     isStoreReachable: () => manager.mirror.isLive,
   });
   const onActivate = () => reconciler.engineStarted();
-  const status = statusReport(config, manager, mounts, watch);
+  const status = statusReport(config, manager, mounts, watch, clock);
   entrances.open({
     docker: { app: dockerApp(volumes, { scope, onActivate }), onActivate },
     admin: adminApp({
@@ -171,7 +180,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   });
   started.use(sockets.move()); // From here on they end before what they serve with.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
-  void introduceTo(engine, stopping.signal);
+  void introduceTo(engine, clock, stopping.signal);
   started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
   const running = started.move();
   return {
@@ -184,7 +193,13 @@ function rememberedOptions({ stateDir, store, prefix }: Config): RememberedRecor
   return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}` };
 }
 
-function statusReport(config: Config, manager: LockManager, mounts: Mounts, watch: SentinelWatch) {
+function statusReport(
+  config: Config,
+  manager: LockManager,
+  mounts: Mounts,
+  watch: SentinelWatch,
+  clock: Clock,
+) {
   return async (): Promise<StatusReport> => ({
     host: config.host,
     store: { kind: config.store.kind, reachable: manager.mirror.isLive },
@@ -193,6 +208,10 @@ function statusReport(config: Config, manager: LockManager, mounts: Mounts, watc
       mountpoint,
       lock: mounts.lockState(volume),
     })),
-    conditions: [...(await conditionsOf(manager)), ...mounts.conditions(), ...watch.conditions()],
+    conditions: [
+      ...(await conditionsOf(manager, clock)),
+      ...mounts.conditions(),
+      ...watch.conditions(),
+    ],
   });
 }

@@ -1,5 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
+import type { Clock } from '../../lib/running/clock.ts';
+import { every } from '../../lib/running/every.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
+import { SayOnce } from '../../lib/running/say-once.ts';
 import type { Engine } from './engine.ts';
 
 const log = createDebug('berth:engine');
@@ -9,20 +12,19 @@ const retryMs = 5_000;
  * Makes this plugin known to the engine, which looks for one only when it is used first: until
  * then a swarm's scheduler places no task there that needs it. Goes on until the engine answers.
  */
-export async function introduceTo(engine: Engine, signal: AbortSignal): Promise<void> {
-  let complaint = '';
-  while (!signal.aborted) {
+export async function introduceTo(
+  engine: Pick<Engine, 'meetPlugins'>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const trouble = new SayOnce((text) => log('the engine does not answer yet: %s', text));
+  for await (const _ of every(retryMs, clock, signal)) {
     try {
       await engine.meetPlugins(signal);
       log('the engine has looked for its plugins');
       return;
     } catch (error) {
-      const text = String(error);
-      if (text !== complaint && !signal.aborted) log('the engine does not answer yet: %s', text);
-      complaint = text;
+      if (!signal.aborted) trouble.say(messageOf(error));
     }
-    await sleep(retryMs, undefined, { signal, ref: false }).catch(() => {
-      // Stopping: the loop looks at the signal.
-    });
   }
 }

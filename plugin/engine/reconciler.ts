@@ -1,5 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
+import type { Clock } from '../../lib/running/clock.ts';
+import { every } from '../../lib/running/every.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
 import type { EventSink } from '../../lib/volumes/events.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import type { Mounts } from '../../lib/volumes/mounts/mounts.ts';
@@ -15,14 +17,21 @@ const settleDelayMs = 2_000;
 const endDelayMs = 200;
 
 export interface ReconcilerOptions {
-  readonly mounts: Mounts;
-  readonly engine: Engine;
+  readonly mounts: ReconciledMounts;
+  readonly engine: Pick<Engine, 'news' | 'volumesInUse'>;
   readonly events: EventSink;
+  readonly clock: Clock;
   /** How often mounts are compared with containers although nothing is known to have happened. */
   readonly intervalMs: number;
   /** Aborts when this daemon stops. */
   readonly signal: AbortSignal;
 }
+
+/** What the reconciler does with the mounts. */
+export type ReconciledMounts = Pick<
+  Mounts,
+  'rows' | 'doubt' | 'unconfirm' | 'hasUnconfirmed' | 'settle'
+>;
 
 /**
  * Compares the mounts with the engine's containers, and settles those that it will never unmount:
@@ -33,7 +42,8 @@ export class Reconciler {
   readonly #unused: UnusedMounts;
   /** What was mounted before the engine that listens now, or this daemon, has started. */
   #before: readonly MountRow[];
-  #timer: NodeJS.Timeout | undefined;
+  /** Aborting it takes back the next look. */
+  #alarm = new AbortController();
   /** When the next look is due. */
   #dueMs = Number.POSITIVE_INFINITY;
   /** Earlier looks would take containers that are starting for dead ones. */
@@ -49,18 +59,14 @@ export class Reconciler {
 
   /** Goes on until this daemon stops. The mounts of the one before have been taken over. */
   async run(): Promise<void> {
-    const { mounts, signal } = this.#options;
-    signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
+    const { mounts, clock, signal } = this.#options;
     this.#lookIn(this.#interval());
     let isAway = false;
-    while (!signal.aborted) {
+    for await (const _ of every(engineRetryMs, clock, signal)) {
       const { wasHere, error } = await this.#followEngine();
       if (wasHere) this.#before = mounts.rows();
-      if (!isAway || wasHere) log('the engine does not answer: %s', error);
+      if (!isAway || wasHere) log('the engine does not answer: %s', messageOf(error));
       isAway = true;
-      await sleep(engineRetryMs, undefined, { signal, ref: false }).catch(() => {
-        // Stopping: so does the loop.
-      });
     }
   }
 
@@ -109,28 +115,33 @@ export class Reconciler {
   }
 
   #lookWhenSettled(): void {
-    this.#notBeforeMs = performance.now() + settleDelayMs;
+    this.#notBeforeMs = this.#options.clock.now() + settleDelayMs;
     this.#lookIn(settleDelayMs);
   }
 
   #lookIn(ms: number): void {
-    if (this.#options.signal.aborted) return;
-    const now = performance.now();
+    const { clock, signal } = this.#options;
+    if (signal.aborted) return;
+    const now = clock.now();
     const dueMs = Math.max(now + ms, this.#notBeforeMs);
     if (dueMs >= this.#dueMs) return;
-    clearTimeout(this.#timer);
     this.#dueMs = dueMs;
-    this.#timer = setTimeout(() => void this.#look(), dueMs - now).unref();
+    this.#alarm.abort();
+    this.#alarm = new AbortController();
+    const cancelled = AbortSignal.any([signal, this.#alarm.signal]);
+    void clock.sleep(dueMs - now, cancelled).then(() => {
+      if (!cancelled.aborted) void this.#look();
+    });
   }
 
   async #look(): Promise<void> {
+    const { mounts, engine, clock, signal } = this.#options;
     this.#dueMs = Number.POSITIVE_INFINITY;
-    if (this.#isLooking || performance.now() < this.#notBeforeMs) {
+    if (this.#isLooking || clock.now() < this.#notBeforeMs) {
       this.#lookIn(endDelayMs);
       return;
     }
     this.#isLooking = true;
-    const { mounts, engine, signal } = this.#options;
     try {
       const rows = mounts.rows();
       if (rows.length > 0) await this.#unused.drop(rows, await engine.volumesInUse(signal));

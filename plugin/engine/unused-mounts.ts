@@ -1,5 +1,7 @@
 import { isShownElsewhere } from '../../lib/linux/mount-namespaces.ts';
+import type { Clock } from '../../lib/running/clock.ts';
 import { messageOf } from '../../lib/running/message-of.ts';
+import { SayOnceEach } from '../../lib/running/say-once.ts';
 import type { EventSink } from '../../lib/volumes/events.ts';
 import { engineIdsOf, unconfirmedIdsOf } from '../../lib/volumes/mounts/mount-row.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
@@ -7,8 +9,9 @@ import type { Mounts } from '../../lib/volumes/mounts/mounts.ts';
 import type { VolumeUse } from './engine.ts';
 
 export interface UnusedMountsOptions {
-  readonly mounts: Mounts;
+  readonly mounts: Pick<Mounts, 'settle'>;
   readonly events: EventSink;
+  readonly clock: Clock;
   /**
    * For how long nothing may happen to a volume before its uses are dropped that the engine has
    * not given up. A container that starts waits for the Mount of its other volumes: up to 120 s.
@@ -27,11 +30,13 @@ export class UnusedMounts {
   readonly #options: UnusedMountsOptions;
   /** Since when nothing has used a volume with these uses; another Mount or Unmount makes others. */
   readonly #idleSince = new WeakMap<MountRow['mountIds'], number>();
-  /** What was told of a volume last, so that it is told once. */
-  readonly #told = new Map<string, string>();
+  readonly #kept: SayOnceEach;
 
   constructor(options: UnusedMountsOptions) {
     this.#options = options;
+    this.#kept = new SayOnceEach((volume, message) => {
+      options.events.record({ severity: 'warning', kind: 'kept', volume, message });
+    });
   }
 
   /**
@@ -43,7 +48,7 @@ export class UnusedMounts {
       try {
         await this.#dropOf(row, inUse.get(row.volume));
       } catch (error) {
-        this.#tellOnce(
+        this.#kept.say(
           row.volume,
           `nothing uses it, but it can't be unmounted: ${messageOf(error)}`,
         );
@@ -60,11 +65,11 @@ export class UnusedMounts {
       const message =
         'no container of the Docker engine uses it, but a process on this host has it mounted; ' +
         'it stays mounted and locked until that ends';
-      this.#tellOnce(row.volume, message);
+      this.#kept.say(row.volume, message);
       return;
     }
     if (!(await this.#options.mounts.settle(row, ids))) return;
-    this.#told.delete(row.volume);
+    this.#kept.clear(row.volume);
     const short = ids.map((id) => id.slice(0, 12)).join(', ');
     const isOver = ids.length === Object.keys(row.mountIds).length;
     this.#options.events.record({
@@ -80,16 +85,10 @@ export class UnusedMounts {
 
   /** Whether nothing has used the volume for long enough. */
   #isIdle({ mountIds }: MountRow, use: VolumeUse | undefined): boolean {
-    const now = performance.now();
+    const now = this.#options.clock.now();
     const since = this.#idleSince.get(mountIds);
     if (use !== undefined) this.#idleSince.delete(mountIds);
     else if (since === undefined) this.#idleSince.set(mountIds, now);
     return use === undefined && since !== undefined && now - since >= this.#options.graceMs;
-  }
-
-  #tellOnce(volume: string, message: string): void {
-    if (this.#told.get(volume) === message) return;
-    this.#told.set(volume, message);
-    this.#options.events.record({ severity: 'warning', kind: 'kept', volume, message });
   }
 }

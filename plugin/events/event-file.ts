@@ -2,6 +2,9 @@ import { open, readFile, rename, stat } from 'node:fs/promises';
 import createDebug from 'debug';
 import { z } from 'zod';
 import { hasCode } from '../../lib/linux/error-code.ts';
+import { LatestOnly } from '../../lib/running/latest-only.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
+import { SayOnce } from '../../lib/running/say-once.ts';
 import type { LoggedEvent } from './event-log.ts';
 import { keptEvents } from './event-log.ts';
 
@@ -29,9 +32,9 @@ export class EventFile implements AsyncDisposable {
   readonly #limitBytes: number;
   /** The file may end in the middle of a line: a process was killed, or the disk is full. */
   #isTorn = true;
-  #isFailing = false;
   #waiting: LoggedEvent[] = [];
-  #writing: Promise<void> | undefined;
+  readonly #writing = new LatestOnly(() => this.#write());
+  readonly #trouble = new SayOnce((text) => log('ERROR events are in memory only: %s', text));
 
   constructor(path: string, { limitBytes = defaultLimitBytes } = {}) {
     this.#path = path;
@@ -56,28 +59,23 @@ export class EventFile implements AsyncDisposable {
   append(event: LoggedEvent): void {
     this.#waiting.push(event);
     if (this.#waiting.length > keptEvents) this.#waiting.shift();
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined;
-    });
+    void this.#writing.run();
   }
 
   /** Waits for what is being written. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writing;
+    await this.#writing.idle();
   }
 
   async #write(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0);
-      try {
-        await this.#appendText(batch.map((event) => `${JSON.stringify(event)}\n`).join(''));
-        this.#isFailing = false;
-      } catch (error) {
-        if (!this.#isFailing) log('ERROR events are in memory only: %s', error);
-        this.#isFailing = true;
-        this.#waiting = [...batch, ...this.#waiting].slice(-keptEvents);
-        return;
-      }
+    const batch = this.#waiting.splice(0);
+    if (batch.length === 0) return;
+    try {
+      await this.#appendText(batch.map((event) => `${JSON.stringify(event)}\n`).join(''));
+      this.#trouble.clear();
+    } catch (error) {
+      this.#trouble.say(messageOf(error));
+      this.#waiting = [...batch, ...this.#waiting].slice(-keptEvents);
     }
   }
 

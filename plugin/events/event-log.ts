@@ -1,5 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import createDebug from 'debug';
+import type { Clock } from '../../lib/running/clock.ts';
+import { systemClock } from '../../lib/running/clock.ts';
 import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
 
 const log = createDebug('berth:event');
@@ -22,23 +24,26 @@ export interface EventLogOptions {
   readonly past?: readonly LoggedEvent[];
   /** Takes each event to a place that outlives this process. Never throws, and never waits. */
   readonly keep?: (event: LoggedEvent) => void;
+  readonly clock?: Pick<Clock, 'date'>;
 }
 
 /** The last events of this host's volumes, in memory, for who asks and who follows. */
 export class EventLog implements EventSink {
   readonly #events: LoggedEvent[];
   readonly #keep: (event: LoggedEvent) => void;
+  readonly #clock: Pick<Clock, 'date'>;
   readonly #recorded = new EventEmitter();
 
-  constructor({ past = [], keep = () => {} }: EventLogOptions = {}) {
+  constructor({ past = [], keep = () => {}, clock = systemClock() }: EventLogOptions = {}) {
     this.#events = past.slice(-keptEvents);
     this.#keep = keep;
+    this.#clock = clock;
     this.#recorded.setMaxListeners(0);
   }
 
   record(event: VolumeEvent): void {
     const number = (this.#events.at(-1)?.number ?? 0) + 1;
-    const logged = { number, time: new Date().toISOString(), ...event };
+    const logged = { number, time: this.#clock.date().toISOString(), ...event };
     this.#events.push(logged);
     if (this.#events.length > keptEvents) this.#events.shift();
     log('%s %s volume=%s: %s', event.severity, event.kind, event.volume, event.message);

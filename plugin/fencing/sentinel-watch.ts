@@ -1,7 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
-import { bootNowMs } from '../../lib/linux/boot.ts';
 import type { Condition } from '../../lib/lock/condition.ts';
+import type { Clock } from '../../lib/running/clock.ts';
+import { every } from '../../lib/running/every.ts';
+import { LatestOnly } from '../../lib/running/latest-only.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
+import { SayOnce } from '../../lib/running/say-once.ts';
 import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../../lib/volumes/errors.ts';
 import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
@@ -18,12 +21,15 @@ const endLimitMs = 20_000;
 const endPollMs = 100;
 
 export interface SentinelWatchOptions {
-  readonly link: SentinelLink;
+  readonly link: Pick<SentinelLink, 'tell' | 'end'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** For how long from now nobody else can be given this host's locks. */
   readonly leftMs: () => number;
   readonly ttlMs: number;
   readonly bootId: string;
+  /** Milliseconds since boot: the clock of the deadlines, which the sentinel reads, too. */
+  readonly bootNowMs: () => number;
+  readonly clock: Clock;
   readonly events: EventSink;
 }
 
@@ -35,9 +41,8 @@ export class SentinelWatch implements MountFence {
   /** The sentinel has something to guard. */
   #isKnown = false;
   #wasStarted = false;
-  #telling: Promise<SentinelReport | undefined> | undefined;
-  #next: Promise<SentinelReport | undefined> | undefined;
-  #complaint = '';
+  readonly #telling = new LatestOnly(() => this.#tellNow());
+  readonly #trouble = new SayOnce((text) => log('ERROR the sentinel can not be told: %s', text));
 
   constructor(options: SentinelWatchOptions) {
     this.#options = options;
@@ -45,19 +50,20 @@ export class SentinelWatch implements MountFence {
 
   /** What keeps the sentinel from being told, if anything does. */
   conditions(): Condition[] {
-    if (this.#complaint === '') return [];
-    const message = `the sentinel can't be told of this host's mounts: ${this.#complaint}`;
+    const { last } = this.#trouble;
+    if (last === undefined) return [];
+    const message = `the sentinel can't be told of this host's mounts: ${last}`;
     return [{ severity: 'error', message }];
   }
 
   async watch(mounts: readonly FencedMount[]): Promise<void> {
     this.#mounts = mounts;
     try {
-      await this.#tell();
+      await this.#telling.run();
     } catch (error) {
       throw new UnavailableError(
         "the sentinel can't be reached, which keeps this host from writing to a volume that it " +
-          `has lost; no volume is mounted without it: ${error}`,
+          `has lost; no volume is mounted without it: ${messageOf(error)}`,
         { cause: error },
       );
     }
@@ -70,69 +76,48 @@ export class SentinelWatch implements MountFence {
 
   /** Tells the sentinel a new deadline in the background. */
   deadlineChanged(): void {
-    this.#tell().catch((error) => this.#complain(error)); // `run` repeats it.
+    this.#telling.run().catch((error) => this.#complain(error)); // `run` repeats it.
   }
 
   async end(volume: string, mounts: readonly FencedMount[]): Promise<void> {
     this.#mounts = mounts;
-    const end = performance.now() + endLimitMs;
+    const { clock } = this.#options;
+    const end = clock.now() + endLimitMs;
     for (;;) {
-      const report = await this.#tell();
+      const report = await this.#telling.run();
       const state = report?.volumes[volume];
       if (state === undefined || state === 'ended') return;
-      if (performance.now() > end) {
+      if (clock.now() > end) {
         throw new Error(`the containers that use volume ${volume} do not end`);
       }
-      await sleep(endPollMs);
+      await clock.sleep(endPollMs);
     }
   }
 
   /** Tells the deadlines as they move, until the signal. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    for await (const _ of every(repeatMs, this.#options.clock, signal)) {
       try {
-        await this.#tell();
-        this.#complaint = '';
+        await this.#telling.run();
+        this.#trouble.clear();
       } catch (error) {
         this.#complain(error);
       }
-      await sleep(repeatMs, undefined, { signal, ref: false }).catch(() => {
-        // Stopping: the loop looks at the signal.
-      });
     }
   }
 
   /** The last word of a daemon that ends: its mounts stay guarded until the last deadline. */
   async leave(): Promise<void> {
     try {
-      await this.#tell();
+      await this.#telling.run();
       if (this.#wasStarted && !this.#isKnown) await this.#options.link.end();
     } catch (error) {
       this.#complain(error);
     }
   }
 
-  /** The news of a call made while one is on its way goes with the next, which both await. */
-  #tell(): Promise<SentinelReport | undefined> {
-    if (!this.#telling) {
-      this.#telling = this.#tellNow().finally(() => {
-        this.#telling = undefined;
-      });
-      return this.#telling;
-    }
-    this.#next ??= this.#telling
-      .catch(() => {
-        // Whoever waits for that one hears of it.
-      })
-      .then(() => {
-        this.#next = undefined;
-        return this.#tell();
-      });
-    return this.#next;
-  }
-
   async #tellNow(): Promise<SentinelReport | undefined> {
-    const { link, leftMs, ttlMs, bootId } = this.#options;
+    const { link, leftMs, ttlMs, bootId, bootNowMs } = this.#options;
     // The clock is read first: frozen in between, this process must not move a deadline on.
     const nowMs = bootNowMs();
     const deadlineMs = Math.floor(nowMs + leftMs());
@@ -172,9 +157,7 @@ export class SentinelWatch implements MountFence {
   }
 
   #complain(error: unknown): void {
-    const text = String(error);
-    if (text !== this.#complaint) log('ERROR the sentinel can not be told: %s', text);
-    this.#complaint = text;
+    this.#trouble.say(messageOf(error));
   }
 }
 

@@ -1,13 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import { LockContendedError, StoreUnavailableError } from '../../lib/lock/errors.ts';
 import type { Lock } from '../../lib/lock/lock.ts';
 import type { LockManager } from '../../lib/lock/lock-manager.ts';
 import { KeptLock } from '../../lib/lock/use/kept-lock.ts';
+import type { Clock } from '../../lib/running/clock.ts';
+import { every } from '../../lib/running/every.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
+import { SayOnce } from '../../lib/running/say-once.ts';
 import type { MountRecovery } from '../../lib/volumes/mounts/mount-recovery.ts';
 
 const log = createDebug('berth:host');
 const retryMs = 1_000;
+
+export interface MembershipOptions {
+  readonly manager: LockManager;
+  readonly recovery: Pick<MountRecovery, 'adopt'>;
+  readonly identity: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  /** Aborts when this daemon stops. */
+  readonly signal: AbortSignal;
+}
 
 /** Another daemon with this host's identity is running. */
 export class HostIdentityInUseError extends Error {
@@ -20,29 +33,23 @@ export class HostIdentityInUseError extends Error {
  * Goes on until the store answers, and holds the lock until the signal. Rejects
  * HostIdentityInUseError.
  */
-export async function joinStore(
-  manager: LockManager,
-  recovery: Pick<MountRecovery, 'adopt'>,
-  identity: string,
-  ttlMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const startedAt = performance.now();
+export async function joinStore(options: MembershipOptions): Promise<void> {
+  const { manager, recovery, identity, ttlMs, clock, signal } = options;
+  const startedAt = clock.now();
   let lock: Lock | undefined;
-  while (!signal.aborted) {
+  for await (const _ of every(retryMs, clock, signal)) {
     try {
-      const hasWaited = performance.now() - startedAt > ttlMs + retryMs;
+      const hasWaited = clock.now() - startedAt > ttlMs + retryMs;
       lock ??= await takeHostLock(manager, identity, hasWaited);
       if (await recovery.adopt()) {
         await manager.dropStrays();
-        void stayJoined(lock, manager, recovery, identity, signal);
+        void stayJoined(lock, options);
         return;
       }
     } catch (error) {
       if (!isPassing(error)) throw error;
       log('waiting to join: %s', error.message);
     }
-    await pause(signal);
   }
 }
 
@@ -81,18 +88,14 @@ async function takeHostLock(
  */
 async function stayJoined(
   first: Lock,
-  manager: LockManager,
-  recovery: Pick<MountRecovery, 'adopt'>,
-  identity: string,
-  signal: AbortSignal,
+  { manager, recovery, identity, clock, signal }: MembershipOptions,
 ): Promise<void> {
   const kept = (lock: Lock) =>
     new KeptLock(lock, manager, (state) => log("the host's own lock is %s", state));
   let lock = kept(first);
-  let complaint = '';
-  for (;;) {
-    await pause(signal);
-    if (signal.aborted) return;
+  const trouble = new SayOnce((text) => log('%s', text));
+  await clock.sleep(retryMs, signal);
+  for await (const _ of every(retryMs, clock, signal)) {
     try {
       if (lock.state === 'unproven') await manager.open();
       if (lock.state === 'lost') {
@@ -100,21 +103,13 @@ async function stayJoined(
         log("WARNING the host's own lock was lost; locked again");
       }
       if (lock.state === 'held') await recovery.adopt();
-      complaint = '';
+      trouble.clear();
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      if (text !== complaint) log('%s %s', isPassing(error) ? 'waiting:' : 'ERROR', text);
-      complaint = text;
+      trouble.say(`${isPassing(error) ? 'waiting:' : 'ERROR'} ${messageOf(error)}`);
     }
   }
 }
 
 function isPassing(error: unknown): error is LockContendedError | StoreUnavailableError {
   return error instanceof StoreUnavailableError || error instanceof LockContendedError;
-}
-
-async function pause(signal: AbortSignal): Promise<void> {
-  await sleep(retryMs, undefined, { signal }).catch(() => {
-    // Stopping: the callers look at the signal.
-  });
 }

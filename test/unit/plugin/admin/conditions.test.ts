@@ -1,15 +1,21 @@
 import { expect, test } from '@jest/globals';
 import { conditionsOf } from '../../../../plugin/admin/conditions.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 
 const warning = { severity: 'warning', message: 'nearly full' } as const;
 
 test('what the locks find wrong, as they say it', async () => {
-  expect(await conditionsOf({ health: async () => [warning] })).toEqual([warning]);
+  const clock = new ManualClock();
+  expect(await conditionsOf({ health: async () => [warning] }, clock)).toEqual([warning]);
+  expect(clock.sleeping).toBe(0);
 });
 
-test('a store that does not say how it is in time', async () => {
+test('a store that does not answer the health check in time', async () => {
   const health = () => new Promise<never>(() => {});
-  expect(await conditionsOf({ health }, 20)).toEqual([
-    { severity: 'error', message: 'the store did not say within 0.02 s how it is' },
+  const clock = new ManualClock();
+  const conditions = conditionsOf({ health }, clock);
+  await clock.pass(5_000);
+  expect(await conditions).toEqual([
+    { severity: 'error', message: 'the store did not answer the health check within 5 s' },
   ]);
 });
