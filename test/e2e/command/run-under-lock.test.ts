@@ -1,3 +1,5 @@
+// `berth lock run` as a real process, against the admin API of this process with volumes in memory.
+
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -43,7 +45,7 @@ function start(args: readonly string[], file = program) {
 
 const lockRun = (...args: string[]) => start(['lock', 'run', 'db', ...args]);
 
-/** Runs a shell script under the lock and waits until it says `ready`. */
+/** Runs a shell script under the lock and waits until it prints `ready`. */
 async function startScript(script: string) {
   const started = lockRun('--', 'sh', '-c', script);
   await new Promise<void>((resolve) => {
@@ -56,17 +58,17 @@ async function startScript(script: string) {
 
 const tickets = () => socket.n2.inspect('mount/db');
 
-test('runs a command under both locks, and passes its output and exit code on', async () => {
+test('runs a command under both locks, and passes on its output and exit code', async () => {
   const script = 'echo "token $BERTH_LOCK_TOKEN"; echo err >&2; exit 7';
   const { exitCode, stdout, stderr } = await lockRun('--', 'sh', '-c', script).ended;
   expect(exitCode).toBe(7);
   expect(stdout).toMatch(/^token \d+\n$/);
   expect(stderr).toBe('err\n');
-  // Whatever comes next in a script finds it free.
+  // The next command of a script must find the locks free.
   expect(await tickets()).toEqual([]);
 });
 
-test('others see who holds it, and the command', async () => {
+test('other hosts see the holder and its command', async () => {
   const { child, ended } = await startScript('echo ready; exec sleep 60');
   for (const facet of ['mount', 'snapshot']) {
     expect(await socket.n2.inspect(`${facet}/db`)).toMatchObject([
@@ -83,26 +85,29 @@ test('others see who holds it, and the command', async () => {
   await ended;
 });
 
-test("the command's options are its own", async () => {
+test('options after -- belong to the command', async () => {
   const { exitCode, stdout } = await lockRun('--', 'echo', '--json', '-h', '--').ended;
   expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '--json -h --\n' });
 });
 
-test.each(['SIGTERM', 'SIGINT'] as const)('passes %s on, and the exit code back', async (name) => {
-  const { child, ended } = await startScript('echo ready; exec sleep 60');
-  child.kill(name);
-  expect((await ended).exitCode).toBe(128 + constants.signals[name]);
-  expect(await tickets()).toEqual([]);
-});
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  'passes %s on to the command, and its exit code back',
+  async (name) => {
+    const { child, ended } = await startScript('echo ready; exec sleep 60');
+    child.kill(name);
+    expect((await ended).exitCode).toBe(128 + constants.signals[name]);
+    expect(await tickets()).toEqual([]);
+  },
+);
 
-test('a command may end in its own way when it is told to', async () => {
+test('a command may handle the signal and choose its exit code', async () => {
   const script = 'trap "echo cleaned; exit 3" TERM; echo ready; while :; do sleep 0.05; done';
   const { child, ended } = await startScript(script);
   child.kill('SIGTERM');
   expect(await ended).toMatchObject({ exitCode: 3, stdout: 'ready\ncleaned\n' });
 });
 
-test('waits, and says for whom', async () => {
+test('prints whom it waits for', async () => {
   const lock = await socket.n2.lock([{ name: 'snapshot/db', mode: 'exclusive' }], {
     reason: 'Snapshot',
   });
@@ -126,7 +131,7 @@ test('ends the command when the lock is lost', async () => {
   expect(stderr).toContain('somebody else may have the volume now');
 });
 
-test('ends the command when the daemon dies', async () => {
+test('ends the command when the daemon ends', async () => {
   const { ended } = await startScript('echo ready; exec sleep 60');
   await socket.server.close({ graceMs: 0 });
   expect(await ended).toMatchObject({
@@ -135,14 +140,14 @@ test('ends the command when the daemon dies', async () => {
   });
 });
 
-test('defect A12: killed, it leaves no lock', async () => {
+test('defect A12: a killed command leaves no lock', async () => {
   const { child, ended } = await startScript('echo ready; sleep 0.3');
   child.kill('SIGKILL');
   await eventually(async () => expect(await tickets()).toEqual([]));
   await ended;
 });
 
-test('the command is found through links', async () => {
+test('bin/berth finds its program through symbolic links', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'berth-'));
   try {
     symlinkSync(program, join(dir, 'one'));
@@ -156,7 +161,7 @@ test('the command is found through links', async () => {
   }
 });
 
-test('without its modules the command takes the Node of the machine', () => {
+test('bin/berth without node_modules uses the Node of the machine', () => {
   const dir = mkdtempSync(join(tmpdir(), 'berth-'));
   try {
     mkdirSync(join(dir, 'bin'));
@@ -176,7 +181,7 @@ test('without its modules the command takes the Node of the machine', () => {
   }
 });
 
-test('a reader that has seen enough is no failure', async () => {
+test('a reader that closes the pipe early is no failure', async () => {
   const { signal } = new AbortController();
   for (let index = 0; index < 2_000; index++) {
     await socket.volumes.create({ name: `v${index}`, options: {} }, { signal });

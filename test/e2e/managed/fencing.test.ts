@@ -1,3 +1,6 @@
+// The managed plugin fences from inside its own mount namespace. A real engine (26.1) and etcd;
+// time is real, with a TTL of 5 s.
+
 import { expect, jest, test } from '@jest/globals';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -8,7 +11,7 @@ import { buildPlugin, pluginName as plugin, startManagedHost } from './managed-h
 jest.setTimeout(120_000);
 
 describeWith(['docker', 'etcd'], 'the managed plugin, cut off from its store', () => {
-  test('holds its containers, and lets them go on when the store is back', async () => {
+  test('freezes its containers in a group of its own, and resumes them when the store answers again', async () => {
     await using temporary = await makeTemporaryDirectory();
     const directory = await buildPlugin(temporary.path);
     await using on = await startManagedHost({ docker: '26.1', plugin: directory });
@@ -19,15 +22,19 @@ describeWith(['docker', 'etcd'], 'the managed plugin, cut off from its store', (
     await on.start('user', 'shared');
     const status = () => on.docker('inspect', '-f', '{{.State.Status}}', 'user');
     const becomes = (wanted: string, limitMs: number) =>
-      waitFor(async () => (await status()) === wanted, limitMs, `it to be ${wanted}`);
+      waitFor(async () => (await status()) === wanted, limitMs, `the container to be ${wanted}`);
     const pid = Number(await on.docker('inspect', '-f', '{{.State.Pid}}', 'user'));
     const groupOf = () => on.host.execOk('cat', `/proc/${pid}/cgroup`);
     expect(await groupOf()).not.toContain('berth-held');
 
     await etcd.kill();
     await becomes('paused', 10_000);
-    // Not only paused: nobody but the sentinel can let it run.
-    await waitFor(async () => (await groupOf()).includes('berth-held'), 2_000, 'it to be held');
+    // Beyond the engine's pause, the container is frozen in the sentinel's own group.
+    await waitFor(
+      async () => (await groupOf()).includes('berth-held'),
+      2_000,
+      'the container to move to the group',
+    );
     await etcd.restart();
     await becomes('running', 15_000);
     expect(await groupOf()).not.toContain('berth-held');

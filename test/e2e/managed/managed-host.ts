@@ -8,10 +8,10 @@ import { dockerTools } from '../../support/tools.ts';
 
 const repository = join(import.meta.dirname, '../../..');
 
-/** As the engine calls the plugin and its volumes' driver: not berth's own name. */
+/** The engine's name of the plugin and of its volume driver; differs from berth's own name. */
 export const pluginName = 'lab/volumes:1';
 
-/** Makes the plugin's files below `directory` out of this repository and this machine's programs. */
+/** Builds the plugin's files below `directory` from this repository and this machine's programs. */
 export async function buildPlugin(directory: string): Promise<string> {
   const output = join(directory, 'plugin');
   const script = join(repository, 'deploy/build-plugin.mjs');
@@ -22,41 +22,41 @@ export async function buildPlugin(directory: string): Promise<string> {
 /** A host whose engine runs berth as a managed plugin. */
 export interface ManagedHost extends AsyncDisposable {
   readonly host: Host;
-  /** Where the plugin's `state` and `volumes` come from. */
+  /** The sources of the plugin's mounts `state` and `volumes`. */
   readonly stateDir: string;
   readonly volumeDir: string;
-  /** Runs a docker command that has to succeed; returns what it printed. */
+  /** Runs a docker command that must succeed; returns its output. */
   docker(...args: string[]): Promise<string>;
-  /** Runs one that has to fail; returns its complaint. */
+  /** Runs a docker command that must fail; returns its error output. */
   dockerFails(...args: string[]): Promise<string>;
-  /** Runs a script in a container of its own with these volumes, such as `db:/p`. */
+  /** Runs a script in a new container with this volume, such as `db:/p`; returns its output. */
   run(volume: string, script: string): Promise<string>;
-  /** Starts a container with a volume at /p that does nothing; ends at once when it is stopped. */
+  /** Starts a container that sleeps, with a volume at /p. It ends at once when it is stopped. */
   start(name: string, volume: string, ...flags: string[]): Promise<void>;
-  /** A command in a running container. */
+  /** Runs a command in a running container. */
   exec(container: string, script: string): Promise<string>;
-  /** The daemon's process in the plugin, as this machine numbers it. */
+  /** Returns the process ID of the plugin's daemon, as this machine numbers it. */
   daemonPid(): Promise<number>;
-  /** Mountpoints as the daemon sees them; one that is stacked appears twice. */
+  /** Returns the daemon's mountpoints; a stacked one appears twice. */
   daemonMounts(): Promise<string[]>;
-  /** The volumes that the engine sees mounted, in the order of the alphabet. */
+  /** Returns the volumes that the engine sees mounted; sorted. */
   mounted(): Promise<string[]>;
-  /** Where a file of the installed plugin lies. */
+  /** Returns the path of a file of the installed plugin. */
   installed(path: string): string;
-  /** What the engine has logged since it was started last, the plugin's log included. */
+  /** Returns the engine's log since its last start, with the plugin's log. */
   log(): string;
-  /** The mount IDs of each volume in the daemon's table, with their counts. */
+  /** Returns the mount IDs of each volume in the daemon's mount table, with their counts. */
   table(): Promise<Record<string, Record<string, { readonly count: number }>>>;
 }
 
 export interface ManagedHostOptions {
   readonly docker: DockerVersion;
-  /** What `buildPlugin` made. */
+  /** The directory that `buildPlugin` returned. */
   readonly plugin: string;
   readonly engineFlags?: readonly string[];
 }
 
-/** Starts a host and installs the plugin there, with its sources set, but does not enable it. */
+/** Starts a host and installs the plugin with its sources set, but does not enable it. */
 export async function startManagedHost(options: ManagedHostOptions): Promise<ManagedHost> {
   const { docker, engineFlags = [] } = options;
   await using stack = new AsyncDisposableStack();
@@ -103,7 +103,7 @@ export async function startManagedHost(options: ManagedHostOptions): Promise<Man
     daemonPid,
     daemonMounts: async () => mountpoints(await daemonPid()),
     mounted: async () => {
-      // Those below a mountpoint that is shared with its parent are listed twice.
+      // Mounts below a mountpoint that is shared with its parent are listed twice.
       const seen = new Set(await mountpoints(host.enginePid));
       return [...seen]
         .filter((path) => path.startsWith(propagated))

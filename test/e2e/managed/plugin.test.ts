@@ -1,4 +1,5 @@
-// The managed plugin, installed in real engines. Its root file system is made of this machine's programs.
+// The managed plugin, installed in real engines of both versions. Its root file system is made of
+// this machine's programs. Real time.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,7 +14,7 @@ import { dockerVersions } from '../../support/tools.ts';
 import type { ManagedHost } from './managed-host.ts';
 import { buildPlugin, pluginName as plugin, startManagedHost } from './managed-host.ts';
 
-// The engine waits 3 s before it looks again whether a plugin serves, and does so at each enable.
+// At each enable, the engine waits 3 s before it checks again whether the plugin serves.
 jest.setTimeout(60_000);
 
 let temporary: TemporaryDirectory;
@@ -27,7 +28,7 @@ afterAll(async () => {
 });
 
 for (const version of dockerVersions) {
-  // They share one host, each with volumes of its own, and leave the plugin enabled.
+  // These tests share one host, each with its own volumes, and leave the plugin enabled.
   describeWith(['docker', 'loop', 'etcd'], `the managed plugin: Docker ${version}`, () => {
     let on: ManagedHost;
     beforeAll(async () => {
@@ -38,21 +39,21 @@ for (const version of dockerVersions) {
       await on?.[Symbol.asyncDispose]();
     });
 
-    /** Sets what can only be set while the plugin is disabled. */
+    /** Changes settings, for which the plugin must be disabled. */
     async function set(...values: string[]): Promise<void> {
       await on.docker('plugin', 'disable', plugin);
       await on.docker('plugin', 'set', plugin, ...values);
       await on.docker('plugin', 'enable', plugin);
     }
 
-    test('scenarios 25 and 26: starts with /dev, binds, a propagated mount and the host network', async () => {
+    test('scenarios 25 and 26: the plugin gets /dev, its binds, a propagated mount and the host network', async () => {
       expect(await on.docker('plugin', 'ls', '--filter', 'capability=volumedriver')).toMatch(
         /true/,
       );
       const table = await on.daemonMounts();
       expect(table).toEqual(expect.arrayContaining(['/dev', '/mnt/berth', '/srv/berth']));
       expect(on.log()).toContain(`host: ${on.host.name}`);
-      // The operator's way in, from outside of the plugin.
+      // The operator's admin socket, reachable from outside the plugin.
       expect(existsSync(join(on.stateDir, 'admin.sock'))).toBe(true);
     });
 
@@ -66,7 +67,7 @@ for (const version of dockerVersions) {
       expect(await readdir(join(on.volumeDir, 'directory'))).toEqual([]);
     });
 
-    test('scenarios 19, 20 and 22: cannot be disabled while the engine knows a volume', async () => {
+    test('scenarios 19, 20 and 22: the plugin cannot be disabled while the engine knows a volume of it', async () => {
       await on.docker('volume', 'create', '-d', plugin, '--label', 'a=b', 's22');
       expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
       await on.host.killEngine('SIGTERM');
@@ -79,7 +80,7 @@ for (const version of dockerVersions) {
       await on.docker('plugin', 'enable', plugin);
     });
 
-    test('scenario 23: a disabled plugin is in nobody’s way', async () => {
+    test('scenario 23: a disabled plugin does not disturb the engine', async () => {
       await on.docker('volume', 'create', '-d', plugin, 's23');
       await on.run('s23:/p', 'echo data > /p/file');
       await on.docker('plugin', 'disable', '--force', plugin);
@@ -92,7 +93,7 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 's23');
     });
 
-    test('scenario 24: only what makes sense can be set, and only while it is disabled', async () => {
+    test('scenario 24: only valid settings are accepted, and only while the plugin is disabled', async () => {
       const refuses = async (value: string, why: string) =>
         expect(await on.dockerFails('plugin', 'set', plugin, value)).toContain(why);
       await refuses('BERTH_DRIVER=image', 'cannot set on an active plugin');
@@ -115,8 +116,8 @@ for (const version of dockerVersions) {
       await set('BERTH_DRIVER=', `volumes.source=${on.volumeDir}`);
     });
 
-    test('a file system that is mounted later is seen in the plugin', async () => {
-      // Mounts are shared where systemd has made them.
+    test('the plugin sees a file system that is mounted after its start', async () => {
+      // Shared mounts, as systemd makes them.
       await on.docker('plugin', 'disable', plugin);
       await on.host.execOk('mount', '--bind', '--make-shared', on.volumeDir, on.volumeDir);
       await on.docker('plugin', 'enable', plugin);
@@ -130,7 +131,7 @@ for (const version of dockerVersions) {
       await on.docker('plugin', 'enable', plugin);
     });
 
-    test('an image is mounted in the plugin and seen by the container, with its size', async () => {
+    test('an image volume is mounted inside the plugin, and its containers see it with its size', async () => {
       const options = ['-o', 'driver=image', '-o', 'size=32M'];
       await on.docker('volume', 'create', '-d', plugin, ...options, 'sized');
       await on.start('sized-user', 'sized');
@@ -140,7 +141,7 @@ for (const version of dockerVersions) {
       ).toBeTruthy();
       const tooMuch = 'dd if=/dev/zero of=/p/b bs=1M count=20 2>&1 || true';
       expect(await on.exec('sized-user', tooMuch)).toContain('No space left on device');
-      // A second container shares it.
+      // A second container shares the mount.
       expect(await on.run('sized:/q', 'ls /q')).toBe('a\nb');
       expect(await on.exec('sized-user', 'ls /p')).toBe('a\nb');
       await on.docker('rm', '-f', 'sized-user');
@@ -148,7 +149,7 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 'sized');
     });
 
-    test('killed, it is started again, and the container keeps its data', async () => {
+    test('the engine restarts a killed plugin, and the container keeps its data', async () => {
       const options = ['-o', 'driver=image', '-o', 'size=32M'];
       await on.docker('volume', 'create', '-d', plugin, ...options, 'killed');
       await on.start('killed-user', 'killed');
@@ -158,10 +159,10 @@ for (const version of dockerVersions) {
       await waitFor(
         async () => ![0, before].includes(await on.daemonPid()),
         10_000,
-        'the engine to start the plugin again',
+        'the engine to restart the plugin',
       );
-      await waitFor(() => on.docker('volume', 'inspect', 'killed'), 10_000, 'it to serve');
-      // Longer than it takes to look for mounts that nobody uses.
+      await waitFor(() => on.docker('volume', 'inspect', 'killed'), 10_000, 'the plugin to serve');
+      // Longer than the reconciler waits before it drops unused mounts.
       await delay(4_000);
       expect(await on.exec('killed-user', 'cat /p/file; echo after >> /p/file')).toBe('before');
       expect(await on.run('killed:/q', 'cat /q/file')).toBe('before\nafter');
@@ -176,7 +177,7 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 'killed');
     });
 
-    test('scenario 20: a killed engine takes the mounts with it; its containers get them back', async () => {
+    test('scenario 20: mounts end with a killed engine, and restarted containers get them again', async () => {
       const options = ['-o', 'driver=image', '-o', 'size=32M'];
       await on.docker('volume', 'create', '-d', plugin, ...options, 'image');
       await on.docker('volume', 'create', '-d', plugin, 'tree');
@@ -191,10 +192,14 @@ for (const version of dockerVersions) {
       await on.host.startEngine();
       for (const name of ['image', 'tree']) {
         const isUp = () => on.exec(`${name}-user`, 'cat /p/file');
-        expect(await waitFor(isUp, 10_000, `${name} to be back`)).toBe('data');
+        expect(await waitFor(isUp, 10_000, `${name} to be back`)).toBe('${name} to run again');
       }
-      // Its container is dead, and the engine never says so.
-      await waitFor(async () => !('left' in (await on.table())), 15_000, 'the unused one to go');
+      // The engine sends no Unmount for this dead container.
+      await waitFor(
+        async () => !('left' in (await on.table())),
+        15_000,
+        'the unused mount to be dropped',
+      );
       expect(await on.mounted()).toEqual(['image', 'tree']);
       await on.docker('stop', 'image-user', 'tree-user');
       expect(await on.mounted()).toEqual([]);
@@ -203,12 +208,12 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'rm', 'image', 'tree', 'left');
     });
 
-    test('scenarios 25 and 45: upgraded below a container, it keeps the lock until the container ends', async () => {
+    test('scenarios 25 and 45: a plugin upgraded below a container keeps the lock until the container ends', async () => {
       await on.docker('volume', 'create', '-d', plugin, 'forced');
       await on.start('forced-user', 'forced');
       await on.docker('plugin', 'disable', '--force', plugin);
       expect(await on.mounted()).toEqual([]);
-      // What `docker plugin upgrade` does, which takes plugins from a registry only.
+      // The same as `docker plugin upgrade`, which takes plugins only from a registry.
       const main = on.installed('opt/berth/dist/plugin/main.js');
       const next = `process.stderr.write('the next version\\n');`;
       await writeFile(main, `${next}\n${await readFile(main, 'utf8')}`);
@@ -223,13 +228,13 @@ for (const version of dockerVersions) {
       await waitFor(
         async () => Object.keys(await on.table()).length === 0,
         5_000,
-        'the lock to go',
+        'the lock to be released',
       );
       expect(await on.mounted()).toEqual([]);
       await on.docker('volume', 'rm', 'forced');
     });
 
-    test('shares its volumes through etcd, with certificates of the host', async () => {
+    test('the plugin shares its volumes through etcd, with certificates of the host', async () => {
       await using etcd = await startEtcd({ in: on.host, tls: true });
       const folder = dirname(etcd.tls?.ca ?? '');
       await set(
@@ -251,14 +256,14 @@ for (const version of dockerVersions) {
       );
     });
 
-    test('is enabled while its store is away', async () => {
+    test('the plugin can be enabled while its store does not answer', async () => {
       await set('BERTH_STORE=etcd://127.0.0.1:1');
       expect(await on.docker('volume', 'ls', '-q')).toBe('');
       await set('BERTH_STORE=');
     });
 
-    // The last one: afterwards there is no plugin.
-    test('scenario 23: is removed by force with volumes and all', async () => {
+    // Must be the last test: it removes the plugin.
+    test("scenario 23: a forced removal of the plugin leaves the volumes' storage", async () => {
       await on.docker('volume', 'create', '-d', plugin, 'kept');
       expect(await on.dockerFails('plugin', 'rm', plugin)).toContain('in use');
       await on.docker('plugin', 'rm', '--force', plugin);
@@ -270,7 +275,7 @@ for (const version of dockerVersions) {
 }
 
 describeWith(['docker', 'loop'], 'the managed plugin: Docker 26.1 with live-restore', () => {
-  test('scenarios 20 and 22: engines come and go; volume, container and plugin stay', async () => {
+  test('scenarios 20 and 22: volume, container and plugin outlive stopped and killed engines', async () => {
     const engineFlags = ['--live-restore'];
     await using on = await startManagedHost({ docker: '26.1', plugin: directory, engineFlags });
     await on.docker('plugin', 'enable', plugin);
@@ -293,7 +298,7 @@ describeWith(['docker', 'loop'], 'the managed plugin: Docker 26.1 with live-rest
   });
 });
 
-test('the script says what is wrong, and leaves nothing', async () => {
+test('build-plugin.mjs reports its wrong arguments and leaves no files', async () => {
   const script = join(import.meta.dirname, '../../../deploy/build-plugin.mjs');
   const there = join(temporary.path, 'there');
   await mkdir(there);

@@ -1,4 +1,5 @@
-// What earlier plugins did wrong with running containers, and an upgrade below one.
+// Faults of earlier plugins with running containers, and an upgrade below a container. A real
+// engine and etcd, real time.
 import { cp, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,7 +16,7 @@ import { startEngineNode } from '../hosts/cluster.ts';
 
 jest.setTimeout(60_000);
 
-describeWith(['docker', 'etcd'], 'containers while berth starts again', () => {
+describeWith(['docker', 'etcd'], 'containers while berth restarts', () => {
   const stack = new AsyncDisposableStack();
   const flags = ['--reconcile-interval', '1s'];
   let etcd: Etcd;
@@ -39,10 +40,14 @@ describeWith(['docker', 'etcd'], 'containers while berth starts again', () => {
   const read = (container: string) => node.dockerOk('exec', container, 'cat', '/data/file');
   async function expectFree(volume: string): Promise<void> {
     await node.waitUntilUnmounted(volume);
-    await waitFor(async () => !(await locks()).includes(`mount/${volume}`), 5_000, 'no lock');
+    await waitFor(
+      async () => !(await locks()).includes(`mount/${volume}`),
+      5_000,
+      'the lock to be released',
+    );
   }
 
-  test('defects B1 and B4: it counts containers that are paused, always restarted, or without their mount', async () => {
+  test('defects B1 and B4: paused, restarting and unmounted containers count as users of their volumes', async () => {
     for (const volume of ['paused', 'lost']) await running(volume);
     await node.dockerOk('pause', 'paused');
     await node.create('again');
@@ -54,7 +59,7 @@ describeWith(['docker', 'etcd'], 'containers while berth starts again', () => {
     await node.daemon.kill();
     await node.host.execOk('umount', node.mountpoint('lost'));
     await node.daemon.start();
-    // It looks at what is in use, more than once.
+    // The daemon checks more than once meanwhile which mounts are in use.
     await delay(3_000);
 
     expect(await node.mountCount('paused')).toBe(1);
@@ -77,7 +82,7 @@ describeWith(['docker', 'etcd'], 'containers while berth starts again', () => {
     await expectFree('lost');
   });
 
-  // The last one: afterwards another program serves.
+  // Must be the last test: another program serves afterwards.
   test('scenario 45: another version takes over below a container, which goes on', async () => {
     await running('kept');
     const started = '{{.State.StartedAt}} {{.State.Pid}}';
@@ -96,7 +101,11 @@ describeWith(['docker', 'etcd'], 'containers while berth starts again', () => {
     await using upgraded = node.host.spawn('node', [join(next, 'plugin/main.ts'), ...options], {
       env: { DEBUG: 'berth:*' },
     });
-    await waitFor(() => upgraded.output().includes('berth serves'), 20_000, 'it to serve');
+    await waitFor(
+      () => upgraded.output().includes('berth serves'),
+      20_000,
+      'the new version to serve',
+    );
     expect((await node.table()).map(({ ticket }) => ticket.token)).toEqual([row?.ticket.token]);
     expect(await read('kept')).toBe('data');
     expect(await node.dockerOk('inspect', '-f', started, 'kept')).toBe(before);

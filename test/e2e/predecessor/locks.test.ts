@@ -1,4 +1,5 @@
-// What earlier plugins did wrong with their locks and counts; test/promises/promises.test.ts has all of it.
+// Faults of earlier plugins with locks and counts; test/promises/promises.test.ts lists all. Real
+// daemons and etcd, no Docker engine; real time, a TTL of 5 s.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
@@ -15,7 +16,7 @@ const ttl = `${ttlMs}ms`;
 describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
   let cluster: BareCluster;
   let one: BareNode;
-  /** Waits for what it can't have. */
+  /** Waits long enough to get a lock after the TTL. */
   let two: BareNode;
 
   beforeAll(async () => {
@@ -34,7 +35,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     expect(await locks()).toEqual([]);
   }
 
-  test('defects A5 and B12: Unmounts that are too many, and Mounts that are repeated, do no harm', async () => {
+  test('defects A5 and B12: too many Unmounts and repeated Mounts do no harm', async () => {
     await one.create('counted');
     const mount = (id: string) => one.ok('Mount', { Name: 'counted', ID: id });
     const unmount = (id: string) => one.ok('Unmount', { Name: 'counted', ID: id });
@@ -55,7 +56,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     expect(one.daemon.process.hasExited).toBe(false);
   });
 
-  test('defect A7: a Mount of a shared volume that fails is answered at once, and leaves nothing', async () => {
+  test('defect A7: a failed Mount of a shared volume is answered at once and leaves nothing', async () => {
     await one.create('broken', { access: 'shared' });
     await one.host.shadow('mount', 'echo mount: wrong fs type >&2; exit 32');
     const started = performance.now();
@@ -69,7 +70,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     await expectNothing('broken');
   });
 
-  test('defect A8: two operations of one host exclude each other, and the first frees its own lock only', async () => {
+  test('defect A8: two operations of one host exclude each other, and each releases only its own lock', async () => {
     await one.create('source');
     const { began, release } = await blockProgram(one.host, 'cp');
     const first = one.ok('Snapshot', { Name: 'source', Snapshot: 'first' });
@@ -89,7 +90,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     expect(await locks()).toEqual([]);
   });
 
-  test('defect B8: of two Mounts at once neither is answered before the volume is mounted', async () => {
+  test('defect B8: of two concurrent Mounts, neither is answered before the volume is mounted', async () => {
     await one.create('slow');
     const { began, release } = await blockProgram(one.host, 'mount');
     const answers: number[] = [];
@@ -108,7 +109,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     await expectNothing('slow');
   });
 
-  test('defect B9: an Unmount while the Mount is under way comes after it, and ends it', async () => {
+  test('defect B9: an Unmount during a Mount waits for it and then unmounts', async () => {
     await one.create('hasty');
     const { began, release } = await blockProgram(one.host, 'mount');
     const mounting = one.ok('Mount', { Name: 'hasty', ID });
@@ -124,11 +125,11 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     await expectNothing('hasty');
   });
 
-  // The last one: there is no daemon on n1 for a while.
-  test('defect A2: killed just after Mounts, it has its volume free for others after the TTL', async () => {
+  // Must be the last test: n1 has no daemon for a while.
+  test('defect A2: the volume of a daemon killed just after Mounts is free for others after the TTL', async () => {
     await one.create('left');
     await one.ok('Mount', { Name: 'left', ID });
-    // What comes later must not make the lock one without an end.
+    // Further calls must not make the lock permanent.
     await one.ok('Mount', { Name: 'left', ID });
     await one.ok('Unmount', { Name: 'left', ID });
     await one.daemon.kill();

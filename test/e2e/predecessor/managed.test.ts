@@ -1,4 +1,5 @@
-// What an engine does to a managed plugin when a Mount is too slow for it, and at its own end.
+// What a real engine (26.1) does to a managed plugin when a Mount is too slow, and when the engine
+// itself ends. Real time.
 import { cp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -37,10 +38,10 @@ describeWith(['docker'], 'a managed plugin and its engine', () => {
       (await locks()).length === 0 &&
       !(volume in (await on.table())) &&
       (await on.mounted()).length === 0;
-    await waitFor(isUndone, 5_000, 'the Mount to be undone');
+    await waitFor(isUndone, 5_000, 'the roll-back of the Mount');
   }
 
-  test('scenario 36: a driver that is slower than the engine waits is stopped, and its work undone', async () => {
+  test("scenario 36: a Mount slower than the engine's time limit is stopped and rolled back", async () => {
     await on.docker('volume', 'create', '-d', plugin, 'slow');
     await writeFile(join(on.volumeDir, 'slow-mount'), '');
     await on.dockerFails('run', '--rm', '-v', 'slow:/p', 'busybox', 'true');
@@ -51,7 +52,7 @@ describeWith(['docker'], 'a managed plugin and its engine', () => {
     await on.docker('volume', 'rm', 'slow');
   });
 
-  test('scenario 36: a Mount that waits for its lock longer than the engine leaves nothing, and works then', async () => {
+  test('scenario 36: a Mount that waits for its lock longer than the engine does is withdrawn and leaves nothing', async () => {
     await on.docker('volume', 'create', '-d', plugin, 'held');
     await using holder = on.host.spawn(
       join(repository, 'bin/berth'),
@@ -61,15 +62,15 @@ describeWith(['docker'], 'a managed plugin and its engine', () => {
     await waitFor(async () => (await locks()).length === 2, 10_000, 'the locks to be held');
     await on.dockerFails('run', '--rm', '-v', 'held:/p', 'busybox', 'true');
     const isGivenUp = async () => (await locks()).join() === 'mount/held,snapshot/held';
-    await waitFor(isGivenUp, 5_000, 'its request to be withdrawn');
+    await waitFor(isGivenUp, 5_000, 'the request to be withdrawn');
     await holder.stop();
     await expectNothing('held');
     expect(await on.run('held:/p', 'echo data > /p/file; cat /p/file')).toBe('data');
     await on.docker('volume', 'rm', 'held');
   });
 
-  // The last one: it leaves the plugin disabled.
-  test('scenarios 19 and 20: it ends with its engine, and is enabled or disabled as before when that is back', async () => {
+  // Must be the last test: it leaves the plugin disabled.
+  test('scenarios 19 and 20: the plugin ends with its engine, and starts with it again unless it was disabled', async () => {
     await on.docker('volume', 'create', '-d', plugin, 'known');
     const pid = await on.daemonPid();
     await on.host.killEngine('SIGTERM');
@@ -86,7 +87,7 @@ describeWith(['docker'], 'a managed plugin and its engine', () => {
   });
 });
 
-/** Has the plugin's mount wait as long as a file is there. */
+/** Makes the plugin's `mount` wait as long as a file exists. */
 async function slowDown(rootfs: string): Promise<void> {
   const programs = join(rootfs, 'usr/bin');
   await cp('/usr/bin/sleep', join(programs, 'sleep'), { dereference: true });

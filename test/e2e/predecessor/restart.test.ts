@@ -1,4 +1,5 @@
-// What earlier plugins did wrong when they or their store started again; test/promises/promises.test.ts has all of it.
+// Faults of earlier plugins when they or their store restart; test/promises/promises.test.ts lists
+// all. Real daemons and etcd, no Docker engine; real time.
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -12,7 +13,7 @@ jest.setTimeout(60_000);
 
 const [ID, ANOTHER] = ['a'.repeat(64), 'b'.repeat(64)];
 
-describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it left', () => {
+describeWith(['root', 'etcd'], 'a daemon that finds its volumes changed at its start', () => {
   let cluster: BareCluster;
   let node: BareNode;
   let other: BareNode;
@@ -36,7 +37,7 @@ describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it 
     expect(await cluster.store.locks()).toEqual([]);
   }
 
-  test('defects B1, B3 and B6: it serves and releases whatever has become of its volumes', async () => {
+  test('defects B1, B3 and B6: the daemon serves and releases its volumes, whatever happened to them', async () => {
     for (const name of ['fine', 'lost-mount', 'lost-record', 'lost-storage']) await mounted(name);
     await mounted('of-many', { access: 'shared' });
     await node.create('half-made');
@@ -53,7 +54,7 @@ describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it 
     await node.daemon.start();
 
     const tried = () => node.daemon.log().includes('volume=half-made could not be settled');
-    await waitFor(tried, 10_000, 'the bad one to be tried');
+    await waitFor(tried, 10_000, 'the half-made mount to be tried');
     for (const name of ['fine', 'of-many', 'lost-mount']) {
       await node.ok('Mount', { Name: name, ID });
       expect(await node.mountCount(name)).toBe(1);
@@ -68,23 +69,23 @@ describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it 
     await rename(`${storage}.away`, storage);
   });
 
-  test('defect B7: what is mounted and forgotten can be mounted, and never ceases to be', async () => {
+  test('defect B7: a mount missing in the mount table can be mounted again, and stays mounted meanwhile', async () => {
     await mounted('forgotten');
     const script = `cd ${node.mountpoint('forgotten')} && echo here && exec sleep 1000`;
-    await using sitting = node.host.spawn('sh', ['-c', script]);
-    await waitFor(() => sitting.output().includes('here'), 5_000, 'it to sit in the mount');
+    await using occupier = node.host.spawn('sh', ['-c', script]);
+    await waitFor(() => occupier.output().includes('here'), 5_000, 'a process to enter the mount');
     await node.daemon.kill();
     await rm(join(node.host.directory, 'berth/mounts.json'));
     await node.daemon.start();
     await node.ok('Mount', { Name: 'forgotten', ID: ANOTHER });
     expect(await node.mountCount('forgotten')).toBe(1);
-    await sitting.stop();
+    await occupier.stop();
     await unmount('forgotten', ANOTHER);
     expect(await node.mountCount('forgotten')).toBe(0);
     await expectNothing();
   });
 
-  test('defect B11: after many errors of the store it hears of what others do, at once', async () => {
+  test("defect B11: after many store errors the daemon still sees other hosts' changes at once", async () => {
     await other.create('first');
     await other.ok('Mount', { Name: 'first', ID });
     await other.ok('Unmount', { Name: 'first', ID });
@@ -95,16 +96,20 @@ describeWith(['root', 'etcd'], 'a daemon whose start finds more or less than it 
       await waitFor(
         async () => (await other.call('Create', { Name: name, Opts: null })).Err === '',
         15_000,
-        'the store to be heard again',
+        'the store to answer again',
       );
       const isHeard = async () =>
         (await node.ok('List')).Volumes.some((volume) => volume.Name === name);
-      await waitFor(isHeard, 15_000, `${name} to be heard of`);
+      await waitFor(isHeard, 15_000, `${name} to be listed`);
     }
-    // Whoever waits for a lock is told as before.
+    // Waiters for a lock are woken as before.
     await node.ok('Mount', { Name: 'first', ID });
     const waiting = other.ok('Mount', { Name: 'first', ID });
-    await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'it to wait');
+    await waitFor(
+      async () => (await cluster.store.locks()).length === 2,
+      5_000,
+      'the Mount to wait',
+    );
     const released = performance.now();
     await unmount('first');
     await waiting;

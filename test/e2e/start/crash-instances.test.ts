@@ -1,3 +1,6 @@
+// A second daemon is started by mistake beside a running one. Real daemons, etcd and mounts; no
+// Docker engine.
+
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import type { FinishedProcess } from '../../support/processes.ts';
@@ -10,7 +13,7 @@ jest.setTimeout(90_000);
 const program = join(import.meta.dirname, '../../../plugin/main.ts');
 const mountId = 'f'.repeat(64);
 
-describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
+describeWith(['root', 'etcd'], 'a second daemon that is started by mistake', () => {
   let cluster: BareCluster;
   let node: BareNode;
 
@@ -39,7 +42,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     return host.exec('node', [program, ...flags]);
   }
 
-  /** What a daemon of its own needs. */
+  /** Returns the settings of a daemon with its own state directory and sockets. */
   const own = (name: string) => ({
     'state-dir': join(node.host.directory, name),
     socket: join(node.host.directory, `${name}.sock`),
@@ -53,7 +56,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     expect((await node.table()).map(({ volume }) => volume)).toEqual(['v']);
   });
 
-  test('scenario 47: with the same state directory is refused', async () => {
+  test('scenario 47: a daemon with the same state directory is refused', async () => {
     const { 'state-dir': _, ...sockets } = own('second');
     const { code, stderr } = await second({ ...sockets, host: 'n2' });
     expect({ code, stderr }).toEqual({
@@ -62,16 +65,19 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     });
   });
 
-  test.each(['socket', 'admin-socket'] as const)('with the same %s is refused', async (taken) => {
-    const { [taken]: _, ...rest } = own('third');
-    const { code, stderr } = await second({ ...rest, host: 'n3' });
-    expect({ code, stderr }).toEqual({
-      code: 1,
-      stderr: expect.stringMatching(/another berth is serving on \/run\/\S+\.sock: stop it/),
-    });
-  });
+  test.each(['socket', 'admin-socket'] as const)(
+    'a daemon with the same %s is refused',
+    async (taken) => {
+      const { [taken]: _, ...rest } = own('third');
+      const { code, stderr } = await second({ ...rest, host: 'n3' });
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/another berth is serving on \/run\/\S+\.sock: stop it/),
+      });
+    },
+  );
 
-  test('with the same host identity is refused, whatever else is its own', async () => {
+  test('a daemon with the same host identity is refused, even if everything else is its own', async () => {
     const { code, stderr } = await second(own('fourth'));
     expect({ code, stderr }).toEqual({
       code: 1,
@@ -81,7 +87,7 @@ describeWith(['root', 'etcd'], 'a second daemon started by mistake', () => {
     });
   });
 
-  test('scenario 47: takes the place of a killed one, whose socket files are still there', async () => {
+  test('scenario 47: a daemon replaces a killed one, whose socket files still exist', async () => {
     await node.daemon.kill();
     await node.host.execOk('test', '-S', '/run/docker/plugins/berth.sock');
     await node.host.execOk('test', '-S', '/run/berth/admin.sock');

@@ -1,3 +1,6 @@
+// Whether mounts made by a daemon reach the mount namespace that it was started from; real
+// namespaces.
+
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { runOk } from '../../support/processes.ts';
@@ -7,13 +10,13 @@ import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 const source = join(import.meta.dirname, '../../../lib/linux/propagation.ts');
 
 describeWith(['root'], 'the mount namespace of a daemon', () => {
-  test('reaches the one it was started from through a mount that both share', async () => {
+  test('mounts propagate through a mount that both namespaces share, and NoPropagationError reports a missing one', async () => {
     expect(await ask('true')).toBe('reached');
     expect(await ask('mount --make-private . && mount --make-shared .')).toBe('NoPropagationError');
   });
 });
 
-/** What a process says that runs a script first, in a mount namespace that shares one mount with its parent's. */
+/** Runs a script, then the check, in a mount namespace that shares one mount with its parent's; returns the result. */
 async function ask(script: string): Promise<string> {
   await using temporary = await makeTemporaryDirectory();
   const program = `

@@ -1,4 +1,5 @@
-// Sockets that systemd has made: they outlive every daemon, and nobody is refused.
+// Sockets opened by systemd (systemd-socket-activate): they outlive every daemon, and no request is
+// refused. Real daemon with the embedded store; no Docker engine.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -32,14 +33,14 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
     callPlugin(host.pathOf(dockerPath), method, body ?? {});
   const isThere = async (path: string) => (await host.exec('test', ['-S', path])).code === 0;
 
-  test('the first request starts it, and is answered', async () => {
+  test('the first request starts the daemon and is answered', async () => {
     expect(await call('Plugin.Activate')).toMatchObject({ body: { Implements: ['VolumeDriver'] } });
     expect(await call('VolumeDriver.Create', { Name: 'db' })).toEqual(done);
     const status = await host.exec(join(repository, 'bin/berth'), ['status', '--json']);
     expect(JSON.parse(status.stdout)).toMatchObject({ host: 'n1', volumes: 1 });
   });
 
-  test('after SIGKILL, what queued while there was none is answered by the next', async () => {
+  test('after SIGKILL, the next daemon answers the requests that queued meanwhile', async () => {
     const caught = await slowMount('db');
     const inFlight = call('VolumeDriver.Mount', { Name: 'db', ID: mountId });
     const cut = expect(inFlight).rejects.toThrow('socket hang up');
@@ -69,7 +70,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
     expect(await call('VolumeDriver.Remove', { Name: 'queued' })).toEqual(done);
   });
 
-  test('SIGTERM leaves the sockets, and the next daemon serves on them', async () => {
+  test('SIGTERM leaves the sockets open, and the next daemon serves on them', async () => {
     await berth.hold();
     await berth.end('SIGTERM');
     expect([await isThere(dockerPath), await isThere(adminPath)]).toEqual([true, true]);
@@ -80,7 +81,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
     expect(await status).toMatchObject({ code: 0 });
   });
 
-  test('its child processes do not have the sockets', async () => {
+  test('child processes of the daemon do not inherit the sockets', async () => {
     const told = join(host.directory, 'told');
     await host.shadow('mount', `ls -l /proc/self/fd > ${told}; exec /usr/bin/mount "$@"`);
     expect(await call('VolumeDriver.Mount', { Name: 'db', ID: mountId })).toMatchObject({
@@ -95,7 +96,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
     for (const inode of inodes) expect(text).not.toContain(inode);
   });
 
-  test('variables for another process change nothing', async () => {
+  test('the daemon ignores LISTEN_ variables that are meant for another process', async () => {
     const own = [
       '--state-dir',
       join(host.directory, 'own'),
@@ -111,7 +112,7 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
     expect((await callPlugin(`${host.directory}/o.sock`, 'Plugin.Activate')).status).toBe(200);
   });
 
-  /** A mount that goes on until the daemon is killed; resolves when it has begun. */
+  /** Starts a mount that lasts until the daemon is killed; the result waits until it has begun. */
   async function slowMount(volume: string): Promise<() => Promise<unknown>> {
     const begun = join(host.directory, `begun-${volume}`);
     await host.shadow('mount', `touch ${begun}; sleep 60`);
@@ -129,14 +130,14 @@ describeWith(['root', 'systemd'], 'a daemon on sockets of systemd', () => {
   }
 });
 
-describeWith(['root', 'systemd'], 'a daemon that is given sockets', () => {
+describeWith(['root', 'systemd'], 'a daemon that gets sockets from systemd', () => {
   let host: BareHost;
   beforeAll(async () => {
     host = await startBareHost('n1');
   });
   afterAll(async () => host?.[Symbol.asyncDispose]());
 
-  test('knows them by their names where their paths say nothing, and makes those that are missing', async () => {
+  test('identifies sockets by name if their paths say nothing, and opens the missing ones itself', async () => {
     const path = join(host.directory, 'elsewhere.sock');
     await using berth = await startActivatedBerth(host, { listen: [path], names: ['docker'] });
     const answer = await callPlugin(path, 'VolumeDriver.List', {});
@@ -146,7 +147,7 @@ describeWith(['root', 'systemd'], 'a daemon that is given sockets', () => {
     expect((await host.exec('test', ['-e', dockerPath])).code).toBe(1);
   });
 
-  test('refuses one that it does not know, and says which', async () => {
+  test('refuses an unknown socket and names it', async () => {
     const path = join(host.directory, 'strange.sock');
     const flags = [join(repository, 'bin/berth'), 'serve', ...berthFlags(host)];
     await using started = host.spawn('systemd-socket-activate', ['-l', path, ...flags]);

@@ -1,4 +1,5 @@
-// Scenarios 7 and 32: an engine never waits for a volume, or forgets it, because berth was starting.
+// Scenarios 7 and 32: an engine neither waits for a volume nor forgets it because berth is
+// starting. A real engine, etcd and socket activation; real time.
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -46,14 +47,14 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     );
   const state = (name: string) => inspect(name, '{{.State.Status}}');
 
-  /** All of the host is down: engine, berth and, as it is on the same machines, etcd. */
+  /** Stops engine and berth, and etcd as well, as if it ran on the same machine. */
   async function shutDown(): Promise<void> {
     await host.killEngine('SIGTERM');
     await berth.hold();
     await berth.end('SIGTERM');
     await etcd.kill();
   }
-  /** Everything starts at once; answers how long the engine took. */
+  /** Starts everything at once; returns how long the engine took. */
   async function startUp(): Promise<number> {
     await berth.release();
     const started = performance.now();
@@ -65,19 +66,19 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     expect(await docker('volume', 'inspect', '-f', format, name)).toBe('berth gold host');
   }
 
-  test('defect B5, when the engine has not met the plugin: an engine is told of a plugin that it has not met, also one that starts later', async () => {
+  test('defect B5, when the engine has not met the plugin: the daemon introduces it, even to an engine that starts later', async () => {
     const known = () => docker('info', '-f', '{{.Plugins.Volume}}');
     expect(await known()).toBe('[local]');
     await host.killEngine('SIGTERM');
     expect(await host.exec(join(repository, 'bin/berth'), ['status'])).toMatchObject({ code: 0 });
-    const isMissed = () => berth.log().includes('the engine does not answer yet');
-    await waitFor(isMissed, 5_000, 'berth to miss the engine');
+    const hasMissedEngine = () => berth.log().includes('the engine does not answer yet');
+    await waitFor(hasMissedEngine, 5_000, 'berth to miss the engine');
     await host.startEngine();
     const isKnown = async () => (await known()) === '[berth local]';
     await waitFor(isKnown, 15_000, 'the engine to know the plugin');
   });
 
-  test('scenario 7: the plugin starts 2 s after the request, which is carried out once', async () => {
+  test('scenario 7: a plugin that starts 2 s after the request executes it once', async () => {
     await berth.hold();
     await berth.end('SIGTERM');
     const before = berth.log().length;
@@ -85,7 +86,7 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     await delay(2_000);
     await berth.release();
     expect(await creating).toBe('s7');
-    // Once each, so the engine has been kept waiting and has not tried again.
+    // One call of each, so the engine was kept waiting and has not retried.
     const calls = berth
       .log()
       .slice(before)
@@ -94,13 +95,13 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     expect(Object.keys(await store.records())).toEqual(['s7']);
   });
 
-  test('scenario 32: while etcd is away, the engine starts without delay and forgets nothing', async () => {
+  test('scenario 32: while etcd does not answer, the engine starts without delay and forgets no volume', async () => {
     const names = ['idle', 'known'];
     for (const name of names) await create(name);
     await up('idle');
     await shutDown();
     const started = berth.log().length;
-    // It would wait 15 s and more for each volume that it can't be told of.
+    // Otherwise the engine waits 15 s or more for each volume that it gets no answer about.
     expect(await startUp()).toBeLessThan(15_000);
     for (const name of names) await expectKnown(name);
     const gets = [
@@ -121,7 +122,7 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     for (const name of names) await expectKnown(name);
   });
 
-  test('a container that is always restarted comes back with etcd', async () => {
+  test('a container with restart=always runs again as soon as etcd answers', async () => {
     await create('always');
     await up('always', '--restart', 'always');
     await shutDown();

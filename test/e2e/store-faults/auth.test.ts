@@ -1,3 +1,7 @@
+// Real daemons on an etcd with users, short-lived tokens and changed rights, and on an etcd with
+// foreign keys. Mounts are real; no Docker engine. Time is real: tokens live for 2 s, sessions for
+// 5 s.
+
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -26,7 +30,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
   });
   afterEach(() => stack.disposeAsync());
 
-  /** Tokens of a kind that live for two seconds. */
+  /** Returns the etcd flags for tokens of this kind that live for two seconds. */
   async function tokenFlags(kind: 'simple' | 'JWT'): Promise<string[]> {
     if (kind === 'simple') return ['--auth-token-ttl', '2'];
     const [key, pub] = ['key.pem', 'pub.pem'].map((name) => join(directory.path, name));
@@ -62,7 +66,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
     await etcd.ctlOk(...root, 'user', 'grant-role', 'berth', 'volumes');
   }
 
-  /** What a person reads while etcd answers, but not as it should. */
+  /** Checks the errors that people read while etcd answers, but refuses. */
   async function expectRefusal(node: BareNode, why: RegExp): Promise<void> {
     const startedAt = performance.now();
     const { Err } = await node.call('Create', { Name: 'fresh', Opts: null });
@@ -76,7 +80,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
   }
 
   test.each(['simple', 'JWT'] as const)(
-    'outlives its %s tokens, and says why it is not let in',
+    'a daemon outlives its %s tokens, and reports why etcd refuses it',
     async (kind) => {
       const cluster = await start(kind);
       const { etcd } = cluster;
@@ -89,7 +93,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       await n1.ok('Mount', { Name: 'used', ID: mountId });
       const before = await n1.table();
 
-      // Longer than tokens and sessions live: these are renewed, and the watch goes on.
+      // Longer than tokens and sessions live: both are renewed, and the watch goes on.
       await delay(7_000);
       expect(await n1.table()).toEqual(before);
       expect(await store.locks()).toEqual(['mount/used']);
@@ -98,8 +102,8 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       await n1.ok('Unmount', { Name: 'used', ID: mountId });
       const freedAt = performance.now();
       await waiting;
-      expect(performance.now() - freedAt).toBeLessThan(4_500); // Not by the poll, the net below.
-      if (kind === 'simple') return; // It takes seconds to refuse, and does it no other way.
+      expect(performance.now() - freedAt).toBeLessThan(4_500); // By the watch, not by the slower poll.
+      if (kind === 'simple') return; // With simple tokens etcd takes seconds to refuse, in the same way.
 
       await asRoot('user', 'revoke-role', 'berth', 'volumes');
       await expectRefusal(n1, /etcd refuses: permission denied; grant the user a role/);
@@ -112,15 +116,19 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       await setPassword(etcd, 'quay');
       await n1.create('fresh');
       expect(await store.locks()).toEqual(['mount/used']);
-      await waitFor(async () => (await n1.daemon.berth('status')).code === 0, 10_000, 'its watch');
+      await waitFor(
+        async () => (await n1.daemon.berth('status')).code === 0,
+        10_000,
+        'the watch to work again',
+      );
       expect((await n2.table()).map(({ volume }) => volume)).toEqual(['used']);
       await n2.ok('Unmount', { Name: 'used', ID: mountId });
     },
   );
 });
 
-describeWith(['root', 'etcd'], 'berth on an etcd in which somebody else has written', () => {
-  test('says where, of what that touches, and goes on with all else', async () => {
+describeWith(['root', 'etcd'], 'berth on an etcd in which another program has written', () => {
+  test('a daemon names the foreign key, refuses what it affects, and goes on with everything else', async () => {
     await using cluster = await startBareCluster();
     const node = await cluster.join('n1', { lockTimeout: '1s' });
     await node.create('hit');
@@ -134,7 +142,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd in which somebody else has writ
     expect((await node.call('Mount', { Name: 'odd', ID: mountId })).Err).toMatch(
       /the record of volume odd is not one .* remove the store's key records\/volumes\/odd/,
     );
-    // Not only for those that saw it come.
+    // The same holds for a daemon that starts later.
     const other = await cluster.join('n2', { lockTimeout: '1s' });
     for (const each of [node, other]) {
       await each.ok('Mount', { Name: 'well', ID: mountId });

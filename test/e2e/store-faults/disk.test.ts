@@ -1,3 +1,6 @@
+// A daemon whose state directory is on a full disk, with locks in SQLite and in etcd. The disk is a
+// real tmpfs of 4 MB; mounts are real; no Docker engine.
+
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
@@ -18,21 +21,21 @@ jest.setTimeout(90_000);
 
 const [ID, ID2] = ['a'.repeat(64), 'b'.repeat(64)];
 
-/** What a person reads: what is wrong, where, and what to do. */
+/** The error that people read: what is wrong and what to do. */
 const full = /the disk is full; free some space/;
 
 describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
   let stack: AsyncDisposableStack;
   let network: Network;
   let host: BareHost;
-  /** Seen by the host as its state directory. */
+  /** The file system that the host sees as its state directory. */
   let disk: string;
   let stateDir: string;
 
   beforeEach(async () => {
     stack = new AsyncDisposableStack();
     disk = stack.use(await makeTemporaryDirectory()).path;
-    // In pages, of which each file has its own: a full one has no room for any other.
+    // tmpfs counts in pages, and each file has its own: a full disk has no room for any file.
     await runOk('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk]);
     stack.defer(async () => {
       await runOk('umount', ['--lazy', disk]);
@@ -86,7 +89,7 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect(again).toMatch(full);
     expect(await node.mountCount('used')).toBe(1);
 
-    // One use less and the last one, as when containers end.
+    // An Unmount that leaves another user, and a last one, as when containers end.
     await node.ok('Unmount', { Name: 'twice', ID });
     expect(await node.mountCount('twice')).toBe(1);
     await node.ok('Unmount', { Name: 'used', ID });
@@ -94,7 +97,11 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect((await node.daemon.berth('status')).stdout).toMatch(full);
 
     await empty();
-    await waitFor(async () => (await store.locks()).join() === 'mount/twice', 5_000, 'the locks');
+    await waitFor(
+      async () => (await store.locks()).join() === 'mount/twice',
+      5_000,
+      'the locks to be released',
+    );
     await waitFor(async () => (await rows()).join() === 'twice', 5_000, 'the table of mounts');
     for (const Name of ['idle', 'used']) {
       await node.ok('Mount', { Name, ID: ID2 });
@@ -107,7 +114,7 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect(await rows()).toEqual([]);
   }
 
-  test('when the store is full, slow or failing: refuses what it could not remember, and lets go of all else; locks in SQLite', async () => {
+  test("when the store is full, slow or failing: SQLite: refuses what it can't record, and still unmounts", async () => {
     const node = await start();
     const store = embeddedView(join(disk, 'berth.db'));
     await goesThroughIt(node, store);
@@ -125,7 +132,7 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect((await node.daemon.berth('status')).code).toBe(0);
   });
 
-  test('refuses what it could not remember, and lets go of all else; locks in etcd', async () => {
+  test("with etcd, too, the daemon refuses what it can't record, and still unmounts", async () => {
     const etcd = stack.use(await startEtcd({ in: network }));
     const node = await start(etcd.url);
     await goesThroughIt(node, etcdView(etcd));

@@ -1,3 +1,5 @@
+// A real daemon on an etcd whose quota is exhausted (NOSPACE). Mounts are real; no Docker engine.
+
 import { expect, jest, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -9,17 +11,17 @@ jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 
-/** What a person reads: what is wrong, and what to do. */
+/** The error that people read: what is wrong and what to do. */
 const full =
   /etcd is out of space \(NOSPACE alarm\): compact and defragment it, then run "etcdctl alarm disarm"/;
 
-/** Others fill it until it takes nothing any more. */
+/** Fills etcd with other keys until it accepts no more. */
 async function fill({ etcd }: BareCluster): Promise<void> {
   const put = (index: number) => etcd.ctl('put', `/other/${index}`, 'x'.repeat(120_000));
   for (let index = 0; (await put(index)).code === 0; index += 1);
 }
 
-/** What its operator does about it. */
+/** Frees space as the operator of etcd does. */
 async function makeSpace({ etcd }: BareCluster): Promise<void> {
   await etcd.ctlOk('del', '--prefix', '/other/');
   await etcd.ctlOk('compact', String(await etcd.revision()));
@@ -28,7 +30,7 @@ async function makeSpace({ etcd }: BareCluster): Promise<void> {
 }
 
 describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
-  test('when the store is full, slow or failing: refuses what needs space and lets go of what does not', async () => {
+  test('when the store is full, slow or failing: refuses what needs space, and still unmounts and removes', async () => {
     const flags = ['--quota-backend-bytes', '4000000'];
     await using cluster = await startBareCluster({ flags });
     const node = await cluster.join('n1');
@@ -51,7 +53,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
     await refused(node.call('Mount', { Name: 'idle', ID: mountId }));
     await refused(node.call('Snapshot', { Name: 'used', Snapshot: 's' }));
     await refused(node.call('Copy', { Name: 'used', Target: 'copy' }));
-    // Together they go to etcd in one transaction, which counts no puts of those within it.
+    // They reach etcd in one transaction, whose nested puts etcd does not count.
     const many = Array.from({ length: 8 }, (_, index) => index);
     const create = (index: number) => node.call('Create', { Name: `many-${index}`, Opts: null });
     await Promise.all(many.map((index) => refused(create(index))));
@@ -75,6 +77,10 @@ describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
     await node.ok('Mount', { Name: 'idle', ID: mountId });
     await node.ok('Snapshot', { Name: 'used', Snapshot: 's' });
     await node.ok('Copy', { Name: 'used', Target: 'copy' });
-    await waitFor(async () => !(await node.daemon.berthOk('status')).includes('full'), 5_000, 'it');
+    await waitFor(
+      async () => !(await node.daemon.berthOk('status')).includes('full'),
+      5_000,
+      'the condition to end',
+    );
   });
 });
