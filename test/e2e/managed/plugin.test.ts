@@ -192,7 +192,7 @@ for (const version of dockerVersions) {
       await on.host.startEngine();
       for (const name of ['image', 'tree']) {
         const isUp = () => on.exec(`${name}-user`, 'cat /p/file');
-        expect(await waitFor(isUp, 10_000, `${name} to be back`)).toBe('${name} to run again');
+        expect(await waitFor(isUp, 10_000, `${name} to run again`)).toBe('data');
       }
       // The engine sends no Unmount for this dead container.
       await waitFor(
