@@ -1,3 +1,6 @@
+// Real daemons on an etcd that is slow or far behind. The disk is throttled by a real control group
+// (cgroup v1 only); no Docker engine. Real time.
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,9 +14,9 @@ jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 const isLimitable = existsSync(blkioDirectory);
-if (!isLimitable) process.stderr.write(`skipped: no disk can be made slow: no ${blkioDirectory}\n`);
+if (!isLimitable) process.stderr.write(`skipped: disks can't be throttled: no ${blkioDirectory}\n`);
 
-/** Changes one key below the prefix many times: more often than etcd remembers for a slow watcher. */
+/** Changes one key below the prefix more often than etcd keeps events for a slow watcher. */
 const floodScript = `
 const { EtcdClient } = await import('${join(import.meta.dirname, '../../../lib/etcd/client.ts')}');
 const [endpoint, count, bytes] = process.argv.slice(1);
@@ -24,8 +27,8 @@ for (let index = 0; index < Number(count); index += 1) {
 }
 await client.close();`;
 
-describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
-  (isLimitable ? test : test.skip)('with a slow disk, is slow, and keeps its locks', async () => {
+describeWith(['root', 'etcd', 'loop'], 'berth on a slow etcd', () => {
+  (isLimitable ? test : test.skip)('a slow disk slows berth, which keeps its locks', async () => {
     await using disk = await makeSlowDisk(256);
     await using cluster = await startBareCluster({ dir: disk.path });
     const n1 = await cluster.join('n1', { lockTimeout: '4s' });
@@ -34,7 +37,7 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     await n1.ok('Mount', { Name: 'used', ID: mountId });
     const before = await n1.table();
 
-    // A write to etcd takes some tenths of a second.
+    // With this limit a write to etcd takes some tenths of a second.
     await disk.limit(cluster.etcd.pids, 10);
     const startedAt = performance.now();
     await n2.create('slow');
@@ -42,12 +45,12 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     await n2.ok('Snapshot', { Name: 'slow', Snapshot: 's' });
     expect(performance.now() - startedAt).toBeGreaterThan(500);
     expect((await n2.call('Mount', { Name: 'used', ID: mountId })).Err).toMatch(mountedOn('n1'));
-    // Renewals get through: no session is taken for lost.
+    // Renewals succeed, so no session counts as lost.
     await delay(Math.max(0, startedAt + 8_000 - performance.now()));
     expect(n2.daemon.log()).not.toMatch(/is (unproven|lost)/);
     await n2.ok('Unmount', { Name: 'slow', ID: mountId });
 
-    // A write takes longer than a call may.
+    // Now a write takes longer than the limit of a call.
     await disk.limit([], 1);
     const names = ['a', 'b', 'c'];
     const refusals = names.map(async (Name) => {
@@ -65,7 +68,7 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     await waitFor(
       async () => (await cluster.store.locks()).join() === 'mount/used',
       10_000,
-      'rest',
+      'unfinished requests to be removed',
     );
     expect(await n1.table()).toEqual(before);
     expect(Object.keys(await cluster.store.records()).sort()).toEqual([...names, 'slow', 'used']);
@@ -73,7 +76,7 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     await n2.ok('Mount', { Name: 'used', ID: mountId });
   });
 
-  test('when the store is full, slow or failing: with its watch behind a compaction, misses nothing', async () => {
+  test('when the store is full, slow or failing: a watch that falls behind a compaction misses nothing', async () => {
     await using cluster = await startBareCluster();
     const { etcd } = cluster;
     const [url = ''] = etcd.endpoints.map((endpoint) => new URL(endpoint).host);
@@ -84,7 +87,7 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
     const waiting = n2.ok('Mount', { Name: 'db', ID: mountId });
     await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'n2 to wait');
 
-    // Frozen, it takes nothing more from its connection, and etcd has to put its events off.
+    // A frozen daemon reads nothing from its connection, so etcd has to keep its events back.
     n2.daemon.process.kill('SIGSTOP');
     const flood = (count: number, bytes: number) =>
       n1.host.execOk('node', '--input-type=module', '-e', floodScript, url, `${count}`, `${bytes}`);
@@ -99,12 +102,20 @@ describeWith(['root', 'etcd', 'loop'], 'berth on an etcd that lags', () => {
 
     await waiting;
     const names = async () => (await n2.ok('List')).Volumes.map(({ Name }) => Name).sort();
-    await waitFor(async () => (await names()).join() === 'db,fresh,kept', 10_000, 'the records');
-    await waitFor(async () => (await n2.daemon.berth('status')).code === 0, 10_000, 'its watch');
+    await waitFor(
+      async () => (await names()).join() === 'db,fresh,kept',
+      10_000,
+      'the present records',
+    );
+    await waitFor(
+      async () => (await n2.daemon.berth('status')).code === 0,
+      10_000,
+      'the watch to work again',
+    );
     expect(n2.daemon.log()).toMatch(/the watch has ended \(compacted at \d+\)/);
-    // And hears what comes after.
+    // The watch delivers later changes, too.
     await n1.ok('Remove', { Name: 'fresh' });
-    await waitFor(async () => (await names()).join() === 'db,kept', 3_000, 'the watch');
+    await waitFor(async () => (await names()).join() === 'db,kept', 3_000, 'the record to vanish');
     const next = n1.ok('Mount', { Name: 'db', ID: mountId });
     await waitFor(async () => (await cluster.store.locks()).length === 2, 5_000, 'n1 to wait');
     await n2.ok('Unmount', { Name: 'db', ID: mountId });
