@@ -80,7 +80,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const clock = systemClock();
   const locks = new LockDriver(manager, config.lockTimeoutMs);
   const remembered = store.properties.multiHost
-    ? started.use(await RememberedRecords.open(rememberedOptions(config)))
+    ? started.use(await RememberedRecords.open(rememberedOptions(config, clock)))
     : undefined; // This host's own store is never away.
   const catalog = new Catalog(manager.mirror, store, remembered?.records);
   remembered?.follow(manager.mirror, () => catalog.list());
@@ -106,7 +106,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     clock,
     events,
   });
-  const table = await MountTable.open(join(config.stateDir, 'mounts.json'));
+  const table = started.use(await MountTable.open(join(config.stateDir, 'mounts.json'), clock));
   const states = new MountStates(table.rows(), boot);
   const mutex = new KeyedMutex();
   const onHost = { table, states, drivers: allDrivers, mutex, fence: watch };
@@ -143,7 +143,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     lockTimeoutMs: config.lockTimeoutMs,
   });
   const evictions = new Evictions({
-    ...{ locks, store, mirror: manager.mirror, catalog, recovery },
+    ...{ locks, store, mirror: manager.mirror, catalog, recovery, clock },
     host: config.host,
     limitMs: config.ttlMs + 1_000,
   });
@@ -163,7 +163,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
 
   const scope = store.properties.multiHost ? 'global' : 'local';
   const physician = doctor({
-    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, recovery, mutex },
+    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, recovery, mutex, clock },
     ...{ mountDir: config.mountDir, owner: identity, pluginName: config.name },
     session: async () => (await manager.open()).sessionId,
     reconcile: () => reconciler.check(),
@@ -189,8 +189,11 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   };
 }
 
-function rememberedOptions({ stateDir, store, prefix }: Config): RememberedRecordsOptions {
-  return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}` };
+function rememberedOptions(
+  { stateDir, store, prefix }: Config,
+  clock: Clock,
+): RememberedRecordsOptions {
+  return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}`, clock };
 }
 
 function statusReport(

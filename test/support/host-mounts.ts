@@ -11,6 +11,7 @@ import { Mounts } from '../../lib/volumes/mounts/mounts.ts';
 import { relocker } from '../../lib/volumes/operations/relocker.ts';
 import type { Catalog } from '../../lib/volumes/records/catalog.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
+import { ManualClock } from './manual-clock.ts';
 import { noFence } from './no-fence.ts';
 
 export interface HostMountsOptions {
@@ -33,7 +34,8 @@ export async function hostMounts({
   rows = [],
   fence = noFence,
 }: HostMountsOptions) {
-  const table = await MountTable.open(join(directory, 'mounts.json'));
+  const clock = new ManualClock();
+  const table = await MountTable.open(join(directory, 'mounts.json'), clock);
   for (const row of rows) await table.put(row);
   const states = new MountStates(table.rows(), 'boot');
   const mutex = new KeyedMutex();
@@ -47,5 +49,5 @@ export async function hostMounts({
     locks: relocker(locks, catalog),
     events,
   });
-  return { table, states, mutex, events, mountDir, mounts, recovery };
+  return { clock, table, states, mutex, events, mountDir, mounts, recovery };
 }

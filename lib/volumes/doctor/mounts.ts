@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { currentMountsBelow, isMountpoint } from '../../linux/mountinfo.ts';
 import type { Ticket } from '../../lock/ticket.ts';
 import { isSameOwner } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
 import { lockName } from '../../lock/use/use.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError } from '../errors.ts';
 import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
@@ -23,6 +23,7 @@ export interface MountDoctorOptions {
   readonly recovery: Pick<MountRecovery, 'adopt'>;
   readonly mutex: KeyedMutex;
   readonly mountDir: string;
+  readonly clock: Clock;
   /** This host's identity, as tickets have it. */
   readonly owner: string;
   /** The session that locks of mounts hang on. */
@@ -189,14 +190,14 @@ export class MountDoctor {
   }
 
   async #reconciled(volume: string): Promise<void> {
-    const { mounts, reconcile } = this.#options;
+    const { mounts, reconcile, clock } = this.#options;
     await reconcile();
-    const deadline = performance.now() + reconcilePatienceMs;
+    const deadline = clock.now() + reconcilePatienceMs;
     while (mounts.get(volume) !== undefined) {
-      if (performance.now() > deadline) {
+      if (clock.now() > deadline) {
         throw new InUseError(`a container uses volume ${volume}`);
       }
-      await sleep(100);
+      await clock.sleep(100);
     }
   }
 

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
 import { z } from 'zod';
-import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
+import type { MirrorEvent, StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { LockClearRefusedError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
 import type { Ticket } from '../../lock/ticket.ts';
 import type { ClearRequest, LockClearer } from '../../lock/use/lock-service.ts';
 import { queueOf } from '../../lock/use/queue.ts';
 import { lockName } from '../../lock/use/use.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { mountMarkKey } from '../records/catalog.ts';
 import type { MountRecovery } from './mount-recovery.ts';
@@ -18,7 +19,7 @@ const keyPrefix = 'evictions/';
 
 const evictionSchema = z.object({
   volume: z.string(),
-  /** Of the lock that is to be let go. */
+  /** The token of the lock that its host should release. */
   token: z.number(),
   /** The host whose operator asks. */
   by: z.string(),
@@ -31,25 +32,31 @@ export interface EvictionsOptions {
   readonly mirror: StoreMirror;
   readonly catalog: Catalog;
   readonly recovery: Pick<MountRecovery, 'evict'>;
+  readonly clock: Clock;
   readonly host: string;
-  /** How long a living holder is given: when it has not been heard by then, its fence has fallen. */
+  /** How long a living holder is given: by then the holder's own sentinel has fenced it. */
   readonly limitMs: number;
 }
 
 /**
- * How a lock is cleared whose holder lives. Taking its ticket away at once would let another host
- * write beside it, so it is asked, through a record in the store, to let go: it ends the containers
- * that use the volume, unmounts, and releases the lock itself.
+ * Clears a lock whose holder lives. Removing its ticket at once would let another host write beside
+ * it, so a record in the store asks the holder's host to give up the volume: that host ends the
+ * containers that use the volume, unmounts it, and releases the lock itself.
  */
 export class Evictions implements LockClearer {
   readonly #options: EvictionsOptions;
+  /** The records that ask a host to give up a volume, by key. */
+  readonly #asked = new Map<string, string>();
   readonly #obeying = new Set<string>();
 
   constructor(options: EvictionsOptions) {
     this.#options = options;
   }
 
-  /** Clears a lock, also of a host that is alive; resolves when nobody uses the volume under that lock any more. */
+  /**
+   * Clears a lock, also of a host that is alive. Resolves when nobody uses the volume under that
+   * lock any more.
+   */
   async clearLock(request: ClearRequest): Promise<Ticket> {
     const ticket = this.#mounted(request);
     if (!ticket) return this.#options.locks.clearLock(request);
@@ -62,16 +69,30 @@ export class Evictions implements LockClearer {
     return ticket;
   }
 
-  /** Lets go of what this host is asked to, until disposed. */
+  /** Gives up the volumes that other hosts' operators ask this host to give up, until disposed. */
   follow(): Disposable {
-    return this.#options.mirror.listen(() => {
-      for (const record of this.#options.mirror.records()) {
-        if (record.key.startsWith(keyPrefix)) void this.#obey(record.value);
-      }
+    return this.#options.mirror.listen((event) => {
+      this.#note(event);
+      // Again at each event: a volume that can't be given up now may be one that can be later.
+      for (const value of this.#asked.values()) void this.#obey(value);
     });
   }
 
-  /** A failure is tried again with the other mounts that are to be fenced. */
+  /** Keeps `#asked` as the store has it, without a look at other records unless all were read. */
+  #note(event: MirrorEvent): void {
+    if (event.kind === 'interrupted') return;
+    if (event.kind === 'reset') this.#asked.clear();
+    const { records, removedRecords } =
+      event.kind === 'change'
+        ? event.change
+        : { records: this.#options.mirror.records(), removedRecords: [] };
+    for (const key of removedRecords) this.#asked.delete(key);
+    for (const { key, value } of records) {
+      if (key.startsWith(keyPrefix)) this.#asked.set(key, value);
+    }
+  }
+
+  /** `MountRecovery.adopt` retries an eviction that fails. */
   async #obey(value: string): Promise<void> {
     if (this.#obeying.has(value)) return;
     this.#obeying.add(value);
@@ -85,7 +106,7 @@ export class Evictions implements LockClearer {
     }
   }
 
-  /** The ticket, when it stands for a mount that can be fenced. */
+  /** Returns the ticket when it stands for a mount that can be fenced. */
   #mounted({ volume, token }: ClearRequest): Ticket | undefined {
     const { mirror, catalog } = this.#options;
     const { holders } = queueOf(mirror.ticketsOn(lockName('mount', volume)));
@@ -94,7 +115,7 @@ export class Evictions implements LockClearer {
     return catalog.get(volume)?.onLost === 'keep' ? undefined : ticket;
   }
 
-  /** Its host must not take the lock again, as if nobody had asked for the volume meanwhile. */
+  /** Breaks the mount mark first, so that the old holder can't re-acquire the lock. */
   async #clearForGood(request: ClearRequest): Promise<Ticket> {
     const { store, locks } = this.#options;
     const key = mountMarkKey(request.volume);
@@ -121,26 +142,23 @@ export class Evictions implements LockClearer {
     await store.commit({ guards: [], writes: [{ key, value }], release: [] });
     try {
       if (await this.#isGone(ticket, request.signal, limitMs)) return;
-      log('volume=%s token=%d was not let go in time', volume, token);
+      log('volume=%s token=%d was not released in time', volume, token);
       await this.#clearForGood(request);
     } finally {
       await store.commit({ guards: [], writes: [{ key, value: undefined }], release: [] });
     }
   }
 
-  /** Waits for the ticket to go; false when the time is up, or the operator has left. */
+  /** Waits for the ticket to go; false when the time is up. Rejects when the operator leaves. */
   async #isGone({ nonce }: Ticket, signal: AbortSignal, limitMs: number): Promise<boolean> {
-    const { mirror } = this.#options;
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { mirror, clock } = this.#options;
+    const gone = new AbortController();
     const look = () => {
-      if (mirror.isLive && !mirror.ticket(nonce)) resolve();
+      if (mirror.isLive && !mirror.ticket(nonce)) gone.abort();
     };
     using _listening = mirror.listen(look);
-    const limit = setTimeout(resolve, limitMs);
-    signal.addEventListener('abort', () => resolve(), { once: true });
     look();
-    await promise;
-    clearTimeout(limit);
+    await clock.sleep(limitMs, AbortSignal.any([signal, gone.signal]));
     signal.throwIfAborted();
     return mirror.ticket(nonce) === undefined;
   }

@@ -2,6 +2,7 @@ import createDebug from 'debug';
 import { z } from 'zod';
 import { readIfThere, replaceFile } from '../../linux/state-file.ts';
 import { ticketSchema } from '../../lock/ticket-schema.ts';
+import type { Clock } from '../../running/clock.ts';
 import { diskProblem } from '../../running/disk-problem.ts';
 import { UnavailableError } from '../errors.ts';
 import { lockRulesSchema } from '../volume.ts';
@@ -40,25 +41,28 @@ const tableSchema = z.object({ version: z.literal(1), rows: z.array(rowSchema) }
  * the disk takes it: a full disk keeps nobody from unmounting, and a row that a crash leaves too
  * many is settled by the next start.
  */
-export class MountTable {
+export class MountTable implements Disposable {
   readonly #path: string;
+  readonly #clock: Clock;
   readonly #rows: Map<string, MountRow>;
   #writing: Promise<void> = Promise.resolve();
-  #retry: NodeJS.Timeout | undefined;
+  readonly #stopping = new AbortController();
+  #isRetrying = false;
   #problem: string | undefined;
 
-  private constructor(path: string, rows: readonly MountRow[]) {
+  private constructor(path: string, clock: Clock, rows: readonly MountRow[]) {
     this.#path = path;
+    this.#clock = clock;
     this.#rows = new Map(rows.map((row) => [row.volume, row]));
   }
 
   /** Reads the table; none there: an empty one. Rejects on a file that is not a mount table. */
-  static async open(path: string): Promise<MountTable> {
+  static async open(path: string, clock: Clock): Promise<MountTable> {
     const text = await readIfThere(path);
-    if (text === undefined) return new MountTable(path, []);
+    if (text === undefined) return new MountTable(path, clock, []);
     try {
       const { rows } = tableSchema.parse(JSON.parse(text));
-      return new MountTable(path, rows);
+      return new MountTable(path, clock, rows);
     } catch (error) {
       throw new Error(
         `${path} is not a mount table of this version; move it away after unmounting every volume`,
@@ -101,17 +105,27 @@ export class MountTable {
     if (this.#rows.delete(volume)) await this.#write();
   }
 
+  /** Stops retrying what could not be written. */
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+  }
+
   /** Writes what counts already, now or when the disk takes it. */
   async #write(): Promise<void> {
     try {
       await this.#inTurn(() => this.#replace(this.#rows));
     } catch (error) {
       log('ERROR %s', error);
-      this.#retry ??= setTimeout(() => {
-        this.#retry = undefined;
-        void this.#write();
-      }, retryMs).unref();
+      void this.#retry();
     }
+  }
+
+  async #retry(): Promise<void> {
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    await this.#clock.sleep(retryMs, this.#stopping.signal);
+    this.#isRetrying = false;
+    if (!this.#stopping.signal.aborted) await this.#write();
   }
 
   #inTurn(step: () => Promise<void>): Promise<void> {

@@ -58,8 +58,8 @@ export class Catalog {
     }
     const records: VolumeRecord[] = [];
     for (const stored of this.#mirror.records()) {
-      const isVolume = stored.key.startsWith(keyPrefix);
-      if (isVolume && this.#isReadable(stored)) records.push(this.#parse(stored).record);
+      if (isRecordKey(stored.key) && this.#isReadable(stored))
+        records.push(this.#parse(stored).record);
     }
     return records;
   }
@@ -114,6 +114,11 @@ function readRecord({ key, value }: StoredRecord): VolumeRecord {
  */
 export function mountMarkKey(volume: string): string {
   return `tenures/${volume}`;
+}
+
+/** True for the key of a volume's record, false for its mount mark. */
+export function isRecordKey(key: string): boolean {
+  return key.startsWith(keyPrefix);
 }
 
 /** The write that makes a record, or replaces the one at `revision`. */

@@ -1,10 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import { z } from 'zod';
 import { readIfThere, replaceFile } from '../../linux/state-file.ts';
 import type { MirrorEvent, StoreMirror } from '../../lock/engine/store-mirror.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { VolumeRecord } from '../volume.ts';
 import { recordSchema } from '../volume.ts';
+import { isRecordKey } from './catalog.ts';
 
 const log = createDebug('berth:catalog');
 
@@ -16,6 +17,7 @@ export interface RememberedRecordsOptions {
   readonly path: string;
   /** The store that they come from: those of another are of no use. */
   readonly store: string;
+  readonly clock: Clock;
 }
 
 /**
@@ -27,6 +29,7 @@ export class RememberedRecords implements AsyncDisposable {
   readonly #options: RememberedRecordsOptions;
   readonly #records: ReadonlyMap<string, VolumeRecord>;
   #following: { readonly read: () => VolumeRecord[]; readonly listener: Disposable } | undefined;
+  readonly #stopping = new AbortController();
   #isStale = false;
   #isWriting = false;
   #written: Promise<void> = Promise.resolve();
@@ -58,6 +61,7 @@ export class RememberedRecords implements AsyncDisposable {
   /** Writes what has not been written yet. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#following?.listener[Symbol.dispose]();
+    this.#stopping.abort();
     await this.#write();
   }
 
@@ -65,7 +69,7 @@ export class RememberedRecords implements AsyncDisposable {
     if (this.#isWriting) return;
     this.#isWriting = true;
     while (this.#isStale) {
-      await sleep(settleMs, undefined, { ref: false });
+      await this.#options.clock.sleep(settleMs, this.#stopping.signal);
       await this.#write();
     }
     this.#isWriting = false;
@@ -103,7 +107,9 @@ async function read({ path, store }: RememberedRecordsOptions): Promise<readonly
   }
 }
 
+/** True when a volume's record may have changed; mount marks change far more often. */
 function changesRecords(event: MirrorEvent): boolean {
   if (event.kind !== 'change') return event.kind === 'reset';
-  return event.change.records.length > 0 || event.change.removedRecords.length > 0;
+  const { records, removedRecords } = event.change;
+  return records.some(({ key }) => isRecordKey(key)) || removedRecords.some(isRecordKey);
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -9,6 +9,7 @@ import { systemClock } from '../../../../../lib/running/clock.ts';
 import { UnavailableError } from '../../../../../lib/volumes/errors.ts';
 import {
   Catalog,
+  mountMarkKey,
   recordDeletion,
   recordWrite,
 } from '../../../../../lib/volumes/records/catalog.ts';
@@ -16,12 +17,14 @@ import { RememberedRecords } from '../../../../../lib/volumes/records/remembered
 import type { VolumeRecord } from '../../../../../lib/volumes/volume.ts';
 import { parseRecord } from '../../../../../lib/volumes/volume.ts';
 import { eventually } from '../../../../support/eventually.ts';
-import { waitFor } from '../../../../support/processes.ts';
+import { ManualClock } from '../../../../support/manual-clock.ts';
 
 let directory: string;
 let path: string;
 let store: TicketStore;
+let clock: ManualClock;
 beforeEach(() => {
+  clock = new ManualClock();
   directory = mkdtempSync(join(tmpdir(), 'berth-'));
   path = join(directory, 'records.json');
   store = memoryStore({ shared: memoryState(systemClock()) });
@@ -45,14 +48,20 @@ const record = (name: string): VolumeRecord =>
 
 /** A daemon's view of the store, and what it remembers. */
 async function host({ of = 'etcd /berth', isAway = false } = {}) {
-  const remembered = await RememberedRecords.open({ path, store: of });
+  const remembered = await RememberedRecords.open({ path, store: of, clock });
   const away: TicketStore = { ...store, watch: () => ({ [Symbol.dispose]: () => undefined }) };
   const mirror = new StoreMirror(isAway ? away : store);
   const catalog = new Catalog(mirror, store, remembered.records);
-  remembered.follow(mirror, () => catalog.list());
+  let reads = 0;
+  remembered.follow(mirror, () => {
+    reads += 1;
+    return catalog.list();
+  });
   if (!isAway) await mirror.firstReset;
   return {
     catalog,
+    mirror,
+    reads: () => reads,
     names: () => catalog.list().map(({ name }) => name),
     write: async (name: string) => {
       const write = recordWrite(record(name), 0);
@@ -103,10 +112,31 @@ test('changes are on disk soon, also without an orderly end', async () => {
   const killed = await host();
   await killed.write('db');
   const isWritten = () => readFileSync(path, 'utf8').includes('"db"');
-  await waitFor(isWritten, 10_000, 'the record to be written');
+  await eventually(() => expect(killed.names()).toEqual(['db']));
+  await clock.pass(1_000);
+  await eventually(() => expect(isWritten()).toBe(true));
   const after = await host({ isAway: true });
   expect(after.names()).toEqual(['db']);
   await Promise.all([killed.stop(), after.stop()]);
+});
+
+test('the mount marks of other hosts cause no work', async () => {
+  const idle = await host();
+  await idle.write('db');
+  await eventually(() => expect(idle.names()).toEqual(['db']));
+  await clock.pass(1_000);
+  await eventually(() => expect(existsSync(path)).toBe(true));
+  const before = idle.reads();
+  for (let mount = 1; mount <= 3; mount += 1) {
+    const mark = { key: mountMarkKey('db'), value: `mark ${mount}` };
+    await store.commit({ guards: [], writes: [mark], release: [] });
+    await eventually(() =>
+      expect(idle.mirror.record(mark.key)).toMatchObject({ value: mark.value }),
+    );
+    await clock.pass(1_000);
+  }
+  expect(idle.reads()).toBe(before);
+  await idle.stop();
 });
 
 test.each([
