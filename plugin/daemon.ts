@@ -117,7 +117,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   });
   started.defer(() => watch.leave());
   // Told at once, so that the sentinel knows of a renewal long before the next one is due.
-  started.use(manager.onRevived(() => watch.deadlineChanged()));
+  started.use(manager.onSessionHeard(() => watch.deadlineChanged()));
   started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
   const engine = new Engine(config.dockerSocket, config.name);

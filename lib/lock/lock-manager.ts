@@ -216,8 +216,8 @@ export class LockManager implements Locks {
    * Calls back each time the store has confirmed this host's session, or that it is gone. When
    * that ends a lapse, `attach` tells what is left.
    */
-  onRevived(listener: () => void): Disposable {
-    return this.#sessions.onRevived(listener);
+  onSessionHeard(listener: () => void): Disposable {
+    return this.#sessions.onSessionHeard(listener);
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 import { disabledVolumes } from '../../lib/lock/use/disabled-volume.ts';
-import { queueOf } from '../../lib/lock/use/queue.ts';
+import { lockQueueOf } from '../../lib/lock/use/queue.ts';
 import { parseLockName } from '../../lib/lock/use/use.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
 import type { GateReply, HolderReply, TicketReply, VolumeReply } from './api.ts';
@@ -12,7 +12,7 @@ export function holderReply({ token, holder }: Ticket): HolderReply {
 
 /** In token order, told apart by who holds. `tickets` are all there are. */
 export function ticketReplies(tickets: readonly Ticket[]): TicketReply[] {
-  const waiting = new Set(queueOf(tickets).waiting);
+  const waiting = new Set(lockQueueOf(tickets).waiting);
   return tickets.map((ticket) => ({
     ...holderReply(ticket),
     state: waiting.has(ticket) ? 'waiting' : 'held',
@@ -37,7 +37,7 @@ export function gateReplies(gates: readonly Gate[]): GateReply[] {
 export function volumeReply({ record, mountTickets, gates, mounted }: VolumeView): VolumeReply {
   const { name, driver, access, failover, onLost, options } = record;
   const { createdAt, createdBy, from, snapshots } = record;
-  const { holders, waiting } = queueOf(mountTickets);
+  const { holders, waiting } = lockQueueOf(mountTickets);
   const [gate] = gateReplies(gates);
   return {
     name,

@@ -1,5 +1,5 @@
 import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
-import { queueOf } from '../../lib/lock/use/queue.ts';
+import { lockQueueOf } from '../../lib/lock/use/queue.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
 import { humanSize } from '../http/human-size.ts';
 import type { GetResponse } from './wire.ts';
@@ -12,7 +12,7 @@ export function volumeDetails({
   mounted,
 }: VolumeView): GetResponse['Volume'] {
   const createdAt = rfc3339(record.createdAt);
-  const { holders, waiting } = queueOf(mountTickets);
+  const { holders, waiting } = lockQueueOf(mountTickets);
   const [holder, ...others] = holders.map(holderStatus);
   const size = Number(record.options.size ?? Number.NaN);
   return {

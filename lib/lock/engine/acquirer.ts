@@ -107,7 +107,7 @@ export class Acquirer {
       if (!session.isLapsed) return session;
       throw new StoreUnavailableError(
         `the store (${this.#options.store.name}) has not answered for longer than this host may act without it: ${session.complaint}`,
-        { cause: session.tenure.reason },
+        { cause: session.sessionPeriod.reason },
       );
     };
     return isTry ? ask() : limit.untilAnswered(ask);
@@ -190,7 +190,7 @@ export class Acquirer {
    * still stands.
    */
   async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
-    const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.tenure];
+    const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.sessionPeriod];
     for (let polls = 1; polls <= quietPolls; polls += 1) {
       if (await this.#wakeUps.wait(waiting, this.#options.clock, pollMs, stops)) return;
       if (!this.#options.mirror.isLive) return;

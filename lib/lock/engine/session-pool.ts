@@ -18,19 +18,19 @@ const reopenMs = 1_000;
  * one session, so renewals don't grow with the number of locks.
  */
 export class SessionPool {
-  readonly #options: Omit<SessionOptions, 'onRevived'>;
+  readonly #options: Omit<SessionOptions, 'onSessionHeard'>;
   readonly #main: SessionKeeper;
   readonly #others = new Map<number, SessionKeeper>();
   /** Only where sessions expire, and where there is a next process to see to what it leaves. */
   readonly #permanent: { readonly id: string; readonly keeper: SessionKeeper } | undefined;
-  readonly #reviveListeners = new Set<() => void>();
+  readonly #heardListeners = new Set<() => void>();
   readonly #closing = new AbortController();
   #isReopening = false;
 
-  constructor(options: Omit<SessionOptions, 'onRevived'>) {
+  constructor(options: Omit<SessionOptions, 'onSessionHeard'>) {
     this.#options = options;
-    this.#main = new SessionKeeper({ ...options, onRevived: this.#heardOfMain });
-    this.#permanent = permanentOf(options, this.#tellRevived);
+    this.#main = new SessionKeeper({ ...options, onSessionHeard: this.#heardOfMain });
+    this.#permanent = permanentOf(options, this.#tellHeard);
   }
 
   /**
@@ -88,9 +88,9 @@ export class SessionPool {
   }
 
   /** Calls `listener` each time the store has confirmed a session, or that it is gone. */
-  onRevived(listener: () => void): Disposable {
-    this.#reviveListeners.add(listener);
-    return { [Symbol.dispose]: () => this.#reviveListeners.delete(listener) };
+  onSessionHeard(listener: () => void): Disposable {
+    this.#heardListeners.add(listener);
+    return { [Symbol.dispose]: () => this.#heardListeners.delete(listener) };
   }
 
   /**
@@ -139,7 +139,7 @@ export class SessionPool {
         `locks of one manager have at most ${maxTtls + 1} different TTLs, so ${ttlMs} ms is one too many`,
       );
     }
-    const keeper = new SessionKeeper({ ...options, ttlMs, onRevived: this.#tellRevived });
+    const keeper = new SessionKeeper({ ...options, ttlMs, onSessionHeard: this.#tellHeard });
     this.#others.set(ttlMs, keeper);
     return keeper;
   }
@@ -156,7 +156,7 @@ export class SessionPool {
   }
 
   #heardOfMain = () => {
-    this.#tellRevived();
+    this.#tellHeard();
     if (this.#main.current?.isGone && this.#permanent?.keeper.current) void this.#reopen();
   };
 
@@ -173,20 +173,20 @@ export class SessionPool {
       }
     }
     this.#isReopening = false;
-    this.#tellRevived();
+    this.#tellHeard();
   }
 
-  #tellRevived = () => {
-    for (const listener of [...this.#reviveListeners]) listener();
+  #tellHeard = () => {
+    for (const listener of [...this.#heardListeners]) listener();
   };
 }
 
 /** Its id follows from the owner, so there is nothing to save or to resume. */
-function permanentOf(options: Omit<SessionOptions, 'onRevived'>, onRevived: () => void) {
+function permanentOf(options: Omit<SessionOptions, 'onSessionHeard'>, onSessionHeard: () => void) {
   const { store, owner, keep } = options;
   if (!keep || !store.properties.sessionsExpire) return undefined;
   const nothing = { resume: undefined, save: async () => {} };
   const ttlMs = Number.POSITIVE_INFINITY;
-  const keeper = new SessionKeeper({ ...options, ttlMs, keep: nothing, onRevived });
+  const keeper = new SessionKeeper({ ...options, ttlMs, keep: nothing, onSessionHeard });
   return { id: permanentSessionOf(owner), keeper };
 }

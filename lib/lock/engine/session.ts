@@ -18,7 +18,7 @@ export interface SessionOptions {
   /** Present when the session is to survive a restart of this process. */
   readonly keep?: Keep;
   /** Called each time the store has confirmed the session, or that it is gone. */
-  readonly onRevived: () => void;
+  readonly onSessionHeard: () => void;
   readonly reports: Reports;
 }
 
@@ -70,7 +70,7 @@ export class SessionKeeper {
     if (session.isGone) return;
     log('gone session=%s', session.id);
     session.gone();
-    this.#options.onRevived();
+    this.#options.onSessionHeard();
   }
 
   /** Gives the session up. The store drops it now, or when its TTL has passed. */
@@ -155,7 +155,7 @@ export class SessionKeeper {
         pauseMs = ttlMs / 3;
         if (session.renewed(sentAt, ttlMs)) log('revived session=%s', session.id);
         reports.renewal('renewed', sentAt);
-        this.#options.onRevived();
+        this.#options.onSessionHeard();
       } catch (error) {
         reports.renewal(error instanceof SessionGoneError ? 'gone' : 'failed', sentAt);
         if (error instanceof SessionGoneError) return this.ended(session);
@@ -187,7 +187,7 @@ export class Session {
   readonly #clock: Clock;
   #ttlMs: number;
   #deadline: number;
-  #tenure = new AbortController();
+  #period = new AbortController();
   #isGone = false;
   /** Told, in place of a listener on the signal each, because locks come and go by the thousand. */
   readonly #holders = new Set<(reason: LockLostError) => void>();
@@ -214,12 +214,12 @@ export class Session {
   }
 
   get isLapsed(): boolean {
-    return this.#tenure.signal.aborted;
+    return this.#period.signal.aborted;
   }
 
   /** Aborts with a LockLostError when the session lapses or is gone. */
-  get tenure(): AbortSignal {
-    return this.#tenure.signal;
+  get sessionPeriod(): AbortSignal {
+    return this.#period.signal;
   }
 
   /** Calls `onEnd` when this tenure ends, unless it is removed before. */
@@ -234,7 +234,7 @@ export class Session {
   /** Throws when the session has lapsed. Looks at the clock itself: timers can be late. */
   throwIfLapsed(): void {
     this.checkDeadline();
-    this.#tenure.signal.throwIfAborted();
+    this.#period.signal.throwIfAborted();
   }
 
   checkDeadline(): void {
@@ -248,7 +248,7 @@ export class Session {
     this.#ttlMs = ttlMs;
     this.#deadline = Math.max(this.#deadline, sentAt + ttlMs - marginMs(ttlMs));
     if (!this.isLapsed || this.#clock.now() >= this.#deadline) return false;
-    this.#tenure = new AbortController();
+    this.#period = new AbortController();
     return true;
   }
 
@@ -262,7 +262,7 @@ export class Session {
     const reason = new LockLostError(why);
     for (const onEnd of [...this.#holders]) onEnd(reason);
     this.#holders.clear();
-    this.#tenure.abort(reason);
+    this.#period.abort(reason);
   }
 }
 

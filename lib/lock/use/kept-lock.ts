@@ -17,7 +17,7 @@ export type KeptLockState = 'held' | 'unproven' | 'lost' | 'released';
 /** What a kept lock asks of the manager. */
 export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
-  onRevived(listener: () => void): Disposable;
+  onSessionHeard(listener: () => void): Disposable;
   /**
    * Calls back when this host's session lapses, at once when it has; until disposed.
    */
@@ -33,7 +33,7 @@ export class KeptLock {
   readonly ticket: Ticket;
   readonly #owner: KeptLockOwner;
   readonly #onChange: (state: KeptLockState) => void;
-  readonly #revived: Disposable;
+  readonly #heard: Disposable;
   #lock: Lock;
   #state: KeptLockState = 'held';
   #lapsed: Disposable | undefined;
@@ -43,7 +43,7 @@ export class KeptLock {
     this.#lock = lock;
     this.#owner = owner;
     this.#onChange = onChange;
-    this.#revived = owner.onRevived(() => void this.#settle());
+    this.#heard = owner.onSessionHeard(() => void this.#settle());
     this.#hold(lock);
   }
 
@@ -64,7 +64,7 @@ export class KeptLock {
   /** Releases the lock; gets there in the background when the store is away. Idempotent. */
   async unlock(): Promise<void> {
     if (this.#state !== 'released') this.#change('released');
-    this.#revived[Symbol.dispose]();
+    this.#heard[Symbol.dispose]();
     this.#lapsed?.[Symbol.dispose]();
     await this.#lock.unlock();
   }
@@ -106,7 +106,7 @@ export class KeptLock {
       this.#hold(lock);
     } else {
       this.#change('lost');
-      this.#revived[Symbol.dispose]();
+      this.#heard[Symbol.dispose]();
       this.#lapsed?.[Symbol.dispose]();
       await this.#lock.unlock(); // Frees what is remembered here of the ticket.
     }

@@ -2,7 +2,7 @@ import type { Ticket } from '../ticket.ts';
 import { blockersOf } from '../ticket.ts';
 
 /** The tickets on a volume's lock, told apart. */
-export interface Queue {
+export interface LockQueue {
   /** Nobody is before them; several only when they share. */
   readonly holders: readonly Ticket[];
   /** In the order in which they will be granted. */
@@ -10,7 +10,7 @@ export interface Queue {
 }
 
 /** Tells who holds and who waits, from all the tickets there are on a lock. */
-export function queueOf(tickets: readonly Ticket[]): Queue {
+export function lockQueueOf(tickets: readonly Ticket[]): LockQueue {
   const holders: Ticket[] = [];
   const waiting: Ticket[] = [];
   for (const ticket of tickets) {

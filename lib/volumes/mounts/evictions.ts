@@ -6,7 +6,7 @@ import { LockClearRefusedError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
 import type { Ticket } from '../../lock/ticket.ts';
 import type { ClearRequest, LockClearer } from '../../lock/use/lock-service.ts';
-import { queueOf } from '../../lock/use/queue.ts';
+import { lockQueueOf } from '../../lock/use/queue.ts';
 import { lockName } from '../../lock/use/use.ts';
 import type { Clock } from '../../running/clock.ts';
 import type { Catalog } from '../records/catalog.ts';
@@ -109,7 +109,7 @@ export class Evictions implements LockClearer {
   /** Returns the ticket when it stands for a mount that can be fenced. */
   #mounted({ volume, token }: ClearRequest): Ticket | undefined {
     const { mirror, catalog } = this.#options;
-    const { holders } = queueOf(mirror.ticketsOn(lockName('mount', volume)));
+    const { holders } = lockQueueOf(mirror.ticketsOn(lockName('mount', volume)));
     const ticket = holders.find((holder) => holder.token === token);
     if (ticket?.kind !== 'mount') return undefined;
     return catalog.get(volume)?.onLost === 'keep' ? undefined : ticket;

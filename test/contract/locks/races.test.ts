@@ -78,7 +78,7 @@ test('does not revive a session that was dropped during its renewal', async () =
     clock,
     ttlMs: 300,
     owner: 'n2',
-    onRevived: () => {},
+    onSessionHeard: () => {},
     reports: new Reports({ clock }),
   });
   const session = await sessions.get();
