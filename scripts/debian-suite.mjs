@@ -1,4 +1,4 @@
-// Docker engines and etcd of two Debian releases, unpacked below a cache directory: nothing is installed on the machine.
+// Docker engines and etcd of two Debian releases and a kernel of a third, unpacked below a cache directory: nothing is installed on the machine.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -11,22 +11,6 @@ export const cacheDirectory = join(
   'berth-test',
 );
 
-const engine = ['docker.io', 'containerd', 'runc', 'tini', 'etcd-server', 'etcd-client'];
-// Only used when this machine's own libraries are too old or absent.
-const libraries = ['libc6', 'libgcc-s1', 'libseccomp2'];
-
-/** In this order: patchelf of bookworm mends trixie's programs, because trixie's own would need mending itself. */
-export const suites = {
-  bookworm: {
-    holds: 'Docker 20.10 and etcd 3.4',
-    packages: [...engine, ...libraries, 'libdevmapper1.02.1', 'patchelf', 'busybox-static'],
-  },
-  trixie: {
-    holds: 'Docker 26.1 and etcd 3.5',
-    packages: [...engine, ...libraries, 'docker-cli'],
-  },
-};
-
 const programs = [
   ['usr/sbin/dockerd', '--version'],
   ['usr/bin/docker', '--version'],
@@ -36,19 +20,45 @@ const programs = [
   ['usr/bin/etcd', '--version'],
   ['usr/bin/etcdctl', 'version'],
 ];
+const engine = ['docker.io', 'containerd', 'runc', 'tini', 'etcd-server', 'etcd-client'];
+// Only used when this machine's own libraries are too old or absent.
+const libraries = ['libc6', 'libgcc-s1', 'libseccomp2'];
 
-const directoryOf = (suite) => join(cacheDirectory, suite);
+/** In this order: patchelf of bookworm mends trixie's programs, because trixie's own would need mending itself. */
+export const suites = {
+  bookworm: {
+    holds: 'Docker 20.10 and etcd 3.4',
+    packages: [...engine, ...libraries, 'libdevmapper1.02.1', 'patchelf', 'busybox-static'],
+    programs,
+  },
+  trixie: {
+    holds: 'Docker 26.1 and etcd 3.5',
+    packages: [...engine, ...libraries, 'docker-cli'],
+    programs,
+  },
+  /** Whatever version it has today: see uml-kernel.mjs. */
+  sid: {
+    holds: 'User Mode Linux',
+    packages: ['user-mode-linux', 'libc6'],
+    programs: [['usr/bin/linux.uml', '--version']],
+  },
+};
+
+/** Without sid, which uml-kernel.mjs can do without. */
+export const requiredSuites = ['bookworm', 'trixie'];
+
+export const suiteDirectory = (suite) => join(cacheDirectory, suite);
 // Names the recipe, so that a changed list of packages is fetched anew.
 const stampOf = (suite) => JSON.stringify(suites[suite].packages);
 
 export function hasSuite(suite) {
-  const stamp = join(directoryOf(suite), 'stamp');
+  const stamp = join(suiteDirectory(suite), 'stamp');
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === stampOf(suite);
 }
 
 /** The stamp is written last: whatever was interrupted before is thrown away and done again. */
 export async function unpackSuite(suite) {
-  const directory = directoryOf(suite);
+  const directory = suiteDirectory(suite);
   const work = `${directory}.unpacking`;
   for (const stale of [work, directory]) {
     rmSync(stale, { recursive: true, force: true });
@@ -68,7 +78,7 @@ export async function unpackSuite(suite) {
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-  for (const [program, versionFlag] of programs) {
+  for (const [program, versionFlag] of suites[suite].programs) {
     await makeRunnable(directory, program, versionFlag);
   }
   writeFileSync(join(directory, 'stamp'), stampOf(suite));
@@ -136,7 +146,7 @@ async function makeRunnable(directory, program, versionFlag) {
   const own = new Set(files.filter((name) => name.endsWith('-linux-gnu')));
   const machine = [...own].map((name) => `/${relative(directory, name)}`);
   if (loader && library) {
-    const patchelf = join(directoryOf('bookworm'), 'usr/bin/patchelf');
+    const patchelf = join(suiteDirectory('bookworm'), 'usr/bin/patchelf');
     const paths = [...own, ...machine, ...machine.map((name) => `/usr${name}`)].join(':');
     await mustExecute(patchelf, ['--set-interpreter', loader, '--set-rpath', paths, path]);
   }

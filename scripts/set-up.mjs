@@ -3,9 +3,10 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheDirectory, hasSuite, suites, unpackSuite } from './debian-suite.mjs';
+import { cacheDirectory, hasSuite, requiredSuites, suites, unpackSuite } from './debian-suite.mjs';
 import { execute, say } from './execute.mjs';
 import { installTools, missingTools } from './system-tools.mjs';
+import { findUmlKernel, hasUmlKernel } from './uml-kernel.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const forTests = process.argv.includes('--tests');
@@ -39,7 +40,8 @@ async function setUp() {
 }
 
 function isComplete() {
-  const isReadyForTests = () => missingTools().length === 0 && Object.keys(suites).every(hasSuite);
+  const isReadyForTests = () =>
+    missingTools().length === 0 && requiredSuites.every(hasSuite) && hasUmlKernel();
   return areDependenciesInstalled() && (!forTests || isReadyForTests());
 }
 
@@ -95,10 +97,13 @@ async function requireNode24() {
 /** What cannot be had is named and no error: the tests say what they skip, or fail under CI=true. */
 async function fetchTestTools() {
   await report('file system and network tools', installTools);
-  for (const [suite, { holds }] of Object.entries(suites)) {
+  for (const suite of requiredSuites) {
     if (!hasSuite(suite)) {
-      await report(`${holds} (Debian ${suite})`, () => unpackSuite(suite));
+      await report(`${suites[suite].holds} (Debian ${suite})`, () => unpackSuite(suite));
     }
+  }
+  if (!hasUmlKernel()) {
+    await report('User Mode Linux', findUmlKernel);
   }
 }
 

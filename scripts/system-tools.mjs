@@ -23,8 +23,7 @@ const packageOf = {
   gcc: 'g++',
   initdb: 'postgresql',
   'systemd-socket-activate': 'systemd',
-  // A kernel that runs as a process, and what loads its modules: a host whose power can be cut.
-  'linux.uml': 'user-mode-linux',
+  // In guests with a kernel of their own.
   modprobe: 'kmod',
 };
 
@@ -48,7 +47,10 @@ export function missingTools() {
 export async function installTools() {
   const missing = missingTools();
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((tool) => packageOf[tool]))];
+  await installPackages([...new Set(missing.map((tool) => packageOf[tool]))]);
+}
+
+export async function installPackages(packages) {
   if (process.getuid() !== 0) {
     throw new Error(`Not root, so install by hand: ${packages.join(' ')}`);
   }

@@ -66,9 +66,9 @@ const problems: Record<Requirement, () => string[]> = {
   flock: () => missingPrograms(['flock', 'lslocks']),
   uml: () => [
     ...problems.docker(),
-    ...(existsSync(umlKernel)
+    ...(umlKernel()
       ? []
-      : ['needs user-mode-linux (npm run pretest installs it as root)']),
+      : ['needs a User Mode Linux that boots here (npm run pretest looks for it as root)']),
     ...missingPrograms(['modprobe', 'mkfs.ext4']),
   ],
   spin: () => missingPrograms(['spin', 'gcc']),

@@ -1,5 +1,5 @@
 // The paths of the programs that scripts/set-up.mjs unpacks for the tests.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -65,9 +65,22 @@ export function postgresTools(): PostgresTools {
   };
 }
 
-/** From Debian's package user-mode-linux: a kernel that runs as an ordinary process, and its modules. */
-export const umlKernel = '/usr/bin/linux.uml';
-export const umlModules = '/usr/lib/uml/modules';
+export interface UmlKernel {
+  /** A program: an ordinary process on this machine. */
+  readonly kernel: string;
+  readonly modules: string;
+  readonly version: string;
+  /** Where it comes from: `Debian sid` or `installed`. */
+  readonly origin: string;
+}
+
+/** Returns the kernel of User Mode Linux that set-up has seen boot on this machine. */
+export function umlKernel(): UmlKernel | undefined {
+  const file = join(cacheDirectory(), 'uml-kernel.json');
+  if (!existsSync(file)) return undefined;
+  const found = JSON.parse(readFileSync(file, 'utf8')) as UmlKernel;
+  return existsSync(found.kernel) ? found : undefined;
+}
 
 /** Returns the path of an image's root file system with only busybox, for `docker import`. */
 export function busyboxArchive(): string {
@@ -80,6 +93,9 @@ export function stampOf(version: DockerVersion | EtcdVersion): string {
 }
 
 function suiteDirectory(suite: 'bookworm' | 'trixie'): string {
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-  return join(cache, 'berth-test', suite);
+  return join(cacheDirectory(), suite);
+}
+
+function cacheDirectory(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'berth-test');
 }

@@ -5,7 +5,8 @@ import type { Network } from './network.ts';
 import type { FinishedProcess, RunningProcess, StartOptions } from './processes.ts';
 import { runOk, succeeded, waitFor } from './processes.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
-import { busyboxArchive, dockerTools, umlKernel, umlModules } from './tools.ts';
+import type { UmlKernel } from './tools.ts';
+import { busyboxArchive, dockerTools, umlKernel } from './tools.ts';
 
 export interface UmlHostOptions {
   readonly network: Network;
@@ -42,6 +43,7 @@ const enginePort = 2375;
 
 export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
   const { network, name, shared = [] } = options;
+  const { kernel: program, modules, version, origin } = requireUmlKernel();
   await using stack = new AsyncDisposableStack();
   const outside = stack.use(await makeTemporaryDirectory()).path;
   const cable = await network.attachMachine();
@@ -51,7 +53,7 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
   await Promise.all([
     mkdir(directory),
     makeDisk(disk),
-    linkModules(outside),
+    linkModules(modules, outside),
     writeFile(init, initScript({ name, address: cable.address, directory, outside, shared }), {
       mode: 0o755,
     }),
@@ -60,7 +62,7 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
   // With their own PID namespace, all processes of the guest end with the first one.
   const separate = ['--pid', '--fork', '--kill-child', '--mount-proc'];
   const kernel = [
-    ...[umlKernel, 'mem=1G', 'root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${init}`],
+    ...[program, 'mem=1G', 'root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${init}`],
     ...[`uml_dir=${outside}`, `ubd0=${disk}`, 'con=null', 'con0=null,fd:1', 'quiet', 'loglevel=1'],
     // A fixed MAC address, so that no neighbour cache gets stale at a boot; without gro the card drops large packets.
     `vec0:transport=tap,ifname=${cable.device},depth=64,gro=1,mac=${cardAddress(cable.address)}`,
@@ -75,6 +77,7 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     const isUp = () => booting.hasExited || booting.output().includes('the guest takes commands');
     await waitFor(isUp, 60_000, `${name} to boot`);
     if (booting.hasExited) throw new Error(`cannot boot ${name}: ${booting.output()}`);
+    process.stderr.write(`host ${name} runs Linux ${version} (${origin})\n`);
   }
 
   async function cutPower(): Promise<void> {
@@ -153,6 +156,12 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
   };
 }
 
+function requireUmlKernel(): UmlKernel {
+  const found = umlKernel();
+  if (found === undefined) throw new Error('no User Mode Linux boots here');
+  return found;
+}
+
 /** Derives a locally administered Ethernet address from the IP address. */
 function cardAddress(address: string): string {
   const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
@@ -166,9 +175,9 @@ async function makeDisk(path: string): Promise<void> {
 }
 
 /** Links the modules below lib/modules of a directory, where modprobe -d finds them. */
-async function linkModules(outside: string): Promise<void> {
+async function linkModules(modules: string, outside: string): Promise<void> {
   await mkdir(join(outside, 'lib'));
-  await symlink(umlModules, join(outside, 'lib/modules'));
+  await symlink(modules, join(outside, 'lib/modules'));
 }
 
 interface Guest {
