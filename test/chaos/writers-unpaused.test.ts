@@ -33,5 +33,5 @@ describeWith(['docker', 'etcd'], 'a container whose host was cut off', () => {
     const file = (await two.node.shell('shared', 'cat /data/records')).split('\n');
     const acknowledged = [...(await one.acknowledged()), ...(await two.acknowledged())];
     expect(writerViolations({ volume: 'shared', file, acknowledged })).toEqual([]);
-  }, 120_000);
+  });
 });

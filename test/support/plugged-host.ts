@@ -200,8 +200,8 @@ export function describePlugged(
       };
       beforeAll(async () => {
         plugged = await startPluggedHost({ ...variant, ...options });
-      }, 60_000);
-      afterAll(async () => plugged?.[Symbol.asyncDispose](), 60_000);
+      });
+      afterAll(async () => plugged?.[Symbol.asyncDispose]());
       beforeEach(() => on().proxy.forget());
       // Leftovers of a failed test must not make the next one fail.
       afterEach(async () => {

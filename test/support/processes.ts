@@ -132,13 +132,20 @@ export function succeeded(commandLine: readonly string[], result: FinishedProces
   return result.stdout.trim();
 }
 
-/** Repeats `condition` until it returns a truthy value and returns that. A throw counts as not met yet. */
+/** A busy machine may take so many times as long as a quiet one until something happens. */
+export const patience = 5;
+
+/**
+ * Repeats `condition` until it returns a truthy value and returns that. A throw counts as not met yet. `timeoutMs` is
+ * what a quiet machine needs at most; a busy one gets `patience` times as long, because a wait finds what hangs and
+ * asserts no speed.
+ */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   timeoutMs: number,
   what: string,
 ): Promise<Exclude<T, false | 0 | '' | null | undefined>> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs * patience;
   let cause: unknown;
   for (;;) {
     try {
@@ -149,7 +156,7 @@ export async function waitFor<T>(
       cause = error;
     }
     if (performance.now() >= deadline) {
-      throw new Error(`waited ${timeoutMs} ms in vain for ${what}`, { cause });
+      throw new Error(`waited ${timeoutMs * patience} ms in vain for ${what}`, { cause });
     }
     await delay(20);
   }

@@ -8,6 +8,7 @@ import type {
   Waiting,
 } from '../../../lib/lock/stores/ticket-store.ts';
 import type { LockRequest, Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
+import { patience } from '../../support/processes.ts';
 
 /** What a store's own test file brings to the suite; one is made for each test. */
 export interface StoreFixture {
@@ -151,7 +152,7 @@ export function shared(name: string): LockRequest {
 
 /** Resolves when `check` no longer throws; rejects with its last error after `limitMs`. */
 export async function eventually(check: () => void | Promise<void>, limitMs = 5000): Promise<void> {
-  const giveUpAt = performance.now() + limitMs;
+  const giveUpAt = performance.now() + limitMs * patience;
   for (;;) {
     try {
       return await check();

@@ -247,4 +247,4 @@ test('S76 excludes and cleans up whatever goes wrong with the calls of 300 reque
   await Promise.all(tasks);
   expect(written).toBeGreaterThan(50);
   await eventually(async () => expect(await store.tickets()).toEqual([]));
-}, 60_000);
+});

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../lib/etcd/client.ts';
 import { JobHeldError } from '../../../lib/lock/recipes/jobs/job-errors.ts';
 import { JobLock } from '../../../lib/lock/recipes/jobs/job-lock.ts';
@@ -21,8 +21,6 @@ import { manager, take } from '../bench/manager-bench.ts';
 import { eventually, longTtlMs } from '../bench/store-bench.ts';
 import type { Work } from './work.ts';
 import { jobOptions, poolOptions, run } from './work.ts';
-
-jest.setTimeout(60_000); // Processes start slowly on a busy machine.
 
 describe('processes on the embedded store', () => {
   let directory: Awaited<ReturnType<typeof embeddedDirectory>>;

@@ -184,5 +184,5 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
       await locks[winner]?.unlock();
     }
     expect((wins[0] ?? 0) + (wins[1] ?? 0)).toBe(rounds);
-  }, 60_000);
+  });
 }

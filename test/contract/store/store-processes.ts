@@ -125,7 +125,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
       workers.map((worker) => worker.run({ name: 'count in file', times: 30, file })),
     );
     expect(await readFile(file, 'utf8')).toBe('90');
-  }, 60_000);
+  });
 
   test('leaves a consistent state when a process is killed at any moment of a step', async () => {
     await using directory = await makePlace();
@@ -149,7 +149,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
       last = one?.revision ?? 0;
     }
     expect(await store.tickets()).toEqual([]);
-  }, 60_000);
+  });
 
   test('keeps the locks of a stopped process, and no others', async () => {
     await using directory = await makePlace();

@@ -2,13 +2,11 @@
 // engine, etcd and the time are real.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 

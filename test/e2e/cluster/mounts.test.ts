@@ -2,14 +2,12 @@
 // real containers.
 
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { runOk, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { mountedOn } from '../hosts/bare-cluster.ts';
 import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
-
-jest.setTimeout(90_000);
 
 describeWith(['docker', 'etcd'], 'two Docker hosts that share volumes', () => {
   let cluster: Cluster;

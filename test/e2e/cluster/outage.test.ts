@@ -1,13 +1,11 @@
 // Daemons cut off from etcd, a revoked lease, a dead leader. etcd and the network are real; no
 // Docker engine: the test makes its calls. Time is real, with a TTL of 5 s.
 
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 const berth = { ttl: '5s', lockTimeout: '2s' };

@@ -3,12 +3,10 @@
 
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
-
-jest.setTimeout(300_000);
 
 describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
   let cluster: BareCluster;

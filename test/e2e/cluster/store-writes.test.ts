@@ -1,11 +1,9 @@
 // Counts the etcd revisions of each operation of a real daemon; no Docker engine.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 

@@ -18,8 +18,8 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
   };
   beforeAll(async () => {
     cluster = await startCluster({ engines: ['26.1', '26.1'], berth: { ttl: '5s' } });
-  }, 60_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   const stateOf = (on: EngineNode, name: string) =>
     on.dockerOk('inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', name);
@@ -56,7 +56,7 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     expect((await two.up('c2-db', 'db')).code).toBe(0);
     await two.down('c2-db');
     await one.down('c-db');
-  }, 60_000);
+  });
 
   test('when an operator clears a lock: the command waits one TTL for a frozen holder, whose sentinel fences it', async () => {
     const [one, two] = [node(0), node(1)];
@@ -78,5 +78,5 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     await two.down('c2-web');
     await one.down('c-web');
     expect(await cluster.store.locks()).toEqual([]);
-  }, 60_000);
+  });
 });

@@ -2,12 +2,10 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { runProcess, startProcess, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
-
-jest.setTimeout(120_000);
 
 const demo = [join(import.meta.dirname, '../../../demo/main.ts'), '--fast'];
 

@@ -16,8 +16,8 @@ describeWith(['docker', 'etcd'], 'a volume with failover=manual', () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ engines: ['26.1', '26.1'], berth });
-  }, 60_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   const stateOf = (on: EngineNode, name: string) =>
     on.dockerOk('inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', name);
@@ -49,7 +49,7 @@ describeWith(['docker', 'etcd'], 'a volume with failover=manual', () => {
       5_000,
       'all locks to be released',
     );
-  }, 60_000);
+  });
 
   test('when a host dies: its lock stands until an operator clears it', async () => {
     const [, two] = pair();
@@ -74,5 +74,5 @@ describeWith(['docker', 'etcd'], 'a volume with failover=manual', () => {
     expect((await two.up('c-dead', 'dead')).code).toBe(0);
     await two.down('c-dead');
     await host.stop();
-  }, 60_000);
+  });
 });

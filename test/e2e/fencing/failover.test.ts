@@ -1,14 +1,12 @@
 // How long another host waits for the volume of a host that lost power. Real engines and etcd, a
 // TTL of 5 s.
 
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { bootNowMs } from '../../../lib/linux/boot.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { Cluster } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import { startClockWriter } from './clock-writer.ts';
-
-jest.setTimeout(60_000);
 
 const ttlMs = 5_000;
 
@@ -17,8 +15,8 @@ describeWith(['docker', 'etcd'], 'a host that dies', () => {
   beforeAll(async () => {
     const berth = { ttl: `${ttlMs}ms`, lockTimeout: '20s' };
     cluster = await startCluster({ engines: ['26.1', '20.10'], berth });
-  }, 60_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   test('when a host dies: a waiting container on another host starts within the TTL plus one second', async () => {
     const [one, two] = cluster.nodes;

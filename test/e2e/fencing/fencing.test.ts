@@ -1,7 +1,7 @@
 // Two hosts lose the network once, for less than the TTL, while containers of every kind run; each
 // test checks one kind. Engines, etcd, file systems and the 8 s TTL are real.
 
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -12,8 +12,6 @@ import { longestGapMs, startClockWriter } from './clock-writer.ts';
 import { eventKindsOf, eventsOf } from './events.ts';
 import { deadlineOf, isStill, sentinelReport } from './sentinel-process.ts';
 
-jest.setTimeout(60_000);
-
 const ttlMs = 8_000;
 
 describeWith(['docker', 'etcd', 'loop'], 'hosts that are cut off for less than the TTL', () => {
@@ -23,8 +21,8 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that are cut off for less than t
     cluster = await startCluster({ engines: ['26.1', '20.10'], berth: { ttl: `${ttlMs}ms` } });
     hosts = await Promise.all(cluster.nodes.map((node) => prepare(node)));
     await Promise.all(hosts.map(cutOffForAMoment));
-  }, 90_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   /** Checks one host after the other, so that a failure names its host. */
   async function onEach(check: (scene: Scene) => Promise<void>): Promise<void> {

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
 import { runProcess, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -14,8 +14,6 @@ import type { ClockWriter } from './clock-writer.ts';
 import { startClockWriter, timesOf } from './clock-writer.ts';
 import { eventKindsOf, eventsOf } from './events.ts';
 import { isStill } from './sentinel-process.ts';
-
-jest.setTimeout(60_000);
 
 const kinds = ['taken', 'kept', 'ext4', 'xfs'] as const;
 type Kind = (typeof kinds)[number];
@@ -83,8 +81,8 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes went to another ho
         await node.waitUntilUnmounted(writers[kind].volume, 20_000);
       }
     }
-  }, 120_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   async function prepare(node: EngineNode): Promise<Victim> {
     const start = async (kind: Kind) => {

@@ -1,7 +1,7 @@
 // A lock expires while its host is cut off. With its mount mark intact the host re-acquires the
 // lock; after another request or a clear it must not. Real engines and etcd, a TTL of 5 s.
 
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { Cluster, EngineNode } from '../hosts/cluster.ts';
@@ -10,16 +10,14 @@ import type { ClockWriter } from './clock-writer.ts';
 import { startClockWriter } from './clock-writer.ts';
 import { eventKindsOf } from './events.ts';
 
-jest.setTimeout(60_000);
-
 const berth = { ttl: '5s', lockTimeout: '1s' };
 
 describeWith(['docker', 'etcd'], 'a lock that expired while its host was cut off', () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ engines: ['26.1', '26.1'], berth });
-  }, 60_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   test('scenario 44: is re-acquired if no other host requested the volume meanwhile, and only then', async () => {
     const [one, two] = cluster.nodes as readonly [EngineNode, EngineNode];

@@ -1,7 +1,7 @@
 // The sentinel is killed, frozen and replaced while it fences, and outlives its daemon. Two real
 // hosts with etcd; time is real, with a TTL of 8 s.
 
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { isAlive } from '../../support/host-processes.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -11,8 +11,6 @@ import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
 import { eventKindsOf, eventsOf } from './events.ts';
 import { sentinelPid, sentinelReport } from './sentinel-process.ts';
-
-jest.setTimeout(60_000);
 
 describeWith(['docker', 'etcd'], 'the sentinel', () => {
   let cluster: Cluster;
@@ -32,8 +30,8 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     await one.create('v2');
     first = await startClockWriter(one, { name: 'w1', volume: 'v1' });
     second = await startClockWriter(two, { name: 'w2', volume: 'v2' });
-  }, 60_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   function replaced(node: EngineNode, pid: number): Promise<boolean> {
     return waitFor(

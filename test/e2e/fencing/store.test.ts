@@ -2,7 +2,7 @@
 // images. Engines and etcd are real; so is the TTL of 5 s.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { Cluster, EngineNode } from '../hosts/cluster.ts';
@@ -10,8 +10,6 @@ import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
 import { eventsOf } from './events.ts';
-
-jest.setTimeout(90_000);
 
 const ttlMs = 5_000;
 
@@ -29,8 +27,8 @@ describeWith(['docker', 'etcd', 'loop'], 'containers while their store does not 
       }),
     );
     writers = await Promise.all(starting);
-  }, 90_000);
-  afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
   test.each([
     ['is stopped and restarted', 3 * ttlMs, 'SIGTERM'],

@@ -1,15 +1,13 @@
 // Measures from a container's last write to the moment when etcd could grant the lock to another
 // host, for each fault. Engines, etcd and the TTL of 5 s are real, and so are the margins.
 
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
 import type { Cluster } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import { watchTickets } from './ticket-watch.ts';
 import type { WriteStop } from './write-stop.ts';
 import { faults, writeStop } from './write-stop.ts';
-
-jest.setTimeout(60_000);
 
 type FaultName = keyof typeof faults;
 
@@ -36,8 +34,8 @@ describeWith(
         }
       });
       await Promise.all(running);
-    }, 120_000);
-    afterAll(async () => cluster?.[Symbol.asyncDispose](), 60_000);
+    });
+    afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
     test.each(plan.flat())(
       'defects A1 and A3, when the plugin is gone: the writes stop in time when %s',

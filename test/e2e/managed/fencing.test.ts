@@ -1,14 +1,12 @@
 // The managed plugin fences from inside its own mount namespace. A real engine (26.1) and etcd;
 // time is real, with a TTL of 5 s.
 
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 import { buildPlugin, pluginName as plugin, startManagedHost } from './managed-host.ts';
-
-jest.setTimeout(120_000);
 
 describeWith(['docker', 'etcd'], 'the managed plugin, cut off from its store', () => {
   test('freezes its containers in a group of its own, and resumes them when the store answers again', async () => {

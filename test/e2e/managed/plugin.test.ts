@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { runOk, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -15,8 +15,6 @@ import type { ManagedHost } from './managed-host.ts';
 import { buildPlugin, pluginName as plugin, startManagedHost } from './managed-host.ts';
 
 // At each enable, the engine waits 3 s before it checks again whether the plugin serves.
-jest.setTimeout(60_000);
-
 let temporary: TemporaryDirectory;
 let directory: string;
 beforeAll(async () => {

@@ -4,14 +4,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { leases, mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
 import { blockProgram } from '../hosts/block-program.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'd'.repeat(64);
 const ttl = '6s';

@@ -32,7 +32,7 @@ describePlugged('load', { variants: [{ docker: '26.1', store: 'etcd' }] }, (on) 
     await waitFor(isFree, 10_000, 'all volumes to be unmounted');
     await docker('volume', 'rm', ...volumes);
     expect(await left()).toEqual(nothing);
-  }, 120_000);
+  });
 
   test('scenario 41: 10,000 requests leave no descriptor, lease or lock behind', async () => {
     const { berth, call, left, store } = on();
@@ -56,5 +56,5 @@ describePlugged('load', { variants: [{ docker: '26.1', store: 'etcd' }] }, (on) 
     expect(await store.records()).toEqual(records);
     const isBack = async () => (await openDescriptors(berth.process.pid)) <= descriptors;
     await waitFor(isBack, 5_000, `${descriptors} descriptors`);
-  }, 120_000);
+  });
 });

@@ -7,7 +7,7 @@ import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { startHost } from '../../support/host.ts';
@@ -19,8 +19,6 @@ import type { DockerVersion } from '../../support/tools.ts';
 import { dockerTools } from '../../support/tools.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
-
-jest.setTimeout(90_000);
 
 const variants: readonly [DockerVersion, 'etcd' | 'embedded'][] = [
   ['20.10', 'etcd'],

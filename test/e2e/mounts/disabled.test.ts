@@ -1,10 +1,8 @@
 // What an engine and its user see of a volume that an operator disabled. Real engines and
 // containers.
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { describePlugged, mixedVariants, nothing } from '../../support/plugged-host.ts';
 import { waitFor } from '../../support/processes.ts';
-
-jest.setTimeout(60_000);
 
 describePlugged('disabled volumes', { variants: mixedVariants }, (on) => {
   const refusal =

@@ -1,8 +1,6 @@
 // The doctor on a host with a real engine, whose containers decide which mounts are in use.
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { describePlugged, embeddedVariants, nothing } from '../../support/plugged-host.ts';
-
-jest.setTimeout(60_000);
 
 describePlugged('berth doctor with an engine', { variants: embeddedVariants.slice(1) }, (on) => {
   test('the doctor drops a vanished mount only if no container uses the volume', async () => {

@@ -3,15 +3,13 @@
 
 import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { runBerth } from '../../support/berth-command.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
 import { blockProgram } from '../hosts/block-program.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'd'.repeat(64);
 const anyTime = expect.stringMatching(/^20\d\d-/);

@@ -72,7 +72,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     await restartFrees('after');
     await docker('volume', 'rm', ...Object.keys(cuts));
     expect(await left()).toEqual(nothing);
-  }, 60_000);
+  });
 
   test('scenario 30: after an Unmount that failed, the container can start again', async () => {
     const { docker, proxy, start, mounted, left } = on();
@@ -95,7 +95,7 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     await restartFrees('before');
     await docker('volume', 'rm', ...names);
     expect(await left()).toEqual(nothing);
-  }, 60_000);
+  });
 
   test('scenario 30: a Remove whose connection is lost leaves the whole volume or nothing', async () => {
     const { docker, dockerFails, run, proxy, left } = on();
@@ -134,7 +134,7 @@ describePlugged('a lost Get', { variants: embeddedVariants.slice(1) }, (on) => {
     expect(proxy.calls.filter(({ body }) => body === undefined).length).toBeGreaterThan(2);
     // An error instead of a closed connection would have made the engine forget the label.
     expect(await docker('volume', 'inspect', '-f', '{{.Labels.tier}}', 'db')).toBe('gold');
-  }, 60_000);
+  });
 });
 
 async function each(

@@ -54,7 +54,7 @@ describePlugged(
       await docker('volume', 'rm', 's6', 's6-later', 's6-local');
       expect(asking.hasExited).toBe(false);
       hangingUp.close();
-    }, 60_000);
+    });
   },
 );
 
@@ -80,7 +80,7 @@ describePlugged('engines', { variants: allVariants }, (on) => {
     await docker('rm', 's11');
     await docker('volume', 'rm', 's11', 's11-options');
     expect(await store.locks()).toEqual([]);
-  }, 60_000);
+  });
 
   test('scenario 16: a volume that was removed elsewhere can be created again', async () => {
     const { docker, run, inspect, call, store } = on();

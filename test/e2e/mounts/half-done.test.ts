@@ -1,7 +1,7 @@
 // A real daemon is killed at every program that its operations run, and at random moments; then the
 // operations are repeated or left to the doctor. Bare host, both drivers, real storage.
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -10,8 +10,6 @@ import { blockProgram } from '../hosts/block-program.ts';
 import { startNode } from '../hosts/node.ts';
 import type { BareHostNode, DriverName, Operation } from './half-done-operations.ts';
 import { HalfDone, operations } from './half-done-operations.ts';
-
-jest.setTimeout(90_000);
 
 /**
  * The daemon is killed while it runs one of these programs, in the middle of all operations that call

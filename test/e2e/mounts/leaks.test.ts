@@ -38,5 +38,5 @@ describePlugged('leaks', { variants: embeddedVariants.slice(0, 1) }, (on) => {
     // Connections that were just used take a moment to close.
     const isBack = async () => (await openDescriptors(berth.process.pid)) <= descriptors;
     await waitFor(isBack, 5_000, `${descriptors} descriptors`);
-  }, 90_000);
+  });
 });

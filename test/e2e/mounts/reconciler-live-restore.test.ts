@@ -1,7 +1,7 @@
 // Engines with live-restore are killed and restarted while their containers run on. Both versions.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startHost } from '../../support/host.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -10,8 +10,6 @@ import { embeddedView } from '../../support/store-view.ts';
 import { dockerVersions } from '../../support/tools.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
-
-jest.setTimeout(60_000);
 
 for (const docker of dockerVersions) {
   describeWith(['docker'], `live-restore with Docker ${docker}`, () => {

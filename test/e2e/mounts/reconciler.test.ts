@@ -1,15 +1,13 @@
 // Mounts whose Unmount never arrives although the engine runs on, and mounts that only look like
 // that. A real engine and daemon; the reconciler runs every second of real time.
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startHost } from '../../support/host.ts';
 import type { RunningProcess } from '../../support/processes.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
-
-jest.setTimeout(60_000);
 
 const mountId = 'f'.repeat(64);
 const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';

@@ -3,7 +3,7 @@
 import { cp, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { berthFlags, repository } from '../../support/berth.ts';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
@@ -13,8 +13,6 @@ import { describeWith } from '../../support/requirements.ts';
 import { etcdView } from '../../support/store-view.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
-
-jest.setTimeout(60_000);
 
 describeWith(['docker', 'etcd'], 'containers while berth restarts', () => {
   const stack = new AsyncDisposableStack();
@@ -28,8 +26,8 @@ describeWith(['docker', 'etcd'], 'containers while berth restarts', () => {
     const host = stack.use(await startHost());
     etcd = stack.use(await startEtcd({ in: host }));
     node = stack.use(await startEngineNode(host, { store: etcd.url, flags }));
-  }, 60_000);
-  afterAll(() => stack.disposeAsync(), 60_000);
+  });
+  afterAll(() => stack.disposeAsync());
 
   async function running(volume: string): Promise<void> {
     await node.create(volume);

@@ -1,13 +1,11 @@
 // Faults of earlier plugins with locks and counts; test/promises/promises.test.ts lists all. Real
 // daemons and etcd, no Docker engine; real time, a TTL of 5 s.
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
 import { blockProgram } from '../hosts/block-program.ts';
-
-jest.setTimeout(60_000);
 
 const [ID, ANOTHER] = ['a'.repeat(64), 'b'.repeat(64)];
 const ttlMs = 5_000;

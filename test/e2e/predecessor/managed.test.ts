@@ -2,7 +2,7 @@
 // itself ends. Real time.
 import { cp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { repository } from '../../support/berth.ts';
 import { isAlive } from '../../support/host-processes.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -12,8 +12,6 @@ import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 import type { ManagedHost } from '../managed/managed-host.ts';
 import { buildPlugin, pluginName as plugin, startManagedHost } from '../managed/managed-host.ts';
-
-jest.setTimeout(60_000);
 
 describeWith(['docker'], 'a managed plugin and its engine', () => {
   let temporary: TemporaryDirectory;
@@ -27,7 +25,7 @@ describeWith(['docker'], 'a managed plugin and its engine', () => {
     await slowDown(join(built, 'rootfs'));
     on = await startManagedHost({ docker: '26.1', plugin: built });
     await on.docker('plugin', 'enable', '--timeout', '2', plugin);
-  }, 60_000);
+  });
   afterAll(async () => {
     await on?.[Symbol.asyncDispose]();
     await temporary[Symbol.asyncDispose]();

@@ -2,14 +2,12 @@
 // all. Real daemons and etcd, no Docker engine; real time.
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
 import { blockProgram } from '../hosts/block-program.ts';
-
-jest.setTimeout(60_000);
 
 const [ID, ANOTHER] = ['a'.repeat(64), 'b'.repeat(64)];
 

@@ -2,13 +2,11 @@
 // Docker engine.
 
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { FinishedProcess } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
-
-jest.setTimeout(90_000);
 
 const program = join(import.meta.dirname, '../../../plugin/main.ts');
 const mountId = 'f'.repeat(64);

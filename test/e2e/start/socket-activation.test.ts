@@ -2,7 +2,7 @@
 // refused. Real daemon with the embedded store; no Docker engine.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { ActivatedBerth } from '../../support/activated-berth.ts';
 import { adminPath, dockerPath, startActivatedBerth } from '../../support/activated-berth.ts';
 import { berthFlags, repository } from '../../support/berth.ts';
@@ -11,8 +11,6 @@ import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareHost } from '../hosts/bare-host.ts';
 import { startBareHost } from '../hosts/bare-host.ts';
-
-jest.setTimeout(60_000);
 
 const mountId = 'a'.repeat(64);
 const done = { status: 200, body: { Err: '' } };

@@ -2,7 +2,7 @@
 // starting. A real engine, etcd and socket activation; real time.
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { ActivatedBerth } from '../../support/activated-berth.ts';
 import { startActivatedBerth } from '../../support/activated-berth.ts';
 import { repository } from '../../support/berth.ts';
@@ -14,8 +14,6 @@ import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { StoreView } from '../../support/store-view.ts';
 import { etcdView } from '../../support/store-view.ts';
-
-jest.setTimeout(120_000);
 
 describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
   let host: Host;

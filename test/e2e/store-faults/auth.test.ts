@@ -5,7 +5,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { runOk, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -14,8 +14,6 @@ import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 const root = ['--user', 'root:secret'];

@@ -3,7 +3,7 @@
 
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { startEtcd } from '../../support/etcd-server.ts';
 import type { Network } from '../../support/network.ts';
 import { startNetwork } from '../../support/network.ts';
@@ -16,8 +16,6 @@ import type { BareHost } from '../hosts/bare-host.ts';
 import { startBareHost } from '../hosts/bare-host.ts';
 import type { Node } from '../hosts/node.ts';
 import { startNode } from '../hosts/node.ts';
-
-jest.setTimeout(90_000);
 
 const [ID, ID2] = ['a'.repeat(64), 'b'.repeat(64)];
 

@@ -4,13 +4,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { blkioDirectory, makeSlowDisk } from '../../support/slow-disk.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 const isLimitable = existsSync(blkioDirectory);

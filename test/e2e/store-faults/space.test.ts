@@ -1,13 +1,11 @@
 // A real daemon on an etcd whose quota is exhausted (NOSPACE). Mounts are real; no Docker engine.
 
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster } from '../hosts/bare-cluster.ts';
 import { startBareCluster } from '../hosts/bare-cluster.ts';
 import type { NodeAnswer } from '../hosts/node.ts';
-
-jest.setTimeout(90_000);
 
 const mountId = 'a'.repeat(64);
 
