@@ -12,11 +12,11 @@ import type { FileSystem, FileSystemKind } from '../../support/loop-fs.ts';
 import { makeFileSystem } from '../../support/loop-fs.ts';
 import { waitFor } from '../../support/processes.ts';
 
-/** How a driver is tried: on which file system, and with which options. */
+/** How a driver is tested: on which file system, and with which options. */
 export interface DriverFixture {
   readonly driverName: string;
   readonly makeDriver: (place: { readonly volumeDir: string }) => VolumeDriver;
-  /** As a user would give them. */
+  /** The options as a user would give them. */
   readonly options: Readonly<Record<string, string>>;
   readonly pool: FileSystemKind;
 }
@@ -24,8 +24,8 @@ export interface DriverFixture {
 export const never: DriverContext = { signal: new AbortController().signal };
 
 /**
- * One driver on a file system of its own; each test gets an empty directory of it. Whatever a test
- * leaves mounted is unmounted, and reported, when the bench is disposed of.
+ * One driver on a file system that its tests share; each test gets an empty directory on it.
+ * Disposing unmounts whatever a test left mounted, and reports it.
  */
 export class DriverBench implements AsyncDisposable {
   readonly fixture: DriverFixture;
@@ -44,8 +44,8 @@ export class DriverBench implements AsyncDisposable {
 
   static async makePool(kind: FileSystemKind): Promise<FileSystem> {
     const pool = await makeFileSystem(kind, 3000);
-    // Mount namespaces that other tests make meanwhile copy what is mounted here; shared, what is
-    // unmounted here goes there, too.
+    // Other tests create mount namespaces, which copy this mount. A shared mount passes the unmount on
+    // to those copies.
     await command('mount', ['--make-shared', pool.path]);
     return pool;
   }
@@ -56,7 +56,7 @@ export class DriverBench implements AsyncDisposable {
     return bench;
   }
 
-  /** The driver as a daemon that starts now would make it. */
+  /** Returns the driver as a daemon that starts now would make it. */
   restarted(): VolumeDriver {
     return this.fixture.makeDriver({ volumeDir: this.volumeDir });
   }
@@ -82,7 +82,7 @@ export class DriverBench implements AsyncDisposable {
     return { volume, mountpoint };
   }
 
-  /** Mounts a volume for as long as `look` takes. */
+  /** Mounts a volume while `look` runs. */
   async inside<T>(volume: DriverVolume, look: (path: string) => Promise<T>): Promise<T> {
     const mountpoint = join(this.#mountDir, `${volume.name}-inside`);
     await this.driver.mount(volume, mountpoint, never);
@@ -101,13 +101,13 @@ export class DriverBench implements AsyncDisposable {
     return join(this.volumeDir, this.fixture.driverName);
   }
 
-  /** What is half made or half deleted at the moment. */
+  /** Lists what is half made or half deleted now. */
   async leftovers(): Promise<string[]> {
     const names = await readdir(this.storageDir).catch(() => []);
     return names.filter((name) => name.startsWith('.'));
   }
 
-  /** Mountpoints below this bench, as often as something is mounted on each. */
+  /** Lists the mountpoints below this bench, once for each mount on them. */
   async mounts(): Promise<string[]> {
     const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
     return lines
@@ -115,7 +115,7 @@ export class DriverBench implements AsyncDisposable {
       .filter((path) => path.startsWith(`${this.#mountDir}/`) || path.startsWith(this.volumeDir));
   }
 
-  /** Loop devices on files of this bench. */
+  /** Lists the loop devices on files of this bench. */
   async loopDevices(): Promise<string[]> {
     const list = await command('losetup', ['--all']);
     return list.split('\n').filter((line) => line.includes(this.volumeDir));
@@ -127,7 +127,7 @@ export class DriverBench implements AsyncDisposable {
     while (performance.now() < deadline) {
       const pid = await childNamed('cp', parentPid);
       if (pid === undefined) continue;
-      // It is let on in small steps: where nobody looks it could come to its end.
+      // `cp` runs in small steps, so that it can't finish between two looks.
       process.kill(pid, 'SIGSTOP');
       if ((await this.#bytesHalfMade()) > 2 ** 20) return pid;
       process.kill(pid, 'SIGCONT');
@@ -151,7 +151,11 @@ export class DriverBench implements AsyncDisposable {
       await command('umount', ['--lazy', mountpoint]);
     }
     if (left.length > 0) throw new Error(`left mounted: ${left.join(', ')}`);
-    await waitFor(async () => (await this.loopDevices()).length === 0, 5000, 'loop devices to go');
+    await waitFor(
+      async () => (await this.loopDevices()).length === 0,
+      5000,
+      'the loop devices to be detached',
+    );
     await command('rm', ['-r', '--one-file-system', this.#root]);
   }
 }

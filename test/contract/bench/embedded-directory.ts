@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A place for the lock file of one test; `path` is in a directory that does not exist yet. */
+/** The place of one test's lock file; `path` is in a directory that does not exist yet. */
 export interface EmbeddedDirectory {
   readonly root: string;
   readonly path: string;

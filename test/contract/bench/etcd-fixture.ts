@@ -5,7 +5,7 @@ import type { StoreFixture } from './store-bench.ts';
 
 let prefixes = 0;
 
-/** An empty store below a prefix of its own. */
+/** Makes an empty store below a prefix of its own. */
 export async function etcdFixture(etcd: Etcd): Promise<StoreFixture> {
   prefixes += 1;
   const prefix = `/test${prefixes}`;
@@ -18,7 +18,7 @@ export async function etcdFixture(etcd: Etcd): Promise<StoreFixture> {
   };
 }
 
-/** `host:port` of each member. */
+/** Returns `host:port` of each member. */
 export function addressesOf(etcd: Etcd): string[] {
   return etcd.endpoints.map((url) => new URL(url).host);
 }

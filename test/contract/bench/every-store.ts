@@ -16,8 +16,8 @@ import { postgresFixture } from './postgres-fixture.ts';
 import type { StoreFixture } from './store-bench.ts';
 
 /**
- * Runs a suite of what is built on locks, on every store: with one manager that plays all hosts,
- * and with three on connections of their own.
+ * Runs a suite about something that is built on locks on every store: once with one manager that
+ * plays all hosts, and once with three managers on connections of their own.
  */
 export function onEveryStore(what: string, suite: (benchOf: ManagerBenchOf) => void): void {
   onStore('memory', memoryFixture);

@@ -7,7 +7,7 @@ import { fileStore } from '../../../lib/lock/stores/file/store.ts';
 import type { LocalPlace } from './local-stores.ts';
 import type { StoreFixture } from './store-bench.ts';
 
-/** A place for the lock directory of one test; it does not exist yet. */
+/** Makes a place for one test's lock directory, which does not exist yet. */
 export async function fileDirectory(parent = tmpdir()): Promise<LocalPlace> {
   const root = await mkdtemp(join(parent, 'berth-locks-'));
   return {
@@ -17,7 +17,7 @@ export async function fileDirectory(parent = tmpdir()): Promise<LocalPlace> {
   };
 }
 
-/** In memory: the suites write thousands of times, and nothing of them is about the disk. */
+/** Makes a store in memory: the suites write thousands of times, and none is about the disk. */
 export async function fileFixture(): Promise<StoreFixture> {
   const place = await fileDirectory('/dev/shm');
   return {
@@ -28,7 +28,7 @@ export async function fileFixture(): Promise<StoreFixture> {
   };
 }
 
-/** Takes the kernel's lock from a session of this process, as the kernel does when a process ends. */
+/** Releases the kernel's lock of a session of this process, as the end of a process does. */
 export function unlockSession(id: string): void {
   const descriptor = readdirSync('/proc/self/fd').find((name) => pathOf(name)?.endsWith(`/${id}`));
   if (descriptor === undefined) throw new Error(`session ${id} is not open in this process`);
@@ -37,7 +37,7 @@ export function unlockSession(id: string): void {
   if (status !== 0) throw new Error(`flock ended with ${status}`);
 }
 
-/** How the tests play a process that stands in the middle of a step. */
+/** Locks the mutex, as a process in the middle of a step does. */
 export function holdMutex(directory: string): Disposable {
   const descriptor = openSync(join(directory, 'mutex'), 'a');
   const { status } = spawnSync('flock', ['-x', '3'], {
@@ -51,7 +51,7 @@ function pathOf(descriptor: string): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${descriptor}`);
   } catch {
-    // The one that the directory was read with.
+    // This is the descriptor that the directory was read with.
     return undefined;
   }
 }

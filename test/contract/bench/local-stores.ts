@@ -10,7 +10,7 @@ export const localStores = {
 
 export type LocalStore = keyof typeof localStores;
 
-/** Where the store of one test is; its directory does not exist yet. */
+/** The place of one test's store; its directory does not exist yet. */
 export interface LocalPlace {
   readonly root: string;
   readonly path: string;

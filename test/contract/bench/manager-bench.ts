@@ -12,7 +12,7 @@ import { exclusive, longTtlMs } from './store-bench.ts';
 /** One manager that plays three hosts, or three managers on connections of their own. */
 export class ManagerBench implements AsyncDisposable {
   readonly fixture: StoreFixture;
-  /** To look at the store from outside. */
+  /** A connection that no manager uses, to read the store. */
   readonly store: TicketStore;
   readonly managers: readonly [LockManager, LockManager, LockManager];
   readonly #stack: AsyncDisposableStack;
@@ -45,7 +45,7 @@ export class ManagerBench implements AsyncDisposable {
     return new ManagerBench(fixture, store, managers, stack.move());
   }
 
-  /** One more host, on a connection of its own. */
+  /** Starts one more host on a connection of its own. */
   async host(options: Partial<LockManagerOptions> = {}): Promise<LockManager> {
     const own = this.#stack.use(await this.fixture.connect());
     return this.#stack.use(manager(own, options.host ?? 'n4', options));
@@ -56,7 +56,7 @@ export class ManagerBench implements AsyncDisposable {
   }
 }
 
-/** How the groups of the suite get the bench of the running test. */
+/** Gives the groups of a suite the bench of the running test. */
 export type ManagerBenchOf = () => ManagerBench;
 
 export function manager(
@@ -67,7 +67,7 @@ export function manager(
   return new LockManager({ store, host, owner: host, ttlMs: longTtlMs, ...options });
 }
 
-/** Takes locks, all of them exclusive where only a name is given. */
+/** Takes locks; a bare name means an exclusive lock. */
 export function take(
   by: LockManager,
   locks: string | readonly LockRequest[],
@@ -80,11 +80,11 @@ export function take(
 export interface Queued {
   readonly granted: Promise<Lock>;
   readonly blockers: readonly Ticket[];
-  /** When the wait ended, by `performance.now()`. */
+  /** The time at which the wait ended, by `performance.now()`. */
   endedAt: number | undefined;
 }
 
-/** A request that has to wait; resolves once it stands in the queue. */
+/** Makes a request that has to wait; resolves once it is in the queue. */
 export async function queue(
   by: LockManager,
   locks: string | readonly LockRequest[],
@@ -104,11 +104,11 @@ export async function queue(
     queued.endedAt = performance.now();
   };
   void granted.then(end, end);
-  tooSoon.catch(() => {}); // It has come to wait, and whoever awaits `granted` hears of failures.
+  tooSoon.catch(() => {}); // It waits now; failures reach whoever awaits `granted`.
   return queued;
 }
 
-/** A kept lock and all that it said. */
+/** Makes a kept lock and records its states. */
 export function keep(lock: Lock, owner: LockManager): { kept: KeptLock; states: KeptLockState[] } {
   const states: KeptLockState[] = [];
   return { kept: new KeptLock(lock, owner, (state) => states.push(state)), states };

@@ -7,7 +7,7 @@ export const dialects = ['postgres', 'cockroach'] as const;
 
 let schemas = 0;
 
-/** An empty store in a schema of its own. */
+/** Makes an empty store in a schema of its own. */
 export async function postgresFixture(
   server: Postgres,
   options: PostgresStoreOptions = {},
@@ -20,7 +20,7 @@ export async function postgresFixture(
     connect: async () => postgresStore({ url: server.url, schema, ...options }),
     dispose: async () => {},
     expireSession: async (id) => {
-      // As if its TTL had passed, also since the server's start.
+      // Ends the session's TTL, counted from its renewal and from the start of the server.
       await server.psql(
         `UPDATE "${schema}".sessions SET expires_at = 'epoch', ttl_ms = 0 WHERE id = '${id}'`,
       );

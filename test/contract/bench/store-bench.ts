@@ -10,18 +10,19 @@ import type {
 import type { LockRequest, Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
 import { patience } from '../../support/processes.ts';
 
-/** What a store's own test file brings to the suite; one is made for each test. */
+/** What the test file of a store gives to the suite; made for each test. */
 export interface StoreFixture {
-  /** Another client of the same store, as if on another host. The suite disposes of it. */
+  /** Connects another client to the same store, as from another host. The suite disposes of it. */
   connect(): Promise<TicketStore>;
-  /** Called last, when all clients are disposed of. */
+  /** Called last, after all clients were disposed of. */
   dispose(): Promise<void>;
   /**
-   * Resolves once a session opened with `shortTtlMs` has died as if its host had crashed.
-   * Sessions opened with `longTtlMs` must still live then. Without it expiry is not tested.
+   * Resolves once a session opened with `shortTtlMs` has ended as if its host had crashed.
+   * Sessions opened with `longTtlMs` must still live then. Stores whose sessions never expire omit
+   * this.
    */
   expireSession?(id: string): Promise<void>;
-  /** A step takes milliseconds even at rest: long series are a tenth as long. */
+  /** True when a step takes milliseconds even at rest; long series are then a tenth as long. */
   readonly isSlow?: true;
 }
 
@@ -59,14 +60,14 @@ export class Client {
     return enabled(await this.store.tryEnqueue(this.request(...locks)));
   }
 
-  /** A granted ticket; throws when it would have to wait. */
+  /** Returns a granted ticket; throws when it would have to wait. */
   async hold(...locks: readonly (string | LockRequest)[]): Promise<Ticket> {
     const answer = await this.tryEnqueue(...locks);
     if (answer.state !== 'granted') throw new Error(`${this.host} was refused`);
     return answer.ticket;
   }
 
-  /** A ticket that has to wait; throws when it is granted. */
+  /** Returns a ticket that has to wait; throws when it is granted. */
   async queue(...locks: readonly (string | LockRequest)[]): Promise<Ticket> {
     const answer = await this.enqueue(...locks);
     if (answer.state !== 'waiting') throw new Error(`${this.host} did not have to wait`);
@@ -121,10 +122,10 @@ export class StoreBench implements AsyncDisposable {
   }
 }
 
-/** How the groups of the suite get the bench of the running test. */
+/** Gives the groups of a suite the bench of the running test. */
 export type BenchOf = () => StoreBench;
 
-/** A host that comes later, on a connection that there is. */
+/** Adds a host on an existing connection. */
 export async function clientOf(
   store: TicketStore,
   owner: string,
@@ -138,7 +139,7 @@ export function exclusive(name: string): LockRequest {
   return { name, mode: 'exclusive' };
 }
 
-/** What a store answered; throws when it was that a gate is closed. */
+/** Returns the answer of a store; throws when a gate is closed. */
 export function enabled<T extends { readonly state: string }>(
   answer: T,
 ): Exclude<T, { readonly state: 'disabled' }> {
@@ -163,7 +164,7 @@ export async function eventually(check: () => void | Promise<void>, limitMs = 50
   }
 }
 
-/** What is left of a test that lets a session expire, where none does: that the store says so. */
+/** Replaces a test of expiry for stores without expiry: checks that the store says so. */
 export function neverExpires({ name, properties }: TicketStore): void {
   if (properties.sessionsExpire) throw new Error(`nobody knows how to expire a ${name} session`);
 }

@@ -6,7 +6,7 @@ import type {
 } from '../../../lib/lock/stores/ticket-store.ts';
 import type { Gate, Ticket } from '../../../lib/lock/ticket.ts';
 
-/** Rebuilds a store's state from what a watcher is told, and notes whatever does not fit. */
+/** Rebuilds a store's state from its reports to a watcher, and records every inconsistency. */
 export class StoreMirror implements StoreWatcher {
   readonly faults: string[] = [];
   readonly events: ('reset' | 'change' | 'interrupted')[] = [];
@@ -34,8 +34,8 @@ export class StoreMirror implements StoreWatcher {
       this.#tickets.delete(nonce);
     }
     for (const ticket of change.tickets) {
-      if (this.#tickets.has(ticket.nonce)) this.faults.push(`ticket ${ticket.id} told twice`);
-      if (ticket.token !== change.revision) this.faults.push(`ticket ${ticket.id} told late`);
+      if (this.#tickets.has(ticket.nonce)) this.faults.push(`ticket ${ticket.id} reported twice`);
+      if (ticket.token !== change.revision) this.faults.push(`ticket ${ticket.id} reported late`);
       this.#tickets.set(ticket.nonce, ticket);
     }
     for (const key of change.removedRecords) {

@@ -8,9 +8,9 @@ import { waitFor } from '../../support/processes.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { command, never } from '../bench/driver-bench.ts';
 
-/** Snapshots, restore and clone, to their end. */
+/** Checks snapshots, restores and clones that complete. */
 export function copyContract(bench: () => DriverBench): void {
-  test('a snapshot keeps what was, and restore brings it back as often as one likes', async () => {
+  test('a snapshot keeps the content, and can be restored repeatedly', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     const target = { volume, snapshot: 'monday', mountpoint };
@@ -29,7 +29,7 @@ export function copyContract(bench: () => DriverBench): void {
     await expect(bench().leftovers()).resolves.toEqual([]);
   });
 
-  test('a snapshot of the same name is replaced', async () => {
+  test('a snapshot replaces an earlier one of the same name', async () => {
     const { driver } = bench();
     const volume = await bench().created('db');
     for (const state of ['first', 'second']) {
@@ -40,7 +40,7 @@ export function copyContract(bench: () => DriverBench): void {
     await expect(bench().read(bench().volume('copy'), 'state')).resolves.toBe('second');
   });
 
-  test('removing a snapshot leaves the others, and is a success when it is gone', async () => {
+  test('removing a snapshot leaves the others, and may be repeated', async () => {
     const { driver } = bench();
     const volume = await bench().created('db');
     await driver.snapshot({ volume, snapshot: 'monday' }, never);
@@ -53,7 +53,7 @@ export function copyContract(bench: () => DriverBench): void {
     await driver.restore({ volume, snapshot: 'tuesday' }, never);
   });
 
-  test('refuses to copy what is not there', async () => {
+  test('a copy of a volume or snapshot that does not exist is refused', async () => {
     const { driver } = bench();
     const volume = bench().volume('db');
     const copy = bench().volume('copy');
@@ -64,7 +64,7 @@ export function copyContract(bench: () => DriverBench): void {
     await expect(readdir(bench().storageDir)).resolves.toEqual(['db']);
   });
 
-  test('a clone and its source go on independently, mounted at the same time', async () => {
+  test('a clone and its source change independently while both are mounted', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     const copy = bench().volume('copy');
@@ -84,7 +84,7 @@ export function copyContract(bench: () => DriverBench): void {
     await expect(bench().read(copy, 'state')).resolves.toBe('copy');
   });
 
-  test('a clone replaces storage that is there, and has no snapshots', async () => {
+  test('a clone replaces existing storage, and has no snapshots', async () => {
     const { driver } = bench();
     const volume = await bench().created('db');
     await bench().inside(volume, (path) => writeFile(join(path, 'state'), 'source'));
@@ -99,17 +99,21 @@ export function copyContract(bench: () => DriverBench): void {
     );
   });
 
-  test('snapshots of a volume that is being written can be used, and the writer goes on', async () => {
+  test('a snapshot of a volume under write is usable, and the writer goes on', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
-    // Files come and go; each holds its own number.
+    // The writer creates and deletes files; each contains its own number.
     const script = 'i=0; while :; do i=$((i+1)); echo $i > f$i; rm -f f$((i-50)); done';
     const writer = spawn('sh', ['-c', script], { cwd: mountpoint });
     try {
       for (const snapshot of ['a', 'b', 'c']) {
         await driver.snapshot({ volume, snapshot, mountpoint }, never);
         const seen = await newest(mountpoint);
-        await waitFor(async () => (await newest(mountpoint)) > seen, 5000, 'the writer to go on');
+        await waitFor(
+          async () => (await newest(mountpoint)) > seen,
+          5000,
+          'the writer to write more',
+        );
       }
     } finally {
       writer.kill('SIGKILL');
@@ -126,7 +130,7 @@ export function copyContract(bench: () => DriverBench): void {
     }
   });
 
-  test('recover is a success where there is nothing to recover', async () => {
+  test('recover resolves when there is nothing to recover', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     await bench().driver.recover(mountpoint, never);
     await bench().driver.unmount(volume, mountpoint, never);
@@ -134,9 +138,9 @@ export function copyContract(bench: () => DriverBench): void {
   });
 }
 
-/** Only where files can share blocks. */
+/** Checks copies on file systems whose files can share blocks. */
 export function sharedBlocksContract(bench: () => DriverBench): void {
-  test('copies occupy next to nothing', async () => {
+  test('copies occupy almost no space', async () => {
     const { driver, volumeDir } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     const written = 200 * 2 ** 20;
@@ -147,7 +151,7 @@ export function sharedBlocksContract(bench: () => DriverBench): void {
     await driver.clone({ volume, snapshot: 'monday' }, bench().volume('copy'), never);
     await driver.restore({ volume, snapshot: 'monday' }, never);
     await driver.snapshot({ volume, snapshot: 'tuesday' }, never);
-    // Three copies. An xfs in an image writes its log of 64 MiB anew when it gets a UUID.
+    // Three copies. An xfs in an image writes its log of 64 MiB again when it gets a new UUID.
     expect((await occupied(volumeDir)) - before).toBeLessThan(written / 2);
     await expect(bench().inside(bench().volume('copy'), (path) => readdir(path))).resolves.toEqual([
       'big',

@@ -1,3 +1,5 @@
+// The directory driver on ext4, xfs and btrfs: real file systems on loop devices, real mounts and copies;
+// real time. Needs root.
 import {
   link,
   lstat,
@@ -26,7 +28,7 @@ for (const pool of ['ext4', 'xfs', 'btrfs'] as const) {
 }
 
 function directoryTests(bench: () => DriverBench): void {
-  test('refuses a size, and says which driver has one', () => {
+  test('a size is refused with the name of the driver that has one', () => {
     expect(() => bench().driver.parseOptions({ size: '1G' })).toThrow(InvalidRequestError);
     expect(() => bench().driver.parseOptions({ size: '1G' })).toThrow(/image driver/);
   });
@@ -61,10 +63,10 @@ function directoryTests(bench: () => DriverBench): void {
     });
   });
 
-  // The two states in which a crash can leave a restore, between its renames.
+  // A crash can leave a restore in two states between its renames.
   test.each([
-    ['before the new content was in place: the old is back', undefined, 'old'],
-    ['after it was: it stays', 'new', 'new'],
+    ['before the new content was in place: the old content returns', undefined, 'old'],
+    ['after the new content was in place: the new content stays', 'new', 'new'],
   ])('a restore that crashed %s', async (_, data, expected) => {
     const volume = await bench().created('db');
     const home = join(bench().storageDir, 'db');
@@ -81,7 +83,7 @@ function directoryTests(bench: () => DriverBench): void {
     await expect(readdir(home)).resolves.toEqual(['data', 'snapshots']);
   });
 
-  test("sweeps what is abandoned, and nobody else's work", async () => {
+  test('a sweep removes abandoned directories, and none that a live process uses', async () => {
     await bench().driver.create(bench().volume('db'), never);
     const elsewhere = '.tmp-0123456789abcdef.1.2.3-';
     const dead = await deadProcessPrefix();
@@ -95,14 +97,14 @@ function directoryTests(bench: () => DriverBench): void {
     await waitFor(
       async () => (await bench().leftovers()).length === 2,
       5000,
-      'the abandoned ones to be swept',
+      'the abandoned directories to be swept',
     );
     await expect(bench().leftovers()).resolves.toEqual(
       expect.arrayContaining(['.other', `${elsewhere}young`]),
     );
   });
 
-  test('sweeping does not reach into what is mounted there', async () => {
+  test('a sweep does not delete inside a mount', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     await writeFile(join(mountpoint, 'precious'), 'kept');
     const inside = join(bench().storageDir, `${await deadProcessPrefix()}here`, 'mountpoint');
@@ -115,7 +117,7 @@ function directoryTests(bench: () => DriverBench): void {
   });
 }
 
-/** How a process of this machine that is no more would have named its temporary directory. */
+/** Returns the prefix of temporary directories of a dead process of this machine. */
 async function deadProcessPrefix(): Promise<string> {
   const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
   const { ino } = await stat('/proc/self/ns/pid');

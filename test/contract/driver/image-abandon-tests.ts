@@ -10,11 +10,11 @@ import { command, never } from '../bench/driver-bench.ts';
 
 const program = new URL('operation.ts', import.meta.url).pathname;
 
-/** An image must not change any more once it may be another host's. */
+/** Checks that an image no longer changes once another host may use it. */
 export function abandonTests(bench: () => DriverBench, fs: FileSystem): void {
   const image = () => join(bench().storageDir, 'db', 'volume.img');
 
-  /** Mounted, with much that has been written and not yet been flushed. */
+  /** Mounts a volume and writes much that is not flushed yet. */
   async function dirty() {
     const mounted = await bench().mounted('db');
     const { mountpoint } = mounted;
@@ -26,7 +26,7 @@ export function abandonTests(bench: () => DriverBench, fs: FileSystem): void {
   }
 
   test.each([true, false])(
-    'what is abandoned (frozen: %s) is as it was, and can be mounted again',
+    'an abandoned image (frozen: %s) is unchanged and can be mounted again',
     async (isFrozen) => {
       const { driver } = bench();
       const { volume, mountpoint } = await dirty();
@@ -44,7 +44,7 @@ export function abandonTests(bench: () => DriverBench, fs: FileSystem): void {
     },
   );
 
-  test('what somebody still writes to is lost to them, and abandoned when they end', async () => {
+  test('a writer of an abandoned image gets errors, and the image does not change', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await dirty();
     await command('fsfreeze', ['--freeze', mountpoint]);
@@ -60,10 +60,10 @@ export function abandonTests(bench: () => DriverBench, fs: FileSystem): void {
     await command('cmp', [before.path, image()]);
   });
 
-  // Where the file system makes no difference.
+  // The tests below are the same for every file system.
   if (fs === 'xfs') return;
 
-  test('a process that stays keeps the image attached, and says so', async () => {
+  test('a process that keeps using the volume keeps the image attached, and is reported', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await dirty();
     const user = spawn('sleep', ['60'], { cwd: mountpoint });
@@ -79,7 +79,7 @@ export function abandonTests(bench: () => DriverBench, fs: FileSystem): void {
     await expect(bench().loopDevices()).resolves.toEqual([]);
   });
 
-  test('without the program for it, nothing is unmounted', async () => {
+  test('nothing is unmounted when the program for it is missing', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     const { volumeDir } = bench();
     const script = `mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work &&
@@ -101,7 +101,7 @@ async function copyOf(image: string) {
   return { path, [Symbol.asyncDispose]: () => rm(path) };
 }
 
-/** Complains when a file system is not as it should be after a crash. */
+/** Throws when a file system is not in the state that a crash leaves. */
 async function check(fs: FileSystem, image: string): Promise<void> {
   if (fs === 'ext4') await command('e2fsck', ['-f', '-n', image]);
   else await command('xfs_repair', ['-n', image]);

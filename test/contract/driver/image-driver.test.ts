@@ -1,3 +1,5 @@
+// The image driver: real images with ext4 and xfs on real file systems, loop devices and mounts; real
+// time. Needs root.
 import { execFile } from 'node:child_process';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -70,7 +72,7 @@ describe('the options of the image driver', () => {
 function imageTests(bench: () => DriverBench): void {
   const image = (name: string) => join(bench().storageDir, name, 'volume.img');
 
-  test('the size is a limit that holds', async () => {
+  test('a volume can not exceed its size', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     const fill = Buffer.alloc(410 * 2 ** 20, 1);
     await expect(writeFile(join(mountpoint, 'fill'), fill)).rejects.toThrow('ENOSPC');
@@ -80,7 +82,7 @@ function imageTests(bench: () => DriverBench): void {
     await bench().driver.unmount(volume, mountpoint, never);
   });
 
-  test('a new image occupies little, and deleting gives blocks back', async () => {
+  test('a new image occupies little, and deleting files frees blocks', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     expect((await stat(image('db'))).blocks * 512).toBeLessThan(90 * 2 ** 20);
@@ -92,7 +94,7 @@ function imageTests(bench: () => DriverBench): void {
     expect(full.usedBytes - usedBytes).toBeGreaterThan(90 * 2 ** 20);
   });
 
-  test('refuses a second mountpoint, and to remove or restore what is mounted', async () => {
+  test('a mounted volume refuses a second mountpoint, a remove and a restore', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     await driver.snapshot({ volume, snapshot: 'monday', mountpoint }, never);
@@ -102,7 +104,7 @@ function imageTests(bench: () => DriverBench): void {
       () => driver.remove(volume, never),
       () => driver.restore({ volume, snapshot: 'monday' }, never),
       () => driver.clone({ volume, snapshot: 'monday' }, volume, never),
-      // Without the mountpoint it could not be made still.
+      // Without the mountpoint the file system can't be frozen.
       () => driver.snapshot({ volume, snapshot: 'tuesday' }, never),
     ]) {
       const running = refused();
@@ -113,11 +115,11 @@ function imageTests(bench: () => DriverBench): void {
     await driver.unmount(volume, mountpoint, never);
   });
 
-  test('refuses while another mount namespace has the image', async () => {
+  test('an unmount is refused while another mount namespace has the image mounted', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     const abort = new AbortController();
-    // Takes a private copy of all mounts, this one among them.
+    // `unshare` copies all mounts into a private namespace, this one among them.
     const other = promisify(execFile)('unshare', ['--mount', 'sleep', '60'], {
       signal: abort.signal,
       killSignal: 'SIGKILL',
@@ -136,7 +138,7 @@ function imageTests(bench: () => DriverBench): void {
   test('every clone has a UUID of its own', async () => {
     const { driver } = bench();
     const volume = await bench().created('db');
-    // ext4 notes in seconds whether it was mounted since its last check, which tune2fs may demand.
+    // ext4 records in seconds when it was last mounted and checked; tune2fs compares the two.
     await sleep(1100);
     const mountpoint = bench().mountpoint('db');
     await driver.mount(volume, mountpoint, never);
@@ -148,7 +150,7 @@ function imageTests(bench: () => DriverBench): void {
     expect(new Set(uuids).size).toBe(3);
   });
 
-  test('a copy can have no other size', async () => {
+  test('a clone into another size is refused', async () => {
     const volume = await bench().created('db');
     const target = {
       name: 'copy',
@@ -157,7 +159,7 @@ function imageTests(bench: () => DriverBench): void {
     await expect(bench().driver.clone({ volume }, target, never)).rejects.toThrow(/size=/);
   });
 
-  test('a loop device that somebody attached by hand is a leftover, until it is swept', async () => {
+  test('a loop device that somebody attached by hand is a leftover until it is swept', async () => {
     const { storage } = bench().driver;
     await bench().created('db');
     const device = (await command('losetup', ['--find', '--show', image('db')])).trim();
@@ -169,7 +171,7 @@ function imageTests(bench: () => DriverBench): void {
     await bench().driver.unmount(volume, mountpoint, never);
   });
 
-  test('what a crash left frozen is recovered, snapshot or unmounted', async () => {
+  test('a file system that a crash left frozen can be recovered, copied or unmounted', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     await command('fsfreeze', ['--freeze', mountpoint]);
@@ -185,7 +187,7 @@ function imageTests(bench: () => DriverBench): void {
   });
 
   test.each(['unmount', 'abandon'] as const)(
-    'what was frozen just as it was unmounted does not stay in the kernel: %s',
+    'a file system that was frozen at its unmount is released by %s',
     async (how) => {
       const { driver } = bench();
       const { volume, mountpoint } = await bench().mounted('db');

@@ -10,23 +10,23 @@ import { never } from '../bench/driver-bench.ts';
 const program = new URL('operation.ts', import.meta.url).pathname;
 const bigBytes = 200 * 2 ** 20;
 
-/** Long copies that are aborted, or whose daemon is killed. Only where a copy takes its time. */
+/** Checks long copies that are aborted, or whose daemon is killed; needs copies that take time. */
 export function interruptionContract(bench: () => DriverBench): void {
-  test('a long copy tells how far it is', async () => {
+  test('a long copy reports its progress', async () => {
     const source = await bigVolume();
-    const told: Progress[] = [];
+    const reports: Progress[] = [];
     const copying = bench().driver.clone(source, bench().volume('copy'), {
       ...never,
-      onProgress: (progress) => told.push(progress),
+      onProgress: (progress) => reports.push(progress),
     });
     const cp = await bench().pauseCopy(process.pid);
     try {
-      await waitFor(() => told.length >= 2, 10_000, 'progress');
+      await waitFor(() => reports.length >= 2, 10_000, 'progress');
     } finally {
       process.kill(cp, 'SIGCONT');
     }
     await copying;
-    const [first] = told;
+    const [first] = reports;
     expect(first?.doneBytes).toBeGreaterThan(0);
     expect(first?.doneBytes).toBeLessThanOrEqual(first?.totalBytes ?? 0);
     expect(first?.totalBytes).toBeGreaterThanOrEqual(bigBytes);
@@ -34,7 +34,7 @@ export function interruptionContract(bench: () => DriverBench): void {
   });
 
   test.each(['snapshot', 'restore', 'clone'] as const)(
-    'a %s that is aborted leaves everything as it was',
+    'an aborted %s leaves everything unchanged',
     async (operation) => {
       const { driver } = bench();
       const { volume, snapshot } = await bigVolume();
@@ -58,7 +58,7 @@ export function interruptionContract(bench: () => DriverBench): void {
         operation === 'snapshot' ? /mounted|not there/ : /not there/,
       );
       if (operation === 'snapshot') {
-        // Would hang if it were still frozen.
+        // This would hang if the file system were still frozen.
         await writeFile(join(mountpoint, 'state'), 'after');
         await driver.unmount(volume, mountpoint, never);
       }
@@ -67,7 +67,7 @@ export function interruptionContract(bench: () => DriverBench): void {
   );
 
   test.each(['snapshot', 'restore', 'clone'] as const)(
-    'after a crash in the middle of a %s nothing has changed, and the next call completes',
+    'a crash in the middle of a %s changes nothing, and the next call completes',
     async (operation) => {
       const { volume, snapshot } = await bigVolume();
       const mountpoint = bench().mountpoint('db');
@@ -91,7 +91,7 @@ export function interruptionContract(bench: () => DriverBench): void {
         else await driver.clone({ volume, snapshot }, copy, never);
         await expect(bench().read(copy, 'state')).resolves.toBe('before');
       }
-      // The new daemon clears up what the old one left.
+      // The new daemon removes what the old one left.
       await waitFor(
         async () => (await bench().leftovers()).length === 0,
         5000,
@@ -100,7 +100,7 @@ export function interruptionContract(bench: () => DriverBench): void {
     },
   );
 
-  /** Much to copy, and a state: `before` in the snapshot `monday`, `after` in the volume. */
+  /** Makes a large volume with a state: `before` in the snapshot `monday`, `after` in the volume. */
   async function bigVolume() {
     const { volume, mountpoint } = await bench().mounted('db');
     await writeFile(join(mountpoint, 'big'), Buffer.alloc(bigBytes, 1));
@@ -114,13 +114,13 @@ export function interruptionContract(bench: () => DriverBench): void {
   async function crashDuring(operation: string, volume: DriverVolume, mountpoint: string) {
     const { volumeDir, fixture } = bench();
     const place = [fixture.driverName, volumeDir, operation, JSON.stringify(volume), mountpoint];
-    // Nice: on a busy machine the copy would else be done before this process gets to look.
+    // Low priority: on a busy machine the copy could else finish before this process looks.
     await using daemon = startProcess('nice', ['-n', '19', process.execPath, program, ...place]);
     const cp = await bench().pauseCopy(daemon.pid);
     daemon.kill('SIGKILL');
     await daemon.finished;
     // The copy dies with its daemon, so nobody writes to what is swept.
-    await waitFor(() => isGone(cp), 2000, 'the copy to die too');
+    await waitFor(() => isGone(cp), 2000, 'the copy to end, too');
     await expect(bench().leftovers()).resolves.toHaveLength(1);
   }
 }

@@ -7,9 +7,9 @@ import { InUseError, InvalidRequestError, NotFoundError } from '../../../lib/vol
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { command, never } from '../bench/driver-bench.ts';
 
-/** Create, remove, mount, unmount and usage. */
+/** Checks create, remove, mount, unmount and usage. */
 export function mountContract(bench: () => DriverBench): void {
-  test('parses its own output to the same, and refuses what it does not know', () => {
+  test('options are parsed to a stable form, and unknown ones are refused', () => {
     const { driver, fixture } = bench();
     const parsed = driver.parseOptions(fixture.options);
     expect(driver.parseOptions(parsed)).toEqual(parsed);
@@ -17,7 +17,7 @@ export function mountContract(bench: () => DriverBench): void {
     expect(() => driver.parseOptions({ nonsense: '1' })).toThrow(/"nonsense"/);
   });
 
-  test('a new volume is empty, belongs to root, and anybody may look into it', async () => {
+  test('a new volume is empty, belongs to root, and is readable by everybody', async () => {
     const { mountpoint, volume } = await bench().mounted('db');
     try {
       await expect(readdir(mountpoint)).resolves.toEqual([]);
@@ -32,14 +32,14 @@ export function mountContract(bench: () => DriverBench): void {
     }
   });
 
-  test('creating what exists keeps its content', async () => {
+  test('a repeated create keeps the content', async () => {
     const volume = await bench().created('db');
     await bench().inside(volume, (path) => writeFile(join(path, 'kept'), 'yes'));
     await bench().driver.create(volume, never);
     await expect(bench().read(volume, 'kept')).resolves.toBe('yes');
   });
 
-  test('a create that is aborted leaves nothing', async () => {
+  test('an aborted create leaves nothing', async () => {
     const aborted = { signal: AbortSignal.abort(new Error('gave up')) };
     await expect(bench().driver.create(bench().volume('db'), aborted)).rejects.toThrow('gave up');
     await expect(bench().leftovers()).resolves.toEqual([]);
@@ -48,7 +48,7 @@ export function mountContract(bench: () => DriverBench): void {
     );
   });
 
-  test('remove takes the snapshots along, and is a success when nothing is there', async () => {
+  test('a remove deletes the snapshots, too, and may be repeated', async () => {
     const { driver } = bench();
     const volume = await bench().created('db');
     await driver.snapshot({ volume, snapshot: 'monday' }, never);
@@ -57,7 +57,7 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(readdir(bench().storageDir)).resolves.toEqual([]);
   });
 
-  test('mounting twice is one mount, also for a new daemon', async () => {
+  test('a repeated mount adds no second mount, also from a new daemon', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     try {
       await writeFile(join(mountpoint, 'file'), 'content');
@@ -71,7 +71,7 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(bench().mounts()).resolves.toEqual([]);
   });
 
-  test('content outlives an unmount, whose repetition is a success', async () => {
+  test('an unmount keeps the content, and may be repeated', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     await writeFile(join(mountpoint, 'file'), 'content');
     await bench().driver.unmount(volume, mountpoint, never);
@@ -81,7 +81,7 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(bench().read(volume, 'file')).resolves.toBe('content');
   });
 
-  test('refuses a mountpoint where something else is mounted', async () => {
+  test('a mountpoint on which something else is mounted is refused', async () => {
     const other = await bench().mounted('other');
     try {
       const volume = await bench().created('db');
@@ -94,7 +94,7 @@ export function mountContract(bench: () => DriverBench): void {
     }
   });
 
-  test('refuses to mount what is not there, and leaves no directory', async () => {
+  test('a mount of a volume without storage is refused, and leaves no directory', async () => {
     const mountpoint = bench().mountpoint('db');
     await expect(bench().driver.mount(bench().volume('db'), mountpoint, never)).rejects.toThrow(
       NotFoundError,
@@ -102,7 +102,7 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(stat(mountpoint)).rejects.toThrow('ENOENT');
   });
 
-  test('a mount that is aborted leaves nothing mounted', async () => {
+  test('an aborted mount leaves nothing mounted', async () => {
     const volume = await bench().created('db');
     const mountpoint = bench().mountpoint('db');
     for (const afterMs of [0, 2, 5, 10, 15]) {
@@ -119,7 +119,7 @@ export function mountContract(bench: () => DriverBench): void {
     await bench().driver.unmount(volume, mountpoint, never);
   });
 
-  test('a busy volume stays mounted, and the error names who uses it', async () => {
+  test('a busy volume stays mounted, and the error names its user', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     const user = spawn('sleep', ['60'], { cwd: mountpoint });
     try {
@@ -136,7 +136,7 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(bench().read(volume, 'file')).resolves.toBe('still there');
   });
 
-  test('waits a little for the last user to leave', async () => {
+  test('an unmount waits a moment for the last user to leave', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     const user = spawn('sleep', ['0.5'], { cwd: mountpoint });
     await once(user, 'spawn');
@@ -144,14 +144,14 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(bench().mounts()).resolves.toEqual([]);
   });
 
-  test('takes mounts away that somebody stacked', async () => {
+  test('an unmount removes mounts that somebody stacked', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     await command('mount', ['--bind', mountpoint, mountpoint]);
     await bench().driver.unmount(volume, mountpoint, never);
     await expect(bench().mounts()).resolves.toEqual([]);
   });
 
-  test('is abandoned where nobody uses it any more, whose repetition is a success', async () => {
+  test('an unused volume can be abandoned, repeatedly', async () => {
     const { volume, mountpoint } = await bench().mounted('db');
     await writeFile(join(mountpoint, 'file'), 'content', { flush: true });
     await bench().driver.abandon(volume, mountpoint, never);
@@ -162,7 +162,7 @@ export function mountContract(bench: () => DriverBench): void {
     await expect(bench().read(volume, 'file')).resolves.toBe('content');
   });
 
-  test('usage grows with the content, mounted or not', async () => {
+  test('the usage grows with the content, mounted or not', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     const before = await driver.usage(volume, mountpoint);

@@ -1,4 +1,4 @@
-// Runs one long operation of a driver in a process of its own, which the test then kills.
+// Runs one long operation of a driver in a process of its own, which the test kills.
 import { drivers } from '../../../lib/volumes/drivers/registry.ts';
 
 const [driverName = '', volumeDir = '', operation = '', volumeText = '', mountpoint] =

@@ -4,9 +4,9 @@ import { expect, test } from '@jest/globals';
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { never } from '../bench/driver-bench.ts';
 
-/** What there is, for finding what interrupted work has left. */
+/** Checks `storage`, which lists volumes and what interrupted work has left. */
 export function storageContract(bench: () => DriverBench): void {
-  test('tells nothing before the first volume', async () => {
+  test('lists nothing before the first volume', async () => {
     const { storage } = bench().driver;
     await expect(storage.names()).resolves.toEqual([]);
     await expect(storage.find('db')).resolves.toBeUndefined();
@@ -14,7 +14,7 @@ export function storageContract(bench: () => DriverBench): void {
     await storage.sweep();
   });
 
-  test('tells the volumes that there are, as they were asked for, and their snapshots', async () => {
+  test('lists the volumes with their options and snapshots', async () => {
     const { driver } = bench();
     const { storage } = driver;
     const volume = await bench().created('db');
@@ -34,7 +34,7 @@ export function storageContract(bench: () => DriverBench): void {
     await expect(storage.find('db')).resolves.toBeUndefined();
   });
 
-  test('never calls a volume empty that holds something, mounted or not', async () => {
+  test('never reports a volume with content as empty, mounted or not', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     await writeFile(join(mountpoint, 'file'), 'content');
@@ -46,7 +46,7 @@ export function storageContract(bench: () => DriverBench): void {
     }
   });
 
-  test('tells what nobody works on any more, and sweeps it', async () => {
+  test('lists leftovers that nobody works on any more, and sweeps them', async () => {
     const { storage } = bench().driver;
     await bench().created('db');
     const [old, fresh] = ['.tmp-old', '.tmp-fresh'].map((name) => join(bench().storageDir, name));

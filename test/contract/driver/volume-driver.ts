@@ -8,7 +8,7 @@ import { interruptionContract } from './interruption-contract.ts';
 import { mountContract } from './mount-contract.ts';
 import { storageContract } from './storage-contract.ts';
 
-/** What every driver must do: each sentence of the port, on a real file system. */
+/** The contract of the port `VolumeDriver`: each sentence of it, on a real file system. */
 export function volumeDriverContract(
   name: string,
   fixture: DriverFixture,
@@ -18,13 +18,13 @@ export function volumeDriverContract(
     describe('mounts', () => mountContract(bench));
     describe('copies', () => copyContract(bench));
     describe('storage', () => storageContract(bench));
-    if (fixture.pool === 'ext4') describe('is interrupted', () => interruptionContract(bench));
-    else describe('shares blocks', () => sharedBlocksContract(bench));
-    if (more !== undefined) describe('in particular', () => more(bench));
+    if (fixture.pool === 'ext4') describe('interruptions', () => interruptionContract(bench));
+    else describe('shared blocks', () => sharedBlocksContract(bench));
+    if (more !== undefined) describe('this driver', () => more(bench));
   });
 }
 
-/** Tests with a fresh bench each, on a file system that they share. */
+/** Runs tests with a new bench each, on a file system that they share. */
 function withDriverBench(
   name: string,
   fixture: DriverFixture,
