@@ -176,9 +176,13 @@ export class MountDoctor {
     const { catalog, drivers } = this.#options;
     const record = (await catalog.read(volume))?.record;
     const [top] = (await this.#kernelMounts()).filter((mount) => mount.volume === volume);
-    const guess = top?.source.startsWith('/dev/loop') ? 'image' : 'directory';
-    const driver = drivers.get(record?.driver ?? guess);
-    if (!driver) throw new Error(`there is no driver ${record?.driver} here to unmount it with`);
+    const driver = record
+      ? drivers.get(record.driver)
+      : [...drivers.values()].find((each) => top && each.owns(top));
+    if (!driver) {
+      const which = record ? `the driver ${record.driver} is not here` : 'no driver here made it';
+      throw new InUseError(`${which}; unmount it yourself: umount ${mountpoint}`);
+    }
     await driver.unmount({ name: volume, options: record?.options ?? {} }, mountpoint, { signal });
   }
 
@@ -214,9 +218,10 @@ export class MountDoctor {
   /** Mounts deeper down are a container's, inside a volume. */
   async #kernelMounts() {
     const { mountDir } = this.#options;
-    return (await currentMountsBelow(mountDir)).flatMap(({ mountpoint, source }) => {
+    return (await currentMountsBelow(mountDir)).flatMap((mount) => {
+      const { mountpoint } = mount;
       const volume = mountpoint.slice(mountpoint.lastIndexOf('/') + 1);
-      return mountpoint.endsWith(`${mountDir}/${volume}`) ? [{ volume, source }] : [];
+      return mountpoint.endsWith(`${mountDir}/${volume}`) ? [{ ...mount, volume }] : [];
     });
   }
 

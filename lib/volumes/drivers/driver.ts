@@ -1,3 +1,4 @@
+import type { Mount } from '../../linux/mountinfo.ts';
 import type { DriverStorage } from './stored-volume.ts';
 
 /**
@@ -74,6 +75,12 @@ export interface VolumeDriver {
     target: DriverVolume,
     context: DriverContext,
   ): Promise<void>;
+
+  /**
+   * Tells from what the kernel shows at a mountpoint whether this driver mounted it there, for a
+   * mount of which berth has no record. No two drivers own one mount.
+   */
+  owns(mount: Mount): boolean;
 
   /** What there is, for finding what interrupted work has left. */
   readonly storage: DriverStorage;

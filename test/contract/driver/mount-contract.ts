@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { currentMountsAt } from '../../../lib/linux/mountinfo.ts';
+import { drivers } from '../../../lib/volumes/drivers/registry.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../../../lib/volumes/errors.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { command, never } from '../bench/driver-bench.ts';
@@ -15,6 +17,27 @@ export function mountContract(bench: () => DriverBench): void {
     expect(driver.parseOptions(parsed)).toEqual(parsed);
     expect(() => driver.parseOptions({ nonsense: '1' })).toThrow(InvalidRequestError);
     expect(() => driver.parseOptions({ nonsense: '1' })).toThrow(/"nonsense"/);
+  });
+
+  test('the storage tells each option of the driver as it was asked for', async () => {
+    const { driver } = bench();
+    const volume = await bench().created('db');
+    expect(Object.keys(volume.options).sort()).toEqual(Object.keys(driver.options).sort());
+    expect((await driver.storage.find('db'))?.options).toEqual(volume.options);
+  });
+
+  test('a mount is owned by the driver that made it, and by no other', async () => {
+    const { driver, volumeDir } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    try {
+      const [mount] = await currentMountsAt(mountpoint);
+      const owners = [...drivers({ volumeDir }).values()].filter(
+        (each) => mount && each.owns(mount),
+      );
+      expect(owners.map(({ name }) => name)).toEqual([driver.name]);
+    } finally {
+      await driver.unmount(volume, mountpoint, never);
+    }
   });
 
   test('a new volume is empty, belongs to root, and is readable by everybody', async () => {

@@ -142,6 +142,9 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       });
     },
 
+    // A bind mount shows which directory of its file system it is.
+    owns: ({ root }) => /\/directory\/[^/]+\/data(\/\/deleted)?$/.test(root),
+
     storage: directoryStorage(base),
 
     async recover() {

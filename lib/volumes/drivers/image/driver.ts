@@ -162,6 +162,9 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       });
     },
 
+    // The volumes of other drivers may lie on a loop device, too, but are parts of its file system.
+    owns: ({ source, root }) => source.startsWith('/dev/loop') && root === '/',
+
     storage: imageStorage(base),
 
     async recover(mountpoint) {
