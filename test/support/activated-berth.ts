@@ -10,7 +10,7 @@ import { waitFor } from './processes.ts';
  * while the listening sockets stay open.
  */
 export interface ActivatedBerth extends AsyncDisposable {
-  /** What the daemons have printed so far. */
+  /** Returns everything that the daemons have printed so far. */
   log(): string;
   /** The process ID of the daemon that started last. */
   pid(): Promise<number>;

@@ -20,12 +20,12 @@ export interface HostMountsOptions {
   readonly locks: LockService;
   readonly catalog: Catalog;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
-  /** The mounts of the process before. */
+  /** The mounts of the previous process. */
   readonly rows?: readonly MountRow[];
   readonly fence?: MountFence;
 }
 
-/** What a daemon has of its mounts, in the boot `boot` of its host. */
+/** Makes the parts of a daemon that keep its mounts; the boot ID of its host is `boot`. */
 export async function hostMounts({
   directory,
   locks,

@@ -58,7 +58,7 @@ describe('processes of a test', () => {
 
   test('waitFor stops at its time limit and names the condition', async () => {
     await expect(waitFor(() => false, 50, 'the impossible')).rejects.toThrow(
-      'waited 250 ms in vain for the impossible',
+      'gave up waiting for the impossible after 250 ms',
     );
   });
 

@@ -156,7 +156,7 @@ export async function waitFor<T>(
       cause = error;
     }
     if (performance.now() >= deadline) {
-      throw new Error(`waited ${timeoutMs * patience} ms in vain for ${what}`, { cause });
+      throw new Error(`gave up waiting for ${what} after ${timeoutMs * patience} ms`, { cause });
     }
     await delay(20);
   }

@@ -1,6 +1,5 @@
-// An engine or the daemon is killed under containers, or an Unmount fails; see docs/mount-
-// accounting.md for the rows. Docker 20.10 with etcd and 26.1 with the embedded store, in real
-// time.
+// An engine or the daemon is killed under containers, or an Unmount fails; the rows are those of
+// docs/mount-accounting.md. Docker 20.10 with etcd and 26.1 with the embedded store, in real time.
 
 import { spawn } from 'node:child_process';
 import { rename, writeFile } from 'node:fs/promises';

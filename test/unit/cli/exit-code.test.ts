@@ -1,3 +1,6 @@
+// The exit codes and errors of the berth command, run in this process against a real admin socket
+// with volumes in memory.
+
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -27,7 +30,7 @@ afterEach(async () => {
 const berth = (commandLine: string, options: { path?: string; isTTY?: boolean } = {}) =>
   runBerth(commandLine, { path: socket.path, ...options });
 
-describe('exit code', () => {
+describe('exit codes of the berth command', () => {
   test.each<[commandLine: string, exitCode: number, stderr: RegExp]>([
     [
       'volume inspect nope',
@@ -52,7 +55,7 @@ describe('exit code', () => {
     ['volume ls extra', 2, /too many arguments/],
     ['frob', 2, /unknown command 'frob'/],
     ['volume', 2, /Usage: berth volume/],
-  ])('of %s is %d', async (commandLine, exitCode, stderr) => {
+  ])('berth %s exits with %d and says why', async (commandLine, exitCode, stderr) => {
     expect(await berth(commandLine)).toMatchObject({
       exitCode,
       stderr: expect.stringMatching(stderr),
@@ -63,7 +66,7 @@ describe('exit code', () => {
     [4, 'in-use', new InUseError('volume db is mounted on host n2')],
     [5, 'unavailable', new UnavailableError('the store is away')],
     [1, 'internal', new TypeError('a bug')],
-  ])('is %d when the daemon says %s', async (exitCode, code, error) => {
+  ])('an operation exits with %d when the daemon answers %s', async (exitCode, code, error) => {
     volumes.faults.snapshot = () => {
       throw error;
     };
@@ -75,7 +78,7 @@ describe('exit code', () => {
     expect(JSON.parse(json.stderr)).toMatchObject({ error: { code } });
   });
 
-  test('is the same when it fails after it has begun', async () => {
+  test('an operation that fails after its first event exits like one that fails at once', async () => {
     volumes.faults.copy = (context) => {
       context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
       throw new InUseError('volume db is mounted on host n2');
@@ -86,7 +89,7 @@ describe('exit code', () => {
     });
   });
 
-  test('of status is 5 while the store is away', async () => {
+  test('status exits with 5 while the store does not answer', async () => {
     socket.store.reachable = false;
     expect(await berth('status')).toMatchObject({
       exitCode: 5,
@@ -94,14 +97,14 @@ describe('exit code', () => {
     });
   });
 
-  test('is 0 for help', async () => {
+  test('--help exits with 0', async () => {
     expect(await berth('--help')).toMatchObject({ exitCode: 0, stderr: '' });
     expect(await berth('lock run --help')).toMatchObject({ exitCode: 0, stderr: '' });
   });
 });
 
-describe('a daemon that is not there', () => {
-  test('is 5, and says how to start it', async () => {
+describe('a daemon that does not answer', () => {
+  test('berth exits with 5 and says how to start the daemon', async () => {
     const { exitCode, stderr } = await berth('volume ls', { path: `${socket.path}-not` });
     expect(exitCode).toBe(5);
     expect(stderr).toBe(
@@ -111,7 +114,7 @@ describe('a daemon that is not there', () => {
     );
   });
 
-  test('a flag names another socket', async () => {
+  test('--admin-socket names another socket', async () => {
     const path = `${socket.path}-not`;
     const { stdout } = await berth(`volume ls --admin-socket ${socket.path}`, { path });
     expect(stdout).toContain('db');
@@ -121,20 +124,20 @@ describe('a daemon that is not there', () => {
     ['{"message":"page not found"}', 404],
     ['<html>', 404],
     ['<html>', 200],
-  ])('but another program is, which says %s (%d)', async (body, status) => {
+  ])('berth reports another program that answers %s (%d)', async (body, status) => {
     const { exitCode, stderr } = await berthWithOther('volume ls', status, body);
     expect(exitCode).toBe(5);
     expect(stderr).toContain('what answers there is not berth');
   });
 
-  test('ends its answer too early', async () => {
+  test('berth reports an answer that ends too early', async () => {
     const progress = '{"event":"progress","doneBytes":1,"totalBytes":2}\n';
     const { exitCode, stderr } = await berthWithOther('copy db db2', 200, progress);
     expect(exitCode).toBe(5);
     expect(stderr).toContain('it stopped before the end');
   });
 
-  test('dies in the middle of long work', async () => {
+  test('berth reports a daemon that ends during an operation', async () => {
     volumes.faults.copy = (context) => {
       context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
       void socket.server.close({ graceMs: 20 });
@@ -147,7 +150,7 @@ describe('a daemon that is not there', () => {
   });
 });
 
-/** Runs a command line against a server that answers everything in one way. */
+/** Runs a command line against a server that gives the same answer to every request. */
 async function berthWithOther(
   commandLine: string,
   status: number,

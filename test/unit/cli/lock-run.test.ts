@@ -11,7 +11,7 @@ import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 let socket: AdminSocket;
 let directory: TemporaryDirectory;
-/** A command under the lock would make this file. */
+/** A file that the command under the lock would create. */
 let proof: string;
 
 beforeEach(async () => {
@@ -34,7 +34,7 @@ const tickets = () => socket.n2.inspect('mount/db');
 test.each([
   ['not-a-program', 127],
   ['/etc/passwd', 126],
-])('%s can not be run', async (file, exitCode) => {
+])("lock run reports that %s can't be executed", async (file, exitCode) => {
   expect(await berth(`lock run db -- ${file}`)).toMatchObject({
     exitCode,
     stderr: expect.stringContaining(`berth: can't run ${file}`),
@@ -42,7 +42,7 @@ test.each([
   expect(await tickets()).toEqual([]);
 });
 
-test('gives up with 4, naming the holder, and has run nothing', async () => {
+test("lock run exits with 4, names the holder and runs nothing when it can't get the lock in time", async () => {
   await using _lock = await socket.n2.lock([{ name: 'mount/db', mode: 'exclusive' }], {
     reason: 'Mount',
   });
@@ -53,7 +53,7 @@ test('gives up with 4, naming the holder, and has run nothing', async () => {
   expect(stderr).toContain('berth lock inspect db');
 });
 
-test('a disabled volume is 4, with who disabled it, why and what to do; has run nothing', async () => {
+test('lock run exits with 4 and runs nothing if the volume is disabled, and says who disabled it and why', async () => {
   await socket.n2.disable('mount/db', { why: 'upgrade' });
   const { exitCode, stderr } = await berth(`lock run db -- touch ${proof}`);
   expect(exitCode).toBe(4);
@@ -63,7 +63,7 @@ test('a disabled volume is 4, with who disabled it, why and what to do; has run 
   );
 });
 
-test('a volume that is not there is 3', async () => {
+test('lock run exits with 3 for a volume that does not exist', async () => {
   expect(await berth(`lock run nope -- touch ${proof}`)).toMatchObject({ exitCode: 3 });
   expect(existsSync(proof)).toBe(false);
 });

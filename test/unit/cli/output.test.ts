@@ -1,3 +1,6 @@
+// The output of the berth command, run in this process against a real admin socket with volumes in
+// memory and locks of two hosts.
+
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import type { AdminSocket } from '../../support/admin-socket.ts';
@@ -26,8 +29,8 @@ const berth = (commandLine: string, options: { path?: string; isTTY?: boolean } 
 const mountOn = (manager: LockManager) =>
   manager.lock([{ name: 'mount/db', mode: 'exclusive' }], { reason: 'Mount', detail: 'web' });
 
-describe('what is printed', () => {
-  test('volumes', async () => {
+describe('output of the berth command', () => {
+  test('volume ls prints a table', async () => {
     expect(await berth('volume ls')).toEqual({
       exitCode: 0,
       stdout:
@@ -37,7 +40,7 @@ describe('what is printed', () => {
     });
   });
 
-  test('a volume', async () => {
+  test('volume inspect prints the properties of a volume', async () => {
     await volumes.mount('db', 'id1', neverAborted);
     await using lock = await mountOn(socket.n2);
     volumes.tickets.set('db', [lock.ticket]);
@@ -59,7 +62,7 @@ describe('what is printed', () => {
     );
   });
 
-  test('status', async () => {
+  test('status prints host, store, volumes and locks', async () => {
     expect((await berth('status')).stdout).toBe(
       'host     n1\n' +
         'store    embedded, reachable\n' +
@@ -68,7 +71,7 @@ describe('what is printed', () => {
     );
   });
 
-  test('what is wrong with the locks', async () => {
+  test('status prints the conditions', async () => {
     socket.conditions.push(
       { severity: 'error', message: 'the disk is full' },
       { severity: 'warning', message: 'two members are away' },
@@ -81,7 +84,7 @@ describe('what is printed', () => {
     });
   });
 
-  test('locks', async () => {
+  test('lock ls and lock inspect print the holders', async () => {
     await using lock = await mountOn(socket.n2);
     const { exitCode, stdout } = await berth('lock ls');
     expect(exitCode).toBe(0);
@@ -99,7 +102,7 @@ describe('what is printed', () => {
     });
   });
 
-  test('a volume that is disabled, and enabled again', async () => {
+  test("lock disable and lock enable print the volume's state", async () => {
     const withoutTimes = async (commandLine: string) => {
       const { exitCode, stdout, stderr } = await berth(commandLine);
       expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
@@ -139,14 +142,14 @@ describe('what is printed', () => {
     expect(volumes.calls.at(-1)).toBe(call);
   });
 
-  test('a snapshot without a name gets one', async () => {
+  test('snapshot create without a name makes one up', async () => {
     expect((await berth('snapshot create db')).stdout).toMatch(/^db@auto-\d+\n$/);
     expect((await berth('snapshot ls db')).stdout).toMatch(
       /^SNAPSHOT +CREATED\ndb@monday +2026-.*\ndb@auto-\d+ +2026-.*\n$/,
     );
   });
 
-  test('the progress of a copy, on a terminal only', async () => {
+  test('copy prints its progress only on a terminal', async () => {
     const { stderr, stdout } = await berth('copy db db2', { isTTY: true });
     expect(stderr.split('\r\u001b[K')).toEqual(
       expect.arrayContaining(['100 % (1 KiB of 1 KiB)', '']),
@@ -155,7 +158,7 @@ describe('what is printed', () => {
     expect((await berth('copy db db3')).stderr).toBe('');
   });
 
-  test('whom a copy waits for', async () => {
+  test('copy prints whom it waits for', async () => {
     await using lock = await mountOn(socket.n2);
     volumes.faults.copy = (context) => context?.onWait?.([lock.ticket]);
     expect((await berth('copy db db2')).stderr).toMatch(
@@ -173,7 +176,7 @@ describe('what is printed', () => {
     'copy db db2',
     'lock ls',
     'lock inspect db',
-  ])('%s --json is JSON', async (commandLine) => {
+  ])('%s --json prints JSON', async (commandLine) => {
     const { exitCode, stdout, stderr } = await berth(`${commandLine} --json`);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
     expect(() => JSON.parse(stdout)).not.toThrow();
@@ -181,7 +184,7 @@ describe('what is printed', () => {
 });
 
 describe('lock clear', () => {
-  test('without a token shows the holder and what to type', async () => {
+  test('without a token it shows the holder and the command to type', async () => {
     await using lock = await mountOn(socket.n2);
     const { exitCode, stdout } = await berth('lock clear db');
     expect(exitCode).toBe(2);
@@ -190,7 +193,7 @@ describe('lock clear', () => {
     lock.throwIfLost();
   });
 
-  test('of a living holder is refused, unless forced', async () => {
+  test('the lock of a living holder is cleared only with --force', async () => {
     const { token } = await mountOn(socket.n2);
     const refused = await berth(`lock clear db --token ${token}`);
     expect(refused.exitCode).toBe(4);
@@ -203,14 +206,14 @@ describe('lock clear', () => {
     expect(await socket.n2.inspect('mount/db')).toEqual([]);
   });
 
-  test('of a token that is not there', async () => {
+  test('an unknown token is refused', async () => {
     expect(await berth('lock clear db --token 99')).toMatchObject({
       exitCode: 3,
       stderr: expect.stringContaining('has no lock with token 99; nobody holds it now'),
     });
   });
 
-  test('of what nobody holds', async () => {
+  test('a volume that no host holds is refused', async () => {
     expect(await berth('lock clear db')).toMatchObject({ exitCode: 3 });
     expect(await berth('lock clear nope')).toMatchObject({ exitCode: 3 });
   });

@@ -1,4 +1,5 @@
-// config.json says what the engine gives to the managed plugin; settings.ts what the daemon reads.
+// config.json (what the engine passes to the managed plugin) against settings.ts (what the daemon
+// reads).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -6,7 +7,7 @@ import { z } from 'zod';
 import { loadConfig } from '../../../plugin/config/config.ts';
 import { allSettings, variableOf } from '../../../plugin/config/settings.ts';
 
-/** Settings that can't be set in a managed plugin, and why. */
+/** Settings that can't be changed in a managed plugin, with the reason. */
 const fixed: Readonly<Record<string, string>> = {
   name: 'the engine calls the driver by the name of the plugin',
   socket: 'interface.socket names it',
@@ -33,7 +34,7 @@ const repository = join(import.meta.dirname, '../../..');
 const managed = schema.parse(JSON.parse(readFileSync(join(repository, 'config.json'), 'utf8')));
 const asDelivered = Object.fromEntries(managed.env.map(({ name, value }) => [name, value]));
 
-test('every setting can be set, or is fixed for a reason', () => {
+test('every setting is settable in config.json, or fixed for a reason', () => {
   const canBeSet = managed.env.filter((row) => row.settable?.includes('value'));
   const expected = allSettings.filter(({ name }) => fixed[name] === undefined).map(variableOf);
   expect(canBeSet.map(({ name }) => name).sort()).toEqual([...expected, 'DEBUG'].sort());
@@ -42,16 +43,16 @@ test('every setting can be set, or is fixed for a reason', () => {
   expect(names).toEqual(expect.arrayContaining(Object.keys(fixed)));
 });
 
-test('what is not set has the default of the daemon', () => {
+test("an empty setting in config.json has the daemon's default", () => {
   const given = managed.env.filter(({ name, value }) => name.startsWith('BERTH_') && value !== '');
   expect(given.map((row) => row.settable)).toEqual([null, null, null]);
   expect(loadConfig([], asDelivered)).toMatchObject({ store: { kind: 'embedded' }, ttlMs: 20_000 });
 });
 
-test('the daemon looks where the engine has put things', () => {
+test("the daemon's paths agree with the mounts that the engine makes", () => {
   const config = loadConfig([], asDelivered);
   expect(config.socket).toBe(`/run/docker/plugins/${managed.interface.socket}`);
-  // The engine compares the text: a sibling whose name only begins alike would pass as well.
+  // The engine compares text: a directory whose name only begins like it would pass as well.
   expect(config.mountDir).toMatch(new RegExp(`^${managed.propagatedMount}/`));
   const sources = managed.mounts.filter((row) => row.settable?.includes('source'));
   const bound = Object.fromEntries(sources.map(({ name, destination }) => [name, destination]));
@@ -64,7 +65,7 @@ test('the daemon looks where the engine has put things', () => {
   expect(config.adminSocket.startsWith(`${config.stateDir}/`)).toBe(true);
 });
 
-test('one directory made on the host is all that has to be there', () => {
+test('an operator has to create only one directory on the host', () => {
   const made = '/var/lib/berth/volumes';
   const always = ['/dev', '/var/run/docker.sock'];
   const needed = managed.mounts
@@ -73,7 +74,7 @@ test('one directory made on the host is all that has to be there', () => {
   for (const path of needed) expect(`${made}/`.startsWith(`${path}/`)).toBe(true);
 });
 
-test('plugin and image start the same program at the same place', () => {
+test('plugin and image start the same program at the same path', () => {
   const dockerfile = readFileSync(join(repository, 'Dockerfile'), 'utf8');
   const last = dockerfile.slice(dockerfile.lastIndexOf('\nFROM'));
   expect(last).toContain(`\nWORKDIR ${managed.workdir}\n`);

@@ -1,4 +1,4 @@
-// The units of deploy/systemd against the settings that they rely on, and against systemd itself.
+// The units of deploy/systemd against the settings that they rely on, and against systemd-analyze.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
@@ -18,17 +18,17 @@ const valuesOf = (file: string, key: string) =>
     .split('\n')
     .flatMap((line) => (line.startsWith(`${key}=`) ? [line.slice(key.length + 1)] : []));
 
-describe('the units', () => {
+describe('the systemd units', () => {
   const asDelivered = loadConfig([], {});
 
-  test('make the sockets that the daemon looks for', () => {
+  test('open the sockets that the daemon expects', () => {
     const { socket, adminSocket } = asDelivered;
     expect(valuesOf('berth.socket', 'ListenStream')).toEqual([socket, adminSocket]);
     expect(valuesOf('berth.socket', 'SocketMode')).toEqual(['0600']);
     expect(valuesOf('berth.socket', 'Before')).toEqual(['docker.service']);
   });
 
-  test('start a program that is there, with settings that there are', () => {
+  test('start an existing program with existing settings', () => {
     const [[program = '', command, ...flags] = []] = valuesOf('berth.service', 'ExecStart').map(
       (line) => line.split(' '),
     );
@@ -43,7 +43,7 @@ describe('the units', () => {
     }
   });
 
-  test('start the sentinel where the daemon looks for it', () => {
+  test('start the sentinel on the socket that the daemon expects', () => {
     const [line = ''] = valuesOf('berth-sentinel.service', 'ExecStart');
     const [node = '', program = '', ...flags] = line.split(' ');
     expect([node, program].map((path) => existsSync(path))).toEqual([true, true]);
@@ -53,7 +53,7 @@ describe('the units', () => {
     expect(valuesOf('berth-sentinel.service', 'Restart')).toEqual(['always']);
   });
 
-  test('let the daemon end without what guards its volumes, and come back however it ended', () => {
+  test('let the daemon stop without its sentinel, and restart both however they end', () => {
     expect(valuesOf('berth.service', 'KillMode')).toEqual(['process']);
     expect(valuesOf('berth.service', 'Restart')).toEqual(['always']);
     expect(valuesOf('berth.service', 'StartLimitIntervalSec')).toEqual(['0']);
@@ -62,7 +62,7 @@ describe('the units', () => {
 });
 
 describeWith(['systemd'], 'systemd', () => {
-  test('finds nothing wrong with the units', async () => {
+  test('systemd-analyze verify accepts the units', async () => {
     await using directory = await makeTemporaryDirectory();
     const paths = files.map((file) => join(directory.path, file));
     for (const file of files) writeFileSync(join(directory.path, file), textOf(file));

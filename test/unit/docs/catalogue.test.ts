@@ -49,7 +49,7 @@ function tableBelow(file: string, heading: string): string[][] {
   );
 }
 
-/** What a cell has in code style. */
+/** Returns the text of a cell that is in code style. */
 function quoted(cell = ''): string {
   return /`([^`]+)`/.exec(cell)?.[1] ?? '';
 }

@@ -1,3 +1,5 @@
+// `npm run help` against package.json.
+
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

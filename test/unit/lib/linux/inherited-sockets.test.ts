@@ -1,4 +1,5 @@
-// What is refused or passed over; that inherited sockets are served is for test/e2e to show.
+// Which inherited sockets are refused or ignored. test/e2e/start shows that inherited sockets are
+// served.
 import { expect, test } from '@jest/globals';
 import {
   InheritedSocketError,
@@ -9,16 +10,19 @@ const paths = { docker: '/run/docker/plugins/berth.sock', admin: '/run/berth/adm
 const own = String(process.pid);
 
 test.each<[what: string, environment: Record<string, string>]>([
-  ['nothing', {}],
-  ['none', { LISTEN_PID: own, LISTEN_FDS: '0', LISTEN_FDNAMES: '' }],
-  ['what is for another process', { LISTEN_PID: '1', LISTEN_FDS: '2', LISTEN_FDNAMES: 'a:b' }],
-])('passed %s, it inherits nothing, and children are told nothing', async (_what, environment) => {
-  const variables = { ...environment, PATH: '/bin' };
-  expect(await takeInheritedSockets(paths, variables)).toEqual(new Map());
-  expect(variables).toEqual({ PATH: '/bin' });
-});
+  ['no variables', {}],
+  ['no socket', { LISTEN_PID: own, LISTEN_FDS: '0', LISTEN_FDNAMES: '' }],
+  ['sockets of another process', { LISTEN_PID: '1', LISTEN_FDS: '2', LISTEN_FDNAMES: 'a:b' }],
+])(
+  'with %s the daemon inherits nothing, and its children see no LISTEN_ variables',
+  async (_what, environment) => {
+    const variables = { ...environment, PATH: '/bin' };
+    expect(await takeInheritedSockets(paths, variables)).toEqual(new Map());
+    expect(variables).toEqual({ PATH: '/bin' });
+  },
+);
 
-test('a descriptor that does not listen is refused by its number and name', async () => {
+test('a descriptor that does not listen is refused, with its number and name', async () => {
   const variables = { LISTEN_PID: own, LISTEN_FDS: '1', LISTEN_FDNAMES: 'docker' };
   const taking = takeInheritedSockets(paths, variables);
   await expect(taking).rejects.toThrow(InheritedSocketError);

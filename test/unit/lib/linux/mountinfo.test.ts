@@ -1,3 +1,5 @@
+// Parsing /proc/PID/mountinfo: lines as kernels write them, and this machine's own.
+
 import { describe, expect, test } from '@jest/globals';
 import { isMountpoint, mountsAt, parseMountInfo } from '../../../../lib/linux/mountinfo.ts';
 
@@ -9,7 +11,7 @@ describe('a line of mountinfo', () => {
     ['one', `22 1 254:0 / / rw,relatime shared:1 - ${tail}`, ['shared:1']],
     ['two', `22 1 254:0 / / rw,relatime shared:2 master:1 - ${tail}`, ['shared:2', 'master:1']],
     ['one without a value', `22 1 254:0 / / rw,relatime unbindable - ${tail}`, ['unbindable']],
-  ])('defect B2: is read with %s', (_, line, optionalFields) => {
+  ])('defect B2: is parsed with %s', (_, line, optionalFields) => {
     expect(parseMountInfo(`${line}\n`)).toEqual([
       {
         id: 22,
@@ -33,7 +35,7 @@ describe('a line of mountinfo', () => {
     ['a backslash before digits', '/mnt/a\\134040b', '/mnt/a\\040b'],
     ['a number sign', '/mnt/\\043b', '/mnt/#b'],
     ['other letters', '/mnt/größe', '/mnt/größe'],
-  ])('has %s in its paths decoded', (_, written, meant) => {
+  ])('is parsed with %s in its paths', (_, written, meant) => {
     const [mount] = parseMountInfo(`1 2 0:1 ${written} ${written} rw - tmpfs ${written} rw`);
     expect(mount).toMatchObject({ root: meant, mountpoint: meant, source: meant });
   });
@@ -67,18 +69,18 @@ describe('the mounts at a path', () => {
     ].join('\n'),
   );
 
-  test('are listed from the lowest to the one that is seen, whatever the order of lines', () => {
+  test('are listed from the lowest to the visible one, whatever the order of the lines', () => {
     const sources = mountsAt(mounts, '/mnt/v').map((mount) => mount.source);
     expect(sources).toEqual(['bottom', 'middle', 'top']);
   });
 
-  test('are none where only the beginning of the name is the same, or a directory below', () => {
+  test('do not include those of a path that only begins alike, or of a directory below', () => {
     expect(mountsAt(mounts, '/mnt')).toEqual([]);
     expect(mountsAt(mounts, '/mnt/vol')).toEqual([]);
   });
 });
 
-test('the kernel says what is a mountpoint', async () => {
+test('the kernel tells whether a directory is a mountpoint', async () => {
   await expect(isMountpoint('/proc')).resolves.toBe(true);
   await expect(isMountpoint('/proc/self')).resolves.toBe(false);
   await expect(isMountpoint('/proc/no/such/thing')).resolves.toBe(false);

@@ -1,3 +1,5 @@
+// Reading /proc: this process and a child of it, and lines as kernels write them.
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readlinkSync } from 'node:fs';

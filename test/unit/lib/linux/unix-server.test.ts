@@ -1,3 +1,6 @@
+// Serving HTTP on a Unix socket: stale sockets, idle connections, orderly close. Real sockets, real
+// time.
+
 import { once } from 'node:events';
 import {
   existsSync,
@@ -52,25 +55,25 @@ async function open(): Promise<Socket> {
   return socket.setEncoding('utf8');
 }
 
-/** One request on a connection that stays open; resolves the whole answer. */
+/** Sends one request on a connection that stays open; returns the whole answer. */
 async function ask(socket: Socket): Promise<string> {
   socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n');
   const [text] = await once(socket, 'data');
   return String(text);
 }
 
-/** A socket file that nobody serves: what a killed daemon leaves. */
+/** Leaves a socket file on which nothing listens, as a killed daemon does. */
 async function leaveStaleSocket(): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   const server = createServer().listen(path);
   await once(server, 'listening');
-  // Closing removes the file under its own name only.
+  // Closing removes the file only under its original name.
   renameSync(path, `${path}-kept`);
   server.close();
   renameSync(`${path}-kept`, path);
 }
 
-/** Well before the grace is over. */
+/** Checks that closing ends well before the grace period. */
 async function expectSoon(closing: Promise<void>): Promise<void> {
   const start = performance.now();
   await closing;
@@ -89,14 +92,14 @@ test('replaces a stale socket', async () => {
   expect(await ask(await open())).toContain('200 OK');
 });
 
-test('refuses a socket that is served, and leaves it alone', async () => {
+test('refuses a socket on which another process listens, and keeps the file', async () => {
   await serve();
   await expect(serve()).rejects.toThrow(SocketInUseError);
   await expect(serve()).rejects.toThrow(`another berth is serving on ${path}`);
   expect(await ask(await open())).toContain('200 OK');
 });
 
-test('of several that find the same stale socket at once, one serves', async () => {
+test('of several servers that find the same stale socket, one serves', async () => {
   for (let round = 0; round < 12; round++) {
     await leaveStaleSocket();
     const starts = [0, 0, 0, 1, 1, 2].map(async (ms) => {
@@ -118,7 +121,7 @@ test('never removes a file that is not a socket', async () => {
   expect(statSync(path).isFile()).toBe(true);
 });
 
-test('promises no end to an idle connection', async () => {
+test('promises no time limit for an idle connection', async () => {
   await serve();
   const socket = await open();
   const first = await ask(socket);
@@ -155,7 +158,7 @@ test('closing lets a request in flight finish, and accepts no other', async () =
   await expectSoon(closed);
 });
 
-test('closing cuts a request that outlasts the grace', async () => {
+test('closing cuts a request that exceeds the grace period', async () => {
   const inFlight = Promise.withResolvers<void>();
   const server = await serve(() => inFlight.resolve());
   const socket = await open();

@@ -1,3 +1,5 @@
+// Tickets as stores keep them, with those of earlier releases.
+
 import { expect, test } from '@jest/globals';
 import { isSameOwner } from '../../../../lib/lock/ticket.ts';
 import { parseTicketRequest, ticketSchema } from '../../../../lib/lock/ticket-schema.ts';

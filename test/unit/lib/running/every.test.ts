@@ -1,3 +1,5 @@
+// The loop with a pause, on short real times.
+
 import { expect, test } from '@jest/globals';
 import { every } from '../../../../lib/running/every.ts';
 import { never } from '../../../../lib/running/never.ts';

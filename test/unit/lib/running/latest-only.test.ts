@@ -1,3 +1,5 @@
+// Calls that share a run, with tasks that end when the test says so.
+
 import { expect, test } from '@jest/globals';
 import { LatestOnly } from '../../../../lib/running/latest-only.ts';
 

@@ -1,3 +1,5 @@
+// The text of whatever was thrown.
+
 import { readFile } from 'node:fs/promises';
 import { expect, test } from '@jest/globals';
 import { messageOf } from '../../../../lib/running/message-of.ts';

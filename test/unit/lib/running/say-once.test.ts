@@ -1,3 +1,5 @@
+// Complaints that are logged once until they change.
+
 import { expect, test } from '@jest/globals';
 import { SayOnce, SayOnceEach } from '../../../../lib/running/say-once.ts';
 

@@ -1,3 +1,6 @@
+// Disabling volumes by the admin API, with volumes in memory and the locks of two hosts over a
+// memory store.
+
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { AdminSocket } from '../../../support/admin-socket.ts';
 import { openAdminSocket } from '../../../support/admin-socket.ts';
@@ -32,7 +35,7 @@ const disabled = {
   since: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
 };
 
-test('a disabled volume: neither lock is granted to any host until it is enabled', async () => {
+test('while a volume is disabled, neither of its locks is granted to any host', async () => {
   expect(await post('db/disable', { why: 'upgrade' })).toEqual({
     status: 200,
     body: { disabled: { ...disabled, why: 'upgrade' } },
@@ -51,7 +54,7 @@ test('a disabled volume: neither lock is granted to any host until it is enabled
   for (const name of ['mount/db', 'snapshot/db']) await (await mountOn(name)).unlock();
 });
 
-test('the first to disable a volume stays the one who did, however often it is repeated', async () => {
+test('repeating a disable keeps the first host, time and reason', async () => {
   await post('db/disable');
   expect(await post('db/disable', { why: 'later' })).toEqual({ status: 200, body: { disabled } });
   await post('web/disable', { why: 'reboot' });
@@ -62,7 +65,7 @@ test('the first to disable a volume stays the one who did, however often it is r
   expect(await gates()).toMatchObject({ gates: [{ volume: 'web' }] });
 });
 
-test('what is held goes on, what waits and what comes is refused in words of volumes', async () => {
+test('holders keep their lock; waiting and new requests get an error that names the volume', async () => {
   const lock = await mountOn('mount/db');
   const waiting = socket.stream('/v1/locks/db/hold', {});
   await waiting.events.next();
@@ -80,7 +83,7 @@ test('what is held goes on, what waits and what comes is refused in words of vol
   await lock.unlock();
 });
 
-test('half of it, which an interruption left, is shown, completed and enabled', async () => {
+test('a disable that was interrupted half-way is shown, and can be completed and enabled', async () => {
   await socket.n2.disable('mount/db');
   await eventually(async () =>
     expect(await gates()).toMatchObject({ gates: [{ facets: ['mount'], host: 'n2' }] }),
@@ -93,7 +96,7 @@ test('half of it, which an interruption left, is shown, completed and enabled', 
   expect(await socket.n2.gates()).toEqual([]);
 });
 
-test('one that was removed meanwhile can be enabled, one that never was can not', async () => {
+test('a removed volume can be enabled, but not one that never existed', async () => {
   await post('db/disable');
   await socket.volumes.remove('db', neverAborted);
   expect((await post('db/enable')).status).toBe(200);

@@ -1,3 +1,5 @@
+// `berth events` and its part of the admin API, over a real socket, with an event log in memory.
+
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
@@ -27,7 +29,7 @@ async function follow(path: string): Promise<IncomingMessage> {
   return response;
 }
 
-test('events are told, all or those that are new', async () => {
+test('GET returns all events, or those after a number', async () => {
   record('db', 'one');
   record('web', 'two');
   const second = {
@@ -46,7 +48,7 @@ test('events are told, all or those that are new', async () => {
 });
 
 test.each(['since=x', 'since=-1', 'since=1.5', 'follow=yes', 'until=1'])(
-  'what cannot be asked is refused: %s',
+  'an invalid query is refused: %s',
   async (query) => {
     expect(await socket.call('GET', `/v1/events?${query}`)).toMatchObject({
       status: 400,
@@ -55,7 +57,7 @@ test.each(['since=x', 'since=-1', 'since=1.5', 'follow=yes', 'until=1'])(
   },
 );
 
-test('who follows is told each as it comes, until the daemon stops', async () => {
+test('a follower gets each event as it happens, until the daemon stops', async () => {
   record('db', 'one');
   const response = await follow('/v1/events?since=0&follow=true');
   const lines = createInterface({ input: response })[Symbol.asyncIterator]();
@@ -67,14 +69,14 @@ test('who follows is told each as it comes, until the daemon stops', async () =>
   expect((await lines.next()).done).toBe(true);
 });
 
-test('who follows without anything having happened is answered at once', async () => {
+test('a follower gets its response header before the first event', async () => {
   const response = await follow('/v1/events?follow=true');
   expect(response.statusCode).toBe(200);
   socket.stopping.abort();
   expect(await text(response)).toBe('');
 });
 
-test('berth events prints a line for each, of one volume when asked', async () => {
+test('berth events prints one line per event, of one volume on request', async () => {
   const berth = (commandLine: string) => runBerth(commandLine, { path: socket.path });
   expect(await berth('events')).toEqual({ exitCode: 0, stdout: '', stderr: '' });
   record('db', 'one');
@@ -89,7 +91,7 @@ test('berth events prints a line for each, of one volume when asked', async () =
   });
 });
 
-test('berth events --follow ends with the daemon, and says so', async () => {
+test('berth events --follow reports the end of the daemon and exits', async () => {
   record('db', 'one');
   const following = runBerth('events --follow --json', { path: socket.path });
   setTimeout(() => {

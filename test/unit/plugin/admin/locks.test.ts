@@ -1,3 +1,6 @@
+// The locks in the admin API: listing, holding and clearing, over a real socket; two hosts on a
+// memory store.
+
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Lock } from '../../../../lib/lock/lock.ts';
 import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
@@ -37,7 +40,7 @@ const held = (lock: Lock) => ({
   detail: 'web',
 });
 
-test('who holds and who waits', async () => {
+test('the list shows holders and waiters', async () => {
   await using lock = await mountOn(socket.n2);
   const { events, leave } = socket.stream('/v1/locks/db/hold', { detail: 'fsck' });
   expect((await events.next()).value).toEqual({ event: 'waiting', holders: [held(lock)] });
@@ -86,7 +89,7 @@ test('a hold lasts as long as its request', async () => {
   await (await other).unlock();
 });
 
-test('a hold that is lost says so', async () => {
+test('a hold whose lock is lost ends with an error', async () => {
   const { events } = socket.stream('/v1/locks/db/hold', {});
   await events.next();
   const [ticket] = await socket.n2.inspect('mount/db');
@@ -95,7 +98,7 @@ test('a hold that is lost says so', async () => {
   expect((await events.next()).done).toBe(true);
 });
 
-test('a hold ends when berth stops', async () => {
+test('a hold ends when the daemon stops', async () => {
   const { events } = socket.stream('/v1/locks/db/hold', {});
   await events.next();
   socket.stopping.abort();
@@ -103,7 +106,7 @@ test('a hold ends when berth stops', async () => {
   await eventually(async () => expect(await socket.n2.inspect('mount/db')).toEqual([]));
 });
 
-test('one try that finds it held is a conflict that names the holder', async () => {
+test('a single try on a held lock is a conflict that names the holder', async () => {
   await using lock = await mountOn(socket.n2);
   expect(await socket.call('POST', '/v1/locks/db/hold', { timeoutMs: 0 })).toEqual({
     status: 409,
@@ -118,14 +121,14 @@ test('one try that finds it held is a conflict that names the holder', async () 
   expect(await socket.n2.inspect('snapshot/db')).toEqual([]);
 });
 
-test('waiting has its limit', async () => {
+test('a waiting hold fails at its time limit', async () => {
   await using _lock = await mountOn(socket.n2);
   const { events } = socket.stream('/v1/locks/db/hold', { timeoutMs: 50 });
   await events.next();
   expect((await events.next()).value).toMatchObject({ event: 'error', code: 'timeout' });
 });
 
-test('the lock of a living holder is cleared by force only', async () => {
+test('the lock of a living holder is cleared only by force', async () => {
   const lock = await mountOn(socket.n2);
   const { token } = lock;
   const refused = await socket.call('POST', '/v1/locks/db/clear', { token });
@@ -139,7 +142,7 @@ test('the lock of a living holder is cleared by force only', async () => {
   await eventually(() => expect(lock.signal.aborted).toBe(true));
 });
 
-test('a token that nobody holds is refused, whatever the force', async () => {
+test('an unknown token is refused, even with force', async () => {
   await using lock = await mountOn(socket.n2);
   const body = { token: lock.token + 1, force: true };
   expect(await socket.call('POST', '/v1/locks/db/clear', body)).toMatchObject({

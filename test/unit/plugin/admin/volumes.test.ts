@@ -1,3 +1,5 @@
+// The volumes in the admin API, over a real socket, with volumes in memory.
+
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { InUseError, UnavailableError } from '../../../../lib/volumes/errors.ts';
 import type { AdminSocket } from '../../../support/admin-socket.ts';
@@ -32,7 +34,7 @@ const db = {
   waiting: [],
 };
 
-test('the volumes', async () => {
+test('the list shows each volume with its mount', async () => {
   await volumes.mount('db', 'id1', neverAborted);
   expect(await socket.call('GET', '/v1/volumes')).toEqual({
     status: 200,
@@ -40,14 +42,14 @@ test('the volumes', async () => {
   });
 });
 
-test('a volume, with what it uses', async () => {
+test('one volume is shown with its usage', async () => {
   expect(await socket.call('GET', '/v1/volumes/db')).toEqual({
     status: 200,
     body: { ...db, usage: { usedBytes: 1024, sizeBytes: 4096 } },
   });
 });
 
-test('a volume that is disabled', async () => {
+test('a disabled volume is shown with its gates', async () => {
   const gate = { host: 'n2', since: '2026-01-02T03:04:05.000Z', why: 'upgrade' };
   const facets = ['mount', 'snapshot'];
   volumes.gates.set(
@@ -60,7 +62,7 @@ test('a volume that is disabled', async () => {
   });
 });
 
-test('a volume whose usage can not be had is shown without it', async () => {
+test("a volume whose usage can't be read is shown without it", async () => {
   volumes.faults.usage = () => {
     throw new UnavailableError('the file system hangs');
   };
@@ -70,7 +72,7 @@ test('a volume whose usage can not be had is shown without it', async () => {
   });
 });
 
-test('status, also while the volumes can not be known', async () => {
+test('status is answered even while the volumes are unknown', async () => {
   const conditions = [{ severity: 'warning', message: 'nearly full' }] as const;
   socket.conditions.push(...conditions);
   const store = { kind: 'embedded', reachable: true };
@@ -83,7 +85,7 @@ test('status, also while the volumes can not be known', async () => {
   expect((await socket.call('GET', '/v1/status')).body).toEqual({ ...status, locks });
 });
 
-test('snapshots from create to remove', async () => {
+test('snapshots can be made, listed, restored and removed', async () => {
   const made = await socket.call('POST', '/v1/volumes/db/snapshots', { name: 'monday' });
   expect(made).toEqual({
     status: 200,
@@ -105,7 +107,7 @@ test('snapshots from create to remove', async () => {
   ]);
 });
 
-test('a copy tells its progress', async () => {
+test('a copy reports its progress', async () => {
   volumes.faults.copy = (context) => {
     context?.onWait?.([]);
     for (let doneBytes = 1; doneBytes < 200; doneBytes++) {
@@ -115,7 +117,7 @@ test('a copy tells its progress', async () => {
   const { events } = socket.stream('/v1/copies', { source: 'db', target: 'db2' });
   const all = [];
   for (let next = await events.next(); !next.done; next = await events.next()) all.push(next.value);
-  // Hundreds of reports within an instant are one, but the last always comes.
+  // Many reports within an instant are merged, but the last one always arrives.
   expect(all).toEqual([
     { event: 'waiting', holders: [] },
     { event: 'progress', doneBytes: 1, totalBytes: 1024 },
@@ -138,7 +140,7 @@ test('an error after the first event is the last event', async () => {
   expect((await events.next()).done).toBe(true);
 });
 
-test('long work ends when its caller leaves', async () => {
+test('an operation is aborted when its caller hangs up', async () => {
   const gone = Promise.withResolvers<void>();
   volumes.faults.copy = (context) => {
     context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });

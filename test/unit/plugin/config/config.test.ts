@@ -1,3 +1,5 @@
+// Settings from flags and environment, their defaults and their errors.
+
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
@@ -42,11 +44,11 @@ function problemsOf(argv: string[], env: Record<string, string> = host): string[
   return [];
 }
 
-test('nothing given: the documented defaults', () => {
+test('without settings, the documented defaults apply', () => {
   expect(loadConfig([], host)).toEqual(defaults);
 });
 
-test('the host is the name of the machine', () => {
+test("the host defaults to the machine's name", () => {
   expect(loadConfig([], {}).host).toBe(hostname());
 });
 
@@ -81,7 +83,7 @@ test.each<[argv: string, env: Record<string, string>, expected: Partial<Config>]
       },
     },
   ],
-])('%s %j is understood', (argv, env, expected) => {
+])('%s %j is accepted', (argv, env, expected) => {
   const config = loadConfig(argv.split(' ').filter(Boolean), { ...host, ...env });
   expect(config).toEqual({ ...defaults, ...expected });
 });
@@ -121,21 +123,21 @@ describe.each<[argv: string, problem: RegExp]>([
   ['--ttl', /^--ttl\|\|needs a value: --ttl DURATION$/],
   ['--ttl --name b', /^--ttl\|\|needs a value/],
 ])('%s', (argv, problem) => {
-  test('is refused, saying why', () => {
+  test('is refused, with the reason', () => {
     const problems = problemsOf(argv.split(' '));
     expect(problems).toHaveLength(1);
     expect(problems[0]).toMatch(problem);
   });
 });
 
-test('defect A14: a TTL of none is refused, wherever it is given', () => {
+test('defect A14: a TTL of zero is refused, in a flag and in the environment', () => {
   expect(problemsOf(['--ttl', '0s'])).toEqual([expect.stringMatching(/^--ttl\|0s\|/)]);
   expect(problemsOf([], { ...host, BERTH_TTL: '0s' })).toEqual([
     expect.stringMatching(/^BERTH_TTL\|0s\|/),
   ]);
 });
 
-test('a bad or unknown variable is refused by its own name', () => {
+test('an invalid or unknown environment variable is refused under its own name', () => {
   const problems = problemsOf([], { ...host, BERTH_TTL: '1s', BERTH_LOCKTIMEOUT: '1s' });
   expect(problems).toEqual([
     'BERTH_LOCKTIMEOUT||is not known; did you mean BERTH_LOCK_TIMEOUT?',
@@ -143,7 +145,7 @@ test('a bad or unknown variable is refused by its own name', () => {
   ]);
 });
 
-test('every bad setting is named at once', () => {
+test('all invalid settings are reported at once', () => {
   const settings = problemsOf(['--ttl', '1s', '--host', 'a b', '--drive', 'x', '--prefix', 'p']);
   expect(settings.map((problem) => problem.split('|')[0]).sort()).toEqual([
     '--drive',
@@ -153,11 +155,11 @@ test('every bad setting is named at once', () => {
   ]);
 });
 
-test('a default made from a bad setting is not named as a second problem', () => {
+test('a default that derives from an invalid setting is not reported as a second problem', () => {
   expect(problemsOf(['--state-dir', 'relative'])).toHaveLength(1);
 });
 
-test('the configuration can not be changed', () => {
+test('the configuration is frozen', () => {
   const config = loadConfig(['--store', 'etcd://n1:1'], host);
   expect(Object.isFrozen(config)).toBe(true);
   expect(Object.isFrozen(config.store)).toBe(true);
@@ -173,7 +175,7 @@ test('the help has a line for each setting, with its default', () => {
   }
 });
 
-/** Given by the way the engine runs a managed plugin, so its config.json need not offer them. */
+/** Settings that the managed plugin fixes, so that its config.json need not offer them. */
 const fixedInManagedPlugin = new Set([
   'BERTH_NAME',
   'BERTH_SOCKET',
@@ -186,7 +188,7 @@ const fixedInManagedPlugin = new Set([
 
 const configJson = new URL('../../../../config.json', import.meta.url);
 
-test("the managed plugin's config.json has them all", () => {
+test("the managed plugin's config.json offers every other setting", () => {
   const { env } = z
     .object({ env: z.array(z.object({ name: z.string() })) })
     .parse(JSON.parse(readFileSync(configJson, 'utf8')));

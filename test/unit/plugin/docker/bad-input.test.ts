@@ -1,3 +1,6 @@
+// Invalid input to the plugin's socket, with volumes in memory. test/e2e/mounts/bad-input does it
+// with a whole daemon.
+
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { InUseError } from '../../../../lib/volumes/errors.ts';
 import type { DockerSocket } from '../../../support/docker-socket.ts';
@@ -17,7 +20,7 @@ afterEach(async () => {
   await socket[Symbol.asyncDispose]();
 });
 
-/** What changes something, and the method of the volumes that each call ends up in. */
+/** The calls that change something, with the volume method that each reaches. */
 const changing = [
   ['Create', 'create'],
   ['Remove', 'remove'],
@@ -29,7 +32,7 @@ const changing = [
 
 const good = { Name: 'db', ID: 'id1', Opts: { a: 'b' }, Snapshot: 'monday', Target: 'db2' };
 
-describe.each(changing)('bad input to %s is refused, and changes nothing', (endpoint, method) => {
+describe.each(changing)('a call of %s', (endpoint, method) => {
   const { Name: _, ...nameless } = good;
 
   test.each<[what: string, body: unknown, err: RegExp]>([
@@ -49,7 +52,7 @@ describe.each(changing)('bad input to %s is refused, and changes nothing', (endp
     ['a unicode name', { ...good, Name: 'dätä' }, /"dätä" is not a valid volume name/],
     ['a NUL in the name', { ...good, Name: 'a\0b' }, /is not a valid volume name/],
     ['a huge body', { ...good, pad: 'x'.repeat(1_100_000) }, /larger than 1 MB/],
-  ])('%s', async (_what, body, err) => {
+  ])('with %s is refused and changes nothing', async (_what, body, err) => {
     const answer = await call(`VolumeDriver.${endpoint}`, body);
     expect(answer.status).toBe(500);
     expect(answer.body).toEqual({ Err: expect.stringMatching(err) });
@@ -57,7 +60,7 @@ describe.each(changing)('bad input to %s is refused, and changes nothing', (endp
   });
 
   test.each(['text/plain', 'application/x-www-form-urlencoded', 'application/json'])(
-    'but %s is a Content-Type as good as none',
+    'with the Content-Type %s is accepted',
     async (type) => {
       volumes.faults[method] = () => {
         throw new InUseError('reached');
@@ -88,7 +91,7 @@ test.each<[method: string, body: object, err: RegExp]>([
 });
 
 test.each([{ Opts: null }, { Opts: {} }, {}])(
-  'Create with options %j has none',
+  'Create with options %j has no options',
   async (options) => {
     expect((await call('VolumeDriver.Create', { Name: 'db', ...options })).body).toEqual({
       Err: '',

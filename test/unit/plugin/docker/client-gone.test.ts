@@ -1,3 +1,6 @@
+// What the plugin does when a client hangs up during a call, over a real socket, with volumes in
+// memory.
+
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { DockerSocket } from '../../../support/docker-socket.ts';
@@ -18,7 +21,7 @@ afterEach(async () => {
   await socket[Symbol.asyncDispose]();
 });
 
-describe('a client that leaves', () => {
+describe('a client that hangs up', () => {
   test.each([
     ['Create', 'create'],
     ['Remove', 'remove'],
@@ -40,7 +43,7 @@ describe('a client that leaves', () => {
     await gone.promise;
   });
 
-  test('leaves no mount behind, although it was made', async () => {
+  test('leaves no mount behind, even if the mount was already made', async () => {
     await call('VolumeDriver.Create', { Name: 'db', Opts: null });
     const mounting = Promise.withResolvers<void>();
     const go = Promise.withResolvers<void>();
@@ -57,7 +60,7 @@ describe('a client that leaves', () => {
     expect(volumes.get('db')?.mounted).toBeUndefined();
   });
 
-  test('does not stop its Unmount', async () => {
+  test('does not abort its Unmount', async () => {
     await call('VolumeDriver.Create', { Name: 'db', Opts: null });
     await call('VolumeDriver.Mount', { Name: 'db', ID: 'id1' });
     const unmounting = Promise.withResolvers<AbortSignal | undefined>();

@@ -1,3 +1,6 @@
+// VolumeDriver.Get over a real socket, with volumes in memory. An engine takes any error on Get for
+// a missing volume.
+
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Ticket } from '../../../../lib/lock/ticket.ts';
@@ -32,7 +35,7 @@ describe('Get', () => {
     holder: { host, reason, since: '2026-01-02T03:04:05.000Z' },
   });
 
-  test('shows what there is to know', async () => {
+  test('shows all properties of a volume', async () => {
     await call('VolumeDriver.Create', { Name: 'src', Opts: null });
     await call('VolumeDriver.Snapshot', { Name: 'src', Snapshot: 'monday' });
     await call('VolumeDriver.Copy', { Name: 'src', Snapshot: 'monday', Target: 'db' });
@@ -64,7 +67,7 @@ describe('Get', () => {
     });
   });
 
-  test('leaves out what there is not', async () => {
+  test('leaves out properties without a value', async () => {
     await call('VolumeDriver.Create', { Name: 'db', Opts: { size: '1610612736' } });
     expect((await call('VolumeDriver.Get', { Name: 'db' })).body).toEqual({
       Volume: {
@@ -85,18 +88,18 @@ describe('Get', () => {
   });
 
   test.each(['', 'unknown', '../x', 'a b', 'ü', 'x'.repeat(300)])(
-    '%j is no volume',
+    'answers that %j is no volume',
     async (Name) => {
       const { status, body } = await call('VolumeDriver.Get', { Name });
       expect({ status, body }).toEqual({ status: 500, body: { Err: 'no such volume' } });
     },
   );
 
-  test.each(['', '\n'])('without a body (%j) the connection is cut', async (body) => {
+  test.each(['', '\n'])('closes the connection of a call without a body (%j)', async (body) => {
     await expect(call('VolumeDriver.Get', body)).rejects.toThrow('socket hang up');
   });
 
-  test('is held while nothing can be known, and then answered', async () => {
+  test('waits while the volumes are unknown, then answers', async () => {
     await call('VolumeDriver.Create', { Name: 'db', Opts: null });
     volumes.faults.get = () => {
       throw new UnavailableError('the store is away');
@@ -107,7 +110,7 @@ describe('Get', () => {
     expect((await answer).status).toBe(200);
   });
 
-  test('is cut when nothing can be known for too long', async () => {
+  test('closes the connection when the volumes are unknown for too long', async () => {
     volumes.faults.get = () => {
       throw new UnavailableError('the store is away');
     };
@@ -116,7 +119,7 @@ describe('Get', () => {
     expect(performance.now() - start).toBeGreaterThan(90);
   });
 
-  test('stops asking when the client leaves', async () => {
+  test('stops waiting when the client hangs up', async () => {
     let asked = 0;
     volumes.faults.get = () => {
       asked++;
@@ -131,7 +134,7 @@ describe('Get', () => {
     expect(asked).toBe(before);
   });
 
-  test('is cut, not answered, when berth fails', async () => {
+  test('closes the connection, without an answer, when berth fails', async () => {
     volumes.faults.get = () => {
       throw new TypeError('a bug');
     };

@@ -1,3 +1,5 @@
+// Docker's volume plugin protocol over a real socket, with volumes in memory.
+
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { InUseError } from '../../../../lib/volumes/errors.ts';
 import type { DockerSocket } from '../../../support/docker-socket.ts';
@@ -17,8 +19,8 @@ afterEach(async () => {
   await socket[Symbol.asyncDispose]();
 });
 
-describe('what the engine does', () => {
-  test('a volume from create to remove', async () => {
+describe('the plugin protocol', () => {
+  test('serves a volume from Create to Remove', async () => {
     expect(await call('Plugin.Activate')).toEqual({
       status: 200,
       type: 'application/vnd.docker.plugins.v1.2+json',
@@ -63,7 +65,7 @@ describe('what the engine does', () => {
     ]);
   });
 
-  test('an error is a 500 with its text', async () => {
+  test('answers an error with status 500 and its message', async () => {
     volumes.faults.remove = () => {
       throw new InUseError('volume db is held by host n2 (Mount, since …, token 7)');
     };
@@ -74,7 +76,7 @@ describe('what the engine does', () => {
     });
   });
 
-  test('an unexpected error is a short text', async () => {
+  test('answers an unexpected error with a short message', async () => {
     volumes.faults.create = () => {
       throw new TypeError('x is not a function');
     };
@@ -83,7 +85,7 @@ describe('what the engine does', () => {
     expect(body).toEqual({ Err: 'berth failed, see its log: TypeError: x is not a function' });
   });
 
-  test('snapshot and copy', async () => {
+  test('serves Snapshot and Copy', async () => {
     await call('VolumeDriver.Create', { Name: 'db', Opts: null });
     for (const [endpoint, body] of [
       ['Snapshot', { Name: 'db', Snapshot: 'monday' }],
@@ -101,7 +103,7 @@ describe('what the engine does', () => {
     ]);
   });
 
-  test('a mount without a mountpoint is an error, and undone', async () => {
+  test('answers a Mount that has no mountpoint with an error, and unmounts it', async () => {
     await call('VolumeDriver.Create', { Name: 'db', Opts: null });
     volumes.mount = async () => '';
     const { status, body } = await call('VolumeDriver.Mount', { Name: 'db', ID: 'id1' });

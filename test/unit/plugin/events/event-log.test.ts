@@ -1,3 +1,5 @@
+// The event log in memory and its file, on real files.
+
 import { appendFile, readFile, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -13,7 +15,7 @@ const messages = (events: readonly { readonly message: string }[]) =>
   events.map(({ message }) => message);
 
 describe('the event log', () => {
-  test('numbers its events, and tells those that are new', () => {
+  test('numbers its events and returns those after a number', () => {
     const log = new EventLog();
     log.record({ ...event('one'), token: 7 });
     log.record(event('two'));
@@ -25,14 +27,14 @@ describe('the event log', () => {
     expect(log.since(2)).toEqual([]);
   });
 
-  test('forgets the oldest when there are too many', () => {
+  test('drops the oldest events beyond its limit', () => {
     const log = new EventLog();
     for (let i = 1; i <= keptEvents + 5; i++) log.record(event(`${i}`));
     expect(log.since(0)).toHaveLength(keptEvents);
     expect(log.since(0)[0]).toMatchObject({ number: 6, message: '6' });
   });
 
-  test('is followed by several until they leave', async () => {
+  test('serves several followers until they leave', async () => {
     const log = new EventLog();
     log.record(event('before'));
     const leaving = new AbortController();
@@ -63,7 +65,7 @@ describe('the event file', () => {
     await directory[Symbol.asyncDispose]();
   });
 
-  /** A daemon's life: opens the log, records, and ends. */
+  /** The life of one daemon: opens the log, records events and closes. */
   async function live(work: (log: EventLog) => void, limitBytes?: number): Promise<EventLog> {
     await using file = new EventFile(path, limitBytes === undefined ? {} : { limitBytes });
     const log = new EventLog({ past: await file.read(), keep: (logged) => file.append(logged) });
@@ -75,7 +77,7 @@ describe('the event file', () => {
       for (const text of texts) log.record(event(text));
     });
 
-  test('has the events of the processes before, and goes on with their numbers', async () => {
+  test('keeps the events of earlier processes and continues their numbers', async () => {
     await record('one', 'two');
     const log = await record('three');
     expect(log.since(0).map(({ number, message }) => [number, message])).toEqual([
@@ -86,7 +88,7 @@ describe('the event file', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
   });
 
-  test('passes over a line that was torn, and the next one is whole', async () => {
+  test('skips a torn line, and writes the next one whole', async () => {
     await record('one');
     await appendFile(path, '{"number":2,"time":"20');
     await record('two');
@@ -107,7 +109,7 @@ describe('the event file', () => {
     }
   });
 
-  test('a full disk leaves them in memory; they are written once there is room', async () => {
+  test('keeps events in memory while the disk is full, and writes them once there is space', async () => {
     await symlink('/dev/full', path);
     await using file = new EventFile(path);
     const log = new EventLog({ keep: (logged) => file.append(logged) });
@@ -119,12 +121,12 @@ describe('the event file', () => {
     log.record(event('three'));
     await file[Symbol.asyncDispose]();
     expect(messages(await file.read())).toEqual(['one', 'two', 'three']);
-    // A line that was written although its write failed is there twice, and counts once.
+    // A line that reached the file although its write failed is there twice, and counts once.
     await appendFile(path, await readFile(path));
     expect(messages(await file.read())).toEqual(['one', 'two', 'three']);
   });
 
-  test('a state directory that is gone is nobody else’s trouble', async () => {
+  test('a missing state directory does not stop the log', async () => {
     await directory[Symbol.asyncDispose]();
     expect(messages((await record('one')).since(0))).toEqual(['one']);
   });

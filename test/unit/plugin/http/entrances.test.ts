@@ -1,4 +1,4 @@
-// The daemon's sockets between its first moment and the one when it can answer.
+// The daemon's sockets from its first moment until it can answer: real sockets, volumes in memory.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ const open = () =>
 const call = (method: string, body: object = {}) => callPlugin(paths.socket, method, body);
 const db = { Name: 'db' };
 
-test('what comes before the daemon is ready waits, and is carried out then', async () => {
+test('requests that arrive before the daemon is ready wait, and are then executed', async () => {
   await listen();
   const early = [call('VolumeDriver.Create', { Name: 'db', Opts: null })];
   const status = callPlugin(paths.adminSocket, 'v1/status');
@@ -55,7 +55,7 @@ test('what comes before the daemon is ready waits, and is carried out then', asy
   expect(await call('VolumeDriver.Get', db)).toMatchObject({ status: 200 });
 });
 
-test('an engine that activates the plugin is answered at once, and heard of once there are volumes', async () => {
+test('Plugin.Activate is answered at once, and passed on once the volumes are ready', async () => {
   await listen();
   const answer = { status: 200, body: { Implements: ['VolumeDriver'] } };
   expect(await call('Plugin.Activate')).toEqual(answer);
@@ -66,7 +66,7 @@ test('an engine that activates the plugin is answered at once, and heard of once
   expect(volumes.calls).toEqual(['activated', 'activated']);
 });
 
-test('when it takes too long, a Get is cut and never answered with an error', async () => {
+test('when the start takes too long, a waiting Get is cut and never answered with an error', async () => {
   await listen(50);
   await expect(call('VolumeDriver.Get', db)).rejects.toThrow('socket hang up');
   for (const method of ['Mount', 'List', 'Create']) {
@@ -83,10 +83,10 @@ test('when it takes too long, a Get is cut and never answered with an error', as
   expect(volumes.calls).toEqual([]);
 });
 
-test('a start that fails cuts whoever waits, and leaves no socket', async () => {
+test('a failed start cuts all waiting requests and leaves no socket', async () => {
   const early = await listen();
   const cut = expect(call('VolumeDriver.Create', db)).rejects.toThrow('socket hang up');
-  await call('Plugin.Activate'); // By now the other has been read as well.
+  await call('Plugin.Activate'); // The daemon has then read the other request as well.
   const started = performance.now();
   await early[Symbol.asyncDispose]();
   expect(performance.now() - started).toBeLessThan(2_000);
@@ -95,7 +95,7 @@ test('a start that fails cuts whoever waits, and leaves no socket', async () => 
   expect(volumes.calls).toEqual([]);
 });
 
-test('one socket that is served by another leaves none of its own', async () => {
+test('if another process serves one of the sockets, no socket of this daemon is left', async () => {
   await listen();
   const { socket } = paths;
   const other = { socket, adminSocket: join(directory, 'other.sock') };

@@ -1,10 +1,13 @@
+// Disabling and enabling volumes over the lock driver, on a memory store whose watch is late or
+// silent.
+
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
 import type { TicketStore } from '../../../../../lib/lock/stores/ticket-store.ts';
 import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
 
-/** A store whose news come late; never, for `Infinity`. */
+/** A store whose watch reports changes late, or never with `Infinity`. */
 function lateStore(lateMs: number): TicketStore {
   const store = memoryStore();
   return {
@@ -26,7 +29,7 @@ async function driverOver(store: TicketStore) {
   return { manager, driver: new LockDriver(manager, 0) };
 }
 
-test('whoever asks after a volume was disabled, or enabled, is told so', async () => {
+test('once disable or enable has returned, this host sees the new state', async () => {
   const { manager, driver } = await driverOver(lateStore(50));
   await using _ = manager;
   const closed = await driver.disable('db', { why: 'upgrade' });
@@ -38,7 +41,7 @@ test('whoever asks after a volume was disabled, or enabled, is told so', async (
   expect(await driver.enable('db')).toEqual([]);
 });
 
-test('a volume is disabled, and enabled, although this host hears no news of it', async () => {
+test('disable and enable work even if the watch reports nothing to this host', async () => {
   const { manager, driver } = await driverOver(lateStore(Number.POSITIVE_INFINITY));
   await using _ = manager;
   expect(await driver.disable('db', {})).toHaveLength(2);
@@ -47,7 +50,7 @@ test('a volume is disabled, and enabled, although this host hears no news of it'
   expect(await manager.gates()).toEqual([]);
 });
 
-test('locks that are not those of volumes are left out', async () => {
+test('locks that do not belong to volumes are ignored', async () => {
   const { manager, driver } = await driverOver(memoryStore());
   await using _ = manager;
   await manager.disable('host/n1');

@@ -1,3 +1,5 @@
+// The doctor's check of locks and mounts on one host, with a memory store and no kernel mounts.
+
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
@@ -13,7 +15,7 @@ import { makeTemporaryDirectory } from '../../../../support/temporary-directory.
 const { signal } = new AbortController();
 const fix = { fix: true, deletions: new Set<string>(), signal };
 
-/** The doctor of host `h`; `manager` has its locks, `earlier` those of a daemon of it before. */
+/** Makes the doctor of host `h`; `manager` has its locks, `earlier` those of a previous daemon. */
 async function hospital() {
   await using resources = new AsyncDisposableStack();
   const directory = resources.use(await makeTemporaryDirectory());
@@ -44,7 +46,7 @@ async function hospital() {
   };
 }
 
-test('a lock of ours for a mount that there is not is released', async () => {
+test('a lock of this host without a mount is released', async () => {
   await using on = await hospital();
   await on.lock(on.manager, 'mount');
   await on.seen();
@@ -54,7 +56,7 @@ test('a lock of ours for a mount that there is not is released', async () => {
   expect(await on.manager.inspect('mount/v')).toEqual([]);
 });
 
-test('that of an earlier daemon of this host is left to a person', async () => {
+test('a lock of an earlier daemon of this host is left to an operator', async () => {
   await using on = await hospital();
   const { token } = await on.lock(on.earlier, 'mount');
   await on.seen();
@@ -64,14 +66,14 @@ test('that of an earlier daemon of this host is left to a person', async () => {
   expect(await on.manager.inspect('mount/v')).toHaveLength(1);
 });
 
-test('locks of other hosts, and for other work, are none of its business', async () => {
+test('locks of other hosts and of other operations are ignored', async () => {
   await using on = await hospital();
   await using _theirs = await on.lock(on.other, 'mount');
   await on.seen();
   expect(await on.doctor.examine(fix)).toEqual([]);
 });
 
-test('a mount under way is not taken for one that there is not', async () => {
+test('a Mount in progress does not count as a lock without a mount', async () => {
   await using on = await hospital();
   const { promise: goOn, resolve: end } = Promise.withResolvers<void>();
   const mounting = on.mutex.run('v', async () => {
@@ -88,7 +90,7 @@ test('a mount under way is not taken for one that there is not', async () => {
   expect(await examining).toEqual([]);
 });
 
-test('a mount that could not be undone is told', async () => {
+test('a mount whose roll-back failed is reported', async () => {
   await using on = await hospital();
   const { ticket } = await on.lock(on.manager, 'mount');
   await on.table.put({

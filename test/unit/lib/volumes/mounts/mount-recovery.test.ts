@@ -1,3 +1,6 @@
+// How mounts get their locks again after a restart, an outage or a failed roll-back. A memory store
+// that can be broken; no kernel mounts.
+
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
@@ -61,7 +64,7 @@ async function mountedVolume(change: Partial<MountRow> = {}) {
   };
 }
 
-test('a mount whose lock is lost just as the store goes away gets it back at the next adoption', async () => {
+test('a mount that loses its lock just before the store fails gets it again at the next adoption', async () => {
   await using volume = await mountedVolume();
   const { store, table, mounts, recovery, token, endSession } = volume;
   expect(await recovery.adopt()).toBe(true);
@@ -87,7 +90,7 @@ test('a mount keeps its lock through a restart while the volume is disabled', as
   expect(table.get('v')?.ticket.token).toBe(token);
 });
 
-test('a mount whose lock is lost while its volume is disabled gets it back when it is enabled', async () => {
+test('a mount that loses its lock while its volume is disabled gets it again once it is enabled', async () => {
   await using volume = await mountedVolume();
   const { store, locks, table, mounts, recovery, token, endSession } = volume;
   expect(await recovery.adopt()).toBe(true);
@@ -95,7 +98,7 @@ test('a mount whose lock is lost while its volume is disabled gets it back when 
   store.takeCalls();
   await endSession();
   await eventually(() => expect(store.takeCalls()).toContain('tryEnqueue'));
-  // Nothing that the daemon's start would have to wait for.
+  // The daemon's start does not wait for this.
   expect(await recovery.adopt()).toBe(true);
   expect(mounts.lockState('v')).toBe('unproven');
 
@@ -105,7 +108,7 @@ test('a mount whose lock is lost while its volume is disabled gets it back when 
   expect(table.get('v')?.ticket.token).toBeGreaterThan(token);
 });
 
-test('a mount that fails and can not be undone at once is undone by the next adoption', async () => {
+test('a failed mount whose roll-back failed, too, is rolled back by the next adoption', async () => {
   await using volume = await mountedVolume();
   const { locks, table, drivers, mounts, recovery } = volume;
   const broken = breakDriver(drivers);
@@ -149,7 +152,7 @@ function breakDriver(drivers: Map<string, VolumeDriver>): { mend(): void } {
   return { mend: () => drivers.set('directory', driver) };
 }
 
-test('a half-made mount is undone at last although the engine is restarted meanwhile', async () => {
+test('a half-made mount is rolled back even if the engine restarts meanwhile', async () => {
   await using volume = await mountedVolume({ mountIds: {} });
   const { table, drivers, mounts, recovery, locks } = volume;
   const broken = breakDriver(drivers);
@@ -161,7 +164,7 @@ test('a half-made mount is undone at last although the engine is restarted meanw
   await eventually(() => expect(locks.tickets('v')).toEqual([]));
 });
 
-test('a mount of an earlier boot that is used again is not undone any more', async () => {
+test('a mount of an earlier boot that is used again is no longer rolled back', async () => {
   await using volume = await mountedVolume({ bootId: 'before' });
   const { table, drivers, mounts, recovery, states } = volume;
   const broken = breakDriver(drivers);
@@ -171,7 +174,7 @@ test('a mount of an earlier boot that is used again is not undone any more', asy
   const [row] = table.rows();
   const driver = drivers.get('directory');
   if (!row || !driver) throw new Error('there is no mount');
-  // Mounting needs root, and is not what is tested here.
+  // Mounting needs root and is not under test here.
   drivers.set('directory', { ...driver, mount: async () => {} });
   await mounts.use(row, 'id', { signal: new AbortController().signal });
   expect(states.get('v')?.is).toBe('mounted');

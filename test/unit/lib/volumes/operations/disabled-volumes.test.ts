@@ -1,3 +1,6 @@
+// What operations do with a disabled volume: real locks on a memory store, the real directory
+// driver in a temporary directory.
+
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
@@ -26,7 +29,7 @@ beforeEach(async () => {
   const store = memoryStore();
   const manager = new LockManager({ store, host: 'n1', owner: 'n1', ttlMs: 30_000 });
   resources.use(manager);
-  // Longer than a test may take: what is refused must not have waited.
+  // Longer than the test's own limit, so that a refusal can't have waited for it.
   locks = new LockDriver(manager, 60_000);
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
@@ -69,7 +72,7 @@ test.each<[what: string, attempt: () => Promise<unknown>]>([
   ['Copy from its snapshot', () => volumes.copy(monday, 'copy', context)],
   ['Create from it', () => volumes.create({ name: 'copy', options: { from: 'db' } }, context)],
 ])(
-  '%s of a disabled volume is refused at once, and works when it is enabled',
+  '%s of a disabled volume is refused at once, and works once the volume is enabled',
   async (what, attempt) => {
     await locks.disable('db', { why: 'upgrade' });
     const refused = attempt();
@@ -78,12 +81,12 @@ test.each<[what: string, attempt: () => Promise<unknown>]>([
     expect(locks.tickets()).toEqual([]);
     await locks.enable('db');
     if (what === 'Remove') await volumes.removeSnapshot(monday, context);
-    // A mount needs root, and is tried with an engine.
+    // A Mount needs root; test/e2e/mounts tries it with an engine.
     if (what !== 'Mount') await attempt();
   },
 );
 
-test('Create and Copy can not make a volume of a disabled name', async () => {
+test("Create and Copy can't make a volume with the name of a disabled one", async () => {
   await volumes.remove('web', context);
   await locks.disable('web', {});
   const text =
@@ -96,7 +99,7 @@ test('Create and Copy can not make a volume of a disabled name', async () => {
   );
 });
 
-test('a volume that is mounted here already gets no further user, and lets the last one go', async () => {
+test('a disabled volume that is mounted here gets no further user, and its last user can unmount', async () => {
   const options = { ...context, onChange: () => {} };
   const { ticket } = await locks.acquireWithTTLRefresh(UseMount('db', 'mount'), options);
   const mountIds = { id1: { count: 1, confirmed: true } };

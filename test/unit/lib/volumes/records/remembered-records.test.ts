@@ -1,3 +1,6 @@
+// The records that a daemon remembers on disk for a start without its store. A memory store that
+// can be cut off, real files.
+
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,7 +49,7 @@ const record = (name: string): VolumeRecord =>
     }),
   );
 
-/** A daemon's view of the store, and what it remembers. */
+/** One daemon's view of the store, with its remembered records. */
 async function host({ of = 'etcd /berth', isAway = false } = {}) {
   const remembered = await RememberedRecords.open({ path, store: of, clock });
   const away: TicketStore = { ...store, watch: () => ({ [Symbol.dispose]: () => undefined }) };
@@ -79,7 +82,7 @@ async function host({ of = 'etcd /berth', isAway = false } = {}) {
   };
 }
 
-test('a start without the store answers with what was there last', async () => {
+test('a start without the store serves the records that were there last', async () => {
   const before = await host();
   for (const name of ['db', 'web', 'old']) await before.write(name);
   await before.remove('old');
@@ -96,7 +99,7 @@ test('a start without the store answers with what was there last', async () => {
   await next.stop();
 });
 
-test('what is remembered yields to the store once that is heard of', async () => {
+test("the store's records replace the remembered ones as soon as it answers", async () => {
   const before = await host();
   await before.write('db');
   await eventually(() => expect(before.names()).toEqual(['db']));
@@ -108,7 +111,7 @@ test('what is remembered yields to the store once that is heard of', async () =>
   await after.stop();
 });
 
-test('changes are on disk soon, also without an orderly end', async () => {
+test('changes reach the disk soon, even without an orderly end', async () => {
   const killed = await host();
   await killed.write('db');
   const isWritten = () => readFileSync(path, 'utf8').includes('"db"');
@@ -143,7 +146,7 @@ test.each([
   ['nothing', undefined],
   ['another store', JSON.stringify({ store: 'etcd /other', records: [record('db')] })],
   ['half a file', '{"store":"etcd /be'],
-])('with %s to remember, nobody is told that a volume is missing', async (_what, text) => {
+])('with %s to remember, no volume is reported as missing', async (_what, text) => {
   if (text !== undefined) writeFileSync(path, text);
   const after = await host({ isAway: true });
   expect(() => after.catalog.get('db')).toThrow(UnavailableError);
