@@ -6,6 +6,7 @@ import type { EventSink } from '../../lib/volumes/events.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import type { Mounts } from '../../lib/volumes/mounts/mounts.ts';
 import type { Engine } from './engine.ts';
+import type { UnusedMountsOptions } from './unused-mounts.ts';
 import { UnusedMounts } from './unused-mounts.ts';
 
 const log = createDebug('berth:mount');
@@ -21,6 +22,9 @@ export interface ReconcilerOptions {
   readonly engine: Pick<Engine, 'news' | 'volumesInUse'>;
   readonly events: EventSink;
   readonly clock: Clock;
+  readonly isShownElsewhere?: UnusedMountsOptions['isShownElsewhere'];
+  /** A number from 0 to 1: hosts must not all look at the same time. */
+  readonly random?: () => number;
   /** How often mounts are compared with containers although nothing is known to have happened. */
   readonly intervalMs: number;
   /** Aborts when this daemon stops. */
@@ -153,8 +157,9 @@ export class Reconciler {
     this.#lookIn(this.#interval());
   }
 
-  /** Not at the same time on all hosts. */
+  /** Differs between looks and hosts, so that not all of them look at the same time. */
   #interval(): number {
-    return this.#options.intervalMs * (0.9 + 0.2 * Math.random());
+    const { intervalMs, random = Math.random } = this.#options;
+    return intervalMs * (0.9 + 0.2 * random());
   }
 }

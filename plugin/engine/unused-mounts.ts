@@ -12,6 +12,8 @@ export interface UnusedMountsOptions {
   readonly mounts: Pick<Mounts, 'settle'>;
   readonly events: EventSink;
   readonly clock: Clock;
+  /** Tells whether any process of this machine still shows the mount. */
+  readonly isShownElsewhere?: ((mountpoint: string) => Promise<boolean>) | undefined;
   /**
    * For how long nothing may happen to a volume before its uses are dropped that the engine has
    * not given up. A container that starts waits for the Mount of its other volumes: up to 120 s.
@@ -31,9 +33,11 @@ export class UnusedMounts {
   /** Since when nothing has used a volume with these uses; another Mount or Unmount makes others. */
   readonly #idleSince = new WeakMap<MountRow['mountIds'], number>();
   readonly #kept: SayOnceEach;
+  readonly #isShownElsewhere: (mountpoint: string) => Promise<boolean>;
 
   constructor(options: UnusedMountsOptions) {
     this.#options = options;
+    this.#isShownElsewhere = options.isShownElsewhere ?? isShownElsewhere;
     this.#kept = new SayOnceEach((volume, message) => {
       options.events.record({ severity: 'warning', kind: 'kept', volume, message });
     });
@@ -61,7 +65,7 @@ export class UnusedMounts {
     if (use === 'live') return;
     const ids = isIdle ? engineIdsOf(row) : unconfirmedIdsOf(row);
     if (ids.length === 0) return;
-    if (await isShownElsewhere(row.mountpoint)) {
+    if (await this.#isShownElsewhere(row.mountpoint)) {
       const message =
         'no container of the Docker engine uses it, but a process on this host has it mounted; ' +
         'it stays mounted and locked until that ends';

@@ -1,0 +1,283 @@
+// What the daemon tells the sentinel and when: on a manual clock, with a fake link.
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { UnavailableError } from '../../../../lib/volumes/errors.ts';
+import type { VolumeEvent } from '../../../../lib/volumes/events.ts';
+import type { FencedMount } from '../../../../lib/volumes/mounts/mount-fence.ts';
+import type { Ownership } from '../../../../lib/volumes/mounts/mount-state.ts';
+import type { MountRow } from '../../../../lib/volumes/mounts/mount-table.ts';
+import { SentinelWatch } from '../../../../plugin/fencing/sentinel-watch.ts';
+import type { SentinelReport, Watch } from '../../../../sentinel/watch.ts';
+import { protocolVersion } from '../../../../sentinel/watch.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { mountRow } from '../../../support/mount-row.ts';
+
+/** The sentinel, as the link shows it. */
+class FakeLink {
+  readonly told: Watch[] = [];
+  isEnded = false;
+  failure: Error | undefined;
+  volumes: SentinelReport['volumes'] = {};
+  happenings: SentinelReport['happenings'] = [];
+  /** Each call waits for it. */
+  answer: Promise<void> = Promise.resolve();
+
+  async tell(watch: Watch): Promise<SentinelReport> {
+    this.told.push(watch);
+    await this.answer;
+    if (this.failure) throw this.failure;
+    const happenings = this.happenings.filter(({ number }) => number > watch.noted);
+    return { protocolVersion, pid: 1, volumes: this.volumes, happenings };
+  }
+
+  async end(): Promise<void> {
+    this.isEnded = true;
+  }
+}
+
+/** This host has been up for so long when the manual clock starts. */
+const upMs = 5_000_000;
+const ttlMs = 10_000;
+
+let clock: ManualClock;
+let link: FakeLink;
+let events: VolumeEvent[];
+let leftMs: number;
+let watch: SentinelWatch;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  link = new FakeLink();
+  events = [];
+  leftMs = ttlMs;
+  watch = new SentinelWatch({
+    ...{ link, clock, ttlMs },
+    drivers: new Map(),
+    leftMs: () => leftMs,
+    bootId: 'boot',
+    bootNowMs: () => upMs + clock.now(),
+    events: { record: (event) => events.push(event) },
+  });
+});
+
+function fenced(volume: string, own: Ownership = 'held', change?: Partial<MountRow>): FencedMount {
+  return { row: mountRow(volume, change), ownership: () => own };
+}
+
+const lastTold = () => link.told.at(-1)?.volumes;
+
+describe('what it tells', () => {
+  test('the mount, its lock and the deadline by the boot clock', async () => {
+    leftMs = 7_000.9;
+    await watch.watch([fenced('v', 'held', { tenure: 'mark' })]);
+    expect(link.told).toEqual([
+      {
+        bootId: 'boot',
+        leadMs: 1_000,
+        graceMs: 1_667,
+        noted: 0,
+        volumes: [
+          {
+            volume: 'v',
+            tenure: 'mark',
+            mountpoint: '/mounts/v',
+            ownsFileSystem: false,
+            onLost: 'pause',
+            state: 'held',
+            deadlineMs: upMs + 7_000,
+          },
+        ],
+      },
+    ]);
+  });
+
+  test('no deadline for a lock that is not proved', async () => {
+    await watch.watch([fenced('u', 'unproven'), fenced('e', 'evicted'), fenced('l', 'lost')]);
+    expect(lastTold()?.map(({ state, deadlineMs }) => [state, deadlineMs])).toEqual([
+      ['unproven', undefined],
+      ['evicted', undefined],
+      ['lost', undefined],
+    ]);
+  });
+
+  test('the boot clock is read before the time left: a freeze in between moves no deadline on', async () => {
+    const frozen = new SentinelWatch({
+      ...{ link, clock, ttlMs },
+      drivers: new Map(),
+      leftMs: () => {
+        clock.advance(60_000);
+        return 1_000;
+      },
+      bootId: 'boot',
+      bootNowMs: () => upMs + clock.now(),
+      events: { record: () => {} },
+    });
+    await frozen.watch([fenced('v')]);
+    expect(lastTold()?.[0]?.deadlineMs).toBe(upMs + 1_000);
+  });
+
+  test('nothing of a volume with on-lost=keep', async () => {
+    await watch.watch([fenced('v', 'lost', { onLost: 'keep' })]);
+    expect(link.told).toEqual([]);
+  });
+
+  test('only lost and evicted volumes where locks do not expire', async () => {
+    leftMs = Number.POSITIVE_INFINITY;
+    await watch.watch([fenced('h'), fenced('u', 'unproven')]);
+    expect(link.told).toEqual([]);
+    await watch.watch([fenced('h'), fenced('l', 'lost')]);
+    expect(lastTold()?.map(({ volume }) => volume)).toEqual(['l']);
+  });
+});
+
+describe('when it tells', () => {
+  test('each second while something is mounted, with the deadline as it is then', async () => {
+    const stop = new AbortController();
+    await watch.watch([fenced('v')]);
+    const running = watch.run(stop.signal);
+    await clock.pass(2_500);
+    expect(link.told.slice(1).map(({ volumes }) => volumes[0]?.deadlineMs)).toEqual([
+      upMs + ttlMs,
+      upMs + ttlMs + 1_000,
+      upMs + ttlMs + 2_000,
+    ]);
+    stop.abort();
+    await running;
+    expect(clock.sleeping).toBe(0);
+  });
+
+  test('never while nothing is mounted: a sentinel is not started for nothing', async () => {
+    const stop = new AbortController();
+    const running = watch.run(stop.signal);
+    await clock.pass(5_000);
+    expect(link.told).toEqual([]);
+    stop.abort();
+    await running;
+    await watch.leave();
+    expect(link.isEnded).toBe(false);
+  });
+
+  test('once more when the last volume is unmounted, and ends it when the daemon ends', async () => {
+    await watch.watch([fenced('v')]);
+    watch.changed([]);
+    await clock.pass(0);
+    watch.changed([]);
+    await clock.pass(0);
+    expect(link.told.map(({ volumes }) => volumes.length)).toEqual([1, 0]);
+    await watch.leave();
+    expect(link.isEnded).toBe(true);
+  });
+
+  test('the sentinel outlives a daemon that leaves mounts behind', async () => {
+    await watch.watch([fenced('v')]);
+    await watch.leave();
+    expect(link.told).toHaveLength(2);
+    expect(link.isEnded).toBe(false);
+  });
+
+  test('one call at a time; a mount during one resolves with a call that has it', async () => {
+    const answered = Promise.withResolvers<void>();
+    link.answer = answered.promise;
+    const first = watch.watch([fenced('a')]);
+    let isWatched = false;
+    const second = watch.watch([fenced('a'), fenced('b')]).then(() => {
+      isWatched = true;
+    });
+    watch.changed([fenced('a'), fenced('b'), fenced('c')]);
+    await clock.pass(0);
+    expect(link.told).toHaveLength(1);
+    expect(isWatched).toBe(false);
+    answered.resolve();
+    await Promise.all([first, second]);
+    expect(link.told.map(({ volumes }) => volumes.map(({ volume }) => volume))).toEqual([
+      ['a'],
+      ['a', 'b', 'c'],
+    ]);
+  });
+});
+
+describe('a sentinel that can’t be reached', () => {
+  test('refuses a mount, and is a condition until it answers', async () => {
+    link.failure = new Error('no sentinel');
+    await expect(watch.watch([fenced('v')])).rejects.toThrow(UnavailableError);
+    const stop = new AbortController();
+    const running = watch.run(stop.signal);
+    await clock.pass(0);
+    expect(watch.conditions()).toEqual([
+      { severity: 'error', message: expect.stringMatching(/: no sentinel$/) },
+    ]);
+    link.failure = undefined;
+    await clock.pass(1_000);
+    expect(watch.conditions()).toEqual([]);
+    stop.abort();
+    await running;
+  });
+
+  test('a change that it missed is told by the next round', async () => {
+    await watch.watch([fenced('a')]);
+    link.failure = new Error('busy');
+    watch.changed([fenced('a'), fenced('b')]);
+    await clock.pass(0);
+    link.failure = undefined;
+    const stop = new AbortController();
+    const running = watch.run(stop.signal);
+    await clock.pass(0);
+    expect(lastTold()?.map(({ volume }) => volume)).toEqual(['a', 'b']);
+    stop.abort();
+    await running;
+  });
+});
+
+describe('what the sentinel did', () => {
+  const happening = (number: number, kind: 'paused' | 'killed') => ({
+    ...{ number, kind, volume: 'v', message: `did ${number}` },
+    at: '2026-01-02T03:04:05.000Z',
+  });
+
+  test('is recorded once, with its time, and not asked for again', async () => {
+    link.happenings = [happening(4, 'paused'), happening(5, 'killed')];
+    await watch.watch([fenced('v')]);
+    await watch.watch([fenced('v')]);
+    expect(link.told.map(({ noted }) => noted)).toEqual([0, 5]);
+    expect(events).toEqual([
+      {
+        severity: 'warning',
+        kind: 'paused',
+        volume: 'v',
+        message: 'did 4',
+        time: '2026-01-02T03:04:05.000Z',
+      },
+      expect.objectContaining({ severity: 'error', kind: 'killed', message: 'did 5' }),
+    ]);
+  });
+});
+
+describe('ending the containers of a lost volume', () => {
+  test('resolves when the sentinel says that they have ended', async () => {
+    link.volumes = { v: 'running' };
+    let hasEnded = false;
+    const ending = watch.end('v', [fenced('v', 'lost')]).then(() => {
+      hasEnded = true;
+    });
+    await clock.pass(5_000);
+    link.volumes = { v: 'fenced' };
+    await clock.pass(5_000);
+    expect(hasEnded).toBe(false);
+    link.volumes = { v: 'ended' };
+    await clock.pass(100);
+    await ending;
+  });
+
+  test('rejects when they have not ended within 20 s', async () => {
+    link.volumes = { v: 'fenced' };
+    const ending = watch.end('v', [fenced('v', 'lost')]);
+    const outcome = expect(ending).rejects.toThrow(/volume v/);
+    await clock.pass(20_100);
+    await outcome;
+    expect(clock.sleeping).toBe(0);
+  });
+
+  test('resolves at once when nothing of the volume is fenced here', async () => {
+    await watch.end('v', []);
+    expect(link.told).toEqual([]);
+  });
+});
