@@ -2,8 +2,8 @@
 export type Random = () => number;
 
 /**
- * A stream of numbers that depends on nothing but its seed and name. Each part of a simulation has
- * its own, so that leaving out one command changes as little as possible of what the others meet.
+ * A stream of numbers that depends only on its seed and name. Each part of a simulation has one of
+ * its own, so that leaving out one command changes as little as possible for the others.
  */
 export function randomStream(seed: number, name: string): Random {
   let state = seed | 0;
@@ -20,7 +20,7 @@ export function between(random: Random, least: number, most: number): number {
   return least + random() * (most - least);
 }
 
-/** Mostly near `least`; the longest ones are rare. */
+/** Returns numbers mostly near `least`; long ones are rare. */
 export function longTailed(random: Random, least: number, most: number): number {
   return least * (most / least) ** (random() ** 3);
 }

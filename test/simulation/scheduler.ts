@@ -1,8 +1,8 @@
-/** Whose turn an event is: a process that can be frozen or killed. */
+/** A process that receives events, and that can be frozen or killed. */
 export class Party {
   readonly name: string;
   state: 'running' | 'paused' | 'gone' = 'running';
-  /** What fell due while it was paused. */
+  /** The events that were due while it was frozen. */
   readonly heldBack: Scheduled[] = [];
 
   constructor(name: string) {
@@ -15,14 +15,14 @@ export interface Scheduled {
   readonly order: number;
   readonly party: Party;
   readonly kind: 'timer' | 'message';
-  /** Undefined once it was cancelled. */
+  /** The action; undefined once it was cancelled. */
   run: (() => void) | undefined;
 }
 
 /**
- * Virtual time: it stands still while anything runs, and jumps to the next event when all
- * promises have settled. Owns every sleep and every message of a simulation, so that the same
- * events happen in the same order each time.
+ * Virtual time: it stands still while anything runs, and jumps to the next event when all promises
+ * have settled. All sleeps and messages of a simulation go through it, so that the same events
+ * happen in the same order each time.
  */
 export class Scheduler {
   readonly #heap: Scheduled[] = [];
@@ -41,7 +41,7 @@ export class Scheduler {
     return scheduled;
   }
 
-  /** Lets `ms` pass, or less if `isDone` says so after an event. */
+  /** Lets `ms` pass, or less when `isDone` returns true after an event. */
   async pass(ms: number, isDone: () => boolean = () => false): Promise<void> {
     const end = this.#now + ms;
     await settled();
@@ -63,7 +63,7 @@ export class Scheduler {
     }
   }
 
-  /** Wakes a paused party: all that it missed happens now, one after the other. */
+  /** Wakes a frozen party: everything that it missed happens now, one after another. */
   resume(party: Party, first: 'due' | Scheduled['kind']): void {
     if (party.state !== 'paused') return;
     party.state = 'running';
@@ -80,7 +80,7 @@ export class Scheduler {
         ...event,
         at: this.#now,
         order: this.#scheduled,
-        // Looked up when its turn comes, as an earlier one may cancel it.
+        // Looked up when it runs, since an earlier event may cancel it.
         run: () => event.run?.(),
       });
       this.#scheduled += 1;
@@ -123,7 +123,7 @@ function byTime(a: Scheduled, b: Scheduled): number {
   return a.at - b.at || a.order - b.order;
 }
 
-/** An immediate runs after all promises that can settle have settled, however long the chain. */
+/** Resolves after all promises that can settle have settled, however long the chain. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-// Checks the specification in docs/spec with SPIN, in all its states: as it is, and with parts left out.
+// The specification in docs/spec, checked with SPIN in all its states: as it is, and with parts left out.
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { runOk } from '../support/processes.ts';
@@ -15,7 +15,7 @@ describeWith(['spin'], 'the specification of the ticket queue', () => {
     ['three clients and two locks', threeClients],
     ['four clients and one lock', ['-DCLIENTS=4', '-DREQUESTS=2']],
   ])(
-    'keeps what it promises, with %s',
+    'keeps all its laws with %s',
     async (_name, bounds) => {
       const report = await check(bounds);
       expect(violations(report)).toEqual([]);
@@ -34,22 +34,22 @@ describeWith(['spin'], 'the specification of the ticket queue', () => {
       breaks: ['writeOrder'],
     },
     {
-      missing: 'the check of the own ticket at the grant',
+      missing: 'the check of its own ticket at the grant',
       variant: ['-DOWN_TICKET_UNCHECKED', ...threeClients],
       breaks: ['grantOrder'],
     },
     {
-      missing: "a waiting client's second look at the queue",
+      missing: 'a second look at the queue by a woken client',
       variant: ['-DWOKEN_IS_GRANTED', ...threeClients],
       breaks: ['closedGate', 'exclusion', 'grantOrder', 'writeOrder'],
     },
     {
-      missing: "shared requests' patience with waiting exclusive ones",
+      missing: 'the wait of shared requests for earlier exclusive ones',
       variant: ['-DSHARED_OVERTAKES', ...threeClients],
       breaks: ['exclusion', 'grantOrder', 'writeOrder'],
     },
     {
-      missing: 'the one step that queues for all locks',
+      missing: 'a single step that queues for all locks',
       variant: ['-DONE_BY_ONE', '-DCLIENTS=2', '-DREQUESTS=8'],
       breaks: ['allOrNothing', 'invalid end state'],
     },
@@ -62,7 +62,7 @@ describeWith(['spin'], 'the specification of the ticket queue', () => {
   );
 });
 
-/** SPIN's report on the search of all states, which goes on after an error. */
+/** Returns SPIN's report on the search of all states, which goes on after an error. */
 async function check(definitions: readonly string[]): Promise<string> {
   await using directory = await makeTemporaryDirectory();
   const here = { cwd: directory.path };

@@ -10,7 +10,7 @@ import type {
 import type { LockRequest, Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
 import { patience } from '../../support/processes.ts';
 
-/** What the test file of a store gives to the suite; made for each test. */
+/** A store under test, given to the suite by the store's test file; made for each test. */
 export interface StoreFixture {
   /** Connects another client to the same store, as from another host. The suite disposes of it. */
   connect(): Promise<TicketStore>;

@@ -111,7 +111,7 @@ test('releases a lock in the background until the store is back', async () => {
   await next.granted;
 });
 
-test('leaves the tickets of the earlier process until it is told to drop strays', async () => {
+test('leaves the tickets of the earlier process until a call of `dropStrays`', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', permanent);
   const { ticket: stray } = await take(hosts.n1, 'stray', permanent);

@@ -1,9 +1,11 @@
+// The checker of simulated histories: each law is shown a history that breaks it; no engine, no store,
+// times are given by hand.
 import { expect, test } from '@jest/globals';
 import type { Mode } from '../../../lib/lock/ticket.ts';
 import { violationsOf } from './check-history.ts';
 import type { Happening, HistoryEvent } from './history.ts';
 
-/** A history by hand: each event a millisecond after the one before, or when it says. */
+/** Builds a history by hand: each event a millisecond after the one before, or at the given time. */
 function history(...happenings: readonly (Happening & { at?: number })[]): HistoryEvent[] {
   let at = 0;
   return happenings.map((happening) => {
@@ -20,8 +22,8 @@ const exclusive = (name = 'a') => [{ name, mode: 'exclusive' as Mode }];
 const shared = (name = 'a') => [{ name, mode: 'shared' as Mode }];
 
 const opened = (session = 's'): Happening => ({ kind: 'opened', session, ttlMs: 1e6 });
-const asked = (request: string, limits = {}): Happening => ({
-  kind: 'asked',
+const requested = (request: string, limits = {}): Happening => ({
+  kind: 'requested',
   request,
   host: 'n1',
   limits: { locks: exclusive(), ...limits },
@@ -62,10 +64,18 @@ const removed = (token: number): Happening => ({
   token,
   cause: { method: 'remove', host: 'n1', tokens: [token] },
 });
-const left = (token: number): Happening => ({ kind: 'left', request: `r${token}`, host: 'n1' });
-const told = (token: number): Happening => ({ kind: 'told', request: `r${token}`, host: 'n1' });
-const looked = (token: number, passes: boolean): Happening => ({
-  kind: 'looked',
+const released = (token: number): Happening => ({
+  kind: 'released',
+  request: `r${token}`,
+  host: 'n1',
+});
+const notified = (token: number): Happening => ({
+  kind: 'notified',
+  request: `r${token}`,
+  host: 'n1',
+});
+const checked = (token: number, passes: boolean): Happening => ({
+  kind: 'checked',
   request: `r${token}`,
   host: 'n1',
   passes,
@@ -85,26 +95,26 @@ const failed = (token: number, code: string, waitedMs = 5): Happening => ({
 });
 const host = (kind: 'paused' | 'resumed' | 'crashed'): Happening => ({ kind, host: 'n1' });
 const ended: Happening = { kind: 'ended', leftovers: [] };
-/** `token` is queued and granted to whoever asked for it. */
+/** Queues `token` and grants it to its request. */
 const taken = (token: number, locks = exclusive()) => [queued(token, locks), granted(token)];
 
-test('finds nothing wrong with a good history', () => {
+test('the checker accepts a good history', () => {
   expect(
     messages(
       opened(),
-      asked('r1'),
+      requested('r1'),
       ...taken(1),
       held(1),
-      asked('r2'),
+      requested('r2'),
       queued(2),
       answered(2, 'waiting', [1]),
       wrote(1),
       { kind: 'write done', request: 'r1', value: '1.1' },
-      left(1),
+      released(1),
       removed(1),
       answered(2, 'granted', [], 'place'),
       held(2),
-      left(2),
+      released(2),
       removed(2),
       ended,
     ),
@@ -113,14 +123,14 @@ test('finds nothing wrong with a good history', () => {
 });
 
 test.each([
-  ['to two at once', opened(), ...taken(1), ...taken(2)],
+  ['to two holders at once', opened(), ...taken(1), ...taken(2)],
   ['to a reader beside a writer', opened(), ...taken(1), ...taken(2, shared())],
-  ['without a grant', opened(), asked('r1'), queued(1), held(1)],
-])('rejects a lock that is given %s', (_, ...bad) => {
+  ['without a grant', opened(), requested('r1'), queued(1), held(1)],
+])('the checker rejects a lock that is granted %s', (_, ...bad) => {
   expect(messages(...(bad as Happening[]))).toEqual([expect.stringMatching(/^exclusion: /)]);
 });
 
-test('rejects a grant before somebody who came first, and one of a ticket that is gone', () => {
+test('the checker rejects a grant out of order, and a grant of a removed ticket', () => {
   expect(messages(opened(), queued(1), ...taken(2))).toEqual([
     'first come: token 2 of r2 was granted before token 1 of r1',
   ]);
@@ -129,13 +139,13 @@ test('rejects a grant before somebody who came first, and one of a ticket that i
   ]);
 });
 
-test('rejects tokens that do not grow with the grants', () => {
+test('the checker rejects tokens that do not grow with the grants', () => {
   expect(messages(opened(), ...taken(5), removed(5), ...taken(4))).toEqual([
     'token order: token 4 of r4 was granted after token 5 of r5',
   ]);
 });
 
-test('rejects a grant through a closed gate, and not what was granted before', () => {
+test('the checker rejects a grant through a closed gate, and not an earlier grant', () => {
   const closed: Happening = { kind: 'closed gate', lockName: 'a' };
   expect(messages(opened(), queued(1), closed, granted(1))).toEqual([
     'gate: token 1 of r1 was granted although a is disabled',
@@ -143,7 +153,7 @@ test('rejects a grant through a closed gate, and not what was granted before', (
   expect(messages(opened(), ...taken(1), closed, granted(1))).toEqual([]);
 });
 
-test('rejects writes of who does not hold the lock', () => {
+test('the checker rejects a write by somebody who does not hold the lock', () => {
   expect(messages(opened(), queued(1), wrote(1))).toEqual([
     'effect: token 1 of r1 wrote and was never granted',
   ]);
@@ -153,14 +163,14 @@ test('rejects writes of who does not hold the lock', () => {
   ]);
 });
 
-test('rejects writes that were reported otherwise than they went', () => {
+test('the checker rejects a write whose reported outcome is wrong', () => {
   const done: Happening = { kind: 'write done', request: 'r1', value: '1.1' };
   const lost: Happening = { kind: 'write refused', request: 'r1', value: '1.1', code: 'lost' };
   expect(messages(done)).toEqual(['effect: 1.1 was never written']);
   expect(messages(opened(), ...taken(1), wrote(1), lost)).toEqual(['effect: 1.1 was written']);
 });
 
-test('rejects the removal of a ticket that was not meant', () => {
+test('the checker rejects the removal of a ticket that the call did not name', () => {
   const cause = { method: 'remove', host: 'n1', nonce: 'nonce-1', tokens: [1] };
   expect(messages(opened(), queued(2), { kind: 'removed', token: 2, cause })).toEqual([
     expect.stringMatching(/^removal: token 2 of r2 was removed by /),
@@ -170,7 +180,7 @@ test('rejects the removal of a ticket that was not meant', () => {
   ]);
 });
 
-test('rejects a ticket that outlives its session', () => {
+test('the checker rejects a ticket that outlives its session', () => {
   const short: Happening = { kind: 'opened', session: 's', ttlMs: 3_000 };
   expect(messages(short, queued(1), { ...ended, at: 4_002 })).toEqual([
     'expiry: token 1 of r1 outlived its session',
@@ -178,90 +188,97 @@ test('rejects a ticket that outlives its session', () => {
   expect(messages(short, queued(1), { ...ended, at: 4_001 })).toEqual([]);
 });
 
-test('rejects a holder that believes in a lock of another', () => {
-  const lost = [opened(), asked('r1'), ...taken(1), held(1), removed(1), queued(2)];
+test('the checker rejects a holder that still believes in a lock that another was granted', () => {
+  const lost = [opened(), requested('r1'), ...taken(1), held(1), removed(1), queued(2)];
   expect(messages(...lost, granted(2))).toEqual([
     'honesty: r1 believes in token 1 when 2 is granted',
   ]);
-  expect(messages(...lost, told(1), granted(2))).toEqual([]);
+  expect(messages(...lost, notified(1), granted(2))).toEqual([]);
 });
 
-test('rejects a look that passes after another was granted the lock, frozen or not', () => {
-  const frozen = [opened(), asked('r1'), ...taken(1), held(1), host('paused'), removed(1)];
-  expect(messages(...frozen, ...taken(2), host('resumed'), looked(1, true))).toEqual([
-    'honesty: r1 believed in token 1 after 2 of r2 was granted when it looked',
+test('the checker rejects a check that passes after another was granted the lock', () => {
+  const frozen = [opened(), requested('r1'), ...taken(1), held(1), host('paused'), removed(1)];
+  expect(messages(...frozen, ...taken(2), host('resumed'), checked(1, true))).toEqual([
+    'honesty: r1 believed in token 1 after 2 of r2 was granted at its check',
   ]);
-  expect(messages(...frozen, ...taken(2), host('resumed'), looked(1, false), told(1))).toEqual([]);
+  expect(messages(...frozen, ...taken(2), host('resumed'), checked(1, false), notified(1))).toEqual(
+    [],
+  );
   expect(messages(...frozen, ...taken(2), host('crashed'))).toEqual([]);
 });
 
-test('rejects a lock that is handed over when it is lost already', () => {
-  expect(messages(opened(), asked('r1'), ...taken(1), removed(1), ...taken(2), held(1))).toEqual([
-    'honesty: r1 believed in token 1 after 2 of r2 was granted when handed over',
-  ]);
+test('the checker rejects a lock that is already lost when it is handed over', () => {
+  expect(
+    messages(opened(), requested('r1'), ...taken(1), removed(1), ...taken(2), held(1)),
+  ).toEqual(['honesty: r1 believed in token 1 after 2 of r2 was granted when handed over']);
 });
 
-test('lets the holder of a broken lock learn it late, and not never', () => {
+test('the checker lets the holder of a broken lock learn it late, but not never', () => {
   const broken = [
     opened(),
-    asked('r1'),
+    requested('r1'),
     ...taken(1),
     held(1),
     { kind: 'broken', token: 1 } as const,
   ];
-  expect(messages(...broken, removed(1), ...taken(2), told(1))).toEqual([]);
-  expect(messages(...broken, { ...removed(1), at: 10 }, { ...looked(1, true), at: 1_000 })).toEqual(
-    ['honesty: r1 was not told that token 1 was removed'],
-  );
+  expect(messages(...broken, removed(1), ...taken(2), notified(1))).toEqual([]);
+  expect(
+    messages(...broken, { ...removed(1), at: 10 }, { ...checked(1, true), at: 1_000 }),
+  ).toEqual(['honesty: r1 did not learn that token 1 was removed']);
 });
 
-test('rejects a hold that is longer than the longest', () => {
-  const start = [opened(), asked('r1', { maxHoldMs: 100 }), ...taken(1), { ...held(1), at: 10 }];
-  expect(messages(...start, { ...left(1), at: 300 })).toEqual([
+test('the checker rejects a hold that is longer than the longest hold', () => {
+  const start = [
+    opened(),
+    requested('r1', { maxHoldMs: 100 }),
+    ...taken(1),
+    { ...held(1), at: 10 },
+  ];
+  expect(messages(...start, { ...released(1), at: 300 })).toEqual([
     'longest hold: r1 was held for 290 of 100 ms',
   ]);
-  expect(messages(...start, { ...told(1), at: 120 }, { ...left(1), at: 300 })).toEqual([]);
+  expect(messages(...start, { ...notified(1), at: 120 }, { ...released(1), at: 300 })).toEqual([]);
 });
 
-test('rejects errors that do not fit', () => {
-  const refused = [asked('r1', { timeoutMs: 0 }), answered(1, 'refused', [7])];
+test('the checker rejects errors without a cause', () => {
+  const refused = [requested('r1', { timeoutMs: 0 }), answered(1, 'refused', [7])];
   expect(messages(...refused, failed(1, 'contended'))).toEqual([]);
-  expect(messages(asked('r1', { timeoutMs: 0 }), failed(1, 'contended'))).toEqual([
-    'error: r1 ended as contended: it was not refused',
+  expect(messages(requested('r1', { timeoutMs: 0 }), failed(1, 'contended'))).toEqual([
+    'error: r1 ended as contended: the store did not refuse it',
   ]);
-  expect(messages(asked('r1', { timeoutMs: 9 }), failed(1, 'timeout', 8))).toEqual([
+  expect(messages(requested('r1', { timeoutMs: 9 }), failed(1, 'timeout', 8))).toEqual([
     'error: r1 ended as timeout: it waited 8 of 9 ms',
   ]);
-  expect(messages(asked('r1', { timeoutMs: 9 }), failed(1, 'timeout', 900))).toEqual([
+  expect(messages(requested('r1', { timeoutMs: 9 }), failed(1, 'timeout', 900))).toEqual([
     'error: r1 ended as timeout: late',
   ]);
   for (const code of ['cancelled', 'disabled', 'lost', 'unavailable', 'TypeError']) {
-    expect(messages(asked('r1'), failed(1, code))).toEqual([
+    expect(messages(requested('r1'), failed(1, code))).toEqual([
       expect.stringContaining(`error: r1 ended as ${code}: `),
     ]);
   }
 });
 
-test('excuses errors by what happened to the host', () => {
+test('the checker accepts errors that a fault of the host explains', () => {
   const fault: Happening = { kind: 'fault', host: 'n1', what: 'rain' };
-  expect(messages(asked('r1'), fault, failed(1, 'unavailable'))).toEqual([]);
+  expect(messages(requested('r1'), fault, failed(1, 'unavailable'))).toEqual([]);
   expect(
-    messages(asked('r1'), { kind: 'cancelled', request: 'r1' }, failed(1, 'cancelled')),
+    messages(requested('r1'), { kind: 'cancelled', request: 'r1' }, failed(1, 'cancelled')),
   ).toEqual([]);
 });
 
-test('rejects a cancelled request that holds, and one that leaves its ticket', () => {
+test('the checker rejects a cancelled request that holds or leaves its ticket', () => {
   const cancelled: Happening = { kind: 'cancelled', request: 'r1' };
-  expect(messages(opened(), asked('r1'), cancelled, ...taken(1), held(1))).toEqual([
+  expect(messages(opened(), requested('r1'), cancelled, ...taken(1), held(1))).toEqual([
     'cancelled: r1 holds although it was cancelled before',
   ]);
-  expect(messages(opened(), asked('r1'), queued(1), cancelled, failed(1, 'cancelled'))).toEqual([
-    'leftover: r1 failed and token 1 stands',
-  ]);
+  expect(messages(opened(), requested('r1'), queued(1), cancelled, failed(1, 'cancelled'))).toEqual(
+    ['leftover: r1 failed and token 1 stands'],
+  );
 });
 
-test('rejects a waiter that is woken late, never, or for nothing', () => {
-  const wait = [opened(), asked('r2'), ...taken(1), queued(2), answered(2, 'waiting', [1])];
+test('the checker rejects a waiter that is woken late, never, or without need', () => {
+  const wait = [opened(), requested('r2'), ...taken(1), queued(2), answered(2, 'waiting', [1])];
   const place = answered(2, 'granted', [], 'place');
   expect(messages(...wait, { ...removed(1), at: 10 }, { ...place, at: 600 })).toEqual([
     'lost wake-up: token 2 was granted 590 ms late',
@@ -270,10 +287,10 @@ test('rejects a waiter that is woken late, never, or for nothing', () => {
   const again = answered(2, 'waiting', [1], 'place');
   expect(messages(...wait, again)).toEqual([]);
   expect(messages(...wait, { ...again, at: 1_000 })).toEqual([
-    'herd: token 2 was woken for nothing',
+    'herd: token 2 was woken without need',
   ]);
 });
 
-test('rejects what is left at the end', () => {
+test('the checker rejects what is left at the end', () => {
   expect(messages({ kind: 'ended', leftovers: ['a sleeper'] })).toEqual(['leftover: a sleeper']);
 });

@@ -5,14 +5,14 @@ import { WaitCheck } from './check-waits.ts';
 import type { HistoryEvent } from './history.ts';
 import { StandingTickets } from './standing-tickets.ts';
 
-/** A promise that a history breaks, and when. */
+/** A promise that a history breaks, and when it was broken. */
 export interface Violation {
-  /** Begins with the name of the promise: `exclusion: …`. */
+  /** The name of the promise, then what happened: `exclusion: …`. */
   readonly message: string;
   readonly at: number;
 }
 
-/** Judges a history by what the lock engine promises; empty when it keeps all of it. */
+/** Checks a history against the promises of the lock engine; returns nothing when it keeps all. */
 export function violationsOf(history: readonly HistoryEvent[]): Violation[] {
   const store = new StandingTickets();
   const requests = new RequestCheck();

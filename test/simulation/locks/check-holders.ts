@@ -4,12 +4,12 @@ import type { HistoryEvent } from './history.ts';
 import type { StandingTickets } from './standing-tickets.ts';
 import { areRivals } from './standing-tickets.ts';
 
-/** How late the end of the longest hold may be told: timers are, and clocks differ by a hundredth. */
+/** How late the end of the longest hold may be reported: timers are late, clocks differ by 1 %. */
 const lateTimerMs = 150;
 const clockError = 1.02;
 
-/** From the removal of a ticket until its holder is told, when nothing else is wrong. */
-const tellMs = 500;
+/** How long a holder may take to learn that its ticket was removed, while nothing else is wrong. */
+const learnMs = 500;
 
 interface Belief {
   readonly host: string;
@@ -21,9 +21,9 @@ interface Belief {
 }
 
 /**
- * The honest holder: while a host runs, nobody on it believes in a lock that the store has granted
- * to another. A frozen host can't be told, so there the first look after counts. An operator who
- * breaks a lock takes it from a holder that learns it later.
+ * The law of the honest holder: while a host runs, nobody on it believes in a lock that the store
+ * has granted to another. A frozen host can't learn anything, so its first check afterwards counts.
+ * A broken lock is excused: its holder learns of the break later.
  */
 export class HolderCheck {
   readonly #beliefs = new Map<string, Belief>();
@@ -38,7 +38,7 @@ export class HolderCheck {
 
   judge(event: HistoryEvent, store: StandingTickets): string[] {
     switch (event.kind) {
-      case 'asked':
+      case 'requested':
         if (event.limits.maxHoldMs !== undefined) {
           this.#maxHolds.set(event.request, event.limits.maxHoldMs);
         }
@@ -54,14 +54,14 @@ export class HolderCheck {
       }
       case 'answered':
         return this.#judgeGrant(event, store);
-      case 'looked': {
+      case 'checked': {
         const belief = this.#beliefs.get(`${event.host}/${event.request}`);
         if (!belief || !event.passes) return [];
-        const found = rivalsOf(belief, store).map((rival) => `honesty: ${rival} when it looked`);
+        const found = rivalsOf(belief, store).map((rival) => `honesty: ${rival} at its check`);
         return [...found, ...this.#judgeLength(belief, event.at, store)];
       }
-      case 'told':
-      case 'left':
+      case 'notified':
+      case 'released':
         return this.#end(event, store);
       case 'paused':
         this.#paused.add(event.host);
@@ -111,17 +111,17 @@ export class HolderCheck {
     const belief = this.#beliefs.get(`${host}/${request}`);
     this.#beliefs.delete(`${host}/${request}`);
     const found = belief?.listens ? this.#judgeLength(belief, at, store) : [];
-    this.#maxHolds.delete(request); // Who takes a lock back takes it for as long as he likes.
+    this.#maxHolds.delete(request); // A re-acquired lock has no longest hold.
     return found;
   }
 
-  /** Whether one that is believed in at this time has been held for too long. */
+  /** Returns the violations of a holder that believes in its lock at this time. */
   #judgeLength(belief: Belief, at: number, store: StandingTickets): string[] {
     const { request, host, token, since } = belief;
     const found: string[] = [];
     const removedAt = store.known.get(token)?.removedAt ?? at;
-    if (at - Math.max(removedAt, since) > tellMs && !this.#requests.isExcused(host, removedAt)) {
-      found.push(`honesty: ${request} was not told that token ${token} was removed`);
+    if (at - Math.max(removedAt, since) > learnMs && !this.#requests.isExcused(host, removedAt)) {
+      found.push(`honesty: ${request} did not learn that token ${token} was removed`);
     }
     const maxHoldMs = this.#maxHolds.get(request) ?? Number.POSITIVE_INFINITY;
     if (at - since > maxHoldMs * clockError + lateTimerMs) {
@@ -131,7 +131,7 @@ export class HolderCheck {
     return found;
   }
 
-  /** They are not judged when the host was frozen meanwhile, or after a restart. */
+  /** Stops checking longest holds on a host, which was frozen or has restarted. */
   #forgetMaxHolds(name: string): void {
     for (const { host, request } of this.#beliefs.values()) {
       if (host === name) this.#maxHolds.delete(request);
@@ -139,7 +139,7 @@ export class HolderCheck {
   }
 }
 
-/** Those that were granted what a holder believes in. */
+/** Returns the grants to others that contradict a holder's belief. */
 function rivalsOf(belief: Belief, store: StandingTickets): string[] {
   if (store.known.get(belief.token)?.isBroken) return [];
   return [...store.known.values()]

@@ -1,10 +1,10 @@
 import type { HistoryEvent, RequestLimits } from './history.ts';
 import type { StandingTickets } from './standing-tickets.ts';
 
-/** A fault may make itself felt for this long: a late message, a lapsed session. */
+/** How long a fault may have effects: a late message, a lapsed session. */
 export const faultEchoMs = 12_000;
 
-/** Timers are late, and a ticket has to be removed. */
+/** How late an error may be: timers are late, and a ticket has to be removed. */
 const promptMs = 250;
 
 interface Request {
@@ -18,24 +18,24 @@ interface Request {
   blockers: number;
 }
 
-/** Each call ends, in time, with the error that fits, and leaves nothing behind. */
+/** The law of calls: each one ends in time, with an error that fits, and leaves nothing behind. */
 export class RequestCheck {
   readonly #open = new Map<string, Request>();
   readonly #faults = new Map<string, number>();
 
-  /** Whether something happened to a host lately that excuses it. */
+  /** True when a recent fault of a host excuses it. */
   isExcused(host: string, since: number): boolean {
     return (this.#faults.get(host) ?? Number.NEGATIVE_INFINITY) >= since - faultEchoMs;
   }
 
-  /** The host of a call that has not ended. */
+  /** Returns the host of a call that has not ended. */
   hostOf(request: string): string | undefined {
     return this.#open.get(request)?.host;
   }
 
   judge(event: HistoryEvent, store: StandingTickets): string[] {
     switch (event.kind) {
-      case 'asked': {
+      case 'requested': {
         const { at, host, request, limits } = event;
         this.#open.set(request, {
           host,
@@ -81,7 +81,7 @@ export class RequestCheck {
       case 'failed':
         return this.#judgeFailure(event, store);
       case 'started':
-        // It may find what the daemon before has left; the first one finds nothing.
+        // A restarted daemon may find the rest of the one before; the first daemon finds nothing.
         if (this.#faults.has(event.host)) this.#faults.set(event.host, event.at);
         return [];
       case 'stopping':
@@ -128,7 +128,7 @@ export class RequestCheck {
     return found;
   }
 
-  /** What is wrong with an error, if anything. */
+  /** Returns why an error does not fit, if it does not. */
   #objection(
     { at, code, waitedMs }: HistoryEvent & { kind: 'failed' },
     request: Request,
@@ -137,9 +137,9 @@ export class RequestCheck {
     const { timeoutMs } = request.limits;
     switch (code) {
       case 'contended':
-        if (timeoutMs !== 0) return 'it wanted to wait';
-        if (request.lastAnswer !== 'refused') return 'it was not refused';
-        return request.blockers > 0 ? undefined : 'nobody was in the way';
+        if (timeoutMs !== 0) return 'the request was willing to wait';
+        if (request.lastAnswer !== 'refused') return 'the store did not refuse it';
+        return request.blockers > 0 ? undefined : 'nothing blocked it';
       case 'timeout':
         if (timeoutMs === undefined || timeoutMs === 0) return 'it had no time-out';
         if (waitedMs < timeoutMs) return `it waited ${waitedMs} of ${timeoutMs} ms`;
@@ -152,7 +152,7 @@ export class RequestCheck {
       case 'lost':
         return request.isBroken || isExcused ? undefined : 'nothing happened to it';
       case 'unavailable':
-        return isExcused ? undefined : 'the store was there';
+        return isExcused ? undefined : 'the store was reachable';
       default:
         return 'no such failure is expected';
     }

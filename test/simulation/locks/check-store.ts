@@ -2,12 +2,12 @@ import type { HistoryEvent, RemovalCause } from './history.ts';
 import type { KnownTicket, StandingTickets } from './standing-tickets.ts';
 import { areRivals } from './standing-tickets.ts';
 
-/** How late the store may drop a session that is not renewed. */
+/** How late the store may drop a session without renewals. */
 const expirySlackMs = 1_000;
 
 type Judge = (event: HistoryEvent, store: StandingTickets) => string[];
 
-/** At each revision one of several conflicting tickets is granted at most, and in queue order. */
+/** The law of grants: at each revision at most one of several conflicting tickets, in queue order. */
 export const judgeGrant: Judge = (event, store) => {
   if (event.kind !== 'answered' || event.answer !== 'granted' || event.token === undefined) {
     return [];
@@ -37,7 +37,7 @@ export const judgeGrant: Judge = (event, store) => {
   return found;
 };
 
-/** What is written is written by who holds the lock. */
+/** The law of effects: only the holder of a lock writes. */
 export const judgeWrite: Judge = (event, store) => {
   if (event.kind !== 'wrote') return [];
   const writer = store.known.get(event.token);
@@ -55,7 +55,7 @@ export const judgeWrite: Judge = (event, store) => {
   return found;
 };
 
-/** A ticket goes because its owner or an operator said so, or because its session is over. */
+/** The law of removals: a ticket is removed by its owner, by an operator, or with its session. */
 export const judgeRemoval: Judge = (event, store) => {
   if (event.kind !== 'removed') return [];
   const ticket = store.standing.get(event.token);
@@ -65,7 +65,7 @@ export const judgeRemoval: Judge = (event, store) => {
   return [`removal: ${name(ticket)} was removed by ${JSON.stringify(event.cause)}`];
 };
 
-/** A dead host's tickets are gone in time. */
+/** The law of expiry: the tickets of a dead host are removed in time. */
 export const judgeExpiry: Judge = ({ at, kind }, store) => {
   if (kind !== 'answered' && kind !== 'ended') return [];
   return [...store.standing.values()]

@@ -3,21 +3,21 @@ import type { HistoryEvent } from './history.ts';
 import type { StandingTickets } from './standing-tickets.ts';
 import { areRivals } from './standing-tickets.ts';
 
-/** From the removal of the last in the way to the grant, when nothing is wrong. */
+/** The longest time from the removal of the last blocker to the grant, when nothing is wrong. */
 const handOverMs = 500;
 
-/** The net below the watch, by the fastest clock. */
+/** The interval of the waiters' own polling, by the fastest clock. */
 const pollMs = 4_900;
 
 interface Wait {
-  /** When the store last said who is in the way. */
-  toldAt: number;
+  /** The time at which the store last named the blockers. */
+  answeredAt: number;
   blockers: readonly number[];
-  /** Since when nobody is. */
+  /** The time since which nothing blocks the request. */
   freeSince: number | undefined;
 }
 
-/** Waiters are woken when it is their turn, and only those whose turn it may be. */
+/** The law of waits: waiters are woken in time, and only those that may have become free. */
 export class WaitCheck {
   readonly #requests: RequestCheck;
   readonly #waits = new Map<number, Wait>();
@@ -28,7 +28,7 @@ export class WaitCheck {
     this.#requests = requests;
   }
 
-  /** After the event has been applied to `store`. */
+  /** Checks an event that has been applied to `store`. */
   judge(event: HistoryEvent, store: StandingTickets): string[] {
     switch (event.kind) {
       case 'closed gate':
@@ -55,7 +55,7 @@ export class WaitCheck {
     const found = event.method === 'place' ? this.#judgePlace(event, store) : [];
     if (answer === 'waiting') {
       const freeSince = this.#waits.get(token)?.freeSince;
-      this.#waits.set(token, { toldAt: at, blockers, freeSince });
+      this.#waits.set(token, { answeredAt: at, blockers, freeSince });
       return found;
     }
     const wait = this.#waits.get(token);
@@ -63,24 +63,24 @@ export class WaitCheck {
     if (answer !== 'granted' || wait?.freeSince === undefined) return found;
     const host = this.#requests.hostOf(event.request);
     if (!host || this.#requests.isExcused(host, wait.freeSince)) return found;
-    if (this.#sawGateMove(token, wait.toldAt, store)) return found;
+    if (this.#sawGateMove(token, wait.answeredAt, store)) return found;
     const lateMs = at - wait.freeSince;
     if (lateMs <= handOverMs) return found;
     return [...found, `lost wake-up: token ${token} was granted ${lateMs.toFixed()} ms late`];
   }
 
-  /** A waiter asks again only when it may have become free. */
+  /** Checks that a waiter asks again only when it may have become free. */
   #judgePlace(event: HistoryEvent & { kind: 'answered' }, store: StandingTickets): string[] {
     const { at, token, host } = event;
     const wait = token === undefined ? undefined : this.#waits.get(token);
     if (token === undefined || !wait) return [];
     if (!wait.blockers.every((blocker) => store.standing.has(blocker))) return [];
-    if (!store.standing.has(token) || at - wait.toldAt >= pollMs) return [];
-    if (this.#sawGateMove(token, wait.toldAt - handOverMs, store)) return [];
-    if (this.#requests.isExcused(host, wait.toldAt)) return [];
-    // The first news of the watch is the whole state, which wakes everybody.
+    if (!store.standing.has(token) || at - wait.answeredAt >= pollMs) return [];
+    if (this.#sawGateMove(token, wait.answeredAt - handOverMs, store)) return [];
+    if (this.#requests.isExcused(host, wait.answeredAt)) return [];
+    // The first event of a watch is the whole state, which wakes every waiter.
     if (at - (this.#startedAt.get(host) ?? 0) < handOverMs) return [];
-    return [`herd: token ${token} was woken for nothing`];
+    return [`herd: token ${token} was woken without need`];
   }
 
   #sawGateMove(token: number, since: number, store: StandingTickets): boolean {

@@ -1,33 +1,33 @@
 import type { LockRequest } from '../../../lib/lock/ticket.ts';
 
-/** Somebody takes locks on a host, and what becomes of it when the lock is granted. */
+/** A request for locks on a host, and what its holder does after the grant. */
 export interface LockCommand {
   readonly kind: 'lock';
   readonly atMs: number;
   readonly host: number;
   readonly locks: readonly LockRequest[];
-  /** 0: one try. Undefined: waits for ever. */
+  /** Zero: one try. Undefined: no limit. */
   readonly timeoutMs?: number | undefined;
   readonly cancelAfterMs?: number | undefined;
-  /** Infinity, which a scenario in print has as null: it outlives its host. */
+  /** The TTL; Infinity (null in a printed scenario) makes a lock that outlives its host. */
   readonly ttlMs?: number | undefined;
   readonly maxHoldMs?: number | undefined;
   readonly holdMs: number;
-  /** Guarded writes made while it is held. */
+  /** The number of guarded writes during the hold. */
   readonly writes: number;
-  /** `commit`: the last write unlocks. `kept`: through lapses of the session. */
+  /** How the hold ends. `commit`: the last write unlocks. `kept`: held through lapses of the session. */
   readonly ending: 'unlock' | 'unlock twice' | 'commit' | 'kept';
-  /** The holder listens to the signal; else it only asks, now and then. */
+  /** True when the holder listens to the signal; otherwise it checks now and then. */
   readonly listens: boolean;
 }
 
-/** What happens to a host or its connection, for `ms` where it passes. */
+/** A fault of a host or its connection, for `ms` where it ends by itself. */
 export interface FaultCommand {
   readonly kind:
     | 'pause'
     | 'rough'
     | 'cut'
-    /** Replies are slow for a while, then nothing gets through for as long. */
+    /** Replies are slow for the first half, then nothing gets through. */
     | 'deaf, then cut'
     | 'break watch'
     | 'crash'
@@ -39,13 +39,13 @@ export interface FaultCommand {
   readonly ms: number;
 }
 
-/** What an operator does, on a host. */
+/** An operator's command, given on a host. */
 export interface OperatorCommand {
   readonly kind: 'disable' | 'break lock';
   readonly atMs: number;
   readonly host: number;
   readonly lockName: string;
-  /** How long the gate stays closed, or which ticket in the queue is broken. */
+  /** How long the gate stays closed, or the index of the ticket to break. */
   readonly ms: number;
 }
 
@@ -55,7 +55,7 @@ export interface StoreCommand {
   readonly ms: number;
 }
 
-/** What happens on one host. */
+/** A command that concerns one host. */
 export type HostCommand = LockCommand | FaultCommand | OperatorCommand;
 
 export type Command = HostCommand | StoreCommand;

@@ -3,7 +3,7 @@ import type { StoreWatcher, TicketStore } from '../../../lib/lock/stores/ticket-
 import type { StoreMethod } from '../../support/faulty-store.ts';
 import type { Link } from './link.ts';
 
-/** A host's way to the store through a simulated network. */
+/** A host's connection to the store, through a simulated network. */
 export class Connection implements TicketStore {
   readonly name: string;
   readonly properties: TicketStore['properties'];

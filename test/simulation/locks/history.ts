@@ -1,21 +1,21 @@
 import type { LockRequest } from '../../../lib/lock/ticket.ts';
 
-/** What the store answered about a ticket. */
+/** The answer of the store about a ticket. */
 export type Answer = 'granted' | 'waiting' | 'refused' | 'disabled' | 'gone';
 
-/** Why a ticket was removed, as far as the call tells during which it happened. */
+/** The call during which a ticket was removed. */
 export interface RemovalCause {
   readonly method: string;
   readonly host: string;
-  /** The tokens, or sessions, that the call was meant for. */
+  /** The tokens of the tickets that the call named. */
   readonly tokens?: readonly number[];
   readonly nonce?: string;
   readonly session?: string;
 }
 
 /**
- * Something that happened in the store, in the store's order, or on a host. A `request` is a call
- * of `lock`, named by its `detail` in the ticket.
+ * An event in the store (in the store's order) or on a host. A `request` is a call of `lock`; its
+ * name is the `detail` of its ticket.
  */
 export type Happening =
   // In the store.
@@ -41,7 +41,7 @@ export type Happening =
       blockers: readonly number[];
     }
   // On a host.
-  | { kind: 'asked'; request: string; host: string; limits: RequestLimits }
+  | { kind: 'requested'; request: string; host: string; limits: RequestLimits }
   | { kind: 'cancelled'; request: string }
   | { kind: 'failed'; request: string; code: string; message: string; waitedMs: number }
   | {
@@ -50,22 +50,22 @@ export type Happening =
       host: string;
       token: number;
       locks: readonly LockRequest[];
-      /** It hears of its loss by the signal; else it has to look. */
+      /** True when the holder learns of a loss by the signal; otherwise it has to check. */
       listens: boolean;
     }
-  /** The holder has been told that it holds no more: by the signal, or because it asked. */
-  | { kind: 'told'; request: string; host: string }
-  | { kind: 'looked'; request: string; host: string; passes: boolean }
-  /** The holder has no more use for the lock; its ticket is being removed. */
-  | { kind: 'left'; request: string; host: string }
+  /** The holder learned that it no longer holds the lock: by the signal, or by a check. */
+  | { kind: 'notified'; request: string; host: string }
+  | { kind: 'checked'; request: string; host: string; passes: boolean }
+  /** The holder no longer needs the lock; its ticket is being removed. */
+  | { kind: 'released'; request: string; host: string }
   | { kind: 'write done' | 'write refused'; request: string; value: string; code?: string }
-  // To a host, or to everybody.
+  // For a host, or for all of them.
   | { kind: 'broken'; token: number }
   | { kind: 'fault'; host: string; what: string }
   | { kind: 'paused' | 'resumed' | 'crashed' | 'started'; host: string }
-  /** It is told to; its requests are then cancelled. */
+  /** The daemon begins an orderly stop, which cancels its requests. */
   | { kind: 'stopping'; host: string }
-  /** From here on there are no more faults, and no gate is closed. */
+  /** The end of all faults; every gate is open. */
   | { kind: 'quiet' }
   | { kind: 'ended'; leftovers: readonly string[] }
   | { kind: 'bug'; message: string };
@@ -76,10 +76,10 @@ export interface RequestLimits {
   readonly maxHoldMs?: number;
 }
 
-/** In the order in which they happened; `at` is virtual time. */
+/** An event with its virtual time; a history has them in order. */
 export type HistoryEvent = Happening & { readonly at: number };
 
-/** One line for each event. */
+/** Prints a history, one line for each event. */
 export function describeHistory(history: readonly HistoryEvent[]): string {
   return history
     .map(({ at, kind, ...rest }) => `${at.toFixed(2).padStart(9)} ${kind} ${JSON.stringify(rest)}`)

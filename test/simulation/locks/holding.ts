@@ -18,30 +18,30 @@ export interface HoldingOptions {
   readonly plan: HoldingPlan;
 }
 
-/** What becomes of a lock that is held. */
+/** The plan of a holder: how long it holds, what it writes, how it ends. */
 export type HoldingPlan = Pick<LockCommand, 'holdMs' | 'writes' | 'ending' | 'listens'>;
 
-/** A lock in use on a host, and what its holder believes of it. */
+/** A granted lock on a host, and what its holder believes about it. */
 export class Holding {
   readonly #options: HoldingOptions;
   #kept: KeptLock | undefined;
   #believes = false;
-  #hasLeft = false;
+  #hasReleased = false;
   #isAbandoned = false;
 
   constructor(options: HoldingOptions) {
     this.#options = options;
     options.disk.tickets.set(options.request, options.lock.ticket);
-    this.#tell(true);
+    this.#setBelief(true);
   }
 
-  /** It learns of its loss unasked. */
+  /** True when the holder learns of a loss without a check. */
   get listens(): boolean {
     const { listens, ending } = this.#options.plan;
     return listens || ending === 'kept';
   }
 
-  /** From the grant to the unlock. */
+  /** Runs the plan, from the grant to the unlock. */
   async live(): Promise<void> {
     const { lock, daemon, disk, request, plan } = this.#options;
     const { holdMs, writes, ending, listens } = plan;
@@ -51,33 +51,33 @@ export class Holding {
     const count = isExclusive ? writes : 0;
     for (let n = 1; n <= count; n += 1) {
       await this.#sleep(holdMs / (count + 1));
-      if (!this.look()) break;
+      if (!this.check()) break;
       const unlock = ending === 'commit' && n === count;
-      if (unlock) this.#leave();
+      if (unlock) this.#release();
       await this.#write(`${lock.token}.${n}`, unlock);
     }
     await this.#sleep(holdMs / (count + 1));
     if (this.#isAbandoned) return;
-    this.look();
-    this.#leave();
+    this.check();
+    this.#release();
     await (this.#kept ?? lock).unlock();
     if (ending === 'unlock twice') await lock.unlock();
     if (daemon.party.state !== 'gone') disk.tickets.delete(request);
   }
 
-  /** The daemon ends and leaves the lock to the next one. */
+  /** Leaves the lock to the next daemon. */
   abandon(): void {
     this.#isAbandoned = true;
-    this.#leave();
+    this.#release();
   }
 
-  /** Asks whether it still holds; answers what it was told. */
-  look(): boolean {
-    if (this.#hasLeft) return false;
+  /** Checks whether the lock is still held, and records the answer. */
+  check(): boolean {
+    if (this.#hasReleased) return false;
     const { request, name: host, record } = this.#options;
     const passes = this.#passes();
-    record({ kind: 'looked', request, host, passes });
-    if (!passes) this.#tell(false);
+    record({ kind: 'checked', request, host, passes });
+    if (!passes) this.#setBelief(false);
     return passes;
   }
 
@@ -94,33 +94,33 @@ export class Holding {
 
   #listen(): void {
     const { signal } = this.#options.lock;
-    if (signal.aborted) this.#tell(false);
-    else signal.addEventListener('abort', () => this.#tell(false), { once: true });
+    if (signal.aborted) this.#setBelief(false);
+    else signal.addEventListener('abort', () => this.#setBelief(false), { once: true });
   }
 
   #keep(): void {
     const { lock, daemon } = this.#options;
-    this.#kept = new KeptLock(lock, daemon.manager, (state) => this.#tell(state === 'held'));
-    if (this.#kept.state !== 'held') this.#tell(false);
+    this.#kept = new KeptLock(lock, daemon.manager, (state) => this.#setBelief(state === 'held'));
+    if (this.#kept.state !== 'held') this.#setBelief(false);
   }
 
-  #tell(holds: boolean): void {
-    if (this.#hasLeft || this.#believes === holds) return;
+  #setBelief(holds: boolean): void {
+    if (this.#hasReleased || this.#believes === holds) return;
     this.#believes = holds;
     const { request, name: host, lock, record } = this.#options;
     if (!holds) {
-      record({ kind: 'told', request, host });
+      record({ kind: 'notified', request, host });
       return;
     }
     const { token, ticket } = lock;
     record({ kind: 'held', request, host, token, locks: ticket.locks, listens: this.listens });
   }
 
-  #leave(): void {
-    if (this.#hasLeft) return;
-    this.#hasLeft = true;
+  #release(): void {
+    if (this.#hasReleased) return;
+    this.#hasReleased = true;
     const { request, name: host, record } = this.#options;
-    record({ kind: 'left', request, host });
+    record({ kind: 'released', request, host });
   }
 
   async #write(value: string, unlock: boolean): Promise<void> {
@@ -133,7 +133,7 @@ export class Holding {
       if (!(error instanceof LockError)) throw error;
       if (error instanceof StoreUnavailableError) return;
       record({ kind: 'write refused', request, value, code: error.code });
-      this.look();
+      this.check();
     }
   }
 

@@ -6,14 +6,14 @@ import type { Party, Scheduler } from '../scheduler.ts';
 export interface HostClockOptions {
   readonly scheduler: Scheduler;
   readonly party: Party;
-  /** How fast it runs: 1.01 is a hundredth too fast. */
+  /** The speed of the clock: 1.01 is one percent too fast. */
   readonly rate: number;
-  /** What it shows at the beginning. */
+  /** The reading at the start. */
   readonly startMs: number;
   readonly random: Random;
 }
 
-/** The clock of one process of one host, in virtual time. */
+/** The clock of one process on one host, in virtual time. */
 export class HostClock implements Clock {
   readonly #options: HostClockOptions;
   #sleeping = 0;
@@ -31,12 +31,12 @@ export class HostClock implements Clock {
     return new Date(Date.UTC(2026, 0, 1) + this.now());
   }
 
-  /** How many are asleep. */
+  /** The number of sleeps that have not ended. */
   get sleeping(): number {
     return this.#sleeping;
   }
 
-  /** As timers do, it wakes a little late, and now and then later. */
+  /** Sleeps, and wakes a little late, now and then much later, as timers do. */
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const { scheduler, party, rate, random } = this.#options;
     return new Promise((resolve) => {

@@ -4,27 +4,28 @@ import { between, longTailed } from '../random.ts';
 import type { Party, Scheduler } from '../scheduler.ts';
 
 /**
+ * How well messages get through.
  * - `fair`: each message takes some milliseconds.
  * - `rough`: messages are slow, late, lost or doubled.
- * - `deaf`: requests arrive in time, and replies nearly too late.
+ * - `deaf`: requests arrive in time, replies almost too late.
  * - `cut`: nothing gets through.
  */
 export type Weather = 'fair' | 'rough' | 'deaf' | 'cut';
 
-/** A client gives up on a call after this long. */
+/** How long a client waits for an answer. */
 const callTimeoutMs = 2_000;
 
-/** No message arrives later than this after it was sent. */
+/** The longest delay of a message. */
 export const longestDelayMs = 6_000;
 
 export interface LinkOptions {
   readonly scheduler: Scheduler;
-  /** The client's process, whose turn replies and watch events are. */
+  /** The client's process, which receives replies and watch events. */
   readonly client: Party;
   readonly server: Party;
-  /** A stream for each purpose. */
+  /** Makes a random stream for each purpose. */
   readonly random: (purpose: string) => Random;
-  /** Told of everything that may excuse a failed call. */
+  /** Reports everything that may excuse a failed call. */
   readonly onFault: (what: string) => void;
 }
 
@@ -34,7 +35,7 @@ export class Link {
   readonly #watches = new Set<Watch>();
   readonly #calls = new Set<(why: string) => void>();
   readonly #streams = new Map<string, Random>();
-  /** In fair weather. */
+  /** The longest delay in fair weather. */
   readonly #slowestMs: number;
   #weather: Weather = 'fair';
 
@@ -55,13 +56,13 @@ export class Link {
     this.breakWatches();
   }
 
-  /** The client is gone. */
+  /** Ends the watches of a client that has ended. */
   close(): void {
     for (const watch of this.#watches) watch[Symbol.dispose]();
     this.#watches.clear();
   }
 
-  /** The watches miss what happens now, and are noticed to be broken some time later. */
+  /** Breaks the watches: they miss events from now on, and notice it some time later. */
   breakWatches(): void {
     for (const watch of this.#watches) watch.cut();
   }
@@ -136,7 +137,7 @@ export class Link {
     return between(random, 0.5 * callTimeoutMs, callTimeoutMs);
   }
 
-  /** Undefined: it never arrives. */
+  /** Returns the delay of a message; undefined when it is lost. */
   #delay(random: Random, what: string): number | undefined {
     const { onFault } = this.#options;
     if (this.#weather === 'fair' || this.#weather === 'deaf') {
@@ -173,13 +174,13 @@ interface WatchOptions {
   readonly random: Random;
 }
 
-/** One watch: its events are late but in order; a break is noticed late and mended. */
+/** One watch: events are late but in order; it notices a break late, and connects again. */
 class Watch implements Disposable {
   readonly #link: LinkOptions;
   readonly #options: WatchOptions;
   #remote: Disposable | undefined;
   #lastArrival = 0;
-  /** Counts the breaks: what was sent before one never arrives after it was noticed. */
+  /** The number of breaks: what was sent before a break never arrives after it was noticed. */
   #generation = 0;
   #isBroken = false;
   #isEnded = false;
@@ -210,7 +211,7 @@ class Watch implements Disposable {
     this.#remote?.[Symbol.dispose]();
   }
 
-  /** Tries until it gets through. */
+  /** Connects, and tries again until it succeeds. */
   #connect(): void {
     if (this.#isEnded) return;
     const { scheduler, client, server } = this.#link;
@@ -231,14 +232,14 @@ class Watch implements Disposable {
     });
   }
 
-  /** In the order sent, whatever order the events fire in. */
+  /** The events under way, delivered in the order sent, whatever their timers do. */
   readonly #inFlight: (() => void)[] = [];
 
-  #arrive(generation: number, tell: (watcher: StoreWatcher) => void): void {
+  #arrive(generation: number, deliver: (watcher: StoreWatcher) => void): void {
     const { scheduler, client } = this.#link;
     this.#lastArrival = Math.max(this.#lastArrival, scheduler.now + this.#options.delay());
     this.#inFlight.push(() => {
-      if (!this.#isEnded && generation === this.#generation) tell(this.#options.watcher);
+      if (!this.#isEnded && generation === this.#generation) deliver(this.#options.watcher);
     });
     scheduler.after(this.#lastArrival - scheduler.now, client, 'message', () =>
       this.#inFlight.shift()?.(),

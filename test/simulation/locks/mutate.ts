@@ -1,6 +1,6 @@
 /**
- * Breaks each promise in a copy of the tree, and sees the simulation find it there. Slow, so it is
- * run by hand: `npm run mutations [-- words of the promise]`.
+ * Breaks each promise in a copy of the tree and checks that the simulation, or the named test, fails.
+ * It is slow, so people run it by hand: `npm run mutations [-- words of the promise]`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ import type { Mutation } from './mutations.ts';
 import { mutations } from './mutations.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
-/** For each mutation: most are found within a second. */
+/** The limit for each mutation; most are found within a second. */
 const searchSeconds = 60;
 
 const words = process.argv.slice(2).join(' ');
@@ -32,7 +32,7 @@ async function judge(mutation: Mutation): Promise<void> {
   const path = join(directory, mutation.file);
   const original = await readFile(path, 'utf8');
   if (original.split(mutation.from).length < 2) {
-    report(mutation, 'NOT APPLICABLE', `${mutation.file} has no such line any more`);
+    report(mutation, 'NOT APPLICABLE', `${mutation.file} no longer has this text`);
     return;
   }
   await writeFile(
@@ -44,12 +44,13 @@ async function judge(mutation: Mutation): Promise<void> {
   if (output === undefined) {
     report(mutation, 'SURVIVED', mutation.test ?? `after ${searchSeconds} s of simulation`);
   } else {
-    const [, finding] = /^ +(at .*|● .*)$/m.exec(output.replace(/^ +● keeps.*$/gm, '')) ?? [];
+    const [, finding] =
+      /^ +(at .*|● .*)$/m.exec(output.replace(/^ +● the lock engine keeps.*$/gm, '')) ?? [];
     report(mutation, 'found', finding ?? output.slice(0, 300));
   }
 }
 
-/** What the test has found, or undefined when it passes. */
+/** Runs the test; returns its output when it fails, and undefined when it passes. */
 async function run({ test }: Mutation): Promise<string | undefined> {
   const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
   const jest = ['node_modules/jest/bin/jest.js', '--bail'];

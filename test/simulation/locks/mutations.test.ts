@@ -1,3 +1,4 @@
+// The list of mutations fits the sources; nothing is run.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -5,7 +6,7 @@ import { mutations } from './mutations.ts';
 
 const root = join(import.meta.dirname, '../../..');
 
-test('each mutation changes a line that its file still has', () => {
+test('each mutation changes a text that its file contains', () => {
   const stale = mutations.filter(({ file, from }) => {
     const path = join(root, file);
     return !existsSync(path) || !readFileSync(path, 'utf8').includes(from);
@@ -13,7 +14,7 @@ test('each mutation changes a line that its file still has', () => {
   expect(stale.map(({ promise, file, from }) => [promise, file, from])).toEqual([]);
 });
 
-test('each test that a mutation names is there', () => {
+test('each test that a mutation names exists', () => {
   const tests = mutations.flatMap(({ test }) => test ?? []);
   expect(tests.filter((path) => !existsSync(join(root, path)))).toEqual([]);
 });

@@ -1,11 +1,11 @@
-/** One line of the engine, or of the reference store, changed so that a promise is broken. */
+/** A text in the engine, or in the reference store, whose change breaks a promise. */
 export interface Mutation {
-  /** The promise's name, as the checker says it or as near as can be. */
+  /** The promise, named as the checker names it where it can. */
   readonly promise: string;
   readonly file: string;
   readonly from: string;
   readonly to: string;
-  /** What notices it, where the simulation would need too long. */
+  /** The test that fails; without one, the simulation does. */
   readonly test?: string;
 }
 
@@ -22,7 +22,7 @@ export const mutations: readonly Mutation[] = [
     to: "ticket.token < below && mode === 'exclusive'",
   },
   {
-    promise: 'exclusion: the store is asked whether a waiter may go on',
+    promise: 'exclusion: the store decides whether a waiter is granted',
     file: engine('engine/acquirer.ts'),
     from: 'placement = await limit.untilAnswered(() => this.#options.store.place(ticket));',
     to: "placement = { state: 'granted', ticket };",
@@ -58,7 +58,7 @@ export const mutations: readonly Mutation[] = [
     to: '0',
   },
   {
-    promise: 'honest holder: who asks is answered by the clock, not by timers',
+    promise: 'honest holder: a check reads the clock and does not rely on timers',
     file: engine('engine/held-lock.ts'),
     from: 'this.#session.checkDeadline();',
     to: '',
@@ -88,98 +88,98 @@ export const mutations: readonly Mutation[] = [
     to: 'this.#addSession(id, 5_000);\n      return { id, ttlMs, resumed: true };',
   },
   {
-    promise: 'outlives its host: what a crashed process has left is found, unused or not',
+    promise: 'outlives its host: tickets of a crashed process are found, also unused ones',
     file: engine('engine/session-pool.ts'),
     from: 'if (this.#permanent?.id === id) return this.#permanent.keeper;',
     to: '',
   },
   {
-    promise: 'outlives its host: it is left until its owner has said what it wants back',
+    promise: 'outlives its host: it stands until its owner has attached what it wants',
     file: engine('engine/own-tickets.ts'),
     from: 'permanent: true };',
     to: 'permanent: false };',
     test: outliving,
   },
   {
-    promise: 'outlives its host: no deadline ends it',
+    promise: 'outlives its host: no deadline ends such a lock',
     file: engine('engine/session-pool.ts'),
     from: 'const ttlMs = Number.POSITIVE_INFINITY;',
     to: 'const { ttlMs } = options;',
     test: outliving,
   },
   {
-    promise: 'outlives its host: a kept one is proved again after a lapse',
+    promise: 'outlives its host: a kept lock is proved again after a lapse',
     file: engine('engine/session-pool.ts'),
     from: ') void this.#reopen();',
     to: ') return;',
     test: outliving,
   },
   {
-    promise: 'all or nothing: a ticket stands in every queue',
+    promise: 'all or nothing: a ticket is in the queue of each of its locks',
     file: store('ticket-model.ts'),
     from: 'for (const { name, mode } of ticket.locks) {',
     to: 'for (const { name, mode } of ticket.locks.slice(0, 1)) {',
   },
   {
-    promise: 'nothing leaks: a request that fails is removed',
+    promise: 'nothing leaks: the ticket of a failed request is removed',
     file: engine('engine/acquirer.ts'),
     from: 'else await this.#options.tickets.remove(request);',
     to: 'else this.#options.tickets.forget(request);',
   },
   {
-    promise: 'nothing leaks: what arrives late is removed',
+    promise: 'nothing leaks: a ticket that arrives late is removed',
     file: engine('engine/own-tickets.ts'),
     from: "if (event.kind === 'change') this.#noticeStrays(event.change.tickets);",
     to: "if (event.kind === 'change') return;",
   },
   {
-    promise: 'nothing leaks: what arrives during its removal is removed',
+    promise: 'nothing leaks: a ticket that arrives during its removal is removed',
     file: engine('engine/own-tickets.ts'),
     from: 'if (left) this.#noticeStrays([left]);',
     to: '',
     test: races,
   },
   {
-    promise: 'honest holder: what was broken before its grant arrived is not handed over',
+    promise: 'honest holder: a lock that was broken before its grant arrived is not handed over',
     file: engine('engine/held-locks.ts'),
     from: '    this.#noticeLoss(ticket.nonce);',
     to: '',
     test: races,
   },
   {
-    promise: 'honest holder: what was given up is not taken back',
+    promise: 'honest holder: a ticket that was given up is not attached',
     file: engine('engine/own-tickets.ts'),
     from: ' && !reclaim.isGivenUp;',
     to: ';',
     test: races,
   },
   {
-    promise: 'honest holder: a session that was dropped is not revived',
+    promise: 'honest holder: a dropped session is not revived',
     file: engine('engine/session.ts'),
     from: 'if (session.isGone) return; // Dropped meanwhile.',
     to: '',
     test: races,
   },
   {
-    promise: 'first come: a try does not overtake who waits',
+    promise: 'first come: a try does not overtake waiters',
     file: store('ticket-model.ts'),
     from: 'written?.token ?? Number.POSITIVE_INFINITY',
     to: 'written?.token ?? 1 + Math.min(...this.#tickets.values().map(({ token }) => token))',
   },
   {
-    promise: 'no lost wake-up: a removal wakes who waits for it',
+    promise: 'no lost wake-up: a removal wakes its waiters',
     file: engine('engine/wake-ups.ts'),
     from: 'for (const { nonce } of event.change.removedTickets) this.#wake(nonce);',
     to: '',
   },
   {
-    promise: 'no lost wake-up: what went before the wait began counts',
+    promise: 'no lost wake-up: a blocker that was removed before the wait began counts',
     file: engine('engine/wake-ups.ts'),
     from: 'if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return true;',
     to: '',
   },
   {
-    promise: 'no herd: only those are woken whose turn it may be',
+    promise: 'no herd: only waiters that may have become free are woken',
     file: engine('engine/wake-ups.ts'),
     from: 'for (const { nonce } of event.change.removedTickets) this.#wake(nonce);',
     to: 'for (const sleeper of [...this.#sleepers.keys()]) this.#wake(sleeper);',
@@ -203,38 +203,38 @@ export const mutations: readonly Mutation[] = [
     to: '',
   },
   {
-    promise: 'unlock: it gets there even if the store was away',
+    promise: 'unlock: the ticket is removed even after an outage of the store',
     file: engine('engine/own-tickets.ts'),
     from: 'const removal = this.#removeUntilGone(ticket);',
     to: 'const removal = Promise.resolve();',
   },
   {
-    promise: "unlock: it never touches another's",
+    promise: "unlock: it never removes another's ticket",
     file: store('ticket-model.ts'),
     from: "if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;",
     to: 'if (ticket === undefined) return;',
     test: 'test/contract/stores/memory/store.test.ts',
   },
   {
-    promise: 'gate: nobody is granted a lock that is disabled',
+    promise: 'gate: nobody is granted a disabled lock',
     file: store('ticket-model.ts'),
     from: 'return this.#disabled(ticket.locks) ?? this.#placement(ticket);',
     to: 'return this.#placement(ticket);',
   },
   {
-    promise: 'errors: disabled is not lost',
+    promise: 'errors: a disabled lock is not reported as lost',
     file: engine('engine/acquirer.ts'),
     from: "if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);\n    throw",
     to: 'throw',
   },
   {
-    promise: 'errors: a time-out is not cancelled',
+    promise: 'errors: a time-out is not reported as cancelled',
     file: engine('engine/wait-limit.ts'),
     from: 'if (this.isCancelled) {',
     to: 'if (this.isOver) {',
   },
   {
-    promise: 'longest hold: it ends by itself',
+    promise: 'longest hold: the hold ends by itself',
     file: engine('engine/held-locks.ts'),
     from: '.then(() => lock.end())',
     to: '',

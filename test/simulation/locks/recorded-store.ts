@@ -8,7 +8,7 @@ import type {
 import type { Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
 import type { Answer, Happening, RemovalCause } from './history.ts';
 
-/** Writes down each step of a store, in the store's order. */
+/** Records each step of a store, in the store's order. */
 export class RecordedStore implements Disposable {
   readonly #store: TicketStore;
   readonly #record: (happening: Happening) => void;
@@ -22,7 +22,7 @@ export class RecordedStore implements Disposable {
     this.#follow = store.watch({
       reset: () => {},
       change: (change) => this.#changed(change),
-      interrupted: () => record({ kind: 'bug', message: 'the store lost sight of itself' }),
+      interrupted: () => record({ kind: 'bug', message: 'the watch of the recorded store broke' }),
     });
   }
 
@@ -30,7 +30,7 @@ export class RecordedStore implements Disposable {
     this.#follow[Symbol.dispose]();
   }
 
-  /** The store as one host's requests reach it. */
+  /** Returns the store as the requests of one host reach it. */
   for(host: string): TicketStore {
     const store = this.#store;
     return {
@@ -72,7 +72,7 @@ export class RecordedStore implements Disposable {
     };
   }
 
-  /** A step is over before another begins, so whatever is removed until then has this cause. */
+  /** Runs a step; one ends before the next begins, so `cause` explains all removals during it. */
   async #because<T>(cause: RemovalCause, step: () => Promise<T>): Promise<T> {
     this.#cause = cause;
     try {

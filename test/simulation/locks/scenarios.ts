@@ -10,13 +10,13 @@ import { hostCount, lockNames, otherTtlMs } from './commands.ts';
 import type { Scenario } from './simulation.ts';
 
 const host = fc.nat({ max: hostCount - 1 });
-/** Close together, as contention is what is to be tested; often at the very same time. */
+/** Times close together, for contention; often exactly the same time. */
 const atMs = fc.oneof(
   fc.nat({ max: 6_000 }),
   fc.nat({ max: 6 }).map((seconds) => seconds * 1_000),
 );
 
-/** Often about as long as a message takes. */
+/** Durations that are often about as long as a message takes. */
 function duration(max: number): fc.Arbitrary<number> {
   return fc.oneof(fc.nat({ max: 60 }), fc.nat({ max }));
 }
@@ -88,7 +88,7 @@ function scenarioOf(command: fc.Arbitrary<Command>): fc.Arbitrary<Scenario> {
   });
 }
 
-/** Everything that can go wrong. */
+/** Scenarios in which everything can fail. */
 export const stormyScenarios = scenarioOf(
   fc.oneof(
     { weight: 12, arbitrary: lock },
@@ -98,7 +98,7 @@ export const stormyScenarios = scenarioOf(
   ),
 );
 
-/** Nothing goes wrong, so there is no excuse for being late. */
+/** Scenarios without faults, so that nothing excuses being late. */
 export const fairScenarios = scenarioOf(
   fc.oneof({ weight: 12, arbitrary: lock }, { weight: 2, arbitrary: operator }),
 );

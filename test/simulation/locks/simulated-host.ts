@@ -25,10 +25,10 @@ export interface SimulatedHostOptions {
   readonly record: (happening: Happening) => void;
 }
 
-/** What becomes of a lock that a daemon takes back from the one before. */
+/** The plan for a lock that a daemon re-acquires from the one before. */
 const afterRestart: HoldingPlan = { holdMs: 500, writes: 1, ending: 'unlock', listens: true };
 
-/** A daemon from its start to its crash. */
+/** A daemon, from its start to its end. */
 export interface Daemon {
   readonly party: Party;
   readonly clock: HostClock;
@@ -36,14 +36,14 @@ export interface Daemon {
   readonly manager: LockManager;
 }
 
-/** One machine: its clock runs a little too fast or slow, and its daemon is started and killed. */
+/** One machine: a clock that runs a little too fast or slow, and daemons that start and end. */
 export class SimulatedHost {
   readonly name: string;
   readonly #options: SimulatedHostOptions;
   readonly #rate: number;
   readonly #startMs: number;
   readonly #holdings = new Set<Holding>();
-  /** What a daemon keeps on disk for the next one. */
+  /** The disk, on which a daemon keeps state for the next one. */
   readonly #disk: { session: string | undefined; readonly tickets: Map<string, Ticket> } = {
     session: undefined,
     tickets: new Map(),
@@ -62,7 +62,7 @@ export class SimulatedHost {
     this.#startMs = between(random, 0, 1e9);
   }
 
-  /** Requests and holds that have not ended. */
+  /** The number of requests and holds that have not ended. */
   get open(): number {
     return this.#open;
   }
@@ -120,7 +120,7 @@ export class SimulatedHost {
     this.#run(() => this.#adopt(daemon));
   }
 
-  /** SIGTERM: leaves its locks to the next daemon, and has no more use for them itself. */
+  /** Stops the daemon in order (SIGTERM), which leaves its locks to the next one. */
   stop(): void {
     const daemon = this.#daemon;
     if (daemon?.party.state !== 'running' || this.#isStopping) return;
@@ -133,7 +133,7 @@ export class SimulatedHost {
     });
   }
 
-  /** SIGKILL: no goodbye. */
+  /** Kills the daemon (SIGKILL). */
   crash(): void {
     const daemon = this.#daemon;
     if (!daemon) return;
@@ -146,30 +146,30 @@ export class SimulatedHost {
     this.#options.record({ kind: 'crashed', host: this.name });
   }
 
-  /** SIGSTOP. */
+  /** Freezes the daemon (SIGSTOP). */
   pause(): void {
     if (this.#daemon?.party.state !== 'running') return;
     this.#daemon.party.state = 'paused';
     this.#options.record({ kind: 'paused', host: this.name });
   }
 
-  /** SIGCONT: what the holders do first is to look whether they still hold. */
+  /** Thaws the daemon (SIGCONT); the first thing that its holders do is to check their locks. */
   resume(): void {
     if (this.#daemon?.party.state !== 'paused') return;
     const random = randomStream(this.#options.seed, `${this.name} ${this.#options.scheduler.now}`);
     const first = (['due', 'timer', 'message'] as const)[Math.floor(random() * 3)] ?? 'due';
     this.#options.scheduler.resume(this.#daemon.party, first);
     this.#options.record({ kind: 'resumed', host: this.name });
-    for (const holding of [...this.#holdings]) holding.look();
+    for (const holding of [...this.#holdings]) holding.check();
   }
 
-  /** Lets those look that would not hear of it. */
-  look(): void {
+  /** Makes the holders check their locks that don't listen to the signal. */
+  check(): void {
     if (this.#daemon?.party.state !== 'running') return;
-    for (const holding of [...this.#holdings]) if (!holding.listens) holding.look();
+    for (const holding of [...this.#holdings]) if (!holding.listens) holding.check();
   }
 
-  /** Runs a command of an operator; only a store that is away may keep it from working. */
+  /** Runs an operator's command; only an unavailable store may make it fail. */
   operate(work: (manager: LockManager) => Promise<void>): void {
     const daemon = this.#daemon;
     if (daemon?.party.state !== 'running' || this.#isStopping) return;
@@ -178,12 +178,12 @@ export class SimulatedHost {
         await work(daemon.manager);
       } catch (error) {
         if (!(error instanceof StoreUnavailableError)) throw error;
-        this.#fault('an operator was told that the store is away');
+        this.#fault("an operator's command found the store unavailable");
       }
     });
   }
 
-  /** A request that the daemon gets, when it is not frozen. */
+  /** Makes a request, once the daemon is not frozen. */
   use(request: string, command: LockCommand): void {
     const daemon = this.#daemon;
     if (!daemon) return;
@@ -205,7 +205,7 @@ export class SimulatedHost {
       ...(timeoutMs !== undefined && { timeoutMs }),
       ...(maxHoldMs !== undefined && { maxHoldMs }),
     };
-    record({ kind: 'asked', request, host: this.name, limits: { locks, ...limits } });
+    record({ kind: 'requested', request, host: this.name, limits: { locks, ...limits } });
     const caller = new AbortController();
     let isSettled = false;
     if (cancelAfterMs !== undefined) {
@@ -238,7 +238,7 @@ export class SimulatedHost {
     }
   }
 
-  /** Takes back what is known of what the daemon before has left, and removes the rest. */
+  /** Re-acquires the locks that are on the disk, and removes all other tickets of the owner. */
   async #adopt(daemon: Daemon): Promise<void> {
     const tickets = new Map(this.#disk.tickets);
     for (;;) {

@@ -1,3 +1,5 @@
+// The lock engine under random faults: the real engine on a memory store; network, clocks and hosts are
+// simulated in virtual time. A failure prints the seed that repeats it.
 import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -8,27 +10,27 @@ import type { Scenario } from './simulation.ts';
 import { simulate } from './simulation.ts';
 
 /**
- * BERTH_SOAK_SECONDS: how long to look for scenarios that break a promise, in place of 40 s.
- * BERTH_SIM_SEED: the scenario to play again, as a failure has printed it; choose its test with -t.
- * BERTH_SIM_NO_SHRINK: report what was found as it was found.
+ * BERTH_SOAK_SECONDS: how long to search for scenarios that break a promise (40 s otherwise).
+ * BERTH_SIM_SEED: the scenario to repeat, as a failure printed it; choose its test with -t.
+ * BERTH_SIM_NO_SHRINK: report a failure without making it smaller first.
  */
 const { BERTH_SOAK_SECONDS, BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
 const budgetMs = Number(BERTH_SOAK_SECONDS ?? 40) * 1_000;
 const testTimeoutMs = budgetMs + 120_000;
 
 test(
-  'keeps its promises while hosts, network and store fail',
+  'the lock engine keeps its promises while hosts, network and store fail',
   () => explore(stormyScenarios, budgetMs * 0.7),
   testTimeoutMs,
 );
 
 test(
-  'keeps its promises, and wakes nobody late or for nothing, while nothing fails',
+  'the lock engine keeps its promises, and wakes nobody late or without need, while nothing fails',
   () => explore(fairScenarios, budgetMs * 0.25),
   testTimeoutMs,
 );
 
-test('plays a scenario in the same way each time', async () => {
+test('the simulation plays a scenario in the same way each time', async () => {
   const scenarios = fc.sample(stormyScenarios, { seed: 1, numRuns: 20 });
   const hashes = new Set<string>();
   for (const scenario of scenarios) {
@@ -39,7 +41,7 @@ test('plays a scenario in the same way each time', async () => {
   expect(hashes.size).toBe(scenarios.length);
 });
 
-test('meets every kind of event', async () => {
+test('the simulation produces every kind of event', async () => {
   const kinds = new Set<string>();
   const codes = new Set<string>();
   for (const scenario of fc.sample(stormyScenarios, { seed: 2, numRuns: 300 })) {
@@ -82,8 +84,8 @@ async function explore(scenarios: fc.Arbitrary<Scenario>, limitMs: number): Prom
   throw new Error(
     [
       ...violationsOf(history).map(({ at, message }) => `at ${at.toFixed(2)}: ${message}`),
-      `commands (${details.numShrinks} times shrunk): ${JSON.stringify(scenario)}`,
-      `again: BERTH_SIM_SEED=${details.seed}/${details.counterexamplePath}`,
+      `commands (${details.numShrinks} times made smaller): ${JSON.stringify(scenario)}`,
+      `repeat with BERTH_SIM_SEED=${details.seed}/${details.counterexamplePath}`,
       describeHistory(history),
     ].join('\n'),
   );

@@ -10,18 +10,18 @@ import { RecordedStore } from './recorded-store.ts';
 import { SimulatedHost } from './simulated-host.ts';
 
 export interface Scenario {
-  /** Of everything that the commands leave open: delays, losses, clocks. */
+  /** The seed of everything that the commands leave open: delays, losses, clocks. */
   readonly seed: number;
   readonly commands: readonly Command[];
 }
 
-/** Sleepers that a session has: its renewal and its deadline. */
+/** The number of sleeps that a session needs: for its renewal and for its deadline. */
 const sleepersPerSession = 2;
 
-/** Each host may use two TTLs, so it has two sessions. */
+/** The number of sessions of a host, which may use two TTLs. */
 const sessionsPerHost = 2;
 
-/** Plays a scenario from the first command until every lock is free, and tells what happened. */
+/** Plays a scenario from the first command until every lock is free; returns its history. */
 export function simulate(scenario: Scenario): Promise<HistoryEvent[]> {
   return new Simulation(scenario).run();
 }
@@ -54,7 +54,7 @@ class Simulation {
   async run(): Promise<HistoryEvent[]> {
     const onRejection = (error: unknown) => {
       const message = Error.isError(error) ? (error.stack ?? error.message) : String(error);
-      this.#record({ kind: 'bug', message: `nobody caught ${message}` });
+      this.#record({ kind: 'bug', message: `unhandled rejection: ${message}` });
     };
     process.on('unhandledRejection', onRejection);
     try {
@@ -152,7 +152,7 @@ class Simulation {
     }
   }
 
-  /** Ends all faults, and waits until none of their messages is on its way. */
+  /** Ends all faults and waits until no message of theirs is under way. */
   async #calmDown(): Promise<void> {
     for (const host of this.#hosts) {
       host.resume();
@@ -169,7 +169,7 @@ class Simulation {
     const holdMs = this.#commands.map((command) => (command.kind === 'lock' ? command.holdMs : 0));
     const isDone = () => this.#hosts.every(({ open }) => open === 0);
     await this.#scheduler.pass(30_000 + holdMs.reduce((sum, ms) => sum + ms, 0), isDone);
-    // So long until the store has dropped the sessions of daemons that were killed.
+    // After this the store has dropped the sessions of killed daemons.
     await this.#scheduler.pass(mainTtlMs + 5_000);
     const leftovers = await this.#leftovers(sleepersPerSession * sessionsPerHost);
     const closed = Promise.all(this.#hosts.map((host) => host.close()));
@@ -186,7 +186,7 @@ class Simulation {
     this.#record({ kind: 'ended', leftovers });
   }
 
-  /** What should not be there when no lock is wanted any more. */
+  /** Lists what should not exist once nobody wants a lock. */
   async #leftovers(sleepersPerHost: number): Promise<string[]> {
     const leftovers: string[] = [];
     for (const { name, open, daemon } of this.#hosts) {
@@ -207,6 +207,6 @@ class Simulation {
   readonly #record = (happening: Happening) => {
     this.#history.push({ at: this.#scheduler.now, ...happening });
     if (happening.kind !== 'answered' || happening.answer !== 'granted') return;
-    for (const host of this.#hosts) host.look();
+    for (const host of this.#hosts) host.check();
   };
 }

@@ -1,14 +1,17 @@
 import type { LockRequest } from '../../../lib/lock/ticket.ts';
 import type { HistoryEvent } from './history.ts';
 
-/** What the lock engine is judged by, so none of its own code: they can't both have their locks. */
+/**
+ * True when two requests conflict. The checker judges the engine, so it uses none of the engine's
+ * code.
+ */
 export function areRivals(a: readonly LockRequest[], b: readonly LockRequest[]): boolean {
   return a.some(({ name, mode }) =>
     b.some((other) => other.name === name && !(mode === 'shared' && other.mode === 'shared')),
   );
 }
 
-/** A ticket as the history tells of it. */
+/** A ticket, as the history shows it. */
 export interface KnownTicket {
   readonly token: number;
   readonly nonce: string;
@@ -17,20 +20,20 @@ export interface KnownTicket {
   readonly locks: readonly LockRequest[];
   isGranted: boolean;
   isBroken: boolean;
-  /** When it was removed. */
+  /** The time of its removal. */
   removedAt: number | undefined;
 }
 
-/** What was and is in the store, after each event of a history that is applied. */
+/** The tickets, gates and sessions of the store, after each event that is applied. */
 export class StandingTickets {
-  /** All that there ever were, by token. */
+  /** All tickets that ever existed, by token. */
   readonly known = new Map<number, KnownTicket>();
   readonly standing = new Map<number, KnownTicket>();
   readonly closedGates = new Set<string>();
-  /** When the store may drop a session: its last renewal and its TTL. */
+  /** The time at which the store may drop a session: its last renewal plus its TTL. */
   readonly expiries = new Map<string, number>();
 
-  /** Call it after the event has been judged. */
+  /** Applies an event, after it was checked. */
   apply(event: HistoryEvent): void {
     switch (event.kind) {
       case 'opened':

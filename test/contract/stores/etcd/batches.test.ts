@@ -20,7 +20,7 @@ class Sender {
   readonly sent: string[][] = [];
   /** The time limit of each Txn, in the order of the Txns. */
   readonly limitsMs: number[] = [];
-  /** What to do in place of sending the Txn with this number, counted from 0. */
+  /** Replacements for sending a Txn, by the number of the Txn, counted from 0. */
   readonly instead = new Map<
     number,
     (send: () => Promise<ITxnResponse>) => Promise<ITxnResponse>
