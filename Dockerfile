@@ -1,17 +1,17 @@
-# The image runs the daemon, and its file system is that of the managed plugin (deploy/build-plugin.mjs).
+# The image runs the daemon. Its file system is also that of the managed plugin (deploy/build-plugin.mjs).
 ARG NODE_IMAGE=node:24-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /opt/berth
 COPY package.json package-lock.json ./
-# Without scripts: the only one that matters would fetch a Node, and the image has one.
+# Without install scripts: the only important one fetches a Node, and the image has one.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
 RUN npm run build && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM ${NODE_IMAGE}
-# What the drivers call. The Python that xfsprogs brings is for a service that is not used here.
-# Without a machine-id the daemon makes one for each host.
+# The programs that the drivers run. The Python that xfsprogs brings is for a service that berth does
+# not use. Without /etc/machine-id the daemon makes an ID for each host.
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
       e2fsprogs mount util-linux xfsprogs >/dev/null \

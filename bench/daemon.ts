@@ -5,10 +5,10 @@ import type { RunningProcess } from '../test/support/processes.ts';
 import { startProcess, waitFor } from '../test/support/processes.ts';
 import { makeTemporaryDirectory } from '../test/support/temporary-directory.ts';
 
-/** A berth daemon without an engine, spoken to as an engine would. */
+/** A berth daemon without an engine, called as an engine calls it. */
 export interface BenchDaemon extends AsyncDisposable {
   readonly process: RunningProcess;
-  /** Calls an endpoint of the plugin protocol; rejects unless it answers 200. */
+  /** Calls an endpoint of the plugin protocol; rejects unless the answer has status 200. */
   call(endpoint: string, body: object): Promise<string>;
 }
 

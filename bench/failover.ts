@@ -8,7 +8,7 @@ import { printFigures, quantile } from './statistics.ts';
 const ttlMs = 5_000;
 const runs = 20;
 
-/** From the death of a host until a container elsewhere, which waits for its volume, has written. */
+/** Measures from a host's death until a waiting container on another host has written. */
 export async function benchFailover(): Promise<number> {
   const settings = { ttl: `${ttlMs}ms`, lockTimeout: '20s' };
   await using cluster = await startCluster({ engines: ['26.1'], berth: settings });
@@ -39,7 +39,7 @@ export async function benchFailover(): Promise<number> {
   ]);
 }
 
-/** Starts a container that writes to a volume; how long after `sinceMs` it wrote first. */
+/** Starts a container that writes to a volume; returns its first write's distance from `sinceMs`. */
 async function firstWriteMs(node: EngineNode, volume: string, sinceMs: number): Promise<number> {
   await node.create(volume);
   const name = `writes-${volume}`;

@@ -9,9 +9,9 @@ const rounds = 8;
 const roundMs = 1_000;
 
 /**
- * Locks and unlocks by many workers at once, each with a lock of its own, against the floor: the
- * same client with two transactions per cycle, one by one (etcd shares its disk writes among them
- * by itself). Rounds of both take turns, so that a noisy machine slows both alike.
+ * Measures lock cycles of many workers, each with its own lock, against the floor: the same client with
+ * two transactions per cycle, sent one by one (etcd itself shares its disk writes among them). Rounds
+ * of both alternate, so that a noisy machine slows both alike.
  */
 export async function benchGroupCommit(): Promise<number> {
   await using etcd = await startEtcd();
@@ -59,7 +59,7 @@ export async function benchGroupCommit(): Promise<number> {
   ]);
 }
 
-/** How often all workers together run `work` in a second. */
+/** Returns how many times per second all workers together run `work`. */
 async function perSecond(work: (worker: number) => Promise<void>): Promise<number> {
   const startedAt = performance.now();
   let count = 0;

@@ -1,3 +1,5 @@
+// Runs all benches, or those that the arguments name. Exits with 1 if a figure breaks its limit.
+
 import { benchFailover } from './failover.ts';
 import { benchGroupCommit } from './group-commit.ts';
 import { benchLockCycle } from './lock-cycle.ts';

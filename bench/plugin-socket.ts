@@ -8,7 +8,7 @@ import { printFigures, quantile, timed } from './statistics.ts';
 
 const volumes = 10_000;
 
-/** The engine's reads, over the socket, on a cluster with 10,000 volumes; and what they cost in memory. */
+/** Measures the engine's calls over the socket on a cluster with 10,000 volumes, and the daemon's memory. */
 export async function benchPluginSocket(): Promise<number> {
   await using etcd = await startEtcd();
   await addRecords(etcd.endpoints.map((url) => new URL(url).host));
@@ -54,7 +54,7 @@ async function mutationTimes(call: (endpoint: string, body: object) => Promise<s
   }));
 }
 
-/** Writes the records straight into the store: making the storage as well would take minutes. */
+/** Writes the records directly into the store: making the storage, too, would take minutes. */
 async function addRecords(endpoints: readonly string[]): Promise<void> {
   await using store = new EtcdStore(new EtcdClient({ endpoints }), '/berth');
   const batch = 100;

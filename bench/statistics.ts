@@ -1,10 +1,10 @@
-/** The p-quantile of a list of numbers, in its own unit. */
+/** Returns the p-quantile of a list of numbers, in their unit. */
 export function quantile(values: readonly number[], p: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN;
 }
 
-/** Runs `work` and answers how long it took, in ms. */
+/** Runs `work`; returns its duration in ms. */
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();
@@ -16,12 +16,12 @@ export interface Figure {
   readonly what: string;
   readonly value: number;
   readonly unit: string;
-  /** Undefined: printed for information. */
+  /** The upper limit. A figure without limits is printed for information. */
   readonly limit?: number;
   readonly atLeast?: number;
 }
 
-/** Prints the figures as a table; answers how many break their limits. */
+/** Prints the figures as a table; returns the number of figures that break their limits. */
 export function printFigures(title: string, figures: readonly Figure[]): number {
   const rows = figures.map((figure) => {
     return [figure.what, `${figure.value.toFixed(2)} ${figure.unit}`, verdictOn(figure)] as const;

@@ -2,7 +2,7 @@ import { startEtcd } from '../test/support/etcd-server.ts';
 import { startBenchDaemon } from './daemon.ts';
 import { printFigures } from './statistics.ts';
 
-/** How many writes each operation costs the store, counted by the store's own revision. */
+/** Counts the writes to the store of each operation, by the store's own revision. */
 export async function benchStoreWrites(): Promise<number> {
   await using etcd = await startEtcd();
   await using daemon = await startBenchDaemon(etcd.url);

@@ -25,11 +25,11 @@ export interface Line {
 /** A host with Docker and berth. */
 export interface Player {
   readonly host: Host;
-  /** What the engine says of the container: running, paused, exited; undefined: there is none. */
+  /** Returns the engine's state of the container (running, paused, exited), or undefined if there is none. */
   container(): Promise<string | undefined>;
-  /** Who holds the volume, as this host's berth knows. */
+  /** Returns the holder of the volume's lock, as this host's berth sees it. */
   holder(): Promise<Holder | undefined>;
-  /** What its berth did to volumes without being asked. */
+  /** Returns the events that this host's berth recorded. */
   events(): Promise<readonly string[]>;
 }
 
@@ -41,7 +41,7 @@ export interface Holder {
 export const volume = 'db';
 export const container = 'writer';
 
-/** Three members of etcd, two hosts on one network, and a directory that both see, as an NFS share. */
+/** Starts three etcd members, two hosts on one network, and a directory that both see like an NFS share. */
 export async function gather(ttlSeconds: number): Promise<Cast> {
   await using stack = new AsyncDisposableStack();
   const volumeDir = stack.use(await makeTemporaryDirectory()).path;
@@ -51,7 +51,7 @@ export async function gather(ttlSeconds: number): Promise<Cast> {
     startHost({ network, name: 'n1' }),
     startHost({ network, name: 'n2' }),
   ] as const;
-  // All of them, even if one fails: each that has started has to be on the stack before it unwinds.
+  // Wait for all, even if one fails: whatever has started must be on the stack before it unwinds.
   for (const each of await Promise.allSettled(starting)) {
     if (each.status === 'fulfilled') stack.use(each.value);
   }
@@ -85,7 +85,7 @@ function playerOn(host: Host): Player {
   return {
     host,
     container: async () => {
-      // The list, because the engine answers to nobody about a container while it waits for its volume.
+      // From the list, because the engine answers no call about a container that waits for its volume.
       const answer = await ask(host.dockerSocket, '/containers/json?all=1');
       return containersSchema.parse(answer).find(({ Names }) => Names.includes(`/${container}`))
         ?.State;

@@ -7,17 +7,17 @@ export interface Plot {
   readonly ttlSeconds: number;
 }
 
-/** Goes on after the last number in the volume, and says on each line which host writes it. */
+/** Continues after the last number in the volume; each line names the host that writes it. */
 const write = `
   n=$(tail -n 1 /data/lines 2>/dev/null | cut -d ' ' -f 1)
   while :; do n=$((n+1)); echo "$n $(hostname)" >> /data/lines; sync /data/lines; sleep 0.5; done`;
 
-/** Tells the story; answers the exit code: 1 when a line was lost or written twice. */
+/** Runs the demo; returns the exit code, 1 if a line was lost or written twice. */
 export async function failOver(stage: Stage, { ttlSeconds }: Plot): Promise<number> {
   stage.step(
     `Three etcd members, and two hosts, n1 and n2, with Docker and berth. TTL: ${ttlSeconds} s.`,
   );
-  stage.say('Starting them, each host in network namespaces of its own …');
+  stage.say('Starting them, each host in its own network namespace …');
   await using cast = await gather(ttlSeconds);
   stage.signal.throwIfAborted();
   const { n1, n2 } = cast;
@@ -31,11 +31,11 @@ export async function failOver(stage: Stage, { ttlSeconds }: Plot): Promise<numb
   await start(n1);
   await watch(stage.pause(6));
 
-  stage.step("Somebody pulls n1's plug. Its container is alive, and does not know.");
+  stage.step("The network cable of n1 is pulled. Its container runs on and can't notice.");
   await n1.host.disconnect();
   const cutAt = performance.now();
   stage.step(
-    'n2 is told to run the container now. It waits in the queue until n1 must have stopped.',
+    'n2 is asked to run the container now. Its Mount waits until n1 must have stopped writing.',
   );
   tell(stage, n2, `docker run -d --name ${container} -v ${volume}:/data …`);
   const countdown = () => {
@@ -48,27 +48,29 @@ export async function failOver(stage: Stage, { ttlSeconds }: Plot): Promise<numb
   const after = (await n2.holder())?.token ?? 0;
 
   stage.step(
-    `n2 has the volume, ${tookSeconds} s after the plug was pulled; no operator was needed.`,
+    `n2 has the volume, ${tookSeconds} s after the cable was pulled, without an operator.`,
   );
-  stage.say('n1 could not renew its lock, so it had paused its container before n2 was let in.');
+  stage.say('n1 could not renew its lock, so it paused its container before n2 got the lock.');
   stage.say(
-    `Its token is ${after}, n1's was ${before}: storage that checks tokens refuses the old one.`,
+    `The token of n2 is ${after}, that of n1 was ${before}: storage that checks tokens refuses n1's.`,
   );
   await watch(stage.pause(6));
 
-  stage.step('The plug is put back. n1 finds that its lock is gone, and ends the container.');
+  stage.step('The cable of n1 is back. n1 finds that its lock is gone and kills the container.');
   await n1.host.reconnect();
   await watch(untilEnded(stage, n1));
-  for (const message of await n1.events()) stage.say(`n1 says: ${message}`);
+  for (const message of await n1.events()) stage.say(`n1 reports: ${message}`);
   await stage.pause(3);
 
-  stage.step('n1 wants its container back, and is told who has the volume.');
+  stage.step(
+    'n1 tries to start its container again. The error names the host that has the volume.',
+  );
   tell(stage, n1, `docker start ${container}`);
   const refusal = await watch(n1.host.docker('start', container));
   stage.say(refusal.stderr.trim().split('\n')[0] ?? '');
   await stage.pause(4);
 
-  stage.step('What is in the volume?');
+  stage.step('The content of the volume:');
   await n2.host.dockerOk('stop', '--time', '0', container);
   return verdict(stage, await cast.lines());
 }
@@ -84,7 +86,7 @@ async function start({ host }: Player): Promise<void> {
   );
 }
 
-/** What an onlooker sees who can be everywhere at once. */
+/** Returns one line with the state of both hosts, the volume and its lock. */
 async function sight({ n1, n2, lines }: Cast): Promise<string> {
   const [one, two, holder, all] = await Promise.all([
     n1.container(),
@@ -101,7 +103,7 @@ async function sight({ n1, n2, lines }: Cast): Promise<string> {
   ].join(' | ');
 }
 
-/** For as long as it may take: the verdict tells of a container that went on. */
+/** Waits for the container's end for up to 20 s; a container that goes on shows in the verdict. */
 async function untilEnded({ signal }: Stage, { container: state }: Player): Promise<void> {
   const end = performance.now() + 20_000;
   while ((await state()) !== 'exited' && performance.now() < end) {
@@ -116,11 +118,13 @@ function verdict(stage: Stage, lines: readonly Line[]): number {
   const isApart = first > 0 && hosts.slice(first).every((host) => host === 'n2');
   stage.say(`${first} lines by n1, then ${lines.length - first} by n2.`);
   if (isComplete && isApart) {
-    stage.say('Every number is there, once, in order: at no time did both of them write.');
+    stage.say(
+      'Every number is there once and in order: the two hosts never wrote at the same time.',
+    );
     return 0;
   }
   stage.say(
-    'A NUMBER IS MISSING, OR BOTH OF THEM WROTE AT ONCE. This must not happen: please report it.',
+    'A NUMBER IS MISSING, OR BOTH HOSTS WROTE AT THE SAME TIME. This must not happen: please report it.',
   );
   return 1;
 }

@@ -1,11 +1,13 @@
-// npm run demo: a fail-over to watch. See fail-over.ts for the story.
+// npm run demo: shows a fail-over in the terminal. The steps are in fail-over.ts, the hosts in
+// cast.ts, the terminal in stage.ts. Everything is real and runs in namespaces of this machine;
+// test/e2e/fencing/demo.test.ts runs it.
 import { failOver } from './fail-over.ts';
 import { openStage } from './stage.ts';
 
 const usage = `usage: npm run demo [-- --fast]
 
-A fail-over in your terminal: three etcd members, two hosts with Docker and berth, a container that
-writes to a volume, and a plug that is pulled. Takes a minute and leaves nothing behind.
+Shows a fail-over in the terminal: three etcd members, two hosts with Docker and berth, a container
+that writes to a volume, and a network cable that is pulled. Takes a minute and leaves nothing behind.
 
   --fast   without the pauses for reading, and with a shorter TTL
 `;
@@ -17,7 +19,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (process.getuid?.() !== 0) {
     process.stderr.write(
-      'The demo needs root: it makes network namespaces and runs Docker engines of its own in them.\n' +
+      'The demo needs root: it makes network namespaces and runs its own Docker engines in them.\n' +
         'Run it with: sudo npm run demo\n',
     );
     return 1;
@@ -28,15 +30,15 @@ async function main(args: readonly string[]): Promise<number> {
     return await failOver(stage, { ttlSeconds: isFast ? 5 : 10 });
   } catch (error) {
     if (stage.signal.aborted) {
-      stage.say('Stopped. Everything that the demo had started is gone.');
+      stage.say('Stopped. Everything that the demo started has ended.');
       return 130;
     }
-    stage.say(`The demo can't go on. ${firstOf(error)}`);
+    stage.say(`The demo failed. ${firstOf(error)}`);
     return 1;
   }
 }
 
-/** What happened first, where cleaning up after it failed, too. */
+/** Returns the first error if the clean-up after it failed, too. */
 function firstOf(error: unknown): unknown {
   return error instanceof SuppressedError ? firstOf(error.suppressed) : error;
 }

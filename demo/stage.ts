@@ -1,26 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface StageOptions {
-  /** 1: pauses as long as a person reads. */
+  /** The factor for pauses; 1 leaves time to read. */
   readonly pace: number;
 }
 
-/** The terminal: lines that stay, and below them one that changes. */
+/** The terminal: lines that stay, and below them one line that is redrawn. */
 export interface Stage extends Disposable {
-  /** Aborted by Ctrl-C. */
+  /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
-  /** A step of the story, in one line. */
+  /** Prints the headline of a step. */
   step(text: string): void;
-  /** What somebody in the story does or says. */
+  /** Prints a line of the step. */
   say(text: string): void;
   /** Leaves time to read. Rejects when the signal aborts. */
   pause(seconds: number): Promise<void>;
-  /** Shows a line that is drawn anew until the result of `during` is there. */
+  /** Redraws a line until `during` has settled. */
   watch<T>(line: () => Promise<string>, during: Promise<T>): Promise<T>;
 }
 
 const redrawMs = 200;
-/** Where the line can't be overwritten, each is a new one. */
+/** The pause where a line can't be overwritten, so that each is a new line. */
 const plainRedrawMs = 1_000;
 
 export function openStage({ pace }: StageOptions): Stage {
@@ -33,7 +33,7 @@ export function openStage({ pace }: StageOptions): Stage {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  // In raw mode Ctrl-C is a key and no signal: that would also reach the engines and etcd, out of turn.
+  // In raw mode Ctrl-C is a key, not a signal that would also reach the engines and etcd.
   const isKeyboard = stdin.isTTY;
   if (isKeyboard) stdin.setRawMode(true).on('data', onKeys);
 
@@ -56,7 +56,7 @@ export function openStage({ pace }: StageOptions): Stage {
       last = text;
       await delay(stdout.isTTY ? redrawMs : plainRedrawMs, undefined, { signal: until }).catch(
         () => {
-          // Over: the loop's condition says so.
+          // `during` has settled or the demo stops; the loop's condition ends it.
         },
       );
     }

@@ -1,5 +1,5 @@
-// Makes a managed plugin out of this repository: its root file system and config.json, for `docker plugin create`.
-// Plain JavaScript, to run on any Node from 20 on.
+// Builds the managed plugin from this repository, its root file system and its config.json, and passes it to
+// `docker plugin create`. Plain JavaScript, so that it runs on any Node from 20 on.
 import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,16 +10,16 @@ import { execute, mustExecute } from '../scripts/execute.mjs';
 
 const usage = `Usage: node deploy/build-plugin.mjs NAME [options] [-- BUILD-OPTION...]
 
-Builds berth's managed plugin and gives it to the Docker engine as NAME, such as me/berth:1.0.
-What follows -- goes to docker build: --build-arg NODE_IMAGE=IMAGE, --network host and so on.
+Builds berth's managed plugin and installs it in the Docker engine as NAME, such as me/berth:1.0.
+Options after -- go to docker build: --build-arg NODE_IMAGE=IMAGE, --network host and so on.
 
   --rootfs-from-host  use this machine's programs and libraries instead of building an image:
-                      needs no registry, and glibc, e2fsprogs, xfsprogs and npm ci here
-  --output DIR        leave the plugin in DIR (which must not exist); without it, docker plugin
-                      create is called
+                      needs no registry, but glibc, e2fsprogs, xfsprogs and npm ci here
+  --output DIR        leave the plugin in DIR (which must not exist) instead of calling docker
+                      plugin create
 `;
 
-/** What the drivers call, and what xfs_admin, a shell script, calls in turn. */
+/** The programs that the drivers run, and those that xfs_admin, a shell script, runs in turn. */
 const programs = [
   ...['mount', 'umount', 'losetup', 'fsfreeze', 'setpriv'],
   ...['cp', 'du', 'rm', 'sync'],
@@ -28,7 +28,7 @@ const programs = [
 ];
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
-/** Where the Dockerfile puts it, too: the working directory of config.json. */
+/** The working directory in config.json, also used by the Dockerfile. */
 const home = 'opt/berth';
 
 const options = readOptions();
@@ -60,7 +60,7 @@ function readOptions() {
 }
 
 async function build({ name, output, isFromHost, buildOptions }) {
-  // Ctrl-C reaches the program that is running as well: it fails, and what is below cleans up.
+  // Ctrl-C also reaches the running program: it fails, and the code below cleans up.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
   const work = output ?? (await mkdtemp(join(tmpdir(), 'berth-plugin-')));
   let isDone = false;
@@ -82,7 +82,7 @@ async function build({ name, output, isFromHost, buildOptions }) {
     process.exitCode = 1;
   } finally {
     const isKept = isDone && output !== undefined;
-    // A directory that was there before is not ours.
+    // A directory that existed before is not removed.
     const isOurs = output === undefined || existsSync(join(work, 'rootfs'));
     if (!isKept && isOurs) await rm(work, { recursive: true, force: true });
   }
@@ -118,21 +118,21 @@ async function rootfsFromHost(rootfs) {
   await symlink('/proc/self/mounts', join(rootfs, 'etc/mtab'));
   await writeFile(join(rootfs, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
   await writeFile(join(rootfs, 'etc/group'), 'root:x:0:\n');
-  // Without it names in /etc/hosts are asked of the name server first.
+  // Without this file, names in /etc/hosts are looked up at the name server first.
   await writeFile(join(rootfs, 'etc/nsswitch.conf'), 'hosts: files dns\n');
   for (const program of programs) {
     await copyProgram(await findProgram(program), join(rootfs, 'usr/bin', program), rootfs);
   }
   const node = join(rootfs, 'usr/bin/node');
   await copyProgram(await findNode(), node, rootfs);
-  // A seventh of it; nobody needs them. binutils may be missing.
+  // Removes the symbols, a seventh of the size. strip (binutils) may be missing.
   await execute('strip', [node]);
 
   say('compiling');
   const tsc = join(repository, 'node_modules/typescript/bin/tsc');
   const outDir = join(rootfs, home, 'dist');
   const project = join(repository, 'tsconfig.build.json');
-  // Types are looked at by `npm run check`.
+  // `npm run check` checks the types.
   const flags = ['--noCheck', '--project', project, '--outDir', outDir];
   await mustExecute(process.execPath, [tsc, ...flags]);
   await copyFile(join(repository, 'package.json'), join(rootfs, home, 'package.json'));
@@ -140,13 +140,13 @@ async function rootfsFromHost(rootfs) {
   for (const path of await productionModules()) {
     await cp(join(repository, path), join(rootfs, home, path), {
       recursive: true,
-      // Modules of their own, some for development only: the list names them where they are needed.
+      // Nested modules, some for development only, are left out: the list names those that are needed.
       filter: (source) => !source.endsWith('/node_modules') && !source.endsWith('.map'),
     });
   }
 }
 
-/** What `npm prune --omit=dev --omit=optional` would leave, without touching what is installed. */
+/** Returns the modules that `npm prune --omit=dev --omit=optional` would leave, without running it. */
 async function productionModules() {
   const lock = JSON.parse(await readFile(join(repository, 'package-lock.json'), 'utf8'));
   return Object.entries(lock.packages)
@@ -154,7 +154,7 @@ async function productionModules() {
     .map(([path]) => path);
 }
 
-/** Copies a program and the libraries that it loads, each to the path where the loader looks for it. */
+/** Copies a program and the libraries that it loads, each to the path at which the loader finds it. */
 async function copyProgram(source, target, rootfs) {
   await copyFile(source, target);
   const { output } = await execute('ldd', [source]);

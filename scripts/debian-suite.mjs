@@ -1,11 +1,12 @@
-// Docker engines and etcd of two Debian releases and a kernel of a third, unpacked below a cache directory: nothing is installed on the machine.
+// Unpacks Docker engines and etcd of two Debian releases, and a kernel of a third, below a cache directory, so that
+// nothing is installed on the machine.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { execute, mustExecute, say } from './execute.mjs';
 
-/** test/support/tools.ts looks in the same place. */
+/** test/support/tools.ts uses the same path. */
 export const cacheDirectory = join(
   process.env.XDG_CACHE_HOME || join(homedir(), '.cache'),
   'berth-test',
@@ -24,7 +25,7 @@ const engine = ['docker.io', 'containerd', 'runc', 'tini', 'etcd-server', 'etcd-
 // Only used when this machine's own libraries are too old or absent.
 const libraries = ['libc6', 'libgcc-s1', 'libseccomp2'];
 
-/** In this order: patchelf of bookworm mends trixie's programs, because trixie's own would need mending itself. */
+/** The order matters: bookworm's patchelf patches trixie's programs, because trixie's own would need a patch itself. */
 export const suites = {
   bookworm: {
     holds: 'Docker 20.10 and etcd 3.4',
@@ -36,7 +37,7 @@ export const suites = {
     packages: [...engine, ...libraries, 'docker-cli'],
     programs,
   },
-  /** Whatever version it has today: see uml-kernel.mjs. */
+  /** Takes whatever version sid has today: see uml-kernel.mjs. */
   sid: {
     holds: 'User Mode Linux',
     packages: ['user-mode-linux', 'libc6'],
@@ -44,11 +45,11 @@ export const suites = {
   },
 };
 
-/** Without sid, which uml-kernel.mjs can do without. */
+/** Without sid: uml-kernel.mjs has an alternative. */
 export const requiredSuites = ['bookworm', 'trixie'];
 
 export const suiteDirectory = (suite) => join(cacheDirectory, suite);
-// Names the recipe, so that a changed list of packages is fetched anew.
+// Names the recipe, so that a changed list of packages is fetched again.
 const stampOf = (suite) => JSON.stringify(suites[suite].packages);
 
 export function hasSuite(suite) {
@@ -56,7 +57,7 @@ export function hasSuite(suite) {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === stampOf(suite);
 }
 
-/** The stamp is written last: whatever was interrupted before is thrown away and done again. */
+/** Unpacks a suite. The stamp is written last: an interrupted attempt is removed and repeated. */
 export async function unpackSuite(suite) {
   const directory = suiteDirectory(suite);
   const work = `${directory}.unpacking`;
@@ -84,7 +85,7 @@ export async function unpackSuite(suite) {
   writeFileSync(join(directory, 'stamp'), stampOf(suite));
 }
 
-/** apt with a state of its own, so that this machine's sources and installed packages play no part. */
+/** Downloads with apt on its own state, so that this machine's sources and installed packages don't matter. */
 async function download(suite, work) {
   const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
   if (!existsSync(keyring)) {
@@ -105,7 +106,7 @@ async function download(suite, work) {
     `Dir::State::lists=${join(work, 'lists')}`,
     `Dir::State::status=${join(work, 'status')}`,
     `Dir::Cache=${join(work, 'cache')}`,
-    // The user _apt may not write into a home directory.
+    // The user _apt must not write into a home directory.
     `APT::Sandbox::User=${process.getuid() === 0 ? 'root' : ''}`,
     'Acquire::Retries=2',
     'Acquire::http::Timeout=20',
@@ -117,7 +118,7 @@ async function download(suite, work) {
   return readdirSync(archives).map((name) => join(archives, name));
 }
 
-/** The mirror that this machine uses already, if it is a Debian. */
+/** Returns the mirror that this machine uses, if it runs Debian. */
 function debianMirror() {
   const directory = '/etc/apt/sources.list.d';
   const files = ['/etc/apt/sources.list'];
@@ -134,8 +135,8 @@ function debianMirror() {
 }
 
 /**
- * A program that wants a newer C library than this machine has gets that of its own release. It is written into the
- * file, because runc executes itself anew from /proc/self/exe, which a wrapper script cannot follow.
+ * Links a program that needs a newer C library than this machine's to that of its own release. The paths are written
+ * into the file, because runc executes itself again from /proc/self/exe, which a wrapper script can't follow.
  */
 async function makeRunnable(directory, program, versionFlag) {
   const path = join(directory, program);
@@ -153,7 +154,7 @@ async function makeRunnable(directory, program, versionFlag) {
   await mustExecute(path, [versionFlag]);
 }
 
-/** A container image's root file system that needs no registry: `docker import` reads it. */
+/** Makes a container image's root file system for `docker import`, without a registry. */
 async function packBusybox(files) {
   const root = join(files, 'busybox');
   for (const directory of ['bin', 'etc', 'tmp']) {

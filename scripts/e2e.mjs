@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the tests in test/e2e whose path contains one of the names; lists rooms and files without a name.
+// Runs the tests in test/e2e whose path contains one of the names; without a name, lists folders and files.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -19,11 +19,11 @@ if (names.length === 0) {
 }
 
 function list() {
-  const rooms = Map.groupBy(files, (file) => dirname(file));
-  return [...rooms]
+  const folders = Map.groupBy(files, (file) => dirname(file));
+  return [...folders]
     .map(
-      ([room, own]) =>
-        `${room}\n${own.map((file) => `  ${basename(file, '.test.ts')}\n`).join('')}`,
+      ([name, own]) =>
+        `${name}\n${own.map((file) => `  ${basename(file, '.test.ts')}\n`).join('')}`,
     )
     .join('');
 }

@@ -1,4 +1,4 @@
-// Which tests need neither root nor a server, and take seconds: `npm run fast` and `npm run watch` run these.
+// The tests that need neither root nor a server and take seconds: `npm run fast` and `npm run watch` run them.
 import { join } from 'node:path';
 import process from 'node:process';
 
@@ -24,7 +24,7 @@ export function fastJest(...args) {
   ];
 }
 
-/** The environment of the fast tests: five seconds of simulation, unless told otherwise. */
+/** The environment of the fast tests: five seconds of simulation, unless the caller sets it. */
 export const fastEnvironment = { BERTH_SOAK_SECONDS: '5', ...process.env };
 
 /** Arguments of tsc that check only what changed since the last run. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Types, lint and the tests that need no server, side by side: what to run after each change.
+// Runs types, lint, tidy and the tests without a server side by side: run it after each change.
 import process from 'node:process';
 import { fastEnvironment, fastJest, incrementalTypes, program, root } from './fast-tests.mjs';
 import { sideBySide } from './side-by-side.mjs';

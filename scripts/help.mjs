@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Prints every npm script with what it does, from fast to slow.
+// Prints every npm script with its purpose, from fast to slow.
 import process from 'node:process';
 import { scripts } from './script-list.mjs';
 

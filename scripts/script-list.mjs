@@ -1,4 +1,4 @@
-/** The npm scripts for people, from fast to slow, each with what it does. */
+/** The npm scripts for people, from fast to slow, each with its purpose. */
 export const scripts = [
   ['npm run help', 'prints this list'],
   [

@@ -1,5 +1,5 @@
-// Makes `npm start` and `npm test` work on a fresh clone. Runs before the dependencies exist, hence plain JavaScript
-// without any, on the machine's own Node (20 or newer). With --tests it also fetches what the tests run against.
+// Makes `npm start` and `npm test` work on a fresh clone. It runs before the dependencies exist, so it is plain
+// JavaScript without any, for the machine's own Node (20 or newer). With --tests it also fetches the tests' servers.
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -45,7 +45,7 @@ function isComplete() {
   return areDependenciesInstalled() && (!forTests || isReadyForTests());
 }
 
-// Two runs at once (two clones, two terminals) would unpack over each other; the second waits here and then finds all done.
+// Two runs at once (two clones, two terminals) would unpack over each other: the second waits, and finds all done.
 async function setUpAlone() {
   mkdirSync(cacheDirectory, { recursive: true });
   const again = [process.execPath, ...process.argv.slice(1), '--lock-held'];
@@ -58,7 +58,7 @@ async function setUpAlone() {
   }
 }
 
-// npm writes node_modules/.package-lock.json as its last step, so an interrupted installation counts as missing.
+// npm writes node_modules/.package-lock.json last, so an interrupted installation counts as missing.
 function areDependenciesInstalled() {
   const changed = (name) =>
     statSync(join(root, name), { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
@@ -67,7 +67,7 @@ function areDependenciesInstalled() {
 
 async function installDependencies() {
   say('installing the dependencies (npm ci)');
-  // npm puts node_modules/.bin first in PATH; `npm ci` deletes that very directory, so it must not run on the Node in there.
+  // npm puts node_modules/.bin first in PATH, but `npm ci` deletes that directory, so npm must not run on the Node there.
   const searchPath = process.env.PATH.split(delimiter)
     .filter((directory) => !directory.startsWith(root))
     .join(delimiter);
@@ -81,7 +81,7 @@ async function installDependencies() {
 }
 
 async function requireNode24() {
-  // npm looks there before it looks in PATH.
+  // npm scripts find this Node before any in PATH.
   const own = join(root, 'node_modules/.bin/node');
   const path = existsSync(own) ? own : process.execPath;
   const { code, output } = await execute(path, ['--version']);
@@ -89,12 +89,12 @@ async function requireNode24() {
   if (code === 0 && major >= 24) return;
   throw new Error(
     `berth needs Node 24 or newer, but ${path} ${code === 0 ? `is ${output.trim()}` : 'does not run'}. ` +
-      'One comes with the dependencies, through an install script: run "npm ci --ignore-scripts=false". ' +
+      'The dependencies bring one through an install script: run "npm ci --ignore-scripts=false". ' +
       'Or install Node 24, put it first in PATH and remove node_modules/.bin/node.',
   );
 }
 
-/** What cannot be had is named and no error: the tests say what they skip, or fail under CI=true. */
+/** Reports tools that can't be installed, without an error: the tests then skip, or fail with CI=true. */
 async function fetchTestTools() {
   await report('file system and network tools', installTools);
   for (const suite of requiredSuites) {
@@ -111,6 +111,6 @@ async function report(what, fetch) {
   try {
     await fetch();
   } catch (error) {
-    say(`missing: ${what}; tests that need it cannot run. ${error.message}`);
+    say(`missing: ${what}; the tests that need it are skipped. ${error.message}`);
   }
 }

@@ -1,15 +1,15 @@
 #!/usr/bin/env node
-// Runs the simulations and the faults of the locks, and then that of containers that write, each
-// for as long as asked: npm run test:soak -- 3600
+// Runs the simulations and the fault tests of the locks, then the containers that write, each for the given number of
+// seconds: npm run test:soak -- 3600
 import { spawnSync } from 'node:child_process';
 
 const [seconds = '600', ...others] = process.argv.slice(2);
 if (!/^\d+$/.test(seconds) || others.length > 0) {
-  process.stderr.write('usage: npm run test:soak -- SECONDS (600 when left out)\n');
+  process.stderr.write('usage: npm run test:soak -- SECONDS (default: 600)\n');
   process.exit(2);
 }
 const writers = 'test/chaos/writers';
-/** The writers last and alone: real deadlines can't be met on a machine that is busy simulating. */
+/** The writers run last and alone: a machine that is busy with simulations can't meet their real deadlines. */
 const parts = [['test/simulation', 'test/chaos', '--testPathIgnorePatterns', writers], [writers]];
 let status = 0;
 for (const paths of parts) {

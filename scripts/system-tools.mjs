@@ -1,4 +1,4 @@
-// Tools of the operating system that the tests call, by the Debian package that brings each.
+// The programs that the tests run, with the Debian package of each.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { execute, mustExecute, say } from './execute.mjs';
@@ -19,15 +19,15 @@ const packageOf = {
   iptables: 'iptables',
   openssl: 'openssl',
   spin: 'spin',
-  // SPIN compiles what it checks; g++ brings the headers of the C library, gcc only recommends them.
+  // SPIN compiles its models. g++ depends on the headers of the C library; gcc only recommends them.
   gcc: 'g++',
   initdb: 'postgresql',
   'systemd-socket-activate': 'systemd',
-  // In guests with a kernel of their own.
+  // For guests with their own kernel.
   modprobe: 'kmod',
 };
 
-/** Debian keeps each release's programs here, out of the search path. */
+/** Debian keeps each release's programs here, outside the search path. */
 const postgresReleases = '/usr/lib/postgresql';
 const clusterSettings = '/etc/postgresql-common/createcluster.conf';
 
@@ -56,14 +56,14 @@ export async function installPackages(packages) {
   }
   say(`installing ${packages.join(', ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', UCF_FORCE_CONFFOLD: '1' };
-  // One broken third-party source fails the update as a whole; the installation decides.
+  // One broken third-party source fails the whole update, but the installation may still succeed.
   await execute('apt-get', ['-qq', 'update'], { env });
   const options = ['-qq', '--yes', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'];
   const install = () => mustExecute('apt-get', ['install', ...options, ...packages], { env });
   await (packages.includes('postgresql') ? withoutCluster(install) : install());
 }
 
-/** The package would else make a database for this machine and run it; the tests start their own. */
+/** Keeps the package from creating and starting a database for this machine; the tests start their own. */
 async function withoutCluster(install) {
   const before = existsSync(clusterSettings) ? readFileSync(clusterSettings, 'utf8') : '';
   mkdirSync(dirname(clusterSettings), { recursive: true });

@@ -1,6 +1,6 @@
-// The kernel of the tests' guests: User Mode Linux runs as an ordinary process. The kernels of bookworm (6.1) and trixie
-// (6.12) panic on processors with AMX ("ptrace set fp regs failed"). That of sid boots everywhere, but sid is not always
-// within reach and changes from day to day. So set-up boots each candidate once and records the first that works.
+// Finds the kernel of the tests' guests: User Mode Linux, which runs as an ordinary process. The kernels of bookworm
+// (6.1) and trixie (6.12) panic on processors with AMX ("ptrace set fp regs failed"). That of sid boots everywhere, but
+// sid is not always reachable and changes daily. So set-up boots each candidate once and records the first that works.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export function hasUmlKernel() {
   return existsSync(record) && existsSync(JSON.parse(readFileSync(record, 'utf8')).kernel);
 }
 
-/** Tries sid's kernel first, then the kernel that this machine's own release has. */
+/** Tries sid's kernel first, then that of this machine's own release. */
 export async function findUmlKernel() {
   const problems = [];
   for (const [origin, provide] of [
@@ -64,7 +64,7 @@ async function boot({ kernel, modules }) {
     ];
     writeFileSync(init, `${script.join('\n')}\n`, { mode: 0o755 });
     const { output } = await execute('timeout', [
-      // A kernel that panics may stay. All its processes end with the first.
+      // A kernel that panics may hang. All its processes end with the first one.
       ...['--signal=KILL', '60', 'unshare', '--pid', '--fork', '--kill-child', '--mount-proc'],
       ...[kernel, 'mem=256M', 'root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${init}`],
       ...[`uml_dir=${directory}`, 'con=null', 'con0=null,fd:1', 'quiet', 'loglevel=1'],

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Waits for changes and checks each: types of the whole, lint of the changed files, and the fast tests that import them.
+// Waits for changes and checks them: all types, lint of the changed files, and the fast tests that import them.
 import { existsSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -8,7 +8,7 @@ import { fastEnvironment, fastJest, incrementalTypes, program, root } from './fa
 import { sideBySide } from './side-by-side.mjs';
 
 const folders = ['bench', 'cli', 'demo', 'lib', 'plugin', 'scripts', 'sentinel', 'test'];
-/** Editors write a file in several steps. */
+/** Milliseconds to wait, because editors write a file in several steps. */
 const settleMs = 150;
 
 const changed = new Set();
@@ -20,7 +20,7 @@ for (const folder of folders) {
     wake();
   });
 }
-process.stdout.write(`Watching ${folders.join(', ')}. Ctrl-C ends.\n`);
+process.stdout.write(`Watching ${folders.join(', ')}. Press Ctrl-C to stop.\n`);
 for (;;) {
   if (changed.size === 0) await new Promise((resolve) => (wake = resolve));
   await delay(settleMs);

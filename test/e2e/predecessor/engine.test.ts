@@ -91,7 +91,7 @@ describeWith(['docker', 'etcd'], 'containers while berth restarts', () => {
 
     const next = join(node.host.directory, 'next');
     await mkdir(next);
-    for (const name of ['plugin', 'lib', 'cli', 'bin', 'package.json']) {
+    for (const name of ['plugin', 'sentinel', 'lib', 'cli', 'bin', 'package.json']) {
       await cp(join(repository, name), join(next, name), { recursive: true });
     }
     await symlink(join(repository, 'node_modules'), join(next, 'node_modules'));

@@ -80,3 +80,9 @@ test('plugin and image start the same program at the same path', () => {
   expect(last).toContain(`\nWORKDIR ${managed.workdir}\n`);
   expect(JSON.parse(/\nENTRYPOINT (.*)/.exec(last)?.[1] ?? '')).toEqual(managed.entrypoint);
 });
+
+test('the image build gets every folder that it compiles', () => {
+  const build = JSON.parse(readFileSync(join(repository, 'tsconfig.build.json'), 'utf8'));
+  const ignored = readFileSync(join(repository, '.dockerignore'), 'utf8').split('\n');
+  expect(ignored).toEqual(expect.arrayContaining(build.include.map((name: string) => `!${name}`)));
+});
