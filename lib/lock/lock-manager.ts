@@ -94,7 +94,7 @@ export class LockManager implements Locks {
       tickets,
       closing,
       newNonce: options.newNonce ?? randomUUID,
-      grant: (ticket, session, { maxHoldMs }) => this.#held.hold(ticket, session, maxHoldMs),
+      grant: (grant, session, { maxHoldMs }) => this.#held.hold(grant, session, maxHoldMs),
     });
   }
 
@@ -138,7 +138,7 @@ export class LockManager implements Locks {
     if (session.id !== ticket.session) return undefined;
     if (!(await this.#tickets.stands(ticket))) return undefined;
     session.throwIfLapsed();
-    return this.#held.hold(ticket, session);
+    return this.#held.hold({ ticket }, session);
   }
 
   async disable(lockName: string, { why }: { readonly why?: string } = {}): Promise<void> {

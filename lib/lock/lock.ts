@@ -1,4 +1,4 @@
-import type { RecordWrite } from './stores/ticket-store.ts';
+import type { ReadRecord, RecordWrite } from './stores/ticket-store.ts';
 import type { Ticket } from './ticket.ts';
 
 /**
@@ -7,6 +7,8 @@ import type { Ticket } from './ticket.ts';
  */
 export interface Lock extends AsyncDisposable {
   readonly ticket: Ticket;
+  /** The record that the options asked to read, as of the grant. */
+  readonly read?: ReadRecord | undefined;
   /** The fencing token: larger for each later holder. */
   readonly token: number;
   /**

@@ -96,6 +96,12 @@ export interface LockOptions {
    * this request's own (the ticket's nonce) in the step that queues it. Costs no further write.
    */
   readonly mark?: string;
+  /**
+   * The key of a record to read for the grant; the lock's `read` tells it. Costs no further call when
+   * the lock is granted at once. A request that has to wait reads the record when it is granted, so
+   * the record is as of the grant in both cases.
+   */
+  readonly read?: string;
   /** The work under the lock frees space in the store: a store that is full still grants it. */
   readonly freesSpace?: boolean;
   /**

@@ -47,12 +47,17 @@ export interface TicketRequest {
    * the same mark since. Not when nothing is written, and not again by a repeat.
    */
   readonly mark?: string;
+  /**
+   * The key of a record to read for the grant: an answer that grants the ticket in the step that
+   * writes it also tells the record.
+   */
+  readonly read?: string;
   /** The work under the locks frees space in the store, so a full store need not refuse it. */
   readonly freesSpace?: boolean;
 }
 
 /** A request as it stands in the store. */
-export interface Ticket extends Omit<TicketRequest, 'mark' | 'freesSpace'> {
+export interface Ticket extends Omit<TicketRequest, 'mark' | 'read' | 'freesSpace'> {
   /** Where the store keeps it; unique among the tickets of one lock at any one time. */
   readonly id: string;
   /** Its number in the store's total order. A later grant of a lock has a larger token. */

@@ -8,9 +8,10 @@ import {
 } from '../errors.ts';
 import type { Lock } from '../lock.ts';
 import type { LockOptions } from '../locks.ts';
-import type { Placement, TicketStore, Waiting } from '../stores/ticket-store.ts';
+import type { Granted, Placement, TicketStore, Waiting } from '../stores/ticket-store.ts';
 import type { LockRequest, Ticket, TicketRequest } from '../ticket.ts';
 import { conflicting, namesOf } from '../ticket.ts';
+import type { Grant } from './held-lock.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Session } from './session.ts';
 import type { SessionPool } from './session-pool.ts';
@@ -37,7 +38,7 @@ export interface AcquirerOptions {
   /** Random and unique. */
   readonly newNonce: () => string;
   /** Makes the lock of a ticket that has been granted. */
-  readonly grant: (ticket: Ticket, session: Session, options: LockOptions) => Lock;
+  readonly grant: (grant: Grant, session: Session, options: LockOptions) => Lock;
 }
 
 /** The way of a request from the call to the grant: its session, its ticket, its wait. */
@@ -81,13 +82,14 @@ export class Acquirer {
     const request = this.#request(session, locks, options);
     this.#options.tickets.add(request);
     try {
-      const ticket = isTry
+      const granted = isTry
         ? await this.#try(request)
         : await this.#queue(request, session, limit, options);
-      if (!isTry) await this.#outlastLapse(session, ticket, limit, options.ttlMs);
+      const grant = await this.#withRead(request, granted, isTry ? undefined : limit);
+      if (!isTry) await this.#outlastLapse(session, grant.ticket, limit, options.ttlMs);
       if (limit.isCancelled) throw limit.error(namesOf(locks), []);
       session.throwIfLapsed();
-      const lock = this.#options.grant(ticket, session, options);
+      const lock = this.#options.grant(grant, session, options);
       lock.throwIfLost();
       return lock;
     } catch (error) {
@@ -146,13 +148,27 @@ export class Acquirer {
         ...(options.detail === undefined ? {} : { detail: options.detail }),
       },
       ...(options.mark === undefined ? {} : { mark: options.mark }),
+      ...(options.read === undefined ? {} : { read: options.read }),
       ...(options.freesSpace && { freesSpace: true }),
     };
   }
 
-  async #try(request: TicketRequest): Promise<Ticket> {
+  /** Reads the record that the request asks for, unless the store's answer has told it. */
+  async #withRead(
+    { read }: TicketRequest,
+    { ticket, read: told }: Granted,
+    limit: WaitLimit | undefined,
+  ): Promise<Grant> {
+    if (read === undefined) return { ticket };
+    if (told) return { ticket, read: told };
+    const ask = () => this.#options.store.record(read);
+    const record = await (limit ? limit.untilAnswered(ask) : ask());
+    return { ticket, read: { record } };
+  }
+
+  async #try(request: TicketRequest): Promise<Granted> {
     const placement = await this.#options.store.tryEnqueue(request);
-    if (placement.state === 'granted') return placement.ticket;
+    if (placement.state === 'granted') return placement;
     if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);
     const blockers = this.#firstInTheWay(request.locks, placement.blockers);
     throw new LockContendedError(namesOf(request.locks), blockers);
@@ -163,7 +179,7 @@ export class Acquirer {
     session: Session,
     limit: WaitLimit,
     { onWait }: LockOptions,
-  ): Promise<Ticket> {
+  ): Promise<Granted> {
     const names = namesOf(request.locks);
     let placement: Placement = await limit.untilAnswered(() =>
       this.#options.store.enqueue(request),
@@ -179,7 +195,7 @@ export class Acquirer {
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
       placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
     }
-    if (placement.state === 'granted') return placement.ticket;
+    if (placement.state === 'granted') return placement;
     if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);
     throw new LockLostError(`the request for ${names.join(' + ')} was removed while it waited`);
   }

@@ -1,8 +1,11 @@
 import { GuardLostError, LockLostError } from '../errors.ts';
 import type { Lock } from '../lock.ts';
-import type { Committed, RecordWrite } from '../stores/ticket-store.ts';
+import type { Committed, Granted, ReadRecord, RecordWrite } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
 import type { Session } from './session.ts';
+
+/** A granted ticket, with what was read for it. */
+export type Grant = Pick<Granted, 'ticket' | 'read'>;
 
 /** What a held lock asks of the manager that granted it. */
 export interface HeldLockOwner {
@@ -22,6 +25,7 @@ const released = new LockLostError('the lock was released');
 /** A granted ticket, as its holder sees it. */
 export class HeldLock implements Lock {
   readonly ticket: Ticket;
+  readonly read: ReadRecord | undefined;
   readonly #session: Session;
   readonly #owner: HeldLockOwner;
   /** Made when somebody asks for the signal: many locks are held without. */
@@ -36,8 +40,9 @@ export class HeldLock implements Lock {
   readonly heldAt: number;
   readonly #endsAt: number;
 
-  constructor(ticket: Ticket, session: Session, owner: HeldLockOwner, maxHoldMs: number) {
+  constructor({ ticket, read }: Grant, session: Session, owner: HeldLockOwner, maxHoldMs: number) {
     this.ticket = ticket;
+    this.read = read;
     this.heldAt = owner.now();
     this.#endsAt = this.heldAt + maxHoldMs;
     this.#session = session;

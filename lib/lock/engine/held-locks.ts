@@ -5,7 +5,7 @@ import type { Lock } from '../lock.ts';
 import type { Committed, RecordWrite, TicketStore } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';
-import type { HeldLockOwner } from './held-lock.ts';
+import type { Grant, HeldLockOwner } from './held-lock.ts';
 import { HeldLock } from './held-lock.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Reports } from './reports.ts';
@@ -58,11 +58,12 @@ export class HeldLocks {
    * The lock of a ticket that has been granted; one that is lost already when the ticket has been
    * removed since. Throws LockLostError when its session has lapsed.
    */
-  hold(ticket: Ticket, session: Session, maxHoldMs = Number.POSITIVE_INFINITY): Lock {
+  hold(grant: Grant, session: Session, maxHoldMs = Number.POSITIVE_INFINITY): Lock {
     const { clock, tickets } = this.#options;
+    const { ticket } = grant;
     const known = this.#locks.get(ticket.nonce);
     if (known) return known;
-    const lock = new HeldLock(ticket, session, this.#owner, maxHoldMs);
+    const lock = new HeldLock(grant, session, this.#owner, maxHoldMs);
     tickets.add(ticket);
     this.#locks.set(ticket.nonce, lock);
     // When it is lost before, too: its holder may never come to unlock it.

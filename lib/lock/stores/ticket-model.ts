@@ -82,7 +82,8 @@ export class TicketModel {
     const disabled = this.#disabled(request.locks);
     if (disabled) return disabled;
     const ticket = this.#tickets.get(request.nonce) ?? this.#write(request);
-    return this.#placement(ticket);
+    const placement = this.#placement(ticket);
+    return placement.state === 'granted' ? this.#granted(ticket, request) : placement;
   }
 
   tryEnqueue(request: TicketRequest): Granted | Refused | Disabled {
@@ -92,7 +93,7 @@ export class TicketModel {
     const written = this.#tickets.get(request.nonce);
     const blockers = this.#blockers(request.locks, written?.token ?? Number.POSITIVE_INFINITY);
     if (blockers.length > 0) return { state: 'refused', blockers };
-    return { state: 'granted', ticket: written ?? this.#write(request) };
+    return this.#granted(written ?? this.#write(request), request);
   }
 
   place(ticket: Ticket): Placement {
@@ -190,7 +191,12 @@ export class TicketModel {
     return [...nearest].sort((a, b) => a.token - b.token);
   }
 
-  #write({ mark, freesSpace: _, ...request }: TicketRequest): Ticket {
+  #granted(ticket: Ticket, { read }: TicketRequest): Granted {
+    if (read === undefined) return { state: 'granted', ticket };
+    return { state: 'granted', ticket, read: { record: this.#records.get(read) } };
+  }
+
+  #write({ mark, read: _read, freesSpace: _, ...request }: TicketRequest): Ticket {
     const { session, nonce, locks } = request;
     const id = this.#freeId(session, locks);
     const revision = this.#nextRevision();

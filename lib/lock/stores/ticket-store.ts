@@ -158,6 +158,17 @@ export interface OpenSession {
 export interface Granted {
   readonly state: 'granted';
   readonly ticket: Ticket;
+  /**
+   * The record that the request asked to read, as it was in the step of the grant. Always there
+   * when that step wrote the ticket. A repeat and `place` may leave it out: the caller then reads the
+   * record itself, which no other holder of the lock can have changed since.
+   */
+  readonly read?: ReadRecord;
+}
+
+/** What was found under the key that a request asked to read. */
+export interface ReadRecord {
+  readonly record: StoredRecord | undefined;
 }
 
 export interface Waiting {

@@ -1,6 +1,7 @@
 import createDebug from 'debug';
 import type { Lock } from '../lock.ts';
 import { isPermanent } from '../permanent-session.ts';
+import type { ReadRecord } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
 
 const log = createDebug('berth:lock');
@@ -31,6 +32,8 @@ export interface KeptLockOwner {
  */
 export class KeptLock {
   readonly ticket: Ticket;
+  /** The record that the options asked to read, as of the grant. */
+  readonly read: ReadRecord | undefined;
   readonly #owner: KeptLockOwner;
   readonly #onChange: (state: KeptLockState) => void;
   readonly #heard: Disposable;
@@ -40,6 +43,7 @@ export class KeptLock {
 
   constructor(lock: Lock, owner: KeptLockOwner, onChange: (state: KeptLockState) => void) {
     this.ticket = lock.ticket;
+    this.read = lock.read;
     this.#lock = lock;
     this.#owner = owner;
     this.#onChange = onChange;

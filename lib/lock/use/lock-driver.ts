@@ -52,6 +52,7 @@ export class LockDriver implements LockService, LockClearer {
       ...this.#options([use], options),
       ...(options.expires === false && { ttlMs: Number.POSITIVE_INFINITY }),
       ...(options.mark !== undefined && { mark: options.mark }),
+      ...(options.read !== undefined && { read: options.read }),
     });
     return new KeptLock(lock, this.#manager, options.onChange);
   }

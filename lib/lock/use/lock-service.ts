@@ -75,6 +75,8 @@ export interface KeepOptions extends UseLockOptions {
   readonly expires?: boolean;
   /** As that of `Locks.lock`. */
   readonly mark?: string;
+  /** As that of `Locks.lock`. */
+  readonly read?: string;
   /** Told each change of the lock's state, also the one that `unlock` makes. */
   readonly onChange: (state: KeptLockState) => void;
 }

@@ -10,7 +10,7 @@ import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
 import type { MountRecovery } from '../mounts/mount-recovery.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog } from '../records/catalog.ts';
-import { mountMarkKey } from '../records/catalog.ts';
+import { mountMarkKey, recordKey } from '../records/catalog.ts';
 import type { CallContext, CreateRequest, VolumeService, VolumeView } from '../service.ts';
 import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
 import { checkSnapshotName, checkVolumeName } from '../volume.ts';
@@ -92,13 +92,14 @@ export class LockedVolumes implements VolumeService {
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
           ...(access === 'shared' ? {} : { mark: mountMarkKey(name) }),
+          read: recordKey(name),
           ...(context.onWait ? { onWait: context.onWait } : {}),
           onChange: recovery.onLockChange(name),
         }),
       );
       try {
         // Between our look at the mirror and the grant, another host may have removed it.
-        const entry = await translated(name, () => catalog.read(name));
+        const entry = catalog.entry(lock.read?.record);
         if (!entry) throw new NotFoundError(`no such volume: ${name}`);
         if (entry.record.access !== access || entry.record.failover !== failover) {
           throw new UnavailableError(`volume ${name} was made anew meanwhile; try again`);

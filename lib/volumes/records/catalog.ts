@@ -38,7 +38,7 @@ export class Catalog {
    * mirror is live; else it can't be told from one that is not known yet: UnavailableError.
    */
   get(name: string): VolumeRecord | undefined {
-    const stored = this.#mirror.record(keyPrefix + name);
+    const stored = this.#mirror.record(recordKey(name));
     if (stored) return this.#parse(stored).record;
     const remembered = this.#mirror.hasBeenLive ? undefined : this.#remembered.get(name);
     if (remembered) return remembered;
@@ -66,7 +66,11 @@ export class Catalog {
 
   /** Asks the store itself (linearizable). For use under the volume's lock. */
   async read(name: string): Promise<CatalogEntry | undefined> {
-    const stored = await this.#store.record(keyPrefix + name);
+    return this.entry(await this.#store.record(recordKey(name)));
+  }
+
+  /** Reads a record that the store has answered; undefined: there is no such volume. */
+  entry(stored: StoredRecord | undefined): CatalogEntry | undefined {
     return stored && this.#parse(stored);
   }
 
@@ -116,6 +120,11 @@ export function mountMarkKey(volume: string): string {
   return `tenures/${volume}`;
 }
 
+/** The key of a volume's record. */
+export function recordKey(name: string): string {
+  return keyPrefix + name;
+}
+
 /** True for the key of a volume's record, false for its mount mark. */
 export function isRecordKey(key: string): boolean {
   return key.startsWith(keyPrefix);
@@ -124,7 +133,7 @@ export function isRecordKey(key: string): boolean {
 /** The write that makes a record, or replaces the one at `revision`. */
 export function recordWrite(record: VolumeRecord, revision: number): RecordWrite {
   return {
-    key: keyPrefix + record.name,
+    key: recordKey(record.name),
     value: JSON.stringify(record),
     expectedRevision: revision,
   };
@@ -133,7 +142,7 @@ export function recordWrite(record: VolumeRecord, revision: number): RecordWrite
 /** The writes that delete all that the store has of a volume. */
 export function recordDeletion(name: string, revision: number): RecordWrite[] {
   return [
-    { key: keyPrefix + name, value: undefined, expectedRevision: revision },
+    { key: recordKey(name), value: undefined, expectedRevision: revision },
     { key: mountMarkKey(name), value: undefined },
   ];
 }

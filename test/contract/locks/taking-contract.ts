@@ -42,6 +42,27 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     expect(await n1.inspect('db')).toEqual([held.ticket]);
   });
 
+  test('reads a record for the grant, after a wait as of the end of the wait', async () => {
+    const [n1, n2] = benchOf().managers;
+    const key = 'volumes/db';
+    const reading = { reason: 'Mount', read: key };
+    const first = await n1.lock([exclusive('db')], reading);
+    expect(first.read).toEqual({ record: undefined });
+    const waits = Promise.withResolvers<void>();
+    const second = n2.lock([exclusive('db')], { ...reading, onWait: () => waits.resolve() });
+    await waits.promise;
+    await first.guard([{ key, value: 'one', expectedRevision: 0 }], { unlock: true });
+    const found = { read: { record: { key, value: 'one' } } };
+    await using after = await second;
+    expect(after).toMatchObject(found);
+    await after.unlock();
+    await using tried = await n1.lock([exclusive('db')], { ...reading, timeoutMs: 0 });
+    expect(tried).toMatchObject(found);
+    await tried.unlock();
+    await using plain = await take(n1, 'db');
+    expect(plain.read).toBeUndefined();
+  });
+
   test('S47 S54 takes a lock with a wait after a refused try, and releases a granted try', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;

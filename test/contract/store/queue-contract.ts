@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import type { StoredRecord } from '../../../lib/lock/stores/ticket-store.ts';
 import type { BenchOf } from '../bench/store-bench.ts';
 import { enabled, exclusive, shared } from '../bench/store-bench.ts';
 
@@ -74,6 +75,28 @@ export function queueContract(benchOf: BenchOf): void {
     const last = (await clients[0].store.tickets()).at(-1);
     expect(record?.value).toBe(last?.nonce);
     expect(record?.revision).toBe(last?.token);
+  });
+
+  test('tells the record that a request asks to read, as of the step of its grant', async () => {
+    const [n1, n2] = benchOf().clients;
+    const { store } = n1;
+    const key = 'volumes/db';
+    const reading = (client: typeof n1) => ({ ...client.request('db'), read: key, mark: 'asked' });
+    const records: (StoredRecord | undefined)[] = [undefined];
+    for (const value of ['one', 'two']) {
+      const write = { guards: [], writes: [{ key, value }], release: [] };
+      for (const ask of ['enqueue', 'tryEnqueue'] as const) {
+        const granted = enabled(await n2.store[ask](reading(n2)));
+        if (granted.state !== 'granted') throw new Error('n2 was refused');
+        expect(granted.read).toEqual({ record: records.at(-1) });
+        expect(granted.ticket).not.toHaveProperty('read');
+        expect(await store.tickets('db')).toEqual([granted.ticket]);
+        expect(enabled(await n1.store.enqueue(reading(n1)))).not.toHaveProperty('read');
+        expect(enabled(await n1.store.tryEnqueue(reading(n1)))).not.toHaveProperty('read');
+        for (const ticket of await store.tickets('db')) await store.remove(ticket);
+      }
+      records.push({ key, value, revision: (await store.commit(write)).revision });
+    }
   });
 
   test('S2 S11 refuses a try for a held lock, names the holder and leaves no ticket', async () => {

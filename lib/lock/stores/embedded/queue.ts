@@ -37,9 +37,11 @@ export class TicketQueue {
       const disabled = this.#gates.disabled(request.locks);
       if (disabled) return disabled;
       const ticket = this.#find(request.nonce) ?? this.#add(request, effects);
-      const place = this.#placement(ticket, effects.revision);
-      if (place.state === 'granted' || !this.#sessions.dropDead(effects)) return place;
-      return this.#placement(ticket, effects.revision);
+      let place = this.#placement(ticket, effects.revision);
+      if (place.state === 'waiting' && this.#sessions.dropDead(effects)) {
+        place = this.#placement(ticket, effects.revision);
+      }
+      return place.state === 'granted' ? this.#granted(ticket, request) : place;
     });
   }
 
@@ -55,7 +57,7 @@ export class TicketQueue {
         blockers = this.#blockers(request.locks, below);
       }
       if (blockers.length > 0) return { state: 'refused', blockers };
-      return { state: 'granted', ticket: found ?? this.#add(request, effects) };
+      return this.#granted(found ?? this.#add(request, effects), request);
     });
   }
 
@@ -119,6 +121,11 @@ export class TicketQueue {
     return { state: 'waiting', ticket, blockers, revision };
   }
 
+  #granted(ticket: Ticket, { read }: TicketRequest): Granted {
+    if (read === undefined) return { state: 'granted', ticket };
+    return { state: 'granted', ticket, read: { record: this.record(read) } };
+  }
+
   #blockers(locks: readonly LockRequest[], below: number): Ticket[] {
     const tokens = new Set<number>();
     for (const { name, mode } of locks) {
@@ -140,7 +147,7 @@ export class TicketQueue {
     return this.#find(nonce)?.token === token;
   }
 
-  #add({ mark, freesSpace: _, ...request }: TicketRequest, effects: Effects): Ticket {
+  #add({ mark, read: _read, freesSpace: _, ...request }: TicketRequest, effects: Effects): Ticket {
     const { session, nonce, locks, kind, owner, holder } = request;
     const { writeTicket, writeLock } = this.#file.statements;
     const token = effects.revision;

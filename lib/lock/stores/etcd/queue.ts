@@ -132,11 +132,11 @@ export class EtcdQueue {
   ): Promise<{ granted?: Granted; found: IKeyValue[] }> {
     const { succeeded, revision, found } = await this.#write(request, {
       compare: this.#isFree(request, keys),
-      success: this.#puts(request, keys),
+      success: [...this.#reads(request), ...this.#puts(request, keys)],
       failure: ranges.map((range) => ({ request_range: range })),
     });
     if (!succeeded) return { found };
-    return { granted: { state: 'granted', ticket: ticketOf(request, id, revision) }, found };
+    return { granted: this.#granted(request, ticketOf(request, id, revision), found), found };
   }
 
   /** Queues behind whoever is there; a repeat finds the ticket that it wrote before. */
@@ -151,6 +151,7 @@ export class EtcdQueue {
       // The ranges run before the puts, so what they see is lower than this ticket.
       success: [
         ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
+        ...this.#reads(request),
         ...this.#puts(request, keys),
       ],
       failure: places.map((key) => ({ request_range: { key } })),
@@ -164,7 +165,7 @@ export class EtcdQueue {
     }
     const ticket = ticketOf(request, id, revision);
     const blockers = this.#keys.parseTickets(found);
-    if (blockers.length === 0) return { state: 'granted', ticket };
+    if (blockers.length === 0) return this.#granted(request, ticket, found);
     return { state: 'waiting', ticket, blockers, revision };
   }
 
@@ -178,6 +179,18 @@ export class EtcdQueue {
       const conflicts = isAbsent(this.#keys.conflictRange(lock));
       return lock.mode === 'exclusive' || !own ? [conflicts] : [conflicts, isAbsent(own)];
     });
+  }
+
+  #reads({ read }: TicketRequest): IRequestOp[] {
+    return read === undefined ? [] : [{ request_range: { key: this.#keys.recordKey(read) } }];
+  }
+
+  /** `found` has the record that the request asked to read, if there is one. */
+  #granted({ read }: TicketRequest, ticket: Ticket, found: readonly IKeyValue[]): Granted {
+    if (read === undefined) return { state: 'granted', ticket };
+    const stored = found.find((kv) => this.#keys.isRecord(kv.key.toString()));
+    const record = stored && this.#keys.parseRecord(stored);
+    return { state: 'granted', ticket, read: { record } };
   }
 
   #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {
@@ -204,8 +217,9 @@ export class EtcdQueue {
     request: TicketRequest,
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
-    const { mark, freesSpace = false } = request;
-    const touches = [...namesOf(request.locks), ...(mark === undefined ? [] : [mark])];
+    const { mark, read, freesSpace = false } = request;
+    const records = [mark, read].filter((key) => key !== undefined);
+    const touches = [...namesOf(request.locks), ...records];
     const lease = request.session;
     try {
       const answer = await this.#batches.send({ txn, touches, lease, freesSpace });
@@ -261,6 +275,6 @@ function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T
 }
 
 function ticketOf(request: TicketRequest, id: string, token: number): Ticket {
-  const { mark: _mark, freesSpace: _freesSpace, ...stored } = request;
+  const { mark: _mark, read: _read, freesSpace: _freesSpace, ...stored } = request;
   return { ...stored, id, token };
 }

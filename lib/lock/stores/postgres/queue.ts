@@ -3,7 +3,7 @@ import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import type { Database, Statement, Transaction } from './database.ts';
-import { putRecords } from './records.ts';
+import { putRecords, readRecord, recordIn } from './records.ts';
 import { flag, number, parseTicket, texts, toGates, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
@@ -29,7 +29,7 @@ export class TicketQueue {
       const { written, gates, blockers } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
       const ticket = written ?? this.#add(request, transaction);
-      if (blockers.length === 0) return { state: 'granted', ticket };
+      if (blockers.length === 0) return granted(ticket, request, row);
       const { effects } = transaction;
       const revision = effects.hasAny() ? effects.revision : effects.revision - 1;
       return { state: 'waiting', ticket, blockers, revision };
@@ -41,7 +41,7 @@ export class TicketQueue {
       const { written, gates, blockers } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
       if (blockers.length > 0) return { state: 'refused', blockers };
-      return { state: 'granted', ticket: written ?? this.#add(request, transaction) };
+      return granted(written ?? this.#add(request, transaction), request, row);
     });
   }
 
@@ -90,8 +90,9 @@ export class TicketQueue {
     return texts(row, 'tickets').map(parseTicket);
   }
 
-  #look({ session, nonce, locks }: TicketRequest): Statement {
+  #look({ session, nonce, locks, read }: TicketRequest): Statement {
     const { sessions, tickets } = this.#database.tables;
+    const record = read === undefined ? '' : `, ${readRecord('$5', this.#database)}`;
     const written = `SELECT token FROM ${tickets} WHERE nonce = $2`;
     // What is there already is lower than a ticket that has yet to be written.
     const below = `COALESCE((${written}), ${Number.MAX_SAFE_INTEGER})`;
@@ -100,14 +101,19 @@ export class TicketQueue {
          SELECT 1 FROM ${sessions} WHERE id = $1 AND NOT (${this.#database.isOver})
        ) AS is_alive,
        ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $2) AS written,
-       ${this.#gates('$3')} AS gates, ${this.#blockers(below, '$3', '$4')} AS blockers`,
-      [toColumn(session), toColumn(nonce), ...arrays(locks)],
+       ${this.#gates('$3')} AS gates, ${this.#blockers(below, '$3', '$4')} AS blockers${record}`,
+      [
+        toColumn(session),
+        toColumn(nonce),
+        ...arrays(locks),
+        ...(read === undefined ? [] : [toColumn(read)]),
+      ],
     ];
   }
 
   #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
     const { tickets, ticketLocks } = this.#database.tables;
-    const { mark, freesSpace: _, ...stored } = request;
+    const { mark, read: _read, freesSpace: _, ...stored } = request;
     const { session, nonce, locks } = stored;
     const token = effects.revision;
     const ticket: Ticket = { ...stored, id: String(token), token };
@@ -156,6 +162,11 @@ export class TicketQueue {
 /** As two columns. */
 function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: boolean[]] {
   return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
+}
+
+function granted(ticket: Ticket, { read }: TicketRequest, row: Row | undefined): Granted {
+  if (read === undefined) return { state: 'granted', ticket };
+  return { state: 'granted', ticket, read: { record: recordIn(row, read) } };
 }
 
 function standing(row: Row | undefined): Omit<Standing, 'written'> {

@@ -14,14 +14,10 @@ export class Records {
   }
 
   async get(key: string): Promise<StoredRecord | undefined> {
-    const { records } = this.#database.tables;
-    const where = `FROM ${records} WHERE key = $1`;
-    const row = await this.#database.read(
-      `ARRAY(SELECT value ${where}) AS value, (SELECT revision ${where}) AS revision`,
-      [toColumn(key)],
+    return recordIn(
+      await this.#database.read(readRecord('$1', this.#database), [toColumn(key)]),
+      key,
     );
-    const [value] = texts(row, 'value');
-    return value === undefined ? undefined : toRecord({ ...row, key: toColumn(key), value });
   }
 
   commit(change: GuardedChange): Promise<Committed> {
@@ -73,6 +69,17 @@ export class Records {
     send(`DELETE FROM ${records} WHERE key = ANY($1::text[])`, [keys.map(toColumn)]);
     effects.removedRecords.push(...keys);
   }
+}
+
+/** The columns that `recordIn` needs, of the record whose key is the parameter `key`. */
+export function readRecord(key: string, { tables }: Database): string {
+  const where = `FROM ${tables.records} WHERE key = ${key}`;
+  return `ARRAY(SELECT value ${where}) AS value, (SELECT revision ${where}) AS revision`;
+}
+
+export function recordIn(row: Row | undefined, key: string): StoredRecord | undefined {
+  const [value] = texts(row, 'value');
+  return value === undefined ? undefined : toRecord({ ...row, key: toColumn(key), value });
 }
 
 /** Makes records, or replaces them. */
