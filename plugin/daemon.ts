@@ -129,7 +129,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     catalog,
     drivers: allDrivers,
     host: config.host,
-    mountpointOf: (volume) => mounts.get(volume)?.mountpoint,
+    mounts,
   });
   const volumes = new LockedVolumes({
     volumes: unlocked,
@@ -165,9 +165,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const physician = doctor({
     ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, recovery, mutex, clock },
     ...{ mountDir: config.mountDir, owner: identity, pluginName: config.name },
-    session: async () => (await manager.open()).sessionId,
-    reconcile: () => reconciler.check(),
-    isStoreReachable: () => manager.mirror.isLive,
+    ...{ manager, reconciler, mirror: manager.mirror },
   });
   const onActivate = () => reconciler.engineStarted();
   const status = statusReport(config, manager, mounts, watch, clock);

@@ -1,3 +1,4 @@
+import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
 import type { FindingKind, Outcome, Treatment } from './finding.ts';
 import type { MountDoctorOptions } from './mounts.ts';
@@ -7,8 +8,8 @@ import { StorageDoctor } from './storage.ts';
 
 export type DoctorOptions = MountDoctorOptions &
   StorageDoctorOptions & {
-    /** Whether this host hears of the store: else its records and tickets are of the past. */
-    readonly isStoreReachable: () => boolean;
+    /** While it is not live, its records and tickets may be out of date. */
+    readonly mirror: Pick<StoreMirror, 'isLive'>;
   };
 
 /** Finds what interrupted work has left on this host, and mends it when asked to. */
@@ -26,7 +27,7 @@ export function doctor(options: DoctorOptions): Doctor {
   const storage = new StorageDoctor(options);
   return {
     examine: async (treatment) => {
-      if (!options.isStoreReachable()) {
+      if (!options.mirror.isLive) {
         throw new UnavailableError(
           "the store can't be reached, so nothing can be compared with it",
         );

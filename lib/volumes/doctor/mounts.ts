@@ -26,10 +26,12 @@ export interface MountDoctorOptions {
   readonly clock: Clock;
   /** This host's identity, as tickets have it. */
   readonly owner: string;
-  /** The session that locks of mounts hang on. */
-  readonly session: () => Promise<string>;
-  /** Begins to compare the mounts with the engine's containers. Rejects when that is away. */
-  readonly reconcile: () => Promise<void>;
+  /** Knows the session of the mounts' locks. */
+  readonly manager: { open(): Promise<{ readonly sessionId: string }> };
+  readonly reconciler: {
+    /** Compares the mounts with the engine's containers soon. Rejects when the engine is away. */
+    check(): Promise<void>;
+  };
 }
 
 /** A volume's mount, as the table, the kernel and the store have it. */
@@ -150,7 +152,7 @@ export class MountDoctor {
   }
 
   async #lockWithoutMount(volume: string, ticket: Ticket, fix: boolean): Promise<Seen> {
-    const isOwn = ticket.session === (await this.#options.session());
+    const isOwn = ticket.session === (await this.#options.manager.open()).sessionId;
     const finding: Finding = {
       kind: 'lock-without-mount',
       what: volume,
@@ -194,8 +196,8 @@ export class MountDoctor {
   }
 
   async #reconciled(volume: string): Promise<void> {
-    const { mounts, reconcile, clock } = this.#options;
-    await reconcile();
+    const { mounts, reconciler, clock } = this.#options;
+    await reconciler.check();
     const deadline = clock.now() + reconcilePatienceMs;
     while (mounts.get(volume) !== undefined) {
       if (clock.now() > deadline) {

@@ -1,6 +1,7 @@
 import type { Lock } from '../../lock/lock.ts';
 import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
+import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog, CatalogEntry } from '../records/catalog.ts';
 import { recordDeletion, recordWrite } from '../records/catalog.ts';
 import type { CallContext } from '../service.ts';
@@ -13,8 +14,8 @@ export interface VolumesOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** This host's name, for the record. */
   readonly host: string;
-  /** Where a volume is mounted on this host, if it is. */
-  readonly mountpointOf: (volume: string) => string | undefined;
+  /** What is mounted on this host. */
+  readonly mounts: Pick<Mounts, 'get'>;
 }
 
 /**
@@ -125,7 +126,7 @@ export class Volumes {
   }
 
   #live(record: VolumeRecord): LiveSource {
-    return { volume: record, mountpoint: this.#options.mountpointOf(record.name) };
+    return { volume: record, mountpoint: this.#options.mounts.get(record.name)?.mountpoint };
   }
 
   /** Storage work stops when the caller leaves and when the lock is lost. */

@@ -33,8 +33,8 @@ async function hospital() {
   const onHost = await hostMounts({ directory: directory.path, locks, catalog, drivers });
   const doctor = new MountDoctor({
     ...{ ...onHost, catalog, drivers, locks, owner: 'h' },
-    session: async () => (await manager.open()).sessionId,
-    reconcile: async () => {},
+    manager,
+    reconciler: { check: async () => {} },
   });
   const lock = (by: LockManager, kind: 'mount' | 'copy') =>
     by.lock([{ name: 'mount/v', mode: 'exclusive' }], { kind, reason: kind });

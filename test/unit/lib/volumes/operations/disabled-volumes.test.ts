@@ -39,7 +39,7 @@ beforeEach(async () => {
   });
   ({ table, states } = host);
   volumes = new LockedVolumes({
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mountpointOf: () => undefined }),
+    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts }),
     locks,
     catalog,
     mirror: manager.mirror,

@@ -34,7 +34,7 @@ beforeEach(async () => {
   const onHost = await hostMounts({ directory: path, locks, catalog, drivers });
   volumes = new LockedVolumes({
     ...{ ...onHost, locks, catalog, mirror: manager.mirror },
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mountpointOf: () => undefined }),
+    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts: onHost.mounts }),
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });
