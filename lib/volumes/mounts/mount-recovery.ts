@@ -4,6 +4,7 @@ import { LockError } from '../../lock/errors.ts';
 import type { KeptLock, KeptLockState } from '../../lock/use/kept-lock.ts';
 import { messageOf } from '../../running/message-of.ts';
 import { never } from '../../running/never.ts';
+import { SayOnceEach } from '../../running/say-once.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { DisabledError, InUseError, UnavailableError } from '../errors.ts';
 import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
@@ -51,12 +52,15 @@ export class MountRecovery {
   readonly #options: MountRecoveryOptions;
   readonly #table: MountTable;
   readonly #states: MountStates;
-  readonly #complaints = new Map<string, string>();
+  readonly #failures: SayOnceEach;
 
   constructor(options: MountRecoveryOptions) {
     this.#options = options;
     this.#table = options.table;
     this.#states = options.states;
+    this.#failures = new SayOnceEach((volume, message) => {
+      options.events.record({ severity: 'error', kind: 'failed', volume, message });
+    });
   }
 
   /** Returns what is to be called when the lock of a volume mounted here changes. */
@@ -166,9 +170,7 @@ export class MountRecovery {
   #failedToSettle(volume: string, error: unknown): void {
     const message = `could not be settled; berth retries: ${messageOf(error)}`;
     log('volume=%s %s', volume, message);
-    if (this.#complaints.get(volume) === message) return;
-    this.#complaints.set(volume, message);
-    this.#options.events.record({ severity: 'error', kind: 'failed', volume, message });
+    this.#failures.say(volume, message);
   }
 
   async #adoptMount(row: MountRow): Promise<void> {

@@ -4,6 +4,7 @@ import { readIfThere, replaceFile } from '../../linux/state-file.ts';
 import { ticketSchema } from '../../lock/ticket-schema.ts';
 import type { Clock } from '../../running/clock.ts';
 import { diskProblem } from '../../running/disk-problem.ts';
+import { LatestOnly } from '../../running/latest-only.ts';
 import { UnavailableError } from '../errors.ts';
 import { lockRulesSchema } from '../volume.ts';
 
@@ -45,7 +46,9 @@ export class MountTable implements Disposable {
   readonly #path: string;
   readonly #clock: Clock;
   readonly #rows: Map<string, MountRow>;
-  #writing: Promise<void> = Promise.resolve();
+  /** The last of the replacements of the file, which run one at a time. */
+  #replacing: Promise<void> = Promise.resolve();
+  readonly #writing = new LatestOnly(() => this.#write());
   readonly #stopping = new AbortController();
   #isRetrying = false;
   #problem: string | undefined;
@@ -98,11 +101,11 @@ export class MountTable implements Disposable {
   /** Replaces a row by one that says less, or nothing that is needed before it is on disk. */
   async update(row: MountRow): Promise<void> {
     this.#rows.set(row.volume, row);
-    await this.#write();
+    await this.#writing.run();
   }
 
   async delete(volume: string): Promise<void> {
-    if (this.#rows.delete(volume)) await this.#write();
+    if (this.#rows.delete(volume)) await this.#writing.run();
   }
 
   /** Stops retrying what could not be written. */
@@ -125,12 +128,12 @@ export class MountTable implements Disposable {
     this.#isRetrying = true;
     await this.#clock.sleep(retryMs, this.#stopping.signal);
     this.#isRetrying = false;
-    if (!this.#stopping.signal.aborted) await this.#write();
+    if (!this.#stopping.signal.aborted) await this.#writing.run();
   }
 
   #inTurn(step: () => Promise<void>): Promise<void> {
-    this.#writing = this.#writing.catch(() => {}).then(step);
-    return this.#writing;
+    this.#replacing = this.#replacing.catch(() => {}).then(step);
+    return this.#replacing;
   }
 
   async #replace(rows: ReadonlyMap<string, MountRow>): Promise<void> {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { readIfThere, replaceFile } from '../../linux/state-file.ts';
 import type { MirrorEvent, StoreMirror } from '../../lock/engine/store-mirror.ts';
 import type { Clock } from '../../running/clock.ts';
+import { LatestOnly } from '../../running/latest-only.ts';
 import type { VolumeRecord } from '../volume.ts';
 import { recordSchema } from '../volume.ts';
 import { isRecordKey } from './catalog.ts';
@@ -31,8 +32,7 @@ export class RememberedRecords implements AsyncDisposable {
   #following: { readonly read: () => VolumeRecord[]; readonly listener: Disposable } | undefined;
   readonly #stopping = new AbortController();
   #isStale = false;
-  #isWriting = false;
-  #written: Promise<void> = Promise.resolve();
+  readonly #writing = new LatestOnly(() => this.#writeSoon());
 
   private constructor(options: RememberedRecordsOptions, records: readonly VolumeRecord[]) {
     this.#options = options;
@@ -53,7 +53,7 @@ export class RememberedRecords implements AsyncDisposable {
     const listener = mirror.listen((event) => {
       if (!mirror.hasBeenLive || !changesRecords(event)) return;
       this.#isStale = true;
-      void this.#writeSoon();
+      void this.#writing.run();
     });
     this.#following = { read, listener };
   }
@@ -62,33 +62,20 @@ export class RememberedRecords implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#following?.listener[Symbol.dispose]();
     this.#stopping.abort();
-    await this.#write();
+    await this.#writing.idle();
   }
 
   async #writeSoon(): Promise<void> {
-    if (this.#isWriting) return;
-    this.#isWriting = true;
-    while (this.#isStale) {
-      await this.#options.clock.sleep(settleMs, this.#stopping.signal);
-      await this.#write();
+    const { path, store, clock } = this.#options;
+    await clock.sleep(settleMs, this.#stopping.signal);
+    if (!this.#isStale || !this.#following) return;
+    this.#isStale = false;
+    try {
+      const remembered: Remembered = { store, records: this.#following.read() };
+      await replaceFile(path, JSON.stringify(remembered));
+    } catch (error) {
+      log('ERROR the records are not remembered in %s: %s', path, error);
     }
-    this.#isWriting = false;
-  }
-
-  /** One after the other. */
-  #write(): Promise<void> {
-    this.#written = this.#written.then(async () => {
-      if (!this.#isStale || !this.#following) return;
-      this.#isStale = false;
-      const { path, store } = this.#options;
-      try {
-        const remembered: Remembered = { store, records: this.#following.read() };
-        await replaceFile(path, JSON.stringify(remembered));
-      } catch (error) {
-        log('ERROR the records are not remembered in %s: %s', path, error);
-      }
-    });
-    return this.#written;
   }
 }
 
