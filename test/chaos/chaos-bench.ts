@@ -20,15 +20,15 @@ const prefix = '/berth';
 export interface ChaosOptions {
   readonly members: 1 | 3;
   readonly version?: EtcdVersion;
-  /** How long etcd keeps the tickets of a worker that it does not hear of. */
+  /** How long etcd keeps the tickets of a worker without renewals. */
   readonly ttlMs: number;
 }
 
-/** One etcd, and workers that reach each of its members through a network of their own. */
+/** One etcd, and workers that reach each member through a network of their own. */
 export class ChaosBench implements AsyncDisposable {
   readonly etcd: Etcd;
   readonly ttlMs: number;
-  /** To look at etcd from outside, past all faults of the network. */
+  /** A connection that bypasses the faults of the network. */
   readonly store: EtcdStore;
   readonly #client: EtcdClient;
   readonly #directory: string;
@@ -51,7 +51,7 @@ export class ChaosBench implements AsyncDisposable {
     return new ChaosBench(etcd, ttlMs, directory.path, stack.move());
   }
 
-  /** One more worker, with an open session. */
+  /** Starts one more worker, with an open session. */
   async worker(name: string, clockOffsetMs = 0): Promise<WorkerProcess> {
     const network: TcpProxy[] = [];
     for (const host of hostsOf(this.etcd)) network.push(this.#stack.use(await startTcpProxy(host)));
@@ -77,14 +77,14 @@ export class ChaosBench implements AsyncDisposable {
     return workers as { readonly [Index in keyof Names]: WorkerProcess };
   }
 
-  /** Two more workers that add to sets of their own all the while, whatever the test does. */
+  /** Starts two more workers, which add to sets of their own during the test. */
   async bystanders(): Promise<readonly WorkerProcess[]> {
     const workers = await this.workers('bystander-1', 'bystander-2');
     await Promise.all(workers.map((worker, index) => worker.work(['x', 'y'], index)));
     return workers;
   }
 
-  /** Resolves when so many tickets stand on the lock of a set. */
+  /** Resolves when the lock of a set has this many tickets. */
   async queueOf(set: string, length: number): Promise<void> {
     const what = `${length} tickets on ${set}`;
     await waitFor(async () => (await this.store.tickets(set)).length === length, 10_000, what);
@@ -102,7 +102,7 @@ export class ChaosBench implements AsyncDisposable {
     await waitFor(hasGrown, limitMs, `${worker.name} to write to ${set}`);
   }
 
-  /** Which member leads. */
+  /** Returns the index of the leader. */
   async leader(): Promise<number> {
     const { stdout } = await this.etcd.ctl('endpoint', 'status', '--write-out', 'json');
     const statuses: { Endpoint: string; Status: Status }[] = JSON.parse(stdout);
@@ -112,7 +112,7 @@ export class ChaosBench implements AsyncDisposable {
     return index;
   }
 
-  /** Ends the workers that live, each when its last step has ended, and answers what was done. */
+  /** Ends the living workers, each after its last step, and returns what all of them did. */
   async evidence(): Promise<Evidence> {
     const living = this.#workers.filter(({ hasEnded }) => !hasEnded);
     await Promise.all(living.map((worker) => worker.rest()));
@@ -125,15 +125,17 @@ export class ChaosBench implements AsyncDisposable {
   }
 
   /**
-   * Ends the workers and answers what went wrong, in words. Also looks whether anything is left in
-   * etcd, when the leases of those that were killed have run out.
+   * Ends the workers and returns every violation, in words. After the TTL of killed workers it also
+   * checks that nothing is left in etcd.
    */
   async violations(): Promise<string[]> {
     const violations = violationsIn(await this.evidence());
     const limitMs = this.ttlMs + 10_000;
-    await waitFor(async () => (await this.#leftOvers()).length === 0, limitMs, 'tidiness').catch(
-      async () => violations.push(...(await this.#leftOvers())),
-    );
+    await waitFor(
+      async () => (await this.#leftOvers()).length === 0,
+      limitMs,
+      'etcd to be empty',
+    ).catch(async () => violations.push(...(await this.#leftOvers())));
     return violations;
   }
 
@@ -153,7 +155,7 @@ export class ChaosBench implements AsyncDisposable {
     ];
   }
 
-  /** etcd keeps them all until it is compacted. */
+  /** Returns all versions of a set, which etcd keeps until it is compacted. */
   async #versionsOf(set: string): Promise<SetVersion[]> {
     const key = new EtcdKeys(prefix).recordKey(set);
     const versions: SetVersion[] = [];
@@ -167,13 +169,13 @@ export class ChaosBench implements AsyncDisposable {
   }
 }
 
-/** What etcdctl says of a member. */
+/** The part of etcdctl's answer about a member that the tests use. */
 interface Status {
   readonly leader: number;
   readonly header: { readonly member_id: number };
 }
 
-/** All of a worker's network at once. */
+/** Applies a fault to all connections of a worker. */
 export async function suffer(worker: WorkerProcess, fault: NetworkFault): Promise<void> {
   await Promise.all(worker.network.map((proxy) => proxy.suffer(fault)));
 }

@@ -1,3 +1,4 @@
+// The checker of the workers' histories: each law is shown a history that breaks it; no processes.
 import { expect, test } from '@jest/globals';
 import type { Evidence, SetVersion } from './check-history.ts';
 import { lostElements, violationsIn } from './check-history.ts';
@@ -5,14 +6,14 @@ import type { HistoryEvent, Occurrence } from './history.ts';
 
 const sets = ['db'];
 
-/** What happened, one thing each millisecond; `who` did it. */
+/** Builds a history: one event each millisecond, by the process `who`. */
 function historyOf(...steps: readonly (readonly [who: string, occurrence: Occurrence])[]) {
   return steps.map(([process, occurrence], index): HistoryEvent => {
     return { process, atMs: index, wall: '2026-01-02T03:04:05Z', ...occurrence };
   });
 }
 
-/** One way through the lock, from the grant to the answer. */
+/** The events of one holder, from the grant to the outcome of its write. */
 function turn(who: string, token: number, revision: number, outcome: 'written' | 'refused') {
   const element = `${who}-1`;
   const write = { sets, token, element };
@@ -38,25 +39,25 @@ const two: SetVersion = {
   ],
 };
 
-test('finds nothing wrong with holders that take turns', () => {
+test('the checker accepts holders that take turns', () => {
   const events = historyOf(...turn('n1', 5, 0, 'written'), ...turn('n2', 8, 6, 'written'));
   expect(violationsIn(evidence(events, one, two))).toEqual([]);
   expect(lostElements(evidence(events, one, two))).toEqual([]);
 });
 
-test('does not know, and does not mind, what became of a write without an answer', () => {
+test('the checker accepts either outcome of a write without an answer', () => {
   const dead = turn('n2', 8, 6, 'written').slice(0, -1);
   const events = historyOf(...turn('n1', 5, 0, 'written'), ...dead);
   expect(violationsIn(evidence(events, one, two))).toEqual([]);
   expect(violationsIn(evidence(events, one))).toEqual([]);
 });
 
-test('does not mind a write that came twice because its answer was lost', () => {
+test('the checker accepts a write that came twice because its answer was lost', () => {
   const events = historyOf(...turn('n1', 5, 0, 'written'), ...turn('n2', 8, 6, 'written'));
   expect(violationsIn(evidence(events, one, two, { ...two, revision: 10 }))).toEqual([]);
 });
 
-test('sees two holders at once', () => {
+test('the checker reports two holders at once', () => {
   const [held, ...rest] = turn('n1', 5, 0, 'written');
   const [heldToo, ...restToo] = turn('n2', 8, 6, 'written');
   const events = historyOf(held, heldToo, ...rest, ...restToo);
@@ -65,7 +66,7 @@ test('sees two holders at once', () => {
   ]);
 });
 
-test('sees a lock that is given to two with one token', () => {
+test('the checker reports a token that was given to two holders', () => {
   const events = historyOf(...turn('n1', 5, 0, 'written'), ...turn('n2', 5, 6, 'written'));
   const both: SetVersion = {
     revision: 9,
@@ -79,7 +80,7 @@ test('sees a lock that is given to two with one token', () => {
   ]);
 });
 
-test('sees that somebody has passed another in the queue', () => {
+test('the checker reports a grant out of queue order', () => {
   const events = historyOf(
     ['n1', { op: 'queued', sets, token: 10 }],
     ['n2', { op: 'request', sets }],
@@ -91,7 +92,7 @@ test('sees that somebody has passed another in the queue', () => {
   ]);
 });
 
-test('sees a write that comes after the next holder has read', () => {
+test('the checker reports a write after the next holder has read', () => {
   const late = turn('n1', 5, 0, 'written').slice(3);
   const reader = turn('n2', 8, 0, 'written').slice(0, 2);
   expect(violationsIn(evidence(historyOf(...reader, ...late), one))).toEqual([
@@ -99,7 +100,7 @@ test('sees a write that comes after the next holder has read', () => {
   ]);
 });
 
-test('sees an update that is lost', () => {
+test('the checker reports a lost update', () => {
   const events = historyOf(...turn('n1', 5, 0, 'written'), ...turn('n2', 8, 6, 'written'));
   const lost: SetVersion = { revision: 9, elements: [['n2-1', 8]] };
   expect(violationsIn(evidence(events, one, lost))).toEqual([
@@ -109,7 +110,7 @@ test('sees an update that is lost', () => {
   expect(lostElements(evidence(events, one, lost))).toEqual(['n1-1']);
 });
 
-test('sees writes in another order than that of the tokens', () => {
+test('the checker reports writes out of token order', () => {
   const events = historyOf(...turn('n1', 5, 0, 'written'), ...turn('n2', 4, 6, 'written'));
   const version: SetVersion = {
     revision: 9,
@@ -122,13 +123,13 @@ test('sees writes in another order than that of the tokens', () => {
   expect(violations).toContain('db: revision 9 was written with token 4, after 5');
 });
 
-test('sees what was refused and is there all the same', () => {
+test('the checker reports a refused write that is in the set', () => {
   const events = historyOf(...turn('n1', 5, 0, 'refused'), ...turn('n2', 8, 6, 'written'));
   const violations = violationsIn(evidence(events, one, two));
   expect(violations).toEqual(['db: n1-1 was refused and is there']);
 });
 
-test('sees what nobody has written, and that nobody has written at all', () => {
+test('the checker reports an element that nobody wrote, and a run without writes', () => {
   const events = historyOf(...turn('n1', 5, 0, 'written'));
   expect(violationsIn(evidence(events, one, two))).toEqual([
     'db: n2-1 is there and nobody wrote it',

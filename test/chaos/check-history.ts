@@ -1,18 +1,18 @@
 import type { HistoryEvent, WriteOutcome } from './history.ts';
 
-/** A set as the store had it from one revision on. */
+/** The value of a set from one revision on. */
 export interface SetVersion {
   readonly revision: number;
   readonly elements: readonly (readonly [element: string, token: number])[];
 }
 
-/** What the processes did, and what became of the sets: each with all its versions, oldest first. */
+/** The events of the processes, and all versions of each set, oldest first. */
 export interface Evidence {
   readonly events: readonly HistoryEvent[];
   readonly sets: ReadonlyMap<string, readonly SetVersion[]>;
 }
 
-/** Everything that must never happen and did, in words; empty when all is well. */
+/** Returns everything that must never happen and did, in words. */
 export function violationsIn({ events, sets }: Evidence): string[] {
   const found = [...sets].flatMap(([set, versions]) => {
     const own = events.filter((event) => concerns(event, set));
@@ -25,11 +25,11 @@ export function violationsIn({ events, sets }: Evidence): string[] {
     ];
     return [...new Set(inSet)].map((text) => `${set}: ${text}`);
   });
-  // A history in which nothing was written proves nothing.
+  // A history without writes proves nothing.
   return events.some(({ op }) => op === 'written') ? found : [...found, 'nothing was written'];
 }
 
-/** The elements that were acknowledged and are not in the set. */
+/** Returns the elements that were acknowledged and are not in the set. */
 export function lostElements({ events, sets }: Evidence): string[] {
   return [...sets].flatMap(([set, versions]) => {
     const last = elementsOf(versions.at(-1));
@@ -39,23 +39,23 @@ export function lostElements({ events, sets }: Evidence): string[] {
 }
 
 /**
- * Whoever proved to hold the lock at two moments held it in between, so these times of different
- * tickets can't overlap, and follow one another in the order of the tokens.
+ * The law of exclusion. A process that held a lock at two moments held it in between, so these
+ * periods of different tickets can't overlap, and follow each other in the order of the tokens.
  */
 function overlaps(own: readonly HistoryEvent[]): string[] {
-  const tenures = new Map<number, { process: string; token: number; from: number; to: number }>();
+  const holds = new Map<number, { process: string; token: number; from: number; to: number }>();
   const found: string[] = [];
   for (const event of own) {
     if (event.op !== 'held') continue;
     const { process, token, atMs } = event;
-    const tenure = tenures.get(token) ?? { process, token, from: atMs, to: atMs };
-    if (tenure.process !== process) {
-      found.push(`token ${token} was granted to ${tenure.process} and to ${process}`);
+    const hold = holds.get(token) ?? { process, token, from: atMs, to: atMs };
+    if (hold.process !== process) {
+      found.push(`token ${token} was granted to ${hold.process} and to ${process}`);
     }
-    tenure.to = atMs;
-    tenures.set(token, tenure);
+    hold.to = atMs;
+    holds.set(token, hold);
   }
-  const inOrder = [...tenures.values()].sort((a, b) => a.token - b.token);
+  const inOrder = [...holds.values()].sort((a, b) => a.token - b.token);
   for (const [index, later] of inOrder.entries()) {
     const before = inOrder[index - 1];
     if (!before || before.to < later.from) continue;
@@ -67,7 +67,7 @@ function overlaps(own: readonly HistoryEvent[]): string[] {
   return found;
 }
 
-/** Whoever asks when another already stands in the queue comes after it. */
+/** The law of order: a request that is made while another is queued comes after that one. */
 function queueJumps(own: readonly HistoryEvent[]): string[] {
   const requests = new Map<string, number>();
   const found: string[] = [];
@@ -82,7 +82,7 @@ function queueJumps(own: readonly HistoryEvent[]): string[] {
   return found;
 }
 
-/** Once a holder has read the set, nobody who held the lock before may change it. */
+/** The law of effects: once a holder has read the set, no earlier holder may change it. */
 function lateWrites(own: readonly HistoryEvent[], versions: readonly SetVersion[]): string[] {
   const found: string[] = [];
   for (const event of own) {
@@ -99,8 +99,8 @@ function lateWrites(own: readonly HistoryEvent[], versions: readonly SetVersion[
 }
 
 /**
- * Each change adds one element, with no lower token than those before. A write that is repeated
- * because its answer was lost may come twice in a row.
+ * The law of changes: each change adds one element, with no lower token than before. A write that
+ * is repeated because its answer was lost may come twice in a row.
  */
 function badChange(before: SetVersion | undefined, after: SetVersion): string[] {
   const old = before?.elements ?? [];
@@ -115,7 +115,7 @@ function badChange(before: SetVersion | undefined, after: SetVersion): string[] 
   return token < last ? [`${at} was written with token ${token}, after ${last}`] : [];
 }
 
-/** What was acknowledged is in the set; what was refused, or never written, is not. */
+/** The law of outcomes: acknowledged writes are in the set; refused or unknown elements are not. */
 function wrongOutcomes(own: readonly HistoryEvent[], versions: readonly SetVersion[]): string[] {
   const last = elementsOf(versions.at(-1));
   const tried = new Set(writesThat(own, 'write'));

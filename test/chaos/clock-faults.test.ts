@@ -1,3 +1,4 @@
+// Workers whose wall clocks are wrong: real processes on a real etcd, real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { describeWith } from '../support/requirements.ts';
@@ -24,7 +25,7 @@ describeWith(['etcd'], 'workers whose wall clocks are wrong', () => {
     }
     for (const worker of workers) await bench.progressOf(worker, 'db', ttlMs);
     await Promise.all(workers.map((worker) => worker.go()));
-    // More than a TTL has passed: none has lost its lock early.
+    // More than a TTL has passed: no worker lost its lock early.
     for (const { added } of held) expect(await added).toMatchObject({ outcome: 'written' });
     const freeAfter = [ahead, behind, jumping].map(async (wrong) => {
       const set = `taken from ${wrong.name}`;

@@ -1,3 +1,4 @@
+// Workers on an etcd whose members are killed, frozen or restarted: real processes and servers, real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { describeWith } from '../support/requirements.ts';
@@ -5,10 +6,10 @@ import { ChaosBench } from './chaos-bench.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 const ttlMs = 6_000;
-/** An election, calls that nobody answers (2 s each), and what this machine has to do besides. */
+/** The time for an election, calls without an answer (2 s each), and a busy machine. */
 const recoveryMs = 10_000;
 
-/** Three workers that add to one set all the while, and a lock that one more holds. */
+/** Starts three workers that add to one set, and one more that holds a lock. */
 async function busyBench(members: 1 | 3) {
   const bench = await ChaosBench.open({ members, ttlMs });
   const [holder, ...workers] = await bench.workers('holder', 'n1', 'n2', 'n3');
@@ -19,7 +20,7 @@ async function busyBench(members: 1 | 3) {
   return { bench, holder, held, progress };
 }
 
-/** Resolves when each of them has written. */
+/** Resolves when each worker has written. */
 async function progressOf(bench: ChaosBench, workers: readonly WorkerProcess[]): Promise<void> {
   await Promise.all(workers.map((worker) => bench.progressOf(worker, 'db', recoveryMs)));
 }
@@ -40,7 +41,7 @@ describeWith(['etcd'], 'workers on an etcd that fails', () => {
       const leader = await bench.leader();
       await fail(bench, leader);
       await progress();
-      // Whoever was not heard for too long has lost its lock; what it says must be true then.
+      // A worker whose renewals failed for too long has lost its lock; its answer must say so.
       await holder.go();
       await held.added;
       bench.etcd.resume(leader);
@@ -52,7 +53,7 @@ describeWith(['etcd'], 'workers on an etcd that fails', () => {
   );
 
   test.each([1, 3] as const)(
-    'keep their locks when all of %d etcd are restarted within the TTL',
+    'keep their locks when all of %d etcd members restart within the TTL',
     async (members) => {
       const { bench, holder, held, progress } = await busyBench(members);
       await using _bench = bench;

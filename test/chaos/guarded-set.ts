@@ -11,34 +11,34 @@ import type { HistoryWriter, WriteOutcome } from './history.ts';
 import { monotonicMs } from './history.ts';
 
 /**
- * How a set is written under its lock. `guarded`: with the lock's guard. `blind`: with the guard
- * in the store alone, by somebody who never looks whether the lock is lost. `unguarded`: without.
+ * How a set is written under its lock. `guarded`: with the lock's guard. `blind`: with the guard in
+ * the store alone, without a check whether the lock is lost. `unguarded`: without a guard.
  */
 export type Writing = 'guarded' | 'blind' | 'unguarded';
 
 export interface AddOptions {
   readonly writing?: Writing;
-  /** 0: one try. Undefined: wait for ever. */
+  /** Zero: one try. Undefined: no limit. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
-  /** Waited for under the lock, between reading the sets and writing them. */
+  /** Awaited under the lock, between the read of the sets and the write. */
   readonly beforeWrite?: () => Promise<unknown>;
-  /** The write releases the lock in the same step. */
+  /** True when the write releases the lock in the same step. */
   readonly releases?: boolean;
 }
 
 export interface AddResult {
   readonly outcome: WriteOutcome | 'denied' | 'unread';
   readonly token?: number;
-  /** Why the locks were denied. */
+  /** The code of the error that denied the locks. */
   readonly code?: string;
-  /** The code of what `throwIfLost` threw when it was about to write. */
+  /** The code of the error that `throwIfLost` threw before the write. */
   readonly lost?: string;
-  /** The signal had aborted by then. */
+  /** True when the signal had aborted before the write. */
   readonly aborted?: boolean;
 }
 
-/** What a set's record holds: each element with the token under which it was added. */
+/** The value of a set's record: each element with the token under which it was added. */
 export type SetElements = readonly (readonly [element: string, token: number])[];
 
 export function parseSet(value: string | undefined): SetElements {
@@ -46,8 +46,8 @@ export function parseSet(value: string | undefined): SetElements {
 }
 
 /**
- * Sets that are kept in records. An element is added by reading the whole set and writing it back
- * under the lock of its name: two at once lose one of the elements.
+ * Sets in records. To add an element, the whole set is read and written back under the lock of its
+ * name; two writers at once would lose an element.
  */
 export class GuardedSets {
   readonly #manager: LockManager;
@@ -108,7 +108,7 @@ export class GuardedSets {
     return { outcome, token, aborted, ...(lost === undefined ? {} : { lost }) };
   }
 
-  /** Writes down that the lock is held, as of a moment before the proof; else answers the error's code. */
+  /** Records that the lock is held, at a time before the check; returns the error's code otherwise. */
   #prove(lock: Lock, sets: readonly string[]): string | undefined {
     const atMs = monotonicMs();
     try {
@@ -122,7 +122,7 @@ export class GuardedSets {
     return undefined;
   }
 
-  /** Undefined: the store does not answer. */
+  /** Reads the sets; returns undefined when the store does not answer. */
   async #read(
     sets: readonly string[],
     token: number,

@@ -1,27 +1,27 @@
 import { openSync, readFileSync, writeSync } from 'node:fs';
 
-/** One thing that a process did or saw, in the order in which it did. */
+/** An action or observation of a process, in the order of that process. */
 export type Occurrence =
-  /** It is about to ask for the locks of the sets. */
+  /** A request for the locks of the sets is about to be made. */
   | { readonly op: 'request'; readonly sets: readonly string[] }
-  /** Its request stands in the queue. */
+  /** The request is in the queue. */
   | { readonly op: 'queued'; readonly sets: readonly string[]; readonly token: number }
-  /** It was not given the locks, and has nothing. */
+  /** The request failed; the process holds nothing. */
   | { readonly op: 'denied'; readonly code: string }
-  /** It proved at this time that it held the locks. */
+  /** The process proved at this time that it holds the locks. */
   | { readonly op: 'held'; readonly sets: readonly string[]; readonly token: number }
-  /** It was told that it holds them no longer, or can't prove it. */
+  /** The process learned that it no longer holds the locks, or can't prove that it does. */
   | { readonly op: 'lost'; readonly token: number }
-  /** Under the lock it saw the set as it was since this revision of the store. */
+  /** Under the lock, the process read the set as of this revision. */
   | {
       readonly op: 'read';
       readonly set: string;
       readonly token: number;
       readonly revision: number;
     }
-  /** It is about to add the element to the sets. */
+  /** The process is about to add the element to the sets. */
   | ({ readonly op: 'write' } & Write)
-  /** How that ended. `unknown`: it may have happened, as it may for a write without an end. */
+  /** The outcome of the write. `unknown`: it may have been made, like a write without an outcome. */
   | ({ readonly op: WriteOutcome } & Write);
 
 export type WriteOutcome = 'written' | 'refused' | 'unknown';
@@ -33,20 +33,20 @@ interface Write {
 }
 
 export type HistoryEvent = Occurrence & {
-  /** Unique to one life of a process. */
+  /** A name that is unique to one life of a process. */
   readonly process: string;
-  /** By the monotonic clock, which all processes of this machine share. */
+  /** The time of the monotonic clock, which all processes of this machine share. */
   readonly atMs: number;
-  /** By the process's own wall clock, which may be wrong. */
+  /** The time of the process's own wall clock, which may be wrong. */
   readonly wall: string;
 };
 
-/** Milliseconds of the monotonic clock, which is the same in all processes of this machine. */
+/** Returns the milliseconds of the monotonic clock, which all processes of this machine share. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint() / 1_000n) / 1_000;
 }
 
-/** Appends what this process does to a file; each line is with the kernel before the next step. */
+/** Appends the events of this process to a file; the kernel has each line before the next step. */
 export class HistoryWriter {
   readonly #file: number;
   readonly #process: string;
@@ -56,7 +56,7 @@ export class HistoryWriter {
     this.#process = process;
   }
 
-  /** `atMs` is now, or the earlier moment at which it was so. */
+  /** Adds an event; `atMs` may be an earlier time at which it was true. */
   add(occurrence: Occurrence, atMs = monotonicMs()): void {
     const wall = new Date().toISOString();
     const event: HistoryEvent = { process: this.#process, atMs, wall, ...occurrence };
@@ -64,7 +64,7 @@ export class HistoryWriter {
   }
 }
 
-/** The events of several processes, in the order of time. */
+/** Returns the events of several processes in the order of time. */
 export function readHistory(paths: readonly string[]): HistoryEvent[] {
   return paths
     .flatMap((path) => readFileSync(path, 'utf8').split('\n'))

@@ -1,3 +1,5 @@
+// Two writes of one holder whose first one arrives late: a memory store behind a network that fails on
+// command; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
@@ -5,8 +7,8 @@ import { memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../support/faulty-store.ts';
 
 /**
- * The first write's answer is lost, so it is repeated; then the first arrives after all. On etcd a
- * member that was frozen, or a network that was away, brings such writes.
+ * Makes two writes. The answer of the first is lost, so it is repeated; then the first attempt
+ * arrives after all. On etcd, a frozen member or a network outage can delay a write like this.
  */
 async function twoWrites(expectsRevision: boolean): Promise<string | undefined> {
   await using store = memoryStore();
@@ -22,11 +24,11 @@ async function twoWrites(expectsRevision: boolean): Promise<string | undefined> 
   return (await store.record('r'))?.value;
 }
 
-test('a write that arrives late does not undo the next one, which expects a revision', async () => {
+test('a late write does not undo the next write when it expects a revision', async () => {
   expect(await twoWrites(true)).toBe('second');
 });
 
-// The ticket still stands, so the guard lets it pass: what `Lock.guard` warns of.
-test('and undoes one that expects none', async () => {
+// The ticket still stands, so the guard accepts the late write; `Lock.guard` warns of this.
+test('a late write undoes the next write when it expects no revision', async () => {
   expect(await twoWrites(false)).toBe('first');
 });

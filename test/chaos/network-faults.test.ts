@@ -1,3 +1,5 @@
+// Workers whose network to etcd is cut, silent or slow: real processes, a real etcd behind a proxy, real
+// time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { describeWith } from '../support/requirements.ts';
@@ -6,10 +8,10 @@ import type { WorkerProcess } from './worker-process.ts';
 
 const ttlMs = 5_000;
 const freeAgainMs = ttlMs + 1_000 + 1_000;
-/** A connection that is dead without a word is found by a ping within six seconds. */
+/** The time in which a ping finds a dead connection (six seconds), and more. */
 const recoveryMs = 12_000;
 
-/** A victim that holds a lock and works, another worker that works, and one that would like the lock. */
+/** Starts a victim that holds a lock and works, another worker, and one that wants the lock. */
 async function benchWithVictim(members: 1 | 3) {
   const bench = await ChaosBench.open({ members, ttlMs });
   const [victim, other, next] = await bench.workers('victim', 'other', 'next');
@@ -23,11 +25,11 @@ describeWith(['etcd'], 'a worker with a bad network', () => {
   const outages = {
     'its connections are cut': cut,
     'its packets vanish': (victim: WorkerProcess) => suffer(victim, 'swallow'),
-    'its packets arrive when it is over': (victim: WorkerProcess) => suffer(victim, 'hold'),
+    'its packets arrive after the outage': (victim: WorkerProcess) => suffer(victim, 'hold'),
   };
 
   test.each(Object.entries(outages))(
-    'loses its locks, and comes back, when %s',
+    'loses its locks and recovers when %s',
     async (_, fail) => {
       const { bench, victim, other, next, held } = await benchWithVictim(1);
       await using _bench = bench;
@@ -45,7 +47,7 @@ describeWith(['etcd'], 'a worker with a bad network', () => {
     60_000,
   );
 
-  test('keeps its locks when its connections are reset again and again', async () => {
+  test('keeps its locks when its connections are reset repeatedly', async () => {
     const { bench, victim, held } = await benchWithVictim(1);
     await using _bench = bench;
     for (let time = 0; time < 10; time += 1) {
@@ -70,7 +72,7 @@ describeWith(['etcd'], 'a worker with a bad network', () => {
     expect(await bench.violations()).toEqual([]);
   });
 
-  test('finds another member of etcd when its own falls silent', async () => {
+  test('changes to another member of etcd when its own does not answer', async () => {
     const { bench, victim, held } = await benchWithVictim(3);
     await using _bench = bench;
     for (const proxy of victim.network) {

@@ -1,3 +1,4 @@
+// Workers that are frozen or killed: real processes on a real etcd, real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { describeWith } from '../support/requirements.ts';
@@ -5,12 +6,12 @@ import { ChaosBench } from './chaos-bench.ts';
 import { lostElements, violationsIn } from './check-history.ts';
 
 const ttlMs = 3_000;
-/** How soon what a dead worker held is free again; a second of it is for a machine that is busy. */
+/** The time after which the lock of a dead worker is free; one second is for a busy machine. */
 const freeAgainMs = ttlMs + 1_000 + 1_000;
 
 describeWith(['etcd'], 'a worker that is frozen or killed', () => {
   test.each([1, 3] as const)(
-    'writes nothing when it was frozen under its lock past its TTL, with %d etcd',
+    'writes nothing after it was frozen under its lock past its TTL, with %d etcd',
     async (members) => {
       await using bench = await ChaosBench.open({ members, ttlMs });
       await bench.bystanders();
@@ -22,7 +23,7 @@ describeWith(['etcd'], 'a worker that is frozen or killed', () => {
       const taken = await Promise.all([next.add('guarded'), next.add('blind')]);
       expect(performance.now() - frozenAt).toBeLessThan(freeAgainMs);
       expect(taken.map(({ outcome }) => outcome)).toEqual(['written', 'written']);
-      // It is told to go on while it sleeps: that is the first thing it does when it wakes up.
+      // The message arrives while the worker sleeps, so it is the first thing after its wake-up.
       const goneOn = Promise.all([holder.go(), holder.go()]);
       holder.thaw();
       await goneOn;
@@ -52,7 +53,7 @@ describeWith(['etcd'], 'a worker that is frozen or killed', () => {
     expect(violations).toContainEqual(expect.stringMatching(/does not extend the one before/));
   });
 
-  test('S62 is told that it lost its place in the queue when it was frozen past its TTL', async () => {
+  test('S62 loses its place in the queue, and learns it, when it was frozen past its TTL', async () => {
     await using bench = await ChaosBench.open({ members: 1, ttlMs });
     await bench.bystanders();
     const [holder, frozen, third] = await bench.workers('holder', 'frozen', 'third');
@@ -74,14 +75,14 @@ describeWith(['etcd'], 'a worker that is frozen or killed', () => {
     expect(await stays.added).toMatchObject({ outcome: 'written' });
     expect(await behind[1]).toMatchObject({ outcome: 'written' });
     frozen.thaw();
-    const told = { outcome: 'denied', code: 'lost' };
-    expect(await Promise.all(late)).toEqual([told, told]);
+    const denied = { outcome: 'denied', code: 'lost' };
+    expect(await Promise.all(late)).toEqual([denied, denied]);
     expect(await frozen.add('its turn passes')).toMatchObject({ outcome: 'written' });
     expect(await bench.violations()).toEqual([]);
   });
 
   test.each([1, 3] as const)(
-    'frees its lock within its TTL and a second when it is killed, with %d etcd',
+    'frees its lock within its TTL and a second after it was killed, with %d etcd',
     async (members) => {
       await using bench = await ChaosBench.open({ members, ttlMs });
       await bench.bystanders();
@@ -97,7 +98,7 @@ describeWith(['etcd'], 'a worker that is frozen or killed', () => {
     },
   );
 
-  test('S65 does not let those behind it pass the holder when it is killed as a waiter', async () => {
+  test('S65 keeps those behind it waiting for the holder when it is killed as a waiter', async () => {
     await using bench = await ChaosBench.open({ members: 1, ttlMs });
     await bench.bystanders();
     const [holder, killed, third] = await bench.workers('holder', 'killed', 'third');

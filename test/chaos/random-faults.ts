@@ -5,7 +5,7 @@ import { cut, suffer } from './chaos-bench.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 const workerFaults = [
-  // Twice, because nothing is harder on a lock than a holder that wakes up after its time.
+  // Listed twice: a holder that wakes up after its time is the hardest case for a lock.
   'freeze',
   'freeze',
   'kill',
@@ -17,21 +17,21 @@ const workerFaults = [
   'one link',
   'clock',
 ] as const;
-/** How long a fault waits for its victim to come to hold a lock. */
+/** How long a fault waits until its victim holds a lock. */
 const aimingMs = 3_000;
 const memberFaults = ['freeze', 'kill'] as const;
 
-/** One thing that goes wrong, from some moment on, for some time. */
+/** A fault with its start and duration. */
 export type PlannedFault = {
   readonly atMs: number;
   readonly lastsMs: number;
-  /** Which worker, or which member of etcd. */
+  /** The index of the worker, or of the member of etcd. */
   readonly index: number;
 } & (
   | {
       readonly on: 'worker';
       readonly kind: (typeof workerFaults)[number];
-      /** It waits, not for ever, until the worker holds a lock. */
+      /** True when the fault waits, for a limited time, until the worker holds a lock. */
       readonly isAimed: boolean;
     }
   | { readonly on: 'etcd'; readonly kind: (typeof memberFaults)[number] }
@@ -44,15 +44,15 @@ export interface PlanOptions {
   readonly lengthMs: number;
 }
 
-/** About a fault a second, none on what has still another; the same each time for one seed. */
+/** Plans about one fault a second, one at a time for each target; a seed always gives the same plan. */
 export function planFaults(random: SeededRandom, options: PlanOptions): PlannedFault[] {
   const { workers, members, ttlMs, lengthMs } = options;
   const busyUntil = new Map<string, number>();
   const plan: PlannedFault[] = [];
   for (let atMs = 500; atMs < lengthMs; atMs += 400 + random.below(1_200)) {
-    // Half of the faults are over before a lease can end.
+    // Half of the faults end before a lease can expire.
     const lastsMs = random.chance(0.5) ? 100 + random.below(1_000) : ttlMs + random.below(2_000);
-    // While a lone etcd is away nothing happens.
+    // Nothing happens while a single etcd is away, so such faults are rare.
     const on = random.chance(0.1 * members) ? 'etcd' : 'worker';
     const index = random.below(on === 'worker' ? workers : members);
     const target = targetOf({ on, index });
@@ -76,7 +76,7 @@ export function describeFault({ atMs, lastsMs, on, index, kind }: PlannedFault):
   return `${atMs} ms: ${kind} ${on} ${index} for ${lastsMs} ms`;
 }
 
-/** Makes the plan come true on workers that work, and resolves when all is well again. */
+/** Carries the plan out on working workers; resolves when all faults have ended. */
 export async function sufferFaults(
   bench: ChaosBench,
   plan: readonly PlannedFault[],
@@ -84,7 +84,7 @@ export async function sufferFaults(
   sets: readonly string[],
 ): Promise<void> {
   const startedAt = performance.now();
-  /** By target. What was killed may take long to start again: its next fault has to wait. */
+  /** The last fault of each target. A killed target may start slowly; its next fault waits. */
   const lastFaults = new Map<string, Promise<void>>();
   for (const [number, fault] of plan.entries()) {
     await pause(Math.max(0, startedAt + fault.atMs - performance.now()));
@@ -92,7 +92,7 @@ export async function sufferFaults(
     const suffered = (lastFaults.get(target) ?? Promise.resolve()).then(() =>
       fault.on === 'etcd' ? onMember(bench, fault) : onWorker(number, fault),
     );
-    suffered.catch(() => {}); // It is awaited below, when the others have ended as well.
+    suffered.catch(() => {}); // Awaited below, after the others have ended.
     lastFaults.set(target, suffered);
   }
   await Promise.allSettled(lastFaults.values());
@@ -108,9 +108,9 @@ export async function sufferFaults(
     if (kind === 'kill') {
       await worker.kill();
       await pause(lastsMs);
-      const heir = await bench.worker(`w${index}.${number}`);
-      await heir.work(sets, number);
-      workers[index] = heir;
+      const successor = await bench.worker(`w${index}.${number}`);
+      await successor.work(sets, number);
+      workers[index] = successor;
       return;
     }
     if (kind === 'clock') {

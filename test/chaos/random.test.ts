@@ -1,3 +1,4 @@
+// Locks under random faults of workers, network, clocks and etcd: real processes and servers, real time.
 import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,22 +11,22 @@ import type { Evidence } from './check-history.ts';
 import { describeFault, planFaults, sufferFaults } from './random-faults.ts';
 
 /**
- * Anything goes wrong at any time. BERTH_SOAK_SECONDS says for how long (for one etcd and for three
- * together; without it a short run), BERTH_SOAK_SEED repeats the faults of a run.
+ * BERTH_SOAK_SECONDS sets the length of the run (for one etcd and for three together); otherwise it is
+ * short. BERTH_SOAK_SEED repeats the faults of a run.
  */
 const soakSeconds = Number(process.env.BERTH_SOAK_SECONDS ?? 32);
 const firstSeed = Number(process.env.BERTH_SOAK_SEED ?? Date.now() % 1_000_000);
 const lengthMs = (soakSeconds * 1_000) / 2;
-/** One round on one etcd; a set that grows for ever would make the writes slow. */
+/** The length of one round on one etcd; a set that grows without limit would slow the writes. */
 const roundMs = Math.min(lengthMs, 30_000);
 
 const ttlMs = 3_000;
 const workerCount = 4;
 const sets = ['a', 'b'];
 
-describeWith(['etcd'], 'four workers to which anything happens', () => {
+describeWith(['etcd'], 'four workers under random faults', () => {
   test.each([1, 3] as const)(
-    'never lose what was acknowledged, on %d etcd',
+    'never lose an acknowledged write, on %d etcd',
     async (members) => {
       const endsAt = performance.now() + lengthMs;
       for (let seed = firstSeed; performance.now() < endsAt; seed += 1) {
@@ -36,7 +37,7 @@ describeWith(['etcd'], 'four workers to which anything happens', () => {
   );
 });
 
-test('a seed gives the same faults each time', () => {
+test('a seed gives the same plan of faults each time', () => {
   const plan = (seed: number) =>
     planFaults(seededRandom(seed), { workers: 4, members: 3, ttlMs, lengthMs: 30_000 });
   expect(plan(1)).toEqual(plan(1));
@@ -44,7 +45,7 @@ test('a seed gives the same faults each time', () => {
   expect(plan(1).length).toBeGreaterThan(10);
 });
 
-/** What went wrong, with all that one needs to look into it. */
+/** Runs one round; returns the violations with everything needed to investigate them. */
 async function violationsOfRound(members: 1 | 3, seed: number): Promise<string[]> {
   const random = seededRandom(seed);
   const version = random.pick(etcdVersions);
@@ -58,7 +59,7 @@ async function violationsOfRound(members: 1 | 3, seed: number): Promise<string[]
     const workers = [...(await bench.workers(...names))];
     await Promise.all(workers.map((worker, index) => worker.work(sets, seed + index)));
     await sufferFaults(bench, plan, workers, sets);
-    // All is well: everybody has to get on again.
+    // All faults have ended: every worker has to make progress again.
     await Promise.all(workers.map((worker) => bench.progressOf(worker, 'a', 15_000)));
     const violations = await bench.violations();
     const evidence = await bench.evidence();

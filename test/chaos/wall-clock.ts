@@ -1,6 +1,6 @@
 /**
- * The wall clock of this process, to be set wrong: the time of day only (CLOCK_REALTIME), as a
- * machine's is by a bad time server. Loaded with `--import`, before anything has read the time.
+ * A wall clock of this process that can be set wrong: the time of day only (CLOCK_REALTIME), as a bad
+ * time server would do. Loaded with `--import`, before anything reads the time.
  */
 const RealDate = Date;
 let offsetMs = Number(process.env.BERTH_CLOCK_OFFSET_MS ?? 0);

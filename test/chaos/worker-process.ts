@@ -11,13 +11,13 @@ const workerPath = join(import.meta.dirname, 'worker.ts');
 const wallClockPath = join(import.meta.dirname, 'wall-clock.ts');
 
 export interface WorkerOptions extends WorkerSettings {
-  /** How wrong its wall clock is from the start. */
+  /** The error of its wall clock at the start. */
   readonly clockOffsetMs?: number;
-  /** Its network: one for each member of etcd. */
+  /** The network of the worker: one proxy for each member of etcd. */
   readonly network: readonly TcpProxy[];
 }
 
-/** A process with a LockManager of its own; killed at the end, or when this process ends. */
+/** A process with a lock manager of its own; killed when disposed of, or when this process ends. */
 export class WorkerProcess implements AsyncDisposable {
   readonly name: string;
   readonly historyPath: string;
@@ -50,7 +50,7 @@ export class WorkerProcess implements AsyncDisposable {
     const { name, endpoints, prefix, ttlMs, historyPath, clockOffsetMs = 0 } = options;
     const settings: WorkerSettings = { name, endpoints, prefix, ttlMs, historyPath };
     const node = [process.execPath, '--import', wallClockPath, workerPath];
-    // A frozen process can't see for itself that its parent has gone.
+    // A frozen process can't notice that its parent has ended.
     const args = ['--pdeathsig', 'KILL', ...node, JSON.stringify(settings)];
     const child = spawn('setpriv', args, {
       env: { ...process.env, NODE_OPTIONS: '', BERTH_CLOCK_OFFSET_MS: String(clockOffsetMs) },
@@ -76,7 +76,7 @@ export class WorkerProcess implements AsyncDisposable {
     return (await this.#call({ name: 'add', sets: [set], writing, halts: false })) as AddResult;
   }
 
-  /** As `add`, but halts under the lock, between reading and writing, until `go`. */
+  /** Adds as `add` does, but halts under the lock, between the read and the write, until `go`. */
   async hold(
     set: string,
     writing: Writing = 'guarded',
@@ -84,7 +84,7 @@ export class WorkerProcess implements AsyncDisposable {
     const holds = this.nextHold();
     const call = this.#call({ name: 'add', sets: [set], writing, halts: true });
     const added = call.then((answer) => answer as AddResult);
-    added.catch(() => {}); // Whoever awaits it hears of it; a holder that is killed is not awaited.
+    added.catch(() => {}); // Its awaiter gets the error; nobody awaits a killed holder.
     const neverCame = added.then((result) => {
       throw new Error(`${this.name} did not come to hold ${set}: ${result.outcome}`);
     });
@@ -93,22 +93,22 @@ export class WorkerProcess implements AsyncDisposable {
     return { added };
   }
 
-  /** Resolves when it next has read under a lock and takes its time before it writes. */
+  /** Resolves when it has next read under a lock and pauses before the write. */
   nextHold(): Promise<void> {
     return this.#held.promise;
   }
 
-  /** Lets the holder that has halted first go on. */
+  /** Continues the holder that halted first. */
   async go(): Promise<void> {
     await this.#call({ name: 'go' });
   }
 
-  /** Adds to some of the sets again and again, until it rests. */
+  /** Adds to some of the sets repeatedly, until `rest`. */
   async work(sets: readonly string[], seed: number): Promise<void> {
     await this.#call({ name: 'work', sets, seed });
   }
 
-  /** Resolves when the last of its steps has ended. */
+  /** Resolves when its last step has ended. */
   async rest(): Promise<void> {
     await this.#call({ name: 'rest' });
   }
@@ -117,7 +117,7 @@ export class WorkerProcess implements AsyncDisposable {
     await this.#call({ name: 'shiftClock', offsetMs });
   }
 
-  /** Closes its manager as a daemon does that stops. */
+  /** Closes its manager, as a daemon does when it stops. */
   async close(): Promise<void> {
     await this.#call({ name: 'close' });
     await this.kill();
@@ -131,7 +131,7 @@ export class WorkerProcess implements AsyncDisposable {
     this.#child.kill('SIGCONT');
   }
 
-  /** Resolves when the process is no more. */
+  /** Kills the process and resolves when it has ended. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#exited;

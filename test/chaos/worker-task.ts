@@ -1,9 +1,9 @@
 import type { Writing } from './guarded-set.ts';
 
-/** What a worker is told at its start, as JSON. */
+/** The settings that a worker gets at its start, as JSON. */
 export interface WorkerSettings {
   readonly name: string;
-  /** Where it finds etcd's members: host:port each. */
+  /** The addresses of etcd's members, `host:port` each. */
   readonly endpoints: readonly string[];
   readonly prefix: string;
   readonly ttlMs: number;
@@ -16,9 +16,9 @@ export interface Call {
 }
 
 export type Task =
-  /** Opens its session. */
+  /** Opens the session. */
   | { readonly name: 'open' }
-  /** `halts`: says that it has read the sets, and writes them when it gets `go`. */
+  /** Adds an element; with `halts`, it reports that it has read, and writes after `go`. */
   | {
       readonly name: 'add';
       readonly sets: readonly string[];
@@ -26,11 +26,11 @@ export type Task =
       readonly halts: boolean;
     }
   | { readonly name: 'go' }
-  /** Adds to the sets again and again, each time some of them, until it gets `rest`. */
+  /** Adds to some of the sets repeatedly, until `rest`. */
   | { readonly name: 'work'; readonly sets: readonly string[]; readonly seed: number }
   | { readonly name: 'rest' }
   | { readonly name: 'shiftClock'; readonly offsetMs: number }
   | { readonly name: 'close' };
 
-/** Sent when it has read the sets under the lock and is going to take its time before it writes. */
+/** The message of a worker that has read under the lock and pauses before the write. */
 export const holding = 'holding';

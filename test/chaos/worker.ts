@@ -15,12 +15,12 @@ import { setWallClock } from './wall-clock.ts';
 import type { Call, Task, WorkerSettings } from './worker-task.ts';
 import { holding } from './worker-task.ts';
 
-/** A host of its own, for the tests: argv[2] has its settings, its parent says what it does. */
+/** The process of a worker: argv[2] has its settings, its parent sends its tasks. */
 const settings: WorkerSettings = JSON.parse(process.argv[2] ?? '');
 const history = new HistoryWriter(settings.historyPath, settings.name);
 
-/** Tells the history where each request stands in the queue. */
-class QueueTellingStore extends EtcdStore {
+/** Records the place of each request in the queue. */
+class QueueRecordingStore extends EtcdStore {
   override async enqueue(request: TicketRequest): ReturnType<EtcdStore['enqueue']> {
     const answer = await super.enqueue(request);
     if ('ticket' in answer) {
@@ -31,7 +31,7 @@ class QueueTellingStore extends EtcdStore {
 }
 
 const { name: host, endpoints, prefix, ttlMs } = settings;
-const store = new QueueTellingStore(new EtcdClient({ endpoints }), prefix);
+const store = new QueueRecordingStore(new EtcdClient({ endpoints }), prefix);
 const manager = new LockManager({ store, host, owner: host, ttlMs });
 const sets = new GuardedSets(manager, store, history, host);
 const goes: PromiseWithResolvers<void>[] = [];
@@ -44,7 +44,7 @@ process.on('message', (call: Call) => {
     (error) => process.send?.({ id: call.id, error: String(error) }),
   );
 });
-// The parent has gone, however it did.
+// The parent has ended, in whatever way.
 process.on('disconnect', () => process.exit());
 process.send?.('ready');
 
@@ -79,7 +79,7 @@ async function run(task: Task): Promise<AddResult | undefined> {
   }
 }
 
-/** etcd may be away when a worker is started. */
+/** Opens the session, and retries while etcd is away. */
 async function open(): Promise<void> {
   for (;;) {
     try {
@@ -104,12 +104,12 @@ async function work(names: readonly string[], random: SeededRandom): Promise<voi
     const some = names.filter(() => random.chance(0.7));
     const chosen = some.length > 0 ? some : [random.pick(names)];
     const { outcome } = await sets.add(chosen, optionsBy(random));
-    // While the store is away there is no hurry.
+    // While the store is away, requests are less frequent.
     await pause(random.below(outcome === 'written' ? 30 : 100));
   }
 }
 
-/** Mostly a patient request; some holds are so long that a fault can be aimed at the holder. */
+/** Chooses options: mostly a request that waits; some holds are long, so that a fault can hit them. */
 function optionsBy(random: SeededRandom): AddOptions {
   const isLong = random.chance(0.3);
   const pauseMs = isLong ? 100 + random.below(400) : random.below(20);

@@ -1,20 +1,20 @@
-/** What one container wrote with one write: a line of the volume's file. */
+/** One write of a container: a line of the volume's file. */
 export interface WriterRecord {
   readonly host: string;
-  /** Of the lock under which its volume was mounted. */
+  /** The token of the lock under which the volume was mounted. */
   readonly token: number;
-  /** Unique to one start of a container. */
+  /** A name that is unique to one start of a container. */
   readonly start: string;
-  /** The how many-th record of that start. */
+  /** The number of the record within its start, from 1. */
   readonly counter: number;
-  /** By the machine's clock since boot, which all hosts share, as the write began. */
+  /** The time of the machine's clock since boot, which all hosts share, at the start of the write. */
   readonly atMs: number;
 }
 
-/** What the hosts wrote to one volume, and what they were told was safe there. */
+/** The file of one volume, and the records that its writers saw acknowledged. */
 export interface WritersEvidence {
   readonly volume: string;
-  /** The file as it is in the end, line by line. */
+  /** The lines of the file at the end. */
   readonly file: readonly string[];
   /** The records whose flush to storage had ended, of all hosts, in any order. */
   readonly acknowledged: readonly string[];
@@ -22,20 +22,20 @@ export interface WritersEvidence {
 
 export interface WritersFigures {
   readonly acknowledged: number;
-  /** How often the volume was given to somebody. */
-  readonly tenures: number;
-  /** How often another host got it than the one before. */
+  /** The number of grants of the volume's lock under which records were written. */
+  readonly turns: number;
+  /** The number of changes from one host to another. */
   readonly failovers: number;
-  /** Between two acknowledged records in a row. */
+  /** The longest time between two successive acknowledged records. */
   readonly longestGapMs: number;
-  /** Between the last acknowledged record of a tenure and the first of the next. */
+  /** The median time between the last acknowledged record of a turn and the first of the next. */
   readonly medianHandoverMs: number;
 }
 
-/** More of one kind would hide the others. */
-const told = 5;
+/** The limit for one kind of violation, so that it does not hide the others. */
+const maxOfOneKind = 5;
 
-/** The line that a writer appends. */
+/** Parses the line that a writer appends. */
 export function parseRecord(line: string): WriterRecord | undefined {
   const match = /^(\S+) (\d+) (\S+) (\d+) (\d+\.\d\d)$/.exec(line);
   if (!match) return undefined;
@@ -49,7 +49,7 @@ export function parseRecord(line: string): WriterRecord | undefined {
   };
 }
 
-/** Everything that must never happen and did, in words; empty when all is well. */
+/** Returns everything that must never happen and did, in words. */
 export function writerViolations({ volume, file: lines, acknowledged }: WritersEvidence): string[] {
   const file = lines.map(withoutHole);
   const records = file.flatMap((line, index) => {
@@ -64,13 +64,13 @@ export function writerViolations({ volume, file: lines, acknowledged }: WritersE
     limited(interleavings(records)),
     limited(brokenCounts(records)),
     limited(lostRecords(file, acknowledged)),
-    // A run in which nothing was written proves nothing.
+    // A run without writes proves nothing.
     acknowledged.length === 0 ? ['nothing was acknowledged'] : [],
   ];
   return found.flat().map((text) => `${volume}: ${text}`);
 }
 
-/** How the volume fared. */
+/** Computes how available the volume was. */
 export function writersFigures({ file: lines, acknowledged }: WritersEvidence): WritersFigures {
   const file = lines.map(withoutHole);
   const safe = new Set(acknowledged);
@@ -89,7 +89,7 @@ export function writersFigures({ file: lines, acknowledged }: WritersEvidence): 
   handoversMs.sort((a, b) => a - b);
   return {
     acknowledged: safe.size,
-    tenures: new Set(records.map(({ token }) => token)).size,
+    turns: new Set(records.map(({ token }) => token)).size,
     failovers,
     longestGapMs,
     medianHandoverMs: handoversMs[Math.floor(handoversMs.length / 2)] ?? 0,
@@ -101,8 +101,9 @@ interface FileRecord extends WriterRecord {
 }
 
 /**
- * A file system that is cut off may keep the length of its last write, which was never acknowledged,
- * without the bytes: NULs, after which the next holder goes on. A missing record shows all the same.
+ * Removes the NULs before a record. A file system that is cut off may keep the length of its last
+ * write, which was never acknowledged, without its bytes; the next holder then appends after NULs.
+ * A missing record is still found.
  */
 function withoutHole(line: string): string {
   return line.replace(/^\0+/, '');
@@ -114,7 +115,7 @@ function tornLines(file: readonly string[]): string[] {
   );
 }
 
-/** A later grant has a larger token, so whoever writes with a smaller one has lost the volume. */
+/** The law of tokens: a later grant has a larger one, so a smaller one belongs to a past holder. */
 function lateWrites(records: readonly FileRecord[]): string[] {
   let latest: FileRecord | undefined;
   return records.flatMap((record) => {
@@ -126,7 +127,7 @@ function lateWrites(records: readonly FileRecord[]): string[] {
   });
 }
 
-/** The next one could only begin when the one before could write no more. */
+/** The law of time: a holder begins only after the one before could no longer write. */
 function overlaps(records: readonly FileRecord[]): string[] {
   let latest: FileRecord | undefined;
   return records.flatMap((record) => {
@@ -134,9 +135,7 @@ function overlaps(records: readonly FileRecord[]): string[] {
     if (!latest || record.atMs >= latest.atMs) latest = record;
     if (!before || record.token <= before.token || record.atMs >= before.atMs) return [];
     const byMs = before.atMs - record.atMs;
-    return [
-      `${named(record)} was begun ${byMs} ms before ${named(before)}: two hosts wrote at once`,
-    ];
+    return [`${named(record)} began ${byMs} ms before ${named(before)}: two hosts wrote at once`];
   });
 }
 
@@ -149,7 +148,7 @@ function sharedTokens(records: readonly FileRecord[]): string[] {
   });
 }
 
-/** A host may start its container again within a tenure, but not beside the one before. */
+/** The law of starts: a host may start its container again in a turn, but not two at once. */
 function interleavings(records: readonly FileRecord[]): string[] {
   const ended = new Set<string>();
   return records.flatMap((record, index) => {
@@ -157,7 +156,9 @@ function interleavings(records: readonly FileRecord[]): string[] {
     if (!before || before.start === record.start) return [];
     ended.add(before.start);
     return ended.has(record.start) && before.token === record.token
-      ? [`${named(record)} was written beside ${named(before)}: two containers of one host`]
+      ? [
+          `${named(record)} was written at the same time as ${named(before)}: two containers of one host`,
+        ]
       : [];
   });
 }
@@ -167,7 +168,9 @@ function brokenCounts(records: readonly FileRecord[]): string[] {
   return records.flatMap((record) => {
     const expected = (counters.get(record.start) ?? 0) + 1;
     counters.set(record.start, record.counter);
-    return record.counter === expected ? [] : [`${named(record)} is where ${expected} had to be`];
+    return record.counter === expected
+      ? []
+      : [`${named(record)} is at the place of record ${expected}`];
   });
 }
 
@@ -181,6 +184,6 @@ function named({ host, token, counter, line }: FileRecord): string {
 }
 
 function limited(found: readonly string[]): string[] {
-  const more = found.length - told;
-  return more > 0 ? [...found.slice(0, told), `and ${more} more of this kind`] : [...found];
+  const more = found.length - maxOfOneKind;
+  return more > 0 ? [...found.slice(0, maxOfOneKind), `and ${more} more of this kind`] : [...found];
 }

@@ -18,27 +18,27 @@ import type { DockerVersion, EtcdVersion } from '../support/tools.ts';
 import { WriterContainer } from './writers-container.ts';
 
 export interface WritersClusterOptions {
-  /** One host for each. */
+  /** The Docker version of each host. */
   readonly engines: readonly DockerVersion[];
   readonly etcd: EtcdVersion;
   readonly ttlMs: number;
-  /** By name, with the options of each. */
+  /** The volumes by name, with their options. */
   readonly volumes: Readonly<Record<string, readonly string[]>>;
 }
 
-/** Docker hosts with berth, etcd on three machines of its own, and on each host a writer per volume. */
+/** Docker hosts with berth, etcd on three machines of its own, and a writer per host and volume. */
 export interface WritersCluster extends AsyncDisposable {
   readonly ttlMs: number;
   readonly nodes: readonly EngineNode[];
   readonly etcd: Etcd;
-  /** Where its members run. */
+  /** The machines of etcd's members. */
   readonly members: readonly BareHost[];
   readonly writers: readonly WriterContainer[];
-  /** What of berth is still in use somewhere, in words; empty when nothing is mounted. */
+  /** Lists what berth still uses somewhere; empty when nothing is mounted. */
   leftovers(): Promise<string[]>;
 }
 
-/** How long a container's start waits for a volume that another host has. */
+/** How long the start of a container waits for a volume that another host has. */
 const lockTimeout = '12s';
 
 export async function startWritersCluster(options: WritersClusterOptions): Promise<WritersCluster> {
@@ -56,7 +56,7 @@ export async function startWritersCluster(options: WritersClusterOptions): Promi
     const host = stack.use(await startHost({ docker, network, name: `n${index + 1}` }));
     return stack.use(await startEngineNode(host, berth));
   });
-  // All of them, even if one fails: what has started has to be on the stack before it unwinds.
+  // Waits for all, also when one fails: what has started must be on the stack before it unwinds.
   await Promise.allSettled(starting);
   const nodes = await Promise.all(starting);
   const writers: WriterContainer[] = [];
@@ -80,7 +80,7 @@ export async function startWritersCluster(options: WritersClusterOptions): Promi
   };
 }
 
-/** The processes of the host's sentinel: one, none while it is being replaced. */
+/** Returns the processes of the host's sentinel: one, or none while it is being replaced. */
 export function sentinelPids({ host }: EngineNode): Promise<number[]> {
   return pidsWith('cmdline', (line) => {
     const words = line.split('\0');
@@ -90,7 +90,7 @@ export function sentinelPids({ host }: EngineNode): Promise<number[]> {
   });
 }
 
-/** All that runs in the host's containers. */
+/** Returns all processes in the host's containers. */
 export function containerPids({ host }: EngineNode): Promise<number[]> {
   return pidsWith('cgroup', (groups) => groups.includes(`/${basename(host.directory)}/`));
 }

@@ -5,14 +5,15 @@ import type { EngineNode } from '../e2e/hosts/cluster.ts';
 import type { EngineApi } from '../support/engine-api.ts';
 import { engineApi } from '../support/engine-api.ts';
 
-/** So long it writes before it makes room for another host. */
-const tenureSeconds = 20;
+/** How long a container writes before it ends, so that another host can get the volume. */
+const turnSeconds = 20;
 const repeatMs = 200;
 const askPollMs = 50;
 
 /**
- * Appends records as fast as it can; one is acknowledged when its flush has ended. It can't know the
- * token of the lock under which its volume is mounted, so it asks the test, each time it starts.
+ * Appends records as fast as possible; a record is acknowledged when its flush has ended. The script
+ * can't know the token of the lock under which its volume is mounted, so it asks the test at each
+ * start.
  */
 const script = `
 read start < /proc/sys/kernel/random/uuid
@@ -24,18 +25,18 @@ counter=0
 while :; do
   counter=$((counter + 1))
   read now rest < /proc/uptime
-  [ $((\${now%.*} - \${began%.*})) -lt ${tenureSeconds} ] || exit 0
+  [ $((\${now%.*} - \${began%.*})) -lt ${turnSeconds} ] || exit 0
   record="$HOST $token $start $counter $now"
   echo "$record" >> /data/records || exit 1
   sync /data/records || exit 1
   echo "$record" >> /ctl/acknowledged
 done`;
 
-/** A container on one host that writes to a volume, and whoever starts it again when it has ended. */
+/** A container on one host that writes to a volume, and the loop that starts it again. */
 export class WriterContainer {
   readonly node: EngineNode;
   readonly volume: string;
-  /** What the engine said when it could not start it: how often by text. */
+  /** The errors of the engine at failed starts, with the count of each text. */
   readonly refusals = new Map<string, number>();
   readonly #name: string;
   readonly #directory: string;
@@ -63,14 +64,14 @@ export class WriterContainer {
     return writer;
   }
 
-  /** Keeps it running whenever its host gets the volume, until `end`. */
+  /** Starts it again whenever its host can get the volume, until `end`. */
   begin(): void {
     this.#running = Promise.all([this.#keepStarting(), this.#answerAsks()]);
-    // Whoever calls `end` hears of it.
+    // The caller of `end` gets the error.
     this.#running.catch(() => {});
   }
 
-  /** No more starts; the container ends, and with it this host's use of the volume. */
+  /** Ends the starts and removes the container, and with it this host's use of the volume. */
   async end(): Promise<void> {
     this.#stopping.abort();
     await this.#engine.call('DELETE', `/containers/${this.#name}?force=1`);
@@ -78,7 +79,7 @@ export class WriterContainer {
     this.#engine[Symbol.dispose]();
   }
 
-  /** False when the engine refuses: it does not run everywhere all the time. */
+  /** Kills, stops or restarts the container; false when the engine refuses, as it may not run. */
   async suffer(what: 'kill' | 'stop' | 'restart'): Promise<boolean> {
     return this.#engine.call('POST', `/containers/${this.#name}/${what}`).then(
       () => true,
@@ -86,7 +87,7 @@ export class WriterContainer {
     );
   }
 
-  /** When it last had a record acknowledged; 0: never. */
+  /** Returns the time of its last acknowledged record; 0 when there is none. */
   async lastAcknowledgedMs(): Promise<number> {
     const path = join(this.#directory, 'acknowledged');
     return stat(path).then(
@@ -104,7 +105,7 @@ export class WriterContainer {
       try {
         await this.#engine.call('POST', `/containers/${this.#name}/start`);
       } catch (error) {
-        // Another host has the volume, or something is broken: just what the test is about.
+        // Another host has the volume, or something is broken, which this test expects.
         const text = String(error).replaceAll(/[0-9a-f]{12,}|\d{2,}/g, '#');
         this.refusals.set(text, (this.refusals.get(text) ?? 0) + 1);
       }
@@ -118,7 +119,7 @@ export class WriterContainer {
       await pause(askPollMs);
       const start = (await this.#read('asks')).trim();
       if (start === '' || start === answered) continue;
-      // The container runs, so its mount has been logged; that line gets here meanwhile.
+      // The container runs, so the daemon has logged its mount; the line arrives during this pause.
       await pause(askPollMs);
       const token = this.#lastToken();
       if (token === undefined) continue;
@@ -129,7 +130,7 @@ export class WriterContainer {
     }
   }
 
-  /** Of the lock under which the daemon mounted the volume last, whatever has become of it since. */
+  /** Returns the token of the lock under which the daemon mounted the volume last. */
   #lastToken(): string | undefined {
     const line = new RegExp(`mounted volume=${this.volume} token=(\\d+) `, 'g');
     return [...this.node.daemon.log().matchAll(line)].at(-1)?.[1];

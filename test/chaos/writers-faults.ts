@@ -4,7 +4,7 @@ import type { WriterContainer } from './writers-container.ts';
 import type { HostFault, WriterFault } from './writers-plan.ts';
 import { onEtcd, onHost, onWriter } from './writers-victims.ts';
 
-/** A fault that came true. */
+/** A fault that was carried out. */
 export interface SufferedFault {
   readonly kind: WriterFault['kind'];
   readonly target: string;
@@ -13,9 +13,9 @@ export interface SufferedFault {
 }
 
 /**
- * Makes the plan come true, and resolves when everything runs again. A fault whose target is busy
- * with another hits the next; when all are, it is left out. Those that came true are added to
- * `suffered`.
+ * Carries the plan out, and resolves when everything runs again. When the target of a fault is busy
+ * with another fault, the next target gets it; when all are busy, the fault is left out. The faults
+ * that were carried out are added to `suffered`.
  */
 export async function sufferWriterFaults(
   cluster: WritersCluster,
@@ -41,14 +41,14 @@ export async function sufferWriterFaults(
       for (const part of parts) busy.delete(part);
       if (happened) suffered.push({ kind: fault.kind, target, fromMs, toMs: nowMs() });
     });
-    happening.catch(() => {}); // It is awaited below, when the others have ended as well.
+    happening.catch(() => {}); // Awaited below, after the others have ended.
     running.push(happening);
   }
   await Promise.allSettled(running);
   await Promise.all(running);
 }
 
-/** Whom it is meant to hit first, then the others. */
+/** Returns the possible targets of a fault, the planned one first. */
 async function targetsOf(
   { writers, nodes }: WritersCluster,
   { volume, index, isAimed }: WriterFault,
@@ -62,7 +62,7 @@ async function targetsOf(
   return inTurn.sort((a, b) => (times.get(b) ?? 0) - (times.get(a) ?? 0));
 }
 
-/** What the fault keeps from working, which no other fault may touch meanwhile. */
+/** Returns the parts that a fault breaks, which no other fault may touch at the same time. */
 function partsOf(fault: WriterFault, host: string): string[] {
   switch (fault.on) {
     case 'host':
@@ -75,8 +75,8 @@ function partsOf(fault: WriterFault, host: string): string[] {
 }
 
 /**
- * Nobody guards a host without its sentinel until the daemon has replaced it, so nothing may keep
- * the host from its locks meanwhile.
+ * Returns the parts of a host that a fault breaks. Without its sentinel a host is not fenced until
+ * the daemon has replaced the sentinel, so nothing may cut the host from its locks in that time.
  */
 function partsOfHost(kind: HostFault): string[] {
   switch (kind) {
@@ -88,7 +88,7 @@ function partsOfHost(kind: HostFault): string[] {
     case 'freeze daemon':
     case 'restart daemon':
       return ['daemon'];
-    // An engine that starts asks its plugins, and its start waits for them.
+    // An engine that starts calls its plugins, and its start waits for them.
     case 'kill engine':
     case 'kill daemon and engine':
     case 'kill everything':
@@ -99,7 +99,7 @@ function partsOfHost(kind: HostFault): string[] {
   }
 }
 
-/** Resolves when it is over and its victim works again; false when it was refused, or had no victim. */
+/** Carries out a fault; false when it was refused or had no victim. Resolves once it has ended. */
 async function bring(
   cluster: WritersCluster,
   fault: WriterFault,

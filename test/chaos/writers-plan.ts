@@ -1,6 +1,6 @@
 import type { SeededRandom } from '../support/seeded-random.ts';
 
-/** What can happen to a host. Those that are named twice happen more often. */
+/** The faults of a host. Kinds that are listed twice happen more often. */
 const hostKinds = [
   'kill daemon',
   'freeze daemon',
@@ -31,14 +31,14 @@ export type HostFault = (typeof hostKinds)[number];
 export type EtcdFault = (typeof etcdKinds)[number];
 export type ContainerFault = (typeof writerKinds)[number];
 
-/** One thing that goes wrong, from some moment on, for some time. */
+/** A fault with its start and duration. */
 export type WriterFault = {
   readonly atMs: number;
   readonly lastsMs: number;
-  /** Which host, or which member of etcd. */
+  /** The index of the host, or of the member of etcd. */
   readonly index: number;
   readonly volume: string;
-  /** It hits the host that writes to the volume just then. */
+  /** True when the fault is aimed at the host that writes to the volume at that time. */
   readonly isAimed: boolean;
 } & (
   | { readonly on: 'host'; readonly kind: HostFault }
@@ -53,12 +53,12 @@ export interface WriterPlanOptions {
   readonly lengthMs: number;
 }
 
-/** About three faults in four seconds; the same each time for one seed. */
+/** Plans about three faults in four seconds; a seed always gives the same plan. */
 export function planWriterFaults(random: SeededRandom, options: WriterPlanOptions): WriterFault[] {
   const { hosts, volumes, ttlMs, lengthMs } = options;
   const plan: WriterFault[] = [];
   for (let atMs = 500; atMs < lengthMs; atMs += 600 + random.below(1_400)) {
-    // Some are over before a deadline; with the others hosts lose their locks.
+    // Some faults end before a deadline; with the others, hosts lose their locks.
     const lastsMs = random.chance(0.4)
       ? 300 + random.below(2_000)
       : ttlMs / 2 + random.below(2.5 * ttlMs);

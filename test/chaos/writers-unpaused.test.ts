@@ -1,3 +1,4 @@
+// A fenced container that its own engine unpauses, stops or enters: real hosts and engines, real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { waitFor } from '../support/processes.ts';
@@ -5,9 +6,8 @@ import { describeWith } from '../support/requirements.ts';
 import { writerViolations } from './writers-check.ts';
 import { startWritersCluster } from './writers-cluster.ts';
 
-/** What its engine has paused it also lets run again: for a user, and to deliver a signal. */
 describeWith(['docker', 'etcd'], 'a container whose host was cut off', () => {
-  test('writes nothing, whoever unpauses, stops or enters it', async () => {
+  test('writes nothing when somebody unpauses, stops or enters it', async () => {
     await using cluster = await startWritersCluster({
       engines: ['26.1', '20.10'],
       etcd: '3.5',

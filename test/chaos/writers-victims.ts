@@ -70,7 +70,7 @@ export async function onHost(node: EngineNode, kind: HostFault, lastsMs: number)
   }
 }
 
-/** On a busy machine it may take longer than one start is given. */
+/** Starts the engine; on a busy machine one attempt may not have enough time. */
 async function startEngine({ host }: EngineNode): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -118,7 +118,7 @@ export async function onEtcd(
   }
 }
 
-/** Undefined when no member that answers leads. */
+/** Returns the index of the leader; undefined when no member that answers is the leader. */
 async function leaderOf(etcd: WritersCluster['etcd']): Promise<number | undefined> {
   const { stdout } = await etcd.ctl('endpoint', 'status', '--write-out', 'json');
   const statuses = statusesSchema.parse(JSON.parse(stdout || '[]'));
@@ -134,7 +134,7 @@ const statusesSchema = z.array(
   }),
 );
 
-/** A writer that does not run, and a volume that nobody has, refuse it. */
+/** Carries out a fault of a writer; false when it does not run, or nobody has the volume. */
 export async function onWriter(
   { nodes }: WritersCluster,
   kind: ContainerFault,
@@ -166,7 +166,7 @@ async function freeze(pids: readonly number[], lastsMs: number): Promise<boolean
   return frozen.length > 0;
 }
 
-/** False when the process has ended. */
+/** Sends a signal; false when the process has ended. */
 function signalled(pid: number, signal: NodeJS.Signals): boolean {
   try {
     process.kill(pid, signal);
@@ -180,7 +180,7 @@ async function killSentinel(node: EngineNode): Promise<void> {
   for (const pid of await sentinelPids(node)) signalled(pid, 'SIGKILL');
 }
 
-/** Those that are frozen, too. */
+/** Kills all processes of the host's containers, also frozen ones. */
 async function killContainers(node: EngineNode): Promise<void> {
   const mounts = await readMounts();
   for (const pid of await containerPids(node)) {
@@ -190,12 +190,12 @@ async function killContainers(node: EngineNode): Promise<void> {
   }
 }
 
-/** The daemon replaces a sentinel as long as there is something to guard. */
+/** Waits for a sentinel, which the daemon replaces as long as a volume is mounted. */
 async function untilGuarded(node: EngineNode): Promise<void> {
   const isGuarded = async () =>
     (await sentinelPids(node)).length > 0 || (await node.table()).length === 0;
   await waitFor(isGuarded, 20_000, `a sentinel on ${node.name}`);
-  await pause(1_000); // It is told the deadlines.
+  await pause(1_000); // The sentinel receives the deadlines during this.
 }
 
 async function containerdPid({ host }: EngineNode): Promise<number> {

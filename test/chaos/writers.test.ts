@@ -1,3 +1,5 @@
+// Containers on several hosts that write to the same volumes under random faults: real hosts, engines,
+// daemons and etcd, real time. A checker reads the files afterwards.
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,31 +18,30 @@ import { sufferWriterFaults } from './writers-faults.ts';
 import { planWriterFaults } from './writers-plan.ts';
 
 /**
- * Containers on several hosts write to the same volumes, and anything goes wrong at any time.
- * BERTH_SOAK_SECONDS says for how long (without it a short run), BERTH_SOAK_SEED repeats the plan
- * of faults of a run.
+ * BERTH_SOAK_SECONDS sets the length of the run; otherwise it is short. BERTH_SOAK_SEED repeats the
+ * plan of faults of a run.
  */
 const soakSeconds = Number(process.env.BERTH_SOAK_SECONDS ?? 20);
 const firstSeed = Number(process.env.BERTH_SOAK_SEED ?? Date.now() % 1_000_000);
-// The daemons inherit the environment, and refuse what looks like a setting and is none.
+// The daemons inherit the environment, and refuse unknown BERTH_ variables.
 delete process.env.BERTH_SOAK_SECONDS;
 delete process.env.BERTH_SOAK_SEED;
 const lengthMs = soakSeconds * 1_000;
-/** One round on one cluster. */
+/** The length of one round on one cluster. */
 const roundMs = Math.min(lengthMs, 120_000);
 
 const ttlMs = 5_000;
 const engines = ['26.1', '20.10', '26.1'] as const;
 const volumes = { shared: [], block: ['-o', 'driver=image', '-o', 'size=64m'] };
-/** An engine that was killed leaves mounts behind, which are looked for every 30 s. */
+/** The limit for cleaning up; mounts that a killed engine left are looked for every 30 s. */
 const tidyLimitMs = 60_000;
 
 describeWith(
   ['docker', 'etcd', 'loop'],
-  'containers of three hosts that write to one volume',
+  'containers on three hosts that write to one volume',
   () => {
     test(
-      'defect A1: never write at once, and lose nothing that was acknowledged, whatever happens',
+      'defect A1: never write at once, and lose no acknowledged write, under random faults',
       async () => {
         const endsAt = performance.now() + lengthMs;
         for (let seed = firstSeed; performance.now() < endsAt; seed += 1) {
@@ -52,7 +53,7 @@ describeWith(
   },
 );
 
-test('a seed gives the same faults each time', () => {
+test('a seed gives the same plan of faults each time', () => {
   const plan = (seed: number) =>
     planWriterFaults(seededRandom(seed), { hosts: 3, volumes: ['v'], ttlMs, lengthMs: 60_000 });
   expect(plan(1)).toEqual(plan(1));
@@ -60,7 +61,7 @@ test('a seed gives the same faults each time', () => {
   expect(plan(1).length).toBeGreaterThan(20);
 });
 
-/** What went wrong, with all that one needs to look into it. */
+/** Runs one round; returns the violations with everything needed to investigate them. */
 async function violationsOfRound(seed: number): Promise<string[]> {
   const random = seededRandom(seed);
   const etcd = random.pick(etcdVersions);
@@ -74,7 +75,7 @@ async function violationsOfRound(seed: number): Promise<string[]> {
   try {
     for (const writer of cluster.writers) writer.begin();
     await sufferWriterFaults(cluster, plan, faults);
-    // Nothing is broken now: the volumes move on.
+    // All faults have ended: the volumes move from host to host again.
     await pause(2 * ttlMs);
     await Promise.all(cluster.writers.map((writer) => writer.end()));
     const evidence: WritersEvidence[] = [];
@@ -92,13 +93,13 @@ async function violationsOfRound(seed: number): Promise<string[]> {
   } catch (error) {
     const kept = await keepEvidence(seed, cluster, []);
     const what = [`${round} has failed, evidence: ${kept}`, ...faults.map(described)];
-    // Here as well: the cluster's end may fail, too, and hide it.
+    // Printed here, too: the end of the cluster may also fail and hide the error.
     say([...what, error instanceof Error ? error.stack : error].join('\n'));
     throw new Error(what.join('\n'), { cause: error });
   }
 }
 
-/** Every host has to be able to use the volume. */
+/** Checks that every host can use the volume. */
 async function unusable({ nodes }: WritersCluster, volume: string): Promise<string[]> {
   const found: string[] = [];
   for (const { name, shell } of nodes) {
@@ -113,7 +114,7 @@ async function unusable({ nodes }: WritersCluster, volume: string): Promise<stri
 async function evidenceOf(cluster: WritersCluster, volume: string): Promise<WritersEvidence> {
   let text = '';
   for (const node of cluster.nodes) {
-    // That it can't be used there was noted before.
+    // An unusable volume was reported before.
     text ||= await node.shell(volume, 'cat /data/records').catch(() => '');
   }
   const own = cluster.writers.filter((writer) => writer.volume === volume);
@@ -123,7 +124,7 @@ async function evidenceOf(cluster: WritersCluster, volume: string): Promise<Writ
 
 async function left(cluster: WritersCluster): Promise<string[]> {
   const isTidy = async () => (await cluster.leftovers()).length === 0;
-  const waited = await waitFor(isTidy, tidyLimitMs, 'tidiness').catch(() => false);
+  const waited = await waitFor(isTidy, tidyLimitMs, 'nothing to be left').catch(() => false);
   return waited ? [] : (await cluster.leftovers()).map((each) => `left over: ${each}`);
 }
 
@@ -140,7 +141,7 @@ function figures(
     ...evidence.map((each) => {
       const found = writersFigures(each);
       return (
-        `${each.volume}: ${found.acknowledged} writes acknowledged, ${found.tenures} tenures, ` +
+        `${each.volume}: ${found.acknowledged} writes acknowledged, ${found.turns} turns, ` +
         `${found.failovers} failovers, unavailable ${found.longestGapMs} ms at the longest and ` +
         `${found.medianHandoverMs} ms at the median hand-over`
       );
@@ -153,7 +154,7 @@ function described({ kind, target, fromMs, toMs }: SufferedFault): string {
   return `${fromMs} to ${toMs} ms: ${kind} (${target})`;
 }
 
-/** Where the logs of all hosts are, and what was written. */
+/** Saves the logs of all hosts and the records; returns the directory. */
 async function keepEvidence(
   seed: number,
   { nodes, writers }: WritersCluster,

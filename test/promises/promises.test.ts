@@ -1,115 +1,119 @@
+// The promises of berth: prints which tests prove which defect, failure or scenario, and fails when one
+// has neither a test nor a reason. Reads the names of tests only.
 import { test } from '@jest/globals';
 import { expectProven, numbered } from './tested-names.ts';
 
-/** What went wrong with earlier volume plugins: `defect A1` in the name of a test. */
+/** The defects of earlier volume plugins; tests have `defect A1` in their names. */
 const defects = {
-  A1: 'a host that has lost its lock goes on writing, while another has the volume',
-  A2: 'killed just after a Mount, it leaves a lock for ever; a further Mount makes it so again',
-  A3: 'stopped, it leaves locks, a socket, and containers that nobody stops when the locks end',
-  A4: 'of several locks, the first stay when the last can not be had in time',
-  A5: 'an Unmount of what is not mounted takes a lock, and spoils the next Mount',
-  A6: 'after a Mount that failed, the volume can never be mounted on that host again',
-  A7: 'a Mount that failed is answered minutes later, when the volume may be shared',
-  A8: 'two operations of one host are under one lock, which ends with the first of them',
-  A9: 'a lock does not say whose it is, so others may prolong or delete it',
-  A10: 'an Unmount is answered before its lock is free, and may free the next one',
+  A1: 'a host that has lost its lock goes on writing while another host has the volume',
+  A2: 'a kill just after a Mount leaves a lock for ever, and so does the next Mount',
+  A3: 'a stop leaves locks, a socket, and containers that nobody stops when the locks expire',
+  A4: 'when the last of several locks is not granted in time, the first ones stay locked',
+  A5: 'an Unmount of a volume that is not mounted takes a lock and breaks the next Mount',
+  A6: 'after a failed Mount, the volume can never be mounted on that host again',
+  A7: 'a failed Mount is answered minutes later, when the volume may be shared',
+  A8: 'two operations of one host share one lock, which ends with the first of them',
+  A9: 'a lock does not name its owner, so others may renew or delete it',
+  A10: 'an Unmount is answered before its lock is released, and may release the next one',
   A11: 'a lock that an operator clears has two owners, or outlives its volume',
-  A12: 'a command that is killed under a lock leaves it for ever',
-  A13: 'to ask whether a volume is in use takes its lock',
-  A14: 'a TTL of none is accepted',
-  A15: 'what is read may be stale; what belongs together is written in steps',
-  B1: 'a container whose volume is not mounted in the kernel lets every start fail',
-  B2: "the kernel's table of mounts is misread, so that mounts are not found",
+  A12: 'a command that is killed under a lock leaves the lock for ever',
+  A13: 'a query whether a volume is in use takes its lock',
+  A14: 'a TTL of 0 is accepted',
+  A15: 'reads may be stale, and related data are written in several steps',
+  B1: 'one container whose volume is not mounted in the kernel makes every start fail',
+  B2: "the kernel's mount table is misread, so mounts are not found",
   B3: 'locks that are taken at the start are never released',
-  B4: 'containers that are paused or being restarted do not count',
-  B5: 'it does not start while the engine is down',
-  B6: 'one bad volume, or a lock that another host has, and no volume works',
-  B7: 'what is mounted but in use by nobody can not be mounted, and loses its mount by the try',
+  B4: 'paused and restarting containers do not count as users',
+  B5: 'the plugin does not start while the engine is down',
+  B6: 'one bad volume, or a lock of another host, makes all volumes unusable',
+  B7: 'an unused mounted volume can not be mounted again, and the attempt unmounts it',
   B8: 'a second Mount is answered before the volume is mounted',
-  B9: 'an Unmount while a Mount is under way leaves a mount and a lock that nothing ends',
-  B10: 'several Mounts with one ID are refused, or counted wrongly',
-  B11: 'after two errors of the store nothing is heard of it any more',
-  B12: 'it ends itself when something is mounted twice',
+  B9: 'an Unmount during a Mount leaves a mount and a lock that nothing removes',
+  B10: 'several Mounts with one ID are refused or counted wrongly',
+  B11: 'after two errors of the store the plugin no longer receives its events',
+  B12: 'the plugin ends when something is mounted twice',
 };
 
-/** What berth does when something breaks: these words at the front of the name of a test. */
+/** The reactions of berth to failures; test names begin with these words. */
 const breakdowns = {
-  'when the plugin restarts': 'it takes its locks and mounts over; containers notice nothing',
+  'when the plugin restarts':
+    'the next daemon takes over its locks and mounts; containers notice nothing',
   'when a host reboots': 'its old locks are free at once, not only after the TTL',
-  'when the engine crashes':
-    'or ends in order, or is replaced: no mount is left over or taken away',
+  'when the engine crashes': 'stops in order, or is replaced: no mount is left behind or lost',
   'when a host loses the store':
-    'containers stand still before the deadline; they go on, or are killed when another may have it',
-  'when the plugin is gone': 'killed or frozen: the same, by the sentinel',
-  'when a host dies': 'the next has its volumes after the TTL, and with failover=manual when told',
-  'when a dead host comes back': 'it sees that its lock is gone, and lets go of the volume first',
-  'when an operator clears a lock': 'that of a living holder by force only, and it is fenced',
-  'when work is interrupted': 'the next attempt ends it, or the doctor finds it',
-  'when the engine has not met the plugin': 'the daemon has the engine ask for it',
-  'when a client gives up': 'its Mount is undone',
-  'when the store is full, slow or failing': 'a clear error in time, and nothing half done',
-  'when nothing must be fenced': 'access=shared and on-lost=keep go on',
+    'containers are paused before the deadline; they resume, or are killed if another host may have the volume',
+  'when the plugin is gone': 'killed or frozen: the sentinel pauses its containers in the same way',
+  'when a host dies':
+    'another host gets its volumes after the TTL, or with failover=manual after a command',
+  'when a dead host comes back': 'it finds that its lock has ended, and releases the volume first',
+  'when an operator clears a lock': 'a living holder needs --force, and is fenced',
+  'when work is interrupted': 'the next attempt completes it, or the doctor finds it',
+  'when the engine has not met the plugin': 'the daemon makes the engine call it',
+  'when a client gives up': 'its Mount is rolled back',
+  'when the store is full, slow or failing':
+    'the caller gets a clear error in time, and nothing is half done',
+  'when nothing must be fenced': 'containers with access=shared or on-lost=keep go on',
 };
 
-/** What engines and hosts do to a plugin: `scenario 1` in the name of a test. */
+/** The scenarios of engines and hosts; tests have `scenario 1` in their names. */
 const scenarios = {
-  1: 'a name that another driver has',
-  2: 'a named volume, from its creation to its end',
-  3: 'an unnamed volume comes and goes with its container',
-  4: 'a container takes the volumes of another',
-  5: 'an unnamed volume goes with its only user',
-  6: 'a driver that is down does not keep others from working',
+  1: 'another driver has a volume of the same name',
+  2: 'a named volume is created, used and removed',
+  3: 'an unnamed volume is created and removed with its container',
+  4: 'a container uses the volumes of another container',
+  5: 'an unnamed volume is removed with its only user',
+  6: 'a driver that is down does not block other drivers',
   7: 'the plugin appears 2 s after the request',
   8: 'a volume is used without naming its driver',
   9: 'the list shows drivers and names',
-  10: 'what is not there is not found; what is there has a status',
-  11: 'the engine knows whose a volume is after its restart',
-  12: 'a Get that finds nothing',
-  13: 'nothing asks for a path while volumes are made and listed',
+  10: 'a missing volume is not found; an existing one has a status',
+  11: 'the engine knows the driver of a volume after its restart',
+  12: 'a Get finds nothing',
+  13: 'the engine asks for no path while volumes are created and listed',
   14: 'each Mount has an ID',
-  15: 'the capabilities are asked for once',
-  16: 'a volume that was removed elsewhere',
-  17: 'a Mount that fails',
-  18: 'docker cp from a running container',
-  19: 'a managed plugin is as it was, enabled or disabled, when the engine is back',
-  20: 'a managed plugin goes with its engine or stays, with live-restore and without',
+  15: 'the engine asks for the capabilities once',
+  16: 'a volume was removed on another host',
+  17: 'a Mount fails',
+  18: 'docker cp reads from a running container',
+  19: 'a managed plugin is enabled or disabled as before after a restart of the engine',
+  20: 'a managed plugin ends with its engine, or stays with live-restore',
   21: 'what one container writes the next one reads',
   22: 'a managed plugin with volumes is not disabled',
   23: 'a managed plugin is enabled, disabled and removed',
-  24: 'settings of a managed plugin',
-  25: 'a managed plugin is found by what it can do, and its volumes outlive an upgrade',
-  26: 'a managed plugin with devices, binds and a propagated mount',
+  24: 'a managed plugin has settings',
+  25: 'a managed plugin is found by its capability, and its volumes outlive an upgrade',
+  26: 'a managed plugin uses devices, binds and a propagated mount',
   27: 'a service of a swarm waits for the plugin of its volume',
-  28: 'a swarm rolls the plugin out as a service',
-  29: 'input that makes no sense',
-  30: 'connections that are lost in the middle',
-  31: 'the store is away, for a moment and for long',
+  28: 'a swarm runs the plugin as a service',
+  29: 'a request has invalid input',
+  30: 'connections break in the middle of a request',
+  31: 'the store is away, for a moment or for long',
   32: 'the store is away when the engine starts',
-  33: 'a volume that is mounted elsewhere is not removed',
+  33: 'a volume that is mounted on another host is not removed',
   34: 'two hosts mount one volume at the same time',
   35: 'a host dies with a volume mounted, and comes back',
   36: 'a Mount takes longer than the engine waits',
-  37: 'an engine is killed below a container, which is started again or not',
-  38: 'docker cp while nothing else works',
+  37: 'an engine is killed under a container, which is started again or not',
+  38: 'docker cp works while nothing else does',
   39: 'an Unmount is refused, then the container starts again',
-  40: 'the plugin is killed below a container',
-  41: '50 containers at once, and 10,000 requests',
+  40: 'the plugin is killed under a container',
+  41: '50 containers run at once, and 10,000 requests arrive',
   42: 'one volume is created on three hosts at once',
   43: 'a Remove races a Mount',
-  44: 'a lock is lost below a container',
-  45: 'the plugin is upgraded below a container',
-  46: 'Podman: 5 s for a call, one mount ID for all',
-  47: 'a stale socket, a second daemon, SIGTERM in the middle',
+  44: 'a lock is lost under a container',
+  45: 'the plugin is upgraded under a container',
+  46: 'Podman waits 5 s for a call and has one mount ID for all containers',
+  47: 'the daemon finds a stale socket or a second daemon, or gets SIGTERM in the middle of work',
 };
 
-/** Why some have no test. */
+/** The scenarios without a test, with the reason. */
 const untested = {
-  27: 'no test runs a swarm: its scheduler asks what the engine knows, see start-order.test',
+  27: 'no test runs a swarm: its scheduler asks the engine, see e2e/start/start-order',
   28: 'no test runs a swarm',
-  46: 'no test runs Podman; what is special about its mount ID is in reconciler.test',
+  46: 'no test runs Podman; e2e/mounts/reconciler tests its mount ID',
 };
 
-test('every defect of an earlier plugin has a test that berth does not have it', () => {
+test('every defect of an earlier plugin has a test that proves its absence', () => {
   expectProven({
     title: 'Defects of earlier plugins',
     promised: defects,
@@ -117,7 +121,7 @@ test('every defect of an earlier plugin has a test that berth does not have it',
   });
 });
 
-test('everything that can break has a test of what berth does then', () => {
+test('every kind of failure has a test of the reaction', () => {
   expectProven({
     title: 'When things break',
     promised: breakdowns,
@@ -125,7 +129,7 @@ test('everything that can break has a test of what berth does then', () => {
   });
 });
 
-test('every scenario of engines and hosts has a test, or a reason why not', () => {
+test('every scenario of engines and hosts has a test, or a reason for none', () => {
   expectProven({
     title: 'Scenarios of engines and hosts',
     promised: scenarios,

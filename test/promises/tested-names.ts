@@ -1,22 +1,22 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import process from 'node:process';
 import { expect } from '@jest/globals';
 
 const root = join(import.meta.dirname, '..');
 
-/** Promises that tests prove, which have their tags in their names. */
+/** Promises with the tags by which test names refer to them. */
 export interface Promises {
   readonly title: string;
-  /** What is promised, by its tag. */
+  /** The text of each promise, by tag. */
   readonly promised: Readonly<Record<string, string>>;
-  /** Those that no test can put to the proof, and why. */
+  /** The promises that no test can prove, with the reason. */
   readonly unproven?: Readonly<Record<string, string>>;
   /** The tags in the name of a test. */
   readonly tagsOf: (testName: string) => readonly string[];
 }
 
-/** Prints which files prove which promise; fails when a promise has neither a test nor a reason. */
+/** Prints which files prove which promise; fails when one has neither a test nor a reason. */
 export function expectProven({ title, promised, unproven = {}, tagsOf }: Promises): void {
   const tested = new Map<string, Set<string>>();
   for (const { file, name } of namedTests()) {
@@ -33,19 +33,19 @@ export function expectProven({ title, promised, unproven = {}, tagsOf }: Promise
   expect([...tested.keys()].filter((tag) => !tags.includes(tag))).toEqual([]);
 }
 
-/** Finds `word 3:`, `words 3, 5 and 7:` and the like. */
+/** Finds the tags in `word 3:`, in `words 3, 5 and 7:` and the like. */
 export function numbered(word: string, id: RegExp): Promises['tagsOf'] {
   const list = new RegExp(`\\b${word}s? (${id.source}(?:(?:, | and )${id.source})*)\\b`, 'g');
   return (name) => [...name.matchAll(list)].flatMap(([, ids = '']) => ids.split(/, | and /));
 }
 
 interface NamedTest {
-  /** The file's name without `.ts`. */
+  /** The file's path from test/, without its extension. */
   readonly file: string;
   readonly name: string;
 }
 
-/** Each test with its name as it is written. */
+/** Yields each test with its name as it is written. */
 function* namedTests(): Generator<NamedTest> {
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' });
   for (const path of files.filter((name) => name.endsWith('.ts'))) {
@@ -53,7 +53,7 @@ function* namedTests(): Generator<NamedTest> {
     for (const [, , name = ''] of source.matchAll(
       /\btest(?:\.each(?:<[^(]*>)?\([\s\S]*?\))?\(\s*(['"`])(.*?)\1/g,
     )) {
-      yield { file: basename(path, '.ts'), name };
+      yield { file: path.replace(/(\.test)?\.ts$/, ''), name };
     }
   }
 }
