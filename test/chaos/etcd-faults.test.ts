@@ -1,4 +1,5 @@
-// Workers on an etcd whose members are killed, frozen or restarted: real processes and servers, real time.
+// Workers on an etcd whose members are killed, frozen or restarted: real processes and servers,
+// real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { describeWith } from '../support/requirements.ts';

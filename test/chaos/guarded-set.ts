@@ -108,7 +108,7 @@ export class GuardedSets {
     return { outcome, token, aborted, ...(lost === undefined ? {} : { lost }) };
   }
 
-  /** Records that the lock is held, at a time before the check; returns the error's code otherwise. */
+  /** Records that the lock is held, at a time before the check; else returns the error's code. */
   #prove(lock: Lock, sets: readonly string[]): string | undefined {
     const atMs = monotonicMs();
     try {

@@ -21,7 +21,7 @@ export type Occurrence =
     }
   /** The process is about to add the element to the sets. */
   | ({ readonly op: 'write' } & Write)
-  /** The outcome of the write. `unknown`: it may have been made, like a write without an outcome. */
+  /** The outcome of the write. `unknown`: it may have been made, as may one without an outcome. */
   | ({ readonly op: WriteOutcome } & Write);
 
 export type WriteOutcome = 'written' | 'refused' | 'unknown';

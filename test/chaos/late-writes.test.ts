@@ -1,5 +1,5 @@
-// Two writes of one holder whose first one arrives late: a memory store behind a network that fails on
-// command; real time.
+// Two writes of one holder whose first one arrives late: a memory store behind a network that fails
+// on command; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockManager } from '../../lib/lock/lock-manager.ts';

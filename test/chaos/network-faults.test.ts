@@ -1,5 +1,5 @@
-// Workers whose network to etcd is cut, silent or slow: real processes, a real etcd behind a proxy, real
-// time.
+// Workers whose network to etcd is cut, silent or slow: real processes, a real etcd behind a proxy,
+// real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { describeWith } from '../support/requirements.ts';

@@ -44,7 +44,7 @@ export interface PlanOptions {
   readonly lengthMs: number;
 }
 
-/** Plans about one fault a second, one at a time for each target; a seed always gives the same plan. */
+/** Plans about one fault a second, one at a time per target; a seed always gives the same plan. */
 export function planFaults(random: SeededRandom, options: PlanOptions): PlannedFault[] {
   const { workers, members, ttlMs, lengthMs } = options;
   const busyUntil = new Map<string, number>();

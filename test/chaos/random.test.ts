@@ -1,4 +1,5 @@
-// Locks under random faults of workers, network, clocks and etcd: real processes and servers, real time.
+// Locks under random faults of workers, network, clocks and etcd: real processes and servers, real
+// time.
 import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,8 +12,8 @@ import type { Evidence } from './check-history.ts';
 import { describeFault, planFaults, sufferFaults } from './random-faults.ts';
 
 /**
- * BERTH_SOAK_SECONDS sets the length of the run (for one etcd and for three together); otherwise it is
- * short. BERTH_SOAK_SEED repeats the faults of a run.
+ * BERTH_SOAK_SECONDS sets the length of the run (for one etcd and for three together); otherwise it
+ * is short. BERTH_SOAK_SEED repeats the faults of a run.
  */
 const soakSeconds = Number(process.env.BERTH_SOAK_SECONDS ?? 32);
 const firstSeed = Number(process.env.BERTH_SOAK_SEED ?? Date.now() % 1_000_000);

@@ -1,6 +1,6 @@
 /**
- * A wall clock of this process that can be set wrong: the time of day only (CLOCK_REALTIME), as a bad
- * time server would do. Loaded with `--import`, before anything reads the time.
+ * A wall clock of this process that can be set wrong: the time of day only (CLOCK_REALTIME), as a
+ * bad time server would do. Loaded with `--import`, before anything reads the time.
  */
 const RealDate = Date;
 let offsetMs = Number(process.env.BERTH_CLOCK_OFFSET_MS ?? 0);

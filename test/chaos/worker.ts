@@ -109,7 +109,7 @@ async function work(names: readonly string[], random: SeededRandom): Promise<voi
   }
 }
 
-/** Chooses options: mostly a request that waits; some holds are long, so that a fault can hit them. */
+/** Chooses options: mostly requests that wait; some holds are long enough for a fault to hit. */
 function optionsBy(random: SeededRandom): AddOptions {
   const isLong = random.chance(0.3);
   const pauseMs = isLong ? 100 + random.below(400) : random.below(20);

@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { parseRecord, writersFigures, writerViolations } from './writers-check.ts';
 
-/** Builds the lines of one start of a container, each a hundredth of a second after the one before. */
+/** Builds the lines of one start of a container, each 10 ms after the one before. */
 function lines(
   host: string,
   token: number,

@@ -7,7 +7,7 @@ export interface WriterRecord {
   readonly start: string;
   /** The number of the record within its start, from 1. */
   readonly counter: number;
-  /** The time of the machine's clock since boot, which all hosts share, at the start of the write. */
+  /** The time since boot, by the clock that all hosts share, at the start of the write. */
   readonly atMs: number;
 }
 

@@ -11,9 +11,9 @@ const repeatMs = 200;
 const askPollMs = 50;
 
 /**
- * Appends records as fast as possible; a record is acknowledged when its flush has ended. The script
- * can't know the token of the lock under which its volume is mounted, so it asks the test at each
- * start.
+ * Appends records as fast as possible; a record is acknowledged when its flush has ended. The
+ * script can't know the token of the lock under which its volume is mounted, so it asks the test at
+ * each start.
  */
 const script = `
 read start < /proc/sys/kernel/random/uuid

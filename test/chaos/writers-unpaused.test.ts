@@ -1,4 +1,5 @@
-// A fenced container that its own engine unpauses, stops or enters: real hosts and engines, real time.
+// A fenced container that its own engine unpauses, stops or enters: real hosts and engines, real
+// time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { waitFor } from '../support/processes.ts';

@@ -1,5 +1,5 @@
-// Containers on several hosts that write to the same volumes under random faults: real hosts, engines,
-// daemons and etcd, real time. A checker reads the files afterwards.
+// Containers on several hosts that write to the same volumes under random faults: real hosts,
+// engines, daemons and etcd, real time. A checker reads the files afterwards.
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,11 +1,11 @@
-// The scenarios of other lock managers: prints which tests prove which, and fails when one has neither
-// a test nor a reason. Reads the names of tests only.
+// The scenarios of other lock managers: prints which tests prove which, and fails when one has
+// neither a test nor a reason. Reads the names of tests only.
 import { expect, test } from '@jest/globals';
 import { expectProven } from './tested-names.ts';
 
 /**
- * The situations in the test suites of other lock managers, and their known bugs. A test that proves
- * one has its number in its name: S1 is the first.
+ * The situations in the test suites of other lock managers, and their known bugs. A test that
+ * proves one has its number in its name: S1 is the first.
  */
 const scenarios: readonly string[] = [
   'lock, unlock, and another locks; the unlock aborts the signal',

@@ -1,5 +1,5 @@
-// The promises of berth: prints which tests prove which defect, failure or scenario, and fails when one
-// has neither a test nor a reason. Reads the names of tests only.
+// The promises of berth: prints which tests prove which defect, failure or scenario, and fails when
+// one has neither a test nor a reason. Reads the names of tests only.
 import { test } from '@jest/globals';
 import { expectProven, numbered } from './tested-names.ts';
 

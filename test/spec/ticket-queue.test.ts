@@ -1,4 +1,5 @@
-// The specification in docs/spec, checked with SPIN in all its states: as it is, and with parts left out.
+// The specification in docs/spec, checked with SPIN in all its states: as it is, and with parts
+// left out.
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { runOk } from '../support/processes.ts';

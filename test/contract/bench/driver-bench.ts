@@ -44,8 +44,8 @@ export class DriverBench implements AsyncDisposable {
 
   static async makePool(kind: FileSystemKind): Promise<FileSystem> {
     const pool = await makeFileSystem(kind, 3000);
-    // Other tests create mount namespaces, which copy this mount. A shared mount passes the unmount on
-    // to those copies.
+    // Other tests create mount namespaces, which copy this mount. A shared mount passes the unmount
+    // on to those copies.
     await command('mount', ['--make-shared', pool.path]);
     return pool;
   }

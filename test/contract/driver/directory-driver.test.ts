@@ -1,5 +1,5 @@
-// The directory driver on ext4, xfs and btrfs: real file systems on loop devices, real mounts and copies;
-// real time. Needs root.
+// The directory driver on ext4, xfs and btrfs: real file systems on loop devices, real mounts and
+// copies; real time. Needs root.
 import {
   link,
   lstat,

@@ -1,5 +1,5 @@
-// The image driver: real images with ext4 and xfs on real file systems, loop devices and mounts; real
-// time. Needs root.
+// The image driver: real images with ext4 and xfs on real file systems, loop devices and mounts;
+// real time. Needs root.
 import { execFile } from 'node:child_process';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -100,7 +100,7 @@ export function interruptionContract(bench: () => DriverBench): void {
     },
   );
 
-  /** Makes a large volume with a state: `before` in the snapshot `monday`, `after` in the volume. */
+  /** Makes a large volume with the state `before` in its snapshot `monday`, and `after` now. */
   async function bigVolume() {
     const { volume, mountpoint } = await bench().mounted('db');
     await writeFile(join(mountpoint, 'big'), Buffer.alloc(bigBytes, 1));

@@ -1,5 +1,5 @@
-// A lock's deadline while the store is out of reach: the real lock manager on a memory store behind a
-// network that fails on command; time moves by hand.
+// A lock's deadline while the store is out of reach: the real lock manager on a memory store behind
+// a network that fails on command; time moves by hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
@@ -14,7 +14,7 @@ const ttlMs = 10_000;
 const deadlineMs = 8_000;
 const renewalMs = 3_334;
 
-/** Two hosts on one memory store; a test can break the network of the first and moves time by hand. */
+/** Two hosts on one memory store; a test can break the network of the first, and moves time. */
 class Hosts implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly #shared = memoryState(this.clock);

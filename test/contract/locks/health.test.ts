@@ -1,5 +1,5 @@
-// `health()` of the lock manager: a memory store behind a network that fails on command; time moves by
-// hand.
+// `health()` of the lock manager: a memory store behind a network that fails on command; time moves
+// by hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';

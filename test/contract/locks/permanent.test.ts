@@ -1,5 +1,5 @@
-// Locks that outlive their host while the store is out of reach: a memory store behind a network that
-// fails on command; time moves by hand.
+// Locks that outlive their host while the store is out of reach: a memory store behind a network
+// that fails on command; time moves by hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';

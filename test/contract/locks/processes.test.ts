@@ -1,4 +1,5 @@
-// Pools and jobs used by several real processes, on the embedded store and on a real etcd; real time.
+// Pools and jobs used by several real processes, on the embedded store and on a real etcd; real
+// time.
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

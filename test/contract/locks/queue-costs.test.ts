@@ -1,4 +1,5 @@
-// How often waiters ask the store: a memory store that records its calls; real time and a manual clock.
+// How often waiters ask the store: a memory store that records its calls; real time and a manual
+// clock.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { memoryStore } from '../../../lib/lock/stores/memory/store.ts';

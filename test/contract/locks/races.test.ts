@@ -1,5 +1,5 @@
-// Answers of the store that arrive when they are no longer true: a memory store behind a network that
-// delays calls; real time.
+// Answers of the store that arrive when they are no longer true: a memory store behind a network
+// that delays calls; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Reports } from '../../../lib/lock/engine/reports.ts';

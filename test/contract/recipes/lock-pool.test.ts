@@ -1,5 +1,5 @@
-// Pools of numbered locks (`LockPool`) on every store: real stores and servers, a real lock manager,
-// real time.
+// Pools of numbered locks (`LockPool`) on every store: real stores and servers, a real lock
+// manager, real time.
 import { describe } from '@jest/globals';
 import { onEveryStore } from '../bench/every-store.ts';
 import { poolLocksContract } from './pool-locks-contract.ts';

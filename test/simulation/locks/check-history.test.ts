@@ -1,11 +1,11 @@
-// The checker of simulated histories: each law is shown a history that breaks it; no engine, no store,
-// times are given by hand.
+// The checker of simulated histories: each law is shown a history that breaks it; no engine, no
+// store, times are given by hand.
 import { expect, test } from '@jest/globals';
 import type { Mode } from '../../../lib/lock/ticket.ts';
 import { violationsOf } from './check-history.ts';
 import type { Happening, HistoryEvent } from './history.ts';
 
-/** Builds a history by hand: each event a millisecond after the one before, or at the given time. */
+/** Builds a history by hand: each event 1 ms after the one before, or at the given time. */
 function history(...happenings: readonly (Happening & { at?: number })[]): HistoryEvent[] {
   let at = 0;
   return happenings.map((happening) => {

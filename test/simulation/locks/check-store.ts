@@ -7,7 +7,7 @@ const expirySlackMs = 1_000;
 
 type Judge = (event: HistoryEvent, store: StandingTickets) => string[];
 
-/** The law of grants: at each revision at most one of several conflicting tickets, in queue order. */
+/** The law of grants: at each revision at most one of several rivals, and in queue order. */
 export const judgeGrant: Judge = (event, store) => {
   if (event.kind !== 'answered' || event.answer !== 'granted' || event.token === undefined) {
     return [];

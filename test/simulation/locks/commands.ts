@@ -15,7 +15,7 @@ export interface LockCommand {
   readonly holdMs: number;
   /** The number of guarded writes during the hold. */
   readonly writes: number;
-  /** How the hold ends. `commit`: the last write unlocks. `kept`: held through lapses of the session. */
+  /** How the hold ends. `commit`: the last write unlocks. `kept`: it outlives session lapses. */
   readonly ending: 'unlock' | 'unlock twice' | 'commit' | 'kept';
   /** True when the holder listens to the signal; otherwise it checks now and then. */
   readonly listens: boolean;

@@ -1,6 +1,6 @@
 /**
- * Breaks each promise in a copy of the tree and checks that the simulation, or the named test, fails.
- * It is slow, so people run it by hand: `npm run mutations [-- words of the promise]`.
+ * Breaks each promise in a copy of the tree and checks that the simulation, or the named test,
+ * fails. It is slow, so people run it by hand: `npm run mutations [-- words of the promise]`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

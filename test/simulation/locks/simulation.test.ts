@@ -1,5 +1,5 @@
-// The lock engine under random faults: the real engine on a memory store; network, clocks and hosts are
-// simulated in virtual time. A failure prints the seed that repeats it.
+// The lock engine under random faults: the real engine on a memory store; network, clocks and hosts
+// are simulated in virtual time. A failure prints the seed that repeats it.
 import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
-// The embedded store: the store contract and its own file; a real SQLite file, real time but for one
-// clock that jumps.
+// The embedded store: the store contract and its own file; a real SQLite file, real time but for
+// one clock that jumps.
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

@@ -1,5 +1,5 @@
-// What locks cost on etcd, in calls, writes, keys, memory and time: a real etcd, real time. Times are
-// compared with a reference of the same run.
+// What locks cost on etcd, in calls, writes, keys, memory and time: a real etcd, real time. Times
+// are compared with a reference of the same run.
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';

@@ -1,4 +1,5 @@
-// `health()` of the etcd store: a real etcd with members that are killed, frozen or full; real time.
+// `health()` of the etcd store: a real etcd with members that are killed, frozen or full; real
+// time.
 import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { EtcdMember, EtcdOptions, MemberState } from '../../../../lib/etcd/client.ts';

@@ -1,5 +1,5 @@
-// The lock manager's contract for outages, on etcd: a real server that is killed and frozen, a proxy
-// that cuts connections; real time.
+// The lock manager's contract for outages, on etcd: a real server that is killed and frozen, a
+// proxy that cuts connections; real time.
 import { expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
 import { EtcdStore } from '../../../../lib/lock/stores/etcd/store.ts';

@@ -1,4 +1,5 @@
-// Reads from a member that is cut off from its cluster: three real etcd members, two of them frozen.
+// Reads from a member that is cut off from its cluster: three real etcd members, two of them
+// frozen.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
 import { EtcdStore } from '../../../../lib/lock/stores/etcd/store.ts';

@@ -1,4 +1,5 @@
-// The PostgreSQL store under faults: a real server that is frozen, killed or loses answers; real time.
+// The PostgreSQL store under faults: a real server that is frozen, killed or loses answers; real
+// time.
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';

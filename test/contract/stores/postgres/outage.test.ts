@@ -1,5 +1,5 @@
-// The lock manager's contract for outages, on PostgreSQL: a real server that is killed and frozen, a
-// proxy that cuts connections; real time.
+// The lock manager's contract for outages, on PostgreSQL: a real server that is killed and frozen,
+// a proxy that cuts connections; real time.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { postgresStore } from '../../../../lib/lock/stores/postgres/store.ts';
