@@ -43,7 +43,7 @@ class Hosts implements AsyncDisposable {
   }
 }
 
-test('S57 S73 ends the lock at its deadline, before the store can grant it to another', async () => {
+test('S57 S73 a manager ends the lock at its deadline, before the store can grant it to another', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   const next = await queue(hosts.n2, 'db');
@@ -59,7 +59,7 @@ test('S57 S73 ends the lock at its deadline, before the store can grant it to an
   expect((await next.granted).token).toBeGreaterThan(lock.token);
 });
 
-test('S19 holds a lock as long as its renewals reach the store', async () => {
+test('S19 a manager holds a lock as long as its renewals reach the store', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   const next = await queue(hosts.n2, 'db');
@@ -71,7 +71,7 @@ test('S19 holds a lock as long as its renewals reach the store', async () => {
   await next.granted;
 });
 
-test('S28 releases a lost lock with a longest hold although nobody unlocks it', async () => {
+test('S28 a manager releases a lost lock with a longest hold although nobody unlocks it', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', { maxHoldMs: 5 * ttlMs });
   const next = await queue(hosts.n2, 'db');
@@ -84,7 +84,7 @@ test('S28 releases a lost lock with a longest hold although nobody unlocks it', 
   await (await next.granted).confirm();
 });
 
-test('counts the deadline from when the last renewal was sent, not from its answer', async () => {
+test('a manager counts the deadline from when the last renewal was sent, not from its answer', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   hosts.network.fail('renewSession', { answersAfterMs: 50 });
@@ -99,7 +99,7 @@ test('counts the deadline from when the last renewal was sent, not from its answ
   expect(lock.signal.aborted).toBe(true);
 });
 
-test('ends the lock at its deadline when only the replies to renewals are lost', async () => {
+test('a manager ends the lock at its deadline when only the replies to renewals are lost', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   hosts.network.fail('renewSession', ...Array.from({ length: 20 }, () => 'lost reply' as const));
@@ -109,7 +109,7 @@ test('ends the lock at its deadline when only the replies to renewals are lost',
   expect(() => lock.throwIfLost()).toThrow(LockLostError);
 });
 
-test('S74 reads the clock itself on a check, since timers can be late', async () => {
+test('S74 a manager reads the clock itself on a check, since timers can be late', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   const { kept } = keep(await take(hosts.n1, 'kept'), hosts.n1);
@@ -120,7 +120,7 @@ test('S74 reads the clock itself on a check, since timers can be late', async ()
   expect(lock.signal.aborted).toBe(true);
 });
 
-test('rejects writes and confirms past the deadline although the ticket still stands', async () => {
+test('a manager rejects writes and confirms past the deadline although the ticket still stands', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db');
   hosts.clock.advance(deadlineMs);
@@ -131,7 +131,7 @@ test('rejects writes and confirms past the deadline although the ticket still st
   expect(await hosts.n2.inspect('db')).toEqual([lock.ticket]);
 });
 
-test('grants nothing on a lapsed session', async () => {
+test('a manager grants nothing on a lapsed session', async () => {
   await using hosts = new Hosts();
   await (await take(hosts.n1, 'db')).unlock();
   hosts.network.cutOff();
@@ -143,7 +143,7 @@ test('grants nothing on a lapsed session', async () => {
   expect(await hosts.n2.inspect('db')).toEqual([]);
 });
 
-test('keeps the place of a waiter through a lapse while its ticket stands', async () => {
+test('a manager keeps the place of a waiter through a lapse while its ticket stands', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n2, 'db');
   const waiter = await queue(hosts.n1, 'db');
@@ -157,7 +157,7 @@ test('keeps the place of a waiter through a lapse while its ticket stands', asyn
   await (await behind.granted).unlock();
 });
 
-test('S68 rejects a waiter whose ticket was removed with its session', async () => {
+test('S68 a manager rejects a waiter whose ticket was removed with its session', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n2, 'db');
   const waiter = await queue(hosts.n1, 'db');
@@ -169,7 +169,7 @@ test('S68 rejects a waiter whose ticket was removed with its session', async () 
   expect(await hosts.n2.inspect('db')).toEqual([lock.ticket]);
 });
 
-test('re-acquires a kept lock when the store returns in time and still has the ticket', async () => {
+test('a manager re-acquires a kept lock when the store returns in time and still has the ticket', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
@@ -190,7 +190,7 @@ test('re-acquires a kept lock when the store returns in time and still has the t
   expect(await hosts.n2.inspect('db')).toEqual([]);
 });
 
-test('reports a kept lock as lost when the store returns without its ticket', async () => {
+test('a manager reports a kept lock as lost when the store returns without its ticket', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   const next = await queue(hosts.n2, 'db');
@@ -203,7 +203,7 @@ test('reports a kept lock as lost when the store returns without its ticket', as
   expect(states).toEqual(['unproven', 'lost']);
 });
 
-test('grants a request made during a lapse once the store is back', async () => {
+test('a manager grants a request made during a lapse once the store is back', async () => {
   await using hosts = new Hosts();
   await take(hosts.n1, 'db');
   hosts.network.cutOff();
@@ -215,7 +215,7 @@ test('grants a request made during a lapse once the store is back', async () => 
   await (await request).confirm();
 });
 
-test('settles a kept lock although the store fails again when it is asked', async () => {
+test('a manager settles a kept lock although the store fails again when it is asked', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
@@ -228,7 +228,7 @@ test('settles a kept lock although the store fails again when it is asked', asyn
   expect(states).toEqual(['unproven', 'held']);
 });
 
-test('reports a kept lock as lost with its session although no new session can be opened', async () => {
+test('a manager reports a kept lock as lost with its session although no new session can be opened', async () => {
   await using hosts = new Hosts();
   const { states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();
@@ -239,7 +239,7 @@ test('reports a kept lock as lost with its session although no new session can b
   expect(states).toEqual(['unproven', 'lost']);
 });
 
-test('releases an unproven kept lock once the store is back, and no other lock', async () => {
+test('a manager releases an unproven kept lock once the store is back, and no other lock', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db'), hosts.n1);
   hosts.network.cutOff();

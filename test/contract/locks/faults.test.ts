@@ -34,7 +34,7 @@ afterEach(async () => {
 
 const lostOnce: readonly Fault[] = ['lost request', 'lost reply', { arrivesAfterMs: 30 }];
 
-describe.each(lostOnce)('with %j in a call', (fault) => {
+describe.each(lostOnce)('a manager, with %j in a call,', (fault) => {
   const isEmpty = () => eventually(async () => expect(await store.tickets()).toEqual([]));
 
   test('takes a lock with another session when openSession fails', async () => {
@@ -135,7 +135,7 @@ describe.each(lostOnce)('with %j in a call', (fault) => {
   });
 });
 
-test('writes nothing when the lock goes to another while the write is under way', async () => {
+test('a manager writes nothing when the lock goes to another while the write is under way', async () => {
   for (const unlock of [false, true]) {
     const lock = await take(n1, 'db');
     const next = await queue(n2, 'db');
@@ -149,7 +149,7 @@ test('writes nothing when the lock goes to another while the write is under way'
   }
 });
 
-test('misses no release between the answer of the store and the start of the wait', async () => {
+test('a manager misses no release between the answer of the store and the start of the wait', async () => {
   const held = await take(n2, 'db');
   await n1.open();
   network.fail('enqueue', { repliesAfterMs: 50 });
@@ -161,7 +161,7 @@ test('misses no release between the answer of the store and the start of the wai
   expect(performance.now() - releasedAt).toBeLessThan(2_000);
 });
 
-test('reports an unknown outcome when the next holder may have replaced the write', async () => {
+test('a manager reports an unknown outcome when the next holder may have replaced the write', async () => {
   const lock = await take(n1, 'db');
   const next = await queue(n2, 'db');
   network.fail('commit', 'lost reply', { answersAfterMs: 30 });
@@ -175,7 +175,7 @@ test('reports an unknown outcome when the next holder may have replaced the writ
   await successor.unlock();
 });
 
-test('reports an unavailable store while it is away, and recovers by itself', async () => {
+test('a manager reports an unavailable store while it is away, and recovers by itself', async () => {
   await n1.open();
   network.cutOff();
   const startedAt = performance.now();
@@ -188,7 +188,7 @@ test('reports an unavailable store while it is away, and recovers by itself', as
   await eventually(async () => expect(await store.tickets()).toEqual([]));
 });
 
-test('unlocks in the background while the store is away, until the ticket is removed', async () => {
+test('a manager unlocks in the background while the store is away, until the ticket is removed', async () => {
   const lock = await take(n1, 'db');
   network.cutOff();
   const startedAt = performance.now();
@@ -199,7 +199,7 @@ test('unlocks in the background while the store is away, until the ticket is rem
   await eventually(async () => expect(await store.tickets()).toEqual([]));
 });
 
-test('never holds a lock whose request was cancelled while the store was slow', async () => {
+test('a manager never holds a lock whose request was cancelled while the store was slow', async () => {
   await n1.open();
   for (const method of ['enqueue', 'tryEnqueue'] as const) {
     network.fail(method, { answersAfterMs: 60 });
@@ -210,7 +210,7 @@ test('never holds a lock whose request was cancelled while the store was slow', 
   }
 });
 
-test('S76 excludes and cleans up whatever goes wrong with the calls of 300 requests', async () => {
+test('S76 managers exclude each other and clean up whatever goes wrong with the calls of 300 requests', async () => {
   const methods = ['enqueue', 'tryEnqueue', 'place', 'remove', 'commit', 'renewSession'] as const;
   const faults: readonly Fault[] = [...lostOnce, { answersAfterMs: 3 }];
   await n1.open();

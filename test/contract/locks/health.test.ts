@@ -30,7 +30,7 @@ function hosts() {
 /** More faults than one test uses up. */
 const refusals: readonly Fault[] = Array.from({ length: 1_000 }, () => 'lost request' as const);
 
-test('gives up a session whose only ticket the store does not remove', async () => {
+test('a manager gives up a session whose only ticket the store does not remove', async () => {
   const { network, n1, n2, pass } = hosts();
   const lock = await take(n1, 'db');
   const next = await queue(n2, 'db');
@@ -53,7 +53,7 @@ test('gives up a session whose only ticket the store does not remove', async () 
   await Promise.all([n1.close({ keep: true }), n2.close({ keep: true }), pass(5_000)]);
 });
 
-test('keeps a session that has other tickets, and goes on removing', async () => {
+test('a manager keeps a session that has other tickets, and goes on removing', async () => {
   const { network, n1, n2, pass } = hosts();
   const [lock, other] = [await take(n1, 'db'), await take(n1, 'other')];
   network.fail('remove', ...refusals.slice(0, 20));
@@ -66,7 +66,7 @@ test('keeps a session that has other tickets, and goes on removing', async () =>
   await Promise.all([n1.close({ keep: false }), n2.close({ keep: false }), pass(5_000)]);
 });
 
-test('reports that no renewal of this host has reached the store for too long', async () => {
+test('a manager reports that no renewal of this host has reached the store for too long', async () => {
   const { network, n1, n2, pass } = hosts();
   await take(n1, 'db');
   expect(await n1.health()).toEqual([]);

@@ -7,7 +7,7 @@ import { exclusive } from '../bench/store-bench.ts';
 
 const reason = 'Job';
 
-test('S30 locks within the process: refuses a second lock, and unlocks twice', async () => {
+test('S30 memoryLocks refuses a second lock within the process, and unlocks twice', async () => {
   await using locks = memoryLocks({ host: 'n1' });
   const lock = await locks.lock([exclusive('db')], { reason });
   const second = locks.lock([exclusive('db')], { reason, timeoutMs: 0 });
@@ -22,7 +22,7 @@ test('S30 locks within the process: refuses a second lock, and unlocks twice', a
   expect((await pool.allocate('web')).id).toBe(0);
 });
 
-test('leaves no timer after it was closed, and shares nothing with another', async () => {
+test('memoryLocks leaves no timer after it was closed, and shares nothing with another', async () => {
   await using other = memoryLocks();
   const locks = memoryLocks();
   const lock = await locks.lock([exclusive('db')], { reason });

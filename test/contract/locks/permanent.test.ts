@@ -42,7 +42,7 @@ class Hosts implements AsyncDisposable {
   }
 }
 
-test('holds a lock that outlives its host while the store is away, however long', async () => {
+test('a manager holds a lock that outlives its host while the store is away, however long', async () => {
   await using hosts = new Hosts();
   const [leased, lock] = [await take(hosts.n1, 'leased'), await take(hosts.n1, 'db', permanent)];
   const next = await queue(hosts.n2, 'db');
@@ -59,7 +59,7 @@ test('holds a lock that outlives its host while the store is away, however long'
   await next.granted;
 });
 
-test('proves a kept lock again once a new session can be opened', async () => {
+test('a manager proves a kept lock again once a new session can be opened', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db', permanent), hosts.n1);
   hosts.network.cutOff();
@@ -82,7 +82,7 @@ test('proves a kept lock again once a new session can be opened', async () => {
   expect(await hosts.n2.list()).toEqual([]);
 });
 
-test('reports a cleared lock as unproven, and as lost once the store answers again', async () => {
+test('a manager reports a cleared lock as unproven, and as lost once the store answers again', async () => {
   await using hosts = new Hosts();
   const { kept, states } = keep(await take(hosts.n1, 'db', permanent), hosts.n1);
   const next = await queue(hosts.n2, 'db');
@@ -97,7 +97,7 @@ test('reports a cleared lock as unproven, and as lost once the store answers aga
   expect(states).toEqual(['unproven', 'lost']);
 });
 
-test('releases a lock in the background until the store is back', async () => {
+test('a manager releases a lock in the background until the store is back', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', permanent);
   const next = await queue(hosts.n2, 'db');
@@ -111,7 +111,7 @@ test('releases a lock in the background until the store is back', async () => {
   await next.granted;
 });
 
-test('leaves the tickets of the earlier process until a call of `dropStrays`', async () => {
+test('a manager leaves the tickets of the earlier process until a call of `dropStrays`', async () => {
   await using hosts = new Hosts();
   const lock = await take(hosts.n1, 'db', permanent);
   const { ticket: stray } = await take(hosts.n1, 'stray', permanent);
@@ -133,7 +133,7 @@ test('leaves the tickets of the earlier process until a call of `dropStrays`', a
   expect(await hosts.n2.list()).toEqual([]);
 });
 
-test('removes a ticket of a crashed process that arrives late', async () => {
+test('a manager removes a ticket of a crashed process that arrives late', async () => {
   await using hosts = new Hosts();
   const after = hosts.start();
   await after.dropStrays();
@@ -145,7 +145,7 @@ test('removes a ticket of a crashed process that arrives late', async () => {
   await after.close({ keep: false });
 });
 
-test('refuses a manager whose default TTL is infinite', async () => {
+test('a manager with an infinite default TTL is refused', async () => {
   await using store = memoryStore();
   expect(() => manager(store, 'n1', { ...permanent, keep: forgetful })).toThrow(RangeError);
 });

@@ -10,7 +10,7 @@ import type { Queued } from '../bench/manager-bench.ts';
 import { manager, queue, take } from '../bench/manager-bench.ts';
 import { eventually } from '../bench/store-bench.ts';
 
-test('asks the store twice for each hand-over, however many wait', async () => {
+test('a manager asks the store twice for each hand-over, however many wait', async () => {
   await using store = new FaultyStore(memoryStore());
   await using n1 = manager(store, 'n1');
   let lock = await take(n1, 'db');
@@ -25,7 +25,7 @@ test('asks the store twice for each hand-over, however many wait', async () => {
   await lock.unlock();
 });
 
-test('does not ask the store for a waiter when other locks change', async () => {
+test('a manager does not ask the store for a waiter when other locks change', async () => {
   await using store = new FaultyStore(memoryStore());
   await using n1 = manager(store, 'n1');
   await using _ = await take(n1, 'db');
@@ -38,7 +38,7 @@ test('does not ask the store for a waiter when other locks change', async () => 
   await expect(waiter.granted).rejects.toThrow('cancelled');
 });
 
-test('polls the store now and then, and more often while the watch is broken', async () => {
+test('a manager polls the store now and then, and more often while the watch is broken', async () => {
   const clock = new ManualClock();
   const seen: StoreWatcher[] = [];
   await using store = new WatchedStore(memoryStore({ clock }), seen);

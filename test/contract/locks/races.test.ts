@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 afterEach(() => n1.close({ keep: false }));
 
-test('removes a late copy of a request while the removal of its ticket is not confirmed', async () => {
+test('a manager removes a late copy of a request while the removal of its ticket is not confirmed', async () => {
   network.fail('enqueue', { arrivesAfterMs: 100 });
   const lock = await take(n1, 'db'); // Granted by the second call.
   network.fail('remove', { repliesAfterMs: 200 });
@@ -37,7 +37,7 @@ test('removes a late copy of a request while the removal of its ticket is not co
   await eventually(async () => expect(await store.tickets()).toEqual([]));
 });
 
-test('does not attach to a ticket that it removed during the question', async () => {
+test('a manager does not attach to a ticket that it removed during the question', async () => {
   const lock = await take(n1, 'db');
   network.fail('stands', { repliesAfterMs: 50 });
   const attached = n1.attach(lock.ticket);
@@ -46,7 +46,7 @@ test('does not attach to a ticket that it removed during the question', async ()
   expect(await attached).toBeUndefined();
 });
 
-test('does not attach to a ticket whose removal is under way', async () => {
+test('a manager does not attach to a ticket whose removal is under way', async () => {
   const lock = await take(n1, 'db');
   network.fail('remove', { answersAfterMs: 50 });
   const unlocked = lock.unlock();
@@ -54,7 +54,7 @@ test('does not attach to a ticket whose removal is under way', async () => {
   await unlocked;
 });
 
-test('rejects a request whose ticket was broken before the grant arrived', async () => {
+test('a manager rejects a request whose ticket was broken before the grant arrived', async () => {
   network.fail('enqueue', { repliesAfterMs: 50 });
   const taken = take(n1, 'db');
   await eventually(async () => expect(n1.mirror.tickets()).toHaveLength(1));
@@ -62,7 +62,7 @@ test('rejects a request whose ticket was broken before the grant arrived', async
   await expect(taken).rejects.toThrow(LockLostError);
 });
 
-test('ends an attached lock that was broken before the store answered', async () => {
+test('a manager ends an attached lock that was broken before the store answered', async () => {
   const { ticket } = await take(n1, 'db');
   network.fail('stands', { repliesAfterMs: 50 });
   const attached = n1.attach(ticket);
@@ -71,7 +71,7 @@ test('ends an attached lock that was broken before the store answered', async ()
   expect((await attached)?.signal.aborted ?? true).toBe(true);
 });
 
-test('does not revive a session that was dropped during its renewal', async () => {
+test('a manager does not revive a session that was dropped during its renewal', async () => {
   const clock = systemClock();
   const sessions = new SessionKeeper({
     store: network,

@@ -54,7 +54,7 @@ function ended(): object[] {
   }));
 }
 
-test('records one span for each request and each unlock', async () => {
+test('a manager records one span for each request and each unlock', async () => {
   const lock = await take(n1, [exclusive('a'), exclusive('b')]);
   const names = { 'berth.lock.names': ['a', 'b'], 'berth.lock.reason': 'Mount' };
   const token = { 'berth.lock.token': lock.token };
@@ -71,7 +71,7 @@ test('records one span for each request and each unlock', async () => {
   expect(ended()).toEqual([acquired, { name: 'lock.unlock', ...names, ...token }]);
 });
 
-test('records on the span that a request waited, and why it failed', async () => {
+test('a manager records on the span that a request waited, and why it failed', async () => {
   const held = await take(n2, 'db');
   await expect(take(n1, 'db', { timeoutMs: 20 })).rejects.toThrow();
   const waiting = await queue(n1, 'db');
@@ -88,7 +88,7 @@ test('records on the span that a request waited, and why it failed', async () =>
   );
 });
 
-test('counts requests by outcome and measures their duration', async () => {
+test('a manager counts requests by outcome and measures their duration', async () => {
   const held = await take(n2, 'db');
   expect(await n1.tryLock([exclusive('db')], { reason: 'Copy' })).toBeUndefined();
   await n2.disable('off');
@@ -118,7 +118,7 @@ test('counts requests by outcome and measures their duration', async () => {
   );
 });
 
-test('counts losses and renewals', async () => {
+test('a manager counts losses and renewals', async () => {
   const lock = await take(n1, 'db');
   await n2.breakLock(lock.ticket);
   await eventually(() => expect(figures.lines).toContain('losses Mount'));

@@ -14,7 +14,7 @@ import { exclusive, shared } from '../bench/store-bench.ts';
 const reason = 'Mount';
 const run = { job: 'nightly', jobId: '7f', maxDurationMs: 60_000 };
 
-test('S29 grants everything to everybody at once, with growing tokens', async () => {
+test('S29 noopLocks grants everything to everybody at once, with growing tokens', async () => {
   await using locks = noopLocks({ host: 'n1' });
   const first = await locks.lock([exclusive('db'), shared('db')], { reason, detail: 'web' });
   const second = await locks.tryLock([exclusive('db'), exclusive('a')], { reason, holder: 'n2' });
@@ -32,7 +32,7 @@ test('S29 grants everything to everybody at once, with growing tokens', async ()
   expect(await locks.attach(first.ticket)).toBe(first);
 });
 
-test('S29 lets any run of a job start, and ends each run by itself', async () => {
+test('S29 noopLocks lets any run of a job start, and ends each run by itself', async () => {
   await using locks = noopLocks();
   const [i1, i2] = ['i1', 'i2'].map(
     (componentId) => new JobLock(locks, { component: 'snapshots', componentId }),
@@ -47,7 +47,7 @@ test('S29 lets any run of a job start, and ends each run by itself', async () =>
   expect(await i2?.status('nightly')).toMatchObject({ run: undefined, disabled: undefined });
 });
 
-test('ends a lock at its unlock, when it is broken, and after its longest hold', async () => {
+test('noopLocks ends a lock at its unlock, when it is broken, and after its longest hold', async () => {
   const clock = new ManualClock();
   await using locks = noopLocks({ clock });
   const take = (maxHoldMs?: number) =>
@@ -75,7 +75,7 @@ test('ends a lock at its unlock, when it is broken, and after its longest hold',
   expect(await locks.list()).toEqual([]);
 });
 
-test('refuses what it could only pretend to do, and says why', async () => {
+test('noopLocks refuses what it could only pretend to do, and says why', async () => {
   await using locks = noopLocks();
   const disabled = locks.disable('job/snapshots/nightly');
   await expect(disabled).rejects.toThrow(LockUnsupportedError);
@@ -98,7 +98,7 @@ test('refuses what it could only pretend to do, and says why', async () => {
   ]);
 });
 
-test('refuses invalid and cancelled requests, and every request after it was closed', async () => {
+test('noopLocks refuses invalid and cancelled requests, and every request after it was closed', async () => {
   const locks = noopLocks();
   for (const wrong of [[], [exclusive('')]]) {
     await expect(locks.lock(wrong, { reason })).rejects.toThrow(RangeError);

@@ -8,7 +8,7 @@ import { storeProcessContract } from '../../store/store-processes.ts';
 
 storeProcessContract('embedded', embeddedDirectory);
 
-test('keeps the locks of a killed process whose session is resumable, for its successor', async () => {
+test('the embedded store keeps the locks of a killed process whose session is resumable, for its successor', async () => {
   await using directory = await embeddedDirectory();
   await using daemon = await StoreProcess.start('embedded', directory.path);
   await daemon.run({ name: 'hold', lock: 'db', resumable: true });
@@ -29,7 +29,7 @@ test('keeps the locks of a killed process whose session is resumable, for its su
   expect(await other.tryEnqueue('db')).toMatchObject({ state: 'granted' });
 });
 
-test("gives a killed daemon's session to the owner's next process that lost the id", async () => {
+test("the embedded store gives a killed daemon's session to the owner's next process that lost the id", async () => {
   await using directory = await embeddedDirectory();
   await using daemon = await StoreProcess.start('embedded', directory.path);
   await daemon.run({ name: 'hold', lock: 'db', resumable: true });

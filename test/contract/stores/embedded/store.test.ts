@@ -27,13 +27,13 @@ ticketStoreContract('embedded', async () => {
   };
 });
 
-test('S20 creates its directory with access for its user only', async () => {
+test('S20 the embedded store creates its directory with access for its user only', async () => {
   await using directory = await embeddedDirectory();
   await using _ = await embeddedStore(directory);
   expect((await stat(join(directory.root, 'state'))).mode & 0o777).toBe(0o700);
 });
 
-test('keeps records, tickets and tokens when it is closed and opened again', async () => {
+test('the embedded store keeps records, tickets and tokens when it is closed and opened again', async () => {
   await using directory = await embeddedDirectory();
   const first = await embeddedStore(directory);
   const client = await clientOf(first, 'n1');
@@ -48,7 +48,7 @@ test('keeps records, tickets and tokens when it is closed and opened again', asy
   expect((await (await clientOf(second, 'n2')).hold('c')).token).toBe(revision + 1);
 });
 
-test('shares its file with the release before, whose tickets have no kind and no owner', async () => {
+test('the embedded store shares its file with the release before, whose tickets have no kind and no owner', async () => {
   await using directory = await embeddedDirectory();
   const first = await embeddedStore(directory);
   const held = await (await clientOf(first, 'n1')).hold('db');
@@ -64,7 +64,7 @@ test('shares its file with the release before, whose tickets have no kind and no
   expect(own).toMatchObject({ kind: 'mount', owner: 'machine.n1' });
 });
 
-test('drops all sessions of an earlier boot, also resumable ones, and keeps records', async () => {
+test('the embedded store drops all sessions of an earlier boot, also resumable ones, and keeps records', async () => {
   await using directory = await embeddedDirectory();
   const before = await embeddedStore({ ...directory, readBootId: () => 'boot 1' });
   const client = await clientOf(before, 'n1');
@@ -85,7 +85,7 @@ test('drops all sessions of an earlier boot, also resumable ones, and keeps reco
   expect(await after.openSession(resume)).toMatchObject({ resumed: false });
 });
 
-test('does not take a process in another PID namespace for dead', async () => {
+test('the embedded store does not take a process in another PID namespace for dead', async () => {
   await using directory = await embeddedDirectory();
   await using store = await embeddedStore(directory);
   const client = await clientOf(store, 'n1');
@@ -97,7 +97,7 @@ test('does not take a process in another PID namespace for dead', async () => {
   expect(await store.sessionAlive(client.session)).toBe(true);
 });
 
-test('S72 names the file when it, or its directory, is unusable', async () => {
+test('S72 the embedded store names the file when it, or its directory, is unusable', async () => {
   await using directory = await embeddedDirectory();
   const file = join(directory.root, 'file');
   await writeFile(file, 'this is not a database'.repeat(100));
@@ -109,7 +109,7 @@ test('S72 names the file when it, or its directory, is unusable', async () => {
   }
 });
 
-test('does not touch a file of a newer version', async () => {
+test('the embedded store does not touch a file of a newer version', async () => {
   await using directory = await embeddedDirectory();
   await (await embeddedStore(directory))[Symbol.asyncDispose]();
   using db = new DatabaseSync(directory.path);
@@ -117,7 +117,7 @@ test('does not touch a file of a newer version', async () => {
   await expect(embeddedStore(directory)).rejects.toThrow(/newer version/);
 });
 
-test('waits without blocking while another process locks the file, and gives up in the end', async () => {
+test('the embedded store waits without blocking while another process locks the file, and gives up in the end', async () => {
   await using directory = await embeddedDirectory();
   const clock = new HurriedClock();
   await using store = await embeddedStore({ ...directory, clock });
@@ -141,7 +141,7 @@ test('waits without blocking while another process locks the file, and gives up 
   expect(await store.tickets('other')).toEqual([]);
 });
 
-test('S77 interrupts watchers while the file is unreadable and resets them afterwards', async () => {
+test('S77 the embedded store interrupts watchers while the file is unreadable and resets them afterwards', async () => {
   await using directory = await embeddedDirectory();
   await using store = await embeddedStore(directory);
   const client = await clientOf(store, 'n1');
@@ -159,7 +159,7 @@ test('S77 interrupts watchers while the file is unreadable and resets them after
   expect(mirror.faults).toEqual([]);
 });
 
-test('resets a watcher that has fallen far behind', async () => {
+test('the embedded store resets a watcher that has fallen far behind', async () => {
   await using directory = await embeddedDirectory();
   await using watching = await embeddedStore(directory);
   await using writing = await embeddedStore(directory);

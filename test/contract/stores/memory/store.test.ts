@@ -18,7 +18,7 @@ ticketStoreContract('memory', async () => {
   };
 });
 
-test('S19 keeps a renewed session and ends it a TTL after its last renewal', async () => {
+test('S19 the memory store keeps a renewed session and ends it a TTL after its last renewal', async () => {
   const clock = new ManualClock();
   await using store = memoryStore({ clock });
   const client = await clientOf(store, 'n1', 1000);
@@ -36,7 +36,7 @@ test('S19 keeps a renewed session and ends it a TTL after its last renewal', asy
   expect(await store.tickets()).toEqual([]);
 });
 
-test('sleeps only while somebody watches, and only once at a time', async () => {
+test('the memory store sleeps only while somebody watches, and only once at a time', async () => {
   const clock = new ManualClock();
   await using store = memoryStore({ clock });
   const long = await clientOf(store, 'n1', 9000);
@@ -63,7 +63,7 @@ test('sleeps only while somebody watches, and only once at a time', async () => 
   expect(clock.sleeping).toBe(0);
 });
 
-test('does nothing before the caller goes on', async () => {
+test('the memory store does nothing before the caller goes on', async () => {
   const shared = memoryState(new ManualClock());
   await using store = memoryStore({ shared });
   const client = await clientOf(store, 'n1');
@@ -73,7 +73,7 @@ test('does nothing before the caller goes on', async () => {
   expect(shared.tickets()).toEqual([ticket]);
 });
 
-test('rejects calls after it was closed, and leaves its sessions alone', async () => {
+test('the memory store rejects calls after it was closed, and leaves its sessions alone', async () => {
   const shared = memoryState(new ManualClock());
   const [first, second] = [memoryStore({ shared }), memoryStore({ shared })];
   const client = await clientOf(first, 'n1');
