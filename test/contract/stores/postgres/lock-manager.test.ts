@@ -1,9 +1,10 @@
-// The lock manager's contract on each dialect of PostgreSQL: a real server, real time.
-import { afterAll, beforeAll, describe } from '@jest/globals';
+// The lock manager's contract on PostgreSQL: a real server, real time. One dialect is enough: the dialects differ behind
+// the port of the store only, whose contract runs on each of them (store.test.ts, outage.test.ts).
+import { afterAll, beforeAll } from '@jest/globals';
 import type { Postgres } from '../../../support/postgres-server.ts';
 import { startPostgres } from '../../../support/postgres-server.ts';
 import { describeWith } from '../../../support/requirements.ts';
-import { dialects, postgresFixture } from '../../bench/postgres-fixture.ts';
+import { postgresFixture } from '../../bench/postgres-fixture.ts';
 import { lockManagerContract } from '../../locks/manager-contract.ts';
 
 describeWith(['postgres'], 'on PostgreSQL', () => {
@@ -14,7 +15,5 @@ describeWith(['postgres'], 'on PostgreSQL', () => {
   });
   afterAll(() => server.stop());
 
-  describe.each(dialects)('as a %s', (dialect) => {
-    lockManagerContract('postgres', () => postgresFixture(server, { dialect }));
-  });
+  lockManagerContract('postgres', () => postgresFixture(server));
 });
