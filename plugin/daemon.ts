@@ -38,7 +38,7 @@ import { hostIdentity } from './host/identity.ts';
 import { joinStore } from './host/membership.ts';
 import { takeStateDirectory } from './host/state-directory.ts';
 import { openStore } from './host/store.ts';
-import type { InheritedSockets } from './http/entrances.ts';
+import type { Apps, InheritedSockets } from './http/entrances.ts';
 import { listenEarly } from './http/entrances.ts';
 
 const log = createDebug('berth:main');
@@ -54,14 +54,66 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
-/** Starts the daemon: config → sockets → store → locks → volumes → those who wait at the sockets. */
+/** What each part of the daemon is started with. */
+interface Start {
+  readonly config: Config;
+  readonly clock: Clock;
+  /** Aborts when the daemon stops. */
+  readonly signal: AbortSignal;
+  /** What ends with the daemon, in the reverse of the order in which it was started. */
+  readonly started: AsyncDisposableStack;
+}
+
+/** Starts the daemon: sockets, then store and locks, mounts, volumes; then requests are let in. */
 export async function startDaemon(config: Config, inherited?: InheritedSockets): Promise<Daemon> {
   await requirePropagation(config.mountDir);
+  const clock = systemClock();
+  const stopping = new AbortController();
   await using sockets = new AsyncDisposableStack();
   await using started = new AsyncDisposableStack();
+  const start: Start = { config, clock, signal: stopping.signal, started };
   started.use(await takeStateDirectory(config.stateDir));
-  // Before the store: it may be away, and nobody is to be refused because of that.
-  const entrances = sockets.use(await listenEarly(config, inherited));
+  // Before the store: it may be away, and no request must be refused because of that.
+  const entrances = sockets.use(await listenEarly(config, { inherited, clock }));
+
+  const cluster = await openCluster(start);
+  const events = await openEvents(start);
+  const host = await openMounts(start, cluster, events);
+  const { manager } = cluster;
+  started.defer(() => manager.close({ keep: host.mounts.rows().length > 0 }));
+  started.defer(() => stopping.abort());
+  const volumes = openVolumes(start, cluster, host);
+  const engine = new Engine(config.dockerSocket, config.name);
+  const reconciler = new Reconciler({
+    ...{ mounts: host.mounts, engine, events, clock, signal: stopping.signal },
+    intervalMs: config.reconcileIntervalMs,
+  });
+
+  const { identity } = cluster;
+  const joined = joinStore({
+    ...{ manager, recovery: host.recovery, identity, clock, signal: stopping.signal },
+    ttlMs: config.ttlMs,
+  });
+  await atMost(joinPatienceMs, clock, Promise.all([joined, manager.mirror.firstReset]));
+  host.fence.changed(fencedMounts(host.table, host.states));
+  void host.fence.run(stopping.signal);
+
+  entrances.open(apps(start, { ...cluster, ...host, ...volumes, reconciler, events }));
+  started.use(sockets.move()); // From here on they end before what they serve with.
+  void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
+  void introduceTo(engine, clock, stopping.signal);
+  started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
+  const running = started.move();
+  return {
+    failed: joined.then(() => new Promise<never>(() => {})),
+    stop: () => running.disposeAsync(),
+  };
+}
+
+type Cluster = Awaited<ReturnType<typeof openCluster>>;
+
+/** What all hosts share: the store, with its locks and the records of the volumes. */
+async function openCluster({ config, clock, started }: Start) {
   const store = started.use(await openStore(config));
   const identity = await hostIdentity(config.host, config.stateDir);
   // A session of one kind of store means nothing to the other.
@@ -76,115 +128,105 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
       save: (id) => replaceFile(sessionPath, id),
     },
   });
-  const stopping = new AbortController();
-  const clock = systemClock();
-  const locks = new LockDriver(manager, config.lockTimeoutMs);
   const remembered = store.properties.multiHost
     ? started.use(await RememberedRecords.open(rememberedOptions(config, clock)))
     : undefined; // This host's own store is never away.
   const catalog = new Catalog(manager.mirror, store, remembered?.records);
   remembered?.follow(manager.mirror, () => catalog.list());
+  const locks = new LockDriver(manager, config.lockTimeoutMs);
+  return { store, identity, manager, locks, catalog, mirror: manager.mirror };
+}
+
+async function openEvents({ config, clock, started }: Start): Promise<EventLog> {
+  const file = started.use(new EventFile(join(config.stateDir, 'events.jsonl')));
+  const past = await file.read();
+  return new EventLog({ past, keep: (event) => file.append(event), clock });
+}
+
+type HostMounts = Awaited<ReturnType<typeof openMounts>>;
+
+/** What is mounted on this host, and the fence that guards it. */
+async function openMounts(
+  { config, clock, started }: Start,
+  { manager, locks, catalog }: Cluster,
+  events: EventLog,
+) {
   const allDrivers = drivers({ volumeDir: config.volumeDir });
-  const eventFile = started.use(new EventFile(join(config.stateDir, 'events.jsonl')));
-  const events = new EventLog({
-    past: await eventFile.read(),
-    keep: (event) => eventFile.append(event),
-    clock,
-  });
   const boot = bootId();
-  const watch = new SentinelWatch({
+  const fence = new SentinelWatch({
     link: new SentinelLink({
       socketPath: `${config.adminSocket}.sentinel`,
       dockerSocket: config.dockerSocket,
       logPath: join(config.stateDir, 'sentinel.log'),
+      clock,
     }),
-    drivers: allDrivers,
+    ...{ drivers: allDrivers, bootId: boot, bootNowMs, clock, events },
     leftMs: () => manager.leftMs,
     ttlMs: config.ttlMs,
-    bootId: boot,
-    bootNowMs,
-    clock,
-    events,
   });
   const table = started.use(await MountTable.open(join(config.stateDir, 'mounts.json'), clock));
   const states = new MountStates(table.rows(), boot);
   const mutex = new KeyedMutex();
-  const onHost = { table, states, drivers: allDrivers, mutex, fence: watch };
-  const mounts = new Mounts({ ...onHost, mountDir: config.mountDir, bootId: boot });
+  const parts = { table, states, drivers: allDrivers, mutex, fence };
+  const mounts = new Mounts({ ...parts, mountDir: config.mountDir, bootId: boot });
   const recovery = new MountRecovery({
-    ...{ ...onHost, mounts, events },
+    ...{ ...parts, mounts, events },
     locks: relocker(locks, catalog),
   });
-  started.defer(() => watch.leave());
-  // Told at once, so that the sentinel knows of a renewal long before the next one is due.
-  started.use(manager.onSessionHeard(() => watch.deadlineChanged()));
-  started.defer(() => manager.close({ keep: mounts.rows().length > 0 }));
-  started.defer(() => stopping.abort());
-  const engine = new Engine(config.dockerSocket, config.name);
-  const reconciler = new Reconciler({
-    ...{ mounts, engine, events, clock, signal: stopping.signal },
-    intervalMs: config.reconcileIntervalMs,
-  });
-  const unlocked = new Volumes({
-    catalog,
-    drivers: allDrivers,
-    host: config.host,
-    mounts,
-  });
+  started.defer(() => fence.leave());
+  // At each renewal, so that the sentinel knows the new deadline long before the next one is due.
+  started.use(manager.onSessionHeard(() => fence.deadlineChanged()));
+  return { ...parts, mounts, recovery };
+}
+
+/** The operations on volumes, and the clearing of their locks. */
+function openVolumes(
+  { config, clock, started }: Start,
+  { store, locks, catalog, mirror }: Cluster,
+  { drivers: allDrivers, mounts, recovery, mutex }: HostMounts,
+) {
+  const unlocked = new Volumes({ catalog, drivers: allDrivers, host: config.host, mounts });
   const volumes = new LockedVolumes({
-    volumes: unlocked,
-    locks,
-    catalog,
-    mirror: manager.mirror,
-    mounts,
-    recovery,
-    mutex,
+    ...{ volumes: unlocked, locks, catalog, mirror, mounts, recovery, mutex },
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });
   const evictions = new Evictions({
-    ...{ locks, store, mirror: manager.mirror, catalog, recovery, clock },
+    ...{ locks, store, mirror, catalog, recovery, clock },
     host: config.host,
     limitMs: config.ttlMs + 1_000,
   });
   started.use(evictions.follow());
-  const joined = joinStore({
-    ...{ manager, recovery, identity, clock, signal: stopping.signal },
-    ttlMs: config.ttlMs,
-  });
-  const hasJoined = new AbortController();
-  await Promise.race([
-    Promise.all([joined, manager.mirror.firstReset]),
-    clock.sleep(joinPatienceMs, hasJoined.signal),
-  ]).finally(() => hasJoined.abort());
+  return { unlocked, volumes, evictions };
+}
 
-  watch.changed(fencedMounts(table, states));
-  void watch.run(stopping.signal);
+type Parts = Cluster &
+  HostMounts &
+  ReturnType<typeof openVolumes> & { readonly reconciler: Reconciler; readonly events: EventLog };
 
+/** The two sockets' protocols over the parts of the daemon. */
+function apps({ config, clock, signal }: Start, parts: Parts): Apps {
+  const { store, identity, locks, volumes, unlocked, evictions, reconciler, events } = parts;
+  const onActivate = () => reconciler.engineStarted();
   const scope = store.properties.multiHost ? 'global' : 'local';
   const physician = doctor({
-    ...{ catalog, drivers: allDrivers, locks, volumes: unlocked, mounts, recovery, mutex, clock },
-    ...{ mountDir: config.mountDir, owner: identity, pluginName: config.name },
-    ...{ manager, reconciler, mirror: manager.mirror },
+    ...{ ...parts, volumes: unlocked, owner: identity, clock },
+    ...{ mountDir: config.mountDir, pluginName: config.name },
   });
-  const onActivate = () => reconciler.engineStarted();
-  const status = statusReport(config, manager, mounts, watch, clock);
-  entrances.open({
-    docker: { app: dockerApp(volumes, { scope, onActivate }), onActivate },
-    admin: adminApp({
-      ...{ volumes, locks, clearer: evictions, doctor: physician, status, events },
-      stopping: stopping.signal,
-    }),
-  });
-  started.use(sockets.move()); // From here on they end before what they serve with.
-  void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
-  void introduceTo(engine, clock, stopping.signal);
-  started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
-  const running = started.move();
   return {
-    failed: joined.then(() => new Promise<never>(() => {})),
-    stop: () => running.disposeAsync(),
+    docker: { app: dockerApp(volumes, { scope, onActivate, clock }), onActivate },
+    admin: adminApp({
+      ...{ volumes, locks, clearer: evictions, doctor: physician, events, clock },
+      status: () => statusReport(config, clock, parts),
+      stopping: signal,
+    }),
   };
+}
+
+/** Waits for `work`, but no longer than `limitMs`. Rejects when `work` does in that time. */
+async function atMost(limitMs: number, clock: Clock, work: Promise<unknown>): Promise<void> {
+  const ended = new AbortController();
+  await Promise.race([work, clock.sleep(limitMs, ended.signal)]).finally(() => ended.abort());
 }
 
 function rememberedOptions(
@@ -194,16 +236,14 @@ function rememberedOptions(
   return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}`, clock };
 }
 
-function statusReport(
-  config: Config,
-  manager: LockManager,
-  mounts: Mounts,
-  watch: SentinelWatch,
+async function statusReport(
+  { host, store }: Config,
   clock: Clock,
-) {
-  return async (): Promise<StatusReport> => ({
-    host: config.host,
-    store: { kind: config.store.kind, reachable: manager.mirror.isLive },
+  { manager, mounts, fence }: Pick<Parts, 'manager' | 'mounts' | 'fence'>,
+): Promise<StatusReport> {
+  return {
+    host,
+    store: { kind: store.kind, reachable: manager.mirror.isLive },
     mounts: mounts.rows().map(({ volume, mountpoint }) => ({
       volume,
       mountpoint,
@@ -212,7 +252,7 @@ function statusReport(
     conditions: [
       ...(await conditionsOf(manager, clock)),
       ...mounts.conditions(),
-      ...watch.conditions(),
+      ...fence.conditions(),
     ],
-  });
+  };
 }

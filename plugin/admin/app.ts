@@ -2,6 +2,8 @@ import createDebug from 'debug';
 import type { NextFunction, Request, Response } from 'express';
 import express from 'express';
 import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.ts';
+import type { Clock } from '../../lib/running/clock.ts';
+import { systemClock } from '../../lib/running/clock.ts';
 import { never } from '../../lib/running/never.ts';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
@@ -27,10 +29,11 @@ export interface AdminAppOptions {
   readonly events: EventLog;
   /** Aborts when the daemon is about to stop; ends the locks held for a command. */
   readonly stopping?: AbortSignal;
+  readonly clock?: Clock;
 }
 
 /**
- * The operators' JSON API; its shapes are in admin-api.ts. Whoever can connect may do anything: the
+ * The operators' JSON API; its shapes are in api.ts. Whoever can connect may do anything: the
  * socket is for root alone.
  */
 export function adminApp({
@@ -41,11 +44,12 @@ export function adminApp({
   status,
   events,
   stopping = never,
+  clock = systemClock(),
 }: AdminAppOptions): express.Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.use(logCalls);
+  app.use(logCalls(clock));
   app.use(collectBody());
   app.get('/v1/status', async (_request, response) => {
     const tickets = ticketReplies(locks.tickets());
@@ -58,7 +62,11 @@ export function adminApp({
     };
     response.json(reply);
   });
-  app.use('/v1', volumeRoutes(volumes), lockRoutes({ locks, clearer, volumes, stopping }));
+  app.use(
+    '/v1',
+    volumeRoutes(volumes, clock),
+    lockRoutes({ locks, clearer, volumes, stopping, clock }),
+  );
   app.use('/v1', eventRoutes({ events, stopping }), doctorRoutes(doctor));
   app.use(({ method, path }: Request) => {
     throw new NotFoundError(`the admin socket has no ${method} ${path}`);
@@ -80,11 +88,13 @@ function volumeCount(volumes: VolumeService): number | undefined {
   }
 }
 
-function logCalls({ method, path }: Request, response: Response, next: NextFunction): void {
-  const start = performance.now();
-  response.once('close', () => {
-    const outcome = response.writableFinished ? response.statusCode : 'client-gone';
-    log('call=%s path=%s outcome=%s ms=%d', method, path, outcome, performance.now() - start);
-  });
-  next();
+function logCalls(clock: Clock) {
+  return ({ method, path }: Request, response: Response, next: NextFunction): void => {
+    const start = clock.now();
+    response.once('close', () => {
+      const outcome = response.writableFinished ? response.statusCode : 'client-gone';
+      log('call=%s path=%s outcome=%s ms=%d', method, path, outcome, clock.now() - start);
+    });
+    next();
+  };
 }

@@ -4,6 +4,7 @@ import { Router } from 'express';
 import { z } from 'zod';
 import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.ts';
 import { UseMount, UseSnapshot } from '../../lib/lock/use/use.ts';
+import type { Clock } from '../../lib/running/clock.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
@@ -36,10 +37,12 @@ export interface LockRoutesOptions {
   readonly volumes: VolumeService;
   /** Aborts when the daemon is about to stop: holds end, or it would wait for them. */
   readonly stopping: AbortSignal;
+  readonly clock: Clock;
 }
 
 /** Who holds which lock, the operator's ways to clear and disable one, and to hold it meanwhile. */
-export function lockRoutes({ locks, clearer, volumes, stopping }: LockRoutesOptions): Router {
+export function lockRoutes(options: LockRoutesOptions): Router {
+  const { locks, clearer, volumes, stopping, clock } = options;
   const router = Router();
   router.get('/locks', (_request, response) => {
     const reply: LocksReply = {
@@ -78,7 +81,7 @@ export function lockRoutes({ locks, clearer, volumes, stopping }: LockRoutesOpti
     const volume = nameOf(request);
     const { detail, timeoutMs } = parseJson(bodyText(request.body) || '{}', holdBody);
     requireVolume(volumes, volume);
-    await answerLongWork(response, async ({ signal, send, onWait }) => {
+    await answerLongWork(response, clock, async ({ signal, send, onWait }) => {
       const uses = [UseMount(volume, 'maintenance'), UseSnapshot(volume, 'maintenance')];
       const options = {
         signal: AbortSignal.any([signal, stopping]),

@@ -1,4 +1,5 @@
 import type { Response } from 'express';
+import type { Clock } from '../../lib/running/clock.ts';
 import type { CallContext } from '../../lib/volumes/service.ts';
 import { clientGone } from '../http/client-gone.ts';
 import type { LongWorkEvent } from './api.ts';
@@ -21,6 +22,7 @@ export interface LongWork extends CallContext {
  */
 export async function answerLongWork(
   response: Response,
+  clock: Pick<Clock, 'now'>,
   work: (context: LongWork) => Promise<object>,
 ): Promise<void> {
   const send = (event: LongWorkEvent) => {
@@ -37,7 +39,7 @@ export async function answerLongWork(
       send,
       onWait: (blockers) => send({ event: 'waiting', holders: blockers.map(holderReply) }),
       onProgress: ({ doneBytes, totalBytes }) => {
-        const now = performance.now();
+        const now = clock.now();
         const isDue = now - progressAt >= progressEveryMs || doneBytes === totalBytes;
         // A reader that is slower than the work gets less of it, not all of it later.
         if (!isDue || response.writableNeedDrain) return;

@@ -1,6 +1,7 @@
 import type { Request } from 'express';
 import { Router } from 'express';
 import { z } from 'zod';
+import type { Clock } from '../../lib/running/clock.ts';
 import { NotFoundError, VolumeError } from '../../lib/volumes/errors.ts';
 import type { VolumeService, VolumeView } from '../../lib/volumes/service.ts';
 import { checkSnapshotName, checkVolumeName, parseSource } from '../../lib/volumes/volume.ts';
@@ -13,7 +14,7 @@ const snapshotBody = z.strictObject({ name: z.string().optional() });
 const copyBody = z.strictObject({ source: z.string(), target: z.string() });
 
 /** Volumes, their snapshots, copies. */
-export function volumeRoutes(volumes: VolumeService): Router {
+export function volumeRoutes(volumes: VolumeService, clock: Clock): Router {
   const router = Router();
   router.get('/volumes', (_request, response) => {
     response.json({ volumes: volumes.list().map(volumeReply) });
@@ -32,20 +33,20 @@ export function volumeRoutes(volumes: VolumeService): Router {
     const { name: snapshot } = parseJson(bodyText(request.body) || '{}', snapshotBody);
     if (snapshot !== undefined) checkSnapshotName(snapshot);
     const source = snapshot === undefined ? { volume } : { volume, snapshot };
-    await answerLongWork(response, async (work) => ({
+    await answerLongWork(response, clock, async (work) => ({
       snapshot: await volumes.snapshot(source, work),
     }));
   });
   router.delete('/volumes/:volume/snapshots/:snapshot', async (request, response) => {
     const source = snapshotOf(request);
-    await answerLongWork(response, async (work) => {
+    await answerLongWork(response, clock, async (work) => {
       await volumes.removeSnapshot(source, work);
       return {};
     });
   });
   router.post('/volumes/:volume/snapshots/:snapshot/restore', async (request, response) => {
     const source = snapshotOf(request);
-    await answerLongWork(response, async (work) => {
+    await answerLongWork(response, clock, async (work) => {
       await volumes.restoreSnapshot(source, work);
       return {};
     });
@@ -54,7 +55,7 @@ export function volumeRoutes(volumes: VolumeService): Router {
     const body = parseJson(bodyText(request.body), copyBody);
     const source = parseSource(body.source);
     checkVolumeName(body.target);
-    await answerLongWork(response, async (work) => {
+    await answerLongWork(response, clock, async (work) => {
       await volumes.copy(source, body.target, work);
       return {};
     });

@@ -2,13 +2,15 @@ import createDebug from 'debug';
 import type { NextFunction, Request, Response } from 'express';
 import express from 'express';
 import type { z } from 'zod';
+import type { Clock } from '../../lib/running/clock.ts';
+import { systemClock } from '../../lib/running/clock.ts';
 import { InvalidRequestError, NotFoundError, VolumeError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkSnapshotName, checkVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyRefusal, bodyText, collectBody, parseJson } from '../http/json-body.ts';
-import type { HoldLimits } from './get-volume.ts';
-import { defaultHold, getVolume } from './get-volume.ts';
+import type { StoreWait } from './get-volume.ts';
+import { defaultStoreWait, getVolume } from './get-volume.ts';
 import { mountVolume } from './mount-volume.ts';
 import { reply, replyError } from './reply.ts';
 import type {
@@ -35,7 +37,8 @@ export interface DockerAppOptions {
   readonly scope: Scope;
   /** Called when an engine process activates the plugin, which each does once. */
   readonly onActivate: () => void;
-  readonly hold?: HoldLimits;
+  readonly storeWait?: StoreWait;
+  readonly clock?: Clock;
 }
 
 /**
@@ -47,11 +50,11 @@ export interface DockerAppOptions {
  */
 export function dockerApp(
   volumes: VolumeService,
-  { scope, onActivate, hold = defaultHold }: DockerAppOptions,
+  { scope, onActivate, storeWait = defaultStoreWait, clock = systemClock() }: DockerAppOptions,
 ): express.Express {
   const app = express();
   app.disable('x-powered-by');
-  app.use(logCalls);
+  app.use(logCalls(clock));
   app.use(collectBody());
 
   app.post('/Plugin.Activate', async (_request, response) => {
@@ -68,7 +71,7 @@ export function dockerApp(
     }));
     await reply(response, 200, { Volumes, Err: '' } satisfies ListResponse);
   });
-  app.post('/VolumeDriver.Get', getVolume(volumes, hold));
+  app.post('/VolumeDriver.Get', getVolume(volumes, storeWait, clock));
 
   const post = <T extends { readonly Name: string }>(
     path: string,
@@ -147,13 +150,15 @@ async function answerError(
   await replyError(response, expected?.message ?? `berth failed, see its log: ${error}`);
 }
 
-function logCalls({ path }: Request, response: Response, next: NextFunction): void {
-  const start = performance.now();
-  response.once('close', () => {
-    const outcome = response.writableFinished ? response.statusCode : 'client-gone';
-    const ms = (performance.now() - start).toFixed(1);
-    const volume = JSON.stringify(response.locals.volume ?? '');
-    logCall('call=%s volume=%s outcome=%s ms=%s', path.slice(1), volume, outcome, ms);
-  });
-  next();
+function logCalls(clock: Clock) {
+  return ({ path }: Request, response: Response, next: NextFunction): void => {
+    const start = clock.now();
+    response.once('close', () => {
+      const outcome = response.writableFinished ? response.statusCode : 'client-gone';
+      const ms = (clock.now() - start).toFixed(1);
+      const volume = JSON.stringify(response.locals.volume ?? '');
+      logCall('call=%s volume=%s outcome=%s ms=%s', path.slice(1), volume, outcome, ms);
+    });
+    next();
+  };
 }

@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, Response } from 'express';
+import type { Clock } from '../../lib/running/clock.ts';
 import { InvalidRequestError, NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService, VolumeView } from '../../lib/volumes/service.ts';
 import { clientGone } from '../http/client-gone.ts';
@@ -10,20 +10,20 @@ import type { GetResponse } from './wire.ts';
 import { nameRequest } from './wire.ts';
 
 /** How long a Get waits for the store to come back, and how often it looks. */
-export interface HoldLimits {
+export interface StoreWait {
   readonly everyMs: number;
   readonly limitMs: number;
 }
 
 /** Well below the 15 s that the engine spends on a plugin that is down. */
-export const defaultHold: HoldLimits = { everyMs: 100, limitMs: 3_000 };
+export const defaultStoreWait: StoreWait = { everyMs: 100, limitMs: 3_000 };
 
 /**
  * Answers Get. To the engine any error here means that the volume is gone: it then forgets its
  * labels, its options and which containers use it. So what is not known is never answered with an
  * error; the connection is cut instead, which the engine takes for "can't tell".
  */
-export function getVolume(volumes: VolumeService, hold: HoldLimits) {
+export function getVolume(volumes: VolumeService, wait: StoreWait, clock: Clock) {
   return async (request: Request, response: Response): Promise<void> => {
     const text = bodyText(request.body);
     // A repeated request comes without its body (a bug of the engine): whose volume is it?
@@ -32,7 +32,7 @@ export function getVolume(volumes: VolumeService, hold: HoldLimits) {
     response.locals.volume = name;
     let view: VolumeView | undefined;
     try {
-      view = await lookUp(volumes, name, hold, clientGone(response));
+      view = await lookUp(volumes, name, { ...wait, clock, signal: clientGone(response) });
     } catch (error) {
       if (error instanceof InvalidRequestError) throw new NotFoundError('no such volume');
       cut(request);
@@ -48,18 +48,17 @@ export function getVolume(volumes: VolumeService, hold: HoldLimits) {
 async function lookUp(
   volumes: VolumeService,
   name: string,
-  { everyMs, limitMs }: HoldLimits,
-  signal: AbortSignal,
+  { everyMs, limitMs, clock, signal }: StoreWait & { clock: Clock; signal: AbortSignal },
 ): Promise<VolumeView | undefined> {
-  const end = performance.now() + limitMs;
+  const end = clock.now() + limitMs;
   for (;;) {
     try {
       return volumes.get(name);
     } catch (error) {
-      const isOver = signal.aborted || performance.now() >= end;
+      const isOver = signal.aborted || clock.now() >= end;
       if (!(error instanceof UnavailableError) || isOver) throw error;
     }
-    await delay(everyMs);
+    await clock.sleep(everyMs, signal);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import type { HoldOptions } from '../http/held-requests.ts';
-import { heldUntil } from '../http/held-requests.ts';
+import type { WaitUntilReadyOptions } from '../http/wait-until-ready.ts';
+import { waitUntilReady } from '../http/wait-until-ready.ts';
 import { reply, replyError } from './reply.ts';
 import { activated } from './wire.ts';
 
@@ -17,21 +17,21 @@ export interface StartedApp {
  */
 export function startingApp(
   started: Promise<StartedApp>,
-  limitMs: HoldOptions['limitMs'],
+  options: Pick<WaitUntilReadyOptions, 'limitMs' | 'clock'>,
 ): RequestListener {
   const ready = started.then(({ app }) => app);
-  const held = heldUntil(ready, { limitMs, giveUp });
+  const waiting = waitUntilReady(ready, { ...options, giveUp });
   let hasStarted = false;
   ready.then(
     () => {
       hasStarted = true;
     },
     () => {
-      // heldUntil cuts the connections then.
+      // waitUntilReady cuts the connections then.
     },
   );
   return (request, response) => {
-    if (hasStarted || request.url !== '/Plugin.Activate') return held(request, response);
+    if (hasStarted || request.url !== '/Plugin.Activate') return waiting(request, response);
     request.resume();
     started.then(
       ({ onActivate }) => onActivate(),

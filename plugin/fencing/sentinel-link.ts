@@ -3,11 +3,11 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { request } from 'node:http';
 import { dirname, extname } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import createDebug from 'debug';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import { commandLineOf, namespaceOf, processIds } from '../../lib/linux/proc.ts';
+import type { Clock } from '../../lib/running/clock.ts';
 import type { SentinelReport, Watch } from '../../sentinel/watch.ts';
 import { protocolVersion, reportSchema } from '../../sentinel/watch.ts';
 
@@ -29,6 +29,7 @@ export interface SentinelLinkOptions {
   readonly dockerSocket: string;
   /** Where a sentinel that is started here writes its log. */
   readonly logPath: string;
+  readonly clock: Clock;
 }
 
 /**
@@ -76,7 +77,7 @@ export class SentinelLink {
 
   /** Starts a sentinel that outlives this process; resolves when it listens. */
   async #start(): Promise<void> {
-    const { socketPath, dockerSocket, logPath } = this.#options;
+    const { socketPath, dockerSocket, logPath, clock } = this.#options;
     mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 });
     const output = openSync(logPath, 'a', 0o600);
     const flags = ['--socket', socketPath, '--docker-socket', dockerSocket];
@@ -88,9 +89,9 @@ export class SentinelLink {
     closeSync(output);
     child.on('error', (error) => log('ERROR the sentinel can not be started: %s', error));
     child.unref();
-    const end = performance.now() + startLimitMs;
-    while (performance.now() < end) {
-      await sleep(startPollMs);
+    const end = clock.now() + startLimitMs;
+    while (clock.now() < end) {
+      await clock.sleep(startPollMs);
       try {
         await this.#call('GET', '/report', '');
         return;

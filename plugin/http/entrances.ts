@@ -1,11 +1,13 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { InheritedSocket } from '../../lib/linux/inherited-sockets.ts';
 import { listenOnUnixSocket } from '../../lib/linux/unix-server.ts';
+import type { Clock } from '../../lib/running/clock.ts';
+import { systemClock } from '../../lib/running/clock.ts';
 import type { FailureReply } from '../admin/api.ts';
 import type { Config } from '../config/config.ts';
 import type { StartedApp } from '../docker/starting-app.ts';
 import { startingApp } from '../docker/starting-app.ts';
-import { heldUntil } from './held-requests.ts';
+import { waitUntilReady } from './wait-until-ready.ts';
 
 /** The daemon's two sockets. Disposing closes them; requests that nobody has been let to are cut. */
 export interface Entrances extends AsyncDisposable {
@@ -16,6 +18,12 @@ export interface Entrances extends AsyncDisposable {
 export interface Apps {
   readonly docker: StartedApp;
   readonly admin: RequestListener;
+}
+
+export interface EntranceOptions {
+  readonly inherited?: InheritedSockets | undefined;
+  readonly limitMs?: number;
+  readonly clock?: Clock;
 }
 
 export type InheritedSockets = ReadonlyMap<'docker' | 'admin', InheritedSocket>;
@@ -29,8 +37,7 @@ const defaultLimitMs = 20_000;
  */
 export async function listenEarly(
   { socket, adminSocket }: Pick<Config, 'socket' | 'adminSocket'>,
-  inherited: InheritedSockets = new Map(),
-  limitMs = defaultLimitMs,
+  { inherited = new Map(), limitMs = defaultLimitMs, clock = systemClock() }: EntranceOptions = {},
 ): Promise<Entrances> {
   const apps = Promise.withResolvers<Apps>();
   await using listening = new AsyncDisposableStack();
@@ -40,9 +47,9 @@ export async function listenEarly(
     listening.use(await listenOnUnixSocket(handler, options));
   };
   const admin = apps.promise.then((all) => all.admin);
-  await listen(heldUntil(admin, { limitMs, giveUp }), 'admin', adminSocket);
+  await listen(waitUntilReady(admin, { limitMs, giveUp, clock }), 'admin', adminSocket);
   const docker = apps.promise.then((all) => all.docker);
-  await listen(startingApp(docker, limitMs), 'docker', socket);
+  await listen(startingApp(docker, { limitMs, clock }), 'docker', socket);
   listening.defer(() => apps.reject(new Error('the daemon has ended')));
   const sockets = listening.move();
   return {

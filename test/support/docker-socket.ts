@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { listenOnUnixSocket } from '../../lib/linux/unix-server.ts';
+import type { DockerAppOptions } from '../../plugin/docker/app.ts';
 import { dockerApp } from '../../plugin/docker/app.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
 
@@ -24,13 +25,15 @@ export interface DockerSocket extends AsyncDisposable {
   begin(endpoint: string, body: object): { leave(): void };
 }
 
-export async function openDockerSocket(): Promise<DockerSocket> {
+export async function openDockerSocket(
+  options: Pick<DockerAppOptions, 'clock'> = {},
+): Promise<DockerSocket> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-'));
   const volumes = new MemoryVolumes();
   const app = dockerApp(volumes, {
     scope: 'global',
     onActivate: () => volumes.calls.push('activated'),
-    hold: { everyMs: 5, limitMs: 100 },
+    ...options,
   });
   const server = await listenOnUnixSocket(app, { path: join(dir, 'berth.sock'), mode: 0o600 });
 

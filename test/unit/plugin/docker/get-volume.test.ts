@@ -1,21 +1,23 @@
 // VolumeDriver.Get over a real socket, with volumes in memory. An engine takes any error on Get for
 // a missing volume.
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Ticket } from '../../../../lib/lock/ticket.ts';
 import { UnavailableError } from '../../../../lib/volumes/errors.ts';
 import type { DockerSocket } from '../../../support/docker-socket.ts';
 import { openDockerSocket } from '../../../support/docker-socket.ts';
 import { eventually } from '../../../support/eventually.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 import type { MemoryVolumes } from '../../../support/memory-volumes.ts';
 
 let socket: DockerSocket;
 let volumes: MemoryVolumes;
+let clock: ManualClock;
 let call: DockerSocket['call'];
 
 beforeEach(async () => {
-  socket = await openDockerSocket();
+  clock = new ManualClock();
+  socket = await openDockerSocket({ clock });
   ({ volumes, call } = socket);
 });
 
@@ -105,8 +107,9 @@ describe('Get', () => {
       throw new UnavailableError('the store is away');
     };
     const answer = call('VolumeDriver.Get', { Name: 'db' });
-    await delay(20);
+    await eventually(() => expect(clock.sleeping).toBe(1));
     delete volumes.faults.get;
+    clock.advance(100);
     expect((await answer).status).toBe(200);
   });
 
@@ -114,24 +117,30 @@ describe('Get', () => {
     volumes.faults.get = () => {
       throw new UnavailableError('the store is away');
     };
-    const start = performance.now();
-    await expect(call('VolumeDriver.Get', { Name: 'db' })).rejects.toThrow('socket hang up');
-    expect(performance.now() - start).toBeGreaterThan(90);
+    let isCut = false;
+    const cut = call('VolumeDriver.Get', { Name: 'db' }).catch((error) => {
+      isCut = true;
+      throw error;
+    });
+    const outcome = expect(cut).rejects.toThrow('socket hang up');
+    await eventually(() => expect(clock.sleeping).toBe(1));
+    await clock.pass(2_999);
+    expect(clock.sleeping).toBe(1);
+    expect(isCut).toBe(false);
+    await clock.pass(1);
+    await outcome;
+    expect(clock.sleeping).toBe(0);
   });
 
   test('stops waiting when the client hangs up', async () => {
-    let asked = 0;
     volumes.faults.get = () => {
-      asked++;
       throw new UnavailableError('the store is away');
     };
     const { leave } = socket.begin('VolumeDriver.Get', { Name: 'db' });
-    await eventually(() => expect(asked).toBeGreaterThan(0));
+    await eventually(() => expect(clock.sleeping).toBe(1));
     leave();
-    await delay(15);
-    const before = asked;
-    await delay(30);
-    expect(asked).toBe(before);
+    await eventually(() => expect(clock.sleeping).toBe(0));
+    expect(clock.now()).toBe(0);
   });
 
   test('closes the connection, without an answer, when berth fails', async () => {

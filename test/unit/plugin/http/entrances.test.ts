@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { SocketInUseError } from '../../../../lib/linux/unix-server.ts';
 import { dockerApp } from '../../../../plugin/docker/app.ts';
-import type { Entrances } from '../../../../plugin/http/entrances.ts';
+import type { EntranceOptions, Entrances } from '../../../../plugin/http/entrances.ts';
 import { listenEarly } from '../../../../plugin/http/entrances.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { MemoryVolumes } from '../../../support/memory-volumes.ts';
@@ -27,8 +27,8 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-async function listen(limitMs?: number): Promise<Entrances> {
-  entrances = await listenEarly(paths, new Map(), limitMs);
+async function listen(options?: EntranceOptions): Promise<Entrances> {
+  entrances = await listenEarly(paths, options);
   return entrances;
 }
 
@@ -67,7 +67,7 @@ test('Plugin.Activate is answered at once, and passed on once the volumes are re
 });
 
 test('when the start takes too long, a waiting Get is cut and never answered with an error', async () => {
-  await listen(50);
+  await listen({ limitMs: 50 });
   await expect(call('VolumeDriver.Get', db)).rejects.toThrow('socket hang up');
   for (const method of ['Mount', 'List', 'Create']) {
     expect(await call(`VolumeDriver.${method}`, db)).toEqual({
