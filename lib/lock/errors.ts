@@ -1,7 +1,7 @@
 import { isPermanent } from './permanent-session.ts';
 import type { Gate, Ticket } from './ticket.ts';
 
-/** Which of the ways it went wrong. Callers branch on this or on the class, never on the text. */
+/** The kind of failure. Callers branch on this or on the class, never on the text. */
 export type LockErrorCode =
   | 'contended'
   | 'timeout'
@@ -12,12 +12,12 @@ export type LockErrorCode =
   | 'refused'
   | 'unsupported';
 
-/** Every expected failure of a lock operation. */
+/** An expected failure of a lock operation. */
 export abstract class LockError extends Error {
   abstract readonly code: LockErrorCode;
 }
 
-/** Somebody else holds a lock and the caller did not want to wait. */
+/** Another holds a lock, and the request does not wait. */
 export class LockContendedError extends LockError {
   readonly code = 'contended';
   override readonly name = 'LockContendedError';
@@ -30,7 +30,7 @@ export class LockContendedError extends LockError {
   }
 }
 
-/** The wait limit passed. Nothing is held and no ticket is left. */
+/** The request waited for its whole time-out. Nothing is held and no ticket is left. */
 export class LockTimeoutError extends LockError {
   readonly code = 'timeout';
   override readonly name = 'LockTimeoutError';
@@ -53,24 +53,24 @@ export class LockCancelledError extends LockError {
   override readonly name = 'LockCancelledError';
 }
 
-/** The gate of a lock is closed: nobody is granted it for now. Nothing is held, no ticket is left. */
+/** The gate of a lock is closed. Nothing is held and no ticket is left. */
 export class LockDisabledError extends LockError {
   readonly code = 'disabled';
   override readonly name = 'LockDisabledError';
   readonly gates: readonly Gate[];
   constructor(gates: readonly Gate[]) {
-    super(`${gates.map(describeGate).join('; ')}; it can be taken again once it is enabled`);
+    super(`${gates.map(describeGate).join('; ')}; nobody gets the lock until it is enabled`);
     this.gates = gates;
   }
 }
 
-/** The store can't do what was asked of it; see StoreProperties. Nothing was changed. */
+/** The store can't do what the caller asks; see StoreProperties. Nothing was changed. */
 export class LockUnsupportedError extends LockError {
   readonly code = 'unsupported';
   override readonly name = 'LockUnsupportedError';
 }
 
-/** The lock was held (or waited for) and is not any more, or can no longer be proved to be. */
+/** The lock was held or waited for; it is not any more, or nobody can prove that it still is. */
 export class LockLostError extends LockError {
   readonly code = 'lost';
   override readonly name = 'LockLostError';
@@ -83,18 +83,18 @@ export class StoreUnavailableError extends LockError {
 }
 
 /**
- * The store has answered that it won't, and will answer the same until a person mends something: its
- * disk is full, say, or it does not let this host in. This call has written nothing.
+ * The store refuses, and will refuse until a person repairs the cause: its disk is full, say, or it
+ * denies access to this host. This call has written nothing.
  */
 export class StoreRefusedError extends StoreUnavailableError {
   override readonly name = 'StoreRefusedError';
 }
 
-/** An operator's clear was refused. Nothing was changed. */
+/** The lock may not be cleared. Nothing was changed. */
 export class LockClearRefusedError extends LockError {
   readonly code = 'refused';
   override readonly name = 'LockClearRefusedError';
-  /** Who holds or waits for the volume's locks now. */
+  /** The tickets that now hold or wait for the volume's locks. */
   readonly tickets: readonly Ticket[];
   private constructor(message: string, tickets: readonly Ticket[]) {
     super(message);
@@ -122,27 +122,27 @@ export class LockClearRefusedError extends LockError {
   }
 }
 
-/** From a store: it no longer knows the session. */
+/** Thrown by a store that has ended the session. */
 export class SessionGoneError extends Error {
   override readonly name = 'SessionGoneError';
 }
 
-/** From a store's `commit`: a guarding ticket no longer exists. */
+/** Thrown by a store's `commit`: a guarding ticket no longer exists. */
 export class GuardLostError extends Error {
   override readonly name = 'GuardLostError';
 }
 
-/** From a store's `commit`: a record is not at the expected revision. */
+/** Thrown by a store's `commit`: a record is not at the expected revision. */
 export class RecordConflictError extends Error {
   override readonly name = 'RecordConflictError';
   readonly key: string;
   constructor(key: string) {
-    super(`record ${key} was changed by someone else`);
+    super(`another has changed record ${key}`);
     this.key = key;
   }
 }
 
-/** `host n2 (Mount, since 2026-01-02T03:04:05Z, token 7)`, for each ticket. */
+/** Describes each ticket as `host n2 (Mount, since 2026-01-02T03:04:05Z, token 7)`. */
 export function describeTickets(tickets: readonly Ticket[]): string {
   if (tickets.length === 0) return 'by an unknown holder';
   return tickets.map(describeTicket).join('; ');

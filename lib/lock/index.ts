@@ -1,4 +1,4 @@
-/** What users of the locks import; each store is imported from its own file. */
+/** The public interface of the locks. Each store is imported from its own file. */
 export type { Condition } from './condition.ts';
 export * from './errors.ts';
 export type { Lock } from './lock.ts';

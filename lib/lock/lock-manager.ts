@@ -25,27 +25,52 @@ const log = createDebug('berth:lock');
 
 export interface LockManagerOptions {
   readonly store: TicketStore;
-  /** The name people know this host by. */
+  /** The host's name, for people. */
   readonly host: string;
-  /** What tells this host from all others: machine id and name. */
+  /** The host's identity, unique among all hosts: machine id and name. */
   readonly owner: string;
   readonly ttlMs: number;
   readonly clock?: Clock;
   /**
-   * Present when the session, with its tickets, is to survive a restart of this process. Locks that
-   * outlive the host (`ttlMs: Infinity`) need it.
+   * Present when the session, with its tickets, must survive a restart of this process. Locks that
+   * outlive the host (`ttlMs: Infinity`) need this option.
    */
   readonly keep?: NonNullable<SessionOptions['keep']>;
-  /** Gets a span for each request and each unlock. */
+  /** Receives a span for each request and each unlock. */
   readonly tracer?: Tracer;
   readonly observer?: LockObserver;
-  /** Makes texts that are random and unique; a simulation brings its own. */
+  /** Returns random and unique texts; a simulation passes its own function. */
   readonly newNonce?: () => string;
 }
 
 /**
- * Distributed locks over a TicketStore. Waiting is first come, first served; several locks are
- * taken in one atomic step, so there is no order to keep and no deadlock among single requests.
+ * Distributed locks over a TicketStore. Requests are granted first come, first served. A request
+ * acquires all its locks in one atomic step, so callers keep no order of locks and single requests
+ * can't deadlock.
+ *
+ * The path of one request, `lock([mount/db])`:
+ *
+ *     lock()          merge the locks, check the options        merge-requests, reports
+ *       │
+ *     Acquirer        a session that has not lapsed             SessionPool: open, renew
+ *       │             a nonce, known before it is written       OwnTickets.add
+ *       │
+ *     store.enqueue   one atomic step ────────────────► granted ──────────────┐
+ *       │             waiting, behind blockers                                │
+ *     WakeUps         sleep until the mirror sees a blocker go                │
+ *       │             (or a gate close, or the session end)                   │
+ *     store.place     ask the store again ────────────► granted ──────────────┤
+ *       │                                                                     │
+ *       └─ timed out, cancelled, disabled: OwnTickets.remove, reject          │
+ *                                                                             ▼
+ *     HeldLock        valid while the session's deadline has not passed  HeldLocks.hold
+ *       │             and the mirror still has the ticket
+ *       ├─ guard()    store.commit: only if the ticket still exists
+ *       └─ unlock()   OwnTickets.remove, retried until the store confirms
+ *
+ * `StoreMirror` follows the store by one watch and serves all waiters, holders and readers. A lost
+ * answer leaves no ticket behind: every write is repeated until its outcome is known, and a ticket
+ * that nobody here knows is a stray, which `OwnTickets` removes.
  */
 export class LockManager implements Locks {
   readonly mirror: StoreMirror;
@@ -179,11 +204,11 @@ export class LockManager implements Locks {
     const conditions: Condition[] = [...(await this.#store.health())];
     if (this.#sessions.sessions().some(({ isLapsed, isGone }) => isLapsed && !isGone)) {
       const message =
-        'this host has not been heard by the store for so long that its locks may be given away';
+        "the store has not confirmed this host's session in time, so another host may get its locks";
       conditions.push({ severity: 'error', message });
     }
     if (!this.mirror.isLive) {
-      const message = 'the watch on the store is broken: who waits for a lock may wait longer';
+      const message = 'the watch on the store is broken, so waiting requests may wait longer';
       conditions.push({ severity: 'warning', message });
     }
     const { unconfirmed } = this.#tickets;
@@ -195,8 +220,8 @@ export class LockManager implements Locks {
   }
 
   /**
-   * Opens the session now, instead of at the first lock. Answers whether an earlier process's was
-   * resumed; its tickets are then kept until `dropStrays`.
+   * Opens the session now instead of at the first lock. `resumed`: it is an earlier process's
+   * session, whose tickets are kept until `dropStrays`.
    */
   async open(): Promise<{ readonly sessionId: string; readonly resumed: boolean }> {
     const { id, resumed } = await this.#sessions.get();
@@ -205,25 +230,25 @@ export class LockManager implements Locks {
   }
 
   /**
-   * Every ticket that nobody here knows is removed, from now on, of this session and of the
-   * permanent one, whichever process has left it.
+   * Removes every ticket of this session and of the permanent one that this process does not know,
+   * now and from now on, whichever process has left it.
    */
   dropStrays(): Promise<void> {
     return this.#tickets.dropStrays();
   }
 
   /**
-   * Calls back each time the store has confirmed this host's session, or that it is gone. When
-   * that ends a lapse, `attach` tells what is left.
+   * Calls `listener` at each renewal of a session of this host, and when the store has ended one.
+   * After a lapse, `attach` then shows which locks are left.
    */
   onSessionHeard(listener: () => void): Disposable {
     return this.#sessions.onSessionHeard(listener);
   }
 
   /**
-   * For how many milliseconds from now the store can't give this host's locks to another: until the
-   * deadline of its main session. Infinity when the store's sessions don't expire, 0 when there is
-   * no session, or none that can be relied on any more. Also right after `close`.
+   * Milliseconds from now during which the store can't grant this host's locks to another: until
+   * the deadline of the main session. Infinity if the store's sessions don't expire; 0 if there is
+   * no session, or it has lapsed or is gone. Still correct after `close`.
    */
   get leftMs(): number {
     const { main } = this.#sessions;
@@ -231,7 +256,7 @@ export class LockManager implements Locks {
     return Math.max(0, main.deadline - this.#clock.now());
   }
 
-  /** Calls back when the main session lapses or is gone, at once when it has; until disposed. */
+  /** Calls `listener` when the main session lapses or is gone, or at once if it already has. */
   onLapsed(listener: () => void): Disposable {
     const { main } = this.#sessions;
     if (!main || main.isLapsed || main.isGone) {
@@ -243,16 +268,16 @@ export class LockManager implements Locks {
   }
 
   /**
-   * Whether the host that a ticket belongs to has been heard of lately. For a ticket that outlives
-   * its host that is told by any other that it has, so a host should always hold a lock of its own.
+   * True if the owner of a ticket has renewed a session lately. A permanent ticket proves no
+   * liveness; another ticket of the same owner does, so each host should always hold a lock.
    */
   async isAlive(ticket: Ticket): Promise<boolean> {
     return isHostAlive(this.#store, ticket);
   }
 
   /**
-   * Ends everything; requests that wait are cancelled. `keep`: the session, the permanent one, and
-   * the tickets of held locks are left to the next process.
+   * Cancels waiting requests, and releases all locks and sessions. `keep`: leaves the main session,
+   * the permanent one, and the tickets of held locks to the next process.
    */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     this.#closing.abort(new LockCancelledError('berth is stopping'));

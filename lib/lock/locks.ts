@@ -4,24 +4,24 @@ import type { StoredRecord } from './stores/ticket-store.ts';
 import type { Gate, LockRequest, Ticket } from './ticket.ts';
 
 /**
- * Distributed locks, as their users see them. `LockManager` gives them over a store; `noopLocks`
- * grants everything.
+ * Distributed locks, as their users see them. `LockManager` implements them over a store;
+ * `noopLocks` grants everything.
  */
 export interface Locks extends AsyncDisposable {
   /**
-   * Waits for all the locks and takes them in one step. Locks named twice are merged, exclusive
-   * winning over shared.
+   * Waits for all the locks and acquires them in one step. Locks named twice are merged; exclusive
+   * wins over shared.
    * Rejects LockTimeoutError, LockCancelledError, LockContendedError (time-out 0),
-   * LockDisabledError (also when a gate is closed while it waits), StoreUnavailableError,
-   * LockLostError (the request was removed while it waited), LockUnsupportedError, RangeError, or
-   * what `onWait` threw; nothing is then held and no ticket is left.
+   * LockDisabledError (also when a gate is closed while the request waits), StoreUnavailableError,
+   * LockLostError (the ticket was removed while the request waited), LockUnsupportedError,
+   * RangeError, or the error that `onWait` threw; nothing is then held and no ticket is left.
    */
   lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock>;
 
-  /** One try: undefined when somebody else is in the way. Otherwise as `lock`. */
+  /** Tries once: undefined if another is in the way. Otherwise as `lock`. */
   tryLock(locks: readonly LockRequest[], options: TryLockOptions): Promise<Lock | undefined>;
 
-  /** Runs `work` under the locks; they are released after, however it ends. Rejects as `lock`. */
+  /** Runs `work` under the locks, then releases them, also when it fails. Rejects as `lock`. */
   withLock<T>(
     locks: readonly LockRequest[],
     options: LockOptions,
@@ -29,37 +29,37 @@ export interface Locks extends AsyncDisposable {
   ): Promise<T>;
 
   /**
-   * Takes back a lock whose ticket was granted to this host before: after a lapse, or by an
-   * earlier process whose session was resumed. Undefined when the ticket is gone. It has no longest
-   * hold any more.
+   * Takes back a lock whose ticket was granted to this host before: after a lapse, or to an earlier
+   * process whose session this one has resumed. Undefined if the ticket is gone. `maxHoldMs` no
+   * longer limits the lock.
    */
   attach(ticket: Ticket): Promise<Lock | undefined>;
 
   /**
-   * Closes the gate of a lock, durably: nobody is granted it any more, requests that wait for it
-   * are told so, and whoever holds it goes on. Idempotent: the first to close it stays its closer.
+   * Closes the gate of a lock, durably: the store grants it to nobody, waiting requests are
+   * rejected, and holders keep the lock. Idempotent: the first who closed it stays on record.
    */
   disable(lockName: string, options?: { readonly why?: string }): Promise<void>;
 
   /** Opens the gate of a lock. Idempotent. */
   enable(lockName: string): Promise<void>;
 
-  /** The closed gates, by lock name, as the store has them now. */
+  /** Reads the closed gates from the store, by lock name. */
   gates(): Promise<readonly Gate[]>;
 
-  /** All tickets on one lock, as the store has them now: holders first, then waiters in order. */
+  /** Reads all tickets on one lock from the store: holders first, then waiters in order. */
   inspect(lockName: string): Promise<readonly Ticket[]>;
 
-  /** All tickets on all locks, as the store has them now, in token order. */
+  /** Reads all tickets on all locks from the store, in token order. */
   list(): Promise<readonly Ticket[]>;
 
-  /** One record, as the store has it now. Records are changed by `Lock.guard`. */
+  /** Reads one record from the store. `Lock.guard` changes records. */
   record(key: string): Promise<StoredRecord | undefined>;
 
-  /** Removes anybody's ticket. Its holder is told as soon as it hears of it. Idempotent. */
+  /** Removes any ticket, also another host's. Its holder learns of it by the watch. Idempotent. */
   breakLock(ticket: Ticket): Promise<void>;
 
-  /** What is wrong, or soon will be, in words for a person; empty when nothing is. Never rejects. */
+  /** Returns present and expected faults, for people; empty if there is none. Never rejects. */
   health(): Promise<readonly Condition[]>;
 }
 
@@ -68,32 +68,32 @@ export interface LockOptions {
   readonly kind?: string;
   /** Why the lock is taken, for people, e.g. `Mount`. */
   readonly reason: string;
-  /** Who takes it, for people; the manager's host when left out. */
+  /** Who takes the lock, for people; the manager's host when left out. */
   readonly holder?: string;
   readonly detail?: string;
   readonly signal?: AbortSignal;
   /** 0: one try. Undefined: wait for ever. */
   readonly timeoutMs?: number;
   /**
-   * How long the store keeps the lock of a holder that it does not hear of; the manager's TTL when
-   * left out. Requests of one TTL share a session, so use few different ones. In steps of a second.
+   * How long the store keeps the lock of a holder that does not renew; the manager's TTL when left
+   * out. Requests with one TTL share a session, so use few different TTLs. In steps of a second.
    *
-   * Infinity: the lock outlives its host. Nobody else is granted it until it is unlocked, by this
-   * process or by a later one of the same owner that has attached it, or broken. It does not lapse
-   * while the store is away. Needs a manager with `keep`. On a store for one host, whose
-   * locks have no TTL, it is a lock like any other.
+   * Infinity: the lock outlives its host. The store grants it to nobody else until somebody breaks
+   * it, or this process, or a later one of the same owner that has attached it, unlocks it. Such a
+   * lock does not lapse while the store is away. It needs a manager with `keep`. On a store for one
+   * host, whose locks have no TTL, it is a lock like any other.
    */
   readonly ttlMs?: number;
   /**
-   * The longest it may be held: then its signal aborts with a LockLostError and it is released,
-   * whether the work is done or not. A holder that is frozen at that moment keeps it for a TTL
-   * more. One that is lost before is released, and can't be taken back. Undefined: until it is
-   * unlocked.
+   * The longest hold: after it, the lock's signal aborts with a LockLostError and the lock is
+   * released, whether the work is done or not. A holder that is frozen at that moment keeps the
+   * lock for one more TTL. A lock that was lost before is released too, and can't be attached.
+   * Undefined: no limit.
    */
   readonly maxHoldMs?: number;
   /**
-   * The key of a record that tells afterwards whether anybody has asked since: it gets a value of
-   * this request's own (the ticket's nonce) in the step that queues it. Costs no further write.
+   * The key of a record that shows later whether another has requested the lock since: the step
+   * that queues the ticket sets the record to the ticket's nonce. Costs no further write.
    */
   readonly mark?: string;
   /**
@@ -105,8 +105,8 @@ export interface LockOptions {
   /** The work under the lock frees space in the store: a store that is full still grants it. */
   readonly freesSpace?: boolean;
   /**
-   * Called when the request has to wait, with who is nearest in the way, and again each time that
-   * changes; throw to give up.
+   * Called when the request has to wait, with the nearest tickets in its way, and each time that
+   * these change; throw to give up.
    */
   readonly onWait?: (blockers: readonly Ticket[]) => void;
 }

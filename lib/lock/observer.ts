@@ -1,31 +1,31 @@
 /**
- * Where the engine's figures go: one port for counters and histograms, for a metrics library to
- * stand behind. It is called from the engine's own code: it must be quick and must not throw.
+ * Receives the engine's counters and histograms, for a metrics library. The engine calls the
+ * observer in the middle of its work: the observer must be quick and must not throw.
  */
 export interface LockObserver {
-  /** One more of something that is counted. */
+  /** Adds one to a counter. */
   count(what: LockCounter, labels: LockLabels): void;
-  /** How long something took, in seconds. */
+  /** Records a duration in seconds. */
   measure(what: LockHistogram, seconds: number, labels: LockLabels): void;
 }
 
 /**
- * - `requests`: requests for locks that have ended, by reason and outcome (`granted`, or the code of
- *   the LockError; `failed` for any other error).
- * - `losses`: locks that were lost while they were held, by reason.
- * - `renewals`: of sessions, by outcome (`renewed`, `failed`, `gone`).
+ * - `requests`: finished requests for locks, by reason and outcome (`granted`, or the code of the
+ *   LockError; `failed` for any other error).
+ * - `losses`: held locks that were lost, by reason.
+ * - `renewals`: renewals of sessions, by outcome (`renewed`, `failed`, `gone`).
  */
 export type LockCounter = 'requests' | 'losses' | 'renewals';
 
 /**
- * - `wait`: from a request to its end, by reason and outcome.
- * - `hold`: from a grant to the unlock or the loss, by reason.
- * - `unlock`: from an unlock until the store has confirmed it, or it goes on in the background.
- * - `renewal`: of a session, by outcome.
+ * - `wait`: time from a request to its end, by reason and outcome.
+ * - `hold`: time from a grant to the unlock or the loss, by reason.
+ * - `unlock`: time from an unlock until the store confirms it or it moves to the background.
+ * - `renewal`: time of a session's renewal, by outcome.
  */
 export type LockHistogram = 'wait' | 'hold' | 'unlock' | 'renewal';
 
-/** Few different values each: names of locks are not among them. */
+/** Labels with few different values: no names of locks. */
 export interface LockLabels {
   readonly reason?: string;
   readonly outcome?: string;

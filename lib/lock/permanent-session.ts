@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 const prefix = 'permanent-';
 
 /**
- * The id of an owner's **permanent session**, whose tickets have no lease: they outlive their host,
- * and stand until somebody removes them. It follows from the owner alone, so that whoever comes back
- * as that owner finds its tickets again although it has remembered nothing.
+ * Returns the id of an owner's **permanent session**. Its tickets have no lease: they outlive their
+ * host and stand until somebody removes them. The id follows from the owner alone, so a later
+ * process of that owner finds the tickets although it has stored nothing.
  */
 export function permanentSessionOf(owner: string): string {
   return prefix + createHash('sha256').update(owner).digest('hex').slice(0, 32);

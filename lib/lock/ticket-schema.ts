@@ -23,21 +23,21 @@ const requestSchema: z.ZodType<TicketRequest> = z
   .object(requestFields)
   .transform((stored) => withTypedFacts<TicketRequest>(stored));
 
-/** A ticket as it is kept in a file. */
+/** The schema of a ticket in a store's file or table. */
 export const ticketSchema: z.ZodType<Ticket> = z
   .object({ ...requestFields, id: z.string(), token: z.number() })
   .transform((stored) => withTypedFacts<Ticket>(stored));
 
-/** A ticket as a store keeps it: releases that knew no kinds and owners stored neither. */
+/** A stored ticket. Earlier releases stored neither kind nor owner. */
 export type StoredTicket<T extends TicketRequest | Ticket = Ticket> = Omit<T, 'kind' | 'owner'> & {
   readonly kind?: string | undefined;
   readonly owner?: string | undefined;
 };
 
 /**
- * Fills in the kind and the owner of a ticket from a release that stored neither, from what it says
- * for people. The kind is the reason with a small first letter (`Mount`: `mount`), the owner is the
- * host's name on an unknown machine (`n1`: `?.n1`, see `isSameOwner`).
+ * Adds kind and owner to a ticket of an earlier release, derived from its holder. The kind is the
+ * reason with a small first letter (`Mount`: `mount`); the owner is the host's name on an unknown
+ * machine (`n1`: `?.n1`, see `isSameOwner`).
  */
 export function withTypedFacts<T extends TicketRequest | Ticket>(
   stored: StoredTicket<T>,
@@ -50,12 +50,12 @@ export function withTypedFacts<T extends TicketRequest | Ticket>(
   };
 }
 
-/** Reads what a store keeps of a ticket; throws on anything that is not that. */
+/** Parses the stored text of a ticket; throws if it is no ticket. */
 export function parseTicketRequest(text: string): TicketRequest {
   return requestSchema.parse(JSON.parse(text));
 }
 
-/** A closed gate as it is kept in a file. */
+/** The schema of a closed gate in a store's file or table. */
 export const gateSchema = z
   .object({
     lockName: z.string(),
@@ -65,14 +65,14 @@ export const gateSchema = z
   })
   .transform(({ why, ...gate }): Gate => (why === undefined ? gate : { ...gate, why }));
 
-/** Reads what a store keeps of a closed gate; throws on anything that is not that. */
+/** Parses the stored text of a closed gate; throws if it is no gate. */
 export function parseGate(text: string): Gate {
   return gateSchema.parse(JSON.parse(text));
 }
 
 /**
- * Reads a change that this program has written in a store for its watchers; checks no more than its
- * tickets need that an earlier release has written.
+ * Parses a change from a store's own log of changes. Only berth writes that log, so nothing is
+ * checked; tickets of an earlier release get their kind and owner.
  */
 export function parseChange(text: string): StoreChange {
   const change = JSON.parse(text) as StoreChange;

@@ -1,37 +1,37 @@
 /**
  * The nouns of the lock engine.
  *
- * A **ticket** is one queued or granted request for one or more locks. It is written in one atomic
- * step, so it has one place in the store's total order: its **token**. Conflicting tickets are
- * granted in token order. A ticket belongs to a **session** (a host's lease in the store) and names
- * its **holder** for people.
+ * A **ticket** is a queued or granted request for one or more locks. The store writes it in one
+ * atomic step, so it has one place in the store's total order: its **token**. Conflicting tickets
+ * are granted in token order. A ticket belongs to a **session** (a host's lease in the store), has
+ * a **kind** and an **owner** for programs, and names its **holder** for people.
  */
 
-/** Exclusive conflicts with everything; shared only with exclusive. */
+/** An exclusive lock conflicts with every other; a shared one only with exclusive ones. */
 export type Mode = 'exclusive' | 'shared';
 
-/** One lock asked for. Names are any non-empty text; stores encode them. */
+/** One requested lock. A name is any non-empty text; stores encode it. */
 export interface LockRequest {
   readonly name: string;
   readonly mode: Mode;
 }
 
-/** Who a ticket belongs to, for people and for the conflict error they read. */
+/** Describes the holder of a ticket for people, and for the conflict error that they read. */
 export interface Holder {
   readonly host: string;
   /** Why the lock is taken, e.g. `Mount`. */
   readonly reason: string;
-  /** When the request was made, by the holder's own clock; RFC 3339. For display, never compared. */
+  /** Time of the request by the holder's clock, RFC 3339. For display, never compared. */
   readonly since: string;
-  /** Anything that helps a person find the holder: mount IDs, a command line. */
+  /** Text that helps a person find the holder: mount IDs, a command line. */
   readonly detail?: string;
 }
 
-/** What a client asks a store to queue. */
+/** A request for a ticket, as a client sends it to a store. */
 export interface TicketRequest {
-  /** The session that the ticket hangs on. */
+  /** The session that the ticket belongs to. */
   readonly session: string;
-  /** Random and unique per acquisition: tells this ticket from an earlier one in the same place. */
+  /** Random and unique per request: distinguishes this ticket from an earlier one with its id. */
   readonly nonce: string;
   /** At least one; no name twice. */
   readonly locks: readonly LockRequest[];
@@ -42,9 +42,9 @@ export interface TicketRequest {
   /** For people only: no program decides by it. */
   readonly holder: Holder;
   /**
-   * The key of a record that is given the nonce as its value in the very step that writes the
-   * ticket, whether it is granted or has to wait: while it has that value, nobody has asked with
-   * the same mark since. Not when nothing is written, and not again by a repeat.
+   * The key of a record that the store sets to the nonce in the step that writes the ticket, be it
+   * granted or waiting. While the record has that value, no later request has used the same mark. A
+   * request that writes no ticket does not set it, and a repeat does not set it again.
    */
   readonly mark?: string;
   /**
@@ -56,31 +56,31 @@ export interface TicketRequest {
   readonly freesSpace?: boolean;
 }
 
-/** A request as it stands in the store. */
+/** A request as the store keeps it. */
 export interface Ticket extends Omit<TicketRequest, 'mark' | 'read' | 'freesSpace'> {
-  /** Where the store keeps it; unique among the tickets of one lock at any one time. */
+  /** The place in the store; unique among the tickets of one lock at any one time. */
   readonly id: string;
-  /** Its number in the store's total order. A later grant of a lock has a larger token. */
+  /** The number in the store's total order. A later grant of a lock has a larger token. */
   readonly token: number;
 }
 
 /**
- * The **gate** of a lock, closed: from then on nobody is granted the lock, until it is opened again.
- * Whoever holds it keeps it. It is durable, and belongs to no session.
+ * The closed **gate** of a lock: the store grants the lock to nobody until the gate is opened.
+ * Holders keep the lock. A gate is durable and belongs to no session.
  */
 export interface Gate {
   readonly lockName: string;
-  /** Who closed it, and when by their clock (RFC 3339); for people. */
+  /** The host that closed the gate, and the time by its clock (RFC 3339); for people. */
   readonly host: string;
   readonly since: string;
-  /** Why, in the operator's words. */
+  /** The reason, in the operator's words. */
   readonly why?: string;
 }
 
 /**
- * True when one host made both tickets. The owner of a ticket from a release that stored none names
- * no machine (ticket-schema.ts); it counts as that of every host of its name, because to take a
- * living host for a dead one costs data.
+ * True if one host made both tickets. A ticket from a release that stored no owner names no machine
+ * (ticket-schema.ts): it counts as a ticket of every host with its name, because to declare a
+ * living host dead can destroy data.
  */
 export function isSameOwner(a: string, b: string): boolean {
   if (a === b) return true;
@@ -88,10 +88,10 @@ export function isSameOwner(a: string, b: string): boolean {
   return isUnknown && hostName(a) === hostName(b);
 }
 
-/** Stands in an owner for the id of a machine that is not known. */
+/** The prefix of an owner whose machine id is not known. */
 export const unknownMachine = '?.';
 
-/** The part of an owner behind the machine id; the whole owner when it names no machine. */
+/** Returns the part of an owner after the machine id; the whole owner if it names no machine. */
 function hostName(owner: string): string {
   return owner.slice(owner.indexOf('.') + 1);
 }
@@ -101,7 +101,7 @@ export function conflicts(a: Mode, b: Mode): boolean {
   return a === 'exclusive' || b === 'exclusive';
 }
 
-/** The tickets that `ticket` must wait for: the lower ones that conflict on any of its locks. */
+/** Returns the tickets that `ticket` waits for: lower ones that conflict on any of its locks. */
 export function blockersOf(ticket: Ticket, all: Iterable<Ticket>): Ticket[] {
   const blockers: Ticket[] = [];
   for (const other of all) {

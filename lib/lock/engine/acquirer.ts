@@ -19,10 +19,10 @@ import type { StoreMirror } from './store-mirror.ts';
 import { WaitLimit } from './wait-limit.ts';
 import { WakeUps } from './wake-ups.ts';
 
-/** The net below the watch: a waiter looks for itself this often while the watch is broken. */
+/** How often a waiter asks the store itself while the watch is broken. */
 const pollMs = 5_000;
 
-/** So many times as long while it stands, should it have missed something. */
+/** While the watch works, a waiter polls this many times less often (safety net). */
 const quietPolls = 6;
 
 export interface AcquirerOptions {
@@ -35,13 +35,13 @@ export interface AcquirerOptions {
   readonly mirror: StoreMirror;
   readonly tickets: OwnTickets;
   readonly closing: AbortSignal;
-  /** Random and unique. */
+  /** Returns a random and unique text. */
   readonly newNonce: () => string;
-  /** Makes the lock of a ticket that has been granted. */
+  /** Creates the lock of a granted ticket. */
   readonly grant: (grant: Grant, session: Session, options: LockOptions) => Lock;
 }
 
-/** The way of a request from the call to the grant: its session, its ticket, its wait. */
+/** Takes a request from the call to the grant: opens its session, queues its ticket, waits. */
 export class Acquirer {
   readonly #options: AcquirerOptions;
   readonly #wakeUps: WakeUps;
@@ -51,7 +51,7 @@ export class Acquirer {
     this.#wakeUps = new WakeUps(options.mirror);
   }
 
-  /** Rejects as LockManager.lock says; nothing is then held and no ticket is left. */
+  /** Acquires the locks. Rejects as `Locks.lock`; nothing is then held and no ticket is left. */
   async acquire(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
     const { signal, timeoutMs } = options;
     const callers = [this.#options.closing, ...(signal ? [signal] : [])];
@@ -65,7 +65,7 @@ export class Acquirer {
         return await this.#acquireOnce(locks, options, limit);
       } catch (error) {
         if (limit.isCancelled) throw limit.error(namesOf(locks), []);
-        // A session that is gone is replaced, and the request queued again.
+        // The next round opens a new session and queues the request again.
         if (!(error instanceof SessionGoneError)) throw error;
       }
     }
@@ -101,7 +101,7 @@ export class Acquirer {
     }
   }
 
-  /** A session that has lapsed may be confirmed at any moment: that is waited for, too. */
+  /** Returns a session that has not lapsed; a request that may wait also waits for a renewal. */
   async #session(limit: WaitLimit, isTry: boolean, ttlMs?: number): Promise<Session> {
     const ask = async () => {
       const session = await this.#options.sessions.get(ttlMs);
@@ -116,8 +116,8 @@ export class Acquirer {
   }
 
   /**
-   * A session that has lapsed just as the lock was granted may be confirmed at any moment; the
-   * ticket then stands, or, with a session that is gone, is queued again.
+   * Waits for a renewal if the session lapsed while the lock was granted; then the ticket may still
+   * stand. Rejects SessionGoneError, so that the request is queued again, if the session is gone.
    */
   async #outlastLapse(
     session: Session,
@@ -184,13 +184,13 @@ export class Acquirer {
     let placement: Placement = await limit.untilAnswered(() =>
       this.#options.store.enqueue(request),
     );
-    let told = '';
+    let reported = '';
     while (placement.state === 'waiting') {
       const { ticket, blockers }: Waiting = placement;
       const inTheWay = blockers.map(({ nonce }) => nonce).join();
-      // Woken for nothing (the whole state was read again, say), it has nothing new to tell.
-      if (inTheWay !== told && !limit.isOver) onWait?.(blockers);
-      told = inTheWay;
+      // After a needless wake-up (the mirror was reset, say) the blockers are the same.
+      if (inTheWay !== reported && !limit.isOver) onWait?.(blockers);
+      reported = inTheWay;
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
       placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
@@ -201,9 +201,8 @@ export class Acquirer {
   }
 
   /**
-   * Until a blocker goes, our own ticket goes, a gate is closed, the session ends, or the net's time
-   * is up. A waiter holds nothing that a lapse could put in doubt: it keeps its place if the ticket
-   * still stands.
+   * Resolves when a blocker or our own ticket goes, a gate is closed, the session ends, or it is
+   * time to poll. A waiter holds no lock, so a lapse does not cost it its place.
    */
   async #waitForChange(waiting: Waiting, session: Session, limit: WaitLimit): Promise<void> {
     const stops = session.isLapsed ? [limit.signal] : [limit.signal, session.sessionPeriod];
@@ -214,8 +213,8 @@ export class Acquirer {
   }
 
   /**
-   * People want to read who holds a lock. The store says who is nearest in the way, which may be
-   * another waiter; the mirror, if it has seen that one, knows the head of each queue.
+   * Returns the holders, for the error that people read. The store answers only the nearest ticket
+   * in the way, which may be another waiter; the mirror, if it has that ticket, knows the holders.
    */
   #firstInTheWay(locks: readonly LockRequest[], nearest: readonly Ticket[]): readonly Ticket[] {
     if (!nearest.every(({ nonce }) => this.#options.mirror.ticket(nonce))) return nearest;

@@ -4,37 +4,38 @@ import type { Committed, Granted, ReadRecord, RecordWrite } from '../stores/tick
 import type { Ticket } from '../ticket.ts';
 import type { Session } from './session.ts';
 
-/** A granted ticket, with what was read for it. */
+/** A granted ticket, with the record that the request asked to read. */
 export type Grant = Pick<Granted, 'ticket' | 'read'>;
 
-/** What a held lock asks of the manager that granted it. */
+/** What a held lock needs from the manager that granted it. */
 export interface HeldLockOwner {
-  /** Removes the ticket; goes on in the background when the store is away. */
+  /** Removes the ticket; retries in the background while the store is away. */
   release(ticket: Ticket): Promise<void>;
-  /** Whether the ticket still stands, asked of the store. */
+  /** Asks the store whether the ticket still stands. */
   stillStands(ticket: Ticket): Promise<boolean>;
   commit(ticket: Ticket, writes: readonly RecordWrite[], release: boolean): Promise<Committed>;
-  /** It is not held any more. */
+  /** Records that the lock is not held any more. */
   ended(lock: HeldLock, isLost: boolean): void;
   now(): number;
 }
 
-/** One for all: an error made at each unlock would cost a stack that nobody reads. */
+/** A shared instance: an Error per unlock would capture a stack for nothing. */
 const released = new LockLostError('the lock was released');
 
-/** A granted ticket, as its holder sees it. */
+/** A granted lock, as its holder uses it. */
 export class HeldLock implements Lock {
   readonly ticket: Ticket;
   readonly read: ReadRecord | undefined;
   readonly #session: Session;
   readonly #owner: HeldLockOwner;
-  /** Made when somebody asks for the signal: many locks are held without. */
+  /** Created when the signal is first read: most holders never read it. */
   #ended: AbortController | undefined;
   /** Why the lock is no longer held. */
   #reason: LockLostError | undefined;
   #released: Promise<void> | undefined;
-  /** A guarded write that also releases is under way: then it is no news that the ticket is gone. */
+  /** True during a guarded write that also releases: the missing ticket is then no loss. */
   #isReleasing = false;
+  /** The mirror has seen the store without the ticket. */
   #isMissing = false;
   /** By the owner's clock. */
   readonly heldAt: number;
@@ -48,7 +49,7 @@ export class HeldLock implements Lock {
     this.#session = session;
     this.#owner = owner;
     session.throwIfLapsed();
-    session.addHolder(this.#onTenureEnd);
+    session.addHolder(this.#onPeriodEnd);
   }
 
   get token(): number {
@@ -104,19 +105,19 @@ export class HeldLock implements Lock {
     return this.unlock();
   }
 
-  /** The store has been seen without the ticket. */
+  /** Records that the mirror has seen the store without the ticket. */
   miss(): void {
     this.#isMissing = true;
     if (this.#isReleasing) return;
     this.lose('its ticket was removed, by an operator or because the store ended the session');
   }
 
-  /** The ticket is gone, or can't be proved to stand: tells the holder. */
+  /** Ends the lock with a LockLostError: the ticket is gone, or can't be proved to stand. */
   lose(why: string): void {
     this.#end(new LockLostError(`lost the lock on ${this.#names()}: ${why}`));
   }
 
-  /** It has been held for as long as it may be, or was lost before: releases it in any case. */
+  /** Ends the lock after its longest hold, and releases it even if it was lost before. */
   end(): void {
     this.lose('it was held for the longest time that it may be');
     void this.unlock();
@@ -130,12 +131,12 @@ export class HeldLock implements Lock {
   #end(reason: LockLostError): void {
     if (this.#reason) return;
     this.#reason = reason;
-    this.#session.removeHolder(this.#onTenureEnd);
+    this.#session.removeHolder(this.#onPeriodEnd);
     this.#owner.ended(this, reason !== released);
     this.#ended?.abort(reason);
   }
 
-  #onTenureEnd = (reason: LockLostError) => this.lose(reason.message);
+  #onPeriodEnd = (reason: LockLostError) => this.lose(reason.message);
 
   #names(): string {
     return this.ticket.locks.map(({ name }) => name).join(' + ');

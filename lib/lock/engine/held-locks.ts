@@ -15,7 +15,7 @@ import { WaitLimit } from './wait-limit.ts';
 
 const log = createDebug('berth:lock');
 
-/** How long a guarded write is repeated while the store does not answer. */
+/** How long a guarded write is retried while the store does not answer. */
 const commitPatienceMs = 10_000;
 
 export interface HeldLocksOptions {
@@ -26,7 +26,7 @@ export interface HeldLocksOptions {
   readonly reports: Reports;
 }
 
-/** The locks that this process holds, from grant to unlock or loss. */
+/** The locks that this process holds, from the grant to the unlock or the loss. */
 export class HeldLocks {
   readonly #options: HeldLocksOptions;
   readonly #locks = new Map<string, HeldLock>();
@@ -55,8 +55,8 @@ export class HeldLocks {
   }
 
   /**
-   * The lock of a ticket that has been granted; one that is lost already when the ticket has been
-   * removed since. Throws LockLostError when its session has lapsed.
+   * Returns the lock of a granted ticket. If the ticket has been removed since, the lock is already
+   * lost. Throws LockLostError when its session has lapsed.
    */
   hold(grant: Grant, session: Session, maxHoldMs = Number.POSITIVE_INFINITY): Lock {
     const { clock, tickets } = this.#options;
@@ -66,7 +66,7 @@ export class HeldLocks {
     const lock = new HeldLock(grant, session, this.#owner, maxHoldMs);
     tickets.add(ticket);
     this.#locks.set(ticket.nonce, lock);
-    // When it is lost before, too: its holder may never come to unlock it.
+    // Also after a loss, because the holder may never unlock it.
     if (maxHoldMs !== Number.POSITIVE_INFINITY) {
       void clock.sleep(maxHoldMs, lock.signal).then(() => lock.end());
     }
@@ -95,8 +95,8 @@ export class HeldLocks {
     const committed = await limit.untilAnswered(commit).catch((error) => {
       const isRefusal = error instanceof GuardLostError || error instanceof StoreRefusedError;
       if (!isRefusal || calls === 1) throw error;
-      // The call before may have done it, and the next holder have written since.
-      throw new StoreUnavailableError('the store does not tell whether the change was made', {
+      // An earlier call may have made the change, and the next holder may have written since.
+      throw new StoreUnavailableError('it is unknown whether the store made the change', {
         cause: error,
       });
     });
@@ -105,12 +105,12 @@ export class HeldLocks {
     return committed;
   }
 
-  /** Tells the holder of a ticket that is not in the store any more. */
+  /** Tells the holder if the mirror no longer has its ticket. */
   #noticeLoss(nonce: string): void {
     const { mirror } = this.#options;
     const lock = this.#locks.get(nonce);
     if (!lock || lock.token > mirror.revision) return;
-    // Under another token it is a late repeat of the request, not what was granted.
+    // With another token it is a late repeat of the request, not the granted ticket.
     if (mirror.ticket(nonce)?.token === lock.token) return;
     lock.miss();
   }

@@ -4,8 +4,8 @@ import type { Ticket } from '../ticket.ts';
 import { isSameOwner } from '../ticket.ts';
 
 /**
- * Whether the host that a ticket belongs to has been heard of lately. Its session says so; a
- * permanent one does not, and then any other session does on which a ticket of that host stands.
+ * True if the host that made the ticket has renewed a session lately. A permanent session proves no
+ * liveness; then any other session with a ticket of the same owner does.
  */
 export async function isHostAlive(store: TicketStore, ticket: Ticket): Promise<boolean> {
   if (!isPermanent(ticket.session)) return store.sessionAlive(ticket.session);

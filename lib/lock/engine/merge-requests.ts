@@ -1,9 +1,9 @@
 import type { LockRequest } from '../ticket.ts';
 
-/** A request may name this many locks (etcd's limit of operations per transaction, halved). */
+/** The most locks in one request: half of etcd's limit of operations per transaction. */
 export const maxLocks = 64;
 
-/** One request per name; exclusive wins over shared. Throws RangeError for none or too many. */
+/** Returns one request per name; exclusive wins. Throws RangeError for none or too many. */
 export function mergeRequests(locks: readonly LockRequest[]): LockRequest[] {
   const merged = new Map<string, LockRequest>();
   for (const lock of locks) {

@@ -8,10 +8,10 @@ import type { StoreMirror } from './store-mirror.ts';
 
 const log = createDebug('berth:lock');
 
-/** How long a removal keeps its caller waiting while the store does not answer. */
+/** How long `remove` makes its caller wait while the store does not answer. */
 const patienceMs = 2_000;
 
-/** How old a ticket of ours that nobody knows must be before it is taken for a stray. */
+/** How long an unknown ticket of ours must stand before it counts as a stray. */
 const strayDelayMs = 1_000;
 
 export interface OwnTicketsOptions {
@@ -21,27 +21,27 @@ export interface OwnTicketsOptions {
   readonly mirror: StoreMirror;
   readonly closing: AbortSignal;
   /**
-   * An earlier process's main session is resumed: its tickets are no strays until `dropStrays`. Those
-   * of the permanent session never are before that.
+   * True if this process resumes the main session of an earlier one: tickets on it are no strays
+   * before `dropStrays`. Tickets on the permanent session never are before that call.
    */
   readonly resumes: boolean;
 }
 
 /**
- * The tickets that this process wants or is removing. Any other ticket of its session is a
- * **stray**: a write whose answer was lost and that arrived after we had given it up, or what an
- * earlier process has left. Nobody else would ever remove it.
+ * The tickets that this process wants or is removing. Any other ticket of its sessions is a
+ * **stray**: a request whose answer was lost and that arrived after this process had given it up,
+ * or a ticket that an earlier process has left. Only this process removes its strays.
  */
 export class OwnTickets {
   readonly #options: OwnTicketsOptions;
-  /** By nonce: the session. */
+  /** Session by nonce. */
   readonly #known = new Map<string, string>();
-  /** By nonce: those that are being removed. */
+  /** Nonces of the tickets that are being removed. */
   readonly #removing = new Set<string>();
-  /** Who asks for a ticket back, and whether it was given up meanwhile. */
+  /** Running calls of `stands`, and whether their ticket was given up meanwhile. */
   readonly #reclaims = new Set<{ readonly nonce: string; isGivenUp: boolean }>();
   readonly #removals = new Set<Promise<void>>();
-  /** The kinds of session on which tickets of an earlier process may stand that are still wanted. */
+  /** The kinds of session that may hold tickets of an earlier process that are still wanted. */
   readonly #inherited: { leased: boolean; permanent: boolean };
   #isLookingForStrays = false;
 
@@ -54,24 +54,24 @@ export class OwnTickets {
     });
   }
 
-  /** Before it is written, so that it is never taken for a stray. */
+  /** Call before writing the ticket, or the stray sweep may remove it. */
   add({ nonce, session }: { readonly nonce: string; readonly session: string }): void {
     this.#known.set(nonce, session);
   }
 
-  /** It is not in the store, for certain. */
+  /** Forgets a ticket that is proved not to be in the store. */
   forget({ nonce }: { readonly nonce: string }): void {
     this.#giveUp(nonce);
     this.#known.delete(nonce);
     this.#removing.delete(nonce);
-    // An earlier call of the same request may have arrived after the removal: no stray till now.
+    // An earlier call of the same request may have arrived after the removal: now it is a stray.
     const left = this.#options.mirror.ticket(nonce);
     if (left) this.#noticeStrays([left]);
   }
 
   /**
-   * Whether a ticket stands, as the store says, and this process has not given it up, neither
-   * before nor while the store was asked: the answer would be out of date.
+   * True if the store says that the ticket stands, and this process gave the ticket up neither
+   * before nor during the call; then the store's answer would be out of date.
    */
   async stands(ticket: Ticket): Promise<boolean> {
     const reclaim = { nonce: ticket.nonce, isGivenUp: this.#removing.has(ticket.nonce) };
@@ -83,14 +83,14 @@ export class OwnTickets {
     }
   }
 
-  /** Nothing of an earlier process is in the main session. */
+  /** Records that the main session is new: an earlier process has left nothing on it. */
   ownSession(): void {
     this.#inherited.leased = false;
   }
 
   /**
-   * Removes a ticket that may or may not be in the store. Resolves when it is gone, or after a
-   * while: the removal then goes on in the background until the store has confirmed it.
+   * Removes a ticket that may or may not be in the store. Resolves when it is gone, or after
+   * `patienceMs`; the removal is then retried in the background until the store has confirmed it.
    */
   async remove(ticket: Ticket | TicketRequest): Promise<void> {
     const { clock } = this.#options;
@@ -108,7 +108,7 @@ export class OwnTickets {
     enough.abort();
   }
 
-  /** Removes all strays, of earlier processes too. From now on they are removed when seen. */
+  /** Removes all strays, also those of earlier processes; later ones are removed when seen. */
   async dropStrays(): Promise<void> {
     Object.assign(this.#inherited, { leased: false, permanent: false });
     const { store } = this.#options;
@@ -117,17 +117,17 @@ export class OwnTickets {
     }
   }
 
-  /** How many removals the store has not confirmed yet. */
+  /** The number of removals that the store has not confirmed yet. */
   get unconfirmed(): number {
     return this.#removals.size;
   }
 
-  /** Resolves when no removal is under way; after `closing` each of them ends soon. */
+  /** Resolves when no removal is running; after `closing` each removal ends soon. */
   async settled(): Promise<void> {
     await Promise.all(this.#removals);
   }
 
-  /** One try. */
+  /** Tries once to remove a ticket. */
   async #isRemoved(ticket: Ticket | TicketRequest): Promise<boolean> {
     try {
       await this.#options.store.remove(ticket);
@@ -154,8 +154,8 @@ export class OwnTickets {
   }
 
   /**
-   * Somebody holds or wants a ticket of this session. One in which there are only tickets that the
-   * store won't remove is better dropped: they go with it.
+   * True if somebody holds or wants a ticket of this session. A session that has only tickets which
+   * the store fails to remove is dropped, and its tickets with it.
    */
   #isInUse(id: string): boolean {
     return [...this.#known].some(
@@ -167,7 +167,7 @@ export class OwnTickets {
     for (const reclaim of this.#reclaims) if (reclaim.nonce === nonce) reclaim.isGivenUp = true;
   }
 
-  /** Looks a little later, when whoever knows the ticket has had time to say so. */
+  /** Looks for strays after a delay, so that a request can add its ticket first. */
   #noticeStrays(tickets: readonly Ticket[]): void {
     const { clock, closing, mirror } = this.#options;
     if (this.#isLookingForStrays || closing.aborted) return;

@@ -17,7 +17,7 @@ export interface ReportsOptions {
   readonly observer?: LockObserver | undefined;
 }
 
-/** Tells a tracer and an observer, if there are any, what becomes of requests and locks. */
+/** Reports requests, unlocks, losses and renewals to the tracer and the observer, if given. */
 export class Reports {
   readonly #clock: Clock;
   readonly #tracer: Tracer | undefined;
@@ -29,7 +29,7 @@ export class Reports {
     this.#observer = observer;
   }
 
-  /** One request, from the call to its outcome: a span `lock.acquire`. */
+  /** Reports one request, from the call to its outcome: a span `lock.acquire`. */
   async request(
     locks: readonly LockRequest[],
     options: LockOptions,
@@ -63,7 +63,7 @@ export class Reports {
     }
   }
 
-  /** One unlock, until it is confirmed or goes on in the background: a span `lock.unlock`. */
+  /** Reports one unlock, until it is confirmed or moves to the background: a span `lock.unlock`. */
   async unlock({ locks, holder, token }: Ticket, release: () => Promise<void>): Promise<void> {
     if (!this.#tracer && !this.#observer) return release();
     const startedAt = this.#clock.now();
@@ -80,13 +80,13 @@ export class Reports {
     }
   }
 
-  /** A lock is not held any more. */
+  /** Reports that a lock is not held any more. */
   ended({ holder: { reason } }: Ticket, isLost: boolean, heldAt: number): void {
     if (isLost) this.#observer?.count('losses', { reason });
     this.#observer?.measure('hold', this.#secondsSince(heldAt), { reason });
   }
 
-  /** A session was, or was not, renewed. */
+  /** Reports an attempt to renew a session. */
   renewal(outcome: 'renewed' | 'failed' | 'gone', sentAt: number): void {
     this.#observer?.count('renewals', { outcome });
     this.#observer?.measure('renewal', this.#secondsSince(sentAt), { outcome });

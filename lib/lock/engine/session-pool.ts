@@ -6,22 +6,22 @@ import { SessionKeeper } from './session.ts';
 
 const log = createDebug('berth:session');
 
-/** Each costs a lease and its renewals. */
+/** Each TTL costs a lease and its renewals. */
 const maxTtls = 8;
 
-/** How soon another main session is asked for when the store does not open one. */
+/** Pause between attempts to open a new main session. */
 const reopenMs = 1_000;
 
 /**
- * This process's sessions: the main one, one for each other TTL that was asked for, and the
- * permanent one, which its owner has whether it was opened here or not. All locks of one TTL hang on
- * one session, so renewals don't grow with the number of locks.
+ * The sessions of this process: the main one, one for each other TTL that requests use, and the
+ * owner's permanent session. All locks with one TTL share a session, so the number of renewals does
+ * not grow with the number of locks.
  */
 export class SessionPool {
   readonly #options: Omit<SessionOptions, 'onSessionHeard'>;
   readonly #main: SessionKeeper;
   readonly #others = new Map<number, SessionKeeper>();
-  /** Only where sessions expire, and where there is a next process to see to what it leaves. */
+  /** Present where sessions expire and a later process takes over the tickets (option `keep`). */
   readonly #permanent: { readonly id: string; readonly keeper: SessionKeeper } | undefined;
   readonly #heardListeners = new Set<() => void>();
   readonly #closing = new AbortController();
@@ -34,67 +34,67 @@ export class SessionPool {
   }
 
   /**
-   * The session for a TTL (the main one when left out, the permanent one when it is Infinity and
-   * the store's sessions expire), opened or resumed if there is none.
+   * Returns the session for a TTL; opens or resumes one if there is none. The default is the main
+   * session; for Infinity it is the permanent session if the store's sessions expire.
    * Rejects when the store is away, LockUnsupportedError when its sessions have no TTL or there is
-   * no permanent one here, RangeError when too many different TTLs were asked for.
+   * no permanent session here, RangeError when requests use too many different TTLs.
    */
   async get(ttlMs = this.#options.ttlMs): Promise<Session> {
     return this.#open(this.#keeper(ttlMs));
   }
 
-  /** The open session with this id, or else the main one. */
+  /** Returns the open session with this id, or else the main session. */
   async find(id: string): Promise<Session> {
     return this.#open(this.#keeperOf(id) ?? this.#main);
   }
 
-  /** Whether a session with this id is open here, or the permanent one. */
+  /** True if this process has opened the session with this id, or it is the permanent session. */
   isOurs(id: string): boolean {
     return this.#keeperOf(id) !== undefined;
   }
 
-  /** Whether the store is known to have dropped the session with this id. */
+  /** True if the store is known to have ended the session with this id. */
   hasEnded(id: string): boolean {
     const keeper = this.#keeperOf(id);
     return keeper ? keeper.current?.isGone === true : this.#main.current !== undefined;
   }
 
-  /** The store does not know the session any more. */
+  /** Records that the store has ended the session. */
   ended(session: Session): void {
     this.#keeperOf(session.id)?.ended(session);
   }
 
   /**
-   * Gives a session up, with all that hangs on it: it is not renewed any more, so the store drops
-   * it at the latest when its TTL has passed. The next request opens another.
+   * Closes a session with all its tickets. It is not renewed any more, so the store removes it at
+   * the latest when its TTL has passed. The next request opens a new session.
    */
   drop(id: string): void {
     this.#keeperOf(id)?.drop();
   }
 
-  /** The open session with this id. */
+  /** Returns the open session with this id. */
   session(id: string): Session | undefined {
     return this.#keeperOf(id)?.current;
   }
 
-  /** The main session, if it has been opened. */
+  /** The main session; undefined before it is first opened. */
   get main(): Session | undefined {
     return this.#main.current;
   }
 
-  /** The sessions that this process has. */
+  /** Returns all open sessions of this process. */
   sessions(): Session[] {
     return this.#keepers().flatMap(({ current }) => (current ? [current] : []));
   }
 
-  /** Calls `listener` each time the store has confirmed a session, or that it is gone. */
+  /** Calls `listener` at each renewal of a session, and when the store has ended one. */
   onSessionHeard(listener: () => void): Disposable {
     this.#heardListeners.add(listener);
     return { [Symbol.dispose]: () => this.#heardListeners.delete(listener) };
   }
 
   /**
-   * Ends renewal. `keep`: leaves the main session and the permanent one, with their tickets, to the
+   * Stops renewing. `keep`: leaves the main and the permanent session, with their tickets, to the
    * next process.
    */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
@@ -108,8 +108,8 @@ export class SessionPool {
   }
 
   /**
-   * Nobody renews the permanent session: that the store is back is told by the main one, so there
-   * always is one of those beside it.
+   * Opens the main session before the permanent one. The permanent session is never renewed, so
+   * only the main session reports that the store is back.
    */
   async #open(keeper: SessionKeeper): Promise<Session> {
     if (keeper === this.#permanent?.keeper) await this.#main.get();
@@ -150,11 +150,12 @@ export class SessionPool {
   }
 
   #keeperOf(id: string): SessionKeeper | undefined {
-    if (this.#main.current?.id === id) return this.#main; // Nearly always; asked for each event.
+    if (this.#main.current?.id === id) return this.#main; // The usual case, first.
     if (this.#permanent?.id === id) return this.#permanent.keeper;
     return this.#keepers().find(({ current }) => current?.id === id);
   }
 
+  /** Opens a new main session at once if the permanent one depends on it. */
   #heardOfMain = () => {
     this.#tellHeard();
     if (this.#main.current?.isGone && this.#permanent?.keeper.current) void this.#reopen();
@@ -181,7 +182,7 @@ export class SessionPool {
   };
 }
 
-/** Its id follows from the owner, so there is nothing to save or to resume. */
+/** Creates the keeper of the permanent session. Its id follows from the owner: nothing to save. */
 function permanentOf(options: Omit<SessionOptions, 'onSessionHeard'>, onSessionHeard: () => void) {
   const { store, owner, keep } = options;
   if (!keep || !store.properties.sessionsExpire) return undefined;

@@ -11,32 +11,32 @@ const log = createDebug('berth:session');
 export interface SessionOptions {
   readonly store: TicketStore;
   readonly clock: Clock;
-  /** How long the store keeps the tickets of a host that it does not hear of; Infinity: for ever. */
+  /** How long the store keeps the tickets of a host that does not renew; Infinity: for ever. */
   readonly ttlMs: number;
   /** The host's identity. */
   readonly owner: string;
-  /** Present when the session is to survive a restart of this process. */
+  /** Present when the session must survive a restart of this process. */
   readonly keep?: Keep;
-  /** Called each time the store has confirmed the session, or that it is gone. */
+  /** Called at each renewal of the session, and when the store has ended the session. */
   readonly onSessionHeard: () => void;
   readonly reports: Reports;
 }
 
 interface Keep {
-  /** The session of the process before this one, if any. */
+  /** The session of the process before this one. */
   readonly resume: string | undefined;
-  /** Called with each new session's id, before it is used. */
+  /** Called with the id of each new session, before the session is used. */
   readonly save: (id: string) => Promise<void>;
 }
 
 /**
- * This process's lease in the store, opened when first needed and renewed until closed.
+ * Opens this process's session in the store when it is first needed, and renews it until closed.
  *
- * Its **deadline** is the send time of the last successful renewal, plus the TTL granted, less a
- * margin: until then the store can't have given our tickets away. At the deadline the session
- * *lapses*: every lock on it is lost for its holder, although the tickets may still stand. When the
- * store is heard again and still knows the session, it *revives*: the tickets stand, and whoever
- * wants one back attaches to it. When the store does not know it any more it is *gone*.
+ * A session's **deadline** is the send time of the last successful renewal, plus the TTL granted,
+ * less a margin: before the deadline the store can't have granted our locks to another host. At the
+ * deadline the session *lapses*: each lock on the session is lost for its holder, although the
+ * tickets may still stand. If a later renewal succeeds, a new *session period* begins: the tickets
+ * stand, and `attach` takes their locks back. If the store has ended the session, it is *gone*.
  */
 export class SessionKeeper {
   readonly #options: SessionOptions;
@@ -50,7 +50,7 @@ export class SessionKeeper {
     this.#resume = options.keep?.resume;
   }
 
-  /** The session, opened or resumed if there is none. Rejects when the store is away. */
+  /** Returns the session; opens or resumes one if there is none. Rejects when the store is away. */
   async get(): Promise<Session> {
     this.#closing.signal.throwIfAborted();
     if (this.#current && !this.#current.isGone) return this.#current;
@@ -60,12 +60,12 @@ export class SessionKeeper {
     return this.#opening;
   }
 
-  /** The session last opened. */
+  /** The session that was opened last. */
   get current(): Session | undefined {
     return this.#current;
   }
 
-  /** The store does not know the session any more. */
+  /** Records that the store has ended the session. */
   ended(session: Session): void {
     if (session.isGone) return;
     log('gone session=%s', session.id);
@@ -73,31 +73,31 @@ export class SessionKeeper {
     this.#options.onSessionHeard();
   }
 
-  /** Gives the session up. The store drops it now, or when its TTL has passed. */
+  /** Closes the session. The store removes it now, or when its TTL has passed. */
   drop(): void {
     const session = this.#current;
     if (!session || session.isGone) return;
     log('dropped session=%s', session.id);
     this.ended(session);
     this.#options.store.closeSession(session.id).catch((error) => {
-      log('session=%s is left to expire: %s', session.id, messageOf(error));
+      log('session=%s was not closed, so it has to expire: %s', session.id, messageOf(error));
     });
   }
 
-  /** Ends renewal. `keep`: leaves the session, with its tickets, to the next process. */
+  /** Stops renewing. `keep`: leaves the session, with its tickets, to the next process. */
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new LockLostError('berth is stopping'));
     const session = (await this.#opening?.catch(() => undefined)) ?? this.#current;
     if (!session) return;
     const { store } = this.#options;
-    // A kept session gets its whole TTL for the time until the next process renews it.
+    // A last renewal gives the next process a whole TTL to take the session over.
     const sentAt = this.#options.clock.now();
     const last = keep
       ? store.renewSession(session.id).then(({ ttlMs }) => session.renewed(sentAt, ttlMs))
       : store.closeSession(session.id);
     await last.catch((error) =>
-      log('last word of session=%s failed: %s', session.id, error.message),
+      log('last renewal or close of session=%s failed: %s', session.id, error.message),
     );
   }
 
@@ -123,17 +123,17 @@ export class SessionKeeper {
     return session;
   }
 
-  /** A session that the next process would not find again is of no use: it is given back. */
+  /** Saves a new session's id for the next process; closes the session if that fails. */
   async #save({ save }: Keep, { id, resumed }: OpenSession): Promise<void> {
     try {
       await save(id);
     } catch (error) {
       if (!resumed)
         await this.#options.store.closeSession(id).catch(() => {
-          // Nothing hangs on it, and it expires.
+          // The session has no tickets, and expires.
         });
       throw new StoreUnavailableError(
-        `this host's session can't be written down: ${diskProblem(error)}`,
+        `can't save the id of this host's session: ${diskProblem(error)}`,
         {
           cause: error,
         },
@@ -151,9 +151,9 @@ export class SessionKeeper {
       const sentAt = clock.now();
       try {
         const { ttlMs } = await store.renewSession(session.id);
-        if (session.isGone) return; // Dropped meanwhile.
+        if (session.isGone) return; // It was dropped during the renewal.
         pauseMs = ttlMs / 3;
-        if (session.renewed(sentAt, ttlMs)) log('revived session=%s', session.id);
+        if (session.renewed(sentAt, ttlMs)) log('renewed after a lapse session=%s', session.id);
         reports.renewal('renewed', sentAt);
         this.#options.onSessionHeard();
       } catch (error) {
@@ -177,19 +177,19 @@ export class SessionKeeper {
   }
 }
 
-/** One session; see SessionKeeper for its life. */
+/** One session; `SessionKeeper` describes its states. */
 export class Session {
   readonly id: string;
-  /** It was opened by an earlier process: tickets of that process may hang on it. */
+  /** An earlier process opened the session, and may have left tickets on it. */
   readonly resumed: boolean;
-  /** Why it could not be renewed when that was tried last and failed. */
+  /** Why the last renewal failed. */
   complaint = 'no answer';
   readonly #clock: Clock;
   #ttlMs: number;
   #deadline: number;
   #period = new AbortController();
   #isGone = false;
-  /** Told, in place of a listener on the signal each, because locks come and go by the thousand. */
+  /** Called when the period ends. A listener on the signal per lock would cost more. */
   readonly #holders = new Set<(reason: LockLostError) => void>();
 
   constructor(id: string, resumed: boolean, clock: Clock, sentAt: number, ttlMs: number) {
@@ -204,7 +204,7 @@ export class Session {
     return this.#ttlMs;
   }
 
-  /** By the engine's clock: until then no other host can have been given our locks. */
+  /** By the engine's clock; before it, no other host can have been granted our locks. */
   get deadline(): number {
     return this.#deadline;
   }
@@ -217,12 +217,12 @@ export class Session {
     return this.#period.signal.aborted;
   }
 
-  /** Aborts with a LockLostError when the session lapses or is gone. */
+  /** The current session period; aborts with a LockLostError when the session lapses or is gone. */
   get sessionPeriod(): AbortSignal {
     return this.#period.signal;
   }
 
-  /** Calls `onEnd` when this tenure ends, unless it is removed before. */
+  /** Calls `onEnd` when this session period ends, unless `removeHolder` was called before. */
   addHolder(onEnd: (reason: LockLostError) => void): void {
     this.#holders.add(onEnd);
   }
@@ -231,18 +231,19 @@ export class Session {
     this.#holders.delete(onEnd);
   }
 
-  /** Throws when the session has lapsed. Looks at the clock itself: timers can be late. */
+  /** Throws when the session has lapsed. Reads the clock, because timers can be late. */
   throwIfLapsed(): void {
     this.checkDeadline();
     this.#period.signal.throwIfAborted();
   }
 
+  /** Ends the session period if the deadline has passed. */
   checkDeadline(): void {
     if (this.isLapsed || this.#clock.now() < this.#deadline) return;
-    this.#endTenure('the store could not be reached in time to prove that the lock is held');
+    this.#endPeriod('the store could not be reached in time to prove that the lock is held');
   }
 
-  /** A renewal sent at `sentAt` has succeeded. True when this ended a lapse. */
+  /** Records a successful renewal that was sent at `sentAt`. Returns true if it ended a lapse. */
   renewed(sentAt: number, ttlMs: number): boolean {
     this.checkDeadline();
     this.#ttlMs = ttlMs;
@@ -255,10 +256,10 @@ export class Session {
   gone(): void {
     this.#isGone = true;
     if (this.isLapsed) return;
-    this.#endTenure('the store ended the session of this host');
+    this.#endPeriod('the store ended the session of this host');
   }
 
-  #endTenure(why: string): void {
+  #endPeriod(why: string): void {
     const reason = new LockLostError(why);
     for (const onEnd of [...this.#holders]) onEnd(reason);
     this.#holders.clear();
@@ -266,7 +267,7 @@ export class Session {
   }
 }
 
-/** What is left for clocks that run at different rates, and for stopping work at the deadline. */
+/** The margin covers clocks that run at different rates, and the time to stop work. */
 function marginMs(ttlMs: number): number {
   return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.min(2_000, ttlMs / 5);
 }

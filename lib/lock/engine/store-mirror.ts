@@ -8,25 +8,24 @@ import type {
 import { noChange } from '../stores/ticket-store.ts';
 import type { Gate, Ticket } from '../ticket.ts';
 
-/** What happened to the mirror, for those that wait on it. */
+/** What happened to the mirror, for its listeners. */
 export type MirrorEvent =
   | { readonly kind: 'change'; readonly change: StoreChange }
-  /** The whole state was read again: anything may have changed. */
+  /** The mirror has read the whole state again: anything may have changed. */
   | { readonly kind: 'reset' }
-  /** The store was lost from sight. */
+  /** The watch on the store broke. */
   | { readonly kind: 'interrupted' };
 
 /**
- * The store's tickets and records as this process last saw them: one watch feeds everybody who
- * waits for a lock and everybody who asks for a volume. It may lag; whoever must be sure asks the
- * store.
+ * The store's tickets, records and gates as this process last saw them. One watch serves all
+ * waiters and all reads. The mirror may lag; a caller that must be sure asks the store.
  */
 export class StoreMirror implements StoreWatcher, Disposable {
   readonly #tickets = new Map<string, Ticket>();
   readonly #ticketsByLock = new Map<string, Set<Ticket>>();
   readonly #records = new Map<string, StoredRecord>();
   readonly #gates = new Map<string, Gate>();
-  /** Own writes that the watch has not reported yet: older news about these keys is ignored. */
+  /** Own writes that the watch has not reported yet; older changes of these keys are ignored. */
   readonly #written = new Map<string, number>();
   readonly #listeners = new Set<(event: MirrorEvent) => void>();
   readonly #watch: Disposable;
@@ -39,22 +38,22 @@ export class StoreMirror implements StoreWatcher, Disposable {
     this.#watch = store.watch(this);
   }
 
-  /** Everything up to this revision of the store is known. */
+  /** The mirror knows all changes up to this revision of the store. */
   get revision(): number {
     return this.#revision;
   }
 
-  /** The watch stands. While it does not, what is known may be out of date. */
+  /** The watch works. While it is broken, the mirror may be out of date. */
   get isLive(): boolean {
     return this.#isLive;
   }
 
-  /** Resolves when the state has been read for the first time. */
+  /** Resolves when the mirror has read the state for the first time. */
   get firstReset(): Promise<void> {
     return this.#firstReset.promise;
   }
 
-  /** The state has been read at least once. */
+  /** The mirror has read the state at least once. */
   get hasBeenLive(): boolean {
     return this.#hasBeenLive;
   }
@@ -63,12 +62,12 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return this.#tickets.get(nonce);
   }
 
-  /** In token order. */
+  /** Returns all tickets in token order. */
   tickets(): Ticket[] {
     return [...this.#tickets.values()].sort((a, b) => a.token - b.token);
   }
 
-  /** Those on one lock, in token order: holders first. */
+  /** Returns the tickets on one lock in token order: holders first. */
   ticketsOn(lockName: string): Ticket[] {
     return [...(this.#ticketsByLock.get(lockName) ?? [])].sort((a, b) => a.token - b.token);
   }
@@ -81,7 +80,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return this.#records.values();
   }
 
-  /** The closed gate of a lock. */
+  /** Returns the gate of a lock if it is closed. */
   gate(lockName: string): Gate | undefined {
     return this.#gates.get(lockName);
   }
@@ -96,9 +95,9 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
-  /** This process's own commit: seen here at once, without waiting for the watch. */
+  /** Applies this process's own commit at once, without waiting for the watch. */
   wrote(revision: number, writes: readonly { key: string; value: string | undefined }[]): void {
-    if (revision <= this.#revision) return; // The watch was faster.
+    if (revision <= this.#revision) return; // The watch has already reported it.
     const records: StoredRecord[] = [];
     const removedRecords: string[] = [];
     for (const { key, value } of writes) {

@@ -7,33 +7,33 @@ import {
 } from '../errors.ts';
 import type { Ticket } from '../ticket.ts';
 
-/** A reason of its own for each abort would be an error with a stack, made for nobody. */
+/** A shared reason: an Error per abort would capture a stack for nothing. */
 const over = 'the wait is over';
 
-/** `setTimeout` fires at once for longer waits than this. */
+/** `setTimeout` fires at once for a longer time. */
 const longestMs = 2 ** 31 - 1;
 
-/** Throws RangeError unless `ms` is a whole number of milliseconds from `least` on. */
+/** Throws RangeError unless `ms` is a whole number of milliseconds, at least `least`. */
 export function checkDuration(what: string, ms: number, least: number): void {
   if (Number.isInteger(ms) && ms >= least && ms <= longestMs) return;
   throw new RangeError(`${what} is a whole number of ms from ${least} to ${longestMs}, not ${ms}`);
 }
 
-/** Throws RangeError for what is no TTL of a lock. */
+/** Throws RangeError unless `ttlMs` can be the TTL of a lock. */
 export function checkTtl(ttlMs: number): void {
   if (ttlMs !== Number.POSITIVE_INFINITY) checkDuration('the TTL of a lock', ttlMs, 1_000);
 }
 
 /**
- * How long one request may wait: until one of its callers' signals aborts or its time is up.
- * Disposing it takes the timer and the listeners away.
+ * The limit of one request's wait: it ends when one of the callers' signals aborts or the time is
+ * up. Disposing the limit removes its timer and listeners.
  */
 export class WaitLimit implements Disposable {
   readonly #clock: Clock;
   readonly #startedAt: number;
   readonly #callers: readonly AbortSignal[];
   readonly #timeoutMs: number;
-  /** Made when somebody waits for it: most requests never do. */
+  /** Created when somebody waits for it: most requests never wait. */
   #over: AbortController | undefined;
 
   constructor(clock: Clock, callers: readonly AbortSignal[], timeoutMs: number | undefined) {
@@ -44,7 +44,7 @@ export class WaitLimit implements Disposable {
     this.#timeoutMs = timeoutMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Aborts when the wait is over, for whatever reason. */
+  /** Aborts when the wait is over, cancelled or timed out. */
   get signal(): AbortSignal {
     this.#over ??= this.#watch();
     return this.#over.signal;
@@ -54,12 +54,12 @@ export class WaitLimit implements Disposable {
     return this.#over?.signal.aborted || this.isCancelled || this.#leftMs() <= 0;
   }
 
-  /** A caller does not want it any more. */
+  /** A caller's signal has aborted. */
   get isCancelled(): boolean {
     return this.#callers.some(({ aborted }) => aborted);
   }
 
-  /** What to tell the caller when the wait is over; `blockers` are in the way. */
+  /** Returns the error for the caller when the wait is over; `blockers` are in the way. */
   error(lockNames: readonly string[], blockers: readonly Ticket[]): Error {
     const cause = this.#callers.find(({ aborted }) => aborted)?.reason;
     if (this.isCancelled) {
@@ -71,8 +71,8 @@ export class WaitLimit implements Disposable {
   }
 
   /**
-   * Repeats `call`, which must be safe to repeat, while the store does not answer and the limit
-   * allows; always at least once. Rejects with the store's last error, and at once when it refuses.
+   * Makes `call` at least once, and repeats it while the store does not answer and the wait is not
+   * over. `call` must be safe to repeat. Rejects with the store's last error; a refusal at once.
    */
   async untilAnswered<T>(call: () => Promise<T>): Promise<T> {
     for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 500)) {

@@ -2,10 +2,10 @@ import type { Clock } from '../../running/clock.ts';
 import type { Waiting } from '../stores/ticket-store.ts';
 import type { StoreMirror } from './store-mirror.ts';
 
-/** Wakes each waiter when one of the few tickets that matter to it goes, and nobody else. */
+/** Wakes a waiter when a ticket or a gate that concerns it changes, and no other waiter. */
 export class WakeUps {
   readonly #mirror: StoreMirror;
-  /** By what they wait for: the nonce of a ticket, or a gate. */
+  /** Sleepers by the event that wakes them: a ticket's nonce, or a gate. */
   readonly #sleepers = new Map<string, Set<() => void>>();
 
   constructor(mirror: StoreMirror) {
@@ -21,8 +21,8 @@ export class WakeUps {
   }
 
   /**
-   * Resolves when the ticket that waits or one in its way is gone, when the gate of one of its
-   * locks is closed, or when a signal aborts; with false when `limitMs` have passed without.
+   * Resolves with true when the waiting ticket or one of its blockers is gone, when the gate of one
+   * of its locks is closed, or when a signal aborts; with false after `limitMs`.
    */
   async wait(
     { ticket, blockers, revision }: Waiting,
@@ -30,7 +30,7 @@ export class WakeUps {
     limitMs: number,
     signals: readonly AbortSignal[],
   ): Promise<boolean> {
-    // The mirror may have seen it go between the store's answer and now.
+    // The mirror may have seen the change since the store's answer.
     const nonces = [ticket, ...blockers].map(({ nonce }) => nonce);
     const isSeen = this.#mirror.isLive && this.#mirror.revision >= revision;
     if (isSeen && nonces.some((nonce) => !this.#mirror.ticket(nonce))) return true;
@@ -67,7 +67,7 @@ export class WakeUps {
   }
 }
 
-/** Nonces have no slash. */
+/** Returns the event for a lock's gate. Nonces contain no slash, so the two never clash. */
 function gateOf(lockName: string): string {
   return `gate/${lockName}`;
 }

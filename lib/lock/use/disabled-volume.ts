@@ -2,16 +2,16 @@ import type { Gate } from '../ticket.ts';
 import type { Facet } from './use.ts';
 import { parseLockName } from './use.ts';
 
-/** A volume of which at least one gate is closed. */
+/** A volume with at least one closed gate. */
 export interface DisabledVolume {
   readonly volume: string;
-  /** Whose gates are closed: both, unless whoever closed them was interrupted. */
+  /** The facets with a closed gate: both, unless the request that closed them was interrupted. */
   readonly facets: readonly Facet[];
-  /** One of the gates: who closed it, since when, and why. */
+  /** One of the closed gates, which says who closed it, when and why. */
   readonly gate: Gate;
 }
 
-/** Puts the gates of each volume together. */
+/** Groups gates by volume. */
 export function disabledVolumes(gates: readonly Gate[]): DisabledVolume[] {
   const byVolume = new Map<string, DisabledVolume>();
   for (const gate of gates) {

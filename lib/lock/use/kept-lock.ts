@@ -7,28 +7,26 @@ import type { Ticket } from '../ticket.ts';
 const log = createDebug('berth:lock');
 
 /**
- * - `held`: proved to be ours.
- * - `unproven`: the store has not been heard for so long that it may have given the lock away, or
- *   not; told by it when it is back.
- * - `lost`: the ticket is gone. Somebody else may hold the lock.
- * - `released`: by us.
+ * - `held`: this host can prove that it holds the lock.
+ * - `unproven`: the session has lapsed, so the store may have granted the lock to another. The next
+ *   renewal decides.
+ * - `lost`: the ticket is gone. Another may hold the lock.
+ * - `released`: this process has unlocked it.
  */
 export type KeptLockState = 'held' | 'unproven' | 'lost' | 'released';
 
-/** What a kept lock asks of the manager. */
+/** What a kept lock needs from the manager. */
 export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
   onSessionHeard(listener: () => void): Disposable;
-  /**
-   * Calls back when this host's session lapses, at once when it has; until disposed.
-   */
+  /** Calls `listener` when this host's session lapses, or at once if it already has. */
   onLapsed(listener: () => void): Disposable;
 }
 
 /**
- * A lock for work that outlives a lapse of the session, such as a mount: when the store is heard
- * again it is taken back if its ticket still stands, and given up if not. One that outlives its host
- * lapses with the session, too: an operator may have cleared it meanwhile.
+ * A lock for work that survives a lapse of the session, such as a mount. After a lapse, the next
+ * renewal decides: the lock is taken back if its ticket still stands, else it is lost. A permanent
+ * lock becomes `unproven` with the session too: an operator may have cleared it meanwhile.
  */
 export class KeptLock {
   readonly ticket: Ticket;
@@ -60,12 +58,12 @@ export class KeptLock {
     try {
       this.#lock.throwIfLost();
     } catch {
-      // Told by the state, which has just changed with it.
+      // The abort has just changed the state.
     }
     return this.#state;
   }
 
-  /** Releases the lock; gets there in the background when the store is away. Idempotent. */
+  /** Releases the lock; retries in the background while the store is away. Idempotent. */
   async unlock(): Promise<void> {
     if (this.#state !== 'released') this.#change('released');
     this.#heard[Symbol.dispose]();
@@ -75,13 +73,13 @@ export class KeptLock {
 
   #hold(lock: Lock): void {
     this.#lock = lock;
-    // The same function each time: a lock that is taken back may be the one that was held before.
+    // The same function each time, because `attach` may return the lock that was held before.
     if (lock.signal.aborted) this.#onLoss();
     else lock.signal.addEventListener('abort', this.#onLoss, { once: true });
     if (!isPermanent(this.ticket.session)) return;
     this.#lapsed?.[Symbol.dispose]();
     this.#lapsed = this.#owner.onLapsed(() => {
-      // What is heard before the session is can be out of date again: it is asked then.
+      // An answer now could be out of date by the next renewal, which asks again.
       if (this.#state === 'held') this.#change('unproven');
     });
   }
@@ -92,13 +90,13 @@ export class KeptLock {
     void this.#settle();
   };
 
-  /** Asks the store whether the ticket still stands. */
+  /** Asks the store whether the ticket still stands, and takes the lock back if so. */
   async #settle(): Promise<void> {
     if (this.#state !== 'unproven') return;
     try {
       await this.#settled(await this.#owner.attach(this.ticket));
     } catch (error) {
-      log('the store can not say yet whether token %d stands: %s', this.token, error);
+      log('no answer yet whether the ticket with token %d stands: %s', this.token, error);
     }
   }
 
@@ -112,7 +110,7 @@ export class KeptLock {
       this.#change('lost');
       this.#heard[Symbol.dispose]();
       this.#lapsed?.[Symbol.dispose]();
-      await this.#lock.unlock(); // Frees what is remembered here of the ticket.
+      await this.#lock.unlock(); // Forgets the ticket in this process.
     }
   }
 

@@ -17,15 +17,15 @@ import { facets, lockName, lockRequest, parseLockName, reasons } from './use.ts'
 
 const log = createDebug('berth:lock');
 
-/** How long the end of `disable` and `enable` waits for the mirror. */
+/** How long `disable` and `enable` wait for the mirror to show their change. */
 const mirrorPatienceMs = 1_000;
 
-/** The locks of volumes, on a LockManager. */
+/** Implements the locks of volumes on a LockManager. */
 export class LockDriver implements LockService, LockClearer {
   readonly #manager: LockManager;
   readonly #timeoutMs: number;
 
-  /** `timeoutMs`: how long a request waits when it does not say. */
+  /** `timeoutMs`: the wait limit of requests without one of their own. */
   constructor(manager: LockManager, timeoutMs: number) {
     this.#manager = manager;
     this.#timeoutMs = timeoutMs;
@@ -67,7 +67,7 @@ export class LockDriver implements LockService, LockClearer {
     const snapshot = await this.#manager.inspect(lockName('snapshot', volume));
     const all = new Map([...mount, ...snapshot].map((ticket) => [ticket.nonce, ticket]));
     const tickets = [...all.values()].sort((a, b) => a.token - b.token);
-    // Requests of one host that reach etcd in one transaction have one token.
+    // Requests of one host that share an etcd transaction have the same token.
     const chosen = tickets.filter((ticket) => ticket.token === token);
     const [ticket] = chosen;
     if (!ticket) throw LockClearRefusedError.notThere(volume, token, tickets);
@@ -108,7 +108,7 @@ export class LockDriver implements LockService, LockClearer {
       .filter(({ locks }) => locks.some(({ name }) => isOf(volume, name)));
   }
 
-  /** So that whoever asks this host next is told so. The watch may be a moment late, or broken. */
+  /** Waits for the mirror, so that the next read on this host shows the change; not for ever. */
   async #mirrored(isSo: () => boolean): Promise<void> {
     if (isSo()) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -137,7 +137,7 @@ function gatesOf(volume: string | undefined, gates: readonly Gate[]): Gate[] {
   return gates.filter((gate) => isOf(volume, gate.lockName));
 }
 
-/** Whether a lock is one of a volume's, or of any volume's. */
+/** True if a lock belongs to the volume, or to any volume if none is given. */
 function isOf(volume: string | undefined, name: string): boolean {
   const parsed = parseLockName(name);
   return parsed !== undefined && (volume === undefined || parsed.volume === volume);

@@ -3,19 +3,16 @@ import type { Gate, Ticket } from '../ticket.ts';
 import type { KeptLock, KeptLockState } from './kept-lock.ts';
 import type { UseLocker } from './use.ts';
 
-/**
- * Locks of volumes, as the interfaces above (volumes, admin socket) use them.
- * Implemented by LockDriver over a LockManager.
- */
+/** Locks of volumes, as volume operations and the admin socket use them. See `LockDriver`. */
 export interface LockService {
-  /** Runs `work` while holding one use lock; released after, however it ends. */
+  /** Runs `work` under one lock, then releases it, also when `work` fails. */
   executeWithUseLock<T>(
     use: UseLocker,
     options: UseLockOptions,
     work: (lock: Lock) => Promise<T>,
   ): Promise<T>;
 
-  /** The same for several, taken in one atomic step: all or none. */
+  /** Runs `work` under several locks, acquired in one atomic step: all or none. */
   executeWithMultiUseLock<T>(
     uses: readonly UseLocker[],
     options: UseLockOptions,
@@ -23,68 +20,68 @@ export interface LockService {
   ): Promise<T>;
 
   /**
-   * Takes a lock that stays held until it is unlocked, refreshed by this host's session, also
-   * through a lapse of the session and across a restart of this process; with `expires: false`,
-   * across the death of this host.
+   * Acquires a lock that stays held until it is unlocked. This host's session renews it, and it
+   * survives a lapse of the session and a restart of this process; with `expires: false` also the
+   * death of this host.
    */
   acquireWithTTLRefresh(use: UseLocker, options: KeepOptions): Promise<KeptLock>;
 
-  /** Takes back such a lock, granted to an earlier process; undefined when its ticket is gone. */
+  /** Takes back such a lock of an earlier process; undefined if its ticket is gone. */
   resume(ticket: Ticket, onChange: KeepOptions['onChange']): Promise<KeptLock | undefined>;
 
   /**
-   * Closes the gates of both locks of a volume, durably: neither is granted any more, requests that
-   * wait are told so, and whoever holds one goes on. Answers the gates as they now are: the first
-   * to close one stays its closer. Idempotent; after a rejection one of them may be closed.
+   * Closes the gates of both locks of a volume, durably: neither is granted any more, waiting
+   * requests are rejected, and holders keep their locks. Returns the gates as they now are: the
+   * first who closed one stays on record. Idempotent; after a rejection one gate may be closed.
    */
   disable(volume: string, options: { readonly why?: string }): Promise<readonly Gate[]>;
 
-  /** Opens the gates of a volume; answers those that were closed. Idempotent, as `disable`. */
+  /** Opens the gates of a volume; returns those that were closed. Idempotent, as `disable`. */
   enable(volume: string): Promise<readonly Gate[]>;
 
-  /** The closed gates of volumes' locks as this host's mirror has them, by lock name. */
+  /** Returns the closed gates of volumes' locks from this host's mirror, by lock name. */
   gates(volume?: string): readonly Gate[];
 
-  /** All tickets on volumes' locks as this host's mirror has them, in token order. */
+  /** Returns all tickets on volumes' locks from this host's mirror, in token order. */
   tickets(volume?: string): readonly Ticket[];
 }
 
 /** Clears locks for an operator. */
 export interface LockClearer {
   /**
-   * The operator's way out: removes one ticket, named by its volume and the token that was shown
-   * (or both, when the host that held both of the volume's locks took them in one transaction).
-   * Rejects with LockClearRefusedError when there is no such ticket (the holder changed meanwhile)
-   * or its session is alive and `force` is not set.
+   * Removes one ticket for an operator, named by its volume and the token that was shown (or two
+   * tickets, if one host acquired both of the volume's locks in one transaction). Rejects
+   * LockClearRefusedError if there is no such ticket (the holder has changed meanwhile), or if its
+   * host is alive and `force` is not set.
    */
   clearLock(request: ClearRequest): Promise<Ticket>;
 }
 
 export interface UseLockOptions {
   readonly signal: AbortSignal;
-  /** How long to wait; 0: one try. Undefined: the configured limit. */
+  /** The wait limit; 0: one try. Undefined: the configured limit. */
   readonly timeoutMs?: number;
-  /** For people: what the holder is, e.g. mount IDs or a command line. */
+  /** Describes the holder for people, e.g. mount IDs or a command line. */
   readonly detail?: string;
-  /** As that of `Locks.lock`. */
+  /** See `LockOptions`. */
   readonly onWait?: (blockers: readonly Ticket[]) => void;
 }
 
 export interface KeepOptions extends UseLockOptions {
-  /** False: the lock outlives this host, until it is unlocked or cleared. Default true. */
+  /** False: the lock outlives this host until it is unlocked or cleared. Default true. */
   readonly expires?: boolean;
-  /** As that of `Locks.lock`. */
+  /** See `LockOptions`. */
   readonly mark?: string;
-  /** As that of `Locks.lock`. */
+  /** See `LockOptions`. */
   readonly read?: string;
-  /** Told each change of the lock's state, also the one that `unlock` makes. */
+  /** Called at each change of the lock's state, also at `unlock`. */
   readonly onChange: (state: KeptLockState) => void;
 }
 
 export interface ClearRequest {
   readonly volume: string;
   readonly token: number;
-  /** Clear it although the holder is alive. */
+  /** Clear the lock although the holder is alive. */
   readonly force: boolean;
   readonly signal: AbortSignal;
 }

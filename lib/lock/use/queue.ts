@@ -1,15 +1,15 @@
 import type { Ticket } from '../ticket.ts';
 import { blockersOf } from '../ticket.ts';
 
-/** The tickets on a volume's lock, told apart. */
+/** The tickets on one lock, split into holders and waiters. */
 export interface LockQueue {
-  /** Nobody is before them; several only when they share. */
+  /** Tickets with no blocker; several only if they share the lock. */
   readonly holders: readonly Ticket[];
-  /** In the order in which they will be granted. */
+  /** Waiting tickets in the order of their grants. */
   readonly waiting: readonly Ticket[];
 }
 
-/** Tells who holds and who waits, from all the tickets there are on a lock. */
+/** Splits all tickets on a lock into holders and waiters. */
 export function lockQueueOf(tickets: readonly Ticket[]): LockQueue {
   const holders: Ticket[] = [];
   const waiting: Ticket[] = [];

@@ -1,6 +1,15 @@
 import type { LockRequest, Mode } from '../ticket.ts';
 
-/** What a volume's lock is taken for: the kind of its tickets, and the reason that people read. */
+/**
+ * The locks of volumes. Each operation on a volume is a **use** of one or two of its locks; a use's
+ * kind goes onto the ticket for programs, and its reason into the holder for people.
+ *
+ *     UseMount('db', 'mount') ─ lockRequest ─► mount/db, exclusive ─ LockDriver ─► LockManager.lock
+ *
+ * `KeptLock` is a use's lock that survives a lapse of the session and a restart (a mount's).
+ */
+
+/** The kinds of use, with the reason that people read. */
 export const reasons = {
   create: 'Create',
   mount: 'Mount',
@@ -13,12 +22,12 @@ export const reasons = {
 
 export type UseKind = keyof typeof reasons;
 
-/** The two locks that each volume has: one for its content in use, one for its snapshots. */
+/** The two locks of each volume: one for its content, one for its set of snapshots. */
 export const facets = ['mount', 'snapshot'] as const;
 
 export type Facet = (typeof facets)[number];
 
-/** One use of a volume: which of its locks, what for, and whether others may share it. */
+/** One use of a volume: the lock, the purpose, and whether others may share the lock. */
 export interface UseLocker {
   readonly volume: string;
   readonly facet: Facet;
@@ -26,17 +35,17 @@ export interface UseLocker {
   readonly mode: Mode;
 }
 
-/** The use of a volume's content. */
+/** Returns the use of a volume's content. */
 export function UseMount(volume: string, kind: UseKind, mode: Mode = 'exclusive'): UseLocker {
   return { volume, facet: 'mount', kind, mode };
 }
 
-/** The use of a volume's set of snapshots. */
+/** Returns the use of a volume's set of snapshots. */
 export function UseSnapshot(volume: string, kind: UseKind, mode: Mode = 'exclusive'): UseLocker {
   return { volume, facet: 'snapshot', kind, mode };
 }
 
-/** The lock that a use takes: `mount/db`. */
+/** Returns the lock that a use takes: `mount/db`. */
 export function lockRequest(use: UseLocker): LockRequest {
   return { name: lockName(use.facet, use.volume), mode: use.mode };
 }
@@ -45,7 +54,7 @@ export function lockName(facet: Facet, volume: string): string {
   return `${facet}/${volume}`;
 }
 
-/** The reverse of `lockName`; undefined for a lock that is not a volume's. */
+/** Parses the result of `lockName`; undefined for a lock that is not a volume's. */
 export function parseLockName(name: string): { facet: Facet; volume: string } | undefined {
   const slash = name.indexOf('/');
   const facet = facets.find((known) => known === name.slice(0, slash));

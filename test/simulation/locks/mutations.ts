@@ -156,7 +156,7 @@ export const mutations: readonly Mutation[] = [
   {
     promise: 'honest holder: a dropped session is not revived',
     file: engine('engine/session.ts'),
-    from: 'if (session.isGone) return; // Dropped meanwhile.',
+    from: 'if (session.isGone) return; // It was dropped during the renewal.',
     to: '',
     test: races,
   },
