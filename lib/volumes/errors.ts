@@ -24,13 +24,13 @@ export class NotFoundError extends VolumeError {
   override readonly name = 'NotFoundError';
 }
 
-/** Something else of that name exists. Nothing was changed. */
+/** A volume or snapshot of that name exists. Nothing was changed. */
 export class ExistsError extends VolumeError {
   readonly code = 'exists';
   override readonly name = 'ExistsError';
 }
 
-/** The volume is held by somebody else, or still needed. The message names the holder. */
+/** The volume is held by somebody else, or is still needed. The message names the holder. */
 export class InUseError extends VolumeError {
   readonly code = 'in-use';
   override readonly name = 'InUseError';
@@ -42,7 +42,7 @@ export class DisabledError extends VolumeError {
   override readonly name = 'DisabledError';
 }
 
-/** It can't be known or done at the moment: the store is away. Nothing was changed. */
+/** The request can't be answered at the moment, for example while the store is away. Nothing was changed. */
 export class UnavailableError extends VolumeError {
   readonly code = 'unavailable';
   override readonly name = 'UnavailableError';

@@ -30,7 +30,7 @@ export interface VolumeEvent {
   readonly message: string;
   /** The fencing token of the lock that the event concerns. */
   readonly token?: number;
-  /** When it happened (RFC 3339), if that was not just now. */
+  /** The time of the event (RFC 3339); absent: now. */
   readonly time?: string;
 }
 

@@ -3,51 +3,54 @@ import type { DriverUsage, Progress } from './drivers/driver.ts';
 import type { Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
 
 /**
- * What berth does with volumes: the port that the Docker socket and the admin socket serve.
+ * The operations on volumes: the port that the Docker socket and the admin socket serve.
  *
- * Every method that changes something runs under the locks of its operation
- * (see locked-volumes.ts), rejects with a VolumeError whose message is for the person who asked,
- * and is safe to repeat. `get`, `list` and `mountpoint` read this host's mirror and never wait.
+ * Every method that changes something runs under the locks of its operation (see
+ * operations/lock-table.ts), rejects with a VolumeError whose message is for the person who asked,
+ * and is safe to repeat. `get` and `list` read this host's mirror and never wait.
  */
 export interface VolumeService {
-  /** Exists already with the same options: a success that changes nothing. */
+  /** Creates a volume. A volume that exists with the same options stays unchanged. */
   create(request: CreateRequest, context: CallContext): Promise<void>;
-  /** Refused while mounted anywhere, and while snapshots exist. */
+  /** Removes a volume; refused while any host has it mounted, and while it has snapshots. */
   remove(name: string, context: CallContext): Promise<void>;
   /**
    * Mounts for one mount ID of the engine and returns the mountpoint. When `context.signal` aborts
    * before the caller has answered the engine, call `unmount` with the same ID to roll back.
    */
   mount(name: string, mountId: string, context: CallContext): Promise<string>;
-  /** The last ID of a volume on this host unmounts it and frees its lock. Unknown ID: a success. */
+  /**
+   * Removes one use of a mount ID. The last one of a volume on this host unmounts the volume and
+   * releases its lock. An unknown ID changes nothing.
+   */
   unmount(name: string, mountId: string, context: CallContext): Promise<void>;
 
-  /** Undefined: there is no such volume. Rejects UnavailableError when that can't be known now. */
+  /** Undefined: there is no such volume. Throws UnavailableError when that can't be known now. */
   get(name: string): VolumeView | undefined;
   list(): readonly VolumeView[];
 
   /** Takes a snapshot; a name is made from the time when none is given. */
   snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot>;
   removeSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void>;
-  /** Puts the content of a snapshot back. Refused while the volume is mounted anywhere. */
+  /** Restores the content of a snapshot. Refused while any host has the volume mounted. */
   restoreSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void>;
-  /** Makes the new volume `target` from a volume or one of its snapshots. */
+  /** Creates the volume `target` as a copy of a volume or of one of its snapshots. */
   copy(source: VolumeSource, target: string, context: CallContext): Promise<void>;
-  /** Bytes used and limit, asked of the driver. */
+  /** Measures the bytes in use and the limit. */
   usage(name: string): Promise<DriverUsage>;
 }
 
 export interface CreateRequest {
   readonly name: string;
-  /** As given with `-o`; unknown and bad ones are refused by name. */
+  /** The options given with `-o`; a refusal names the unknown or bad ones. */
   readonly options: Readonly<Record<string, string>>;
 }
 
 export interface CallContext {
-  /** Aborted when the caller is gone. */
+  /** Aborts when the caller is gone. */
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Called each time the operation has to wait for a lock, with who is in the way. */
+  /** Called each time the operation has to wait for a lock, with the tickets that block it. */
   readonly onWait?: ((blockers: readonly Ticket[]) => void) | undefined;
 }
 
@@ -56,8 +59,8 @@ export interface VolumeView {
   readonly record: VolumeRecord;
   /** Tickets on the volume's mount lock in order, holders first; empty: nobody. */
   readonly mountTickets: readonly Ticket[];
-  /** The closed ones among its gates: while there are any, it is disabled. */
+  /** The closed gates of the volume: while there is one, the volume is disabled. */
   readonly gates: readonly Gate[];
-  /** Where it is mounted on this host, and for which mount IDs. */
+  /** The mountpoint on this host and the mount IDs that use it; absent: not mounted here. */
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
 }

@@ -9,7 +9,7 @@ import { InvalidRequestError } from './errors.ts';
  * least one of its containers there uses it.
  */
 
-/** Who may mount a volume at one time (`-o access=`). */
+/** The modes of access: who may mount a volume at one time (`-o access=`). */
 export const accessModes = ['host', 'container', 'shared'] as const;
 
 /**
@@ -19,28 +19,28 @@ export const accessModes = ['host', 'container', 'shared'] as const;
  */
 export type Access = (typeof accessModes)[number];
 
-/** What frees the volume of a host that has died (`-o failover=`). */
+/** The modes of failover: how the lock of a dead host is released (`-o failover=`). */
 export const failoverModes = ['auto', 'manual'] as const;
 
 /**
- * - `auto`: time. Its lock is leased, and another host may mount the volume after the TTL (the
- *   default).
- * - `manual`: an operator, with `berth lock clear`. Its lock has no lease.
+ * - `auto`: the lock expires with its lease, and another host may mount the volume after the TTL
+ *   (the default).
+ * - `manual`: an operator clears it with `berth lock clear`. The lock has no lease.
  */
 export type Failover = (typeof failoverModes)[number];
 
-/** What happens to containers when their host can't prove its lock any more (`-o on-lost=`). */
+/** The actions on containers whose host can't prove its lock any more (`-o on-lost=`). */
 export const lossActions = ['pause', 'stop', 'keep'] as const;
 
 /**
- * - `pause`: they are paused before anybody else may get the lock; they go on when it turns out
- *   to be ours still, and are killed when it is gone (the default).
- * - `stop`: they are stopped before anybody else may get the lock.
- * - `keep`: nothing. Two hosts may write at once; the only action for `access=shared`.
+ * - `pause`: the sentinel pauses them before another host can acquire the lock, resumes them when
+ *   the lock is proved to be ours still, and kills them when it is lost (the default).
+ * - `stop`: the sentinel stops them before another host can acquire the lock.
+ * - `keep`: the containers go on. Two hosts may write at once; the only action for `access=shared`.
  */
 export type LossAction = (typeof lossActions)[number];
 
-/** How a volume's mount lock is taken, and what its end means. */
+/** The rules of a volume's mount lock: how it is acquired, and what follows its loss. */
 export const lockRulesSchema = z.object({
   access: z.enum(accessModes),
   failover: z.enum(failoverModes).default('auto'),
@@ -66,7 +66,7 @@ export const recordSchema = z.object({
   createdAt: z.string(),
   /** The host that created it. */
   createdBy: z.string(),
-  /** What it was made from: `VOLUME` or `VOLUME@SNAPSHOT`. */
+  /** The source of a copy: `VOLUME` or `VOLUME@SNAPSHOT`. */
   from: z.string().optional(),
   /** Oldest first. */
   snapshots: z.array(snapshotSchema),
@@ -77,7 +77,7 @@ export const recordSchema = z.object({
 export type Snapshot = z.infer<typeof snapshotSchema>;
 export type VolumeRecord = z.infer<typeof recordSchema>;
 
-/** Reads a record as stored; throws on anything that is not one. */
+/** Reads a record as stored; throws on any other text. */
 export function parseRecord(text: string): VolumeRecord {
   return recordSchema.parse(JSON.parse(text));
 }
@@ -85,12 +85,12 @@ export function parseRecord(text: string): VolumeRecord {
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 const nameRule = '1 to 128 of A-Z a-z 0-9 _ . -, starting with a letter or a digit';
 
-/** Refuses a name that is not allowed (the engine checks nothing: `../x` reaches the plugin). */
+/** Throws on a name that is not allowed (the engine checks none: `../x` reaches the plugin). */
 export function checkVolumeName(name: string): void {
   checkName('volume', name);
 }
 
-/** Snapshot names follow the same rule as volume names. */
+/** Throws on a name that is not allowed; the rule is the same as for volumes. */
 export function checkSnapshotName(name: string): void {
   checkName('snapshot', name);
 }
@@ -110,7 +110,7 @@ export interface VolumeSource {
   readonly snapshot?: string;
 }
 
-/** Reads `VOLUME` or `VOLUME@SNAPSHOT`; refuses bad names. */
+/** Reads `VOLUME` or `VOLUME@SNAPSHOT`; throws on bad names. */
 export function parseSource(text: string): VolumeSource {
   const at = text.indexOf('@');
   const volume = at < 0 ? text : text.slice(0, at);
@@ -121,7 +121,7 @@ export function parseSource(text: string): VolumeSource {
   return { volume, snapshot };
 }
 
-/** The reverse of `parseSource`. */
+/** Formats a source for `parseSource`. */
 export function formatSource({ volume, snapshot }: VolumeSource): string {
   return snapshot === undefined ? volume : `${volume}@${snapshot}`;
 }

@@ -170,9 +170,9 @@ const severities: Record<Happening['kind'], VolumeEvent['severity']> = {
 };
 
 function watchedVolume(
-  { volume, mountpoint, ticket, tenure = ticket.nonce }: MountRow,
+  { volume, mountpoint, ticket, mountMark = ticket.nonce }: MountRow,
   onLost: WatchedVolume['onLost'],
   ownsFileSystem: boolean,
 ): Omit<WatchedVolume, 'state'> {
-  return { volume, tenure, mountpoint, ownsFileSystem, onLost };
+  return { volume, tenure: mountMark, mountpoint, ownsFileSystem, onLost };
 }

@@ -12,12 +12,12 @@ export type DoctorOptions = MountDoctorOptions &
     readonly mirror: Pick<StoreMirror, 'isLive'>;
   };
 
-/** Finds what interrupted work has left on this host, and mends it when asked to. */
+/** Finds what interrupted work has left on this host, and fixes it on request. */
 export interface Doctor {
   /**
-   * Looks at everything that this host sees. What somebody works on at the moment is left out, and
-   * what is another host's is not touched. Rejects UnavailableError while the store is away, and
-   * NotFoundError when a name to delete is not that of storage without a record.
+   * Examines everything that this host sees. It leaves out volumes with work in progress, and never
+   * touches another host's. Rejects UnavailableError while the store is away, and NotFoundError when
+   * a name to delete is not the name of storage without a record.
    */
   examine(treatment: Treatment): Promise<Outcome[]>;
 }
@@ -36,7 +36,7 @@ export function doctor(options: DoctorOptions): Doctor {
         const orphans = await storage.examine({ ...treatment, ...nothing });
         requireOrphans(treatment.deletions, orphans);
       }
-      // A stray mount keeps its storage from being mended, so mounts go first.
+      // A stray mount keeps its storage from being fixed, so mounts go first.
       const mounted = await mounts.examine(treatment);
       return [...mounted, ...(await storage.examine(treatment))];
     },

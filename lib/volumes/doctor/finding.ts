@@ -1,5 +1,5 @@
 import { messageOf } from '../../running/message-of.ts';
-/** What may not fit together: records, storage, mounts and locks. */
+/** Each kind of mismatch between records, storage, mounts and locks. */
 export const findingKinds = [
   'record-without-storage',
   'storage-without-record',
@@ -16,44 +16,44 @@ export const findingKinds = [
 
 export type FindingKind = (typeof findingKinds)[number];
 
-/** Something that interrupted work has left, as a person is told. */
+/** A trace of interrupted work, described for a person. */
 export interface Finding {
   readonly kind: FindingKind;
   /** The volume that it concerns, `VOLUME@SNAPSHOT`, or else a path. */
   readonly what: string;
-  /** What is wrong. */
+  /** The mismatch, as a sentence without its subject. */
   readonly message: string;
   /** RFC 3339, when it is known. */
   readonly since?: string;
-  /** What fixing does; absent: it takes a person. */
+  /** The effect of fixing; absent: only a person can fix it. */
   readonly fix?: string;
-  /** What a person can do about it: commands and sentences. */
+  /** The next steps of a person: commands and sentences. */
   readonly next: readonly string[];
 }
 
-/** How it stands with a finding now. */
+/** A finding and whether it was fixed. */
 export interface Outcome extends Finding {
   readonly state: 'found' | 'fixed' | 'failed';
   /** Why fixing it failed. */
   readonly error?: string;
 }
 
-/** What the doctor is asked to do. */
+/** A request to the doctor. */
 export interface Treatment {
   /** Fix what can be fixed without losing anything that might be wanted. */
   readonly fix: boolean;
-  /** What has no record and is to be deleted with its content: `VOLUME` and `VOLUME@SNAPSHOT`. */
+  /** Storage without a record to delete with its content: `VOLUME` and `VOLUME@SNAPSHOT`. */
   readonly deletions: ReadonlySet<string>;
   readonly signal: AbortSignal;
 }
 
-/** A finding with the way to mend it, if that is allowed and possible. */
+/** A finding, with the way to fix it if that is allowed and possible. */
 export interface Ailment {
   readonly finding: Finding;
   readonly mend?: (() => Promise<void>) | undefined;
 }
 
-/** Whether it is the same one, seen again. */
+/** True when both are one finding, seen twice. */
 export function isSame(one: Finding, other: Finding): boolean {
   return one.kind === other.kind && one.what === other.what;
 }
@@ -62,7 +62,7 @@ export function found(finding: Finding): Outcome {
   return { ...finding, state: 'found' };
 }
 
-/** Mends; what fails is told with the finding and does not keep others from being mended. */
+/** Fixes a finding; a failure becomes part of the outcome, so that others are still fixed. */
 export async function mended(finding: Finding, mend: () => Promise<void>): Promise<Outcome> {
   try {
     await mend();

@@ -6,16 +6,17 @@ import { UseMount, UseSnapshot } from '../../lock/use/use.ts';
 import { translated } from '../operations/lock-refusals.ts';
 
 /**
- * What the doctor holds while it looks at a volume: its two locks; that of its snapshots, while it
- * is mounted somewhere; or none, because it is disabled, and then nobody begins anything.
+ * The locks that the doctor holds while it examines a volume: both locks of the volume; the lock of
+ * its snapshots alone, while the volume is mounted somewhere; or none, because the volume is
+ * disabled, and then nobody begins any work on it.
  */
 export type Hold =
   | { readonly scope: 'volume' | 'snapshots'; readonly lock: Lock }
   | { readonly scope: 'nothing' };
 
 /**
- * Looks at a volume while nobody works on it, so that work that is under way is not taken for
- * interrupted. Undefined: somebody does. Rejects UnavailableError when the store is away.
+ * Examines a volume while nobody works on it, so that work in progress does not look like interrupted
+ * work. Undefined: somebody works on it. Rejects UnavailableError when the store is away.
  */
 export async function whileIdle<T>(
   locks: LockService,
@@ -47,7 +48,7 @@ export async function whileIdle<T>(
   return undefined;
 }
 
-/** Says failures in the words of volumes, except the two that tell something about the volume. */
+/** Translates failures into the words of volumes, except the two that say something of the volume. */
 async function translatedOnly<T>(volume: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -34,20 +34,20 @@ export interface MountDoctorOptions {
   };
 }
 
-/** A volume's mount, as the table, the kernel and the store have it. */
+/** A volume's mount according to the mount table, the kernel and the store. */
 interface SeenMount {
   readonly row: MountRow | undefined;
   readonly isMounted: boolean;
-  /** Of this host, for this volume. */
+  /** This host's tickets for mounting this volume. */
   readonly tickets: readonly Ticket[];
 }
 
-/** How long the comparison with the engine's containers may take. */
+/** The comparison with the engine's containers may take this long. */
 const reconcilePatienceMs = 6_000;
 
 /**
  * Compares the mount table of this host with what its kernel has mounted and with the tickets that
- * it holds. Mounts and unmounts of a volume wait while it is looked at.
+ * it holds. Mounts and unmounts of a volume wait while the doctor examines it.
  */
 export class MountDoctor {
   readonly #options: MountDoctorOptions;
@@ -63,7 +63,7 @@ export class MountDoctor {
         this.#examineVolume(volume, treatment),
       );
       if (seen === undefined) continue;
-      // What waits for mounts and unmounts must not keep them waiting.
+      // A fix that waits for mounts or unmounts runs outside the mutex, or it would block them.
       const { finding, mendLater } = seen;
       outcomes.push(
         mendLater ? await mended(finding, mendLater) : { ...found(finding), ...seen.outcome },
@@ -72,7 +72,7 @@ export class MountDoctor {
     return outcomes;
   }
 
-  /** Those of which there is any sign of a mount on this host. */
+  /** Lists the volumes with any sign of a mount on this host. */
   async #volumes(): Promise<string[]> {
     const { mounts, locks } = this.#options;
     const mounted = (await this.#kernelMounts()).map(({ volume }) => volume);
@@ -96,17 +96,17 @@ export class MountDoctor {
     const { mounts } = this.#options;
     const { volume, mountpoint } = row;
     if (Object.keys(row.mountIds).length === 0) {
-      const message = 'was being mounted on this host, and what was half done could not be undone';
-      const next = ['see the log of berth, and start it again: it tries once more'];
+      const message = 'its mount on this host was interrupted, and could not be undone yet';
+      const next = ['see the log of berth for the reason; berth retries by itself'];
       return { finding: { kind: 'interrupted-mount', what: volume, message, next } };
     }
     if (!isMounted) {
       const finding: Finding = {
         kind: 'mount-gone',
         what: volume,
-        message: `is held by this host as mounted, but nothing is mounted at ${mountpoint}`,
-        fix: 'lets go of it, unless a container uses it',
-        next: ['start the containers anew that use it: that mounts it again'],
+        message: `is mounted on this host by berth's table, but nothing is mounted at ${mountpoint}`,
+        fix: 'releases its lock and forgets the mount, unless a container uses it',
+        next: ['restart the containers that use it: that mounts it again'],
       };
       return fix ? { finding, mendLater: () => this.#reconciled(volume) } : { finding };
     }
@@ -117,10 +117,10 @@ export class MountDoctor {
       what: volume,
       message:
         state === 'lost'
-          ? 'is mounted on this host, but its lock is not: another host may have it'
-          : 'is mounted on this host, but it is not proved that its lock is held',
-      fix: 'takes the lock again, if nobody else has it',
-      next: [`who has it: berth lock inspect ${volume}; then stop the containers here that use it`],
+          ? 'is mounted on this host, but its lock is lost: another host may hold it'
+          : 'is mounted on this host, but this host can not prove that it holds the lock',
+      fix: 'acquires the lock again, if nobody else holds it',
+      next: [`find the holder: berth lock inspect ${volume}; then stop the containers here`],
     };
     return fix ? { finding, mendLater: () => this.#relocked(volume) } : { finding };
   }
@@ -131,13 +131,13 @@ export class MountDoctor {
     const finding: Finding = {
       kind: 'stray-mount',
       what: volume,
-      message: `is mounted at ${mountpoint}, but berth has not mounted it, or has forgotten it`,
+      message: `is mounted at ${mountpoint}, but the mount is not in berth's table`,
       fix: 'unmounts it, unless it is in use',
-      next: [`what uses it: fuser -vm ${mountpoint}`],
+      next: [`find the processes that use it: fuser -vm ${mountpoint}`],
     };
     if (!fix) return { finding };
     const outcome = await mended(finding, async () => {
-      // Its last write is safe only while no other host has it.
+      // Its last write is safe only while no other host holds the volume.
       const isDone = await whileIdle(locks, volume, signal, async ({ scope }) => {
         if (scope !== 'volume') return false;
         await this.#unmount(volume, mountpoint, signal);
@@ -156,13 +156,13 @@ export class MountDoctor {
     const finding: Finding = {
       kind: 'lock-without-mount',
       what: volume,
-      message: 'is locked by this host for a mount that there is not',
+      message: 'is locked by this host for a mount, but is not mounted here',
       since: ticket.holder.since,
       ...(isOwn && { fix: 'releases the lock' }),
       next: isOwn
         ? []
         : [
-            'an earlier daemon of this host took it; it goes when that session expires',
+            'an earlier daemon of this host acquired it; it expires with that session',
             `or now: berth lock clear ${volume} --token ${ticket.token} --force`,
           ],
     };
@@ -192,7 +192,7 @@ export class MountDoctor {
     const { mounts, recovery } = this.#options;
     await recovery.adopt();
     if (mounts.get(volume) === undefined || mounts.lockState(volume) === 'held') return;
-    throw new InUseError(`the lock of volume ${volume} can't be had`);
+    throw new InUseError(`the lock of volume ${volume} could not be acquired`);
   }
 
   async #reconciled(volume: string): Promise<void> {
@@ -217,7 +217,7 @@ export class MountDoctor {
     };
   }
 
-  /** Mounts deeper down are a container's, inside a volume. */
+  /** Lists the mounts of volumes; mounts deeper down are a container's, inside a volume. */
   async #kernelMounts() {
     const { mountDir } = this.#options;
     return (await currentMountsBelow(mountDir)).flatMap((mount) => {
@@ -234,7 +234,7 @@ export class MountDoctor {
 interface Seen {
   readonly finding: Finding;
   readonly outcome?: Outcome;
-  /** Mends what needs the volume's mutex itself. */
+  /** Fixes the finding; acquires the volume's mutex itself. */
   readonly mendLater?: () => Promise<void>;
 }
 

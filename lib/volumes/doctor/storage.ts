@@ -15,7 +15,7 @@ export interface StorageDoctorOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   readonly locks: LockService;
   readonly volumes: Volumes;
-  /** What `docker volume create -d` takes. */
+  /** The plugin's name for `docker volume create -d`. */
   readonly pluginName: string;
 }
 
@@ -38,7 +38,7 @@ export class StorageDoctor {
     return outcomes;
   }
 
-  /** A first look, without locks: what fits together needs no second. */
+  /** Finds, without locks, the volumes that need an examination under their locks. */
   async #suspects(driver: VolumeDriver): Promise<string[]> {
     const records = this.#options.catalog.list().filter((record) => record.driver === driver.name);
     const byName = new Map(records.map((record) => [record.name, record]));
@@ -71,7 +71,7 @@ export class StorageDoctor {
         outcomes.push(found(finding));
         continue;
       }
-      // Under the locks once more: mending one may release them.
+      // Under the locks once more: fixing one finding may release them.
       const outcome = await look(async (ailments) => {
         const again = ailments.find((other) => isSame(other.finding, finding));
         return again?.mend && (await mended(again.finding, again.mend));
@@ -137,7 +137,7 @@ async function leftovers(driver: VolumeDriver, { fix }: Treatment): Promise<Outc
   );
 }
 
-/** What does not fit together. */
+/** Lists the mismatches between a volume's record and its storage. */
 function findings(
   driver: VolumeDriver,
   name: string,
@@ -169,7 +169,7 @@ function recordWithoutStorage({ name, createdAt, createdBy, snapshots }: VolumeR
     message: `has a record (made by host ${createdBy}), but its storage is not here`,
     since: createdAt,
     next: [
-      'if the file system of the volumes is not mounted, or not shared with that host, see to that',
+      'if the file system of the volumes is not mounted, or not shared with that host, mount it',
       `else drop the record: ${[
         ...snapshots.map((snapshot) => `berth snapshot rm ${name}@${snapshot.name}`),
         `docker volume rm ${name}`,
@@ -206,7 +206,7 @@ function interruptedRestore(name: string): Finding {
     kind: 'interrupted-restore',
     what: name,
     message: 'a restore of it was interrupted',
-    fix: 'ends it, or takes it back',
+    fix: 'completes the restore, or rolls it back',
     next: [],
   };
 }
@@ -231,7 +231,7 @@ function snapshotWithoutRecord(what: string): Finding {
     what,
     message: 'has storage, but is not in the record of its volume',
     next: [
-      `replace it by what the volume holds now: berth snapshot create ${what}`,
+      `replace it with the present content of the volume: berth snapshot create ${what}`,
       `delete it: berth doctor --fix --delete ${what}`,
     ],
   };
@@ -251,11 +251,11 @@ function notOurs(driver: VolumeDriver, name: string): Finding {
     kind: 'leftover',
     what: name,
     message: `lies among the volumes of driver ${driver.name}, but no volume can have this name`,
-    next: ['move it away: berth has not made it'],
+    next: ['move it away: berth did not create it'],
   };
 }
 
-/** Without a lock nothing is changed. */
+/** Removes the fix from a finding: the doctor changes nothing without a lock. */
 function untilEnabled(volume: string, { fix: _, ...finding }: Finding): Finding {
   const next = `volume ${volume} is disabled; enable it first: berth lock enable ${volume}`;
   return { ...finding, next: [...finding.next, next] };

@@ -2,7 +2,7 @@ import { directoryDriver } from './directory/driver.ts';
 import type { VolumeDriver } from './driver.ts';
 import { imageDriver } from './image/driver.ts';
 
-/** Every driver by its name: what `-o driver=` and the setting `driver` can say. */
+/** Returns every driver by its name, the value of `-o driver=` and of the setting `driver`. */
 export function drivers(options: {
   readonly volumeDir: string;
 }): ReadonlyMap<string, VolumeDriver> {

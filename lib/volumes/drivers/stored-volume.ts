@@ -2,15 +2,15 @@ import { readdir } from 'node:fs/promises';
 import { hasCode } from '../../linux/error-code.ts';
 
 /**
- * What a driver has on this host's volume directory, whatever the records say: for finding what
- * interrupted work has left. Reads only, except `sweep`.
+ * Lists a driver's storage in this host's volume directory without regard to the records, to find
+ * what interrupted work has left. Reads only, except `sweep`.
  */
 export interface DriverStorage {
-  /** The names under which there is storage. */
+  /** Lists the names of all storage, valid volume names or not. */
   names(): Promise<string[]>;
-  /** What is stored under a name; undefined: nothing. */
+  /** Describes the storage of one name; undefined: there is none. */
   find(name: string): Promise<StoredVolume | undefined>;
-  /** What interrupted work has left beside the volumes, and nobody works on any more. */
+  /** Lists what interrupted work has left beside the volumes and no process works on any more. */
   leftovers(): Promise<Leftover[]>;
   /** Removes the leftovers, as far as that is possible. */
   sweep(): Promise<void>;
@@ -18,14 +18,14 @@ export interface DriverStorage {
 
 export interface StoredVolume {
   readonly name: string;
-  /** The options of a volume that has such storage, as `parseOptions` gives them. */
+  /** The options of a volume with such storage, as `parseOptions` returns them. */
   readonly options: Readonly<Record<string, string>>;
-  /** `missing`: there is a place for it, but no content. `empty`: it certainly holds nothing. */
+  /** `missing`: the volume's directory has no content. `empty`: the content is proved empty. */
   readonly content: 'missing' | 'empty' | 'some';
-  /** A restore was interrupted; the next operation, or `create`, ends it or takes it back. */
+  /** A restore was interrupted; the next operation, or `create`, completes it or rolls it back. */
   readonly isTorn: boolean;
   readonly snapshots: readonly string[];
-  /** When its place was last changed; RFC 3339. */
+  /** The time of the directory's last change (RFC 3339). */
   readonly changedAt: string;
 }
 
@@ -36,7 +36,7 @@ export interface Leftover {
   readonly since?: string;
 }
 
-/** The names in a directory that are not hidden, sorted; none when it is not there. */
+/** Lists the names in a directory that are not hidden, sorted; none when it does not exist. */
 export async function visibleNames(directory: string): Promise<string[]> {
   try {
     const names = await readdir(directory);

@@ -25,9 +25,9 @@ export interface Relocker {
   /** Resumes the lock that a row's ticket stands for; undefined when the ticket is gone. */
   resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
   /**
-   * Acquires the lock again, without waiting. Rejects InUseError, which names the holder, when
-   * another host has it, or when somebody asked for a volume that is to be fenced since it was
-   * mounted here; and DisabledError while the volume is disabled.
+   * Acquires the lock again, without waiting. Rejects InUseError when another host holds it, or when
+   * another host has asked for it since it was mounted here (except with `on-lost=keep`), and
+   * DisabledError while the volume is disabled.
    */
   reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
 }
@@ -63,7 +63,7 @@ export class MountRecovery {
     });
   }
 
-  /** Returns what is to be called when the lock of a volume mounted here changes. */
+  /** Returns the listener for changes of the lock of a volume mounted here. */
   onLockChange(volume: string): OnLockChange {
     return (state) => {
       if (state !== 'released') this.#options.fence.changed(this.#fenced());
@@ -218,7 +218,7 @@ export class MountRecovery {
     this.#options.fence.changed(this.#fenced());
   }
 
-  /** Undefined: another host has the lock, for good; or the volume is disabled, and so is retried. */
+  /** Undefined: the volume is lost, or it is disabled, and `adopt` retries. */
   async #reacquired(row: MountRow): Promise<KeptLock | undefined> {
     const { volume } = row;
     try {
@@ -246,7 +246,7 @@ export class MountRecovery {
     const message = isFenced
       ? 'its lock expired while it was mounted here, and another host may have it: ending the ' +
         'containers that use it'
-      : 'its lock expired while it was mounted here, and another host has it: the containers ' +
+      : 'its lock expired while it was mounted here, and another host holds it: the containers ' +
         'that use it here go on because of on-lost=keep; end them before both spoil the data';
     this.#record('error', 'lost', row, message);
     if (isFenced) await this.#fence(row);

@@ -4,8 +4,8 @@ import { InvalidRequestError } from '../errors.ts';
 import type { MountRow } from './mount-table.ts';
 
 /**
- * The one ID of all mounts by Podman, which counts them itself: only its own Unmount ends them, as
- * no Docker engine knows of them.
+ * The one ID of all mounts by Podman, which counts them itself. Only its own Unmount ends them, as no
+ * Docker engine knows them.
  */
 const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';
 
@@ -20,9 +20,9 @@ export function driverOf(row: MountRow, drivers: ReadonlyMap<string, VolumeDrive
 }
 
 /**
- * What an ID counts with one more Mount. After the engine's restart the first one repeats one from
- * before; unless the container has outlived the engine (live-restore): then it is `docker cp`, and
- * the container's own use stays in doubt.
+ * Returns the count of an ID after one more Mount. After an engine restart the first Mount repeats an
+ * old one and adds nothing, unless the container survived (live-restore): then the Mount is one of
+ * `docker cp`, and the container's own use stays unconfirmed.
  */
 export async function oneMore(row: MountRow, id: string): Promise<MountRow['mountIds'][string]> {
   const known = row.mountIds[id];
@@ -31,7 +31,7 @@ export async function oneMore(row: MountRow, id: string): Promise<MountRow['moun
   return isRepeated ? { count: 1, confirmed: true } : { ...known, count: known.count + 1 };
 }
 
-/** Its uses may or may not be real any more; each counts once until the engine repeats it. */
+/** Returns the row with each use unconfirmed: it counts once until the engine repeats it. */
 export function unconfirmed(row: MountRow): MountRow {
   const mountIds = Object.fromEntries(
     Object.entries(row.mountIds).map(([id, use]) => [
@@ -42,7 +42,7 @@ export function unconfirmed(row: MountRow): MountRow {
   return { ...row, mountIds };
 }
 
-/** The IDs that nothing is known to use. */
+/** Lists the IDs whose use is unconfirmed. */
 export function unconfirmedIdsOf(row: MountRow): string[] {
   return engineIdsOf(row).filter((id) => {
     const use = row.mountIds[id];
@@ -50,12 +50,12 @@ export function unconfirmedIdsOf(row: MountRow): string[] {
   });
 }
 
-/** The IDs that a Docker engine answers for. */
+/** Lists the IDs of a Docker engine's Mounts. */
 export function engineIdsOf(row: MountRow): string[] {
   return Object.keys(row.mountIds).filter((id) => id !== podmanId);
 }
 
-/** With one of its uses changed or added. */
+/** Returns the row with one use changed or added. */
 export function withUse(row: MountRow, id: string, use: MountRow['mountIds'][string]): MountRow {
   return { ...row, mountIds: { ...row.mountIds, [id]: use } };
 }

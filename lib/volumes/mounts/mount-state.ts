@@ -2,7 +2,7 @@ import type { KeptLock, KeptLockState } from '../../lock/use/kept-lock.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
 import type { MountRow } from './mount-table.ts';
 
-/** What a mount needs of its lock. */
+/** The part of a kept lock that a mount needs. */
 export type MountLock = Pick<KeptLock, 'state' | 'ticket' | 'token' | 'unlock'>;
 
 /**
@@ -19,14 +19,14 @@ export type MountLock = Pick<KeptLock, 'state' | 'ticket' | 'token' | 'unlock'>;
  * | mounting    | the lock is ours, the driver mounts; no ID is counted | nobody                    |
  * | mounted     | this process has the lock                           | the containers, while the   |
  * |             |                                                     | lock is `held`              |
- * | unlocked    | no lock in this process, and it is not known that   | the containers, until the   |
- * |             | another host has it                                 | sentinel's last deadline    |
+ * | unlocked    | no lock in this process; another host may or may    | the containers, until the   |
+ * |             | not hold it                                         | sentinel's last deadline    |
  * | disabled    | the same, and an operator has disabled the volume   | as unlocked                 |
  * | lost        | another host asked for the volume and may have it   | nobody; with `on-lost=keep` |
  * |             |                                                     | the containers, at a risk   |
  * | evicted     | the lock is ours until the containers have ended    | nobody: they are ended      |
  * | interrupted | a crash, a reboot or a failed roll back left the    | nobody                      |
- * |             | mount half made; it is to be undone                 |                             |
+ * |             | mount half made; it must be undone                  |                             |
  *
  * | state       | entered by                               | left by                                |
  * |-------------|------------------------------------------|----------------------------------------|
@@ -63,7 +63,7 @@ export const transitions: Readonly<Record<Name | 'none', readonly (Name | 'none'
 };
 
 /**
- * What the users of a mounted volume have to know.
+ * The ownership of a mounted volume, as its users have to know it.
  *
  * - `held`: the volume is proved to be this host's.
  * - `unproven`: this can't be proved at the moment.

@@ -10,7 +10,7 @@ import { lockRulesSchema } from '../volume.ts';
 
 const log = createDebug('berth:mount');
 
-/** How often a table that could not be written is tried again. */
+/** The pause between two attempts to write a table. */
 const retryMs = 1_000;
 
 const rowSchema = z.object({
@@ -20,27 +20,33 @@ const rowSchema = z.object({
   ...lockRulesSchema.shape,
   mountpoint: z.string(),
   ticket: ticketSchema,
-  /** The mount mark that its Mount wrote (see `mountMarkKey`); absent: the volume is shared. */
-  tenure: z.string().optional(),
+  /** The mount mark; its stored name is older than the word. */
+  tenure: z.string().optional(), // tidy-ok: stored name
   /** The boot in which it was mounted: after another one the kernel's mount is gone. */
   bootId: z.string(),
   /** The engine's mount IDs and how often each has been mounted. Empty: a mount in progress. */
   mountIds: z.record(z.string(), z.object({ count: z.number(), confirmed: z.boolean() })),
 });
 
-/** One volume mounted on this host, as it must be known again after a crash. */
-export type MountRow = z.infer<typeof rowSchema>;
+/** One volume mounted on this host, as it must be known after a crash. */
+// tidy-ok: stored name
+export type MountRow = Omit<StoredRow, 'tenure'> & {
+  /** The mount mark (`mountMarkKey`) that the Mount wrote; absent: the volume is shared. */
+  readonly mountMark?: string;
+};
+
+type StoredRow = z.infer<typeof rowSchema>;
 
 const tableSchema = z.object({ version: z.literal(1), rows: z.array(rowSchema) });
 
 /**
- * Which volumes are mounted on this host and for whom: a small file in the state directory,
- * replaced as a whole and flushed at each change, so that after a crash it says either what was
- * before the change or after it.
+ * Records which volumes are mounted on this host, and by which IDs: a small file in the state
+ * directory, replaced as a whole and flushed at each change, so that after a crash it has the state
+ * either before the change or after it.
  *
- * What is added is on disk before it counts. What goes counts at once, and is written as soon as
- * the disk takes it: a full disk keeps nobody from unmounting, and a row that a crash leaves too
- * many is settled by the next start.
+ * An added row is on disk before it counts. A removed row counts at once, and is written as soon as
+ * the disk accepts it: a full disk prevents no unmount, and the next start settles a row that a
+ * crash left behind.
  */
 export class MountTable implements Disposable {
   readonly #path: string;
@@ -65,7 +71,7 @@ export class MountTable implements Disposable {
     if (text === undefined) return new MountTable(path, clock, []);
     try {
       const { rows } = tableSchema.parse(JSON.parse(text));
-      return new MountTable(path, clock, rows);
+      return new MountTable(path, clock, rows.map(rowOf));
     } catch (error) {
       throw new Error(
         `${path} is not a mount table of this version; move it away after unmounting every volume`,
@@ -74,7 +80,7 @@ export class MountTable implements Disposable {
     }
   }
 
-  /** Why the file could not be written when that was tried last. */
+  /** Says why the last attempt to write the file failed; undefined: it succeeded. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -88,8 +94,8 @@ export class MountTable implements Disposable {
   }
 
   /**
-   * Adds or replaces a row; it is on disk when this resolves. Rejects UnavailableError when the
-   * disk does not take it: the table is then as before.
+   * Adds or replaces a row; it is on disk when this resolves. Rejects UnavailableError when the disk
+   * refuses it: the table is then unchanged.
    */
   async put(row: MountRow): Promise<void> {
     await this.#inTurn(async () => {
@@ -98,7 +104,7 @@ export class MountTable implements Disposable {
     });
   }
 
-  /** Replaces a row by one that says less, or nothing that is needed before it is on disk. */
+  /** Replaces a row with one that may reach the disk later: it adds no use that must be known. */
   async update(row: MountRow): Promise<void> {
     this.#rows.set(row.volume, row);
     await this.#writing.run();
@@ -113,7 +119,7 @@ export class MountTable implements Disposable {
     this.#stopping.abort();
   }
 
-  /** Writes what counts already, now or when the disk takes it. */
+  /** Writes the table now, or when the disk accepts it. */
   async #write(): Promise<void> {
     try {
       await this.#inTurn(() => this.#replace(this.#rows));
@@ -138,7 +144,11 @@ export class MountTable implements Disposable {
 
   async #replace(rows: ReadonlyMap<string, MountRow>): Promise<void> {
     try {
-      const text = JSON.stringify({ version: 1, rows: [...rows.values()] }, undefined, 1);
+      const text = JSON.stringify(
+        { version: 1, rows: [...rows.values()].map(storedRow) },
+        undefined,
+        1,
+      );
       await replaceFile(this.#path, text);
       this.#problem = undefined;
     } catch (error) {
@@ -146,4 +156,13 @@ export class MountTable implements Disposable {
       throw new UnavailableError(this.#problem, { cause: error });
     }
   }
+}
+
+// tidy-ok: stored name
+function rowOf({ tenure: mountMark, ...row }: StoredRow): MountRow {
+  return mountMark === undefined ? row : { ...row, mountMark };
+}
+
+function storedRow({ mountMark, ...row }: MountRow): StoredRow {
+  return mountMark === undefined ? row : { ...row, tenure: mountMark }; // tidy-ok: stored name
 }

@@ -59,7 +59,7 @@ export class Mounts {
     return this.#table.rows();
   }
 
-  /** What is wrong with the table of mounts. */
+  /** Lists the faults of the mount table. */
   conditions(): Condition[] {
     const { problem } = this.#table;
     return problem === undefined ? [] : [{ severity: 'error', message: problem }];
@@ -115,7 +115,7 @@ export class Mounts {
       onLost: record.onLost,
       mountpoint: this.mountpoint(volume),
       ticket: lock.ticket,
-      ...(record.access === 'shared' ? {} : { tenure: lock.ticket.nonce }),
+      ...(record.access === 'shared' ? {} : { mountMark: lock.ticket.nonce }),
       bootId: this.#options.bootId,
       mountIds: {},
     };

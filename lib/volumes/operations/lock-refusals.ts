@@ -12,7 +12,7 @@ import { lockName } from '../../lock/use/use.ts';
 import { diskProblem, isDiskProblem } from '../../running/disk-problem.ts';
 import { DisabledError, InUseError, UnavailableError, VolumeError } from '../errors.ts';
 
-/** Gives up at once, instead of waiting, when the volume is mounted: a mount has no end in sight. */
+/** Returns an `onWait` that gives up at once when the volume is mounted: a mount may last for ever. */
 export function refuseMounted(
   volume: string,
   advice: string,
@@ -26,7 +26,7 @@ export function refuseMounted(
   };
 }
 
-/** The refusal of what closed gates are in the way of. */
+/** Builds the error for a request that closed gates stop. */
 export function disabledBy(gates: readonly Gate[], cause?: LockDisabledError): DisabledError {
   const disabled = disabledVolumes(gates);
   const facts = disabled.map(({ volume, gate: { host, since, why } }) => {
@@ -39,7 +39,7 @@ export function disabledBy(gates: readonly Gate[], cause?: LockDisabledError): D
   });
 }
 
-/** Runs lock work and says its failures, and those of disks, in the words of volumes. */
+/** Runs lock work, and translates its failures, and those of disks, into the words of volumes. */
 export async function translated<T>(volume: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -30,7 +30,7 @@ export interface LockedVolumesOptions {
   readonly mutex: KeyedMutex;
   /** The driver of volumes that don't name one. */
   readonly defaultDriver: string;
-  /** How long a Mount waits for the lock, its turn among the others of the volume included. */
+  /** How long a Mount waits for the lock, including its wait for other Mounts of the volume. */
   readonly lockTimeoutMs: number;
 }
 
@@ -78,7 +78,7 @@ export class LockedVolumes implements VolumeService {
     return mutex.run(name, async () => {
       const row = mounts.get(name);
       if (row) {
-        // One more user takes no lock, so the gates are not asked on its way.
+        // One more user acquires no lock, so nothing but this checks the gates.
         const gates = row.mountIds[mountId] ? [] : this.#options.locks.gates(name);
         if (gates.length > 0) throw disabledBy(gates);
         return translated(name, () => mounts.use(row, mountId, context));
@@ -87,7 +87,7 @@ export class LockedVolumes implements VolumeService {
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
-          // Else the last of many that start at once would wait for all before it.
+          // The time in the mutex counts, or the last of many Mounts would wait for all before it.
           timeoutMs: Math.max(0, Math.round(end - performance.now())),
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
@@ -98,11 +98,13 @@ export class LockedVolumes implements VolumeService {
         }),
       );
       try {
-        // Between our look at the mirror and the grant, another host may have removed it.
+        // Another host may have removed the volume after the mirror was read.
         const entry = catalog.entry(lock.read?.record);
         if (!entry) throw new NotFoundError(`no such volume: ${name}`);
         if (entry.record.access !== access || entry.record.failover !== failover) {
-          throw new UnavailableError(`volume ${name} was made anew meanwhile; try again`);
+          throw new UnavailableError(
+            `volume ${name} was removed and created again while this Mount waited; try again`,
+          );
         }
         return await translated(name, () => mounts.mount(entry.record, mountId, lock, context));
       } catch (error) {
@@ -138,7 +140,7 @@ export class LockedVolumes implements VolumeService {
         locks.snapshot(volume, quiet),
         context,
         (lock) => this.#options.volumes.snapshot(volume, name, lock, context),
-        refuseMounted(volume, 'take the snapshot there, where it can be made still'),
+        refuseMounted(volume, 'take the snapshot on that host, which can freeze it'),
       ),
     );
   }
@@ -191,14 +193,14 @@ export class LockedVolumes implements VolumeService {
         locks.copy(source.volume, wanted.name, quiet),
         context,
         work,
-        refuseMounted(source.volume, 'copy a snapshot of it, or copy it there'),
+        refuseMounted(source.volume, 'copy a snapshot of it, or copy it on that host'),
       );
     return isLive ? this.#still(source.volume, run) : run(false);
   }
 
   /**
-   * For a live copy of a volume: on a driver that needs quiet, its mount on this host can't come
-   * or go meanwhile; and when it is not mounted here, `quiet` asks for its mount lock.
+   * Runs a live copy of a volume. If its driver needs quiet, the volume is neither mounted nor
+   * unmounted here during the copy, and `quiet` asks for its mount lock when it is not mounted here.
    */
   #still<T>(volume: string, work: (quiet: boolean) => Promise<T>): Promise<T> {
     const { volumes, mounts, mutex } = this.#options;
@@ -213,11 +215,11 @@ export class LockedVolumes implements VolumeService {
     work: (lock: Lock) => Promise<T>,
     refuse?: (blockers: readonly Ticket[]) => void,
   ): Promise<T> {
-    const told = (blockers: readonly Ticket[]) => {
+    const refuseOrReport = (blockers: readonly Ticket[]) => {
       refuse?.(blockers);
       onWait?.(blockers);
     };
-    const options = { signal, onWait: told };
+    const options = { signal, onWait: refuseOrReport };
     return translated(uses[0]?.volume ?? '', () =>
       this.#options.locks.executeWithMultiUseLock(uses, options, work),
     );
@@ -229,12 +231,12 @@ export class LockedVolumes implements VolumeService {
     throw new NotFoundError(`no such volume: ${name}`);
   }
 
-  /** As far as this host can say; for a first look before any lock is taken. */
+  /** Reads the record from the mirror, before any lock is acquired; undefined if it can't be known. */
   #known(name: string): VolumeRecord | undefined {
     try {
       return this.#options.catalog.get(name);
     } catch {
-      return undefined; // The store is away; taking the lock will say so.
+      return undefined; // The store is away; acquiring the lock will fail and say so.
     }
   }
 
@@ -251,7 +253,7 @@ export class LockedVolumes implements VolumeService {
   }
 }
 
-/** `20260131T093000.123Z`: sorts by time and is a valid name. */
+/** Returns a name such as `20260131T093000.123Z`, which sorts by time. */
 function snapshotNameFor(now: Date): string {
   return now.toISOString().replaceAll(/[-:]/g, '');
 }

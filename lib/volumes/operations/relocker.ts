@@ -17,7 +17,7 @@ export function relocker(service: LockService, catalog: Pick<Catalog, 'mountMark
     });
     try {
       // Read under the lock, so that the answer stays true. This request has left no mark.
-      const { volume, onLost, tenure: mark } = row;
+      const { volume, onLost, mountMark: mark } = row;
       if (onLost === 'keep') return lock;
       if (mark !== undefined && (await catalog.mountMark(volume)) === mark) return lock;
       throw new InUseError(

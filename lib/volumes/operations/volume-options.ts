@@ -14,25 +14,25 @@ import {
 export const commonOptions: Readonly<Record<string, string>> = {
   driver: 'the storage technology',
   access: `who may mount it at one time: ${accessModes.join(', ')}`,
-  failover: `what frees it when its host has died: ${failoverModes.join(', ')}`,
+  failover: `how its lock is released when its host has died: ${failoverModes.join(', ')}`,
   'on-lost': `what its containers do before the host loses it: ${lossActions.join(', ')}`,
-  from: 'make it from VOLUME or VOLUME@SNAPSHOT',
+  from: 'create it from VOLUME or VOLUME@SNAPSHOT',
 };
 
-/** A volume that is to be made, its options checked and normalised. */
+/** A volume to create, with checked and normalised options. */
 export interface NewVolume extends LockRules {
   readonly name: string;
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
-  /** What it is a copy of; undefined: it starts empty. */
+  /** The source of a copy; undefined: the volume starts empty. */
   readonly source?: VolumeSource;
-  /** Throws ExistsError when an existing volume differs in anything that was asked for. */
+  /** Throws ExistsError when an existing volume differs in an option that was given. */
   readonly checkSame: (existing: VolumeRecord) => void;
 }
 
 /**
- * Checks a request for an empty volume. Throws InvalidRequestError naming what is wrong and what
- * is allowed; touches nothing.
+ * Checks a request for an empty volume. Throws InvalidRequestError, which names the bad option and
+ * the allowed values; touches nothing.
  */
 export function newVolume(
   name: string,
@@ -57,7 +57,7 @@ export function newVolume(
   };
 }
 
-/** Checks a request for a volume with the content of another; it has that one's driver options. */
+/** Checks a request for a copy of another volume, which gets that volume's driver options. */
 export function newCopy(
   name: string,
   given: Readonly<Record<string, string>>,
@@ -89,7 +89,7 @@ export function newCopy(
   };
 }
 
-/** The source named by the option `from`, if it is there. */
+/** Returns the source that the option `from` names, if it is given. */
 export function sourceOf(given: Readonly<Record<string, string>>): VolumeSource | undefined {
   return given.from === undefined ? undefined : parseSource(given.from);
 }
@@ -105,7 +105,7 @@ function checkOptionNames(given: Readonly<Record<string, string>>, driver: Volum
   );
 }
 
-/** The options that say how the volume is locked, and those that are the driver's. */
+/** Splits the options into the rules of the lock and the driver's own. */
 function splitOptions(given: Readonly<Record<string, string>>) {
   const { driver: _driver, from: _from, ...rest } = given;
   const isRule = (key: string) => Object.hasOwn(ruleNames, key);
@@ -116,7 +116,7 @@ function splitOptions(given: Readonly<Record<string, string>>) {
 
 const ruleNames = { access: 0, failover: 0, 'on-lost': 0 };
 
-/** What is not given is as in `base`, or else the default. */
+/** Returns the rules given, completed from `base` and then from the defaults. */
 function lockRules(
   given: Readonly<Record<string, string>>,
   base: Partial<LockRules>,
@@ -132,13 +132,13 @@ function lockRules(
   const onLost = given['on-lost'] ?? (access === 'shared' ? 'keep' : notOfShared(base));
   if (access === 'shared' && onLost !== 'keep') {
     throw new InvalidRequestError(
-      `on-lost=${onLost} can't be had with access=shared: other hosts write to it anyway`,
+      `on-lost=${onLost} can't be combined with access=shared: other hosts write to it anyway`,
     );
   }
   return { access, failover, onLost: oneOf('on-lost', lossActions, onLost) };
 }
 
-/** A shared volume has on-lost=keep because it is shared, so a copy that is not has the default. */
+/** Returns the default for a copy that is not shared: on-lost=keep came from access=shared. */
 function notOfShared({ access, onLost = 'pause' }: Partial<LockRules>) {
   return access === 'shared' ? 'pause' : onLost;
 }

@@ -14,12 +14,12 @@ export interface VolumesOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** This host's name, for the record. */
   readonly host: string;
-  /** What is mounted on this host. */
+  /** The mounts of this host. */
   readonly mounts: Pick<Mounts, 'get'>;
 }
 
 /**
- * What each operation does to storage and records. The caller (LockedVolumes) holds the locks:
+ * Carries out each operation on storage and records. The caller (LockedVolumes) holds the locks:
  * each method does the storage work first and then changes the record and releases the locks in
  * one guarded step, so that a host that has lost its locks changes no record.
  */
@@ -30,14 +30,14 @@ export class Volumes {
     this.#options = options;
   }
 
-  /** Exists already as wanted: a success that changes nothing. */
+  /** Creates a volume. A volume that exists as wanted stays unchanged. */
   async create(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
     const existing = await this.#options.catalog.read(wanted.name);
     if (existing) return wanted.checkSame(existing.record);
     await this.#make(wanted, lock, context);
   }
 
-  /** As create, but the name has to be new. */
+  /** Creates a volume whose name must be new. */
   async copy(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
     const existing = await this.#options.catalog.read(wanted.name);
     if (existing) {
@@ -46,7 +46,7 @@ export class Volumes {
     await this.#make(wanted, lock, context);
   }
 
-  /** Storage goes first: a record without storage can be removed again, the reverse is an orphan. */
+  /** Removes the storage first: a record without storage can be removed again; the reverse can't. */
   async remove(name: string, lock: Lock, context: CallContext): Promise<void> {
     const { record, revision } = await this.#read(name);
     if (record.snapshots.length > 0) {
@@ -73,7 +73,7 @@ export class Volumes {
     const driver = this.driver(record.driver);
     const target = { ...this.#live(record), snapshot: name };
     const during = this.#during(lock, context);
-    // One of that name without a record was left by a crash, and shows an older moment.
+    // A crash may have left a snapshot of that name, without a record, of an older moment.
     await driver.removeSnapshot(target, during);
     await driver.snapshot(target, during);
     const snapshot = { name, createdAt: new Date().toISOString() };
@@ -109,7 +109,7 @@ export class Volumes {
     lock.throwIfLost();
   }
 
-  /** The driver of that name; InvalidRequestError names those there are. */
+  /** Returns the driver of that name; throws InvalidRequestError, which names all drivers. */
   driver(name: string): VolumeDriver {
     const driver = this.#options.drivers.get(name);
     if (driver) return driver;
@@ -129,13 +129,13 @@ export class Volumes {
     return { volume: record, mountpoint: this.#options.mounts.get(record.name)?.mountpoint };
   }
 
-  /** Storage work stops when the caller leaves and when the lock is lost. */
+  /** Returns a context that stops storage work when the caller leaves or the lock is lost. */
   #during(lock: Lock, { signal, onProgress }: CallContext): DriverContext {
     lock.throwIfLost();
     return { signal: AbortSignal.any([signal, lock.signal]), onProgress };
   }
 
-  /** Storage that a crash has left without a record is kept when empty, replaced by a copy. */
+  /** Creates storage, then the record. Storage that a crash left is kept; a copy replaces it. */
   async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
     const driver = this.driver(wanted.driver);
     const during = this.#during(lock, context);

@@ -15,14 +15,14 @@ export interface CatalogEntry {
 
 const keyPrefix = 'volumes/';
 
-/** The volumes' records: read from this process's mirror, or from the store to be sure. */
+/** Reads the volumes' records: from this process's mirror, or from the store, linearizably. */
 export class Catalog {
   readonly #mirror: StoreMirror;
   readonly #store: Pick<TicketStore, 'record'>;
   readonly #remembered: ReadonlyMap<string, VolumeRecord>;
   readonly #parsed = new WeakMap<StoredRecord, CatalogEntry>();
 
-  /** `remembered`: answered until the store has been heard of for the first time. */
+  /** `remembered`: the records to answer until the store has answered for the first time. */
   constructor(
     mirror: StoreMirror,
     store: Pick<TicketStore, 'record'>,
@@ -34,8 +34,8 @@ export class Catalog {
   }
 
   /**
-   * What this host knows, without asking the store. An unknown volume is undefined only while the
-   * mirror is live; else it can't be told from one that is not known yet: UnavailableError.
+   * Reads the record from the mirror, without asking the store. Undefined: there is no such volume.
+   * While the mirror is not live, that can't be known, and an unknown name throws UnavailableError.
    */
   get(name: string): VolumeRecord | undefined {
     const stored = this.#mirror.record(recordKey(name));
@@ -50,7 +50,7 @@ export class Catalog {
     return undefined;
   }
 
-  /** All that this host knows; UnavailableError when it has not heard of the store yet. */
+  /** Lists the records in the mirror; throws UnavailableError before the store's first answer. */
   list(): VolumeRecord[] {
     if (!this.#mirror.hasBeenLive) {
       if (this.#remembered.size > 0) return [...this.#remembered.values()];
@@ -64,7 +64,7 @@ export class Catalog {
     return records;
   }
 
-  /** Asks the store itself (linearizable). For use under the volume's lock. */
+  /** Reads the record from the store (linearizable). For use under the volume's lock. */
   async read(name: string): Promise<CatalogEntry | undefined> {
     return this.entry(await this.#store.record(recordKey(name)));
   }
@@ -87,7 +87,7 @@ export class Catalog {
     return entry;
   }
 
-  /** One that is not must not hide all others. */
+  /** Skips unreadable records, so that one does not hide the rest. */
   #isReadable(stored: StoredRecord): boolean {
     try {
       this.#parse(stored);
@@ -114,13 +114,13 @@ function readRecord({ key, value }: StoredRecord): VolumeRecord {
 /**
  * The key of a volume's mount mark, which each Mount writes when it asks for the lock. While the
  * mark has the value that one Mount wrote, nobody else has asked for the volume since, so nobody
- * else can have written to it. In the store it is called a tenure.
+ * else can have written to it. Its stored name is older than the word.
  */
 export function mountMarkKey(volume: string): string {
-  return `tenures/${volume}`;
+  return `tenures/${volume}`; // tidy-ok: stored name
 }
 
-/** The key of a volume's record. */
+/** Returns the key of a volume's record. */
 export function recordKey(name: string): string {
   return keyPrefix + name;
 }
@@ -130,7 +130,7 @@ export function isRecordKey(key: string): boolean {
   return key.startsWith(keyPrefix);
 }
 
-/** The write that makes a record, or replaces the one at `revision`. */
+/** Returns the write that creates a record, or replaces the one at `revision`. */
 export function recordWrite(record: VolumeRecord, revision: number): RecordWrite {
   return {
     key: recordKey(record.name),
@@ -139,7 +139,7 @@ export function recordWrite(record: VolumeRecord, revision: number): RecordWrite
   };
 }
 
-/** The writes that delete all that the store has of a volume. */
+/** Returns the writes that delete everything that the store keeps of a volume. */
 export function recordDeletion(name: string, revision: number): RecordWrite[] {
   return [
     { key: recordKey(name), value: undefined, expectedRevision: revision },

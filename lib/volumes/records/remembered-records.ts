@@ -10,21 +10,21 @@ import { isRecordKey } from './catalog.ts';
 
 const log = createDebug('berth:catalog');
 
-/** Changes that come together are written together. */
+/** Changes within this time are written together. */
 const settleMs = 1_000;
 
-/** Whose records they are, and where they are kept. */
+/** The origin of the records and the place of their file. */
 export interface RememberedRecordsOptions {
   readonly path: string;
-  /** The store that they come from: those of another are of no use. */
+  /** The store that the records come from: those of another store are ignored. */
   readonly store: string;
   readonly clock: Clock;
 }
 
 /**
- * The volumes' records as this host saw them last, kept in a file. A daemon that starts while the
- * store is away answers from them; else an engine that starts then would wait for each volume that
- * it knows, one after the other. Only a memory: what it has lost or not heard of yet costs that wait.
+ * Keeps the volumes' records, as this host saw them last, in a file. A daemon that starts while the
+ * store is away answers from them; without them, an engine that starts then would wait for each
+ * volume that it knows, one after the other. A record that the file lacks costs only that wait.
  */
 export class RememberedRecords implements AsyncDisposable {
   readonly #options: RememberedRecordsOptions;
@@ -43,12 +43,12 @@ export class RememberedRecords implements AsyncDisposable {
     return new RememberedRecords(options, await read(options));
   }
 
-  /** As they were when this was opened. */
+  /** The records at the time of `open`. */
   get records(): ReadonlyMap<string, VolumeRecord> {
     return this.#records;
   }
 
-  /** Keeps what `read` answers each time the mirror's records have changed. */
+  /** Writes the records that `read` returns each time the mirror's records have changed. */
   follow(mirror: StoreMirror, read: () => VolumeRecord[]): void {
     const listener = mirror.listen((event) => {
       if (!mirror.hasBeenLive || !changesRecords(event)) return;
@@ -58,7 +58,7 @@ export class RememberedRecords implements AsyncDisposable {
     this.#following = { read, listener };
   }
 
-  /** Writes what has not been written yet. */
+  /** Writes the last change, if it is not written yet. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#following?.listener[Symbol.dispose]();
     this.#stopping.abort();

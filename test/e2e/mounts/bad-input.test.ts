@@ -146,7 +146,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
       [
         'an on-lost action for a shared volume',
         { access: 'shared', 'on-lost': 'pause' },
-        /on-lost=pause can't be had with access=shared/,
+        /on-lost=pause can't be combined with access=shared/,
       ],
       ['a source volume that does not exist', { from: 'absent' }, /no such volume: absent/],
       ['a snapshot that does not exist', { from: 'db@absent' }, /volume db has no snapshot absent/],

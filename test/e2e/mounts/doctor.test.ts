@@ -150,7 +150,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
         kind: 'snapshot-without-record',
         what: 'db@extra',
         next: [
-          'replace it by what the volume holds now: berth snapshot create db@extra',
+          'replace it with the present content of the volume: berth snapshot create db@extra',
           'delete it: berth doctor --fix --delete db@extra',
         ],
       },
@@ -175,7 +175,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
         await writeFile(join(base, 'db/data/file'), 'restored');
       }
       const line =
-        'db a restore of it was interrupted; berth doctor --fix ends it, or takes it back\n';
+        'db a restore of it was interrupted; berth doctor --fix completes the restore, or rolls it back\n';
       expect(await berth('doctor')).toEqual({ exitCode: 1, stdout: line, stderr: '' });
       expect(await doctor('--fix')).toMatchObject([{ what: 'db', state: 'fixed' }]);
       expect(await readdir(join(base, 'db'))).toEqual(['data', 'snapshots']);

@@ -5,7 +5,7 @@ import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage } from '../stored-volume.ts';
 import { visibleNames } from '../stored-volume.ts';
 
-/** What the directory driver has; its layout is told in directory.ts. */
+/** Lists what the directory driver stores; driver.ts draws its layout. */
 export function directoryStorage(base: string): DriverStorage {
   return {
     names: () => visibleNames(base),

@@ -11,16 +11,16 @@ import { waitUntilDetached } from './loop-device.ts';
 export const fileSystems = ['ext4', 'xfs'] as const;
 export type FileSystem = (typeof fileSystems)[number];
 
-/** Below these mkfs refuses (xfs), or leaves hardly any room beside the journal (ext4). */
+/** Smaller than this, mkfs refuses (xfs), or leaves hardly any room beside the journal (ext4). */
 export const smallestBytes = { ext4: 16 * 2 ** 20, xfs: 300 * 2 ** 20 } satisfies Record<
   FileSystem,
   number
 >;
 
 /**
- * Makes a file of `sizeBytes`, which occupies nothing, with an empty file system in it: also
- * without ext4's `lost+found`, because databases refuse, and the engine does not fill, a volume
- * that is not empty. `e2fsck` makes that directory again when it needs it.
+ * Makes a sparse file of `sizeBytes` with an empty file system in it. It removes ext4's `lost+found`,
+ * because databases refuse, and the engine does not fill, a volume that is not empty. `e2fsck`
+ * creates that directory again when it needs it.
  */
 export async function makeImage(
   path: string,
@@ -42,7 +42,7 @@ const makeFileSystem = {
     const format = ['-b', '4096', '-m', '0', '-e', 'remount-ro', '-O', 'metadata_csum_seed'];
     await run('mkfs.ext4', ['-q', '-F', ...format, path], { signal });
     const { stderr } = await run('debugfs', ['-w', '-R', 'rmdir lost+found', path], { signal });
-    // It succeeds whatever happens, and tells only here, below its own name and version.
+    // debugfs always exits with 0; its complaints follow the line with its name and version.
     const complaints = stderr.trim().split('\n').slice(1);
     if (complaints.length > 0) throw new Error(`debugfs failed: ${complaints.join(' ')}`);
   },
@@ -83,11 +83,11 @@ export async function giveNewUuid(
   }
   const mountpoint = join(temporary, 'mountpoint');
   await mountImage(path, fs, mountpoint, { signal });
-  // Unmounted even if the caller gave up.
+  // The copy is unmounted even if the caller gave up.
   await unmountAt(mountpoint, { signal: never });
   await waitUntilDetached('the copy', path, never);
   await removeMountpoint(mountpoint);
   const { stdout, stderr } = await run('xfs_admin', ['-U', 'generate', path], { signal });
-  // It succeeds even when it has refused.
+  // xfs_admin exits with 0 even when it has refused.
   if (!stdout.includes('new UUID')) throw new Error(`xfs_admin failed: ${stdout} ${stderr}`.trim());
 }

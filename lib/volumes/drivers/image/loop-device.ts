@@ -6,16 +6,16 @@ import { InUseError } from '../../errors.ts';
 import { exists } from '../shared/storage-files.ts';
 
 /**
- * The loop devices through which this host's kernel uses an image file. They are made by
- * `mount -o loop`, and the kernel frees each by itself when its last mount has gone: none can leak,
- * not even when the daemon is killed in the middle. Those that somebody attached by hand stay.
+ * The loop devices through which this host's kernel uses an image file. `mount -o loop` creates them,
+ * and the kernel frees each when its last mount has gone: none can leak, not even when the daemon is
+ * killed in the middle. A device that somebody attached by hand stays.
  */
 
 const listSchema = z.object({
   loopdevices: z.array(z.object({ name: z.string(), ro: z.boolean() })),
 });
 
-/** Names of the devices that may write to this file, such as `/dev/loop3`. */
+/** Lists the devices that may write to this file, such as `/dev/loop3`. */
 export async function writableLoopDevices(image: string): Promise<string[]> {
   if (!(await exists(image))) return [];
   const args = ['--list', '--json', '--output', 'NAME,RO', '--associated', image];
@@ -34,8 +34,8 @@ const everyDeviceSchema = z.object({
 });
 
 /**
- * Devices on files below a directory that are mounted nowhere and that the kernel does not free by
- * itself: whoever attached them has forgotten them.
+ * Lists devices on files below a directory that are mounted nowhere and that the kernel does not
+ * free: somebody attached them by hand.
  */
 export async function idleLoopDevices(directory: string): Promise<string[]> {
   const { stdout } = await run('losetup', [
@@ -57,7 +57,7 @@ export async function idleLoopDevices(directory: string): Promise<string[]> {
     .map(({ name }) => name);
 }
 
-/** Frees a device; one that is in use after all is freed when that ends. */
+/** Frees a device; the kernel frees a device in use when its last use ends. */
 export async function detach(device: string): Promise<void> {
   await run('losetup', ['--detach', device]);
 }
@@ -66,9 +66,9 @@ const patienceMs = 3000;
 const pauseMs = 20;
 
 /**
- * Returns when no device writes to the file any more, which is a moment after the unmount.
- * Rejects InUseError when one stays: the image is then mounted somewhere else on this host, and a
- * second mount or a copy would destroy or tear it.
+ * Resolves when no device writes to the file any more, which is a moment after the unmount.
+ * Rejects InUseError when a device stays: the image is then mounted somewhere else on this host, and
+ * a second mount or a copy would destroy or tear it.
  */
 export async function waitUntilDetached(
   what: string,

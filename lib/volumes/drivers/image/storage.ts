@@ -7,7 +7,7 @@ import { visibleNames } from '../stored-volume.ts';
 import type { FileSystem } from './image-file.ts';
 import { detach, idleLoopDevices } from './loop-device.ts';
 
-/** What the image driver has; its layout is told in image.ts. */
+/** Lists what the image driver stores; driver.ts draws its layout. */
 export function imageStorage(base: string): DriverStorage {
   return {
     names: () => visibleNames(base),
@@ -46,7 +46,7 @@ export function imageStorage(base: string): DriverStorage {
     },
   };
 
-  /** The kernel frees those that a mount has made; these were attached by hand. */
+  /** Lists devices that somebody attached by hand; the kernel frees those of a mount. */
   async function idleDevices(): Promise<string[]> {
     return (await exists(base)) ? idleLoopDevices(await realpath(base)) : [];
   }
@@ -55,8 +55,8 @@ export function imageStorage(base: string): DriverStorage {
 const suffix = '.img';
 
 /**
- * Which file system is in an image. Only an ext4 tells that it was never mounted, and is therefore
- * as empty as it was made; of everything else it has to be assumed.
+ * Reads which file system is in an image. Only ext4 records that it was never mounted, and is then
+ * still empty; every other file system counts as mounted.
  */
 async function superblockOf(
   image: string,

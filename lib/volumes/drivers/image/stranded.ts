@@ -6,13 +6,13 @@ import { detachAt, mountAt } from '../shared/mountpoint.ts';
 import { exists } from '../shared/storage-files.ts';
 import { writableLoopDevices } from './loop-device.ts';
 
-/** How long one takes that ends by itself. */
+/** A file system that is shutting down normally is gone after this. */
 const endMs = 500;
 
 /**
- * Ends the file system of an image that is mounted nowhere and still in the kernel, with its device:
- * it was frozen just as it was unmounted. Nothing but a thaw frees it, and nothing can be thawed
- * that is not mounted, so it is mounted once more, as it is, for `end` to let it go.
+ * Ends the file system of an image that is mounted nowhere but still in the kernel, with its device:
+ * it was frozen just as it was unmounted. Only a thaw frees it, and only a mounted file system can
+ * be thawed, so this mounts it once more, unchanged, for `end` to thaw it or shut it down.
  */
 export async function endStranded(
   image: string,
@@ -24,15 +24,14 @@ export async function endStranded(
     if (!(await isStranded(device))) continue;
     await sleep(endMs);
     if (!(await isStranded(device))) continue;
-    // One that has ended all the same is not to be opened again: with this, that is refused where
-    // it would write.
+    // If it has ended meanwhile, a mount could replay its journal; `norecovery` makes that fail.
     await mountAt(mountpoint, ['-o', 'norecovery', device], context);
     await end(mountpoint);
     await detachAt(mountpoint, context);
   }
 }
 
-/** The kernel has its file system, and no process sees it. */
+/** True when the kernel has the device's file system, and no process sees a mount of it. */
 async function isStranded(device: string): Promise<boolean> {
   const name = basename(device);
   const known = ['ext4', 'xfs'].map((fs) => exists(join('/sys/fs', fs, name)));

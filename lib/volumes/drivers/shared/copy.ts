@@ -4,8 +4,8 @@ import { ProgramError, run } from '../../../linux/run.ts';
 import type { DriverContext } from '../driver.ts';
 
 /**
- * Copies that cost nothing where the file system can share blocks (btrfs, xfs), report progress
- * where it can't, and end with this process however it ends.
+ * Copies of directories and files. A copy costs nothing where the file system can share blocks
+ * (btrfs, xfs), reports progress where it can't, and ends with this process.
  *
  * Both functions write to a path that must not exist, in a temporary place: when they reject, a
  * part of the copy may be there, and nothing writes to it any more.
@@ -32,7 +32,7 @@ export async function copyTree(from: string, to: string, context: DriverContext)
   );
 }
 
-/** Copies one big file, leaving holes where it holds only zeros. */
+/** Copies one large file; blocks of zeros become holes. */
 export async function copyFile(from: string, to: string, context: DriverContext): Promise<void> {
   await withProgress(
     { total: () => fileBytes(from), done: () => fileBytes(to) },
@@ -43,7 +43,7 @@ export async function copyFile(from: string, to: string, context: DriverContext)
   );
 }
 
-/** What a directory occupies on the disk; hard links count once. */
+/** Measures how much a directory occupies on the disk; hard links count once. */
 export async function treeBytes(
   path: string,
   limits: { readonly signal?: AbortSignal; readonly timeoutMs?: number },
@@ -53,7 +53,7 @@ export async function treeBytes(
   return Number.parseInt(stdout, 10);
 }
 
-/** What a file occupies on the disk. */
+/** Measures how much a file occupies on the disk. */
 export async function fileBytes(path: string): Promise<number> {
   return (await stat(path)).blocks * 512;
 }
@@ -69,7 +69,7 @@ interface Measure {
 
 const firstReportAfterMs = 200;
 
-/** Measuring a large tree is work too: it gets at most this part of the time. */
+/** Measuring a large tree is work, too: it takes at most this part of the time. */
 const measuringShare = 1 / 10;
 
 async function withProgress(
@@ -99,7 +99,7 @@ async function withProgress(
         totalBytes ??= await measure.total(finished.signal);
         doneBytes = Math.max(doneBytes, Math.min(await measure.done(finished.signal), totalBytes));
       } catch {
-        // Not begun, or just ended: there is nothing to measure, and the copy itself will tell.
+        // The copy has not begun, or has just ended: there is nothing to measure.
         continue;
       }
       if (!finished.signal.aborted) onProgress?.({ doneBytes, totalBytes });
@@ -107,7 +107,7 @@ async function withProgress(
     }
   }
 
-  /** Waits; false when the copy ended meanwhile. */
+  /** Waits; false when the copy has ended. */
   function unlessFinished(ms: number): Promise<boolean> {
     return sleep(ms, true, { signal: finished.signal }).catch(() => false);
   }
@@ -122,7 +122,7 @@ function isOnlyVanishedFiles(error: unknown): boolean {
   return complaints.every((line) => vanished.test(line));
 }
 
-/** `du` complains about files that vanish under it, and prints the total all the same. */
+/** Accepts the total that `du` prints although files vanished while it counted. */
 function totalDespiteVanishedFiles(error: unknown): { readonly stdout: string } {
   if (error instanceof ProgramError && error.exitCode === 1 && error.output.stdout !== '') {
     return error.output;

@@ -12,8 +12,8 @@ import { syncFileSystem } from './storage-files.ts';
 const debug = createDebug('berth:driver');
 
 /**
- * Runs `mount` with these arguments and the mountpoint, whose directory it makes. When it rejects,
- * or the signal is aborted, nothing is mounted and the directory is gone.
+ * Creates the directory of a mountpoint and runs `mount` with these arguments and the mountpoint.
+ * When it rejects, nothing is mounted and the directory is gone.
  */
 export async function mountAt(
   mountpoint: string,
@@ -26,7 +26,7 @@ export async function mountAt(
     await run('mount', [...args, mountpoint], { signal });
     signal.throwIfAborted();
   } catch (error) {
-    // Killed, it may have mounted all the same.
+    // A killed `mount` may have mounted the volume before it ended.
     if (await isMountpoint(mountpoint)) await run('umount', [mountpoint]);
     await removeMountpoint(mountpoint);
     throw error;
@@ -34,13 +34,14 @@ export async function mountAt(
 }
 
 /**
- * Flushes and unmounts everything that is mounted at a path. Waits a little for the last users to
- * leave; rejects InUseError, naming the processes, when they don't. Not mounted: a success.
+ * Writes back and unmounts everything that is mounted at a path. Waits a little for the last users
+ * to leave; rejects InUseError, which names the processes, when they don't. Resolves also when
+ * nothing is mounted there.
  */
 export async function unmountAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
   signal.throwIfAborted();
   for (let left = (await currentMountsAt(mountpoint)).length; left > 0; left--) {
-    // A device that fails would otherwise keep its volume mounted, and locked, for ever.
+    // A failed flush is only logged: a broken device would else keep its volume mounted for ever.
     await syncFileSystem(mountpoint).catch((error) => debug('flush %s %o', mountpoint, error));
     try {
       await unmountPatiently(mountpoint, signal);
@@ -56,8 +57,9 @@ export async function unmountAt(mountpoint: string, { signal }: DriverContext): 
 }
 
 /**
- * Unmounts everything that is mounted at a path without flushing it. Whoever does not leave in time
- * keeps what was open, but nobody finds it any more. Not mounted: a success.
+ * Unmounts everything that is mounted at a path without writing it back. A process that does not
+ * leave in time keeps its open files, but no process finds the mount any more. Resolves also when
+ * nothing is mounted there.
  */
 export async function detachAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
   signal.throwIfAborted();
@@ -73,8 +75,8 @@ export async function detachAt(mountpoint: string, { signal }: DriverContext): P
 }
 
 /**
- * Removes the directory of a mountpoint; gone is a success. One that is not empty stays: somebody
- * wrote into it while nothing was mounted, and that is not ours to delete.
+ * Removes the directory of a mountpoint, if it exists. A directory that is not empty stays: somebody
+ * wrote into it while nothing was mounted, and berth does not delete that.
  */
 export async function removeMountpoint(mountpoint: string): Promise<void> {
   try {
@@ -100,7 +102,7 @@ function isBusy(error: unknown): boolean {
 
 const namedUsers = 5;
 
-/** Processes with an open file or a working directory below a path: `bash (pid 12)`. */
+/** Lists the processes with an open file or a working directory below a path: `bash (pid 12)`. */
 async function usersOf(mountpoint: string): Promise<string[]> {
   const users: string[] = [];
   for (const pid of await processIds()) {
@@ -122,7 +124,7 @@ async function linksOf(pid: number): Promise<string[]> {
   ];
 }
 
-/** Empty when the process or the file is gone, or not ours to see. */
+/** Reads a link; empty when the process or the file is gone, or can't be read. */
 function target(link: string): Promise<string> {
   return readlink(link).catch(() => '');
 }

@@ -4,7 +4,7 @@ import { hasCode } from '../../../linux/error-code.ts';
 import { currentMountsBelow } from '../../../linux/mountinfo.ts';
 import { run } from '../../../linux/run.ts';
 
-/** Whether a path is there. Rejects when that can't be known. */
+/** True when a path exists. Rejects when that can't be known. */
 export async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
@@ -15,7 +15,7 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Forces a file, or the entries of a directory, to the disk: a power cut after it loses nothing. */
+/** Forces a file, or the entries of a directory, to the disk, so that a power cut loses nothing. */
 export async function syncPath(path: string): Promise<void> {
   await using file = await open(path, 'r');
   await file.sync();
@@ -26,7 +26,7 @@ export async function syncFileSystem(path: string): Promise<void> {
   await run('sync', ['--file-system', path]);
 }
 
-/** Renames, and returns when a power cut can no longer undo it. */
+/** Renames a path; when this resolves, a power cut can no longer undo it. */
 export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to);
   await syncPath(dirname(to));
@@ -34,8 +34,8 @@ export async function renameDurably(from: string, to: string): Promise<void> {
 }
 
 /**
- * Puts a directory at its final name; what stood there goes to `trash`, which must not exist.
- * After a crash in the middle the final name is free and the old directory is in the trash.
+ * Renames a directory to its final name, after moving what has that name to `trash`, which must not
+ * exist. After a crash in the middle the final name is free and the old directory is in the trash.
  */
 export async function replaceDirectory(from: string, to: string, trash: string): Promise<void> {
   if (!(await exists(to))) return await renameDurably(from, to);
@@ -49,8 +49,8 @@ export async function replaceDirectory(from: string, to: string, trash: string):
 }
 
 /**
- * Deletes a file or a directory with all its content; gone is a success. Whatever is mounted inside
- * is unmounted first and never descended into: deleting must not reach another file system.
+ * Deletes a file or a directory with all its content, if it exists. It first unmounts what is mounted
+ * inside, and never descends into another file system.
  */
 export async function deleteTree(path: string): Promise<void> {
   for (const mount of await currentMountsBelow(path)) await run('umount', [mount.mountpoint]);

@@ -9,9 +9,9 @@ import { deleteTree } from './storage-files.ts';
 const debug = createDebug('berth:driver');
 
 /**
- * Places for things half made or half deleted, on the file system of the volumes, so that a rename
- * finishes them. On a shared file system other hosts have theirs in the same directory: the name
- * tells whose it is.
+ * Temporary directories for storage that is half made or half deleted, on the file system of the
+ * volumes, so that a rename completes the work. On a shared file system other hosts have theirs in
+ * the same directory: the name says whose each is.
  */
 
 const prefix = '.tmp-';
@@ -19,8 +19,8 @@ const abandonedAfterMs = 24 * 60 * 60 * 1000;
 const sayAliveEveryMs = 60 * 60 * 1000;
 
 /**
- * Makes a temporary directory in `parent`, hands it to `use`, and deletes it with what is still in
- * it. A deletion that fails is not the caller's failure: `sweep` gets it later. After a crash the
+ * Makes a temporary directory in `parent`, passes it to `use`, and deletes it with what is still in
+ * it. A failed deletion is not reported to the caller: `sweep` repeats it. After a crash the
  * directory stays until the next `sweep`.
  */
 export async function withTemporary<T>(
@@ -43,18 +43,19 @@ export async function withTemporary<T>(
 }
 
 /**
- * Deletes what crashes left in `parent`: the temporary directories of processes of this machine
- * that are no more, and of anybody that gave no sign of life for a day. One that can't be deleted is left.
+ * Deletes what crashes left in `parent`: the temporary directories of processes of this machine that
+ * have ended, and those of other machines that were not touched for a day. A directory that can't be
+ * deleted stays.
  */
 export async function sweep(parent: string): Promise<void> {
   for (const { what: path } of await abandonedIn(parent)) {
     debug('sweep directory=%s', path);
-    // Another sweep may have been faster; one that stays must not keep the others.
+    // Another sweep may have been faster; one that can't be deleted must not keep the others.
     await deleteTree(path).catch((error) => debug('sweep directory=%s %o', path, error));
   }
 }
 
-/** What `sweep` would delete. */
+/** Lists what `sweep` would delete. */
 export async function abandonedIn(parent: string): Promise<Leftover[]> {
   const me = ownIdentity();
   const names = await readdir(parent).catch(() => []);
@@ -65,13 +66,13 @@ export async function abandonedIn(parent: string): Promise<Leftover[]> {
       if (!(await isAbandoned(path, parseOwner(name), me))) continue;
       found.push({ what: path, since: (await stat(path)).mtime.toISOString() });
     } catch (error) {
-      debug('look at directory=%s %o', path, error); // It is just being deleted.
+      debug('look at directory=%s %o', path, error); // Somebody deletes it just now.
     }
   }
   return found;
 }
 
-/** Sweeps at its first call, beside the caller's work: what a crash left may take long to delete. */
+/** Returns a function whose first call sweeps in the background, because a sweep may take long. */
 export function sweeper(parent: string): () => void {
   let isSwept = false;
   return () => {
@@ -87,7 +88,7 @@ interface Owner {
   /** The inode of its process ID namespace: a number means nothing in another. */
   readonly pidNamespace: string;
   readonly pid: string;
-  /** In clock ticks since boot; numbers are used again. */
+  /** The start in clock ticks since boot, because process IDs are used again. */
   readonly startTime: string;
 }
 

@@ -68,7 +68,7 @@ const lastTold = () => link.told.at(-1)?.volumes;
 describe('what it tells', () => {
   test('the mount, its lock and the deadline by the boot clock', async () => {
     leftMs = 7_000.9;
-    await watch.watch([fenced('v', 'held', { tenure: 'mark' })]);
+    await watch.watch([fenced('v', 'held', { mountMark: 'mark' })]);
     expect(link.told).toEqual([
       {
         bootId: 'boot',

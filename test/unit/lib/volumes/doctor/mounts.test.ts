@@ -95,7 +95,7 @@ test('a mount whose roll-back failed is reported', async () => {
   const { ticket } = await on.lock(on.manager, 'mount');
   await on.table.put({
     ...{ volume: 'v', driver: 'directory', options: {}, mountpoint: '/nowhere', ticket },
-    ...{ access: 'host', failover: 'auto', onLost: 'pause', tenure: ticket.nonce },
+    ...{ access: 'host', failover: 'auto', onLost: 'pause', mountMark: ticket.nonce },
     ...{ bootId: 'boot', mountIds: {} },
   });
   expect(await on.doctor.examine(fix)).toMatchObject([

@@ -32,7 +32,7 @@ let store: TicketStore;
 let mirror: CountingMirror;
 let clock: ManualClock;
 let evictions: Evictions;
-/** What the host of `evictions` was asked to give up. */
+/** The volumes that the host of `evictions` was asked to give up. */
 let evicted: string[];
 let evict: (volume: string, token: number) => Promise<void>;
 let ticket: Ticket;

@@ -43,7 +43,7 @@ async function mountedVolume(change: Partial<MountRow> = {}) {
     onLost: 'pause',
     mountpoint: join(directory.path, 'mounts/v'),
     ticket: first.ticket,
-    tenure: first.ticket.nonce,
+    mountMark: first.ticket.nonce,
     bootId: 'boot',
     mountIds: { id: { count: 1, confirmed: true } },
     ...change,
