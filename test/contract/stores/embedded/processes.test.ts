@@ -3,8 +3,8 @@ import { expect, test } from '@jest/globals';
 import { embeddedStore } from '../../../../lib/lock/stores/embedded/store.ts';
 import { embeddedDirectory } from '../../bench/embedded-directory.ts';
 import { clientOf } from '../../bench/store-bench.ts';
-import { StoreProcess } from '../../store/store-process.ts';
-import { storeProcessContract } from '../../store/store-processes.ts';
+import { StoreProcess } from '../../store/process.ts';
+import { storeProcessContract } from '../../store/process-contract.ts';
 
 storeProcessContract('embedded', embeddedDirectory);
 

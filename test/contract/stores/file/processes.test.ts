@@ -10,8 +10,8 @@ import { describeWith } from '../../../support/requirements.ts';
 import { fileDirectory } from '../../bench/file-directory.ts';
 import { clientOf, eventually } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
-import { StoreProcess, workerPath } from '../../store/store-process.ts';
-import { storeProcessContract } from '../../store/store-processes.ts';
+import { StoreProcess, workerPath } from '../../store/process.ts';
+import { storeProcessContract } from '../../store/process-contract.ts';
 
 const execute = promisify(execFile);
 

@@ -12,7 +12,7 @@ import { localStores } from '../bench/local-stores.ts';
 import type { Client } from '../bench/store-bench.ts';
 import { clientOf, eventually } from '../bench/store-bench.ts';
 import { StoreMirror } from '../bench/store-mirror.ts';
-import { StoreProcess, workerPath } from './store-process.ts';
+import { StoreProcess, workerPath } from './process.ts';
 
 const firstQuestions = {
   place: (store: TicketStore, _: Client, waiting: Ticket) => store.place(waiting),

@@ -3,9 +3,9 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { LocalStore } from '../bench/local-stores.ts';
-import type { Task } from './store-worker.ts';
+import type { Task } from './worker.ts';
 
-export const workerPath = join(import.meta.dirname, 'store-worker.ts');
+export const workerPath = join(import.meta.dirname, 'worker.ts');
 
 /** A real process that uses a store; disposing kills it. */
 export class StoreProcess implements AsyncDisposable {
