@@ -17,6 +17,12 @@ const benches: Readonly<Record<string, () => Promise<number>>> = {
 };
 
 const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !(name in benches));
+if (unknown.length > 0) {
+  const names = Object.keys(benches).join(', ');
+  process.stderr.write(`there is no bench ${unknown.join(', ')}; there are: ${names}\n`);
+  process.exit(2);
+}
 let over = 0;
 for (const [name, bench] of Object.entries(benches)) {
   if (wanted.length === 0 || wanted.includes(name)) over += await bench();
