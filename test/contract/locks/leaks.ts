@@ -9,6 +9,7 @@ import type { StoreFixture } from '../bench/store-bench.ts';
 import { eventually } from '../bench/store-bench.ts';
 
 const cycles = 10_000;
+const reconnecting = 2;
 const names = Array.from({ length: 10 }, (_, index) => `db${index}`);
 
 /** Checks that nothing accumulates, neither in the store nor in the process. */
@@ -42,13 +43,12 @@ export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>)
     expect(listeners.left()).toBeLessThan(10);
     await eventually(async () => {
       const after = await usage();
-      for (const [resource, count] of Object.entries(after.resources)) {
-        expect([resource, Math.max(0, count - (before.resources[resource] ?? 0))]).toEqual([
-          resource,
-          0,
-        ]);
-      }
-      expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
+      // A client may be connecting again. A leak of every thousandth lock would leave ten.
+      const leaked = Object.entries(after.resources).filter(
+        ([resource, count]) => count > (before.resources[resource] ?? 0) + reconnecting,
+      );
+      expect(leaked).toEqual([]);
+      expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + reconnecting);
       // A leaked lock costs about 10 kB; this allows less than one leak in a hundred locks.
       expect(after.heapBytes - before.heapBytes).toBeLessThan(1_000_000);
     });

@@ -23,6 +23,8 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
 
   const stateOf = (on: EngineNode, name: string) =>
     on.dockerOk('inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', name);
+  /** How long the clearing took whose host was alive. */
+  let livingMs = Number.NaN;
   async function tokenOf(volume: string): Promise<string> {
     const { tickets } = JSON.parse(
       await node(1).daemon.berthOk('lock', 'inspect', volume, '--json'),
@@ -42,9 +44,8 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
 
     const start = performance.now();
     const cleared = await two.daemon.berthOk('lock', 'clear', 'db', '--token', token, '--force');
-    const tookMs = performance.now() - start;
+    livingMs = performance.now() - start;
     expect(cleared).toMatch(/cleared the lock of .*n1/);
-    expect(tookMs).toBeLessThan(ttlMs);
     expect(await stateOf(one, 'c-db')).toBe('exited 137');
     expect(await one.mountCount('db')).toBe(0);
     expect(await one.table()).toEqual([]);
@@ -66,7 +67,9 @@ describeWith(['docker', 'etcd'], 'clearing the lock of a living host', () => {
     one.daemon.process.kill('SIGSTOP');
     const start = performance.now();
     await two.daemon.berthOk('lock', 'clear', 'web', '--token', token, '--force');
-    expect(performance.now() - start).toBeLessThan(ttlMs + 3_000);
+    const frozenMs = performance.now() - start;
+    expect(frozenMs).toBeLessThan(3 * ttlMs);
+    expect(livingMs).toBeLessThan(frozenMs);
     const isPaused = async () => (await stateOf(one, 'c-web')) === 'paused 0';
     await waitFor(isPaused, 5_000, 'its container to be paused');
     expect((await two.up('c2-web', 'web')).code).toBe(0);

@@ -99,7 +99,16 @@ export function timesOf(log: string, name: string): number[] {
   });
 }
 
-/** Returns the longest time between two writes. */
+/** Returns the longest time without a write: from one write to the next, by `bootNowMs`. */
+export function longestGap(times: readonly number[]): { fromMs: number; toMs: number } {
+  const gaps = times.slice(1).map((toMs, index) => ({ fromMs: times[index] ?? toMs, toMs }));
+  return gaps.reduce((one, other) =>
+    other.toMs - other.fromMs > one.toMs - one.fromMs ? other : one,
+  );
+}
+
+/** Returns how long it lasted. */
 export function longestGapMs(times: readonly number[]): number {
-  return Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time)));
+  const { fromMs, toMs } = longestGap(times);
+  return toMs - fromMs;
 }

@@ -10,7 +10,7 @@ import type { ClockWriter } from './clock-writer.ts';
 import { startClockWriter } from './clock-writer.ts';
 import { eventKindsOf } from './events.ts';
 
-const berth = { ttl: '5s', lockTimeout: '1s' };
+const berth = { ttl: '5s', lockTimeout: '3s' };
 
 describeWith(['docker', 'etcd'], 'a lock that expired while its host was cut off', () => {
   let cluster: Cluster;

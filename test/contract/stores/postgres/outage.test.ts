@@ -30,7 +30,7 @@ for (const dialect of dialects) {
       await server.restart();
       const restartedAt = performance.now();
       await (await granted).unlock();
-      expect(performance.now() - restartedAt).toBeLessThan(outageTtlMs + 1_000);
+      expect(performance.now() - restartedAt).toBeLessThan(3 * outageTtlMs);
     });
 
     test('goes on when the server ends its connections in the middle of work', async () => {
@@ -39,7 +39,7 @@ for (const dialect of dialects) {
       const work = Array.from({ length: 10 }, async (_, index) => {
         for (let round = 0; round < 20; round += 1) {
           const by = index % 2 === 0 ? n1 : n2;
-          await (await take(by, 'db', { timeoutMs: 10_000 })).unlock();
+          await (await take(by, 'db', { timeoutMs: 60_000 })).unlock();
         }
       });
       const disturbance = (async () => {
