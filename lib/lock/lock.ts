@@ -4,7 +4,7 @@ import type { Ticket } from './ticket.ts';
 /** A held lock, from the grant to the loss or unlock. Not re-entrant; `await using` unlocks it. */
 export interface Lock extends AsyncDisposable {
   readonly ticket: Ticket;
-  /** The record that the options asked to read, as of the grant. */
+  /** The record that `LockOptions.read` names, as of the grant. */
   readonly read?: ReadRecord | undefined;
   /** The fencing token: larger for each later holder. */
   readonly token: number;

@@ -97,9 +97,8 @@ export interface LockOptions {
    */
   readonly mark?: string;
   /**
-   * The key of a record to read for the grant; the lock's `read` tells it. Costs no further call when
-   * the lock is granted at once. A request that has to wait reads the record when it is granted, so
-   * the record is as of the grant in both cases.
+   * The key of a record to read as of the grant, for the lock's `read`. Costs no further call if the
+   * lock is granted at once; a request that waits reads the record after its grant.
    */
   readonly read?: string;
   /** The work under the lock frees space in the store: a store that is full still grants it. */

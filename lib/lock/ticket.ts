@@ -48,8 +48,8 @@ export interface TicketRequest {
    */
   readonly mark?: string;
   /**
-   * The key of a record to read for the grant: an answer that grants the ticket in the step that
-   * writes it also tells the record.
+   * The key of a record to read for the grant: if the step that writes the ticket grants it, the
+   * answer has the record.
    */
   readonly read?: string;
   /** The work under the locks frees space in the store, so a full store need not refuse it. */

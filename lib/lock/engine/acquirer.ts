@@ -153,7 +153,7 @@ export class Acquirer {
     };
   }
 
-  /** Reads the record that the request asks for, unless the store's answer has told it. */
+  /** Reads the record that the request names, unless the store's answer has it. */
   async #withRead(
     { read }: TicketRequest,
     { ticket, read: told }: Granted,

@@ -1,31 +1,31 @@
 import type { StoreChange, StoreState, StoreWatcher } from './ticket-store.ts';
 
-/** How soon the writes of another process are noticed. */
+/** Interval at which the feed looks for writes of other processes. */
 const pollMs = 25;
-/** Every so many polls, look for processes that have died: a death changes nothing in the file. */
+/** The feed looks for dead processes each time after this many polls: a death changes no file. */
 const pollsPerPurge = 16;
 
-/** A file that several processes share. Its methods throw while it can't be read. */
+/** A file that several processes share. Its methods throw while the file can't be read. */
 export interface ChangeSource {
   /** Called after each committed change of this process; it must not throw. */
   onChange: () => void;
-  /** A number that differs once another process has committed something. */
+  /** Returns a number that changes when another process commits. */
   dataVersion(): number;
   state(): StoreState;
-  /** All changes after `revision`; undefined when some of them are not kept any more. */
+  /** Returns all changes after `revision`; undefined if some of them are no longer kept. */
   changesAfter(revision: number): readonly StoreChange[] | undefined;
 }
 
 interface Follower {
   readonly watcher: StoreWatcher;
-  /** The revision it has been told up to; undefined when it needs a `reset`. */
+  /** The last revision that the watcher has seen; undefined if it needs a `reset`. */
   seen: number | undefined;
   isEnded: boolean;
 }
 
 /**
- * Tells watchers what is committed, by this process (at once) and by others (noticed by a poll).
- * The poll runs only while there are watchers and does not keep the process alive.
+ * Reports committed changes to watchers: those of this process at once, those of other processes by
+ * a poll. The poll runs only while there are watchers and does not keep the process alive.
  */
 export class ChangeFeed {
   readonly #source: ChangeSource;
@@ -36,7 +36,7 @@ export class ChangeFeed {
   #polls = 0;
   #isPumpDue = false;
 
-  /** `purge` drops what dead processes have left; false when it could not just now. */
+  /** `purge` removes the sessions of dead processes; false if it has to be repeated. */
   constructor(source: ChangeSource, purge: () => boolean) {
     this.#source = source;
     this.#purge = purge;
@@ -105,7 +105,7 @@ export class ChangeFeed {
     deliver(follower, () => follower.watcher.change(change));
   }
 
-  /** Whatever goes wrong, the next poll tries again; watchers hear that they may be out of date. */
+  /** Runs a step. After an error, watchers get `interrupted`, and the next poll tries again. */
   #guarded(step: () => void): void {
     try {
       step();
@@ -119,7 +119,7 @@ export class ChangeFeed {
   }
 }
 
-/** Each event in a task of its own, so that what a watcher throws can't disturb the feed. */
+/** Delivers each event in a task of its own, so that an error of a watcher can't stop the feed. */
 function deliver(follower: Follower, event: () => void): void {
   queueMicrotask(() => {
     if (!follower.isEnded) event();

@@ -1,9 +1,9 @@
 import type { Gate, Ticket } from '../ticket.ts';
 import type { StoreChange, StoredRecord } from './ticket-store.ts';
 
-/** What a transaction has changed so far. */
+/** The changes that a transaction has made so far. */
 export class Effects implements StoreChange {
-  /** What this transaction's changes will carry: one more than the last. */
+  /** The revision of this transaction's changes: one more than the last. */
   readonly revision: number;
   readonly tickets: Ticket[] = [];
   readonly removedTickets: { readonly id: string; readonly nonce: string }[] = [];

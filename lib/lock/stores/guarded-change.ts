@@ -2,19 +2,19 @@ import { GuardLostError, RecordConflictError } from '../errors.ts';
 import type { Ticket } from '../ticket.ts';
 import type { GuardedChange, StoredRecord } from './ticket-store.ts';
 
-/** What a store must be able to look up, within its atomic step, to judge a change. */
+/** The look-ups that a store offers, within its atomic step, to judge a change. */
 export interface StoreView {
   exists(ticket: Ticket): boolean;
   record(key: string): StoredRecord | undefined;
 }
 
-/** `made`: an earlier call has done it; `revision` when the records still tell. */
+/** `made`: an earlier call has made the change, at `revision` if a record still shows it. */
 export type Judgement =
   | { readonly state: 'allowed' }
   | { readonly state: 'made'; readonly revision: number | undefined }
   | { readonly state: 'refused'; readonly error: GuardLostError | RecordConflictError };
 
-/** Decides whether `change` may be applied to what `view` shows; has no effect itself. */
+/** Decides whether `change` may be applied to the state that `view` shows. Pure. */
 export function judgeChange(change: GuardedChange, view: StoreView): Judgement {
   const error = objectionTo(change, view);
   if (error === undefined) return { state: 'allowed' };
@@ -34,7 +34,7 @@ function objectionTo(
   return undefined;
 }
 
-/** Values are unique to their write, so finding them all proves the earlier call. */
+/** Values are unique to their write, so finding all of them proves the earlier call. */
 function made({ release, writes }: GuardedChange, view: StoreView): Judgement | undefined {
   if (writes.length + release.length === 0) return undefined;
   if (release.some((ticket) => view.exists(ticket))) return undefined;

@@ -16,9 +16,9 @@ import type {
 } from './ticket-store.ts';
 import { noChange } from './ticket-store.ts';
 
-/** All that a store knows. */
+/** The whole state of a store. */
 export interface ModelState extends StoreState {
-  /** The ids of those that live. */
+  /** The ids of the live sessions. */
   readonly sessions: readonly string[];
 }
 
@@ -28,21 +28,21 @@ interface Queued {
 }
 
 /**
- * What a store holds and what each step does to it: the plainest statement of what the port means.
- * It knows nothing of time, of storage or of who shares it. A step that throws has changed nothing.
+ * The state of a store and the effect of each step: the simplest statement of the port's meaning.
+ * The model has no time, no storage and no concurrency. A step that throws has changed nothing.
  */
 export class TicketModel {
   readonly #onChange: (change: StoreChange) => void;
   readonly #sessions: Set<string>;
-  /** By nonce, in token order. */
+  /** Tickets by nonce, in token order. */
   readonly #tickets = new Map<string, Ticket>();
-  /** By lock name, in token order. */
+  /** Queues by lock name, each in token order. */
   readonly #queues = new Map<string, Queued[]>();
   readonly #records: Map<string, StoredRecord>;
   readonly #gates: Map<string, Gate>;
   #revision: number;
 
-  /** `onChange` is called within the step, for each change. */
+  /** Calls `onChange` within the step, for each change. */
   constructor(onChange: (change: StoreChange) => void, start: ModelState = emptyState) {
     this.#onChange = onChange;
     this.#revision = start.revision;
@@ -70,7 +70,7 @@ export class TicketModel {
     return this.#sessions.has(id);
   }
 
-  /** Ends a session and removes its tickets; false when it had ended before. */
+  /** Ends a session and removes its tickets; false if it had ended before. */
   dropSession(id: string): boolean {
     if (!this.#sessions.delete(id)) return false;
     this.#removeTickets([...this.#tickets.values()].filter(({ session }) => session === id));
@@ -217,7 +217,7 @@ export class TicketModel {
     }
   }
 
-  /** The lowest number free on all the locks: like other stores, this one uses an id again. */
+  /** Returns an id with the lowest number that is free on all the locks. Ids are reused. */
   #freeId(session: string, locks: readonly LockRequest[]): string {
     const used = new Set(
       locks.flatMap(({ name }) => (this.#queues.get(name) ?? []).map(({ ticket }) => ticket.id)),

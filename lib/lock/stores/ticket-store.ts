@@ -4,12 +4,19 @@ import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
 /**
  * The port between the lock engine and a store (memory, SQLite, etcd …).
  *
- * A store only does atomic things; waiting, time-outs, renewal and retries are the engine's.
+ *     engine ──► TicketStore ──┬─ memory/      a TicketModel in this process (the reference)
+ *                              ├─ file/        a TicketModel in one file, replaced per step
+ *                              ├─ embedded/    SQLite: one transaction per step
+ *                              ├─ postgres/    PostgreSQL: one transaction per step
+ *                              └─ etcd/        one Txn per step, a lease per session
+ *
+ * A store performs atomic steps only; the engine waits, limits, renews and retries. A new store
+ * implements this interface and passes the suites in `test/contract/store`.
  *
  * **Errors.** A method that can't reach the store, or whose answer was lost, rejects with
- * `StoreUnavailableError`. For a method that writes this means *unknown*: the write may have
- * happened, or may still happen. Every writing method may therefore be repeated with the same
- * arguments until it answers; each says what a repeat finds.
+ * `StoreUnavailableError`. For a method that writes, the outcome is then *unknown*: the write may
+ * have happened, or may still happen. So every writing method may be repeated with the same
+ * arguments until it answers; its comment says what a repeat does.
  *
  * **Records** are the values that locks protect. A record changes only through `commit`, in the
  * same atomic step that checks that the writer's tickets still exist (the *guard*).
@@ -20,66 +27,66 @@ export interface TicketStore extends AsyncDisposable {
   readonly properties: StoreProperties;
 
   /**
-   * Opens a session for `owner`. `resume` names one opened earlier: when it is still alive it is
-   * continued, with its tickets, else a new one is opened. `ttlMs` in the answer is what the store
-   * really granted (it may round up); `Infinity` when this store's sessions don't expire.
+   * Opens a session for `owner`. `resume` names an earlier session: if that is still alive, the
+   * store continues it with its tickets, else it opens a new one. `ttlMs` in the answer is the TTL
+   * that the store granted (it may round up); `Infinity` if this store's sessions don't expire.
    * A repeat may leave an unused session behind, which expires by itself. A store whose sessions
-   * don't expire continues a dead process's resumable session of the same owner also unasked.
+   * don't expire continues a dead process's resumable session of the same owner even without
+   * `resume`.
    *
-   * `ttlMs: Infinity` continues the permanent session of `owner` (permanent-session.ts), which has
-   * always been there: its tickets stand until they are removed, and once it has been opened no
-   * request of it is refused as that of one that is gone. A store whose sessions don't expire has
-   * none, and opens one as for any other TTL.
+   * `ttlMs: Infinity` continues the permanent session of `owner` (permanent-session.ts), which
+   * always exists: its tickets stand until they are removed, and once it has been opened, none of
+   * its requests rejects with `SessionGoneError`. A store whose sessions don't expire has no
+   * permanent session and opens one as for any other TTL.
    */
   openSession(request: SessionRequest): Promise<OpenSession>;
 
   /**
    * Extends a session by its TTL, counted from some moment after the call was made.
-   * Rejects with `SessionGoneError` when the store no longer knows it.
+   * Rejects with `SessionGoneError` if the store has ended it.
    */
   renewSession(id: string): Promise<{ readonly ttlMs: number }>;
 
   /**
-   * Ends a session and removes all its tickets. Ending one that is gone is a success. A permanent
-   * one goes on, without the tickets that stood when it was called.
+   * Ends a session and removes all its tickets. Succeeds if the session is gone. A permanent
+   * session stays, without the tickets that stood at the call.
    */
   closeSession(id: string): Promise<void>;
 
   /**
-   * Whether a session's owner has been heard of lately (its renewals arrive, its process lives).
-   * False for one that is gone, and for a permanent one, of which nothing is heard. Only for people
-   * and for the check before a lock is cleared.
+   * True if a session's owner is alive: its renewals arrive, or its process runs. False for a
+   * session that is gone, and for a permanent one, which nobody renews. Only for people and for the
+   * check before a lock is cleared.
    */
   sessionAlive(id: string): Promise<boolean>;
 
   /**
-   * Queues a ticket; answers `granted`, `waiting`, or, when the gate of one of the locks is closed,
-   * `disabled`: nothing is then written. A repeat (same nonce) answers for the ticket that the
-   * first call wrote. Rejects with `SessionGoneError` when the session is dead; nothing is then
-   * written.
+   * Queues a ticket. Answers `granted`, `waiting`, or `disabled` if the gate of one of the locks is
+   * closed; nothing is then written. A repeat (same nonce) answers for the ticket that the first
+   * call wrote. Rejects with `SessionGoneError` if the session has ended; nothing is then written.
    */
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled>;
 
-  /** As `enqueue`, but when the ticket would have to wait writes nothing and answers `refused`. */
+  /** As `enqueue`, but if the ticket would have to wait, writes nothing and answers `refused`. */
   tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled>;
 
   /**
-   * Reads, in one linearizable step, where a ticket that waits stands now. `gone`: it no longer
-   * exists (removed, broken, or its session ended), so it can never be granted. `disabled`: a gate
-   * was closed before it was granted; it still stands, and its owner should remove it.
+   * Reads, in one linearizable step, the present place of a waiting ticket. `gone`: the ticket no
+   * longer exists (removed, broken, or its session ended), so it can't be granted any more.
+   * `disabled`: a gate was closed before the grant; the ticket still stands, and its owner should
+   * remove it.
    */
   place(ticket: Ticket): Promise<Placement>;
 
   /**
-   * Whether a ticket that has been granted still stands, read in one linearizable step: it exists
-   * and nothing lower is in its way. Gates don't matter to those who hold.
+   * True if a granted ticket still stands, read in one linearizable step: it exists and no lower
+   * ticket is in its way. Gates don't concern holders.
    */
   stands(ticket: Ticket): Promise<boolean>;
 
   /**
-   * Removes a ticket, and only that one: never another that has taken its place under the same
-   * name. A request whose outcome is unknown may be given instead of a ticket. Removing one that
-   * is not there is a success.
+   * Removes a ticket, and never another ticket that has taken its place under the same id. The
+   * caller may pass a request whose outcome is unknown instead. Succeeds if the ticket is gone.
    */
   remove(ticket: Ticket | TicketRequest): Promise<void>;
 
@@ -87,45 +94,45 @@ export interface TicketStore extends AsyncDisposable {
    * Applies `change` if, and only if, every ticket in `guards` still exists and every record has
    * the revision the change expects; all in one atomic step.
    * Rejects with `GuardLostError` or `RecordConflictError`; nothing is then changed.
-   * A repeat after an unknown outcome resolves when it finds the change already made: every record
-   * as wanted and every ticket released. (So a change that only deletes or releases also resolves
-   * when someone else has done the same.) It answers the revision at which the records were written.
-   * A change of nothing is a check of the guards.
+   * A repeat after an unknown outcome resolves if it finds the change already made: every record
+   * has the new value and every ticket is released. (So a change that only deletes or releases also
+   * resolves if another has done the same.) The answer is the revision at which the records were
+   * written. An empty change only checks the guards.
    */
   commit(change: GuardedChange): Promise<Committed>;
 
-  /** All tickets, or those that ask for one lock, in token order. Linearizable. */
+  /** Reads all tickets, or those of one lock, in token order. Linearizable. */
   tickets(lockName?: string): Promise<readonly Ticket[]>;
 
-  /** One record, or undefined. Linearizable. */
+  /** Reads one record. Linearizable. */
   record(key: string): Promise<StoredRecord | undefined>;
 
-  /** Closes a lock's gate: nothing is granted on it after this answers. A closed one stays as it is. */
+  /** Closes a lock's gate: no grant follows the answer. A gate that is closed stays as it is. */
   closeGate(gate: Gate): Promise<void>;
 
-  /** Opens a lock's gate. Opening one that is open is a success. */
+  /** Opens a lock's gate. Succeeds if it is open. */
   openGate(lockName: string): Promise<void>;
 
-  /** The closed gates, by lock name. Linearizable. */
+  /** Reads the closed gates, by lock name. Linearizable. */
   gates(): Promise<readonly Gate[]>;
 
   /**
-   * What is wrong with the store, or soon will be, in words for a person; empty when nothing is
-   * known to be. Never rejects: a store that does not answer is a condition.
+   * Returns present and expected faults of the store, in words for a person; empty if none is
+   * known. Never rejects: a store that does not answer is a condition.
    */
   health(): Promise<readonly Condition[]>;
 
   /**
-   * Follows the store until disposed. The watcher first gets `reset` with the whole state at one
-   * revision, then each later change once and in order. After a break it gets `interrupted`, and
-   * `reset` again when the store is back. Never throws; never gives up.
+   * Follows the store until disposed. Calls the watcher's `reset` with the whole state at one
+   * revision, then `change` for each later change, once and in order. After a break it calls
+   * `interrupted`, and `reset` again when the store is back. Never throws; reconnects for ever.
    */
   watch(watcher: StoreWatcher): Disposable;
 }
 
-/** What a store can do, as data. Asking for what it can't do is an error that says so. */
+/** The abilities of a store. A request for an ability that it lacks is an error that says so. */
 export interface StoreProperties {
-  /** Sessions end by themselves when they are not renewed (so there is a deadline to keep). */
+  /** A session ends by itself if it is not renewed, so its holder has a deadline. */
   readonly sessionsExpire: boolean;
   /** A session, with its tickets, can outlive the process that opened it. */
   readonly sessionsResume: boolean;
@@ -136,12 +143,12 @@ export interface StoreProperties {
 }
 
 export interface SessionRequest {
-  /** Infinity, which has to be `resumable`: the permanent session. */
+  /** Infinity: the permanent session, which must be `resumable`. */
   readonly ttlMs: number;
-  /** Who opens it: the host's identity. */
+  /** The host's identity. */
   readonly owner: string;
   /**
-   * The tickets must outlive this process (a store without expiry would else drop them with it).
+   * The tickets must outlive this process (else a store without expiry drops them with it).
    * Rejected with `LockUnsupportedError` by a store without `sessionsResume`.
    */
   readonly resumable: boolean;
@@ -159,14 +166,14 @@ export interface Granted {
   readonly state: 'granted';
   readonly ticket: Ticket;
   /**
-   * The record that the request asked to read, as it was in the step of the grant. Always there
-   * when that step wrote the ticket. A repeat and `place` may leave it out: the caller then reads the
-   * record itself, which no other holder of the lock can have changed since.
+   * The record that the request reads, as of the step of the grant. Present if that step wrote the
+   * ticket. A repeat and `place` may leave it out: the caller then reads the record itself, which no
+   * other holder of the lock can have changed since.
    */
   readonly read?: ReadRecord;
 }
 
-/** What was found under the key that a request asked to read. */
+/** The result of reading the record that a request names. */
 export interface ReadRecord {
   readonly record: StoredRecord | undefined;
 }
@@ -174,9 +181,9 @@ export interface ReadRecord {
 export interface Waiting {
   readonly state: 'waiting';
   readonly ticket: Ticket;
-  /** For each lock that is not free, the nearest lower ticket in the way; never empty. By token. */
+  /** The nearest lower ticket in the way on each lock that is not free; never empty. By token. */
   readonly blockers: readonly Ticket[];
-  /** The store's revision at which this was so. */
+  /** The store's revision of this answer. */
   readonly revision: number;
 }
 
@@ -191,7 +198,7 @@ export interface Gone {
 
 export interface Disabled {
   readonly state: 'disabled';
-  /** The closed ones among the gates of the locks asked for; never empty. By lock name. */
+  /** The closed gates of the requested locks; never empty. By lock name. */
   readonly gates: readonly Gate[];
 }
 
@@ -208,7 +215,7 @@ export interface GuardedChange {
   readonly guards: readonly Ticket[];
   /** No key twice. */
   readonly writes: readonly RecordWrite[];
-  /** Tickets to remove in the same step; each is also a guard. */
+  /** Tickets to remove in the same step; each of them is also a guard. */
   readonly release: readonly Ticket[];
 }
 
@@ -227,7 +234,7 @@ export interface Committed {
 export interface StoreWatcher {
   reset(state: StoreState): void;
   change(change: StoreChange): void;
-  /** What was reported may be out of date from now on, until the next `reset`. */
+  /** From now until the next `reset`, the reported state may be out of date. */
   interrupted(): void;
 }
 
@@ -241,7 +248,7 @@ export interface StoreState {
 export interface StoreChange {
   readonly revision: number;
   readonly tickets: readonly Ticket[];
-  /** Tickets that are gone. An id may be in use again; the nonce tells which ticket it was. */
+  /** Tickets that are gone. Ids are reused, so the nonce names the ticket. */
   readonly removedTickets: readonly { readonly id: string; readonly nonce: string }[];
   readonly records: readonly StoredRecord[];
   readonly removedRecords: readonly string[];
@@ -250,7 +257,7 @@ export interface StoreChange {
   readonly openedGates: readonly string[];
 }
 
-/** A change of nothing, to be filled in. */
+/** Returns an empty change at a revision. */
 export function noChange(revision: number): StoreChange {
   return {
     revision,

@@ -30,7 +30,7 @@ export interface KeptLockOwner {
  */
 export class KeptLock {
   readonly ticket: Ticket;
-  /** The record that the options asked to read, as of the grant. */
+  /** The record that `KeepOptions.read` names, as of the grant. */
   readonly read: ReadRecord | undefined;
   readonly #owner: KeptLockOwner;
   readonly #onChange: (state: KeptLockState) => void;

@@ -4,12 +4,12 @@ import { DatabaseSync } from 'node:sqlite';
 
 const schemaVersion = 2;
 
-/** SQLite waits this long by itself, blocking the whole process; longer waits are the caller's. */
+/** SQLite waits this long itself and blocks the process; the caller does longer waits. */
 const busyTimeoutMs = 20;
 
 /**
- * `changes` is what watchers in other processes read; each row is one revision. The revision
- * counter has a row of its own because `changes` is trimmed.
+ * Watchers in other processes read `changes`; each row is one revision. The revision counter has a
+ * row of its own because `changes` is trimmed.
  */
 const schema = `
   CREATE TABLE counter (revision INTEGER NOT NULL) STRICT;
@@ -46,15 +46,15 @@ const schema = `
   CREATE TABLE changes (revision INTEGER PRIMARY KEY, change TEXT NOT NULL) STRICT;
 `;
 
-/** What format 2 adds. */
+/** Tables that format 2 adds. */
 const gatesSchema = `
   CREATE TABLE gates (lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL) STRICT;
 `;
 
 /**
- * Opens the file, and makes it and its directory when they are not there. Several processes may do
- * so at once. After a crash at any point the next call goes on. Throws SQLite's own errors, of
- * which "busy" deserves another try.
+ * Opens the file, and creates it and its directory if missing. Several processes may do so at once;
+ * after a crash at any point, the next call continues. Throws SQLite's own errors; the caller
+ * retries "busy".
  */
 export function openDatabase(path: string): DatabaseSync {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -69,7 +69,7 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** Runs `step` as one transaction: all of it, on disk, or (when it throws) nothing. */
+/** Runs `step` as one transaction: all of it is on disk, or, if it throws, nothing. */
 export function inTransaction<T>(
   db: DatabaseSync,
   kind: 'IMMEDIATE' | 'DEFERRED',
@@ -81,7 +81,7 @@ export function inTransaction<T>(
     db.exec('COMMIT');
     return result;
   } finally {
-    // SQLite has rolled back by itself after some errors (disk full, for one).
+    // After some errors (a full disk, say) SQLite has already rolled back.
     if (db.isTransaction) db.exec('ROLLBACK');
   }
 }
@@ -104,8 +104,8 @@ function prepareSchema(db: DatabaseSync, path: string): void {
 }
 
 /**
- * Adds the columns `kind` and `owner` to the tickets. That makes no new format: an earlier release
- * reads and writes the same file, and leaves both NULL.
+ * Adds the columns `kind` and `owner` to the tickets. The format stays the same: an earlier release
+ * reads and writes the file too, and leaves both columns NULL.
  */
 function addTicketFacts(db: DatabaseSync): void {
   const columns = db.prepare('PRAGMA table_info(tickets)').all();

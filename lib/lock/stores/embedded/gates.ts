@@ -3,7 +3,7 @@ import type { Disabled } from '../ticket-store.ts';
 import type { LockFile } from './lock-file.ts';
 import { toGate } from './statements.ts';
 
-/** The closed gates. */
+/** The closed gates in the file. */
 export class Gates {
   readonly #file: LockFile;
 
@@ -29,7 +29,7 @@ export class Gates {
     return this.#file.statements.gates.all().map(toGate);
   }
 
-  /** The answer to a request for these locks when a gate is closed. Part of the caller's transaction. */
+  /** Answers a request for these locks if a gate is closed. Part of the caller's transaction. */
   disabled(locks: readonly LockRequest[]): Disabled | undefined {
     const gates = locks
       .flatMap(({ name }) => this.#file.statements.gate.all(name).map(toGate))

@@ -5,17 +5,17 @@ import { inTransaction, openDatabase } from './database.ts';
 import type { Statements } from './statements.ts';
 import { integer, prepareStatements, toChange, toGate, toRecord, toTicket } from './statements.ts';
 
-/** How many revisions a watcher may be behind before it has to start anew. */
+/** The number of changes kept; a watcher that is further behind gets a `reset`. */
 const changesKept = 1000;
 
 /**
- * One connection to the file. Everything is done in transactions; those that change tickets or
- * records raise the revision by one and leave a row that tells watchers what was changed.
+ * One connection to the file. Each step is a transaction; one that changes something raises the
+ * revision by one and adds a row that tells watchers of the change.
  */
 export class LockFile {
   readonly statements: Statements;
   readonly #db: DatabaseSync;
-  /** Called after each committed change of this connection; it must not throw. */
+  /** Called after each committed change of this connection. Must not throw. */
   onChange: () => void = () => {};
 
   constructor(path: string) {
@@ -39,12 +39,12 @@ export class LockFile {
     return outcome;
   }
 
-  /** The revision of the last change. */
+  /** Returns the revision of the last change. */
   revision(): number {
     return integer(this.statements.revision.get(), 'revision');
   }
 
-  /** A number that differs once another connection has committed something. */
+  /** Returns a number that changes when another connection commits. */
   dataVersion(): number {
     return integer(this.statements.dataVersion.get(), 'data_version');
   }
@@ -58,12 +58,12 @@ export class LockFile {
     }));
   }
 
-  /** Throws when the file can't be read and written. Leaves nothing. */
+  /** Throws if the file can't be read and written. Changes nothing. */
   check(): void {
     this.write(() => this.statements.setRevision.run(this.revision()));
   }
 
-  /** All changes after `revision`; undefined when some of them are not kept any more. */
+  /** Returns all changes after `revision`; undefined if some of them are no longer kept. */
   changesAfter(revision: number): readonly StoreChange[] | undefined {
     const changes = this.statements.changesAfter.all(revision).map(toChange);
     const first = changes[0]?.revision ?? revision + 1;

@@ -17,8 +17,8 @@ import type { Sessions } from './sessions.ts';
 import { integer, toRecord, toTicket } from './statements.ts';
 
 /**
- * The tickets and the records they protect. Dead processes are looked for only when somebody would
- * have to wait for them: asking /proc costs more than the rest of a step.
+ * The tickets, and the records that they protect. A step looks for dead processes only if a request
+ * would have to wait for one, because reading /proc costs more than the rest of a step.
  */
 export class TicketQueue {
   readonly #file: LockFile;

@@ -8,8 +8,8 @@ import type { LockFile } from './lock-file.ts';
 import { toSession, toTicket } from './statements.ts';
 
 /**
- * Sessions live as long as their process does (so they have no TTL); resumable ones until they are
- * closed or the host is booted again.
+ * The sessions in the file. A session has no TTL and ends with its process; a resumable one ends
+ * when it is closed or the host reboots.
  */
 export class Sessions {
   readonly #file: LockFile;
@@ -20,7 +20,7 @@ export class Sessions {
     this.#self = self;
   }
 
-  /** Throws when the session to resume belongs to another process that still runs. */
+  /** Opens a session. Throws if the session to resume belongs to another running process. */
   open(request: SessionRequest): OpenSession {
     return this.#file.write((effects) => {
       this.#drop(this.#dead(), effects);
@@ -28,7 +28,7 @@ export class Sessions {
     });
   }
 
-  /** Throws `SessionGoneError` when it has ended. Part of the caller's transaction, if any. */
+  /** Throws `SessionGoneError` if the session has ended. May be part of a transaction. */
   check(id: string): void {
     if (this.#file.statements.session.get(id) !== undefined) return;
     throw new SessionGoneError(`session ${id} has ended`);
@@ -38,18 +38,18 @@ export class Sessions {
     this.#file.write((effects) => this.#drop([id], effects));
   }
 
-  /** A process that can't be seen from here counts as running: nobody may take its locks. */
+  /** True if the session's process runs, or is not visible here: nobody may take its locks then. */
   isAlive(id: string): boolean {
     const row = this.#file.statements.session.get(id);
     return row !== undefined && isRunning(toSession(row), this.#self) !== false;
   }
 
-  /** Whether there is anything for `dropDead` to do. */
+  /** True if `dropDead` would end a session. */
   hasDead(): boolean {
     return this.#dead().length > 0;
   }
 
-  /** Ends the sessions of processes that don't run any more; true when there were any. */
+  /** Ends the sessions of processes that no longer run; true if there were any. */
   dropDead(effects: Effects): boolean {
     const dead = this.#dead();
     this.#drop(dead, effects);
@@ -60,13 +60,13 @@ export class Sessions {
     const { session: byId, resumableSession } = this.#file.statements;
     const row = resume === undefined ? undefined : byId.get(resume);
     if (!row) {
-      // Nobody else could ever end the session of a daemon that has lost its session's id.
+      // A daemon that has lost its session's id is the only one that can end that session.
       const left = resumable ? resumableSession.all(owner).map(toSession) : [];
       const dead = left.find((session) => isRunning(session, this.#self) === false);
       return dead && this.#adopt(dead.id, owner, resumable);
     }
     const session = toSession(row);
-    // In a container that was made anew the old process can't be seen; its id proves the heir.
+    // In a recreated container the old process is not visible; knowing its id proves the successor.
     if (!isSameProcess(session, this.#self) && isRunning(session, this.#self) === true) {
       throw new Error(
         `lock session ${session.id} belongs to process ${session.pid}, which is still running`,

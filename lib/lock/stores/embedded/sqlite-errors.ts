@@ -1,6 +1,6 @@
 import { StoreRefusedError, StoreUnavailableError } from '../../errors.ts';
 
-/** SQLite's primary result codes for what is wrong with the machine rather than with the program. */
+/** SQLite's primary result codes for faults of the machine, not of the program. */
 const sentences: Readonly<Record<number, string>> = {
   5: 'another process has kept it locked for too long',
   6: 'another process has kept it locked for too long',
@@ -12,19 +12,19 @@ const sentences: Readonly<Record<number, string>> = {
   26: 'it is not a database; delete it or choose another path',
 };
 
-/** Those after which nothing was written, and won't be until a person mends something. */
+/** Codes after which nothing was written, and nothing will be until a person repairs the cause. */
 const refusals: readonly number[] = [8, 13, 14];
 
-/** Of "the disk reported an error": the file that SQLite maps into memory could not grow. */
+/** The extended code of "the disk reported an error" for a memory-mapped file that can't grow. */
 const noRoomToMap = 4874;
 
-/** True when the statement may succeed if it is tried again in a moment. Nothing was changed. */
+/** True if a retry of the statement may succeed. Nothing was changed. */
 export function isBusy(error: unknown): boolean {
   const code = resultCode(error);
   return code === 5 || code === 6;
 }
 
-/** What a caller of the store gets instead of `error`; a bug is passed on as it is. */
+/** Returns the error for the store's caller; a bug stays as it is. */
 export function explainSqlite(error: unknown, path: string): unknown {
   const sentence = sentences[resultCode(error) ?? 0] ?? fileSentence(error);
   if (sentence === undefined) return error;
@@ -39,7 +39,7 @@ function resultCode(error: unknown): number | undefined {
   return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
 }
 
-/** For the directory, which is made before SQLite comes in. */
+/** Names errors of the directory, which is created before SQLite opens the file. */
 function fileSentence(error: unknown): string | undefined {
   if (!Error.isError(error) || !('syscall' in error)) return undefined;
   return `its directory could not be made (${error.message})`;

@@ -6,13 +6,13 @@ import type { StoreChange, StoredRecord } from '../ticket-store.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 
-/** A session as it stands in the file. */
+/** A session as a row of the file. */
 export interface SessionRow extends ProcessIdentity {
   readonly id: string;
   readonly resumable: boolean;
 }
 
-/** Every statement the store runs, compiled once per connection. */
+/** Compiles every statement of the store, once per connection. */
 export function prepareStatements(db: DatabaseSync) {
   return {
     revision: db.prepare('SELECT revision FROM counter'),
@@ -20,7 +20,7 @@ export function prepareStatements(db: DatabaseSync) {
     dataVersion: db.prepare('PRAGMA data_version'),
 
     session: db.prepare('SELECT * FROM sessions WHERE id = ?'),
-    // Resumable ones only end with the boot.
+    // A resumable session only ends with the boot.
     resumableSession: db.prepare('SELECT * FROM sessions WHERE resumable = 1 AND owner = ?'),
     mortalSessions: db.prepare('SELECT * FROM sessions WHERE resumable = 0 OR boot <> ?'),
     writeSession: db.prepare(
@@ -67,7 +67,7 @@ export function prepareStatements(db: DatabaseSync) {
 
 export type Statements = ReturnType<typeof prepareStatements>;
 
-/** The token is never given twice, so it serves as the id. */
+/** Reads a ticket's row. Tokens are unique for ever, so the token is also the id. */
 export function toTicket(row: Row): Ticket {
   const token = integer(row, 'token');
   return withTypedFacts<Ticket>({

@@ -10,29 +10,32 @@ import { TicketQueue } from './queue.ts';
 import { Sessions } from './sessions.ts';
 import { explainSqlite, isBusy } from './sqlite-errors.ts';
 
-/** How long other processes may keep the file before a step gives up. Nothing is then written. */
+/** How long a step waits for the file while other processes use it. Then nothing is written. */
 const busyLimitMs = 5000;
 const busyPauseMs = 10;
 
 export interface EmbeddedStoreOptions {
-  /** The file; its directory is made when it is not there. It must be on a local file system. */
+  /** The file, on a local file system. Its directory is created if missing. */
   readonly path: string;
   readonly clock?: Clock;
-  /** Reads the name of the running boot. */
+  /** Returns the id of the running boot. */
   readonly readBootId?: () => string;
 }
 
 /**
- * Tickets in one SQLite file, for the processes of one host. Each step is one transaction that is
- * on disk when it answers, so a crash loses nothing and leaves nothing half done.
+ * Keeps tickets in one SQLite file, for the processes of one host. Each step is one transaction
+ * that is on disk when it answers, so a crash loses nothing and leaves nothing half done.
  *
- * Sessions don't expire. What a process that ended has left is dropped as soon as somebody would
- * have to wait for it, except for resumable sessions, which stay until they are resumed, closed, or
- * the host is booted again. Processes that can't see each other in /proc (containers with a PID
- * namespace of their own) may share the file, but then none of them can tell that another died.
+ *     step ─ retried while busy ─► LockFile.write ─► BEGIN IMMEDIATE ─► Queue, Sessions, Gates
+ *                                                 └► a row in `changes` ─► ChangeFeed ─► watchers
  *
- * Rejects with `StoreUnavailableError` when the file can't be opened, and with a plain `Error` when
- * a newer version of berth wrote it.
+ * Sessions don't expire. A dead process's session is removed as soon as a request would have to
+ * wait for it, except for a resumable session, which stays until it is resumed or closed, or the
+ * host reboots. Processes that can't see each other in /proc (containers with a PID namespace of
+ * their own) may share the file, but none of them notices the death of another.
+ *
+ * Rejects with `StoreUnavailableError` if the file can't be opened, and with a plain `Error` if a
+ * newer version of berth wrote it.
  */
 export async function embeddedStore(options: EmbeddedStoreOptions): Promise<TicketStore> {
   const { path, clock = systemClock(), readBootId } = options;
@@ -91,12 +94,12 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
       file.close();
     },
   };
-  // What an earlier boot has left is gone from the first moment.
+  // Sessions of an earlier boot are gone before the first step.
   await step(purge);
   return store;
 }
 
-/** Tries again, without blocking the process, while others keep the file. */
+/** Runs a step; retries without blocking the process while others use the file. */
 async function persist<T>(step: () => T, path: string, clock: Clock): Promise<T> {
   let giveUpAt: number | undefined;
   await Promise.resolve();
@@ -116,7 +119,7 @@ function succeeds(step: () => void): boolean {
     step();
     return true;
   } catch {
-    // Whoever needs the file for more than this is told what is wrong with it.
+    // The next step of a caller reports the fault.
     return false;
   }
 }

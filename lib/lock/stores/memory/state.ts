@@ -18,7 +18,7 @@ import type {
   Waiting,
 } from '../ticket-store.ts';
 
-/** `setTimeout` fires at once for longer waits than this, and nothing is lost by waking early. */
+/** The longest sleep: `setTimeout` fires at once for a very long time. Waking early is safe. */
 const longestSleepMs = 3_600_000;
 
 interface Session {
@@ -27,8 +27,8 @@ interface Session {
 }
 
 /**
- * What the clients of one memory store share; each method is one atomic step. Sessions expire by
- * the clock: at the latest when anything is asked, and, while somebody watches, when it is time.
+ * The state that the clients of one memory store share; each method is one atomic step. Sessions
+ * expire by the clock: before any step, and on time while there is a watcher.
  */
 export class MemoryState {
   readonly #clock: Clock;
@@ -124,7 +124,7 @@ export class MemoryState {
     return this.#now().gates();
   }
 
-  /** Answers the state now; `watcher` is called, within the step, for each change after it. */
+  /** Returns the present state, and calls `watcher` within the step for each later change. */
   watch(watcher: (change: StoreChange) => void): StoreState {
     const { revision, tickets, records, gates } = this.#now().state();
     this.#watchers.add(watcher);
@@ -137,7 +137,7 @@ export class MemoryState {
     this.#setAlarm();
   }
 
-  /** The model, without what has expired. */
+  /** Returns the model without expired sessions. */
   #now(): TicketModel {
     this.#expire();
     return this.#model;
@@ -165,11 +165,11 @@ export class MemoryState {
     this.#setAlarm();
   }
 
-  /** Keeps one sleeper, until the next expiry, while there is a watcher to tell of it. */
+  /** Keeps one timer, for the next expiry, while there is a watcher. */
   #setAlarm(): void {
     const expiries = [...this.#sessions.values()].map(({ expiresAt }) => expiresAt);
     const at = this.#watchers.size === 0 ? Number.POSITIVE_INFINITY : Math.min(...expiries);
-    // One that rings early is left alone: renewals would else start a new sleeper each.
+    // An early timer stays, so that a renewal does not start a new one each time.
     if (this.#alarm !== undefined && at !== Number.POSITIVE_INFINITY && this.#alarm.at <= at)
       return;
     this.#alarm?.cancel.abort();

@@ -5,28 +5,28 @@ import type { StoreWatcher, TicketStore } from '../ticket-store.ts';
 import { MemoryState } from './state.ts';
 
 export interface MemoryStoreOptions {
-  /** For a state of its own; the clients of a shared state have that state's clock. */
+  /** The clock of the store's own state; a shared state has its own clock. */
   readonly clock?: Clock;
-  /** What several clients share, each as if it were another host; its own when left out. */
+  /** The state that several clients share, each like a host of its own; private when left out. */
   readonly shared?: MemoryState;
 }
 
-/** What the clients of one memory store share. */
+/** Creates a state that several clients share. */
 export function memoryState(clock: Clock = systemClock()): MemoryState {
   return new MemoryState(clock);
 }
 
 /**
- * Tickets in this process, for tests and for a single process that wants the same interface. It is
- * the plainest statement of what the port means, so other stores are compared with it. It uses no
- * randomness and no time but the clock's. A crash loses everything.
+ * Keeps tickets in this process, for tests and for a single process that needs the same interface.
+ * The memory store is the reference that other stores are compared with. It uses no randomness and
+ * no time but the clock's. A crash loses everything.
  */
 export function memoryStore({ clock, shared }: MemoryStoreOptions = {}): TicketStore {
   const state = shared ?? memoryState(clock);
   const watches = new Set<Disposable>();
   let isClosed = false;
 
-  /** Runs `take` no earlier than a round trip could: after the caller has gone on. */
+  /** Runs `take` in a later microtask, as no real store answers within the call. */
   const step = async <T>(take: () => T): Promise<T> => {
     await Promise.resolve();
     if (isClosed) throw new StoreUnavailableError('the memory store is closed');
