@@ -46,11 +46,11 @@ const log = createDebug('berth:main');
 /** How long the start waits for the store before it serves without it. */
 const joinPatienceMs = 3_000;
 
-/** A daemon that serves. */
+/** A running daemon. */
 export interface Daemon {
-  /** Rejects when it can't go on, for example because another daemon has its identity. */
+  /** Rejects when the daemon can't go on, for example because another daemon has its identity. */
   readonly failed: Promise<never>;
-  /** Answers what is in flight, releases what is not mounted, keeps what is. */
+  /** Answers the requests in flight, releases the locks of all but mounted volumes, and ends. */
   stop(): Promise<void>;
 }
 
@@ -99,10 +99,10 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   void host.fence.run(stopping.signal);
 
   entrances.open(apps(start, { ...cluster, ...host, ...volumes, reconciler, events }));
-  started.use(sockets.move()); // From here on they end before what they serve with.
+  started.use(sockets.move()); // From here on the sockets close before the objects that they use.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
   void introduceTo(engine, clock, stopping.signal);
-  started.defer(() => stopping.abort()); // First of all: it ends the requests that hold locks.
+  started.defer(() => stopping.abort()); // Runs first: it ends the requests that hold locks.
   const running = started.move();
   return {
     failed: joined.then(() => new Promise<never>(() => {})),
@@ -130,7 +130,7 @@ async function openCluster({ config, clock, started }: Start) {
   });
   const remembered = store.properties.multiHost
     ? started.use(await RememberedRecords.open(rememberedOptions(config, clock)))
-    : undefined; // This host's own store is never away.
+    : undefined; // A store of this host alone is never away.
   const catalog = new Catalog(manager.mirror, store, remembered?.records);
   remembered?.follow(manager.mirror, () => catalog.list());
   const locks = new LockDriver(manager, config.lockTimeoutMs);
