@@ -7,26 +7,28 @@ import { since } from '../format.ts';
 
 interface DoctorCommandOptions extends CommonOptions {
   readonly fix?: boolean;
-  readonly delete: readonly string[];
+  readonly delete?: readonly string[];
 }
 
 export function doctorCommand(root: Command, run: Run): void {
   withCommonOptions(root.command('doctor'))
-    .option('--fix', 'mend what can be mended without losing anything')
+    .option('--fix', 'repair what can be repaired without losing data')
     .option(
       '--delete <name>',
       'with --fix: delete this volume or snapshot that has no record (repeatable)',
-      (name: string, names: readonly string[]) => [...names, name],
-      [],
+      (name: string, names: readonly string[] = []) => [...names, name],
     )
-    .description('find what interrupted work has left on this host; exit code 1 if something stays')
+    .description(
+      'find what interrupted operations left on this host; exit code 1 if anything remains',
+    )
     .action((options: DoctorCommandOptions, command: Command) => {
-      if (options.delete.length > 0 && !options.fix) {
+      const deletions = options.delete ?? [];
+      if (deletions.length > 0 && !options.fix) {
         command.error("error: option '--delete <name>' works only together with --fix");
       }
       return run(options, undefined, async ({ client, print }) => {
         const reply = options.fix
-          ? await client.post<DoctorReply>('/doctor', { delete: options.delete })
+          ? await client.post<DoctorReply>('/doctor', { delete: deletions })
           : await client.get<DoctorReply>('/doctor');
         print(reply, ({ findings }) => doctorText(findings));
         const isClean = reply.findings.every(({ state }) => state === 'fixed');

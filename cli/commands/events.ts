@@ -10,9 +10,9 @@ interface EventsOptions extends CommonOptions {
 
 export function eventsCommand(root: Command, run: Run): void {
   withCommonOptions(root.command('events'))
-    .option('-f, --follow', 'go on with what happens from now on; JSON is one object per line')
-    .option('--volume <name>', 'of this volume only')
-    .description('what happened to the volumes on this host, oldest first')
+    .option('-f, --follow', 'keep printing new events; with --json, one object per line')
+    .option('--volume <name>', 'only the events of this volume')
+    .description('list what berth did to the volumes of this host by itself, oldest first')
     .action((options: EventsOptions) =>
       run(options, options.volume, async (context) => {
         await (options.follow ? follow(context, options) : list(context, options));

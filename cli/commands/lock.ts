@@ -24,9 +24,11 @@ interface RunOptions extends CommonOptions {
 }
 
 export function lockCommands(root: Command, run: Run): void {
-  const group = root.command('lock').description('who holds what, and ways out');
+  const group = root
+    .command('lock')
+    .description('see who holds a volume; disable or clear its locks, or run a command under them');
   withCommonOptions(group.command('ls'))
-    .description('list who holds a lock, who waits, and what is disabled')
+    .description('list all holders, waiters and disabled volumes')
     .action((options: CommonOptions) =>
       run(options, undefined, async ({ client, print }) => {
         print(await client.get<LocksReply>('/locks'), ({ tickets, gates }) =>
@@ -37,7 +39,7 @@ export function lockCommands(root: Command, run: Run): void {
     );
   withCommonOptions(group.command('inspect'))
     .argument('<volume>')
-    .description('who holds a volume, who waits for it, and whether it is disabled')
+    .description('show who holds a volume, who waits for it, and whether it is disabled')
     .action((volume: string, options: CommonOptions) =>
       run(options, volume, async ({ client, print }) => {
         print(await locksOf(client, volume), ({ tickets, gates }) => {
@@ -52,16 +54,20 @@ export function lockCommands(root: Command, run: Run): void {
     );
   withCommonOptions(group.command('clear'))
     .argument('<volume>')
-    .option('--token <n>', 'which lock: the token that the command shows without it', token)
-    .option('--force', 'although its holder is alive: its containers are killed first')
-    .description('take a lock away from a holder that is gone, or is to let go')
+    .option(
+      '--token <n>',
+      'the token of the lock to clear; without it, the command shows the tokens',
+      token,
+    )
+    .option('--force', 'clear it even if the holder is alive: its containers are killed first')
+    .description('clear the lock of a dead host, or with --force of a living one')
     .action((volume: string, options: ClearOptions) =>
       run(options, volume, (context) => clear(context, volume, options)),
     );
   withCommonOptions(group.command('disable'))
     .argument('<volume>')
-    .option('--why <text>', 'what everybody is told who is refused')
-    .description('let nobody start to use a volume, on any host; what uses it goes on')
+    .option('--why <text>', 'the reason, shown to everyone who is refused')
+    .description('refuse new users of a volume on every host; present users keep it')
     .action((volume: string, { why, ...options }: DisableOptions) =>
       run(options, volume, async ({ client, print }) => {
         const body = why === undefined ? {} : { why };
@@ -75,7 +81,7 @@ export function lockCommands(root: Command, run: Run): void {
     );
   withCommonOptions(group.command('enable'))
     .argument('<volume>')
-    .description('let a disabled volume be used again')
+    .description('allow a disabled volume to be used again')
     .action((volume: string, options: CommonOptions) =>
       run(options, volume, async ({ client, print }) => {
         const reply = await client.post<{ enabled: string }>(path`/locks/${volume}/enable`, {});
@@ -85,10 +91,14 @@ export function lockCommands(root: Command, run: Run): void {
     );
   withCommonOptions(group.command('run'))
     .argument('<volume>')
-    .argument('<command...>', 'after --, with its arguments; it gets BERTH_LOCK_TOKEN')
-    .option('--wait <duration>', "how long to wait (the daemon's lock-timeout); 0s: not", duration)
+    .argument('<command...>', 'the command, after --; the variable BERTH_LOCK_TOKEN has the token')
+    .option(
+      '--wait <duration>',
+      "how long to wait (default: the daemon's lock-timeout); 0s: do not wait",
+      duration,
+    )
     .usage('[options] <volume> -- <command...>')
-    .description('run a command while holding a volume for maintenance; its exit code is passed on')
+    .description("run a command while holding a volume's locks; exits with its exit code")
     .action((volume: string, command: string[], options: RunOptions) =>
       run(options, volume, (context) =>
         runUnderLock(context, { volume, command, waitMs: options.wait }),

@@ -13,9 +13,9 @@ interface SnapshotName {
 }
 
 export function snapshotCommands(root: Command, run: Run): void {
-  const group = root.command('snapshot').description('snapshots of a volume');
+  const group = root.command('snapshot').description('take, list, remove and restore snapshots');
   withCommonOptions(group.command('create'))
-    .argument('<volume[@name]>', 'the name is made from the time when none is given')
+    .argument('<volume[@name]>', 'without a name, one is made from the time')
     .description('take a snapshot')
     .action((argument: string, options: CommonOptions) => {
       const [volume, name] = splitAt(argument);
@@ -61,7 +61,7 @@ export function snapshotCommands(root: Command, run: Run): void {
     );
   withCommonOptions(group.command('restore'))
     .argument('<volume@name>', '', snapshotName)
-    .description("put a snapshot's content back; the volume must not be mounted")
+    .description("replace a volume's content by a snapshot's; the volume must not be mounted")
     .action(({ volume, snapshot }: SnapshotName, options: CommonOptions) =>
       run(options, volume, async (context) => {
         const at = path`/volumes/${volume}/snapshots/${snapshot}/restore`;

@@ -7,7 +7,9 @@ import { facts, table } from '../format.ts';
 
 export function statusCommand(root: Command, run: Run): void {
   withCommonOptions(root.command('status'))
-    .description('how the daemon is; exit code 5 while its store is away')
+    .description(
+      'show what this host serves and what is wrong; exit code 5 if the store does not answer',
+    )
     .action((options: CommonOptions) =>
       run(options, undefined, async ({ client, print }) => {
         const status = await client.get<StatusReply>('/status');

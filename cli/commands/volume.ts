@@ -7,9 +7,9 @@ import type { CommonOptions, Run } from '../context.ts';
 import { facts, gateText, holderText, since, table } from '../format.ts';
 
 export function volumeCommands(root: Command, run: Run): void {
-  const group = root.command('volume').description('volumes, and who holds them');
+  const group = root.command('volume').description('list and inspect volumes');
   withCommonOptions(group.command('ls'))
-    .description('list the volumes')
+    .description('list the volumes and who holds them')
     .action((options: CommonOptions) =>
       run(options, undefined, async ({ client, print }) => {
         const { volumes } = await client.get<{ volumes: VolumeReply[] }>('/volumes');
@@ -19,7 +19,7 @@ export function volumeCommands(root: Command, run: Run): void {
     );
   withCommonOptions(group.command('inspect'))
     .argument('<volume>')
-    .description('everything that is known of a volume')
+    .description('show all properties of a volume')
     .action((volume: string, options: CommonOptions) =>
       run(options, volume, async ({ client, print }) => {
         print(await client.get<VolumeDetailReply>(path`/volumes/${volume}`), volumeText);

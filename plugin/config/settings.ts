@@ -42,21 +42,21 @@ export const settings = {
     name: 'socket',
     placeholder: 'PATH',
     default: '/run/docker/plugins/<name>.sock',
-    help: 'Where the Docker engine finds the plugin',
+    help: 'The socket on which the Docker engine finds the plugin',
     schema: socketPath(),
   }),
   adminSocket: setting({
     name: 'admin-socket',
     placeholder: 'PATH',
     default: '/run/berth/admin.sock',
-    help: "The berth command's way in; for root only",
+    help: 'The socket of the berth command; for root only',
     schema: socketPath(),
   }),
   store: setting({
     name: 'store',
     placeholder: 'ADDRESS',
     default: 'embedded',
-    help: 'Where records and locks live: embedded (this host alone), etcd://HOST:PORT,…, etcds://… (TLS)',
+    help: 'Where records and locks are kept: embedded (this host alone), etcd://HOST:PORT,…, etcds://… (TLS)',
     schema: storeAddress(),
   }),
   etcdCa: setting({
@@ -93,7 +93,7 @@ export const settings = {
     name: 'prefix',
     placeholder: 'PREFIX',
     default: '/berth',
-    help: 'What all keys in etcd start with; daemons with one prefix share their volumes',
+    help: 'The prefix of all keys in etcd; daemons with the same prefix share their volumes',
     schema: matching(
       /^(?=.{2,128}$)(?:\/[A-Za-z0-9_.-]+)+$/,
       'use /WORD or /WORD/WORD… of A-Z a-z 0-9 _ . -, at most 128 characters',
@@ -103,7 +103,7 @@ export const settings = {
     name: 'state-dir',
     placeholder: 'DIR',
     default: '/var/lib/berth',
-    help: 'What this host must remember over a restart',
+    help: 'The directory for what this host must remember over a restart',
     schema: absolutePath(),
   }),
   volumeDir: setting({
@@ -143,7 +143,7 @@ export const settings = {
     name: 'lock-timeout',
     placeholder: 'DURATION',
     default: '25s',
-    help: 'How long an operation waits for a lock; 0s: one try. Below the 60 s of the engine',
+    help: 'How long an operation waits for a lock; 0s: it tries once. Keep it below the 60 s of the engine',
     schema: duration({
       minMs: 0,
       maxMs: 50_000,
@@ -154,7 +154,7 @@ export const settings = {
     name: 'reconcile-interval',
     placeholder: 'DURATION',
     default: '60s',
-    help: "How often mounts are compared with the engine's containers; three times this, and what none uses is unmounted",
+    help: "How often mounts are compared with the engine's containers; unused mounts are unmounted after three times this",
     schema: duration({
       minMs: 1_000,
       maxMs: 3_600_000,
@@ -172,7 +172,7 @@ export const settings = {
     name: 'docker-socket',
     placeholder: 'PATH',
     default: '/var/run/docker.sock',
-    help: "The engine's own socket, asked which containers use a volume",
+    help: "The engine's socket, asked which containers use a volume",
     schema: socketPath(),
   }),
 } as const;
