@@ -8,6 +8,7 @@ import {
   killGroup,
   thawGroup,
 } from '../lib/linux/control-group.ts';
+import type { Clock } from '../lib/running/clock.ts';
 import type { Container } from './container-scan.ts';
 import type { EngineCalls } from './engine-calls.ts';
 import { EngineRefusalError } from './engine-calls.ts';
@@ -15,48 +16,50 @@ import { hold, isHeld, unhold } from './hold.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** An engine that is well pauses a container within a few hundredths of a second. */
+/** A healthy engine pauses a container within a few hundredths of a second. */
 const engineLimitMs = 400;
 
 /**
- * Pauses, resumes and ends containers: through their engine, so that `docker ps` tells the truth,
- * and where that does not work in time through their control group, because it has to be done
- * while an engine hangs or is dead. Each method is idempotent and looks at the result.
+ * Pauses, resumes and ends containers: through their engine, so that `docker ps` shows the truth,
+ * and through their control group where the engine hangs, is dead or is too slow. Each method is
+ * idempotent and checks the result.
  */
 export class ContainerActions {
   readonly #engine: EngineCalls;
+  readonly #clock: Clock;
 
-  constructor(engine: EngineCalls) {
+  constructor(engine: EngineCalls, clock: Clock) {
     this.#engine = engine;
+    this.#clock = clock;
   }
 
-  /** Whether no process of the container can run, nor be let run by its engine. */
+  /** Returns true if no process of the container can run, and its engine can't thaw one. */
   standsStill(container: Container): Promise<boolean> {
     return container.group ? isHeld(container.group) : this.isPaused(container);
   }
 
-  /** Whether it is paused, or has ended. */
+  /** Returns true if the container is paused or has ended. */
   async isPaused({ id, group }: Container): Promise<boolean> {
     if (group) return isFrozen(group);
     const state = await this.#engine.inspect(id, engineLimitMs);
     return !state?.isRunning || state.isPaused;
   }
 
-  /** Whether somebody wants it dead, who can't see to that himself while it stands still. */
+  /** Returns true if SIGKILL is pending; a frozen process can't die until it is thawed. */
   async isBeingKilled({ group }: Container): Promise<boolean> {
     return group !== undefined && isBeingKilled(group);
   }
 
-  /** Rejects when the container may still run. */
+  /** Moves the container's processes to a frozen group. Rejects when they may still run. */
   async hold(container: Container): Promise<void> {
-    if (container.group) return hold(container.group);
+    if (container.group) return hold(container.group, this.#clock);
     if (await this.isPaused(container)) return;
-    throw new Error('its engine does not pause it, and its control group is out of reach');
+    throw new Error('its engine does not pause it, and its control group can not be reached');
   }
 
   /**
-   * Rejects when the container may still run. The engine is given at most `limitMs`; false: it did
-   * not say in that time that it has done it.
+   * Pauses and holds the container. Resolves to false when the engine did not confirm the pause
+   * within `limitMs`. Rejects when the container may still run.
    */
   async pause(container: Container, limitMs: number): Promise<boolean> {
     const byEngine = await this.pauseByEngine(container, Math.min(limitMs, engineLimitMs));
@@ -64,7 +67,7 @@ export class ContainerActions {
     return byEngine;
   }
 
-  /** So that people see it; false: its engine does not say that it has it paused. */
+  /** Asks the engine to pause it, so `docker ps` shows it; false if not confirmed. */
   async pauseByEngine({ id }: Container, limitMs = 4 * engineLimitMs): Promise<boolean> {
     try {
       await this.#engine.pause(id, limitMs);
@@ -75,33 +78,33 @@ export class ContainerActions {
     }
   }
 
-  /** Leaves it as its engine has it: the reverse of `hold`. */
+  /** Undoes `hold`: the container is then as its engine has it. */
   async unhold({ group }: Container): Promise<void> {
-    if (group) await unhold(group);
+    if (group) await unhold(group, this.#clock);
   }
 
-  /** True when its engine, too, has it running, or it has ended; else try again later. */
+  /** Resolves to true if the engine confirms that it runs, or it has ended; else repeat the call. */
   async resume({ id, group }: Container): Promise<boolean> {
-    let isTold = true;
+    let isConfirmed = true;
     try {
       const state = await this.#engine.inspect(id, engineLimitMs);
       if (state?.isPaused) {
-        // The engine resumes only what stands still; an attempt before may have ended that.
+        // The engine resumes only what is frozen, and an earlier attempt may have thawed it.
         if (group) await freezeGroup(group);
         await this.#engine.unpause(id, 4 * engineLimitMs);
       }
     } catch (error) {
       log('the engine does not resume %s: %s', id, error);
-      isTold = false;
+      isConfirmed = false;
     }
     if (group) {
       await thawGroup(group);
-      await unhold(group);
+      await unhold(group, this.#clock);
     }
-    return isTold;
+    return isConfirmed;
   }
 
-  /** Asks a container to end itself, for as long as `graceMs`. */
+  /** Asks a container to stop by itself within `graceMs`. */
   async stop({ id }: Container, graceMs: number): Promise<void> {
     try {
       await this.#engine.stop(id, graceMs);
@@ -110,10 +113,10 @@ export class ContainerActions {
     }
   }
 
-  /** Kills the container; true when it has ended, else try again. */
+  /** Kills the container. Resolves to true if it has ended; else repeat the call. */
   async kill(container: Container): Promise<boolean> {
     const { id, group } = container;
-    // The engine answers only when it has cleaned up, for which it may want an answer of ours.
+    // The engine answers after its clean-up, which may wait for an answer of this host's daemon.
     const killing = this.#engine
       .kill(id, engineLimitMs)
       .catch((error) => log('the engine does not kill %s: %s', id, error));
@@ -128,14 +131,14 @@ export class ContainerActions {
     return isEmpty(group);
   }
 
-  /** What people call it. */
+  /** Returns the container's name and short ID, for people. */
   async nameOf({ id }: Container): Promise<string> {
     const short = id.slice(0, 12);
     try {
       const state = await this.#engine.inspect(id, engineLimitMs);
       return state ? `${state.name} (${short})` : short;
     } catch {
-      return short; // Its engine hangs, or is not this one.
+      return short; // The engine hangs, or the container belongs to another engine.
     }
   }
 }

@@ -13,26 +13,26 @@ import {
 
 /** A container with live processes. */
 export interface Container {
-  /** As its engine knows it. */
+  /** The engine's ID of the container. */
   readonly id: string;
-  /** Those of the volumes asked for that it has. */
+  /** The volumes asked for that the container has mounted. */
   readonly volumes: readonly string[];
-  /** Undefined where it can't be reached from here: then only its engine can act on it. */
+  /** Undefined where the group can't be reached: then only the engine can act on the container. */
   readonly group?: ControlGroup | undefined;
 }
 
-/** What tells a volume's content from all else in a mount table. */
+/** Identifies a volume's content in any mount table. */
 export type VolumeIdentity = Pick<Mount, 'device' | 'root'>;
 
 export interface MountedVolume {
   readonly volume: string;
   /** Where it is mounted on this host. */
   readonly mountpoint: string;
-  /** What was mounted there when it was last looked at. */
+  /** What was mounted there when it was last seen. */
   readonly identity?: VolumeIdentity | undefined;
 }
 
-/** What is mounted at a place of this host; undefined: nothing. */
+/** Returns what is mounted at a path of this host; undefined if nothing is. */
 export async function identityAt(mountpoint: string): Promise<VolumeIdentity | undefined> {
   return identityIn(await readMounts(), mountpoint);
 }
@@ -43,17 +43,17 @@ function identityIn(own: readonly Mount[], mountpoint: string): VolumeIdentity |
 }
 
 /**
- * The containers of this host that have one of the volumes, as the kernel tells: their engine may
- * hang, or be dead while they live on. A container is a control group named after a container's id
- * in whose mount table the volume is.
+ * Finds the containers of this host that have one of the volumes mounted. It asks the kernel,
+ * because an engine may hang, or be dead while its containers live on. A container is a control
+ * group that is named after a container ID; its processes' mount tables show the volume.
  *
- * It does not wait for its turn between the thousands of files that it reads: it runs when time is
- * short, on machines that may be busy.
+ * The scan reads thousands of files without giving up the processor in between: it runs when time
+ * is short, on machines that may be busy.
  */
 export async function containersUsing(volumes: readonly MountedVolume[]): Promise<Container[]> {
   const own = await readMounts();
   const wanted = volumes.flatMap(({ volume, mountpoint, identity }) => {
-    // An engine that restarts takes a managed plugin's mounts away, and leaves the containers theirs.
+    // An engine that restarts removes a managed plugin's mounts, but not those of containers.
     const mount = identityIn(own, mountpoint) ?? identity;
     return mount ? [{ volume, mountpoint, mount }] : [];
   });
@@ -68,11 +68,11 @@ export async function containersUsing(volumes: readonly MountedVolume[]): Promis
     const text = processFileSync(pid, 'cgroup') ?? '';
     const id = idIn(text);
     if (id === undefined || found.has(id)) continue;
-    // A container can have many processes, which mostly see the same mounts.
+    // Most processes of a container see the same mounts: one of them is enough.
     const namespace = namespaceOf(pid);
-    const sight = `${id} ${namespace}`;
-    if (namespace === undefined || seen.has(sight)) continue;
-    seen.add(sight);
+    const view = `${id} ${namespace}`;
+    if (namespace === undefined || seen.has(view)) continue;
+    seen.add(view);
     const mounts = mountsOf(pid, namespace, namespaces);
     const has = wanted.filter((each) => mounts.some((mount) => isThatVolume(mount, each)));
     if (has.length === 0) continue;
@@ -83,8 +83,8 @@ export async function containersUsing(volumes: readonly MountedVolume[]): Promis
 }
 
 /**
- * The volume, or a part of it, put into a container. Not what a container with a view of the whole
- * host (a monitor, say) sees of it, which is where it is on the host below some other root.
+ * Returns true if the mount shows the volume, or a part of it, inside a container. A container that
+ * sees the whole host (a monitor, say) shows the host's own mount below another root: false.
  */
 function isThatVolume(
   { device, root, mountpoint }: Mount,
@@ -94,7 +94,7 @@ function isThatVolume(
   return root === mount.root || root.startsWith(mount.root === '/' ? '/' : `${mount.root}/`);
 }
 
-/** The whole group of a container's process: what it has made below is cut off. */
+/** Returns the container's own group: its process may be in a group that it has made below. */
 function containerGroupOf(
   pid: number,
   text: string,
@@ -108,7 +108,7 @@ function containerGroupOf(
   return idIn(path) === undefined ? undefined : { ...group, path };
 }
 
-/** Empty when the group has gone, or can't be read from here. */
+/** Returns the process IDs in a group; none if the group has gone or can't be read from here. */
 function membersOf(path: string): string[] {
   try {
     return readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n');
@@ -121,15 +121,15 @@ function idIn(text: string): string | undefined {
   return /[0-9a-f]{64}/.exec(text)?.[0];
 }
 
-/** None for a process that sees this host's own mounts, or that belongs to another host. */
+/** Returns no mounts for a process that sees this host's own, or that belongs to another host. */
 function mountsOf(pid: number, namespace: string, namespaces: ReadonlySet<string>): Mount[] {
   if (namespaces.has(namespace) || !isOfThisHost(pid, namespace, namespaces)) return [];
   return parseMountInfo(processFileSync(pid, 'mountinfo') ?? '');
 }
 
 /**
- * Whoever started the container, the first ancestor that has other mounts, is at home on this host.
- * (Only where several hosts are made of namespaces of one machine is there anybody else.)
+ * Returns true if the container's nearest ancestor with other mounts runs in one of this host's
+ * mount namespaces. (Only where tests make several hosts of one machine is there another answer.)
  */
 function isOfThisHost(pid: number, namespace: string, namespaces: ReadonlySet<string>): boolean {
   let ancestor = parentOf(pid);
@@ -138,12 +138,12 @@ function isOfThisHost(pid: number, namespace: string, namespaces: ReadonlySet<st
     if (of !== namespace) return of !== undefined && namespaces.has(of);
     ancestor = parentOf(ancestor);
   }
-  return true; // In a process namespace of our own nobody else is seen.
+  return true; // In a PID namespace of its own this process sees only its own host.
 }
 
-/** Who started the container that this process is in, if it is in one: a managed plugin's is. */
+/** Returns who started the container that this process runs in, as a managed plugin's does. */
 function starterOfOwnContainer(): number | undefined {
-  // Hosts of a test have namespaces of their own, too, but are no containers.
+  // The hosts of tests have namespaces of their own, too, but are no containers.
   if (idIn(processFileSync('self', 'cgroup') ?? '') === undefined) return undefined;
   const own = namespaceOf('self');
   let ancestor = parentOf('self');
@@ -151,13 +151,13 @@ function starterOfOwnContainer(): number | undefined {
   return ancestor > 0 ? ancestor : undefined;
 }
 
-/** The mount namespaces of this process and, when it is in a container, of its host. */
+/** Returns the mount namespaces of this process and, if it is in a container, of its host. */
 function hostNamespaces(starter: number | undefined): Set<string> {
   const all = [namespaceOf('self'), starter === undefined ? undefined : namespaceOf(starter)];
   return new Set(all.filter((namespace) => namespace !== undefined));
 }
 
-/** The mounts of that host, by the way that leads to them from inside. Takes CAP_SYS_PTRACE. */
+/** Returns the host's mounts, with paths that lead there from inside. Needs CAP_SYS_PTRACE. */
 function hostMounts(starter: number): Mount[] {
   const mounts = parseMountInfo(processFileSync(starter, 'mountinfo') ?? '');
   const root = `/proc/${starter}/root`;

@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 
-/** The engine refused. */
+/** The engine answered with an error. */
 export class EngineRefusalError extends Error {
   override readonly name = 'EngineRefusalError';
   readonly status: number;
@@ -24,9 +24,9 @@ export interface InspectedContainer {
 }
 
 /**
- * The few calls to the Docker engine that the sentinel needs, each with a limit: an engine that
- * hangs must not hold it up. Not dockerode: the sentinel waits for years to act within a second, so
- * it is kept small.
+ * The few calls to the Docker engine that the sentinel needs. Each has a time limit, because an
+ * engine may hang. They do without dockerode: the sentinel must stay small, as it waits for years
+ * and then has to act within a second.
  */
 export class EngineCalls {
   readonly #socketPath: string;
@@ -35,7 +35,7 @@ export class EngineCalls {
     this.#socketPath = socketPath;
   }
 
-  /** Undefined when there is no such container. */
+  /** Resolves to undefined if there is no such container. */
   async inspect(id: string, limitMs: number): Promise<InspectedContainer | undefined> {
     try {
       const answer = await this.#call('GET', `/containers/${id}/json`, limitMs);
@@ -59,7 +59,7 @@ export class EngineCalls {
     await this.#call('POST', `/containers/${id}/kill?signal=KILL`, limitMs);
   }
 
-  /** Asks it to stop; the engine kills it after `graceMs`, which it takes in whole seconds. */
+  /** Asks the container to stop. The engine kills it after `graceMs`, rounded up to seconds. */
   async stop(id: string, graceMs: number): Promise<void> {
     const seconds = Math.ceil(graceMs / 1000);
     await this.#call('POST', `/containers/${id}/stop?t=${seconds}`, graceMs + 1_000);

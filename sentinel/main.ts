@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import createDebug from 'debug';
 import { bootId, bootNowMs } from '../lib/linux/boot.ts';
 import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.ts';
+import { systemClock } from '../lib/running/clock.ts';
 import { messageOf } from '../lib/running/message-of.ts';
 import { ContainerActions } from './container-actions.ts';
 import { EngineCalls } from './engine-calls.ts';
@@ -12,13 +13,13 @@ import { SentinelState } from './state.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** So long after the last volume was let go, and nobody has come with another, it ends. */
+/** The sentinel ends when nothing has been watched for this long. */
 const idleLimitMs = 120_000;
 const idleCheckMs = 5_000;
 
 /**
- * The sentinel as a process. The daemon starts it, or systemd does; it outlives both, until there
- * is nothing to guard.
+ * Runs the sentinel as a process; resolves to the exit code. The daemon or systemd starts it. It
+ * outlives the daemon, and ends when there is nothing to watch.
  */
 export async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -26,24 +27,26 @@ export async function main(argv: readonly string[]): Promise<number> {
     options: {
       socket: { type: 'string', default: '/run/berth/sentinel.sock' },
       'docker-socket': { type: 'string', default: '/var/run/docker.sock' },
-      /** Under systemd it stays, or it would be started again and again. */
+      /** Do not end when idle: systemd would start the sentinel again and again. */
       stay: { type: 'boolean', default: false },
     },
   });
   protectFromMemoryShortage();
   const stop = new AbortController();
   const boot = bootId();
-  const state = new SentinelState(`${values.socket}.state`, boot);
+  const clock = systemClock();
+  const state = new SentinelState(`${values.socket}.state`, boot, clock);
   const engine = new EngineCalls(values['docker-socket']);
   const sentinel = new Sentinel({
     state,
-    actions: new ContainerActions(engine),
+    actions: new ContainerActions(engine, clock),
     now: bootNowMs,
+    clock,
   });
   const handler = sentinelHandler({ sentinel, bootId: boot, end: () => stop.abort() });
   try {
     await using _server = await listenOnUnixSocket(handler, { path: values.socket, mode: 0o600 });
-    log('guards: pid=%d socket=%s', process.pid, values.socket);
+    log('started pid=%d socket=%s', process.pid, values.socket);
     process.once('SIGTERM', () => stop.abort());
     process.once('SIGINT', () => stop.abort());
     const idle = setInterval(() => {
@@ -54,17 +57,17 @@ export async function main(argv: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (!(error instanceof SocketInUseError)) throw error;
-    process.stderr.write(`berth sentinel: another one guards on ${values.socket}\n`);
+    process.stderr.write(`berth sentinel: another sentinel listens on ${values.socket}\n`);
     return 1;
   }
 }
 
-/** When memory is short, what keeps hosts from writing to each other's volumes has to go last. */
+/** Asks the kernel to kill the sentinel last when memory is short. */
 function protectFromMemoryShortage(): void {
   try {
     writeFileSync('/proc/self/oom_score_adj', '-900');
   } catch (error) {
-    log('the memory shortage score stays as it is: %s', messageOf(error));
+    log('the OOM score stays as it is: %s', messageOf(error));
   }
 }
 

@@ -1,48 +1,53 @@
 import createDebug from 'debug';
+import type { Clock } from '../lib/running/clock.ts';
+import { messageOf } from '../lib/running/message-of.ts';
 import type { ContainerActions } from './container-actions.ts';
 import type { Container, MountedVolume } from './container-scan.ts';
 import { containersUsing, identityAt } from './container-scan.ts';
-import { cutOff, flush, letGo, makeStill } from './file-systems.ts';
-import type { Guard, SentinelState } from './state.ts';
+import { cutOff, flush, makeStill, thawFileSystem } from './file-systems.ts';
+import type { SentinelState } from './state.ts';
+import type { VolumeFence } from './volume-fence.ts';
 import type { Happening, SentinelReport, Watch, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** The longest it sleeps: a machine that was suspended wakes up with its timers late. */
+/** The longest pause between two steps: timers are late on a machine that wakes from suspend. */
 const longestSleepMs = 250;
-/** While containers stand still: `docker exec` may put something new into one. */
+/** The longest pause while containers stand still: `docker exec` may start a process in one. */
 const fencedSleepMs = 100;
-/** So long before it has to act it starts to flush. */
+/** Start writing back dirty pages this long before the fence deadline. */
 const prepareMs = 2_000;
-/** An engine that hung may yet do, when it goes on, what it was asked to long ago. */
+/** A recovered engine may still carry out an old pause request: keep checking this long. */
 const latePauseMs = 5_000;
 const keptHappenings = 200;
 
-/** What a volume's containers should be doing now. */
+/** What the containers that use a volume should be doing now. */
 type Wish = 'run' | 'prepare' | 'stop' | 'stand-still' | 'end';
 
 export interface SentinelOptions {
   readonly state: SentinelState;
   readonly actions: ContainerActions;
-  /** The machine's boot clock. */
+  /** Milliseconds since boot: the clock of the deadlines, which the daemon reads, too. */
   readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /**
- * Keeps this host from writing to volumes that it may have lost. It knows nothing but volumes and
- * deadlines, which the daemon moves on as long as the store confirms the locks: a daemon that is
- * dead, frozen or cut off can't do the wrong thing, it just does not move them.
+ * Keeps this host from writing to volumes that it may have lost. The sentinel knows only volumes
+ * and deadlines. The daemon moves the deadlines while the store confirms the locks; a daemon that is
+ * dead, frozen or cut off moves no deadline, and the sentinel acts.
  *
- * One loop compares what the containers should be doing with what they do; each step is idempotent
- * and repeated until its result is seen, and what it changed is written down first, so that it can
- * be killed at any line.
+ * One loop compares what the containers should be doing with what they do. Each step is idempotent
+ * and is repeated until its result is seen. The state file is written before each action, so the
+ * sentinel may be killed at any line.
  */
 export class Sentinel {
   readonly #options: SentinelOptions;
-  #awake = Promise.withResolvers<void>();
+  /** Aborts to end the pause between two steps. */
+  #pause = new AbortController();
   #toldAt = 0;
-  /** Containers whose engine is asked to pause what stands still already. */
+  /** IDs of containers that stand still and that the engine is now asked to pause. */
   readonly #showing = new Set<string>();
 
   constructor(options: SentinelOptions) {
@@ -50,18 +55,18 @@ export class Sentinel {
     this.#toldAt = options.now();
   }
 
-  /** The daemon's news. What it says holds when this returns, also for a successor. */
+  /** Takes a new watch from the daemon. It is in the state file when this returns. */
   told(watch: Watch): SentinelReport {
     const { state, now } = this.#options;
     state.update(watch);
     this.#toldAt = now();
-    this.#awake.resolve();
+    this.#pause.abort();
     return this.report();
   }
 
   report(): SentinelReport {
     const { state } = this.#options;
-    const volumes = state.volumes.map(({ volume }) => [volume, state.guard(volume).state] as const);
+    const volumes = state.volumes.map(({ volume }) => [volume, state.fence(volume).state] as const);
     return {
       protocolVersion,
       pid: process.pid,
@@ -70,12 +75,13 @@ export class Sentinel {
     };
   }
 
-  /** Since when there has been nothing to guard and nobody to guard it for. */
+  /** Milliseconds since the daemon's last word, if nothing is watched or paused; else 0. */
   get idleMs(): number {
     const { state, now } = this.#options;
     return state.volumes.length === 0 && state.paused.length === 0 ? now() - this.#toldAt : 0;
   }
 
+  /** Fences until the signal aborts, and leaves everything as it is then. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -83,10 +89,8 @@ export class Sentinel {
       } catch (error) {
         log('ERROR %O', error);
       }
-      this.#awake = Promise.withResolvers();
-      const timer = setTimeout(this.#awake.resolve, this.#sleepMs());
-      await this.#awake.promise;
-      clearTimeout(timer);
+      this.#pause = new AbortController();
+      await this.#options.clock.sleep(this.#sleepMs(), this.#pause.signal);
     }
   }
 
@@ -102,18 +106,18 @@ export class Sentinel {
     await this.#release(withWish('run', 'prepare', 'stop'));
   }
 
-  /** Remembers what is mounted, for when it is not any more. */
+  /** Records what is mounted: containers may still have it when this host has not any more. */
   async #identify(volumes: readonly WatchedVolume[]): Promise<void> {
     const { state } = this.#options;
     for (const volume of volumes) {
-      if (state.guard(volume.volume).identity) continue;
+      if (state.fence(volume.volume).identity) continue;
       const identity = await identityAt(volume.mountpoint);
       if (identity) this.#change(volume, { identity });
     }
   }
 
   #mounted({ volume, mountpoint }: WatchedVolume): MountedVolume {
-    return { volume, mountpoint, identity: this.#options.state.guard(volume).identity };
+    return { volume, mountpoint, identity: this.#options.state.fence(volume).identity };
   }
 
   #wishFor(volume: WatchedVolume): Wish {
@@ -141,12 +145,12 @@ export class Sentinel {
     await Promise.all(work);
   }
 
-  /** Whether the container can't write any more. */
+  /** Returns true when the container can't write any more. */
   async #act(volume: WatchedVolume, container: Container, kills: boolean): Promise<boolean> {
     const { state, actions } = this.#options;
     try {
       if (kills) {
-        const name = actions.nameOf(container); // Asked first: an engine forgets what has ended.
+        const name = actions.nameOf(container); // Before the kill: an engine forgets what has ended.
         const hasEnded = await actions.kill(container);
         if (hasEnded) this.#killed(volume, container, await name);
         return hasEnded;
@@ -158,7 +162,7 @@ export class Sentinel {
       }
       const known = state.paused.find(({ id }) => id === container.id);
       if (known && known.resumedAtMs === undefined) {
-        await actions.hold(container); // Somebody runs something in it.
+        await actions.hold(container); // A process was started in it meanwhile.
         return true;
       }
       const isUsers = await actions.isPaused(container);
@@ -173,12 +177,13 @@ export class Sentinel {
       this.#note('paused', volume, `paused container ${await actions.nameOf(container)} ${when}`);
       return true;
     } catch (error) {
-      this.#failed(volume, `container ${container.id} can't be kept from writing: ${error}`);
+      const why = messageOf(error);
+      this.#failed(volume, `container ${container.id} can't be kept from writing: ${why}`);
       return false;
     }
   }
 
-  /** Has the engine catch up with what was done without it; nobody waits for that. */
+  /** Asks the engine in the background to pause it, so that `docker ps` shows the pause. */
   #showPaused(id: string): void {
     const { state, actions } = this.#options;
     const find = () => state.paused.find((container) => container.id === id);
@@ -201,37 +206,38 @@ export class Sentinel {
 
   #fenced(volume: WatchedVolume): void {
     const { state } = this.#options;
-    const guard = state.guard(volume.volume);
-    if (guard.state !== 'fenced') {
+    const fence = state.fence(volume.volume);
+    if (fence.state !== 'fenced') {
       log('fenced volume=%s', volume.volume);
-      state.setGuard(volume.volume, { ...guard, state: 'fenced' });
+      state.setFence(volume.volume, { ...fence, state: 'fenced' });
     }
-    if (volume.onLost !== 'pause' || guard.isStill || guard.busy) return;
+    if (volume.onLost !== 'pause' || fence.isStill || fence.busy) return;
     const making = makeStill(volume).then(
       async () => {
-        if (state.guard(volume.volume).isCutOff) await letGo(volume);
+        if (state.fence(volume.volume).isCutOff) await thawFileSystem(volume);
         else this.#change(volume, { isStill: true });
       },
-      (error) => this.#failed(volume, `its file system can't be made still: ${error}`),
+      (error) => this.#failed(volume, `its file system can't be made still: ${messageOf(error)}`),
     );
     this.#during(volume, making);
   }
 
-  /** From here on nothing that the kernel still has cached can reach the volume. */
+  /** Shuts the file system down: nothing that the kernel has cached reaches the volume any more. */
   async #cutOff(volume: WatchedVolume): Promise<void> {
     const { state } = this.#options;
-    if (state.guard(volume.volume).isCutOff) return;
+    if (state.fence(volume.volume).isCutOff) return;
     try {
       await cutOff(volume);
       this.#change(volume, { isCutOff: true, isStill: false });
     } catch (error) {
-      this.#failed(volume, `its file system can't be cut off: ${error}`);
+      this.#failed(volume, `its file system can't be shut down: ${messageOf(error)}`);
     }
   }
 
+  /** Asks the containers of volumes with `on-lost=stop` to stop, once. */
   async #ask(volumes: readonly WatchedVolume[]): Promise<void> {
     const { state, actions } = this.#options;
-    const unasked = volumes.filter(({ volume }) => !state.guard(volume).isAsked);
+    const unasked = volumes.filter(({ volume }) => !state.fence(volume).isAsked);
     if (unasked.length === 0) return;
     const containers = await containersUsing(unasked.map((volume) => this.#mounted(volume)));
     const asking = unasked.map(async (volume) => {
@@ -241,16 +247,16 @@ export class Sentinel {
         users.map(async (container) => {
           void actions.stop(container, state.graceMs);
           const name = await actions.nameOf(container);
-          this.#note('stopped', volume, `asked container ${name} to stop: no word from the store`);
+          this.#note('stopped', volume, `asked container ${name} to stop: ${unconfirmed}`);
         }),
       );
     });
     await Promise.all(asking);
   }
 
-  /** So that little is left to be written when it is time. */
+  /** Writes back dirty pages early, so that little is left to write at the deadline. */
   #flushEarly(volume: WatchedVolume): void {
-    const { isFlushed, busy } = this.#options.state.guard(volume.volume);
+    const { isFlushed, busy } = this.#options.state.fence(volume.volume);
     if (isFlushed || busy) return;
     this.#change(volume, { isFlushed: true });
     this.#during(
@@ -259,24 +265,25 @@ export class Sentinel {
     );
   }
 
+  /** Thaws the file systems of volumes that may be written, then resumes their containers. */
   async #release(volumes: readonly WatchedVolume[]): Promise<void> {
     const { state } = this.#options;
     for (const volume of volumes) {
-      const guard = state.guard(volume.volume);
-      if (this.#wishFor(volume) === 'run' && (guard.isAsked || guard.isFlushed)) {
+      const fence = state.fence(volume.volume);
+      if (this.#wishFor(volume) === 'run' && (fence.isAsked || fence.isFlushed)) {
         this.#change(volume, { isAsked: false, isFlushed: false });
       }
-      if (guard.busy || (guard.state === 'running' && !guard.isStill)) continue;
-      await letGo(volume);
+      if (fence.busy || (fence.state === 'running' && !fence.isStill)) continue;
+      await thawFileSystem(volume);
       this.#change(volume, { state: 'running', isStill: false });
     }
     await this.#resume();
   }
 
-  /** Those whose volumes may all run again, or are not guarded any more. */
+  /** Resumes containers whose volumes are all running or no longer watched. */
   async #resume(): Promise<void> {
     const { state, actions, now } = this.#options;
-    const isRunning = (name: string) => state.guard(name).state === 'running';
+    const isRunning = (name: string) => state.fence(name).state === 'running';
     const mayRun = state.paused.filter(({ volumes }) => volumes.every(isRunning));
     await Promise.all(
       mayRun.map(async (container) => {
@@ -293,7 +300,7 @@ export class Sentinel {
         if (resumedAtMs !== undefined) return;
         const name = await actions.nameOf(container);
         for (const volume of container.volumes) {
-          state.note('resumed', volume, `resumed container ${name}: the volume is ours`);
+          state.note('resumed', volume, `resumed container ${name}: this host holds the volume`);
         }
       }),
     );
@@ -301,17 +308,17 @@ export class Sentinel {
 
   #killed(volume: WatchedVolume, { id }: Container, name: string): void {
     const { state } = this.#options;
-    const guard = state.guard(volume.volume);
-    if (guard.killed.includes(id)) return;
-    this.#change(volume, { killed: [...guard.killed, id] });
+    const fence = state.fence(volume.volume);
+    if (fence.killed.includes(id)) return;
+    this.#change(volume, { killed: [...fence.killed, id] });
     state.removePaused(id);
     this.#note('killed', volume, `killed container ${name}: ${reasons[volume.state]}`);
   }
 
   #failed(volume: WatchedVolume, message: string): void {
-    const guard = this.#options.state.guard(volume.volume);
+    const fence = this.#options.state.fence(volume.volume);
     log('ERROR volume=%s: %s', volume.volume, message);
-    if (guard.complaint === message) return;
+    if (fence.complaint === message) return;
     this.#change(volume, { complaint: message });
     this.#note('failed', volume, message);
   }
@@ -320,16 +327,16 @@ export class Sentinel {
     this.#options.state.note(kind, volume, message);
   }
 
-  #change({ volume }: WatchedVolume, change: Partial<Guard>): void {
+  #change({ volume }: WatchedVolume, change: Partial<VolumeFence>): void {
     const { state } = this.#options;
-    state.setGuard(volume, { ...state.guard(volume), ...change });
+    state.setFence(volume, { ...state.fence(volume), ...change });
   }
 
-  /** Work on the file system that may take long; the loop goes on without it. */
+  /** Starts work on the file system that may take long; the loop does not wait for it. */
   #during(volume: WatchedVolume, work: Promise<void>): void {
     const busy = work.finally(() => {
       this.#change(volume, { busy: undefined });
-      this.#awake.resolve();
+      this.#pause.abort();
     });
     this.#change(volume, { busy });
   }
@@ -347,9 +354,10 @@ export class Sentinel {
   }
 }
 
-const unproven = "this host can't prove any more that the volume is its own";
+const unproven = "this host can't prove any more that it holds the volume";
+const unconfirmed = 'the store has not confirmed the lock for some time';
 
-/** Why a container was killed. */
+/** Why a container was killed, by the state of the lock. */
 const reasons: Record<WatchedVolume['state'], string> = {
   held: unproven,
   unproven,

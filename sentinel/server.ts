@@ -6,11 +6,11 @@ import { watchSchema } from './watch.ts';
 export interface SentinelServerOptions {
   readonly sentinel: Sentinel;
   readonly bootId: string;
-  /** Ends the process; a successor goes on where it was. */
+  /** Ends the process; a successor continues from the state file. */
   readonly end: () => void;
 }
 
-/** The sentinel's side of what watch.ts describes. */
+/** Serves the protocol that watch.ts describes. */
 export function sentinelHandler(options: SentinelServerOptions): RequestListener {
   return (request, response) => {
     answer(options, request, response).catch((error) => {
@@ -34,7 +34,8 @@ async function answer(
   switch (call) {
     case 'PUT /watch': {
       const watch = watchSchema.parse(JSON.parse(body));
-      if (watch.bootId !== bootId) throw new Error(`boot ${watch.bootId} is not this one`);
+      if (watch.bootId !== bootId)
+        throw new Error(`the watch is for boot ${watch.bootId}, not for this one`);
       return reply(sentinel.told(watch));
     }
     case 'GET /report':
@@ -43,6 +44,6 @@ async function answer(
       response.once('close', end);
       return reply(sentinel.report());
     default:
-      throw new Error(`the sentinel has no ${call}`);
+      throw new Error(`the sentinel has no endpoint ${call}`);
   }
 }

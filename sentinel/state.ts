@@ -2,88 +2,65 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import createDebug from 'debug';
 import { z } from 'zod';
 import { hasCode } from '../lib/linux/error-code.ts';
+import type { Clock } from '../lib/running/clock.ts';
 import type { Container } from './container-scan.ts';
+import type { VolumeFence } from './volume-fence.ts';
+import { openFence, volumeFenceSchema } from './volume-fence.ts';
 import type { Happening, Watch, WatchedVolume } from './watch.ts';
 import { reportSchema, watchSchema } from './watch.ts';
 
 const log = createDebug('berth:sentinel');
 
-const identitySchema = z.object({ device: z.string(), root: z.string() });
-
-const guardSchema = z.object({
-  /** What is mounted there. */
-  identity: identitySchema.optional(),
-  state: z.enum(['running', 'fenced', 'ended']),
-  /** Its file system is still. */
-  isStill: z.boolean(),
-  isCutOff: z.boolean(),
-  /** Its containers were asked to stop. */
-  isAsked: z.boolean(),
-  isFlushed: z.boolean(),
-  /** Containers that were killed for it. */
-  killed: z.array(z.string()),
-  /** What was last said to have failed. */
-  complaint: z.string(),
-});
-
-/** What has been done about one volume. `busy`: something is being done to its file system. */
-export type Guard = z.infer<typeof guardSchema> & { busy?: Promise<void> | undefined };
-
 const pausedSchema = z.object({
   id: z.string(),
   volumes: z.array(z.string()),
   group: z.object({ path: z.string(), version: z.literal([1, 2]) }).optional(),
-  /** Its user had paused it before. */
+  /** True when its user had paused it: the sentinel leaves it paused afterwards. */
   isUsers: z.boolean(),
-  /** Its engine did not say that it has paused it, so it may yet do so, at any time. */
+  /** True until the engine confirms the pause: a late engine may still carry it out. */
   isUncertain: z.boolean(),
-  /** By the boot clock; present when it has been resumed, and only has to stay so. */
+  /** When it was resumed, by the boot clock. Kept for a while in case a late pause follows. */
   resumedAtMs: z.number().optional(),
 });
 
+/** A container that the sentinel has paused, or was about to pause when it was killed. */
 export type PausedContainer = Container & Omit<z.infer<typeof pausedSchema>, keyof Container>;
 
 const stateSchema = z.object({
   watch: watchSchema,
-  guards: z.record(z.string(), guardSchema),
+  /** The fences by volume; the file's name for them is older than the word. */
+  guards: z.record(z.string(), volumeFenceSchema),
   paused: z.array(pausedSchema),
   happenings: reportSchema.shape.happenings,
   nextNumber: z.number(),
 });
 
-const untouched: Guard = {
-  state: 'running',
-  isStill: false,
-  isCutOff: false,
-  isAsked: false,
-  isFlushed: false,
-  killed: [],
-  complaint: '',
-};
-
 /**
- * What the sentinel knows and has done, in a file of this boot that is replaced before each act:
- * a successor goes on where it was killed. Not flushed, because it means nothing after a power cut.
+ * What the sentinel knows and has done, in a file that is replaced before each action: a successor
+ * continues where the sentinel was killed. The file is not synced to disk, and belongs to one boot:
+ * after a power cut it means nothing.
  */
 export class SentinelState {
   readonly #path: string;
+  readonly #clock: Pick<Clock, 'date'>;
   #watch: Watch;
-  #guards: Map<string, Guard>;
+  #fences: Map<string, VolumeFence>;
   #paused: Map<string, PausedContainer>;
   #happenings: Happening[];
   #nextNumber: number;
 
   /** Reads what a predecessor has left in this boot. */
-  constructor(path: string, bootId: string) {
+  constructor(path: string, bootId: string, clock: Pick<Clock, 'date'>) {
     this.#path = path;
+    this.#clock = clock;
     const kept = read(path);
     const mine = kept?.watch.bootId === bootId ? kept : undefined;
     this.#watch = mine?.watch ?? { bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 };
-    this.#guards = new Map(Object.entries(mine?.guards ?? {}));
+    this.#fences = new Map(Object.entries(mine?.guards ?? {}));
     this.#paused = new Map(mine?.paused.map((each) => [each.id, each]));
     this.#happenings = mine?.happenings ?? [];
-    // Above all numbers of a predecessor whose state is lost.
-    this.#nextNumber = mine?.nextNumber ?? Date.now();
+    // Larger than the numbers of a predecessor whose state is lost.
+    this.#nextNumber = mine?.nextNumber ?? clock.date().getTime();
   }
 
   get bootId(): string {
@@ -111,29 +88,30 @@ export class SentinelState {
     return this.#happenings;
   }
 
-  guard(volume: string): Guard {
-    return this.#guards.get(volume) ?? untouched;
+  fence(volume: string): VolumeFence {
+    return this.#fences.get(volume) ?? openFence;
   }
 
-  /** A volume of which there is no news keeps its deadline; a new mount of it starts anew. */
+  /** Replaces the watch. A volume whose lock is unproven keeps the last deadline that was told. */
   update(watch: Watch): void {
     const before = new Map(this.volumes.map((volume) => [volume.volume, volume]));
     const volumes = watch.volumes.map((volume) => {
       const known = before.get(volume.volume);
-      if (known?.tenure !== volume.tenure) this.#guards.delete(volume.volume);
+      if (known?.tenure !== volume.tenure) this.#fences.delete(volume.volume);
       const isNews = volume.state !== 'unproven' || known?.tenure !== volume.tenure;
       return isNews ? volume : { ...volume, deadlineMs: known.deadlineMs };
     });
     const names = new Set(volumes.map(({ volume }) => volume));
-    for (const volume of this.#guards.keys()) if (!names.has(volume)) this.#guards.delete(volume);
+    for (const volume of this.#fences.keys()) if (!names.has(volume)) this.#fences.delete(volume);
     this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
     this.#watch = { ...watch, volumes };
     this.#write();
   }
 
-  setGuard(volume: string, guard: Guard): void {
+  /** Ignores a volume that is not watched any more. */
+  setFence(volume: string, fence: VolumeFence): void {
     if (!this.volumes.some((watched) => watched.volume === volume)) return;
-    this.#guards.set(volume, guard);
+    this.#fences.set(volume, fence);
     this.#write();
   }
 
@@ -148,14 +126,14 @@ export class SentinelState {
 
   note(kind: Happening['kind'], volume: string, message: string): void {
     log('%s volume=%s: %s', kind, volume, message);
-    const at = new Date().toISOString();
+    const at = this.#clock.date().toISOString();
     this.#happenings.push({ number: this.#nextNumber, at, kind, volume, message });
     this.#nextNumber += 1;
     this.#write();
   }
 
   #write(): void {
-    const guards = [...this.#guards].map(([volume, { busy: _, ...guard }]) => [volume, guard]);
+    const guards = [...this.#fences].map(([volume, { busy: _, ...fence }]) => [volume, fence]);
     const state: z.infer<typeof stateSchema> = {
       watch: this.#watch,
       guards: Object.fromEntries(guards),
@@ -171,7 +149,7 @@ export class SentinelState {
       writeFileSync(`${this.#path}.new`, JSON.stringify(state), { mode: 0o600 });
       renameSync(`${this.#path}.new`, this.#path);
     } catch (error) {
-      // Acting counts more than remembering.
+      // Fencing matters more than a successor's knowledge.
       log('ERROR the state can not be written to %s: %s', this.#path, error);
     }
   }
@@ -188,7 +166,7 @@ function read(path: string): z.infer<typeof stateSchema> | undefined {
   try {
     return stateSchema.parse(JSON.parse(text));
   } catch (error) {
-    log('WARNING %s is of another release and not used: %s', path, error);
+    log('WARNING ignoring %s, which another release has written: %s', path, error);
     return undefined;
   }
 }

@@ -1,33 +1,35 @@
 import { z } from 'zod';
 
-/**
- * What the daemon tells the sentinel, and hears from it: JSON over the sentinel's socket.
+/*
+ * The protocol between the daemon and the sentinel: JSON over the sentinel's Unix socket. The
+ * release before and after may speak to each other, so the names stay as they are.
  *
- * `PUT /watch` replaces the whole watch and may be repeated; `GET /report` answers the report
- * alone; `POST /end` ends the process, which leaves everything as it is to its successor. All three
- * answer a SentinelReport.
+ * `PUT /watch` replaces the whole watch and may be repeated. `GET /report` changes nothing.
+ * `POST /end` ends the process, which leaves everything to its successor as it is. Each of them is
+ * answered with a SentinelReport.
  */
 
-/** Raised when a sentinel of another release would misread a watch. */
+/** Increase it when a sentinel of another release would misread a watch. */
 export const protocolVersion = 1;
 
 const watchedVolumeSchema = z.object({
   volume: z.string(),
-  /** Tells this mount of the volume from the one before, also when its lock was taken again. */
+  /** The mount mark: differs between two mounts of the volume, and stays when a lock is re-acquired. */
   tenure: z.string(),
   /** Where it is mounted on this host. */
   mountpoint: z.string(),
-  /** It has a file system of its own, which can be frozen without stopping anything else. */
+  /** True if the volume has a file system of its own, which can be frozen without harm to others. */
   ownsFileSystem: z.boolean(),
   onLost: z.enum(['pause', 'stop']),
   /**
-   * - `held`: proved to be ours until the deadline.
-   * - `unproven`: nothing new; the last deadline told counts, and none told is one that has passed.
-   * - `lost`: the containers that use it have to end, and nothing may be written for them any more.
-   * - `evicted`: they have to end, but it is ours until they have.
+   * The ownership of the volume:
+   * - `held`: no other host can hold it before the deadline.
+   * - `unproven`: no news; the last deadline counts. Without one it counts as passed.
+   * - `lost`: the containers must end, and cached data must not be written back.
+   * - `evicted`: the containers must end; this host holds the volume until they have.
    */
   state: z.enum(['held', 'unproven', 'lost', 'evicted']),
-  /** By the machine's boot clock; with `held` alone. */
+  /** By the machine's boot clock; only with `held`. */
   deadlineMs: z.number().optional(),
 });
 
@@ -36,12 +38,12 @@ export type WatchedVolume = z.infer<typeof watchedVolumeSchema>;
 export const watchSchema = z.object({
   /** The boot that the deadlines belong to. */
   bootId: z.string(),
-  /** How long before its deadline a volume's containers are paused. */
+  /** How long before a volume's deadline its containers are paused. */
   leadMs: z.number(),
-  /** How much longer before that they are asked to stop, with `on-lost=stop`. */
+  /** How long before that they are asked to stop, with `on-lost=stop`. */
   graceMs: z.number(),
   volumes: z.array(watchedVolumeSchema),
-  /** What has happened up to this number has been noted; it need not be reported again. */
+  /** The daemon has recorded the happenings up to this number: they need no second report. */
   noted: z.number(),
 });
 
@@ -56,17 +58,13 @@ const happeningSchema = z.object({
   message: z.string(),
 });
 
-/** Something the sentinel did, or could not do. */
+/** Something that the sentinel did, or could not do. */
 export type Happening = z.infer<typeof happeningSchema>;
 
 export const reportSchema = z.object({
   protocolVersion: z.number(),
   pid: z.number(),
-  /**
-   * By volume. `running`: nothing was done to its containers. `fenced`: all of them stand still or
-   * have ended. `ended`: they have ended
-   * for good.
-   */
+  /** The state of each volume's fence; volume-fence.ts says what each means. */
   volumes: z.record(z.string(), z.enum(['running', 'fenced', 'ended'])),
   happenings: z.array(happeningSchema),
 });

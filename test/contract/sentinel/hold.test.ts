@@ -13,10 +13,13 @@ import {
   setFrozen,
 } from '../../../lib/linux/control-group.ts';
 import { readMounts } from '../../../lib/linux/mountinfo.ts';
+import { systemClock } from '../../../lib/running/clock.ts';
 import { hold, isHeld, unhold } from '../../../sentinel/hold.ts';
 import { startProcess, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+const clock = systemClock();
 
 /** Makes a control group like a container's, with one child group; a process writes in each. */
 async function counting(version: 1 | 2) {
@@ -37,7 +40,7 @@ async function counting(version: 1 | 2) {
   await mkdir(inner.path, { recursive: true });
   stack.defer(async () => {
     await waitFor(() => isEmpty(group), 5_000, 'the group to be empty');
-    await unhold(group);
+    await unhold(group, clock);
     await rmdir(inner.path);
     await rmdir(group.path);
   });
@@ -79,17 +82,17 @@ describeWith(['root'], 'a held container', () => {
       expect(await isHeld(group)).toBe(false);
       expect(await running()).toEqual([true, true]);
       await setFrozen(group, true); // As the engine does to pause a container.
-      await hold(group);
+      await hold(group, clock);
       expect(await isHeld(group)).toBe(true);
       await setFrozen(group, false);
       expect(await running()).toEqual([false, false]);
       expect(await isHeld(group)).toBe(true);
       expect(await isBeingKilled(group)).toBe(false);
-      await unhold(group);
+      await unhold(group, clock);
       expect(await running()).toEqual([true, true]);
       expect(await isHeld(group)).toBe(false);
 
-      await hold(group);
+      await hold(group, clock);
       counters[0]?.kill('SIGKILL');
       if (version === 1) expect(await isBeingKilled(group)).toBe(true);
       await killGroup(group);
