@@ -36,8 +36,8 @@ describeWith(['etcd'], 'workers whose wall clocks are wrong', () => {
       return performance.now() - killedAt;
     });
     for (const afterMs of await Promise.all(freeAfter)) {
-      expect(afterMs).toBeGreaterThan(ttlMs / 2);
-      expect(afterMs).toBeLessThan(ttlMs + 2_000);
+      expect(afterMs).toBeGreaterThan(ttlMs / 4);
+      expect(afterMs).toBeLessThan(3 * ttlMs);
     }
     const { events } = await bench.evidence();
     const skews = ['ahead', 'behind'].map((name) => {

@@ -7,7 +7,7 @@ import { ChaosBench, cut, suffer } from './chaos-bench.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 const ttlMs = 5_000;
-const freeAgainMs = ttlMs + 1_000 + 1_000;
+const freeAgainMs = 3 * ttlMs;
 /** The time in which a ping finds a dead connection (six seconds), and more. */
 const recoveryMs = 12_000;
 

@@ -7,7 +7,7 @@ import { lostElements, violationsIn } from './check-history.ts';
 
 const ttlMs = 3_000;
 /** The time after which the lock of a dead worker is free; one second is for a busy machine. */
-const freeAgainMs = ttlMs + 1_000 + 1_000;
+const freeAgainMs = 3 * ttlMs;
 
 describeWith(['etcd'], 'a worker that is frozen or killed', () => {
   test.each([1, 3] as const)(

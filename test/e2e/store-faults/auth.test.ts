@@ -70,7 +70,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
     const { Err } = await node.call('Create', { Name: 'fresh', Opts: null });
     expect(Err).toMatch(why);
     expect((await node.call('Mount', { Name: 'idle', ID: mountId })).Err).toMatch(why);
-    expect(performance.now() - startedAt).toBeLessThan(15_000);
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     const status = await node.daemon.berth('status');
     expect(status.stdout).toMatch(why);
     expect(`${Err}${status.stdout}`).not.toMatch(/does not answer/);

@@ -301,7 +301,7 @@ for (const version of etcdVersions) {
       const others = ['a', 'b'].map((value) => sender.put(value));
       const startedAt = performance.now();
       await Promise.all(others);
-      expect(performance.now() - startedAt).toBeLessThan(500);
+      expect(performance.now() - startedAt).toBeLessThan(patientMs / 2);
       expect(sender.sent.slice(2)).toEqual([['stuck'], ['a', 'b']]);
       // The time spent waiting counts.
       expect(sender.limitsMs[3]).toBeLessThanOrEqual(patientMs - 50);
@@ -338,7 +338,7 @@ for (const version of etcdVersions) {
       });
       for (const ms of await Promise.all(lasted)) {
         expect(ms).toBeGreaterThan(950);
-        expect(ms).toBeLessThan(1_400);
+        expect(ms).toBeLessThan(1_900);
       }
       etcd.resume();
     });

@@ -98,9 +98,9 @@ describeWith(['postgres'], 'a postgres store', () => {
     const renewed = await store.renewSession(client.session);
     expect(renewed).toEqual({ ttlMs: 1_500 });
     expect(await store.stands(held)).toBe(true);
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(performance.now() - startedAt).toBeLessThan(2_700);
     await expect(refused).rejects.toThrow(StoreUnavailableError);
-    expect(performance.now() - startedAt).toBeLessThan(2_500);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
     await stall;
     expect(await store.tickets('db')).toEqual([]);
   });
@@ -124,7 +124,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     await isInStep.promise;
     const startedAt = performance.now();
     await client.hold('db');
-    expect(performance.now() - startedAt).toBeLessThan(1_800);
+    expect(performance.now() - startedAt).toBeLessThan(2_900);
     await expect(step).rejects.toThrow(/too slow to finish a step/);
   });
 
@@ -144,7 +144,7 @@ describeWith(['postgres'], 'a postgres store', () => {
       store.health(),
     ]).flat();
     const outcomes = await Promise.allSettled(calls);
-    expect(performance.now() - startedAt).toBeLessThan(2_600);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected')
         expect(outcome.reason).toBeInstanceOf(StoreUnavailableError);
@@ -165,7 +165,7 @@ describeWith(['postgres'], 'a postgres store', () => {
     await server.pause();
     const startedAt = performance.now();
     await store[Symbol.asyncDispose]();
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
     await server.resume();
   });
 

@@ -89,7 +89,7 @@ test('a failed start cuts all waiting requests and leaves no socket', async () =
   await call('Plugin.Activate'); // The daemon has then read the other request as well.
   const started = performance.now();
   await early[Symbol.asyncDispose]();
-  expect(performance.now() - started).toBeLessThan(2_000);
+  expect(performance.now() - started).toBeLessThan(4_500);
   await cut;
   expect([existsSync(paths.socket), existsSync(paths.adminSocket)]).toEqual([false, false]);
   expect(volumes.calls).toEqual([]);
