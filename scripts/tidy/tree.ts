@@ -40,7 +40,7 @@ export function readTree(root: string): Tree {
 }
 
 /** What git knows or would add; in a copy without git, every file but what is installed or built. */
-function pathsBelow(root: string): string[] {
+export function pathsBelow(root: string): string[] {
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 } as const;
   if (existsSync(join(root, '.git'))) {
     const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
