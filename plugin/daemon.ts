@@ -38,8 +38,8 @@ import { hostIdentity } from './host/identity.ts';
 import { joinStore } from './host/membership.ts';
 import { takeStateDirectory } from './host/state-directory.ts';
 import { openStore } from './host/store.ts';
-import type { Apps, InheritedSockets } from './http/entrances.ts';
-import { listenEarly } from './http/entrances.ts';
+import type { Apps, InheritedSockets } from './entrances.ts';
+import { listenEarly } from './entrances.ts';
 
 const log = createDebug('berth:main');
 

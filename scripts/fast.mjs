@@ -10,6 +10,7 @@ const isGreen = await sideBySide(
     { name: 'types', command: program('tsc'), args: incrementalTypes },
     { name: 'lint', command: program('biome'), args: ['ci', '--error-on-warnings'] },
     { name: 'tidy', command: process.execPath, args: ['scripts/tidy/main.ts'] },
+    { name: 'rooms', command: process.execPath, args: ['scripts/rooms.ts'] },
     {
       name: 'unit tests, memory contracts, 5 s of simulation',
       command: process.execPath,

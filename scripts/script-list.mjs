@@ -5,6 +5,7 @@ export const scripts = [
     'npm run tidy',
     'checks words, comments, pages, and names of files; -- --report counts by folder (1 s)',
   ],
+  ['npm run rooms', 'draws which folder imports which; fails on a circle (1 s)'],
   ['npm run format', 'formats all files and applies the safe fixes of the linter'],
   ['npm run check', 'checks types, lint, format, import rules and tidiness (5 s)'],
   ['npm run fast', 'runs the check, unit tests, memory contracts and 5 s of simulation (15 s)'],

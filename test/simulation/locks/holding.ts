@@ -5,7 +5,7 @@ import { KeptLock } from '../../../lib/lock/use/kept-lock.ts';
 import type { Scheduler } from '../scheduler.ts';
 import type { LockCommand } from './commands.ts';
 import type { Happening } from './history.ts';
-import type { Daemon } from './simulated-host.ts';
+import type { Daemon } from './simulated-daemon.ts';
 
 export interface HoldingOptions {
   readonly name: string;

@@ -15,6 +15,7 @@ import { HostClock } from './host-clock.ts';
 import type { Weather } from './link.ts';
 import { Link } from './link.ts';
 import type { RecordedStore } from './recorded-store.ts';
+import type { Daemon } from './simulated-daemon.ts';
 
 export interface SimulatedHostOptions {
   readonly name: string;
@@ -27,14 +28,6 @@ export interface SimulatedHostOptions {
 
 /** The plan for a lock that a daemon re-acquires from the one before. */
 const afterRestart: HoldingPlan = { holdMs: 500, writes: 1, ending: 'unlock', listens: true };
-
-/** A daemon, from its start to its end. */
-export interface Daemon {
-  readonly party: Party;
-  readonly clock: HostClock;
-  readonly link: Link;
-  readonly manager: LockManager;
-}
 
 /** One machine: a clock that runs a little too fast or slow, and daemons that start and end. */
 export class SimulatedHost {

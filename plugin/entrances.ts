@@ -1,13 +1,13 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import type { InheritedSocket } from '../../lib/linux/inherited-sockets.ts';
-import { listenOnUnixSocket } from '../../lib/linux/unix-server.ts';
-import type { Clock } from '../../lib/running/clock.ts';
-import { systemClock } from '../../lib/running/clock.ts';
-import type { FailureReply } from '../admin/api.ts';
-import type { Config } from '../config/config.ts';
-import type { StartedApp } from '../docker/starting-app.ts';
-import { startingApp } from '../docker/starting-app.ts';
-import { waitUntilReady } from './wait-until-ready.ts';
+import type { InheritedSocket } from '../lib/linux/inherited-sockets.ts';
+import { listenOnUnixSocket } from '../lib/linux/unix-server.ts';
+import type { Clock } from '../lib/running/clock.ts';
+import { systemClock } from '../lib/running/clock.ts';
+import type { FailureReply } from './admin/api.ts';
+import type { Config } from './config/config.ts';
+import type { StartedApp } from './docker/starting-app.ts';
+import { startingApp } from './docker/starting-app.ts';
+import { waitUntilReady } from './http/wait-until-ready.ts';
 
 /** The daemon's two sockets. Disposing closes them; requests that nobody has been let to are cut. */
 export interface Entrances extends AsyncDisposable {
