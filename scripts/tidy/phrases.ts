@@ -27,7 +27,9 @@ export function* phraseFindings(
   file: TextFile,
   phrases: readonly BannedPhrase[],
 ): Generator<Finding> {
+  const any = new RegExp(phrases.map(({ pattern }) => pattern.source).join('|'), 'i');
   for (const { text, start } of file.parts) {
+    if (!any.test(text)) continue;
     for (const { pattern, plain } of phrases) {
       for (const match of text.matchAll(pattern)) {
         const said = match[0].replace(/\s+/g, ' ');

@@ -7,7 +7,7 @@ const link = /\[[^\]]*\]\((?<target>[^)\s]+)\)/g;
 const fileName =
   /(?<![\w./*<{}-])(?<name>(?:[\w.-]+\/)*[\w.-]*\w\.(?:ts|mjs|md|pml))\b(?![\w/*{-])/g;
 const folderName =
-  /`(?<name>(?:bench|bin|cli|demo|deploy|docs|lib|plugin|scripts|sentinel|test)\/(?:[\w-]+\/?)*)`/g;
+  /`(?<name>(?:bench|bin|cli|demo|deploy|docs|lib|plugin|scripts|sentinel|test)\/(?:[\w-]+\/)*[\w-]*)`/g;
 
 /** Finds names of files and folders, and links in documents, that lead nowhere. */
 export function* referenceFindings(tree: Tree): Generator<Finding> {

@@ -63,7 +63,7 @@ const allowed: Readonly<Record<string, string>> = {
   'lib/etcd': 'running etcd',
   'lib/lock': 'running lock manager lockEngine use recipes stores',
   'lib/lock/engine': 'running lock lockEngine stores',
-  'lib/lock/use': 'running lock manager use',
+  'lib/lock/use': 'running lock manager use stores',
   'lib/lock/recipes/jobs': 'running lock manager lockEngine recipes stores',
   'lib/lock/stores': 'running lock stores',
   'lib/lock/stores/embedded': 'linux running lock stores embedded',
