@@ -30,6 +30,8 @@ import { dockerApp } from './docker/app.ts';
 import { Engine } from './engine/engine.ts';
 import { introduceTo } from './engine/introduction.ts';
 import { Reconciler } from './engine/reconciler.ts';
+import type { Apps, InheritedSockets } from './entrances.ts';
+import { listenEarly } from './entrances.ts';
 import { EventFile } from './events/event-file.ts';
 import { EventLog } from './events/event-log.ts';
 import { SentinelLink } from './fencing/sentinel-link.ts';
@@ -38,8 +40,6 @@ import { hostIdentity } from './host/identity.ts';
 import { joinStore } from './host/membership.ts';
 import { takeStateDirectory } from './host/state-directory.ts';
 import { openStore } from './host/store.ts';
-import type { Apps, InheritedSockets } from './entrances.ts';
-import { listenEarly } from './entrances.ts';
 
 const log = createDebug('berth:main');
 
