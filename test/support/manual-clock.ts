@@ -6,7 +6,7 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still between calls of `advance` and `pass`. */
 export class ManualClock implements Clock {
   readonly #sleepers = new Set<Sleeper>();
   #now = 0;
@@ -19,7 +19,7 @@ export class ManualClock implements Clock {
     return new Date(Date.UTC(2026, 0, 1) + this.#now);
   }
 
-  /** How many are asleep. */
+  /** The number of sleepers. */
   get sleeping(): number {
     return this.#sleepers.size;
   }
@@ -38,14 +38,14 @@ export class ManualClock implements Clock {
     });
   }
 
-  /** Lets `ms` pass and wakes, in order, those whose time has come. */
+  /** Moves the time on by `ms` and wakes, in order, the sleepers that are due. */
   advance(ms: number): void {
     this.#now += ms;
     const due = [...this.#sleepers].filter(({ at }) => at <= this.#now);
     for (const { wake } of due.sort((a, b) => a.at - b.at)) wake();
   }
 
-  /** Lets `ms` pass from one wake-up to the next; each sleeper's work goes on in between. */
+  /** Moves the time on from one wake-up to the next; after each, the sleeper's work runs. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms;
     for (;;) {

@@ -132,13 +132,13 @@ export function succeeded(commandLine: readonly string[], result: FinishedProces
   return result.stdout.trim();
 }
 
-/** A busy machine may take so many times as long as a quiet one until something happens. */
+/** The factor by which each wait limit is lengthened: a busy machine is that much slower. */
 export const patience = 5;
 
 /**
  * Repeats `condition` until it returns a truthy value and returns that. A throw counts as not met yet. `timeoutMs` is
- * what a quiet machine needs at most; a busy one gets `patience` times as long, because a wait finds what hangs and
- * asserts no speed.
+ * the time that a quiet machine needs at most, and is multiplied by `patience`: a wait detects what hangs, and asserts
+ * no speed.
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,

@@ -1,6 +1,7 @@
-// Jest's sequencer: decides in which order the test files start. Most files wait (for a TTL, for an engine), so there are
-// more workers than cores. The slowest files start first, so that no worker is left with a long file at the end. Files
-// that keep a core busy are spread evenly over the others, so that they do not all run at one time.
+// Jest's sequencer: the order in which the test files start. Most files wait (for a TTL, for an
+// engine), so there are more workers than cores. The slowest files start first, so that no worker
+// is left with a long file at the end. Files that keep a core busy are spread evenly among the
+// others.
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
@@ -10,7 +11,7 @@ const durations = JSON.parse(readFileSync(new URL('durations.json', import.meta.
 /** A file that is not in the list may be slow. */
 const unknownSeconds = 10;
 
-/** These compute all the time, or write to a store without a pause. */
+/** Files that compute all the time, or write to a store without a pause. */
 const busy = /^test\/(spec|simulation|contract\/(driver|locks|recipes|stores))\//;
 
 export default class SlowestFirst {

@@ -66,15 +66,15 @@ export function postgresTools(): PostgresTools {
 }
 
 export interface UmlKernel {
-  /** A program: an ordinary process on this machine. */
+  /** The path of the kernel, which runs as an ordinary process. */
   readonly kernel: string;
   readonly modules: string;
   readonly version: string;
-  /** Where it comes from: `Debian sid` or `installed`. */
+  /** The source of the kernel: `Debian sid` or `installed`. */
   readonly origin: string;
 }
 
-/** Returns the kernel of User Mode Linux that set-up has seen boot on this machine. */
+/** Returns the kernel of User Mode Linux that booted during set-up on this machine. */
 export function umlKernel(): UmlKernel | undefined {
   const file = join(cacheDirectory(), 'uml-kernel.json');
   if (!existsSync(file)) return undefined;

@@ -1,3 +1,6 @@
+// `berth lock run` in this process, against an admin socket with volumes in memory.
+// test/e2e/command runs it as a process, for signals and output.
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -6,8 +9,6 @@ import { openAdminSocket } from '../../support/admin-socket.ts';
 import { runBerth } from '../../support/berth-command.ts';
 import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
-
-// The berth command runs in this process. test/e2e/command runs it as a process, for signals and output.
 
 let socket: AdminSocket;
 let directory: TemporaryDirectory;

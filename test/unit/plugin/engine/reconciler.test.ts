@@ -1,5 +1,5 @@
-// When the reconciler looks for mounts that no container uses: its timers, on a manual clock, with
-// a fake engine and fake mounts. What it then finds with real ones is test/e2e/mounts.
+// When the reconciler checks for unused mounts: its timers, on a manual clock, with a fake engine
+// and fake mounts. test/e2e/mounts/reconciler.test.ts has a real engine.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { VolumeEvent } from '../../../../lib/volumes/events.ts';
 import type { MountRow } from '../../../../lib/volumes/mounts/mount-table.ts';
@@ -11,10 +11,10 @@ import { mountRow } from '../../../support/mount-row.ts';
 
 type News = 'listens' | 'container ended';
 
-/** An engine whose event stream and containers the test decides. */
+/** An engine whose event stream and containers the test controls. */
 class FakeEngine {
   readonly uses = new Map<string, VolumeUse>();
-  /** How often its containers were listed. */
+  /** The number of times that its containers were listed. */
   lists = 0;
   isAway = false;
   answer: Promise<void> = Promise.resolve();
@@ -52,7 +52,7 @@ class FakeEngine {
   }
 }
 
-/** Mounts that only count: `doubt` makes uses unconfirmed, `settle` drops them. */
+/** Mounts that count calls: `doubt` makes uses unconfirmed, `settle` drops them. */
 class FakeMounts implements ReconciledMounts {
   readonly all = new Map<string, MountRow>();
   readonly settled: { volume: string; atMs: number }[] = [];
@@ -128,7 +128,7 @@ function reconciler(): Reconciler {
   });
 }
 
-/** Starts a reconciler, as a daemon does after it has adopted the mounts of the one before. */
+/** Starts a reconciler, as a daemon does after it has adopted the mounts of its predecessor. */
 async function start(): Promise<Reconciler> {
   const started = reconciler();
   running = started.run();
@@ -137,7 +137,7 @@ async function start(): Promise<Reconciler> {
 }
 
 describe('after the start of the daemon', () => {
-  test('settles unused mounts two seconds after the engine’s first answer, not before', async () => {
+  test("drops unused mounts two seconds after the engine's first answer, not before", async () => {
     mounts.add('unused');
     mounts.add('used');
     engine.uses.set('used', 'live');
@@ -159,7 +159,7 @@ describe('after the start of the daemon', () => {
     expect(mounts.settled).toEqual([]);
   });
 
-  test('a mount that a process still shows stays, and an event says so once', async () => {
+  test('keeps a mount that a process still has, and records one event', async () => {
     mounts.add('v');
     shown.add('/mounts/v');
     await start();
@@ -173,7 +173,7 @@ describe('after the start of the daemon', () => {
 });
 
 describe('when a container has ended', () => {
-  test('looks 200 ms later while uses are unconfirmed', async () => {
+  test('checks 200 ms later while uses are unconfirmed', async () => {
     mounts.add('v');
     engine.uses.set('v', 'live');
     await start();
@@ -187,7 +187,7 @@ describe('when a container has ended', () => {
     expect(mounts.settled).toEqual([{ volume: 'v', atMs: 10_200 }]);
   });
 
-  test('many that end one after the other do not put the look off', async () => {
+  test('several containers that end in a row do not delay the check', async () => {
     mounts.add('v');
     engine.uses.set('v', 'live');
     await start();
@@ -201,7 +201,7 @@ describe('when a container has ended', () => {
     expect(mounts.settled).toEqual([{ volume: 'v', atMs: 10_200 }]);
   });
 
-  test('does not look while the engine’s containers are still starting', async () => {
+  test("does not check while the engine's containers are still starting", async () => {
     mounts.add('v');
     await start();
     await clock.pass(100);
@@ -223,10 +223,10 @@ describe('when a container has ended', () => {
   });
 });
 
-describe('from time to time', () => {
-  test('a confirmed use is settled once no container has had the volume for three intervals', async () => {
+describe('at intervals', () => {
+  test('drops a confirmed use after no container has had the volume for three intervals', async () => {
     await start();
-    await clock.pass(3_000); // The look after the start, at 2 s, has passed; one each minute follows.
+    await clock.pass(3_000); // The check after the start, at 2 s, is over; from now on one a minute.
     mounts.add('v');
     await clock.pass(4 * intervalMs - 1_001);
     expect(mounts.settled).toEqual([]);
@@ -235,7 +235,7 @@ describe('from time to time', () => {
     expect(events.map(({ kind, severity }) => [kind, severity])).toEqual([['settled', 'warning']]);
   });
 
-  test('a container that was only created keeps a confirmed use', async () => {
+  test('keeps the confirmed use of a container that was only created', async () => {
     await start();
     mounts.add('v');
     engine.uses.set('v', 'created');
@@ -251,7 +251,7 @@ describe('from time to time', () => {
     expect(engine.lists).toBe(lists);
   });
 
-  test('goes on after a look that failed', async () => {
+  test('goes on after a failed check', async () => {
     await start();
     await clock.pass(3_000);
     mounts.add('v');
@@ -265,7 +265,7 @@ describe('from time to time', () => {
 });
 
 describe('when the engine restarts', () => {
-  test('reconnects each second, and doubts what was mounted before it went away', async () => {
+  test('reconnects each second, and makes earlier uses unconfirmed', async () => {
     await start();
     await clock.pass(3_000);
     mounts.add('v');
@@ -279,7 +279,7 @@ describe('when the engine restarts', () => {
     expect(mounts.settled).toEqual([{ volume: 'v', atMs: 6_000 }]);
   });
 
-  test('its activation of the plugin makes all uses unconfirmed, and a look follows', async () => {
+  test('Plugin.Activate makes all uses unconfirmed and triggers a check', async () => {
     const started = await start();
     await clock.pass(10_000);
     mounts.add('v');
@@ -290,7 +290,7 @@ describe('when the engine restarts', () => {
     expect(mounts.settled).toEqual([{ volume: 'v', atMs: 12_000 }]);
   });
 
-  test('the second of two activations moves the look on', async () => {
+  test('a second Plugin.Activate postpones the check', async () => {
     const started = await start();
     await clock.pass(10_000);
     mounts.add('v');
@@ -304,7 +304,7 @@ describe('when the engine restarts', () => {
   });
 });
 
-test('one look at a time: what becomes due during one is looked for after it', async () => {
+test('one check at a time: a check that becomes due during another runs after it', async () => {
   mounts.add('v');
   const answered = Promise.withResolvers<void>();
   const started = await start();
@@ -319,12 +319,12 @@ test('one look at a time: what becomes due during one is looked for after it', a
   expect(mounts.settled).toHaveLength(1);
 });
 
-test('check rejects when the engine is away', async () => {
+test('check rejects when the engine does not answer', async () => {
   engine.isAway = true;
   await expect(reconciler().check()).rejects.toThrow('no engine');
 });
 
-test('looks no more once the daemon stops', async () => {
+test('makes no further check once the daemon stops', async () => {
   mounts.add('v');
   await start();
   await clock.pass(1_000);

@@ -1,4 +1,4 @@
-// What the daemon tells the sentinel and when: on a manual clock, with a fake link.
+// What the daemon sends to the sentinel, and when: on a manual clock, with a fake link.
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { UnavailableError } from '../../../../lib/volumes/errors.ts';
 import type { VolumeEvent } from '../../../../lib/volumes/events.ts';
@@ -11,14 +11,14 @@ import { protocolVersion } from '../../../../sentinel/watch.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { mountRow } from '../../../support/mount-row.ts';
 
-/** The sentinel, as the link shows it. */
+/** A sentinel behind a fake link. */
 class FakeLink {
   readonly told: Watch[] = [];
   isEnded = false;
   failure: Error | undefined;
   volumes: SentinelReport['volumes'] = {};
   happenings: SentinelReport['happenings'] = [];
-  /** Each call waits for it. */
+  /** The promise that each call waits for. */
   answer: Promise<void> = Promise.resolve();
 
   async tell(watch: Watch): Promise<SentinelReport> {
@@ -34,7 +34,7 @@ class FakeLink {
   }
 }
 
-/** This host has been up for so long when the manual clock starts. */
+/** How long this host has been up when the manual clock starts. */
 const upMs = 5_000_000;
 const ttlMs = 10_000;
 
@@ -65,8 +65,8 @@ function fenced(volume: string, own: Ownership = 'held', change?: Partial<MountR
 
 const lastTold = () => link.told.at(-1)?.volumes;
 
-describe('what it tells', () => {
-  test('the mount, its lock and the deadline by the boot clock', async () => {
+describe('each call to the sentinel', () => {
+  test('has the mount, its lock and the deadline by the boot clock', async () => {
     leftMs = 7_000.9;
     await watch.watch([fenced('v', 'held', { mountMark: 'mark' })]);
     expect(link.told).toEqual([
@@ -90,7 +90,7 @@ describe('what it tells', () => {
     ]);
   });
 
-  test('no deadline for a lock that is not proved', async () => {
+  test('has no deadline for a lock that is not proved', async () => {
     await watch.watch([fenced('u', 'unproven'), fenced('e', 'evicted'), fenced('l', 'lost')]);
     expect(lastTold()?.map(({ state, deadlineMs }) => [state, deadlineMs])).toEqual([
       ['unproven', undefined],
@@ -99,7 +99,7 @@ describe('what it tells', () => {
     ]);
   });
 
-  test('the boot clock is read before the time left: a freeze in between moves no deadline on', async () => {
+  test('reads the boot clock before the time left, so that a freeze in between extends no deadline', async () => {
     const frozen = new SentinelWatch({
       ...{ link, clock, ttlMs },
       drivers: new Map(),
@@ -115,12 +115,12 @@ describe('what it tells', () => {
     expect(lastTold()?.[0]?.deadlineMs).toBe(upMs + 1_000);
   });
 
-  test('nothing of a volume with on-lost=keep', async () => {
+  test('has no volume with on-lost=keep', async () => {
     await watch.watch([fenced('v', 'lost', { onLost: 'keep' })]);
     expect(link.told).toEqual([]);
   });
 
-  test('only lost and evicted volumes where locks do not expire', async () => {
+  test('has only lost and evicted volumes if locks do not expire', async () => {
     leftMs = Number.POSITIVE_INFINITY;
     await watch.watch([fenced('h'), fenced('u', 'unproven')]);
     expect(link.told).toEqual([]);
@@ -129,8 +129,8 @@ describe('what it tells', () => {
   });
 });
 
-describe('when it tells', () => {
-  test('each second while something is mounted, with the deadline as it is then', async () => {
+describe('the sentinel is called', () => {
+  test('each second while something is mounted, with the present deadline', async () => {
     const stop = new AbortController();
     await watch.watch([fenced('v')]);
     const running = watch.run(stop.signal);
@@ -145,7 +145,7 @@ describe('when it tells', () => {
     expect(clock.sleeping).toBe(0);
   });
 
-  test('never while nothing is mounted: a sentinel is not started for nothing', async () => {
+  test('never while nothing is mounted, so that no sentinel is started needlessly', async () => {
     const stop = new AbortController();
     const running = watch.run(stop.signal);
     await clock.pass(5_000);
@@ -156,7 +156,7 @@ describe('when it tells', () => {
     expect(link.isEnded).toBe(false);
   });
 
-  test('once more when the last volume is unmounted, and ends it when the daemon ends', async () => {
+  test('once more after the last unmount, and the sentinel ends with the daemon', async () => {
     await watch.watch([fenced('v')]);
     watch.changed([]);
     await clock.pass(0);
@@ -174,7 +174,7 @@ describe('when it tells', () => {
     expect(link.isEnded).toBe(false);
   });
 
-  test('one call at a time; a mount during one resolves with a call that has it', async () => {
+  test('one call at a time: a mount during a call resolves with the next call, which includes it', async () => {
     const answered = Promise.withResolvers<void>();
     link.answer = answered.promise;
     const first = watch.watch([fenced('a')]);
@@ -195,8 +195,8 @@ describe('when it tells', () => {
   });
 });
 
-describe('a sentinel that can’t be reached', () => {
-  test('refuses a mount, and is a condition until it answers', async () => {
+describe('a sentinel that does not answer', () => {
+  test('makes a mount fail, and is a condition until it answers', async () => {
     link.failure = new Error('no sentinel');
     await expect(watch.watch([fenced('v')])).rejects.toThrow(UnavailableError);
     const stop = new AbortController();
@@ -212,7 +212,7 @@ describe('a sentinel that can’t be reached', () => {
     await running;
   });
 
-  test('a change that it missed is told by the next round', async () => {
+  test('gets a missed change with the next call', async () => {
     await watch.watch([fenced('a')]);
     link.failure = new Error('busy');
     watch.changed([fenced('a'), fenced('b')]);
@@ -227,7 +227,7 @@ describe('a sentinel that can’t be reached', () => {
   });
 });
 
-describe('what the sentinel did', () => {
+describe('an action of the sentinel', () => {
   const happening = (number: number, kind: 'paused' | 'killed') => ({
     ...{ number, kind, volume: 'v', message: `did ${number}` },
     at: '2026-01-02T03:04:05.000Z',
@@ -267,7 +267,7 @@ describe('ending the containers of a lost volume', () => {
     await ending;
   });
 
-  test('rejects when they have not ended within 20 s', async () => {
+  test('rejects when they have not ended after 20 s', async () => {
     link.volumes = { v: 'fenced' };
     const ending = watch.end('v', [fenced('v', 'lost')]);
     const outcome = expect(ending).rejects.toThrow(/volume v/);
@@ -276,7 +276,7 @@ describe('ending the containers of a lost volume', () => {
     expect(clock.sleeping).toBe(0);
   });
 
-  test('resolves at once when nothing of the volume is fenced here', async () => {
+  test('resolves at once when nothing of the volume is fenced on this host', async () => {
     await watch.end('v', []);
     expect(link.told).toEqual([]);
   });

@@ -1,3 +1,5 @@
+// The registry of drivers against the setting that names them.
+
 import { expect, test } from '@jest/globals';
 import { drivers } from '../../../../../lib/volumes/drivers/registry.ts';
 import { driverNames } from '../../../../../plugin/config/settings.ts';

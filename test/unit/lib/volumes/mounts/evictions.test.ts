@@ -1,4 +1,4 @@
-// How an operator clears the lock of a host that is alive, over a store in memory.
+// How an operator clears the lock of a living host: a memory store and a manual clock.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { StoreMirror } from '../../../../../lib/lock/engine/store-mirror.ts';
 import { LockClearRefusedError } from '../../../../../lib/lock/errors.ts';
@@ -72,14 +72,14 @@ const write = async (key: string, value: string | undefined) => {
   await eventually(() => expect(mirror.record(key)?.value).toBe(value));
 };
 
-test('events about other records go through no other records', async () => {
+test('events about other records cause no scan of all records', async () => {
   const before = mirror.scans;
   for (let number = 1; number <= 20; number += 1) await write('volumes/w', `${number}`);
   expect(mirror.scans).toBe(before);
   expect(evicted).toEqual([]);
 });
 
-test('what a host is asked to give up it gives up, and tries again until the request is gone', async () => {
+test('a host gives up a volume on request, and retries until the request is gone', async () => {
   const asked = { volume: 'v', token: 7, by: 'other', nonce: 'n' };
   const one = 'v 7: an operator on host other';
   await write('evictions/v', JSON.stringify(asked));
@@ -91,7 +91,7 @@ test('what a host is asked to give up it gives up, and tries again until the req
   expect(evicted).toEqual([one, one]);
 });
 
-test('a living holder is asked first, and its ticket is left until it has given up the volume', async () => {
+test('a living holder is asked first, and keeps its ticket until it has given up the volume', async () => {
   const request = { volume: 'v', token: ticket.token, signal: never };
   await expect(evictions.clearLock({ ...request, force: false })).rejects.toThrow(
     LockClearRefusedError,

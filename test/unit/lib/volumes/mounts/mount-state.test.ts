@@ -1,4 +1,4 @@
-// The states of a mounted volume: which may follow which, and what each says of the ownership.
+// The states of a mounted volume: which may follow which, and what each means for the ownership.
 import { describe, expect, test } from '@jest/globals';
 import { ticketSchema } from '../../../../../lib/lock/ticket-schema.ts';
 import { InUseError, UnavailableError } from '../../../../../lib/volumes/errors.ts';
@@ -69,7 +69,7 @@ const allowed = `
   interrupted → none mounted evicted unlocked interrupted
 `;
 
-test('the table of transitions is the one that the comment describes', () => {
+test('the table of transitions matches the documented one', () => {
   const lines = names.map((name) => {
     const next = names.filter((other) => transitions[name].includes(other));
     return `  ${name} → ${next.join(' ')}\n`;
@@ -117,7 +117,7 @@ test.each<[MountState['is'], ownership: string]>([
   expect(volumeIn(is).lock('v')).toBeUndefined();
 });
 
-test('only a volume that is held counts as proved', () => {
+test('only a held volume counts as proved', () => {
   volumeIn('mounted').requireHeld('v');
   expect(() => volumeIn('unlocked').requireHeld('v')).toThrow(UnavailableError);
   expect(() => volumeIn('disabled').requireHeld('v')).toThrow(UnavailableError);
@@ -125,12 +125,12 @@ test('only a volume that is held counts as proved', () => {
   expect(() => volumeIn('evicted').requireHeld('v')).toThrow(InUseError);
 });
 
-test('leaving hands the lock to the caller', () => {
+test('leaving a state hands its lock to the caller', () => {
   expect(volumeIn('mounted').leave('v')).toBe(held);
   expect(volumeIn('lost').leave('v')).toBeUndefined();
 });
 
-test('a start finds half-made mounts, and those of an earlier boot, interrupted', () => {
+test('at the start, half-made mounts and those of an earlier boot are interrupted', () => {
   const row = (volume: string, change: Partial<MountRow>): MountRow => ({
     volume,
     driver: 'directory',

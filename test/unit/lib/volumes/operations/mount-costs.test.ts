@@ -1,5 +1,5 @@
-// What a Mount asks of the store: counted, because each call is a round trip that a container's
-// start waits for.
+// The calls of a Mount to the store: counted, because each is a round trip that delays a
+// container's start. A memory store that counts.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
   const manager = new LockManager({ store, host: 'n1', owner: 'n1', ttlMs: 30_000 });
   resources.use(manager);
   const locks = new LockDriver(manager, 60_000);
-  // Mounting needs root, and is not what is counted.
+  // Mounting needs root and is not counted.
   const nothing = async () => {};
   const driver = { ...directoryDriver({ volumeDir: path }), mount: nothing, unmount: nothing };
   const drivers = new Map([[driver.name, driver]]);
@@ -45,14 +45,14 @@ beforeEach(async () => {
 
 afterEach(() => resources.disposeAsync());
 
-test('a first Mount asks the store once, and its Unmount once', async () => {
+test('a first Mount calls the store once, and its Unmount once', async () => {
   await volumes.mount('db', 'id', context);
   expect(store.takeCalls()).toEqual(['enqueue']);
   await volumes.unmount('db', 'id', context);
   expect(store.takeCalls()).toEqual(['remove']);
 });
 
-test('a Mount whose answer was lost asks once more', async () => {
+test('a Mount whose answer was lost calls the store once more', async () => {
   store.fail('enqueue', 'lost reply');
   await volumes.mount('db', 'id', context);
   expect(store.takeCalls()).toEqual(['enqueue', 'enqueue']);
@@ -61,7 +61,7 @@ test('a Mount whose answer was lost asks once more', async () => {
 test('a Mount is refused when the volume was removed before the grant', async () => {
   const entry = await catalog.read('db');
   const writes = recordDeletion('db', entry?.revision ?? 0);
-  // Past the mirror, which has yet to hear of it when the Mount begins.
+  // Without the mirror, which gets the event only after the Mount has begun.
   const committing = store.commit({ guards: [], writes, release: [] });
   const mounting = volumes.mount('db', 'id', context);
   await expect(mounting).rejects.toThrow('no such volume: db');
