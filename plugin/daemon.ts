@@ -185,9 +185,12 @@ function openVolumes(
   { store, locks, catalog, mirror }: Cluster,
   { drivers: allDrivers, mounts, recovery, mutex }: HostMounts,
 ) {
-  const unlocked = new Volumes({ catalog, drivers: allDrivers, host: config.host, mounts });
+  const unlocked = new Volumes({
+    ...{ catalog, drivers: allDrivers, mounts, clock },
+    host: config.host,
+  });
   const volumes = new LockedVolumes({
-    ...{ volumes: unlocked, locks, catalog, mirror, mounts, recovery, mutex },
+    ...{ volumes: unlocked, locks, catalog, mirror, mounts, recovery, mutex, clock },
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });

@@ -4,6 +4,7 @@ import type { Ticket } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
 import type { UseLocker } from '../../lock/use/use.ts';
 import { lockName } from '../../lock/use/use.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { DriverUsage } from '../drivers/driver.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
 import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
@@ -28,6 +29,7 @@ export interface LockedVolumesOptions {
   readonly mounts: Mounts;
   readonly recovery: Pick<MountRecovery, 'onLockChange'>;
   readonly mutex: KeyedMutex;
+  readonly clock: Clock;
   /** The driver of volumes that don't name one. */
   readonly defaultDriver: string;
   /** How long a Mount waits for the lock, including its wait for other Mounts of the volume. */
@@ -73,8 +75,8 @@ export class LockedVolumes implements VolumeService {
   }
 
   async mount(name: string, mountId: string, context: CallContext): Promise<string> {
-    const { mounts, recovery, mutex, catalog, lockTimeoutMs } = this.#options;
-    const end = performance.now() + lockTimeoutMs;
+    const { mounts, recovery, mutex, catalog, clock, lockTimeoutMs } = this.#options;
+    const end = clock.now() + lockTimeoutMs;
     return mutex.run(name, async () => {
       const row = mounts.get(name);
       if (row) {
@@ -88,7 +90,7 @@ export class LockedVolumes implements VolumeService {
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
           // The time in the mutex counts, or the last of many Mounts would wait for all before it.
-          timeoutMs: Math.max(0, Math.round(end - performance.now())),
+          timeoutMs: Math.max(0, Math.round(end - clock.now())),
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
           ...(access === 'shared' ? {} : { mark: mountMarkKey(name) }),
@@ -133,7 +135,7 @@ export class LockedVolumes implements VolumeService {
 
   async snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot> {
     const { volume } = source;
-    const name = source.snapshot ?? snapshotNameFor(new Date());
+    const name = source.snapshot ?? snapshotNameFor(this.#options.clock.date());
     checkSnapshotName(name);
     return this.#still(volume, (quiet) =>
       this.#during(

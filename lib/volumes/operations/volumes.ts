@@ -1,4 +1,5 @@
 import type { Lock } from '../../lock/lock.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import type { Mounts } from '../mounts/mounts.ts';
@@ -12,6 +13,7 @@ import type { NewVolume } from './volume-options.ts';
 export interface VolumesOptions {
   readonly catalog: Catalog;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  readonly clock: Clock;
   /** This host's name, for the record. */
   readonly host: string;
   /** The mounts of this host. */
@@ -76,7 +78,7 @@ export class Volumes {
     // A crash may have left a snapshot of that name, without a record, of an older moment.
     await driver.removeSnapshot(target, during);
     await driver.snapshot(target, during);
-    const snapshot = { name, createdAt: new Date().toISOString() };
+    const snapshot = { name, createdAt: this.#options.clock.date().toISOString() };
     await this.#changeRecord(record, revision, lock, {
       snapshots: [...record.snapshots, snapshot],
     });
@@ -152,7 +154,7 @@ export class Volumes {
       access: wanted.access,
       failover: wanted.failover,
       onLost: wanted.onLost,
-      createdAt: new Date().toISOString(),
+      createdAt: this.#options.clock.date().toISOString(),
       createdBy: this.#options.host,
       ...(wanted.source ? { from: formatSource(wanted.source) } : {}),
       snapshots: [],

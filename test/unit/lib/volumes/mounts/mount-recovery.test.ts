@@ -2,23 +2,26 @@
 // that can be broken; no kernel mounts.
 
 import { join } from 'node:path';
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
 import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
 import { UseMount } from '../../../../../lib/lock/use/use.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
 import type { VolumeDriver } from '../../../../../lib/volumes/drivers/driver.ts';
+import type { MountFence } from '../../../../../lib/volumes/mounts/mount-fence.ts';
 import type { MountRow } from '../../../../../lib/volumes/mounts/mount-table.ts';
 import { Catalog, mountMarkKey } from '../../../../../lib/volumes/records/catalog.ts';
 import type { VolumeRecord } from '../../../../../lib/volumes/volume.ts';
+import type { EventLog } from '../../../../../plugin/events/event-log.ts';
 import { eventually } from '../../../../support/eventually.ts';
 import { FaultyStore } from '../../../../support/faulty-store.ts';
 import { hostMounts } from '../../../../support/host-mounts.ts';
+import { noFence } from '../../../../support/no-fence.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 /** A volume that an earlier process mounted, with its lock, on a store that can be broken. */
-async function mountedVolume(change: Partial<MountRow> = {}) {
+async function mountedVolume(change: Partial<MountRow> = {}, fence: MountFence = noFence) {
   await using resources = new AsyncDisposableStack();
   const directory = resources.use(await makeTemporaryDirectory());
   const shared = memoryState();
@@ -50,11 +53,12 @@ async function mountedVolume(change: Partial<MountRow> = {}) {
   };
   const catalog = new Catalog(manager.mirror, store);
   const onHost = await hostMounts({
-    ...{ directory: directory.path, locks, catalog, drivers, rows: [row] },
+    ...{ directory: directory.path, locks, catalog, drivers, rows: [row], fence },
   });
   const owned = resources.move();
   return {
     ...onHost,
+    shared,
     store,
     locks,
     drivers,
@@ -63,6 +67,8 @@ async function mountedVolume(change: Partial<MountRow> = {}) {
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
+
+type Mounted = Awaited<ReturnType<typeof mountedVolume>>;
 
 test('a mount that loses its lock just before the store fails gets it again at the next adoption', async () => {
   await using volume = await mountedVolume();
@@ -181,3 +187,105 @@ test('a mount of an earlier boot that is used again is no longer rolled back', a
   await recovery.adopt();
   expect(table.get('v')).toMatchObject({ bootId: 'boot' });
 });
+
+/** Lets another host get the volume, by ending the session of the lock that the mount has. */
+async function loseToAnotherHost({ store, shared, endSession }: Mounted): Promise<LockManager> {
+  const rival = new LockManager({
+    ...{ store: memoryStore({ shared }), host: 'other', owner: 'other', ttlMs: 30_000 },
+  });
+  const asked = rival.lock([{ name: 'mount/v', mode: 'exclusive' }], {
+    ...{ reason: 'Mount', mark: mountMarkKey('v') },
+  });
+  await eventually(async () => expect(await store.tickets('mount/v')).toHaveLength(2));
+  await endSession();
+  await asked;
+  return rival;
+}
+
+describe('a volume that another host has asked for', () => {
+  test('is fenced: its users end, then it is unmounted without a last write', async () => {
+    const calls: string[] = [];
+    const fence: MountFence = {
+      ...noFence,
+      end: async (volume, mounts) => {
+        calls.push(`end ${volume} ${mounts.map(({ ownership }) => ownership()).join()}`);
+      },
+    };
+    await using volume = await mountedVolume({}, fence);
+    recordDriver(volume.drivers, calls);
+    await volume.recovery.adopt();
+    await using _rival = await loseToAnotherHost(volume);
+    await eventually(() => expect(kindsOf(volume.events)).toEqual(['adopted', 'lost', 'fenced']));
+    expect(calls).toEqual(['end v lost', 'abandon v']);
+    expect(volume.table.get('v')).toBeUndefined();
+    expect(volume.states.get('v')).toBeUndefined();
+  });
+
+  test('stays lost while its users do not end, and the next adoption fences it', async () => {
+    let isStuck = true;
+    const fence: MountFence = {
+      ...noFence,
+      end: async () => {
+        if (isStuck) throw new Error('the containers do not end');
+      },
+    };
+    await using volume = await mountedVolume({}, fence);
+    const calls: string[] = [];
+    recordDriver(volume.drivers, calls);
+    await volume.recovery.adopt();
+    await using _rival = await loseToAnotherHost(volume);
+    await eventually(() => expect(volume.states.get('v')?.is).toBe('lost'));
+    await volume.recovery.adopt();
+    expect(volume.mounts.lockState('v')).toBe('lost');
+    expect(calls).toEqual([]);
+    isStuck = false;
+    await volume.recovery.adopt();
+    expect(volume.table.get('v')).toBeUndefined();
+    expect(calls).toEqual(['abandon v']);
+  });
+
+  test('stays mounted with on-lost=keep', async () => {
+    await using volume = await mountedVolume({ onLost: 'keep' });
+    await volume.recovery.adopt();
+    await using _rival = await loseToAnotherHost(volume);
+    await eventually(() => expect(kindsOf(volume.events)).toEqual(['adopted', 'lost']));
+    expect(await volume.recovery.adopt()).toBe(true);
+    expect(volume.states.get('v')?.is).toBe('lost');
+    expect(volume.table.get('v')).toBeDefined();
+    expect(kindsOf(volume.events)).toEqual(['adopted', 'lost']);
+  });
+});
+
+test('an eviction ends the users, unmounts with a last write, and then releases the lock', async () => {
+  const calls: string[] = [];
+  const fence: MountFence = {
+    ...noFence,
+    end: async (volume, mounts) => {
+      calls.push(`end ${volume} ${mounts.map(({ ownership }) => ownership()).join()}`);
+    },
+  };
+  await using volume = await mountedVolume({}, fence);
+  recordDriver(volume.drivers, calls);
+  await volume.recovery.adopt();
+  await volume.recovery.evict('v', volume.token + 1, 'somebody');
+  expect(calls).toEqual([]);
+  await volume.recovery.evict('v', volume.token, 'somebody');
+  expect(calls).toEqual(['end v evicted', 'unmount v']);
+  expect(volume.table.get('v')).toBeUndefined();
+  await eventually(() => expect(volume.locks.tickets('v')).toEqual([]));
+  expect(kindsOf(volume.events)).toEqual(['adopted', 'evicted', 'fenced']);
+});
+
+/** Replaces what needs root by a note of the call. */
+function recordDriver(drivers: Map<string, VolumeDriver>, calls: string[]): void {
+  const driver = drivers.get('directory');
+  if (!driver) throw new Error('there is no driver');
+  const note = (what: string) => async (volume: { readonly name: string }) => {
+    calls.push(`${what} ${volume.name}`);
+  };
+  drivers.set('directory', { ...driver, unmount: note('unmount'), abandon: note('abandon') });
+}
+
+function kindsOf(events: EventLog): string[] {
+  return events.since(0).map(({ kind }) => kind);
+}

@@ -34,18 +34,19 @@ beforeEach(async () => {
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  const { mounts, recovery, mutex, ...host } = await hostMounts({
+  const { mounts, recovery, mutex, clock, ...host } = await hostMounts({
     ...{ directory: path, locks, catalog, drivers },
   });
   ({ table, states } = host);
   volumes = new LockedVolumes({
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts }),
+    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, clock }),
     locks,
     catalog,
     mirror: manager.mirror,
     mounts,
     recovery,
     mutex,
+    clock,
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });

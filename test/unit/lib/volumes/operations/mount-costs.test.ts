@@ -34,7 +34,13 @@ beforeEach(async () => {
   const onHost = await hostMounts({ directory: path, locks, catalog, drivers });
   volumes = new LockedVolumes({
     ...{ ...onHost, locks, catalog, mirror: manager.mirror },
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts: onHost.mounts }),
+    volumes: new Volumes({
+      catalog,
+      drivers,
+      host: 'n1',
+      mounts: onHost.mounts,
+      clock: onHost.clock,
+    }),
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });
