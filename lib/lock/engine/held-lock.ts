@@ -4,7 +4,7 @@ import type { Committed, Granted, ReadRecord, RecordWrite } from '../stores/tick
 import type { Ticket } from '../ticket.ts';
 import type { Session } from './session.ts';
 
-/** A granted ticket, with the record that the request asked to read. */
+/** A granted ticket, with the record that the request reads. */
 export type Grant = Pick<Granted, 'ticket' | 'read'>;
 
 /** What a held lock needs from the manager that granted it. */

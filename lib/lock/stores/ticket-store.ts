@@ -167,7 +167,7 @@ export interface Granted {
   readonly ticket: Ticket;
   /**
    * The record that the request reads, as of the step of the grant. Present if that step wrote the
-   * ticket. A repeat and `place` may leave it out: the caller then reads the record itself, which no
+   * ticket. A repeat and `place` may omit it: the caller then reads the record itself, which no
    * other holder of the lock can have changed since.
    */
   readonly read?: ReadRecord;

@@ -58,7 +58,9 @@ describeWith(['root', 'etcd', 'loop'], 'berth on a slow etcd', () => {
       return Err;
     });
     for (const Err of await Promise.all(refusals)) {
-      expect(Err).toMatch(/^$|etcd does not answer: |does not tell whether the change was made/);
+      expect(Err).toMatch(
+        /^$|etcd does not answer: |it is unknown whether the store made the change/,
+      );
     }
 
     await disk.limit([], undefined);

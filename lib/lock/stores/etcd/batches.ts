@@ -2,39 +2,41 @@ import type { IRequestOp, ITxnRequest, ITxnResponse } from '../../../etcd/client
 import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
 import { maxTxnOps } from './txn.ts';
 
-/** Sends one Txn and gives up after `timeoutMs`; rejects as EtcdClient says. */
+/** Sends one Txn with a time limit; rejects as `EtcdClient.txn`. */
 export type Transact = (request: ITxnRequest, timeoutMs: number) => Promise<ITxnResponse>;
 
-/** A part of some Txn's work that can share a round trip with others. */
+/** A Txn that can share a round trip with others. */
 export interface BatchRequest {
   readonly txn: ITxnRequest;
-  /** The names of the locks and the keys of the records that it reads or writes. */
+  /** The names of the locks and the keys of the records that the Txn reads or writes. */
   readonly touches: readonly string[];
-  /** It only reads. */
+  /** The Txn only reads. */
   readonly isLook?: boolean;
-  /** The lease that what it writes hangs on, or the permanent session in place of one. */
+  /** The lease of the keys that the Txn writes, or the permanent session. */
   readonly lease?: string;
-  /** It is part of work that frees space, so it has to get through when etcd has none left. */
+  /** The Txn is part of work that frees space, so it must succeed when etcd has none left. */
   readonly freesSpace?: boolean;
 }
 
-/** How long a request waits, at the most, for the Txn before it to be answered. */
+/** How long a request waits, at most, for the answer to the Txn before it. */
 const patienceMs = 100;
 
 /** Below etcd's limit of 1.5 MiB for a request (--max-request-bytes). */
 const maxBatchBytes = 1_000_000;
 
 /**
- * Group commit. While one Txn is under way, the requests that come meanwhile collect, and go out
- * together as the nested Txns of the next one. A request that comes alone goes out alone, at once.
+ * Group commit. While a Txn is running, new requests collect; then they go out together as nested
+ * Txns of the next one. A single request goes out alone, at once.
  *
- * In one batch no key may be written twice, and all comparisons are made before any write; so two
- * requests that touch the same name never share one, unless both only look. A lease that is gone fails the whole batch,
- * so it never has two of them. Whatever is written in one batch has one revision.
+ * etcd allows no key to be written twice in one Txn, and makes all comparisons before any write; so
+ * two requests that touch the same name never share a batch, unless both only read. A lease that is
+ * gone fails the whole batch, so a batch never has two leases. All writes of a batch have one
+ * revision.
  *
- * etcd refuses what puts keys when its database is full (its NOSPACE alarm), but does not count puts
- * in nested Txns. So that a full database is full for all alike, and not for those that go alone,
- * each batch says so in a branch that never runs; and what frees space goes nested without it.
+ * When its database is full (NOSPACE alarm), etcd refuses a Txn that puts keys, but it does not
+ * count the puts of nested Txns. So each batch repeats one put in a branch that never runs: a full
+ * database then refuses batches as it refuses single requests. A request that frees space goes out
+ * nested, without that branch.
  */
 export class EtcdBatches {
   readonly #transact: Transact;
@@ -43,15 +45,15 @@ export class EtcdBatches {
   #underWay = 0;
   #impatience: NodeJS.Timeout | undefined;
 
-  /** `timeoutMs` is how long a request may take, from the call on. */
+  /** `timeoutMs`: the limit of a request, from the call of `send`. */
   constructor(transact: Transact, timeoutMs: number) {
     this.#transact = transact;
     this.#timeoutMs = timeoutMs;
   }
 
   /**
-   * Rejects as a Txn of its own would: after any error that is neither a LeaseGoneError nor an
-   * EtcdRefusedError it is unknown whether the request was carried out.
+   * Sends a request. Rejects as a Txn of its own: after any error but LeaseGoneError and
+   * EtcdRefusedError, it is unknown whether etcd has executed the request.
    */
   send(request: BatchRequest): Promise<ITxnResponse> {
     const answer = Promise.withResolvers<ITxnResponse>();
@@ -66,7 +68,7 @@ export class EtcdBatches {
     if (batch.length === 0) return;
     this.#underWay += 1;
     void this.#exchange(batch).then(() => {
-      // When all who were answered have gone on: what they ask next belongs together.
+      // After the callers have continued, so that their next requests share a batch.
       process.nextTick(() => {
         this.#underWay -= 1;
         if (this.#underWay === 0) this.#sendNext();
@@ -74,7 +76,7 @@ export class EtcdBatches {
     });
   }
 
-  /** Nobody waits long behind a Txn that is not answered, or behind others for the same name. */
+  /** Sends requests that have waited too long for an answer, or for others with the same name. */
   #sendTheImpatient = () => {
     this.#impatience = undefined;
     const [first] = this.#waiting;
@@ -84,12 +86,12 @@ export class EtcdBatches {
     else while (this.#waiting.length > 0) this.#sendNext();
   };
 
-  /** The first that waits, and all behind it that can go with it. Nobody overtakes for a name. */
+  /** Takes the first request and all that can go with it. Requests for a name keep their order. */
   #takeBatch(): Member[] {
     if (this.#waiting.length <= 1) return this.#waiting.splice(0);
     const batch: Member[] = [];
     const left: Member[] = [];
-    /** The names taken by the batch or by those left behind, and whether they are only looked at. */
+    /** The names that earlier requests touch; true if they only read them. */
     const touched = new Map<string, boolean>();
     let largest = 0;
     let bytes = 0;
@@ -132,14 +134,14 @@ export class EtcdBatches {
       for (const [index, member] of batch.entries()) {
         const own = answer.responses[index]?.response_txn;
         if (own) member.answer.resolve({ ...own, header: answer.header });
-        else member.answer.reject(new TypeError('etcd left a part of a Txn unanswered'));
+        else member.answer.reject(new TypeError('etcd did not answer a part of a Txn'));
       }
     } catch (error) {
       await this.#fail(batch, error);
     }
   }
 
-  /** An error that proves that nothing was written concerns only some members: the others go again. */
+  /** Rejects the members that an error concerns; sends the others again if nothing was written. */
   async #fail(batch: readonly Member[], error: unknown): Promise<void> {
     if (batch.length > 1 && error instanceof LeaseGoneError) {
       for (const { lease, answer } of batch) if (lease !== undefined) answer.reject(error);
@@ -157,13 +159,13 @@ interface Member extends BatchRequest {
   readonly askedAt: number;
 }
 
-/** Those that etcd shall refuse when it is full. */
+/** Returns the puts that a full etcd must refuse. */
 function countedPuts({ txn, freesSpace }: BatchRequest): IRequestOp[] {
   if (freesSpace) return [];
   return [...(txn.success ?? []), ...(txn.failure ?? [])].filter((op) => op.request_put);
 }
 
-/** As etcd counts them: the longest list, and what is nested goes on top of what holds it. */
+/** Counts operations as etcd does: the longest list, plus the largest nested Txn. */
 function opsOf({ compare = [], success = [], failure = [] }: ITxnRequest): number {
   let nested = 0;
   for (const branch of [success, failure]) {
@@ -174,7 +176,7 @@ function opsOf({ compare = [], success = [], failure = [] }: ITxnRequest): numbe
   return Math.max(compare.length, success.length, failure.length) + nested;
 }
 
-/** About how many bytes a Txn takes; exact where it matters, for long keys and values. */
+/** Estimates the bytes of a Txn; exact for long keys and values, where it matters. */
 function bytesOf({ compare = [], success = [], failure = [] }: ITxnRequest): number {
   let bytes = 0;
   for (const { key, value } of compare) bytes += 50 + (key?.length ?? 0) + (value?.length ?? 0);

@@ -7,7 +7,7 @@ import type { BatchRequest } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
 import { hasToken } from './txn.ts';
 
-/** The Txn that makes a change; when it is refused it reads all that `revisionOfRepeat` needs. */
+/** Returns the Txn of a change; if refused, it reads what `revisionOfRepeat` needs. */
 export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchRequest {
   const guards = [...new Set([...change.guards, ...change.release])];
   const guardKeys = guards.flatMap((ticket) => keys.ticketKeys(ticket));
@@ -37,8 +37,8 @@ export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchReque
 }
 
 /**
- * The change was refused and `found` is what stood in its way: throws why, unless this very change
- * has been made before; then answers the revision of that.
+ * Explains a refused change from `found`, the state that refused it: throws the reason, or returns
+ * the revision if an earlier call has made this same change.
  */
 export function revisionOfRepeat(
   change: GuardedChange,

@@ -11,12 +11,12 @@ const log = createDebug('berth:store');
 const retryMs = 200;
 
 /**
- * One long-lived watch on everything below the prefix. After every break the whole state is read
- * again: a watch that starts in the past is served only every 100 ms by etcd, can be cancelled by
+ * Follows everything below the prefix by one long-lived watch. After each break, the whole state is
+ * read again: etcd serves a watch that starts in the past only every 100 ms, may cancel it by
  * compaction, and has lost events around compaction in some releases.
  *
- * `foreign` is kept up to date with the keys whose values no berth has written. They are passed
- * over: one of them must not blind every host.
+ * Keeps `foreign` up to date: the keys with values that berth did not write. The watch skips them,
+ * so that one such key does not stop every host.
  */
 export function followEtcd(
   client: EtcdClient,
@@ -40,7 +40,7 @@ async function follow(
     try {
       await followOnce(client, keys, watcher, foreign, signal);
     } catch {
-      // The store is away: said below, tried again.
+      // The store is away: reported and retried below.
     }
     if (signal.aborted) return;
     watcher.interrupted();
@@ -61,7 +61,7 @@ async function followOnce(
   for (const kv of all) if (keys.isForeign(kv)) foreign.add(kv.key.toString());
   const kvs = all.filter((kv) => !foreign.has(kv.key.toString()));
   const ticketKvs = kvs.filter((kv) => keys.isTicket(kv.key.toString()));
-  /** Which ticket stands under each key; a delete event says only the key. */
+  /** The ticket under each key, because a delete event has only the key. */
   const standing = new Map(ticketKvs.map((kv) => [kv.key.toString(), keys.parseTicket(kv)]));
   watcher.reset({
     revision,
@@ -101,14 +101,14 @@ async function followOnce(
       }
     }
     for (const change of changes.values()) {
-      if (!signal.aborted) watcher.change(finished(change)); // Being told may end the watch.
+      if (!signal.aborted) watcher.change(finished(change)); // The watcher may end the watch.
     }
   });
   const close = () => watch.close();
   signal.addEventListener('abort', close);
   if (signal.aborted) close();
   const reason = await watch.ended;
-  if (!signal.aborted) log('the watch has ended (%s): reading everything anew', reason);
+  if (!signal.aborted) log('the watch has ended (%s): reading the whole state again', reason);
   signal.removeEventListener('abort', close);
   watch.close();
 }

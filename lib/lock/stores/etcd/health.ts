@@ -3,14 +3,14 @@ import { EtcdRefusedError } from '../../../etcd/client.ts';
 import type { Condition } from '../../condition.ts';
 import { foreignText } from './keys.ts';
 
-/** A member this many log entries behind the others does not keep up. */
+/** A member that is this many log entries behind the others is too slow. */
 const lagEntries = 2_000;
 
-/** The part of its quota from which on a database is nearly full. */
+/** The share of its quota at which a database is nearly full. */
 const nearlyFull = 0.8;
 
 /**
- * What is wrong with the cluster, as it can serve everything below `prefix`, where the keys in
+ * Returns the faults of the cluster, as far as they concern the keys below `prefix`; those in
  * `foreign` are not berth's. Never rejects.
  */
 export async function etcdHealth(
@@ -35,7 +35,7 @@ export async function etcdHealth(
   ];
 }
 
-/** What is wrong by what the members say; `names` by their numbers. */
+/** Returns the faults that the members' states show; `names` by member id. */
 export function conditionsOfMembers(
   members: readonly EtcdMember[],
   names: ReadonlyMap<string, string>,
@@ -44,9 +44,9 @@ export function conditionsOfMembers(
   const conditions: Condition[] = [];
   for (const { endpoint, state } of members) {
     if (!('id' in state)) {
-      // Said of the whole cluster.
+      // Reported for the whole cluster.
       if (members.length === 1 || state instanceof EtcdRefusedError) continue;
-      const text = `etcd member ${endpoint} does not answer (${state.message}); start it, or mend the network to it`;
+      const text = `etcd member ${endpoint} does not answer (${state.message}); start it, or repair the network to it`;
       conditions.push(warning(text));
     } else {
       const name = names.get(state.id);
@@ -71,7 +71,7 @@ function conditionOfCalls(refusal: Error | undefined, members: readonly EtcdMemb
   if (!refusal) return [];
   if (refusal instanceof EtcdRefusedError) return [error(refusal.message)];
   const endpoints = members.map(({ endpoint }) => endpoint).join(', ');
-  const text = `etcd at ${endpoints} does not answer (${refusal.message}); start it, or mend the network to it`;
+  const text = `etcd at ${endpoints} does not answer (${refusal.message}); start it, or repair the network to it`;
   return [error(text)];
 }
 
@@ -92,10 +92,10 @@ function conditionsOfLeader(members: readonly Answered[]): Condition[] {
   if (lost.length === 0) return [];
   if (lost.length < members.length) {
     const text = (name: string) =>
-      `etcd member ${name} has no leader; mend the network between it and the other members`;
+      `etcd member ${name} has no leader; repair the network between it and the other members`;
     return lost.map(({ name }) => warning(text(name)));
   }
-  const text = `etcd has no leader, as ${listed(lost)} can't reach enough other members; start those that are down, or mend the network between them`;
+  const text = `etcd has no leader, as ${listed(lost)} can't reach enough other members; start those that are down, or repair the network between them`;
   return [error(text)];
 }
 
@@ -119,7 +119,7 @@ function conditionsOfSize(member: Answered): Condition[] {
   return [warning(text)];
 }
 
-/** What the alarms and the leader have not said already. */
+/** Returns the members' own errors, except those that alarms and leader already report. */
 function conditionsOfErrors({ name, errors }: Answered): Condition[] {
   return errors
     .filter((text) => !/no leader|alarm:/i.test(text))
@@ -136,34 +136,35 @@ function conditionsOfVersions(members: readonly Answered[]): Condition[] {
   });
 }
 
-/** A 3.5 with all the mends below; later minor releases have names of their own. */
+/** A release of 3.5 with all the fixes below; later minor releases are listed separately. */
 const safeRelease = '3.5.23';
 
-/** By minor release: from which patch on it is mended. A minor release that is not named has it not. */
-const knownFaults: readonly { readonly mended: Record<string, number>; readonly text: string }[] = [
-  {
-    mended: { '3.4': 31, '3.5': 13 },
-    text: 'can end sessions that were renewed in time, when a frozen leader comes back',
-  },
-  {
-    mended: { '3.4': 38, '3.5': 23, '3.6': 5 },
-    text: 'can confirm sessions that it has ended',
-  },
-  {
-    mended: { '3.4': 36, '3.5': 18 },
-    text: 'can lose events when it compacts',
-  },
-];
+/** Known faults, with the patch release of each fix. Minor releases not listed are not affected. */
+const knownFaults: readonly { readonly fixedIn: Record<string, number>; readonly text: string }[] =
+  [
+    {
+      fixedIn: { '3.4': 31, '3.5': 13 },
+      text: 'can end sessions that were renewed in time, when a frozen leader comes back',
+    },
+    {
+      fixedIn: { '3.4': 38, '3.5': 23, '3.6': 5 },
+      text: 'can confirm sessions that it has ended',
+    },
+    {
+      fixedIn: { '3.4': 36, '3.5': 18 },
+      text: 'can lose events when it compacts',
+    },
+  ];
 
-/** What a release is known to do wrong with what locks need. */
+/** Returns the known faults of a release that concern locks. */
 export function faultsOf(version: string): string[] {
   const [major = 0, minor = 0, patch = 0] = version.split(/[.-]/).map(Number);
   const isOld = major < 3 || (major === 3 && minor <= 4);
-  const faults = knownFaults.filter(({ mended }) => {
-    const from = mended[`${major}.${minor}`];
+  const faults = knownFaults.filter(({ fixedIn }) => {
+    const from = fixedIn[`${major}.${minor}`];
     return from === undefined ? isOld : patch < from;
   });
-  return [...(isOld ? ['gets no more mends'] : []), ...faults.map(({ text }) => text)];
+  return [...(isOld ? ['no longer receives fixes'] : []), ...faults.map(({ text }) => text)];
 }
 
 function listed(members: readonly Answered[]): string {

@@ -5,18 +5,19 @@ import type { StoredRecord } from '../ticket-store.ts';
 import { ForeignValueError } from './txn.ts';
 
 /**
- * Where everything stands in etcd:
+ * The layout of the keys in etcd:
  *
  *     PREFIX/locks/<lock name>/<x|s>/<session>-<slot>    one key per lock of a ticket
  *     PREFIX/locks/<lock name>/z                         the lock's gate, when it is closed
  *     PREFIX/records/<record key>
  *
- * A gate lies where one comparison covers it together with the tickets that a request conflicts
- * with: behind all of them for an exclusive request, behind the exclusive ones for a shared one.
+ * A gate sorts directly behind the tickets, so that one comparison covers it together with the
+ * tickets that a request conflicts with: all of them for an exclusive request, the exclusive ones
+ * for a shared one.
  *
- * Names are used again and again (a slot is a small number), because every range read walks the
- * deleted keys too until etcd compacts. What tells two tickets in one place apart is the key's
- * create revision, the token; and the nonce in the value.
+ * Keys are reused (a slot is a small number), because until etcd compacts, every range read also
+ * walks deleted keys. The key's create revision (the token) and the nonce in the value distinguish
+ * two tickets with one key.
  */
 export class EtcdKeys {
   readonly prefix: string;
@@ -45,7 +46,7 @@ export class EtcdKeys {
     return Buffer.from(`${this.lockPrefix(lockName)}${gateLetter}`);
   }
 
-  /** All that keeps a request of this mode from being granted at once: tickets and the gate. */
+  /** Returns the range of the keys that block a request of this mode: tickets and the gate. */
   conflictRange(lock: LockRequest): { key: Buffer; range_end: Buffer } {
     return {
       key: this.#firstConflict(lock),
@@ -53,7 +54,7 @@ export class EtcdKeys {
     };
   }
 
-  /** Reads the nearest (highest) ticket that conflicts; only those below `token` when given. */
+  /** Returns the read of the nearest (highest) conflicting ticket, below `token` if given. */
   nearestConflict(lock: LockRequest, token?: number): IRangeRequest {
     return {
       key: this.#firstConflict(lock),
@@ -82,7 +83,7 @@ export class EtcdKeys {
     return key.startsWith(this.recordsPrefix);
   }
 
-  /** A ticket's key, or a gate's, with something that no berth has written. */
+  /** True if the key of a ticket or a gate holds a value that berth did not write. */
   isForeign(kv: IKeyValue): boolean {
     const key = kv.key.toString();
     try {
@@ -104,7 +105,7 @@ export class EtcdKeys {
     };
   }
 
-  /** The tickets among `kvs`: one per nonce, though each has a key per lock. In token order. */
+  /** Returns the tickets among `kvs` in token order: one per nonce, though each lock has a key. */
   parseTickets(kvs: readonly IKeyValue[]): Ticket[] {
     const tickets = new Map<string, Ticket>();
     for (const kv of kvs) {
@@ -119,7 +120,7 @@ export class EtcdKeys {
     return parsed(kv, parseGate);
   }
 
-  /** The gates among `kvs`, by lock name. */
+  /** Returns the gates among `kvs`, by lock name. */
   parseGates(kvs: readonly IKeyValue[]): Gate[] {
     return kvs
       .filter((kv) => this.isGate(kv.key.toString()))
@@ -135,7 +136,7 @@ export class EtcdKeys {
     };
   }
 
-  /** The lock whose gate a key is. */
+  /** Returns the lock of a gate's key. */
   gatedLock(key: string): string {
     return decodeURIComponent(key.slice(this.locksPrefix.length, -`/${gateLetter}`.length));
   }
@@ -146,7 +147,7 @@ export class EtcdKeys {
   }
 }
 
-/** What is stored under each key of a ticket. */
+/** Returns the value of each key of a ticket. */
 export function ticketValue(request: TicketRequest): Buffer {
   const { nonce, session, locks, kind, owner, holder } = request;
   return Buffer.from(JSON.stringify({ nonce, session, locks, kind, owner, holder }));
@@ -160,12 +161,12 @@ function parsed<T>(kv: IKeyValue, parse: (text: string) => T): T {
   }
 }
 
-/** For the person who has to find it. */
+/** Describes a foreign value for the person who has to remove it. */
 export function foreignText(key: string): string {
   return `etcd holds something at ${key} that berth did not write; remove it`;
 }
 
 const modeLetters: Record<Mode, string> = { exclusive: 'x', shared: 's' };
 
-/** Sorts behind both modes. */
+/** The letter of a gate; sorts behind both modes. */
 const gateLetter = 'z';

@@ -18,8 +18,9 @@ import type { EtcdSlots } from './slots.ts';
 import { foundIn, hasToken, isAbsent, maxTxnOps } from './txn.ts';
 
 /**
- * The tickets on etcd: one key per lock, all written in one Txn, so that they share one create
- * revision, the token. With 64 locks a Txn is as large as etcd allows. Rejects as the client does.
+ * The tickets in etcd. A ticket has one key per lock; one Txn writes them all, so they share one
+ * create revision: the token. With 64 locks, a Txn is as large as etcd allows. Rejects as the
+ * client.
  */
 export class EtcdQueue {
   readonly #batches: EtcdBatches;
@@ -61,7 +62,7 @@ export class EtcdQueue {
     const gates = this.#keys.parseGates(others);
     if (gates.length > 0) return { state: 'disabled', gates };
     const blockers = this.#keys.parseTickets(others);
-    // In its own place only, which it has left, or gone since the refusal.
+    // Only our own freed slot was in the way, or the blocker has gone: try again.
     if (blockers.length === 0) return this.tryEnqueue(request);
     return { state: 'refused', blockers };
   }
@@ -114,7 +115,7 @@ export class EtcdQueue {
       failure: [],
     }));
     const [only] = removals;
-    // Each key by itself: one that is gone must not keep the others.
+    // One nested Txn per key, so that a missing key does not keep the others.
     const txn =
       removals.length === 1 && only
         ? only
@@ -123,7 +124,7 @@ export class EtcdQueue {
     this.#slots.free(ticket);
   }
 
-  /** The usual case, in the smallest Txn: nobody is in the way. Else answers what `ranges` find. */
+  /** Writes the ticket if nothing is in the way (usual case). Else returns what `ranges` find. */
   async #takeIfFree(
     request: TicketRequest,
     id: string,
@@ -139,7 +140,7 @@ export class EtcdQueue {
     return { granted: this.#granted(request, ticketOf(request, id, revision), found), found };
   }
 
-  /** Queues behind whoever is there; a repeat finds the ticket that it wrote before. */
+  /** Queues the ticket behind its blockers; a repeat finds the ticket of the first call. */
   async #queue(
     request: TicketRequest,
     id: string,
@@ -148,7 +149,7 @@ export class EtcdQueue {
     const places = [...keys, ...this.#gates(request)];
     const { succeeded, revision, found } = await this.#write(request, {
       compare: places.map(isAbsent),
-      // The ranges run before the puts, so what they see is lower than this ticket.
+      // etcd runs the ranges before the puts, so they find lower tickets only.
       success: [
         ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
         ...this.#reads(request),
@@ -170,8 +171,8 @@ export class EtcdQueue {
   }
 
   /**
-   * Nothing in the way: no conflicting ticket, no closed gate (which lies in the same range), nor
-   * a ticket in the request's own place (which an exclusive lock's range covers too).
+   * Compares that nothing is in the way: no conflicting ticket, no closed gate (in the same range),
+   * and no ticket in the request's own place (which an exclusive lock's range includes).
    */
   #isFree(request: TicketRequest, keys: readonly Buffer[]): ICompare[] {
     return request.locks.flatMap((lock, index) => {
@@ -185,7 +186,7 @@ export class EtcdQueue {
     return read === undefined ? [] : [{ request_range: { key: this.#keys.recordKey(read) } }];
   }
 
-  /** `found` has the record that the request asked to read, if there is one. */
+  /** `found` has the record that the request reads, if it exists. */
   #granted({ read }: TicketRequest, ticket: Ticket, found: readonly IKeyValue[]): Granted {
     if (read === undefined) return { state: 'granted', ticket };
     const stored = found.find((kv) => this.#keys.isRecord(kv.key.toString()));
@@ -212,7 +213,7 @@ export class EtcdQueue {
     return this.#batches.send({ txn, touches: namesOf(locks), isLook: true });
   }
 
-  /** A Txn that writes a ticket. When its outcome stays unknown, so does its place. */
+  /** Sends a Txn that writes a ticket. If its outcome stays unknown, the slot is in doubt. */
   async #write(
     request: TicketRequest,
     txn: ITxnRequest,
@@ -236,7 +237,7 @@ export class EtcdQueue {
     }
   }
 
-  /** Ranges that are too many for one branch of a Txn, still read in one step. */
+  /** Reads, in one step, more ranges than one branch of a Txn can hold. */
   async #readAtOnce(
     request: TicketRequest,
     ranges: readonly IRangeRequest[],
@@ -253,9 +254,9 @@ export class EtcdQueue {
   }
 
   /**
-   * A request was refused, and `found` is in its place. The request's own ticket, written in an
-   * attempt whose answer was lost: answers where that stands. Nothing, or one of an earlier life of
-   * this session: answers undefined, and the request has no place any more.
+   * Examines `found`, the content of a refused request's own place. If it is the request's own
+   * ticket, from a call whose answer was lost, returns where that ticket stands. If it is nothing,
+   * or a ticket of an earlier process with this session, frees the slot and returns undefined.
    */
   async #earlier(
     request: TicketRequest,

@@ -1,24 +1,24 @@
 import type { LockRequest, TicketRequest } from '../../ticket.ts';
 
-/** Longer than etcd can delay a request that it has already taken in (5 s + 2 elections). */
+/** Longer than etcd can delay a request that it has accepted (5 s + 2 elections). */
 const quarantineMs = 20_000;
 
 /**
- * Gives each request of this process a place: the lowest slot that its session has not in use, or
- * in doubt, on any of the request's locks. A place is in doubt after a write whose outcome was
- * never heard: that write may still arrive, so the place rests for a while.
+ * Assigns a slot to each request of this process: the lowest one that its session does not use on
+ * any of the request's locks. A slot is in doubt after a write with unknown outcome: the write may
+ * still arrive, so the slot stays unused for a while.
  */
 export class EtcdSlots {
   readonly #now: () => number;
   readonly #places = new Map<string, Place>();
-  /** By session and lock name: the slots taken; the value is when it is free again. */
+  /** The used slots by session and lock name, each with the time from which it is free again. */
   readonly #taken = new Map<string, Map<number, number>>();
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** The place of a request: the same each time it is asked, until it is freed. */
+  /** Returns the id of a request: the same one each time, until the request is freed. */
   idFor(request: TicketRequest): string {
     const known = this.#places.get(request.nonce);
     if (known) return `${request.session}-${known.slot}`;
@@ -30,19 +30,19 @@ export class EtcdSlots {
     return `${request.session}-${slot}`;
   }
 
-  /** A write to the request's place may still arrive after we have moved on. */
+  /** Records that a write of the request may still arrive. */
   doubt(request: TicketRequest): void {
     const place = this.#places.get(request.nonce);
     if (place) place.inDoubt = true;
   }
 
-  /** Somebody of an earlier life of this session is in the request's place: give it another. */
+  /** Gives the request another slot: an earlier process's ticket of this session has this one. */
   move(request: TicketRequest): void {
     this.doubt(request);
     this.free(request);
   }
 
-  /** The request's ticket is gone for certain. */
+  /** Frees the request's slot: its ticket is proved to be gone. */
   free(request: TicketRequest): void {
     const place = this.#places.get(request.nonce);
     if (!place) return;

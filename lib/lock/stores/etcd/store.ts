@@ -29,8 +29,21 @@ import { EtcdSlots } from './slots.ts';
 import { calling, foundIn, isAbsent } from './txn.ts';
 
 /**
- * Tickets on etcd v3. A session is a lease, a permanent one no more than a name. See etcd-keys.ts
- * for where everything stands.
+ * Keeps tickets in etcd v3, for many hosts. A session is a lease; a permanent session is only a
+ * name. `keys.ts` has the layout of the keys.
+ *
+ *     enqueue, commit … ─► EtcdQueue, commit.ts   one Txn each: compare, then put or range
+ *                            │     EtcdSlots      reuses keys, except those in doubt
+ *                            ▼
+ *                          EtcdBatches            group commit: Txns that meet share one
+ *                            ▼
+ *                          EtcdClient.txn         with a deadline
+ *
+ *     watch ─► follow.ts   one watch below the prefix; after a break, the whole state again
+ *
+ * Guarantees: a ticket's token is its keys' create revision, so tokens follow etcd's total order.
+ * Reads are linearizable, so a member that is cut off answers nothing. Keys with foreign values are
+ * reported by `health` and do not stop other locks.
  */
 export class EtcdStore implements TicketStore {
   readonly name = 'etcd';
@@ -45,10 +58,10 @@ export class EtcdStore implements TicketStore {
   readonly #slots = new EtcdSlots(() => performance.now());
   readonly #batches: EtcdBatches;
   readonly #queue: EtcdQueue;
-  /** The keys of berth's own with values that no berth has written, as the watch has seen them. */
+  /** The keys below the prefix with values that berth did not write, as the watch has seen them. */
   readonly #foreign = new Set<string>();
 
-  /** `prefix` is the part of etcd's key space that is berth's own. Closes the client at the end. */
+  /** `prefix`: berth's own part of etcd's key space. The store closes the client at the end. */
   constructor(client: EtcdClient, prefix: string) {
     this.#client = client;
     this.#keys = new EtcdKeys(prefix);
@@ -99,7 +112,7 @@ export class EtcdStore implements TicketStore {
     if (isPermanent(id)) return false;
     return calling(async () => {
       const { leftSeconds, grantedSeconds } = await this.#client.leaseTimeToLive(id);
-      // Renewed every third of its TTL: below half, a renewal has been missed.
+      // Its holder renews it every third of the TTL: below half, a renewal is missing.
       return leftSeconds >= grantedSeconds / 2;
     }).catch((error) => {
       if (error instanceof SessionGoneError) return false;

@@ -2,21 +2,21 @@ import type { ICompare, IKeyValue, IResponseOp } from '../../../etcd/client.ts';
 import { EtcdCallError, EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
 import { SessionGoneError, StoreRefusedError, StoreUnavailableError } from '../../errors.ts';
 
-/** How many operations etcd takes in one Txn by default, in its longest list (--max-txn-ops). */
+/** The most operations in one Txn, in its longest list (etcd's default of --max-txn-ops). */
 export const maxTxnOps = 128;
 
-/** There is nothing under a key, or in a range. */
+/** Compares that there is no key, or that a range is empty. */
 export function isAbsent(key: Buffer | { key: Buffer; range_end: Buffer }): ICompare {
   const range = Buffer.isBuffer(key) ? { key } : key;
   return { target: 'Create', result: 'Equal', create_revision: 0, ...range };
 }
 
-/** What was written at `token` still stands under a key. */
+/** Compares that a key still has the value that was written at `token`. */
 export function hasToken(key: Buffer, token: number): ICompare {
   return { target: 'Create', result: 'Equal', key, create_revision: token };
 }
 
-/** What the ranges of a Txn found, also those of the Txns within it. */
+/** Returns all keys that the ranges of a Txn have found, also in nested Txns. */
 export function foundIn(responses: readonly Partial<IResponseOp>[]): IKeyValue[] {
   return responses.flatMap(
     ({ response_range, response_txn }) =>
@@ -24,12 +24,12 @@ export function foundIn(responses: readonly Partial<IResponseOp>[]): IKeyValue[]
   );
 }
 
-/** A key below the prefix holds what no berth has written. */
+/** A key below the prefix holds a value that berth did not write. */
 export class ForeignValueError extends Error {
   override readonly name = 'ForeignValueError';
 }
 
-/** Runs a call to etcd and names its failure in the port's words. */
+/** Runs a call to etcd and converts its failure to an error of the port. */
 export async function calling<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();

@@ -44,7 +44,10 @@ describeWith(['etcd'], 'the health of etcd', () => {
     const etcd = await start({ version });
     const host = etcd.endpoints.map((url) => new URL(url).host)[0];
     const [only, ...others] = await connect(etcd).health();
-    const faults = { '3.4': 'gets no more mends, can end sessions', '3.5': 'can confirm sessions' };
+    const faults = {
+      '3.4': 'no longer receives fixes, can end sessions',
+      '3.5': 'can confirm sessions',
+    };
     expect(others).toEqual([]);
     expect(only?.severity).toBe('warning');
     expect(only?.message).toMatch(
@@ -188,7 +191,7 @@ test('the health of etcd names members that lag, have no leader or report errors
     'etcd member one (n1:2379) is 3000 entries behind the others; give it a faster disk or more processor time',
   ]);
   expect(messagesOf({}, { leader: '0', errors: ['etcdserver: no leader'] }, {})).toEqual([
-    'etcd member one (n1:2379) has no leader; mend the network between it and the other members',
+    'etcd member one (n1:2379) has no leader; repair the network between it and the other members',
   ]);
   expect(messagesOf({ errors: ['memberID:1 alarm:NOSPACE ', 'disk is slow'] })).toEqual([
     'etcd member n0:2379 reports "disk is slow"; see its log',
