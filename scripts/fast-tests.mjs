@@ -4,7 +4,7 @@ import process from 'node:process';
 
 export const root = join(import.meta.dirname, '..');
 
-const fastTests = [
+export const fastTests = [
   'test/unit/**/*.test.ts',
   'test/contract/stores/memory/*.test.ts',
   'test/contract/locks/memory-locks.test.ts',

@@ -102,7 +102,7 @@ function draw(arrows: Arrows): string {
     .join('');
 }
 
-/** What the drawing shows is wrong, as a person reads it. */
+/** Names what the house must not have: circles, too many rooms, too many arrows. */
 export function roomFaults(graph: ImportGraph): string[] {
   const top = arrowsBetween(graph, topRoom);
   const arrowCount = countArrows(top);

@@ -18,7 +18,7 @@ export function* commentFindings(file: TextFile): Generator<Finding> {
   }
 }
 
-const noNoun = 'it|its|they|their|them|he|his|ones|all|any|anything|there|this|that|such|is';
+const noNoun = 'it|they|them|he|ones|all|any|anything|there|this|that|such|is';
 
 const pronoun = new RegExp(
   `^(who|whom|whose|whoever|what|whatever|those|that|these|it|its|they|their|them|he|his|ones|` +
@@ -31,7 +31,7 @@ const pronoun = new RegExp(
 const preposition =
   /^(of|in|on|by|for|from|with|without|within|at|as|under|over|into|onto|between|among|before|after|since|while|whenever|if|unless|though|although|during|through|per|instead|against|beside|besides|behind|below|above|towards?)\b/i;
 
-/** What follows the comma of a clause that comes first: no relative, preposition or conjunction. */
+/** Words that begin no main clause after a comma: relatives, prepositions, conjunctions. */
 const weak =
   /^(who|whom|whose|which|that|what|of|in|on|by|for|from|with|without|at|as|under|or|and|but|so|because|than|to|not|if|when|where|while|until|unless|though|before|after|since|even|too|then)\b/i;
 

@@ -39,7 +39,7 @@ export function readTree(root: string): Tree {
   return { root, files, paths: new Set(paths) };
 }
 
-/** What git knows or would add; in a copy without git, every file but what is installed or built. */
+/** Lists the files that git knows or would add; without git, all but installed and built ones. */
 export function pathsBelow(root: string): string[] {
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 } as const;
   if (existsSync(join(root, '.git'))) {

@@ -158,7 +158,7 @@ test.each(['gone.md', '../README.md#gone', '#gone'])('a link to %s is found', as
   expect(found().filter((line) => line.endsWith('link'))).toEqual(['docs/a.md:3 link']);
 });
 
-test('comments, strings and code are told apart', () => {
+test('comments, strings and code are separated', () => {
   const template = ['`x $', "{b ? '//' : `/*$", '{c}*/`} y`'].join('');
   const source = `const a = ${template}; // end\nif (/[/'"]\`/.test(d)) e / f;`;
   const kinds = [...sourceParts(source)].map(({ kind, start, text }) => [

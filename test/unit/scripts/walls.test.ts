@@ -56,7 +56,7 @@ type Sample = keyof typeof samples;
 
 const everySample = Object.keys(samples) as Sample[];
 
-/** What a room may import beside itself: the arrows of ARCHITECTURE.md, room by room. */
+/** The samples that each room may import: the arrows of ARCHITECTURE.md, room by room. */
 const allowed: Readonly<Record<string, string>> = {
   'lib/linux': 'linux',
   'lib/running': 'linux running',
