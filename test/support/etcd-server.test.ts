@@ -84,7 +84,7 @@ describeWith(['etcd'], 'etcd for tests', () => {
 });
 
 describeWith(['etcd', 'docker'], 'etcd on a network', () => {
-  test('it is served and reached on the switch', async () => {
+  test('a member on the switch is reached at the address of the switch', async () => {
     await using network = await startNetwork();
     await using etcd = await startEtcd({ in: network });
     expect(etcd.url).toMatch(/^etcd:\/\/10\.55\.0\.254:/);

@@ -11,7 +11,7 @@ const mountId = 'a'.repeat(64);
 const berth = { ttl: '5s', lockTimeout: '2s' };
 
 describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
-  test('when a dead host comes back: it re-acquires its own lock and those that nobody requested', async () => {
+  test('when a dead host comes back: it re-acquires its own lock and the locks that no host requested', async () => {
     await using cluster = await startBareCluster();
     const [one, two] = await Promise.all([cluster.join('n1', berth), cluster.join('n2', berth)]);
     for (const Name of ['mine', 'taken']) {

@@ -55,7 +55,7 @@ for (const version of dockerVersions) {
       expect(existsSync(join(on.stateDir, 'admin.sock'))).toBe(true);
     });
 
-    test('scenario 21: what one container writes the next one reads', async () => {
+    test('scenario 21: a container reads the data of the previous one', async () => {
       await on.docker('volume', 'create', '-d', plugin, 's21');
       await on.run('s21:/p', 'echo data > /p/file');
       expect(await on.run('s21:/p', 'cat /p/file')).toBe('data');
@@ -65,7 +65,7 @@ for (const version of dockerVersions) {
       expect(await readdir(join(on.volumeDir, 'directory'))).toEqual([]);
     });
 
-    test('scenarios 19, 20 and 22: the plugin cannot be disabled while the engine knows a volume of it', async () => {
+    test('scenarios 19, 20 and 22: the plugin cannot be disabled while the engine knows one of its volumes', async () => {
       await on.docker('volume', 'create', '-d', plugin, '--label', 'a=b', 's22');
       expect(await on.dockerFails('plugin', 'disable', plugin)).toContain('in use');
       await on.host.killEngine('SIGTERM');

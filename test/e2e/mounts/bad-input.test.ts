@@ -193,7 +193,7 @@ describePlugged('bad input', { variants: allVariants }, (on) => {
     expect(await left()).toEqual(nothing);
   });
 
-  test('the docker command shows what is wrong', async () => {
+  test('the docker command shows the reason of each refusal', async () => {
     const { dockerFails, left } = on();
     const create = (...args: string[]) => dockerFails('volume', 'create', '-d', 'berth', ...args);
     expect(await create('-o', 'colour=red', 'db')).toMatch(

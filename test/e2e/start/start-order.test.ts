@@ -64,7 +64,7 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     expect(await docker('volume', 'inspect', '-f', format, name)).toBe('berth gold host');
   }
 
-  test('defect B5, when the engine has not met the plugin: the daemon introduces it, even to an engine that starts later', async () => {
+  test('defect B5, when the engine has not met the plugin: the daemon introduces it, even to a later engine', async () => {
     const known = () => docker('info', '-f', '{{.Plugins.Volume}}');
     expect(await known()).toBe('[local]');
     await host.killEngine('SIGTERM');

@@ -112,7 +112,7 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect(await rows()).toEqual([]);
   }
 
-  test("when the store is full, slow or failing: SQLite: refuses what it can't record, and still unmounts", async () => {
+  test("when the store is full, slow or failing: with SQLite, it refuses changes it can't record, and still unmounts", async () => {
     const node = await start();
     const store = embeddedView(join(disk, 'berth.db'));
     await goesThroughIt(node, store);
@@ -130,7 +130,7 @@ describeWith(['root', 'etcd'], 'a host whose state directory is full', () => {
     expect((await node.daemon.berth('status')).code).toBe(0);
   });
 
-  test("with etcd, too, the daemon refuses what it can't record, and still unmounts", async () => {
+  test("with etcd, too, it refuses changes it can't record, and still unmounts", async () => {
     const etcd = stack.use(await startEtcd({ in: network }));
     const node = await start(etcd.url);
     await goesThroughIt(node, etcdView(etcd));

@@ -28,7 +28,7 @@ async function makeSpace({ etcd }: BareCluster): Promise<void> {
 }
 
 describeWith(['root', 'etcd'], 'berth on an etcd without space', () => {
-  test('when the store is full, slow or failing: refuses what needs space, and still unmounts and removes', async () => {
+  test('when the store is full, slow or failing: it refuses operations that need space, and still unmounts and removes', async () => {
     const flags = ['--quota-backend-bytes', '4000000'];
     await using cluster = await startBareCluster({ flags });
     const node = await cluster.join('n1');

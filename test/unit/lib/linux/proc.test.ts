@@ -70,7 +70,7 @@ test('answers undefined for a process that has ended', async () => {
   await expect(commandLineOf(noSuchProcess)).resolves.toEqual([]);
 });
 
-test('throws what says nothing about the process, such as too many open files', async () => {
+test('throws errors that say nothing about the process, such as too many open files', async () => {
   const error = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
   await expect(ifSeen(Promise.reject(error))).rejects.toThrow('EMFILE');
 });
