@@ -5,18 +5,18 @@ import { hasCode } from './error-code.ts';
 import type { Mount } from './mountinfo.ts';
 
 /**
- * The control group of a container: what its engine pauses it by, and what pauses it when the
- * engine does not answer. Of version 1 (its freezer) or 2.
+ * The control group of a container, by which its engine pauses it. In version 1, the group of the
+ * freezer.
  */
 export interface ControlGroup {
   readonly path: string;
   readonly version: 1 | 2;
 }
 
-/** How long a group is given to stand still: processes in the kernel freeze when they leave it. */
+/** How long a group may take to freeze: a process in a system call freezes when it leaves it. */
 const freezeLimitMs = 500;
 
-/** The group in a process's /proc/PID/cgroup; undefined when it can't be seen through the mounts. */
+/** Returns the group in the text of /proc/PID/cgroup; undefined if no mount shows it. */
 export function controlGroupIn(text: string, mounts: readonly Mount[]): ControlGroup | undefined {
   const groups = text.split('\n').map((line) => {
     const [, controllers = '', ...path] = line.split(':');
@@ -38,7 +38,7 @@ function pathBelow({ mountpoint, root }: Mount, path: string): string {
   return join(mountpoint, relative(root, path));
 }
 
-/** Whether every process of the group stands still. True when there is none left. */
+/** Returns true if every process of the group is frozen, or none is left. */
 export async function isFrozen(group: ControlGroup): Promise<boolean> {
   if (await isEmpty(group)) return true;
   if (group.version === 1) {
@@ -47,12 +47,12 @@ export async function isFrozen(group: ControlGroup): Promise<boolean> {
   return (await readIfAny(join(group.path, 'cgroup.events')))?.includes('frozen 1') ?? true;
 }
 
-/** Rejects when the group does not stand still in time. */
+/** Freezes every process of the group. Rejects when that takes too long. */
 export async function freezeGroup(group: ControlGroup): Promise<void> {
   const end = performance.now() + freezeLimitMs;
   while (!(await isFrozen(group))) {
     if (performance.now() > end) throw new Error(`${group.path} does not freeze`);
-    // Version 1 has to be told again when the group gained a process meanwhile.
+    // Version 1 freezes a process that has joined meanwhile only if asked again.
     await setFrozen(group, true);
     await sleep(5);
   }
@@ -62,7 +62,7 @@ export async function thawGroup(group: ControlGroup): Promise<void> {
   await setFrozen(group, false);
 }
 
-/** Kills every process of the group, frozen or not. They may take a moment to end. */
+/** Kills every process of the group, frozen or not. It may take a moment until they have ended. */
 export async function killGroup(group: ControlGroup): Promise<void> {
   for (const pid of await processesOf(group)) {
     try {
@@ -71,11 +71,11 @@ export async function killGroup(group: ControlGroup): Promise<void> {
       if (!hasCode(error, 'ESRCH')) throw error;
     }
   }
-  // A frozen process of version 1 does not end. One that is killed does nothing more when thawed.
+  // In version 1 a frozen process does not die. After SIGKILL a thawed process does nothing more.
   for (const each of [...(await groupsIn(group)), group]) await setFrozen(each, false);
 }
 
-/** Whether somebody has sent SIGKILL to one of its processes, which a frozen one does not follow. */
+/** Returns true if SIGKILL is pending for one of its processes; a frozen one can't die yet. */
 export async function isBeingKilled(group: ControlGroup): Promise<boolean> {
   for (const pid of await processesOf(group)) {
     const status = (await readIfAny(`/proc/${pid}/status`)) ?? '';
@@ -98,19 +98,19 @@ export async function becomesEmpty(group: ControlGroup, limitMs: number): Promis
   while (!(await isEmpty(group)) && performance.now() < end) await sleep(5);
 }
 
-/** Also those in groups within it. */
+/** Returns the processes of the group and of all groups inside it. */
 async function processesOf(group: ControlGroup): Promise<number[]> {
   const all = [group, ...(await groupsIn(group))];
   return (await Promise.all(all.map(ownProcesses))).flat();
 }
 
-/** Those of the group itself. */
+/** Returns the processes of the group itself. */
 export async function ownProcesses({ path }: ControlGroup): Promise<number[]> {
   const text = (await readIfAny(join(path, 'cgroup.procs'))) ?? '';
   return text.split('\n').filter(Boolean).map(Number);
 }
 
-/** The groups that were made within it, at any depth. */
+/** Returns the groups inside it, at any depth. */
 export async function groupsIn({ path, version }: ControlGroup): Promise<ControlGroup[]> {
   const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
   const children = entries
@@ -119,7 +119,7 @@ export async function groupsIn({ path, version }: ControlGroup): Promise<Control
   return [...children, ...(await Promise.all(children.map(groupsIn))).flat()];
 }
 
-/** Whether the group is frozen by itself, not only with the one it is in; and has come to it. */
+/** Returns true if the group itself, not only its parent, is to be frozen and all in it is. */
 export async function isFrozenItself({ path, version }: ControlGroup): Promise<boolean> {
   const [wish, state, isState] =
     version === 1
@@ -129,7 +129,7 @@ export async function isFrozenItself({ path, version }: ControlGroup): Promise<b
   return (await readIfAny(join(path, state)))?.includes(isState) ?? true;
 }
 
-/** Moves a process to a group; one that has ended is passed over. */
+/** Moves a process to a group. Ignores a process that has ended. */
 export async function moveTo({ path }: ControlGroup, pid: number): Promise<void> {
   try {
     await writeFile(join(path, 'cgroup.procs'), String(pid), { flag: 'r+' });
@@ -150,7 +150,7 @@ export async function setFrozen({ path, version }: ControlGroup, frozen: boolean
   }
 }
 
-/** Undefined when it is not there, or went while it was read. */
+/** Resolves to undefined if the file does not exist, or disappears while it is read. */
 async function readIfAny(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');

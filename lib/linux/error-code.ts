@@ -1,6 +1,6 @@
 /**
- * True when `error` is a system error with one of these codes, such as `ENOENT`. Looks at the code
- * and not at the class: under a test runner Node's own errors are of another realm's Error.
+ * Returns true if `error` is a system error with one of these codes, such as `ENOENT`. Tests the
+ * code, not the class: under a test runner Node's own errors are of another realm's Error.
  */
 export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
   return (

@@ -2,14 +2,14 @@ import { isMountpoint } from './mountinfo.ts';
 import { ProgramError, run } from './run.ts';
 
 /**
- * Makes a mounted file system still: what is on its device is consistent, and writers wait.
- * Disposing lets them go on. A crash in between leaves it frozen until `thaw`.
+ * Freezes a mounted file system: its device is consistent, and writers wait until the result is
+ * disposed. A crash in between leaves it frozen until `thaw`.
  *
- * Only for the mountpoint of a file system of its own: anywhere else this would freeze the host's.
+ * `mountpoint` must have a file system of its own: anywhere else this would freeze the host's.
  */
 export async function freeze(mountpoint: string): Promise<AsyncDisposable> {
   if (!(await isMountpoint(mountpoint))) throw new Error(`nothing is mounted at ${mountpoint}`);
-  // Freezing twice is refused, so what a crash left is undone first.
+  // The kernel refuses a second freeze, so a freeze that a crash left is undone first.
   await thaw(mountpoint);
   try {
     await run('fsfreeze', ['--freeze', mountpoint]);
@@ -20,7 +20,7 @@ export async function freeze(mountpoint: string): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: () => thaw(mountpoint) };
 }
 
-/** Undoes a freeze. Not frozen, or nothing mounted there: a success. */
+/** Undoes a freeze. Succeeds if the file system is not frozen, or nothing is mounted there. */
 export async function thaw(mountpoint: string): Promise<void> {
   if (!(await isMountpoint(mountpoint))) return;
   try {

@@ -1,27 +1,27 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { hasCode } from './error-code.ts';
 
-/** A socket that listens already: whoever started this process made it, and keeps it. */
+/** A listening socket that this process was started with; systemd owns its file. */
 export interface InheritedSocket {
   readonly fd: number;
   readonly path: string;
 }
 
-/** This process was started with a socket that it can't serve. */
+/** This process was started with a socket that it does not serve. */
 export class InheritedSocketError extends Error {
   override readonly name = 'InheritedSocketError';
 }
 
-/** `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, as systemd's sd_listen_fds(3) has them. */
+/** Holds `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`; see systemd's sd_listen_fds(3). */
 type Environment = Record<string, string | undefined>;
 
 const firstFd = 3;
 
 /**
- * The sockets that systemd has made and passed on (socket activation), by what they are for: told
- * by their name (`FileDescriptorName=docker`), else by their path. Those that were not passed are
- * missing. Takes the variables away, so that no child process takes the sockets for its own.
- * Rejects InheritedSocketError for a socket that is for nothing that was asked for.
+ * Returns the sockets that systemd has passed on (socket activation), by their purpose: its name
+ * (`FileDescriptorName=docker`), else its path, decides. Leaves out sockets that were not passed.
+ * Removes the variables, so that no child process uses the sockets. Rejects InheritedSocketError
+ * for a socket with no known purpose.
  */
 export async function takeInheritedSockets<Purpose extends string>(
   paths: Readonly<Record<Purpose, string>>,
@@ -30,7 +30,7 @@ export async function takeInheritedSockets<Purpose extends string>(
   const { LISTEN_PID: pid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' } = environment;
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete environment[name];
   const found = new Map<Purpose, InheritedSocket>();
-  // Meant for a process that this one only descends from.
+  // The sockets are for an ancestor of this process.
   if (Number(pid) !== process.pid) return found;
 
   const purposes = Object.keys(paths) as Purpose[];
@@ -53,11 +53,11 @@ export async function takeInheritedSockets<Purpose extends string>(
   return found;
 }
 
-/** Where a descriptor listens; undefined when it does not, or on something else. */
+/** Returns the path on which a descriptor listens; undefined if it is no listening Unix socket. */
 async function listeningPath(fd: number): Promise<string | undefined> {
   const [, inode] = /^socket:\[(\d+)\]$/.exec(await linkOf(fd)) ?? [];
   if (inode === undefined) return undefined;
-  // Node has no getsockname for these. The columns: address, references, protocol, flags, type,
+  // Node has no getsockname for a descriptor. The columns are address, references, protocol, flags, type,
   // state, inode, path; the flag is the kernel's SO_ACCEPTCON.
   for (const line of (await readFile('/proc/self/net/unix', 'utf8')).split('\n')) {
     const [, , , flags, , , itsInode, ...path] = line.trim().split(/ +/);

@@ -6,10 +6,10 @@ import type { ProcessId } from './proc.ts';
 import { ifSeen, namespaceOf, processFile, processIds } from './proc.ts';
 
 /**
- * Whether what is mounted at this place can be seen at another one as well, in any mount namespace
- * of this machine: a container uses it, or `docker cp` does. It asks the kernel, so it knows of
- * containers of any engine, or of none. Processes that this one may not look at count as none: in a
- * PID namespace of its own it sees nobody, and without CAP_SYS_PTRACE nobody who may do more.
+ * Returns true if the file system at this mountpoint is also mounted elsewhere, in any mount
+ * namespace of this machine: a container uses it, or `docker cp` does. The kernel knows containers
+ * of any engine. Processes that this one may not look at are not counted: in a PID namespace of its
+ * own it sees no other, and without CAP_SYS_PTRACE none with more capabilities.
  */
 export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
   const [own] = await currentMountsAt(mountpoint);
@@ -17,7 +17,7 @@ export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
   const place = placeOf(own, await readMounts());
   for await (const mounts of allNamespaces()) {
     const others = mounts.filter((mount) => shows(mount, own));
-    // Namespaces made since have a copy of the very mount, which stands where it stands here.
+    // A namespace that was made later has a copy of this mount, at the same place: not counted.
     if (others.some((mount) => placeOf(mount, mounts) !== place)) return true;
   }
   return false;
@@ -28,14 +28,14 @@ function shows(mount: Mount, { device, root }: Mount): boolean {
   return mount.device === device && (mount.root === root || mount.root.startsWith(inside));
 }
 
-/** Which directory of which file system a mount covers; the same in all namespaces. */
+/** Returns which directory of which file system a mount covers; the same in all namespaces. */
 function placeOf({ parentId, mountpoint }: Mount, mounts: readonly Mount[]): string | undefined {
   const parent = mounts.find(({ id }) => id === parentId);
   if (!parent) return undefined;
   return `${parent.device} ${join(parent.root, relative(parent.mountpoint, mountpoint))}`;
 }
 
-/** Threads count: the engine's own work in namespaces that only one of its threads is in. */
+/** Reads the mounts of every mount namespace. Threads count: an engine's thread may have its own. */
 async function* allNamespaces(): AsyncGenerator<Mount[]> {
   const seen = new Set<string>();
   for (const pid of await processIds()) {

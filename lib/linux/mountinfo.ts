@@ -4,11 +4,11 @@ import { basename, dirname, join } from 'node:path';
 /** One line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
 export interface Mount {
   readonly id: number;
-  /** The mount it stands on. */
+  /** The ID of the mount below it. */
   readonly parentId: number;
   /** `major:minor`. */
   readonly device: string;
-  /** Which directory of the file system is shown; not `/` for a bind mount of a part. */
+  /** The directory of the file system that is shown; not `/` for a bind mount of a part. */
   readonly root: string;
   readonly mountpoint: string;
   readonly options: readonly string[];
@@ -20,7 +20,7 @@ export interface Mount {
   readonly superOptions: readonly string[];
 }
 
-/** Reads the text of a mountinfo file; throws on a line that is not one. */
+/** Parses the text of a mountinfo file; throws on a line in another format. */
 export function parseMountInfo(text: string): Mount[] {
   return text
     .split('\n')
@@ -28,12 +28,12 @@ export function parseMountInfo(text: string): Mount[] {
     .map(parseLine);
 }
 
-/** The mounts of this process's mount namespace. */
+/** Reads the mounts of this process's mount namespace. */
 export async function readMounts(): Promise<Mount[]> {
   return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 
-/** The mounts at exactly this path, lowest first: more than one when they are stacked. */
+/** Returns the mounts at exactly this path, lowest first; several if they are stacked. */
 export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] {
   const here = mounts.filter((mount) => mount.mountpoint === mountpoint);
   const ids = new Set(here.map((mount) => mount.id));
@@ -47,18 +47,18 @@ export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] 
   return stack.length === here.length ? stack : here;
 }
 
-/** Reads the mounts at a path now; symbolic links in it are followed, as the kernel did. */
+/** Reads the mounts at a path. Follows symbolic links in it, as the kernel did. */
 export async function currentMountsAt(path: string): Promise<Mount[]> {
   const mountpoint = await canonical(path);
   return mountsAt(await readMounts(), mountpoint);
 }
 
-/** Whether anything is mounted at exactly this path; nothing is at a path that does not exist. */
+/** Returns true if something is mounted at exactly this path; false if the path does not exist. */
 export async function isMountpoint(path: string): Promise<boolean> {
   return (await currentMountsAt(path)).length > 0;
 }
 
-/** What is mounted below a directory, in the order in which it has to be unmounted. */
+/** Reads the mounts below a directory, in the order in which they must be unmounted. */
 export async function currentMountsBelow(path: string): Promise<Mount[]> {
   const prefix = `${await canonical(path)}/`;
   return (await readMounts())
@@ -70,7 +70,7 @@ async function canonical(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch {
-    // Not there (yet): nothing can be mounted on it, but its parents may be links.
+    // The path does not exist: nothing can be mounted on it, but its parents may be links.
     const parent = dirname(path);
     return parent === path ? path : join(await canonical(parent), basename(path));
   }

@@ -2,18 +2,18 @@ import { readlinkSync } from 'node:fs';
 import { bootId } from './boot.ts';
 import { processStatSync } from './proc.ts';
 
-/** One run of one process, told from any other, also from a later one with the same number. */
+/** Identifies one run of one process, also against a later process with the same ID. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** When it started, in clock ticks since boot. */
+  /** When the process started, in clock ticks since boot. */
   readonly started: string;
-  /** The boot it runs under. */
+  /** The ID of the boot in which it runs. */
   readonly boot: string;
-  /** The PID namespace that its number belongs to. */
+  /** The PID namespace of its ID. */
   readonly namespace: string;
 }
 
-/** The running process, as others on this host can see it. Needs Linux's /proc. */
+/** Returns the identity of the running process. */
 export function thisProcess(readBootId: () => string = bootId): ProcessIdentity {
   const stat = processStatSync('self');
   if (!stat) throw new Error('this process is not in /proc');
@@ -32,15 +32,15 @@ export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
 }
 
 /**
- * Whether `other` still runs; `self` is asking. `unknown` when it can't be seen from here: its
- * number belongs to another PID namespace (another container), or /proc does not let us look.
+ * Tells whether `other` still runs, as `self` sees it. `unknown` if its ID belongs to another PID
+ * namespace (another container), or /proc can't be read.
  */
 export function isRunning(other: ProcessIdentity, self: ProcessIdentity): boolean | 'unknown' {
   if (other.boot !== self.boot) return false;
   if (other.namespace !== self.namespace) return 'unknown';
   try {
     const stat = processStatSync(other.pid);
-    // A killed process that its parent has not collected yet (Z) holds nothing any more.
+    // A dead process that its parent has not collected yet (Z) holds nothing any more.
     return stat?.started === other.started && stat.state !== 'Z' && stat.state !== 'X';
   } catch {
     return 'unknown';

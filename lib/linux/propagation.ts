@@ -2,7 +2,7 @@ import type { Mount } from './mountinfo.ts';
 import { parseMountInfo, readMounts } from './mountinfo.ts';
 import { processFile } from './proc.ts';
 
-/** What is mounted for containers would be seen by this process alone. */
+/** Mounts of this process would not reach the host, so containers would not see them. */
 export class NoPropagationError extends Error {
   override readonly name = 'NoPropagationError';
 }
@@ -11,11 +11,11 @@ export class NoPropagationError extends Error {
  * Rejects when mounts below a directory would not reach the mount namespace that this process was
  * started from; a container would then get an empty directory of the host instead of its volume.
  *
- * An engine that was killed leaves a managed plugin like that now and then: it starts the plugin
- * anew while it is still taking the old propagated mount away. The next start puts it right, and
- * the engine starts a plugin that has ended again at once.
+ * An engine that was killed sometimes leaves a managed plugin in this state: it starts the plugin
+ * again while it still removes the old propagated mount. The next start repairs it, and the engine
+ * starts a plugin that has ended again at once.
  *
- * Only looks where it can: the parent process is not seen without the host's process IDs.
+ * Resolves without a check if this process does not see its parent (it has its own PID namespace).
  */
 export async function requirePropagation(directory: string): Promise<void> {
   const group = peerGroup(mountOf(directory, await readMounts()));
@@ -28,7 +28,7 @@ export async function requirePropagation(directory: string): Promise<void> {
   );
 }
 
-/** The mount that a path lies in. */
+/** Returns the mount that a path lies in. */
 function mountOf(path: string, mounts: readonly Mount[]): Mount | undefined {
   return mounts
     .filter(({ mountpoint }) => `${path}/`.startsWith(mountpoint === '/' ? '/' : `${mountpoint}/`))
@@ -36,7 +36,7 @@ function mountOf(path: string, mounts: readonly Mount[]): Mount | undefined {
     .at(-1);
 }
 
-/** Mounts of one group get what is mounted in any of them; none for a private one. */
+/** Returns the peer group: its mounts share what is mounted below them. Undefined if private. */
 function peerGroup(mount: Mount | undefined): string | undefined {
   return mount?.optionalFields.find((field) => field.startsWith('shared:'));
 }

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
 
 export interface RunOptions {
-  /** Aborted: the program is killed; `run` rejects with the signal's reason once it has ended. */
+  /** Aborting it kills the program; `run` rejects with the signal's reason once it has ended. */
   readonly signal?: AbortSignal | undefined;
-  /** The program is killed when it takes longer. No limit unless given. */
+  /** The program is killed when it takes longer. No limit by default. */
   readonly timeoutMs?: number | undefined;
-  /** Have the kernel kill the program if this process dies first, however it dies. */
+  /** True: the kernel kills the program if this process dies first, however it dies. */
   readonly dieWithParent?: boolean | undefined;
 }
 
@@ -18,9 +18,9 @@ export interface RunResult {
 export class ProgramError extends Error {
   override readonly name = 'ProgramError';
   readonly program: string;
-  /** Undefined when it did not end by itself. */
+  /** Undefined if the program was killed or did not start. */
   readonly exitCode: number | undefined;
-  /** What it had printed by then. */
+  /** What the program had printed by then. */
   readonly output: RunResult;
   constructor(message: string, program: string, exitCode: number | undefined, output: RunResult) {
     super(message);
@@ -31,10 +31,10 @@ export class ProgramError extends Error {
 }
 
 /**
- * Runs a program with an argument list, never through a shell. English messages and a fixed search
- * path, so that neither depends on how the daemon was started.
+ * Runs a program with an argument list, never through a shell. Sets English messages and a fixed
+ * search path, so that they do not depend on how the daemon was started.
  *
- * Rejects with ProgramError, or with the signal's reason. Either way the program has ended: what it
+ * Rejects with ProgramError, or with the signal's reason. The program has ended by then, so what it
  * wrote can be cleaned up without a race.
  */
 export function run(
@@ -82,12 +82,12 @@ const environment = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
 };
 
-/** `cp` names each file that it could not read. */
+/** Large, because `cp` names each file that it could not read. */
 const maxOutputBytes = 64 * 2 ** 20;
 
 const longestMessage = 400;
 
-/** Which Debian package brings a program. */
+/** The Debian package of each program. */
 const packages: Readonly<Record<string, string>> = {
   'mkfs.ext4': 'e2fsprogs',
   tune2fs: 'e2fsprogs',

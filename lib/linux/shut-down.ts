@@ -2,17 +2,18 @@ import { isMountpoint } from './mountinfo.ts';
 import { ProgramError, run } from './run.ts';
 
 /**
- * Ends a mounted file system at once, dropping all that it has not written: from here on every
- * access to it fails, and its unmount writes nothing. A freeze is undone, so that who waits in it
- * can die. Shut down already, or nothing mounted there: a success. Only for a file system of its own.
+ * Shuts a mounted file system down, dropping all data that it has not written: every access fails
+ * from now on, and its unmount writes nothing. Undoes a freeze, so that processes that wait in it
+ * can die. Succeeds if it is shut down already, or nothing is mounted there. `mountpoint` must have
+ * a file system of its own.
  *
- * What a frozen file system had is on its device. Of one that is not frozen, an ext4 may still write
- * back the metadata that it had put into its journal; nothing can stop it from that.
+ * The data of a frozen file system are on its device. An ext4 that is not frozen may still write
+ * back metadata from its journal, which can't be prevented.
  */
 export async function shutDown(mountpoint: string): Promise<void> {
   if (!(await isMountpoint(mountpoint))) return;
   try {
-    // Thawed first, its writers would go on; opened afresh to be thawed, an xfs refuses.
+    // One program for both: after a thaw writers would go on, and a shut-down xfs can't be opened.
     await run('xfs_io', ['-r', '-x', '-c', 'shutdown', '-c', 'thaw', mountpoint]);
   } catch (error) {
     if (!isExpected(error)) throw error;
@@ -20,8 +21,8 @@ export async function shutDown(mountpoint: string): Promise<void> {
 }
 
 const expected = [
-  /^xfs_io: cannot unfreeze filesystem mounted at .*: Invalid argument$/, // It was not frozen.
-  /^stat: Input\/output error$/, // It was shut down before: an xfs then can't be looked at.
+  /^xfs_io: cannot unfreeze filesystem mounted at .*: Invalid argument$/, // The file system was not frozen.
+  /^stat: Input\/output error$/, // It was shut down before: stat on an xfs then fails.
 ];
 
 function isExpected(error: unknown): boolean {

@@ -2,7 +2,7 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasCode } from './error-code.ts';
 
-/** Replaces a small file as a whole; it is on disk when this resolves. */
+/** Replaces a small file atomically; it is on disk when this resolves. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const temporary = `${path}.new`;
   try {
@@ -10,9 +10,9 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {
-      // The next try writes over it.
+      // The next attempt overwrites it.
     });
-    // As Node says it where a file is opened.
+    // Node names the path only where a file is opened.
     if (Error.isError(error) && !error.message.includes(path)) error.message += ` '${path}'`;
     throw error;
   }
@@ -20,7 +20,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
   await folder.sync();
 }
 
-/** A file's content without blanks around it; undefined when there is none. */
+/** Reads a file and trims its content; undefined if there is no file. */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return (await readFile(path, 'utf8')).trim();

@@ -13,22 +13,22 @@ import { hasCode } from './error-code.ts';
 export interface UnixServer extends AsyncDisposable {
   readonly path: string;
   /**
-   * Takes the socket file away (an inherited one stays: whoever connects waits for the next
-   * server), lets requests in flight finish for at most `graceMs` (10 s), then cuts what is left.
-   * Idempotent.
+   * Removes the socket file (an inherited one stays: clients that connect wait for the next
+   * server), lets requests in flight finish for at most `graceMs` (10 s), then closes all
+   * connections. Idempotent.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>;
 }
 
 export interface UnixServerOptions {
   readonly path: string;
-  /** Who may connect: 0o600 for root alone. */
+  /** The mode of the socket file, 0o600 for root alone. */
   readonly mode: number;
-  /** The descriptor of a socket that listens on the path already; its file is another's. */
+  /** The descriptor of a socket that listens on the path already, and whose file stays. */
   readonly inheritedFd?: number | undefined;
 }
 
-/** A living process serves on the socket already; it was left alone. */
+/** Another process serves on the socket; nothing was changed. */
 export class SocketInUseError extends Error {
   override readonly name = 'SocketInUseError';
   readonly path: string;
@@ -41,15 +41,15 @@ export class SocketInUseError extends Error {
 const defaultGraceMs = 10_000;
 
 /**
- * The engine keeps idle connections for ever (or 30 s), and now and then opens one it does not use
- * at once. A server that closes a connection just as a request comes makes the engine repeat the
- * request with an empty body, so every limit of Node's that ends an idle connection is off.
+ * Turns off each of Node's limits for idle connections. The engine keeps idle connections for ever
+ * (or 30 s), and sometimes opens one that it does not use at once. If a server closes a connection
+ * just as a request arrives, the engine repeats the request with an empty body.
  */
 const neverHangUp = { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 };
 
 /**
- * Serves on a Unix socket, making its directory when missing. A socket file that nobody serves any
- * more is replaced; rejects SocketInUseError when somebody does.
+ * Serves on a Unix socket; makes its directory if it is missing. Replaces a socket file that no
+ * process serves any more; rejects SocketInUseError if one does.
  */
 export async function listenOnUnixSocket(
   handler: RequestListener,
@@ -75,10 +75,10 @@ async function makeSocket(server: Server, path: string, mode: number): Promise<v
   });
 }
 
-/** Makes the socket with its mode from the first instant: after a chmod it would be too late. */
+/** Creates the socket with its mode: a later chmod would leave a moment with another mode. */
 async function listen(server: Server, path: string, mode: number): Promise<void> {
   const umask = process.umask(0o777 & ~mode);
-  // Makes the file before it returns; only the event comes later.
+  // The file exists when `listen` returns; only the event comes later.
   const bound = bind(server, { path });
   process.umask(umask);
   try {
@@ -89,7 +89,7 @@ async function listen(server: Server, path: string, mode: number): Promise<void>
   }
 }
 
-/** Removes a socket file that nobody serves any more; rejects when somebody does. */
+/** Removes a socket file that no process serves any more; rejects if one does. */
 async function clearStaleSocket(path: string): Promise<void> {
   const state = await probe(path);
   if (state === 'live') throw new SocketInUseError(path);
@@ -97,9 +97,9 @@ async function clearStaleSocket(path: string): Promise<void> {
 }
 
 /**
- * Two daemons may find the same stale file at once, and the later would remove the socket that the
- * earlier has just made. So they go one by one. An abstract socket does it: the kernel binds a name
- * once, and forgets it with the process.
+ * Runs `work` of one process at a time: two daemons may find the same stale file at once, and the
+ * later one would remove the socket that the earlier one has just made. An abstract socket is the
+ * mutex: the kernel binds its name once, and frees it with the process.
  */
 async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
   const turn = createHash('sha256').update(path).digest('hex').slice(0, 32);
@@ -110,7 +110,7 @@ async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
       await bind(mutex, { path: `\0berth-${turn}` });
     } catch (error) {
       if (!hasCode(error, 'EADDRINUSE')) throw error;
-      // Anybody on the machine can take the name, so it must not keep us out for ever.
+      // Any process on the machine can bind the name, so the wait must end.
       if (performance.now() > end) return work();
       await delay(10);
       continue;
@@ -123,7 +123,7 @@ async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Far longer than a start holds it. */
+/** Far longer than a start needs. */
 const turnLimitMs = 2_000;
 
 type Address = { readonly path: string } | { readonly fd: number };
@@ -134,7 +134,7 @@ async function bind(server: NetServer, address: Address): Promise<void> {
   await listening;
 }
 
-/** `stale` only when nobody can be listening; an error that may pass is thrown. */
+/** Answers `stale` only when no process can be listening; throws an error that may pass. */
 async function probe(path: string): Promise<'live' | 'stale' | 'absent'> {
   if (!(await isSocketOrAbsent(path))) {
     throw new Error(`${path} is not a socket: move it away, or use another path`);
@@ -146,7 +146,7 @@ async function probe(path: string): Promise<'live' | 'stale' | 'absent'> {
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return 'absent';
     if (hasCode(error, 'ECONNREFUSED')) return 'stale';
-    // Its queue of connections is full: somebody is there.
+    // The queue of connections is full, so a process listens.
     if (hasCode(error, 'EAGAIN')) return 'live';
     throw error;
   } finally {
@@ -154,7 +154,7 @@ async function probe(path: string): Promise<'live' | 'stale' | 'absent'> {
   }
 }
 
-/** The kernel refuses connections to a plain file as to a stale socket; only the latter may go. */
+/** Guards plain files: the kernel refuses a connection to one as it does to a stale socket. */
 async function isSocketOrAbsent(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSocket();
@@ -165,8 +165,8 @@ async function isSocketOrAbsent(path: string): Promise<boolean> {
 }
 
 /**
- * Node's own closing spares connections that were opened and never used, which the engine has now
- * and then, so requests are counted here.
+ * Counts the requests of each connection, and returns what closes the server. Node's own closing
+ * spares connections that were opened and never used, and the engine sometimes has one.
  */
 function connectionCloser(server: Server): (graceMs: number) => Promise<void> {
   const requests = new Map<Socket, number>();
@@ -189,11 +189,11 @@ function connectionCloser(server: Server): (graceMs: number) => Promise<void> {
   return async (graceMs) => {
     if (!server.listening) return;
     const drained = once(server, 'close');
-    // libuv removes a socket file that it made here, so that clients fail to connect (and may try again with
-    // their request whole) instead of losing a connection. Used idle connections end as well.
+    // libuv removes a socket file that it made. Clients then fail to connect, and can repeat the
+    // whole request, instead of losing a connection. Used idle connections end as well.
     server.close();
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
-    // What has arrived already is read in this turn of the event loop and counts as in flight.
+    // Requests that have arrived are read in this turn of the event loop and count as in flight.
     await turnOfEventLoop();
     isClosing = true;
     for (const [socket, inFlight] of requests) if (inFlight === 0) socket.end();

@@ -1,22 +1,22 @@
 import { bootNowMs } from '../linux/boot.ts';
 
-/** The engine's only source of time, so that a test or a simulation can bring its own. */
+/** The only source of time of what waits or measures, so that a test can bring its own. */
 export interface Clock {
-  /** Milliseconds since some fixed moment; never goes back, and counts time asleep. */
+  /** Returns milliseconds since some fixed moment; never goes back, and counts time asleep. */
   now(): number;
   /** Resolves after `ms`, or at once when the signal aborts (it does not reject). */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** The time of day, for people. */
+  /** Returns the time of day, for people. */
   date(): Date;
 }
 
-/** A suspend is shorter than this, or noticed by the wall clock. */
+/** How often time asleep is read; a jump of the wall clock shows a longer suspend at once. */
 const suspendCheckMs = 100;
 
 /**
- * The machine's clock. The monotonic clock stands still while a machine is suspended, and a lease
- * does not, so time asleep is added. The time since boot tells it; because it has to be read from a
- * file, that is done only when some time has passed, or when the wall clock has jumped.
+ * Returns the machine's clock. The monotonic clock stops while a machine is suspended, but a lease
+ * expires meanwhile, so time asleep is added. The time since boot includes it; that has to be read
+ * from a file, so it is read only when some time has passed, or when the wall clock has jumped.
  */
 export function systemClock(): Clock {
   let asleepMs = 0;
