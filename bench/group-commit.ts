@@ -14,7 +14,7 @@ const roundMs = 1_000;
  * of both alternate, so that a noisy machine slows both alike.
  */
 export async function benchGroupCommit(): Promise<number> {
-  await using etcd = await startEtcd();
+  await using etcd = await startEtcd({ onDisk: true });
   const endpoints = etcd.endpoints.map((url) => new URL(url).host);
   const client = new EtcdClient({ endpoints });
   await using store = new EtcdStore(client, '/bench');

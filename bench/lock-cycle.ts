@@ -13,7 +13,7 @@ const cyclesPerRound = 50;
  * alike.
  */
 export async function benchLockCycle(): Promise<number> {
-  await using etcd = await startEtcd();
+  await using etcd = await startEtcd({ onDisk: true });
   const endpoints = etcd.endpoints.map((url) => new URL(url).host);
   const client = new EtcdClient({ endpoints });
   await using store = new EtcdStore(client, '/bench');

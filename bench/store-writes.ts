@@ -4,7 +4,7 @@ import { printFigures } from './statistics.ts';
 
 /** Counts the writes to the store of each operation, by the store's own revision. */
 export async function benchStoreWrites(): Promise<number> {
-  await using etcd = await startEtcd();
+  await using etcd = await startEtcd({ onDisk: true });
   await using daemon = await startBenchDaemon(etcd.url);
   const mount = { Name: 'db', ID: 'a'.repeat(64) };
   const second = { Name: 'db', ID: 'b'.repeat(64) };

@@ -6,7 +6,7 @@ import type { Machine } from './machine.ts';
 import { thisMachine } from './machine.ts';
 import type { FinishedProcess, RunningProcess } from './processes.ts';
 import { freePorts, succeeded, waitFor } from './processes.ts';
-import { makeTemporaryDirectory } from './temporary-directory.ts';
+import { makeTemporaryDirectory, memoryDirectory } from './temporary-directory.ts';
 import type { EtcdVersion } from './tools.ts';
 import { etcdTools } from './tools.ts';
 
@@ -15,6 +15,8 @@ export interface EtcdOptions {
   readonly members?: 1 | 3;
   /** The data directory. One given here is kept, so that a later server can use its data. */
   readonly dir?: string;
+  /** Keeps the data on the disk of this machine, for measurements, and not in memory. */
+  readonly onDisk?: boolean;
   /** Clients need a certificate; `tls` of the result has one. */
   readonly tls?: boolean;
   /** Where the members run: on a network's switch, on a host, or each on one of several hosts. This machine by default. */
@@ -58,7 +60,8 @@ const stopLimitMs = 300;
 export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   const { version = '3.5', members: count = 1, tls: isSecure = false } = options;
   await using stack = new AsyncDisposableStack();
-  const temporary = stack.use(await makeTemporaryDirectory());
+  const parent = options.onDisk === true ? undefined : memoryDirectory();
+  const temporary = stack.use(await makeTemporaryDirectory(parent));
   const directory = options.dir ?? temporary.path;
   const { etcd, etcdctl } = etcdTools(version);
 

@@ -3,7 +3,7 @@ import { chown, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunningProcess } from './processes.ts';
 import { freePort, runOk, startProcess, waitFor } from './processes.ts';
-import { makeTemporaryDirectory } from './temporary-directory.ts';
+import { makeTemporaryDirectory, memoryDirectory } from './temporary-directory.ts';
 import { postgresTools } from './tools.ts';
 
 export interface PostgresOptions {
@@ -44,13 +44,13 @@ const host = '127.0.0.1';
 const user = 'berth';
 const password = "it's /@:%20 secret";
 const database = 'postgres';
-/** Small sizes; durability stays at its default, so a commit is on the disk. */
+/** Small sizes; durability stays at its default, so a commit waits for its flush. */
 const ownSettings = ['shared_buffers=16MB', 'max_wal_size=64MB', 'max_connections=50'];
 const stopLimitMs = 2_000;
 
 export async function startPostgres({ settings = [] }: PostgresOptions = {}): Promise<Postgres> {
   await using stack = new AsyncDisposableStack();
-  const { path } = stack.use(await makeTemporaryDirectory());
+  const { path } = stack.use(await makeTemporaryDirectory(memoryDirectory()));
   const { initdb, postgres, psql } = postgresTools();
   const data = join(path, 'data');
   const passwordFile = join(path, 'password');
