@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import type { Failure, FailureReply, LongWorkEvent, LongWorkStep } from '../plugin/admin/api.ts';
 
-/** The daemon refused, or failed. */
+/** The daemon refused a request, or failed to execute it. */
 export class AdminError extends Error {
   override readonly name = 'AdminError';
   readonly failure: Failure;
@@ -15,11 +15,11 @@ export class AdminError extends Error {
   }
 }
 
-/** Nobody answers on the admin socket, or it stopped in the middle. */
+/** No daemon answers on the admin socket, or the daemon stopped before the end of its answer. */
 export class DaemonUnavailableError extends Error {
   override readonly name = 'DaemonUnavailableError';
   readonly socketPath: string;
-  /** The system's word for it: `ENOENT`, `ECONNREFUSED`, `EACCES`, `ECONNRESET`. */
+  /** The system's error code (`ENOENT`, `ECONNREFUSED`, `EACCES`, `ECONNRESET`), or a description. */
   readonly reason: string;
   constructor(socketPath: string, reason: string, cause?: unknown) {
     super(`no daemon answers on ${socketPath} (${reason})`, { cause });
@@ -28,7 +28,7 @@ export class DaemonUnavailableError extends Error {
   }
 }
 
-/** Talks to a daemon over its admin socket. All rejections are AdminError or DaemonUnavailableError. */
+/** A client of a daemon's admin socket. Rejects only with AdminError or DaemonUnavailableError. */
 export class AdminClient {
   readonly #socketPath: string;
 
@@ -36,7 +36,7 @@ export class AdminClient {
     this.#socketPath = socketPath;
   }
 
-  /** The caller names the shape, from admin-api.ts: the daemon is part of the same release. */
+  /** Gets a reply. The caller names its type, from plugin/admin/api.ts: both are of one release. */
   async get<T extends object>(path: string): Promise<T> {
     return this.#parse<T>(await this.#whole(await this.#send('GET', path)));
   }
@@ -46,8 +46,8 @@ export class AdminClient {
   }
 
   /**
-   * Starts long work and yields how it goes until it is done. Leaving the loop, or aborting the
-   * signal, cuts the connection, which ends the work in the daemon.
+   * Starts a long operation and yields its events until it is done. Leaving the loop, or aborting
+   * the signal, closes the connection, which ends the operation in the daemon.
    */
   async *work<T extends object>(
     method: 'POST' | 'DELETE',
@@ -64,7 +64,7 @@ export class AdminClient {
     throw new DaemonUnavailableError(this.#socketPath, 'it stopped before the end');
   }
 
-  /** Yields what the daemon has to tell, until the daemon stops: that is how it always ends. */
+  /** Yields events until the daemon stops. It always ends that way, with an error. */
   async *follow<T extends object>(path: string): AsyncGenerator<T, void> {
     yield* this.#lines<T>(await this.#send('GET', path));
     throw new DaemonUnavailableError(this.#socketPath, 'it stopped');
@@ -91,7 +91,7 @@ export class AdminClient {
       socketPath: this.#socketPath,
       method,
       path: `/v1${path}`,
-      // Node frames the body of a DELETE only when told its length.
+      // Node sends the body of a DELETE only if the header gives its length.
       headers: { 'Content-Length': Buffer.byteLength(json) },
       agent: false,
       ...(signal && { signal }),
@@ -103,7 +103,7 @@ export class AdminClient {
     } catch (error) {
       throw this.#unavailable(error);
     }
-    // A connection that breaks later is told by the response.
+    // If the connection breaks later, reading the response fails.
     outgoing.on('error', () => undefined);
     if (response.statusCode === 200) return response;
     const { error } = this.#parse<Partial<FailureReply>>(await this.#whole(response));
@@ -127,7 +127,11 @@ export class AdminClient {
   }
 
   #notBerth(cause?: unknown): DaemonUnavailableError {
-    return new DaemonUnavailableError(this.#socketPath, 'what answers there is not berth', cause);
+    return new DaemonUnavailableError(
+      this.#socketPath,
+      'the program that answers is not berth',
+      cause,
+    );
   }
 
   #unavailable(error: unknown): DaemonUnavailableError {
@@ -144,7 +148,7 @@ function isOurs(error: unknown): boolean {
   return error instanceof AdminError || error instanceof DaemonUnavailableError;
 }
 
-/** Puts names into a path. */
+/** Encodes names into a path. */
 export function path(strings: TemplateStringsArray, ...names: string[]): string {
   return String.raw({ raw: strings }, ...names.map(encodeURIComponent));
 }

@@ -1,7 +1,7 @@
 import { runCli } from './program.ts';
 
 const { env, stdout, stderr } = process;
-// `berth volume ls | head` is no failure.
+// A reader that closes the pipe early, as in `berth volume ls | head`, is no failure.
 stdout.on('error', (error) => {
   if ('code' in error && error.code === 'EPIPE') process.exit();
   throw error;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { settings, variableOf } from '../plugin/config/settings.ts';
 
-/** Adds what every command that asks the daemon understands. */
+/** Adds the options of every command that asks the daemon. */
 export function withCommonOptions(command: Command): Command {
   const { default: socket, help } = settings.adminSocket;
   return command

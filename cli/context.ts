@@ -5,18 +5,18 @@ export interface Output {
   readonly isTTY?: boolean;
 }
 
-/** What the command is given by the process that runs it. */
+/** The process's environment and streams, as far as the command uses them. */
 export interface CliIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdout: Output;
   readonly stderr: Output;
 }
 
-/** What a command works with. */
+/** The daemon's client and the output of a running command. */
 export interface Context extends CliIo {
   readonly client: AdminClient;
   readonly json: boolean;
-  /** Prints the result: as JSON when asked for, else as `human` makes it. */
+  /** Prints the result: as JSON with --json, otherwise as the text that `human` returns. */
   print<T>(result: T, human: (result: T) => string): void;
 }
 
@@ -26,7 +26,7 @@ export interface CommonOptions {
   readonly adminSocket?: string;
 }
 
-/** Runs a command's work with its context; an exit code other than 0 is what it resolves. */
+/** Runs a command's work with its context; the work may return an exit code other than 0. */
 export type Run = (
   options: CommonOptions,
   /** The volume that the command is about, for the advice that follows an error. */

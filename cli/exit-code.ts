@@ -1,14 +1,14 @@
 import type { Failure, FailureCode } from '../plugin/admin/api.ts';
 
-/** What scripts can tell apart. */
+/** The exit codes, which scripts may rely on. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
   usage: 2,
   notFound: 3,
-  /** Somebody else holds it. */
+  /** Another host or operation holds the volume. */
   held: 4,
-  /** The daemon, or the store behind it, can't be reached. */
+  /** The daemon, or its store, can't be reached. */
   unavailable: 5,
 } as const;
 
@@ -29,7 +29,7 @@ const byFailure: Readonly<Record<FailureCode, number>> = {
 };
 
 export function exitCodeOf({ code, holders }: Failure): number {
-  // A lock that could not be cleared because it is no more.
+  // The lock could not be cleared because it no longer exists.
   if (code === 'refused' && !holders?.length) return exitCodes.notFound;
   return byFailure[code];
 }

@@ -2,16 +2,16 @@ import type { Failure } from '../plugin/admin/api.ts';
 import { AdminError, DaemonUnavailableError } from './admin-client.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 
-/** What a failed command leaves behind for its user. */
+/** The exit code, the message and the advice for a failed command. */
 export interface Explanation {
   readonly exitCode: number;
   readonly message: string;
-  /** What to do about it, a line each. */
+  /** Advice, one line each. */
   readonly next: readonly string[];
   readonly failure?: Failure;
 }
 
-/** Says what failed and what to do next. Undefined: a bug of ours. */
+/** Explains an error of a command. Returns undefined for an error that only a bug can cause. */
 export function explain(error: unknown, volume: string | undefined): Explanation | undefined {
   if (error instanceof DaemonUnavailableError) {
     const { message } = error;
@@ -36,20 +36,20 @@ function daemonAdvice({ reason }: DaemonUnavailableError): string[] {
 function advice({ code, holders }: Failure, volume = 'VOLUME'): string[] {
   switch (code) {
     case 'not-found':
-      return ['what there is: berth volume ls'];
+      return ['list the volumes: berth volume ls'];
     case 'in-use':
     case 'contended':
     case 'timeout':
       return [
-        `who holds it and who waits: berth lock inspect ${volume}`,
-        `if that host is gone for good: berth lock clear ${volume}`,
+        `see who holds it and who waits: berth lock inspect ${volume}`,
+        `if that host is dead: berth lock clear ${volume}`,
       ];
     case 'refused':
       return holders?.length
-        ? [`what can be cleared, and how: berth lock clear ${volume}`]
+        ? [`see what can be cleared, and how: berth lock clear ${volume}`]
         : ['nothing is left to clear'];
     case 'unavailable':
-      return ["the daemon's view of its store: berth status"];
+      return ['see the state of the store: berth status'];
     case 'invalid':
     case 'exists':
     case 'lost':

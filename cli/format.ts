@@ -1,6 +1,6 @@
 import type { GateReply, HolderReply } from '../plugin/admin/api.ts';
 
-/** Columns as wide as their widest cell. */
+/** Returns a table whose columns are as wide as their widest cell. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headers, ...rows];
   const widths = headers.map((_, column) =>
@@ -12,14 +12,14 @@ export function table(headers: readonly string[], rows: readonly (readonly strin
     .join('');
 }
 
-/** One fact a line; facts without a value are left out. */
+/** Returns one line per fact; leaves out facts without a value. */
 export function facts(pairs: Readonly<Record<string, string | undefined>>): string {
   const known = Object.entries(pairs).filter(([, value]) => value !== undefined && value !== '');
   const width = Math.max(0, ...known.map(([name]) => name.length));
   return known.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
 }
 
-/** `2026-01-02T03:04:05Z (5 min ago)`. */
+/** Returns a time with its age: `2026-01-02T03:04:05Z (5 min ago)`. */
 export function since(time: string, now: Date = new Date()): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return time;
@@ -27,7 +27,7 @@ export function since(time: string, now: Date = new Date()): string {
   return `${text} (${age(now.getTime() - date.getTime())} ago)`;
 }
 
-/** The largest whole unit: `5 min`. A holder's clock may be ahead of ours: that is `0 s`. */
+/** Returns an age in its largest whole unit: `5 min`. A time ahead of this host's clock is `0 s`. */
 function age(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -36,13 +36,13 @@ function age(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** `host n2 (Mount, web) since …, token 7`. */
+/** Returns a holder as text: `host n2 (Mount, web) since …, token 7`. */
 export function holderText({ host, reason, detail, since: time, token }: HolderReply): string {
   const why = detail === undefined ? reason : `${reason}, ${detail}`;
   return `host ${host} (${why}) since ${since(time)}, token ${token}`;
 }
 
-/** `host n1 since …: upgrade`. */
+/** Returns who disabled a volume, as text: `host n1 since …: upgrade`. */
 export function gateText({ host, since: time, why }: GateReply): string {
   return `host ${host} since ${since(time)}${why === undefined ? '' : `: ${why}`}`;
 }

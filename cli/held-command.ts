@@ -1,17 +1,17 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 
-/** How a command ended. */
+/** The result of a command. */
 export interface CommandEnd {
-  /** Its own, or 128 + the signal's number, as a shell has it. */
+  /** The command's exit code, or 128 + the signal's number, as in a shell. */
   readonly exitCode: number;
-  /** Why it could not be started. */
+  /** The reason why the command could not be started. */
   readonly error?: string;
 }
 
 export interface HeldCommand {
   readonly ended: Promise<CommandEnd>;
-  /** SIGTERM, and SIGKILL if it has not ended after 10 s. */
+  /** Sends SIGTERM, and SIGKILL if the command has not ended after 10 s. */
   end(): Promise<void>;
 }
 
@@ -19,14 +19,14 @@ const killAfterMs = 10_000;
 
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
-/** Starts a command on our own terminal and passes signals on to it, until it has ended. */
+/** Starts a command on this process's terminal and passes signals on to it until it has ended. */
 export function startCommand(
   [file = '', ...args]: readonly string[],
   env: NodeJS.ProcessEnv,
 ): HeldCommand {
-  // Before the start: a signal that comes in between would end us, and leave the command to itself.
+  // Listen before the start: a signal in between would end this process and not the command.
   const pass = (signal: NodeJS.Signals) => {
-    // A terminal sends its own to the whole foreground group; twice would mean "at once" to many.
+    // A terminal signals the whole foreground group itself; many programs take a second one for "at once".
     const isFromTerminal = process.stdin.isTTY && (signal === 'SIGINT' || signal === 'SIGQUIT');
     if (!isFromTerminal) child.kill(signal);
   };
@@ -35,7 +35,7 @@ export function startCommand(
 
   const { promise: ended, resolve } = Promise.withResolvers<CommandEnd>();
   child.once('error', (error) => {
-    // The shell's own codes: 127 not found, 126 found and not to be run.
+    // The codes of a shell: 127 if the file is not found, 126 if it can't be executed.
     const exitCode = 'code' in error && error.code === 'ENOENT' ? 127 : 126;
     resolve({ exitCode, error: `can't run ${file}: ${error.message}` });
   });

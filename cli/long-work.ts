@@ -4,8 +4,8 @@ import type { Context } from './context.ts';
 import { holderText } from './format.ts';
 
 /**
- * Follows long work to its end and returns what it resulted in. On a terminal, one line shows the
- * progress; whom it waits for is said everywhere.
+ * Follows a long operation to its end and returns its result. On a terminal one line shows the
+ * progress; whom it waits for is printed everywhere.
  */
 export async function followWork<T extends object>(
   { stderr, json }: Context,

@@ -19,9 +19,9 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 held by another,
 5 daemon or store unavailable.
 `;
 
-/** Runs one command line, without the program's name, and resolves its exit code. */
+/** Runs one command line, without the program's name; resolves to its exit code. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
-  // Its flags are the daemon's settings, which commander does not know.
+  // The flags of `serve` are the daemon's settings, which commander does not know.
   if (argv[0] === 'serve') return serve(argv.slice(1), io);
   let exitCode: number = exitCodes.ok;
   const run: Run = async (options, volume, work) => {
@@ -63,7 +63,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     await root.parseAsync([...argv], { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Commander has said what is wrong. Asked-for help ends with 0, help for want of a command not.
+    // Commander has printed the error. Requested help ends with 0, help for a missing command does not.
     return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   }
   return exitCode;

@@ -10,17 +10,17 @@ import { waitingText } from './long-work.ts';
 interface HeldRun {
   readonly volume: string;
   readonly command: readonly string[];
-  /** Undefined: as long as the daemon waits for a lock. */
+  /** Undefined waits as long as the daemon's lock timeout. */
   readonly waitMs: number | undefined;
 }
 
-/** What the daemon keeps of the command line, for those who have to wait for it. */
+/** The maximum length of the command line that the daemon shows to waiting hosts. */
 const detailLimit = 200;
 
 /**
- * Runs a command while the daemon holds both locks of a volume for this process, and resolves the
- * command's exit code. The locks live as long as the connection. When they are lost, or the daemon
- * is gone, the command is ended, because somebody else may have the volume.
+ * Runs a command while the daemon holds both locks of a volume for this process; resolves to the
+ * command's exit code. The locks last as long as the connection. If they are lost, or the daemon
+ * ends, the command is ended, because another host may get the volume.
  */
 export async function runUnderLock(context: Context, run: HeldRun): Promise<number> {
   const { client, stderr, env } = context;
@@ -44,7 +44,7 @@ export async function runUnderLock(context: Context, run: HeldRun): Promise<numb
   const first = await Promise.race([command.ended, lost]);
   if (typeof first === 'string') {
     stderr.write(`berth: volume ${run.volume} is no longer held: ${first}\n`);
-    stderr.write('  ending the command: somebody else may have the volume now\n');
+    stderr.write('  ending the command, because another host may get the volume\n');
     await command.end();
     return exitCodes.failed;
   }
@@ -54,12 +54,12 @@ export async function runUnderLock(context: Context, run: HeldRun): Promise<numb
   return first.exitCode;
 }
 
-/** Says whom it waits for, until the lock is held; resolves its token. */
+/** Prints whom it waits for until the lock is held; resolves to the lock's token. */
 async function granted(
   { stderr, json }: Context,
   steps: AsyncGenerator<LongWorkStep, void>,
 ): Promise<number> {
-  // By hand: leaving a `for await` would end the request, and with it the lock.
+  // Not by `for await`: leaving such a loop would end the request, and the lock with it.
   for (;;) {
     const { value: step, done } = await steps.next();
     if (done) throw new Error('the daemon ended without granting the lock');
@@ -75,7 +75,7 @@ function whyLost(error: unknown): string {
   return String(error);
 }
 
-/** So that what follows in a script finds the volume free. */
+/** Waits until the lock is released, so that the next command of a script finds the volume free. */
 async function released(client: AdminClient, volume: string, token: number): Promise<void> {
   const end = performance.now() + 5_000;
   while (performance.now() < end) {
@@ -83,7 +83,7 @@ async function released(client: AdminClient, volume: string, token: number): Pro
       const { tickets } = await client.get<LocksReply>(path`/locks/${volume}`);
       if (!tickets.some((ticket) => ticket.token === token)) return;
     } catch {
-      return; // The daemon is gone, and will see that the connection is, too.
+      return; // The daemon has ended, so there is nothing to wait for.
     }
     await delay(10);
   }

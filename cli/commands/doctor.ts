@@ -37,7 +37,7 @@ export function doctorCommand(root: Command, run: Run): void {
     });
 }
 
-/** One line each. */
+/** Returns one line per finding. */
 function doctorText(findings: readonly FindingReply[]): string {
   if (findings.length === 0) return 'nothing is wrong\n';
   return findings.map((finding) => `${lineOf(finding)}\n`).join('');

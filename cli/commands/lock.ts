@@ -106,7 +106,7 @@ export function lockCommands(root: Command, run: Run): void {
     );
 }
 
-/** A volume that nobody knows is an error; one that nobody holds is not. */
+/** Returns the tickets and gates of a volume. Rejects if the volume does not exist. */
 async function locksOf(client: AdminClient, volume: string): Promise<LocksReply> {
   const reply = await client.get<LocksReply>(path`/locks/${volume}`);
   if (reply.tickets.length === 0 && reply.gates.length === 0) {
@@ -134,15 +134,15 @@ async function clear(
   return exitCodes.ok;
 }
 
-/** Holders first: who waits is next when they are gone. */
+/** Explains how to clear the first ticket: holders come before waiters. */
 function howToClear(volume: string, tickets: readonly TicketReply[]): string {
   const [first] = tickets;
   if (first === undefined) return `nobody holds volume ${volume}: there is nothing to clear\n`;
   return (
     `${ticketTable(tickets)}\n` +
-    'To clear the first, when its host is gone:\n' +
+    'To clear the first one if its host is dead:\n' +
     `  berth lock clear ${volume} --token ${first.token}\n` +
-    'When it is not, add --force: the containers that use the volume there are killed first.\n'
+    'If its host is alive, add --force: the containers that use the volume there are killed first.\n'
   );
 }
 

@@ -128,7 +128,7 @@ test('ends the command when the lock is lost', async () => {
   const { exitCode, stdout, stderr } = await ended;
   expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: 'ready\ntold\n' });
   expect(stderr).toMatch(/^berth: volume db is no longer held: /);
-  expect(stderr).toContain('somebody else may have the volume now');
+  expect(stderr).toContain('another host may get the volume');
 });
 
 test('ends the command when the daemon ends', async () => {

@@ -35,13 +35,17 @@ describe('exit codes of the berth command', () => {
     [
       'volume inspect nope',
       3,
-      /^berth: no such volume: nope\n {2}what there is: berth volume ls\n$/,
+      /^berth: no such volume: nope\n {2}list the volumes: berth volume ls\n$/,
     ],
     ['volume inspect ../x', 2, /^berth: "\.\.\/x" is not a valid volume name/],
     ['snapshot rm db@nope', 3, /^berth: volume db has no snapshot nope/],
     ['snapshot create db@monday', 1, /^berth: volume db has a snapshot monday already/],
     ['lock inspect nope', 3, /^berth: no such volume/],
-    ['lock disable nope', 3, /^berth: no such volume: nope\n {2}what there is: berth volume ls\n$/],
+    [
+      'lock disable nope',
+      3,
+      /^berth: no such volume: nope\n {2}list the volumes: berth volume ls\n$/,
+    ],
     ['lock enable nope', 3, /^berth: no such volume/],
     ['lock disable db --why', 2, /option '--why <text>' argument missing/],
     ['copy db db', 1, /^berth: volume db exists/],
@@ -127,7 +131,7 @@ describe('a daemon that does not answer', () => {
   ])('berth reports another program that answers %s (%d)', async (body, status) => {
     const { exitCode, stderr } = await berthWithOther('volume ls', status, body);
     expect(exitCode).toBe(5);
-    expect(stderr).toContain('what answers there is not berth');
+    expect(stderr).toContain('the program that answers is not berth');
   });
 
   test('berth reports an answer that ends too early', async () => {
