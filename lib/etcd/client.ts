@@ -17,7 +17,7 @@ import type { EtcdTls } from './target.ts';
 import { target } from './target.ts';
 
 /**
- * etcd, as berth uses it: etcd3 as a plain gRPC client, the only file that imports it.
+ * A client of etcd that uses etcd3 as plain gRPC. No other file imports etcd3.
  *
  * etcd3's own fault handling is off (its circuit breaker can cost a whole TTL and its retry repeats
  * writes blindly), every call has a deadline, and dead connections are found by pings. Its Lock,
@@ -64,7 +64,7 @@ export class EtcdClient {
     this.callTimeoutMs = options.callTimeoutMs ?? 2_000;
   }
 
-  /** `timeoutMs` when this call may take less time than others. */
+  /** Runs a transaction; `timeoutMs` is for a call that must take less time than others. */
   async txn(request: ITxnRequest, timeoutMs = this.callTimeoutMs): Promise<ITxnResponse> {
     return this.#call((client) => client.kv.txn(request, { deadline: Date.now() + timeoutMs }));
   }
@@ -82,7 +82,7 @@ export class EtcdClient {
     await this.#call((client) => client.leaseClient.leaseRevoke({ ID: id }));
   }
 
-  /** Seconds left, and as granted. Rejects LeaseGoneError when there is no such lease. */
+  /** Returns the seconds left and granted. Rejects LeaseGoneError when etcd has no such lease. */
   async leaseTimeToLive(id: string): Promise<{ leftSeconds: number; grantedSeconds: number }> {
     const answer = await this.#call((client) => client.leaseClient.leaseTimeToLive({ ID: id }));
     const leftSeconds = Number(answer.TTL);
@@ -90,7 +90,7 @@ export class EtcdClient {
     return { leftSeconds, grantedSeconds: Number(answer.grantedTTL) };
   }
 
-  /** Renews a lease; answers the TTL granted, in seconds. All leases share one stream. */
+  /** Renews a lease; returns the granted TTL in seconds. All leases share one stream. */
   async leaseKeepAlive(id: string): Promise<number> {
     const keepAlives = await this.#openKeepAlives();
     const ttlSeconds = await keepAlives.beat(id);
@@ -114,7 +114,7 @@ export class EtcdClient {
         try {
           onEvents(message.events, Number(message.header.revision));
         } catch (error) {
-          ended.resolve(String(error)); // Thrown from here it would end the process.
+          ended.resolve(String(error)); // An error thrown in this listener would end the process.
         }
       }
     });
@@ -130,7 +130,7 @@ export class EtcdClient {
     };
   }
 
-  /** Asks the member behind each endpoint by itself. Never rejects. */
+  /** Asks the member behind each endpoint for its state. Never rejects. */
   async members(): Promise<EtcdMember[]> {
     return Promise.all(
       this.#options.endpoints.map(async (endpoint) => {
@@ -142,13 +142,13 @@ export class EtcdClient {
     );
   }
 
-  /** The members' names by their numbers. */
+  /** Returns the members' names by their numbers. */
   async memberNames(): Promise<ReadonlyMap<string, string>> {
     const { members } = await this.#call((client) => client.cluster.memberList({}));
     return new Map(members.map(({ ID, name }) => [ID, name]));
   }
 
-  /** The alarms that are raised (`NOSPACE`, `CORRUPT`), with the numbers of their members. */
+  /** Returns the alarms that are raised (`NOSPACE`, `CORRUPT`), with the numbers of their members. */
   async alarms(): Promise<{ readonly member: string; readonly alarm: string }[]> {
     const answer = await this.#call((client) => client.maintenance.alarm({ action: 'Get' }));
     return answer.alarms.map(({ memberID, alarm }) => ({
@@ -185,10 +185,10 @@ export class EtcdClient {
     const client = await this.#connected();
     return call(client).catch(async (error) => {
       if (!isOutdatedLogin(error)) throw callError(error);
-      // etcd3 logs in again only when its token is not accepted any more; this one still is.
+      // etcd3 logs in again only when etcd rejects its token; an outdated token is still accepted.
       if ((await this.#client?.catch(() => undefined)) === client) {
         this.#client = undefined;
-        client.close(); // Its streams go on to their end.
+        client.close(); // Open streams of the old client continue.
       }
       return call(await this.#connected()).catch((repeated) => {
         throw callError(repeated);
@@ -222,7 +222,7 @@ export class EtcdClient {
   }
 }
 
-/** The half-open range of all keys that start with `prefix`. */
+/** Returns the half-open range of all keys that start with `prefix`. */
 export function prefixRange(prefix: string): { key: Buffer; range_end: Buffer } {
   const key = Buffer.from(prefix);
   const end = Buffer.from(key);
@@ -231,7 +231,7 @@ export function prefixRange(prefix: string): { key: Buffer; range_end: Buffer } 
   return { key, range_end: end };
 }
 
-/** Every key below `prefix` at one revision, read in pages. */
+/** Reads every key below `prefix` at one revision, in pages. */
 export async function readAll(
   client: EtcdClient,
   prefix: string,

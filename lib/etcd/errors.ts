@@ -1,30 +1,29 @@
 import { messageOf } from '../running/message-of.ts';
-/** What can go wrong with a call to etcd. */
 
-/** The lease that a call names does not exist (any more). */
+/** The lease that a call names has expired, was revoked, or never existed. */
 export class LeaseGoneError extends Error {
   override readonly name = 'LeaseGoneError';
 }
 
 /**
- * etcd has answered, and will answer the same until a person mends something: the user may not do
- * this, a password is wrong, there is no space left. Nothing was written.
+ * etcd refused the call, and will refuse it until a person acts: the user lacks a permission, the
+ * password is wrong, there is no space left. Nothing was written.
  */
 export class EtcdRefusedError extends Error {
   override readonly name = 'EtcdRefusedError';
 }
 
-/** Any other failure of a call. For a write: it may or may not have happened. */
+/** Any other failure of a call. A write may or may not have happened. */
 export class EtcdCallError extends Error {
   override readonly name = 'EtcdCallError';
 }
 
-/** The login was made before the users or roles of etcd were changed last. Nothing was done. */
+/** True when etcd refuses a login that is older than its last change of users or roles. */
 export function isOutdatedLogin(error: unknown): boolean {
   return /revision of auth store is old/.test(messageOf(error));
 }
 
-/** Names the failure of a call; one that is named already stays as it is. */
+/** Turns the failure of a call into one of the three errors; returns such an error unchanged. */
 export function callError(error: unknown): Error {
   const isNamed = [LeaseGoneError, EtcdRefusedError, EtcdCallError].some((c) => error instanceof c);
   if (isNamed) return error as Error;
@@ -37,7 +36,7 @@ export function callError(error: unknown): Error {
   return new EtcdCallError(message, { cause: error });
 }
 
-/** What etcd says when it will not do something until a person has acted, and what that may be. */
+/** The refusals of etcd that end only when a person acts, each with the advice for that person. */
 const refusals: readonly (readonly [RegExp, string])[] = [
   [
     /permission denied/,

@@ -1,10 +1,13 @@
 import { callError, EtcdCallError } from './errors.ts';
 
-/** The keep-alive stream. After one missed answer it is given up: answers can't be told apart. */
+/**
+ * The keep-alive stream of all leases. It ends at the first missing answer: a late answer could not
+ * be told from the answer to the next beat.
+ */
 export class KeepAlives {
   readonly #stream: KeepAliveStream;
   readonly #timeoutMs: number;
-  /** The beats that wait for their answer, by lease; etcd answers in order for each lease. */
+  /** The beats without an answer so far, by lease; etcd answers in order for each lease. */
   readonly #waiting = new Map<string, PromiseWithResolvers<number>[]>();
   readonly #onEnd: () => void;
   #ended = false;
@@ -45,7 +48,7 @@ export class KeepAlives {
   }
 }
 
-/** As etcd3 gives it. */
+/** The part of etcd3's stream that is used here. */
 export interface KeepAliveStream {
   on(event: 'data', listener: (answer: { ID: string; TTL: string }) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;

@@ -2,40 +2,41 @@ import { get as getPlain } from 'node:http';
 import { get as getSecure } from 'node:https';
 import type { EtcdTls } from './target.ts';
 
-/** How one member of the cluster is, as it says itself. */
+/** The state of one member of the cluster, as the member reports it. */
 export interface EtcdMember {
   /** `host:port`, as it was configured. */
   readonly endpoint: string;
-  /** What it answered, or why it did not. */
+  /** The member's answer, or the error that prevented it. */
   readonly state: MemberState | Error;
 }
 
 export interface MemberState {
-  /** Its own number; that of the member which it takes for the leader, `0` when it has none. */
+  /** The member's number. */
   readonly id: string;
+  /** The number of the leader that the member follows; `0` without a leader. */
   readonly leader: string;
   readonly version: string;
   readonly databaseBytes: number;
-  /** What of the database is not free space within the file. */
+  /** The part of the database file that is in use; the rest is free space within it. */
   readonly usedBytes: number;
-  /** Undefined when it does not tell. */
+  /** Undefined when the member does not serve its metrics to clients. */
   readonly quotaBytes: number | undefined;
-  /** How many entries of the cluster's log it has applied. */
+  /** The number of entries of the cluster's log that the member has applied. */
   readonly applied: number;
-  /** What it complains of. */
+  /** The member's own complaints, such as `NOSPACE`. */
   readonly errors: readonly string[];
 }
 
 /**
- * The size at which a member stops to take writes. Its API does not tell, but its metrics do, when
- * they are served where its clients are.
+ * Returns the size at which a member refuses writes. etcd's API does not report it; its metrics do,
+ * if the member serves them on the port of its clients.
  */
 export async function quotaBytes(
   endpoint: string,
   tls: EtcdTls | undefined,
   timeoutMs: number,
 ): Promise<number | undefined> {
-  const text = await metrics(endpoint, tls, timeoutMs).catch(() => ''); // Not told is not wrong.
+  const text = await metrics(endpoint, tls, timeoutMs).catch(() => ''); // Unknown, which is no fault.
   const line = /^etcd_server_quota_backend_bytes (\S+)$/m.exec(text);
   const bytes = Number(line?.[1]);
   return bytes > 0 ? bytes : undefined;

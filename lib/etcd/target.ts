@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { EtcdCallError } from './errors.ts';
 
 /**
- * All members as ONE gRPC target, so that grpc-js keeps one channel and finds a live member itself
+ * Returns all members as ONE gRPC target, so that grpc-js keeps one channel and finds a live member
  * (etcd3's own list picks a random one per call, dead ones included). gRPC's address lists take
  * addresses only, so several names are resolved here.
  */
