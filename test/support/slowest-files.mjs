@@ -1,4 +1,4 @@
-// Jest's reporter for the end of a run: prints the slowest test files. With BERTH_WRITE_DURATIONS=1 it also writes the
+// Jest's reporter for the end of a run: prints the slowest test files. With WRITE_DURATIONS=1 it also writes the
 // duration of each file to durations.json, from which slowest-first.mjs takes the order of the next run.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -28,7 +28,7 @@ export default class SlowestFiles {
         `Slowest of ${all.length} files, which took ${sum.toFixed(0)} s together:\n${lines.join('\n')}\n\n`,
       );
     }
-    if (process.env.BERTH_WRITE_DURATIONS === '1') this.#write(all);
+    if (process.env.WRITE_DURATIONS === '1') this.#write(all);
   }
 
   #write(all) {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
-/** Seconds per file, as measured by slowest-files.mjs: `BERTH_WRITE_DURATIONS=1 npm test` renews the list. */
+/** Seconds per file, as measured by slowest-files.mjs: `WRITE_DURATIONS=1 npm test` renews the list. */
 const durations = JSON.parse(readFileSync(new URL('durations.json', import.meta.url), 'utf8'));
 
 /** A file that is not in the list may be slow. */

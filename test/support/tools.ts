@@ -96,6 +96,6 @@ function suiteDirectory(suite: 'bookworm' | 'trixie'): string {
   return join(cacheDirectory(), suite);
 }
 
-function cacheDirectory(): string {
+export function cacheDirectory(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'berth-test');
 }
