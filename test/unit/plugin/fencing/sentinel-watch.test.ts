@@ -34,7 +34,7 @@ class FakeLink {
   }
 }
 
-/** How long this host has been up when the manual clock starts. */
+/** The uptime of this host when the manual clock starts. */
 const upMs = 5_000_000;
 const ttlMs = 10_000;
 
@@ -78,7 +78,7 @@ describe('each call to the sentinel', () => {
         volumes: [
           {
             volume: 'v',
-            tenure: 'mark',
+            tenure: 'mark', // tidy-ok: the protocol's name
             mountpoint: '/mounts/v',
             ownsFileSystem: false,
             onLost: 'pause',
