@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { memoryDirectory } from '../../support/temporary-directory.ts';
 
 /** The place of one test's lock file; `path` is in a directory that does not exist yet. */
 export interface EmbeddedDirectory {
@@ -10,7 +10,7 @@ export interface EmbeddedDirectory {
 }
 
 export async function embeddedDirectory(): Promise<EmbeddedDirectory> {
-  const root = await mkdtemp(join(tmpdir(), 'berth-locks-'));
+  const root = await mkdtemp(join(memoryDirectory(), 'berth-locks-'));
   return {
     root,
     path: join(root, 'state', 'locks.db'),
