@@ -27,7 +27,8 @@ function* nameFindings(file: TextFile, known: Names): Generator<Finding> {
     for (const pattern of [fileName, folderName]) {
       for (const { groups, index } of text.matchAll(pattern)) {
         const name = groups?.name ?? '';
-        if (known.has(name, dirname(file.path))) continue;
+        // Three dots stand for a path that the reader knows.
+        if (name.startsWith('...') || known.has(name, dirname(file.path))) continue;
         yield* findingAt('file', file, start + index, `${name} does not exist`);
       }
     }
