@@ -119,7 +119,7 @@ export class HeldLock implements Lock {
 
   /** Ends the lock after its longest hold, and releases it even if it was lost before. */
   end(): void {
-    this.lose('it was held for the longest time that it may be');
+    this.lose('its longest hold has passed');
     void this.unlock();
   }
 

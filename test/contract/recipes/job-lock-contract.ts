@@ -173,7 +173,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
     expect(refusals).toBeGreaterThan(5);
     expect(abortedAt - startedAt).toBeGreaterThanOrEqual(690);
     expect(abortedAt - startedAt).toBeLessThan(10_000);
-    expect(() => lock.throwIfLost()).toThrow(/lost the lock on .* longest time/);
+    expect(() => lock.throwIfLost()).toThrow(/lost the lock on .* longest hold/);
     await eventually(() => expect(other?.signal.aborted).toBe(true));
     await eventually(async () => expect(await store.tickets()).toEqual([]));
   });

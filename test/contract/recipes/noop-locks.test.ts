@@ -71,7 +71,7 @@ test('noopLocks ends a lock at its unlock, when it is broken, and after its long
   await clock.advance(49);
   long.throwIfLost();
   await clock.advance(1);
-  expect(() => long.throwIfLost()).toThrow(/lost the lock on db: .* longest time/);
+  expect(() => long.throwIfLost()).toThrow(/lost the lock on db: .* longest hold/);
   expect(await locks.list()).toEqual([]);
 });
 

@@ -29,7 +29,7 @@ export function poolNumbersContract(benchOf: ManagerBenchOf): void {
     expect(await p1.available()).toBe(33);
     expect(p2.retrieve(32).id).toBe(32);
     for (const id of [33, -1, 1.5, Number.NaN]) {
-      const wrong = `lock pool containers has the numbers 0 to 32, and not ${id}`;
+      const wrong = `lock pool containers has the numbers 0 to 32, not ${id}`;
       expect(() => p1.retrieve(id)).toThrow(new RangeError(wrong));
       await expect(p1.claim(id, 'web')).rejects.toThrow(RangeError);
       await expect(p1.free(id)).rejects.toThrow(RangeError);

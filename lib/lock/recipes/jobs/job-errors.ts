@@ -15,7 +15,7 @@ export class JobHeldError extends LockError {
   }
 }
 
-/** An unlock was refused, because another run holds the job. Nothing was changed. */
+/** Another run holds the job, so this run may not unlock it. Nothing was changed. */
 export class JobUnlockRefusedError extends LockError {
   readonly code = 'refused';
   override readonly name = 'JobUnlockRefusedError';

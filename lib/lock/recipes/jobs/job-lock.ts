@@ -7,21 +7,21 @@ import { JobHeldError, JobUnlockRefusedError } from './job-errors.ts';
 import type { JobIdentity, JobRun } from './job-run.ts';
 import { isRunOf, jobDetail, jobRun } from './job-run.ts';
 
-/** How long a run waits to replace an earlier one of its identity, once that was told to end. */
+/** How long a run waits for the end of an earlier run of its identity, which it replaces. */
 const replacePatienceMs = 10_000;
 
 export interface JobLockOptions {
-  /** Whose jobs these are. */
+  /** The program that the jobs belong to. */
   readonly component: string;
-  /** Which instance of the component this is. */
+  /** This instance of the component. */
   readonly componentId: string;
 }
 
 export interface JobRequest {
   readonly job: string;
-  /** Names this run. Must be unique to it among the runs of this instance. */
+  /** The id of this run, unique among the runs of this instance. */
   readonly jobId: string;
-  /** The longest the job may run: then its lock's signal aborts and the job is free again. */
+  /** The longest run: after it, the lock's signal aborts and the job is free again. */
   readonly maxDurationMs: number;
   readonly signal?: AbortSignal;
 }
@@ -29,23 +29,26 @@ export interface JobRequest {
 export interface JobStatus {
   readonly component: string;
   readonly job: string;
-  /** Undefined when nobody runs it. */
+  /** Undefined if nobody runs the job. */
   readonly run: JobRun | undefined;
-  /** Who has disabled it, when and why; undefined when it is enabled. */
+  /** Who has disabled the job, when and why; undefined if it is enabled. */
   readonly disabled: Gate | undefined;
 }
 
 /**
- * Background work of which one run is allowed in the whole cluster, and which an operator can
- * disable durably, e.g. for an upgrade. Nobody waits for a job: who comes second is told who was
- * first. A run declares itself how long it may take, and loses the job then; nobody takes it over
- * by a clock of his own.
+ * Background jobs: one run at a time in the whole cluster, and an operator can disable a job
+ * durably, e.g. for an upgrade. A request never waits for a job: the error names the run that holds
+ * it. A run declares its longest duration, and loses the job then; no other run's clock decides.
+ *
+ *     lock({ job, jobId, maxDurationMs }) ─► Locks.lock('job/COMPONENT/JOB', time-out 0)
+ *        held by the same identity: #replace queues, ends the old lock, then gets a new token
+ *        held by another run:       JobHeldError
  */
 export class JobLock {
   readonly #locks: Locks;
   readonly #component: string;
   readonly #componentId: string;
-  /** Those that this object has given out, by nonce, so that their holders are told at once. */
+  /** The locks that this object has granted, by nonce, to end them at once. */
   readonly #held = new Map<string, Lock>();
 
   constructor(locks: Locks, { component, componentId }: JobLockOptions) {
@@ -56,12 +59,12 @@ export class JobLock {
 
   /**
    * Takes the job for one run. The same run may lock again, also from a new process after a crash:
-   * it gets a new token, and the lock that it had is lost for whoever still has it. He may hear of
-   * that a moment later than the new one is granted, so use guards or the token where that matters.
-   * Rejects JobHeldError (another run has it), LockDisabledError, RangeError and, as `Locks.lock`
-   * does, LockCancelledError, StoreUnavailableError and LockUnsupportedError; then this request
-   * holds nothing, but an earlier lock of the same run may be gone. Of requests that the same run
-   * makes at one time the last one wins, and the others reject LockLostError.
+   * it gets a new token, and its earlier lock is lost. The earlier holder may learn of the loss a
+   * moment after the new grant, so use guards or the token where that matters.
+   * Rejects JobHeldError (another run holds the job), LockDisabledError, RangeError and, as
+   * `Locks.lock`, LockCancelledError, StoreUnavailableError and LockUnsupportedError; then this
+   * request holds nothing, but an earlier lock of the same run may be gone. Of simultaneous
+   * requests of one run, the last one wins, and the others reject LockLostError.
    */
   async lock({ job, jobId, maxDurationMs, signal }: JobRequest): Promise<Lock> {
     checkDuration('the longest duration of a job', maxDurationMs, 1);
@@ -78,7 +81,7 @@ export class JobLock {
       const lock = await this.#locks.tryLock([request], options);
       if (lock) return this.#remember(lock);
       const [first] = await this.#locks.inspect(request.name);
-      if (!first) continue; // It has been released in between.
+      if (!first) continue; // The blocker has just released it.
       const holder = jobRun(first);
       if (!isRunOf(holder, run)) throw new JobHeldError(run, holder);
       return this.#remember(await this.#replace(run, request, options));
@@ -86,9 +89,9 @@ export class JobLock {
   }
 
   /**
-   * Ends a run from outside its lock handle, also in place of a process that has crashed; allowed
-   * while the job is disabled. Unlocking a job that nobody holds is a success.
-   * Rejects JobUnlockRefusedError when another run has it; StoreUnavailableError.
+   * Ends a run without its lock handle, e.g. for a process that has crashed; also while the job is
+   * disabled. Succeeds if nobody holds the job. Rejects JobUnlockRefusedError if another run holds
+   * it, and StoreUnavailableError.
    */
   async unlock({ job, jobId }: Pick<JobRequest, 'job' | 'jobId'>): Promise<void> {
     const run = this.#identity(job, jobId);
@@ -99,17 +102,17 @@ export class JobLock {
     await Promise.all(own.map((ticket) => this.#end(ticket)));
   }
 
-  /** Lets nobody start the job, durably; a run goes on. Idempotent: the first `why` stays. */
+  /** Prevents new runs, durably; a present run continues. Idempotent: the first `why` stays. */
   async disable(job: string, options: { readonly why?: string } = {}): Promise<void> {
     await this.#locks.disable(this.#request(job).name, options);
   }
 
-  /** Lets the job be started again. Idempotent. */
+  /** Allows new runs again. Idempotent. */
   async enable(job: string): Promise<void> {
     await this.#locks.enable(this.#request(job).name);
   }
 
-  /** Disables each of the jobs. When it rejects, some may be disabled; it can be repeated. */
+  /** Disables each of the jobs. After a rejection some are disabled; repeat the call. */
   async disableAll(
     jobs: readonly string[],
     options: { readonly why?: string } = {},
@@ -117,12 +120,12 @@ export class JobLock {
     await Promise.all(jobs.map((job) => this.disable(job, options)));
   }
 
-  /** Enables each of the jobs. When it rejects, some may be enabled; it can be repeated. */
+  /** Enables each of the jobs. After a rejection some are enabled; repeat the call. */
   async enableAll(jobs: readonly string[]): Promise<void> {
     await Promise.all(jobs.map((job) => this.enable(job)));
   }
 
-  /** Who runs the job, and whether it is enabled, as the store has it now. */
+  /** Reads from the store who runs the job, and whether it is enabled. */
   async status(job: string): Promise<JobStatus> {
     const { name } = this.#request(job);
     const [[first], gates] = await Promise.all([this.#locks.inspect(name), this.#locks.gates()]);
@@ -135,8 +138,8 @@ export class JobLock {
   }
 
   /**
-   * Queues up behind the earlier lock of the same run before it ends that, so that nobody can take
-   * the job in between.
+   * Queues behind the earlier lock of the same run before it ends that lock, so that no other run
+   * can take the job in between.
    */
   async #replace(run: JobIdentity, request: LockRequest, options: TryLockOptions): Promise<Lock> {
     const failure = new AbortController();

@@ -3,36 +3,36 @@ import { namePart } from '../../name-part.ts';
 import type { Ticket } from '../../ticket.ts';
 
 /**
- * Who runs, or wants to run, a job: one run of one instance of a component. Whoever comes with the
- * identity of a run is that run, or has replaced it.
+ * The identity of a run: one run of a job by one instance of a component. A request with the
+ * identity of a run comes from that run, or from its replacement.
  */
 export interface JobIdentity {
-  /** A program or a part of one, e.g. `snapshots`. */
+  /** A program or a part of a program, e.g. `snapshots`. */
   readonly component: string;
-  /** One instance of it, e.g. a host. */
+  /** One instance of the component, e.g. a host. */
   readonly componentId: string;
   /** The work, e.g. `nightly`. */
   readonly job: string;
-  /** One run of it, e.g. a process. */
+  /** One run of the job, e.g. a process. */
   readonly jobId: string;
 }
 
-/** A job that is running, as its ticket tells. */
+/** A running job, as its ticket describes it. */
 export interface JobRun {
   readonly ticket: Ticket;
-  /** Undefined when the lock was taken by its name, and not as a job's. */
+  /** Undefined if the lock was taken by its name, not through `JobLock`. */
   readonly by?: {
     readonly componentId: string;
     readonly jobId: string;
     /**
-     * When it ends at the latest, by the holder's clock; RFC 3339. A holder that is frozen then may
-     * keep the lock for a TTL more.
+     * The latest end of the run by the holder's clock, RFC 3339. A holder that is frozen then may
+     * keep the lock for one more TTL.
      */
     readonly until: string;
   };
 }
 
-/** What stands in the ticket's holder; `jobRun` reads it back. Throws RangeError as namePart. */
+/** Formats the detail of a ticket's holder; `jobRun` parses it. Throws RangeError as `namePart`. */
 export function jobDetail(
   { componentId, jobId }: Pick<JobIdentity, 'componentId' | 'jobId'>,
   maxDurationMs: number,
@@ -50,7 +50,7 @@ export function jobRun(ticket: Ticket): JobRun {
     const until = new Date(Date.parse(since) + Number(maxDurationMs)).toISOString();
     return { ticket, by: { componentId, jobId, until } };
   } catch {
-    return { ticket }; // Only somebody else writes escapes or times that can't be read.
+    return { ticket }; // Only other programs write malformed escapes or times.
   }
 }
 
@@ -58,7 +58,7 @@ export function isRunOf({ by }: JobRun, { componentId, jobId }: JobIdentity): bo
   return by?.componentId === componentId && by.jobId === jobId;
 }
 
-/** `instance n1 (run 7f3a on host h1, since …, until … at the latest, token 7)` */
+/** Returns `instance n1 (run 7f3a on host h1, since …, until … at the latest, token 7)`. */
 export function describeRun({ by, ticket }: JobRun): string {
   if (!by) return describeTickets([ticket]);
   const { holder, token } = ticket;

@@ -11,18 +11,18 @@ import type { RecordWrite } from '../../stores/ticket-store.ts';
 import type { LockRequest, Ticket } from '../../ticket.ts';
 
 export interface NoopLocksOptions {
-  /** The name people know this host by; the machine's when left out. */
+  /** The host's name, for people; the machine's when left out. */
   readonly host?: string;
   readonly clock?: Clock;
 }
 
 /**
- * Locks for when there is nobody to exclude: every request is granted at once, also while others
- * hold the same lock. What is granted looks like a lock (tokens grow, its signal aborts at the
- * unlock, when it is broken, and after `maxHoldMs`) and is listed, in this process only.
+ * Returns locks that exclude nobody: every request is granted at once, also while others hold the
+ * same lock. A granted lock behaves like one (tokens grow; its signal aborts at the unlock, at a
+ * break, and after `maxHoldMs`) and is listed, in this process only.
  *
- * What it could only pretend to do is refused with a LockUnsupportedError: to disable a lock, since
- * it would be granted nevertheless, and to write a record, since there is no store to keep it.
+ * Two operations reject LockUnsupportedError: disabling a lock, because it would be granted all the
+ * same, and writing a record, because there is no store.
  */
 export function noopLocks({
   host = hostname(),
@@ -62,7 +62,7 @@ export function noopLocks({
     if (maxHoldMs !== undefined) {
       void clock
         .sleep(maxHoldMs, granted.signal)
-        .then(() => granted.lose('it was held for the longest time that it may be'));
+        .then(() => granted.lose('its longest hold has passed'));
     }
     return granted;
   }

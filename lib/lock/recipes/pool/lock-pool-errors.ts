@@ -1,6 +1,6 @@
 import { LockError } from '../../errors.ts';
 
-/** Every refusal of a LockPool. Nothing was changed. */
+/** A refusal of a LockPool. Nothing was changed. */
 export abstract class LockPoolError extends LockError {
   readonly code = 'refused';
   readonly pool: string;
@@ -10,7 +10,7 @@ export abstract class LockPoolError extends LockError {
   }
 }
 
-/** More numbers were asked for than there are. */
+/** The pool has fewer free numbers than the request needs. */
 export class LockPoolExhaustedError extends LockPoolError {
   override readonly name = 'LockPoolExhaustedError';
   readonly capacity: number;
@@ -24,7 +24,7 @@ export class LockPoolExhaustedError extends LockPoolError {
   }
 }
 
-/** A number that was claimed belongs to somebody. */
+/** The claimed number is allocated to another. */
 export class LockPoolClaimedError extends LockPoolError {
   override readonly name = 'LockPoolClaimedError';
   readonly id: number;
@@ -36,7 +36,7 @@ export class LockPoolClaimedError extends LockPoolError {
   }
 }
 
-/** A number that was to be freed is free. */
+/** The number to free is not allocated. */
 export class LockPoolNotAllocatedError extends LockPoolError {
   override readonly name = 'LockPoolNotAllocatedError';
   readonly id: number;
@@ -46,7 +46,7 @@ export class LockPoolNotAllocatedError extends LockPoolError {
   }
 }
 
-/** The pool was made with another capacity than this process is configured with. */
+/** The pool has another capacity than this process is configured with. */
 export class LockPoolCapacityError extends LockPoolError {
   override readonly name = 'LockPoolCapacityError';
   readonly actual: number;
@@ -62,10 +62,10 @@ export class LockPoolCapacityError extends LockPoolError {
   }
 }
 
-/** A pool can't be renumbered while its locks are held: they would mean other objects then. */
+/** A pool can't be renumbered while its locks are held: their numbers would get new objects. */
 export class LockPoolInUseError extends LockPoolError {
   override readonly name = 'LockPoolInUseError';
-  /** `number 3 by host n2 (…)` */
+  /** Descriptions of the held locks: `number 3 by host n2 (…)`. */
   constructor(pool: string, held: readonly string[]) {
     super(pool, `it can't be renumbered while its locks are held: ${held.join('; ')}`);
   }

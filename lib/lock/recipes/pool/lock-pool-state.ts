@@ -1,15 +1,15 @@
 import { z } from 'zod';
 
-/** Which numbers of a pool belong to whom. */
+/** The allocated numbers of a pool, with their owners. */
 export interface PoolState {
   readonly capacity: number;
-  /** By number; what is not there is free. */
+  /** Owners by number; a missing number is free. */
   readonly owners: ReadonlyMap<number, string>;
 }
 
 const stateSchema = z.object({
   version: z.literal(1),
-  /** Of the lock under which it was written: makes each value unique to its write. */
+  /** The token of the lock under which the state was written; makes each value unique. */
   token: z.number().int(),
   capacity: z.number().int().positive(),
   owners: z.array(z.tuple([z.number().int().nonnegative(), z.string()])),
@@ -25,28 +25,28 @@ export function formatPoolState({ capacity, owners }: PoolState, token: number):
   } satisfies z.input<typeof stateSchema>);
 }
 
-/** Throws on anything but what `formatPoolState` makes. */
+/** Parses the result of `formatPoolState`; throws on other text. */
 export function parsePoolState(text: string): PoolState {
   const { capacity, owners } = stateSchema.parse(JSON.parse(text));
   return { capacity, owners: new Map(owners) };
 }
 
-/** The lowest number that is free. */
+/** Returns the lowest free number. */
 export function lowestFree({ capacity, owners }: PoolState): number | undefined {
   for (let id = 0; id < capacity; id += 1) if (!owners.has(id)) return id;
   return undefined;
 }
 
-/** A number that does not mean one object, its owner. */
+/** A number that is not used by exactly one object, its owner. */
 export interface PoolConflict {
   readonly id: number;
-  /** The objects that use it. When they are several, they wait for each other without need. */
+  /** The objects that use the number. Several objects wait for each other without need. */
   readonly users: readonly string[];
-  /** Whom it is allocated to; undefined when it is free. */
+  /** The owner; undefined if the number is free. */
   readonly owner: string | undefined;
 }
 
-/** The numbers that several objects use, or one that is not their owner; by number. */
+/** Returns the numbers that several objects use, or one that is not the owner; by number. */
 export function conflictsIn(
   { owners }: PoolState,
   uses: ReadonlyMap<string, number>,

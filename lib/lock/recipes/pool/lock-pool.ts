@@ -14,60 +14,60 @@ import {
 import type { PoolConflict, PoolState } from './lock-pool-state.ts';
 import { conflictsIn, formatPoolState, lowestFree, parsePoolState } from './lock-pool-state.ts';
 
-/** A change takes milliseconds: when it has to wait longer, something is wrong. */
+/** The default wait of a change. A change takes milliseconds, so a longer wait shows a fault. */
 const defaultTimeoutMs = 10_000;
 
 export interface LockPoolOptions {
   readonly name: string;
-  /** How many numbers there are, from 0 on; exactly. The same for all that share the pool. */
+  /** The number of locks, numbered from 0. The same for all users of the pool. */
   readonly capacity: number;
 }
 
-/** How long a change may wait for others that are being made; 10 s when not given. */
+/** The limits of a change's wait for other changes; 10 s when left out. */
 export type PoolChangeOptions = Pick<LockOptions, 'signal' | 'timeoutMs'>;
 
-/** One lock of a pool. It can be used whether its number is allocated or not. */
+/** One lock of a pool. It works whether its number is allocated or not. */
 export interface NumberedLock {
   readonly id: number;
   /**
-   * To take several in one step, with `Locks.lock`, so that nobody waits crosswise. Two objects
-   * that share a number then ask for one lock, and not for ever for each other's.
+   * The requests for `Locks.lock`, to take several numbered locks in one step without deadlock. Two
+   * objects that share a number then request one lock, and don't wait for each other for ever.
    */
   readonly request: LockRequest;
   lock(options: LockOptions): Promise<Lock>;
   tryLock(options: TryLockOptions): Promise<Lock | undefined>;
 }
 
-/** A number whose lock is held now. */
+/** A number whose lock is held. */
 export interface HeldNumber {
   readonly id: number;
   readonly ticket: Ticket;
 }
 
 interface Read extends PoolState {
-  /** 0: there is no record yet. */
+  /** 0 if there is no record yet. */
   readonly revision: number;
 }
 
 /**
- * Numbered locks for objects (containers, volumes) that keep the number of their lock with them.
- * A number is allocated to an owner, the name of its object, until it is freed; that is durable and
- * shared by all processes and hosts. Locking is apart from it: an object that has been removed, and
- * whose number is free again, may still be locked by whoever has yet to learn of that.
+ * Numbered locks for objects (containers, volumes) that store the number of their lock. A number is
+ * allocated to an owner, the name of its object, until it is freed. Allocations are durable and
+ * shared by all processes and hosts. They are independent of locking: a process that does not yet
+ * know of an object's removal may still lock its number.
  *
- * Every change is one guarded write of one record, so a pool of more numbers than fit in a record
- * of its store (some ten thousand on etcd) can't be filled. Changes also reject as `Locks.lock` and
- * `Lock.guard` do; after StoreUnavailableError `allocations` tells whether the change was made. All
- * but `retrieve` and `renumber` reject LockPoolCapacityError when the pool has another capacity.
+ * Each change is one guarded write of one record, so a pool can't hold more numbers than fit in a
+ * record of its store (some ten thousand on etcd). Changes also reject as `Locks.lock` and
+ * `Lock.guard`; after StoreUnavailableError, `allocations` shows whether the change was made. All
+ * but `retrieve` and `renumber` reject LockPoolCapacityError if the pool has another capacity.
  */
 export class LockPool {
   readonly name: string;
   readonly capacity: number;
   readonly #locks: Locks;
-  /** Of the record, and of the lock under which it changes. */
+  /** The name of the pool's record, and of the lock that guards it. */
   readonly #key: string;
 
-  /** Throws RangeError for a capacity below 1. */
+  /** Throws RangeError if the capacity is below 1. */
   constructor(locks: Locks, { name, capacity }: LockPoolOptions) {
     if (!Number.isSafeInteger(capacity) || capacity < 1) {
       throw new RangeError(`a lock pool needs a capacity of at least 1, not ${capacity}`);
@@ -78,7 +78,7 @@ export class LockPool {
     this.capacity = capacity;
   }
 
-  /** Allocates the lowest number that is free. Rejects LockPoolExhaustedError. */
+  /** Allocates the lowest free number. Rejects LockPoolExhaustedError. */
   async allocate(owner: string, options: PoolChangeOptions = {}): Promise<NumberedLock> {
     const id = await this.#change({ reason: 'Allocate', detail: owner, ...options }, (state) => {
       const free = lowestFree(state);
@@ -88,7 +88,7 @@ export class LockPool {
     return this.retrieve(id);
   }
 
-  /** Allocates this very number. Rejects LockPoolClaimedError, and RangeError as `retrieve`. */
+  /** Allocates the given number. Rejects LockPoolClaimedError, and RangeError as `retrieve`. */
   async claim(id: number, owner: string, options: PoolChangeOptions = {}): Promise<NumberedLock> {
     const lock = this.retrieve(id);
     await this.#change({ reason: 'Claim', detail: owner, ...options }, (state) => {
@@ -99,11 +99,11 @@ export class LockPool {
     return lock;
   }
 
-  /** The lock of a number, allocated or not. Throws RangeError for one that the pool has not. */
+  /** Returns the lock of a number, allocated or not. Throws RangeError for a missing number. */
   retrieve(id: number): NumberedLock {
     if (!Number.isInteger(id) || id < 0 || id >= this.capacity) {
       throw new RangeError(
-        `lock pool ${this.name} has the numbers 0 to ${this.capacity - 1}, and not ${id}`,
+        `lock pool ${this.name} has the numbers 0 to ${this.capacity - 1}, not ${id}`,
       );
     }
     const request: LockRequest = { name: `${this.#key}/${id}`, mode: 'exclusive' };
@@ -116,7 +116,7 @@ export class LockPool {
   }
 
   /**
-   * Gives a number back, also while its lock is held: that goes on.
+   * Frees a number, also while its lock is held; the holder keeps the lock.
    * Rejects LockPoolNotAllocatedError, and RangeError as `retrieve`.
    */
   async free(id: number, options: PoolChangeOptions = {}): Promise<void> {
@@ -128,7 +128,7 @@ export class LockPool {
     });
   }
 
-  /** Gives all numbers back, whoever has them. */
+  /** Frees all numbers, whoever owns them. */
   async freeAll(options: PoolChangeOptions = {}): Promise<void> {
     await this.#change({ reason: 'FreeAll', ...options }, () => ({
       owners: new Map(),
@@ -137,10 +137,10 @@ export class LockPool {
   }
 
   /**
-   * Frees all numbers and allocates one to each object, 0 to the first, in one step; the pool has
-   * this object's capacity from then on. Whoever shares the pool has to be stopped before, because
-   * the numbers that he knows mean other objects after; as far as that shows, it is refused:
-   * rejects LockPoolInUseError while a numbered lock is held. Rejects LockPoolExhaustedError.
+   * Frees all numbers and allocates one to each object, 0 to the first, in one step; the pool then
+   * has the capacity of this LockPool. Stop all other users of the pool before, because their
+   * numbers get new objects. Rejects LockPoolInUseError while a numbered lock is held, and
+   * LockPoolExhaustedError.
    */
   async renumber(
     objects: readonly string[],
@@ -159,26 +159,26 @@ export class LockPool {
     return this.#change({ reason: 'Renumber', ...options }, renumbered, { anyCapacity: true });
   }
 
-  /** How many numbers are free. */
+  /** Returns the count of free numbers. */
   async available(): Promise<number> {
     return this.capacity - (await this.allocations()).size;
   }
 
-  /** The owner of each number that is allocated, by number, as the store has it now. */
+  /** Reads the owner of each allocated number, by number. */
   async allocations(): Promise<ReadonlyMap<number, string>> {
     return this.#checked(await this.#read()).owners;
   }
 
-  /** The numbers whose locks are held, allocated or not, by number, as the store has it now. */
+  /** Reads the numbers whose locks are held, allocated or not, by number. */
   async held(): Promise<readonly HeldNumber[]> {
     this.#checked(await this.#read());
     return this.#held();
   }
 
   /**
-   * What is wrong with the numbers that objects use, given by object: one that several use (they
-   * wait for each other, or for themselves), or that is allocated to another or to nobody. By
-   * number; empty when all is well. `renumber` mends it.
+   * Returns the conflicts among the numbers that objects use, given by object: a number that many
+   * use (they wait for each other, or for themselves), or one allocated to another or to nobody. By
+   * number; empty if there is none. `renumber` removes all conflicts.
    */
   async conflicts(uses: ReadonlyMap<string, number>): Promise<readonly PoolConflict[]> {
     return conflictsIn(this.#checked(await this.#read()), uses);
@@ -195,7 +195,7 @@ export class LockPool {
     return held.sort((a, b) => a.id - b.id);
   }
 
-  /** Writes what `next` makes of the state, under the pool's lock. */
+  /** Writes the state that `next` returns, under the pool's lock. */
   async #change<T>(
     options: LockOptions,
     next: (state: PoolState) => Change<T> | Promise<Change<T>>,

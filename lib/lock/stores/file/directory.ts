@@ -1,7 +1,7 @@
 import { mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** By the number that statfs gives. What they say of locks differs from server to server. */
+/** Network file systems by their statfs type. Their locks depend on the server. */
 const networkFileSystems: Readonly<Record<number, string>> = {
   26985: 'NFS',
   20859: 'SMB',
@@ -12,15 +12,15 @@ const networkFileSystems: Readonly<Record<number, string>> = {
   1397113167: 'AFS',
 };
 
-/** Where the parts of the store are. */
+/** The paths of the store's files. */
 export interface LockDirectory {
   readonly state: string;
-  /** Locked for each step. It is never deleted: two processes could else hold one each. */
+  /** Locked for each writing turn. Never deleted, or two processes could lock one file each. */
   readonly mutex: string;
   readonly sessions: string;
 }
 
-/** Makes the directory when it is not there. Throws on a network file system. */
+/** Creates the directory if missing. Throws on a network file system. */
 export function openLockDirectory(
   path: string,
   readFileSystemType: (path: string) => number = (at) => statfsSync(at).type,
@@ -30,7 +30,7 @@ export function openLockDirectory(
   const network = networkFileSystems[readFileSystemType(path)];
   if (network !== undefined) {
     throw new Error(
-      `the lock directory ${path} is on ${network}, where its locks could not be trusted; it must be on a local file system`,
+      `the lock directory ${path} is on ${network}, where locks are not reliable; it must be on a local file system`,
     );
   }
   return { state: join(path, 'state.json'), mutex: join(path, 'mutex'), sessions };

@@ -2,16 +2,16 @@ import { spawn } from 'node:child_process';
 import { fstatSync, readFileSync } from 'node:fs';
 import { StoreUnavailableError } from '../../errors.ts';
 
-/** How long others may keep a lock before a step gives up. */
+/** How long a step waits for a lock that others hold. */
 const waitLimitMs = 5000;
 
 /**
- * Takes the kernel's lock on an open file, `exclusive` or `shared`; false when others have it: at
- * once unless `wait`, else after five seconds. Node can't do it itself, so util-linux's `flock`
- * does, on a descriptor that it inherits. The lock belongs to the open file and outlives the
- * helper: it ends when the file is closed, however that comes.
+ * Takes the kernel's lock on an open file, `exclusive` or `shared`. Returns false if others hold
+ * it: at once, or with `wait` after five seconds. Node can't lock files, so util-linux's `flock`
+ * locks a descriptor that it inherits. The lock belongs to the open file and outlives the helper:
+ * the kernel frees the lock when the file is closed, also at the process's death.
  *
- * After false or an error, close the file: the lock may have been granted to a helper on its end.
+ * After false or an error, close the file: the kernel may have granted the lock to a dying helper.
  */
 export function flock(
   descriptor: number,
@@ -22,7 +22,7 @@ export function flock(
   return new Promise((resolve, reject) => {
     const helper = spawn('flock', args, {
       stdio: ['ignore', 'ignore', 'pipe', descriptor],
-      // A terminal's Ctrl-C is for berth, which then puts things in order, and not for its helpers.
+      // A terminal's Ctrl-C must reach berth, which then cleans up, and not its helper.
       detached: true,
       timeout: waitLimitMs,
       killSignal: 'SIGKILL',
@@ -34,7 +34,7 @@ export function flock(
     helper.once('error', (cause) =>
       reject(
         new StoreUnavailableError(
-          'the program flock (of util-linux) can not be run; is it installed?',
+          'the program flock of util-linux does not run; is it installed?',
           { cause },
         ),
       ),
@@ -47,19 +47,19 @@ export function flock(
   });
 }
 
-/** Whether an open file of this process holds the lock that `flock` has given to it. */
+/** True if an open file of this process holds a lock. */
 export function holdsLock(descriptor: number): boolean {
   return readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8').includes('FLOCK');
 }
 
 /**
- * True when the kernel's table says that somebody has an open file locked exclusively, which saves
- * a helper. False proves nothing: inside a PID namespace the table leaves out locks whose helper
- * has ended, and some file systems have other numbers there.
+ * True if the kernel's table lists an exclusive lock on an open file, which saves a helper process.
+ * False proves nothing: in a PID namespace the table omits locks whose helper has ended, and some
+ * file systems have other numbers there.
  */
 export function isListedAsLocked(descriptor: number): boolean {
   const { dev, ino } = fstatSync(descriptor, { bigint: true });
-  // As glibc's major() and minor() do.
+  // The same as glibc's major() and minor().
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
   const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
   const file = ` ${twoDigits(major)}:${twoDigits(minor)}:${ino} `;

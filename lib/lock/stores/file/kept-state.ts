@@ -6,12 +6,12 @@ import type { StoreChange } from '../ticket-store.ts';
 
 const currentFormat = 1;
 
-/** How many revisions a watcher may be behind before it has to start anew. */
+/** The number of changes kept; a watcher that is further behind gets a `reset`. */
 const changesKept = 128;
 
-/** What the state file says. It is never changed, only replaced. */
+/** The content of the state file. Never changed, only replaced. */
 export interface KeptState extends ModelState {
-  /** The last ones, for watchers in other processes; each is one revision. */
+  /** The last changes, for watchers in other processes; each is one revision. */
   readonly changes: readonly StoreChange[];
 }
 
@@ -24,7 +24,7 @@ export const emptyState: KeptState = {
   changes: [],
 };
 
-/** The state after `changes`. */
+/** Returns the state after `changes`. */
 export function nextState(
   before: KeptState,
   after: ModelState,
@@ -37,7 +37,7 @@ export function stateText(state: KeptState): string {
   return `${JSON.stringify({ format: currentFormat, ...state })}\n`;
 }
 
-/** Throws a plain error for a newer format, and `StoreUnavailableError` for what is no state. */
+/** Parses the state. Throws a plain error for a newer format, else `StoreUnavailableError`. */
 export function parseState(text: string, path: string): KeptState {
   try {
     const kept: unknown = JSON.parse(text);
@@ -66,7 +66,7 @@ const recordSchema = z.object({ key: z.string(), value: z.string(), revision: z.
 
 const stateSchema = z.object({
   revision: z.number(),
-  // They are file names too.
+  // Session ids are file names too.
   sessions: z.array(z.uuid()),
   tickets: z.array(ticketSchema),
   records: z.array(recordSchema),

@@ -7,11 +7,11 @@ import { StoreUnavailableError } from '../../errors.ts';
 import { flock, holdsLock, isListedAsLocked } from './flock.ts';
 
 /**
- * One file per session, which its process has locked as long as the session lives. The kernel ends
- * that lock with the process, however it ends; so whoever gets the lock knows that the session is
- * dead, and no session is ever taken for dead that is not.
+ * One file per session, locked by the session's process. The kernel frees the lock when the process
+ * ends, in whatever way. So a process that gets the lock knows that the session is dead, and a live
+ * session never counts as dead.
  *
- * No id is used twice, so a file may be deleted once the state does not name its session any more.
+ * Ids are never reused, so a file may be deleted once the state no longer names its session.
  */
 export class SessionFiles implements Disposable {
   readonly #directory: string;
@@ -22,7 +22,7 @@ export class SessionFiles implements Disposable {
     this.#directory = directory;
   }
 
-  /** Makes and locks the file of a new session; answers its id. */
+  /** Creates and locks the file of a new session; returns the session's id. */
   async create(owner: string): Promise<string> {
     const id = randomUUID();
     const descriptor = openSync(this.#path(id), 'wx', 0o600);
@@ -30,7 +30,7 @@ export class SessionFiles implements Disposable {
       const holder = { owner, pid: process.pid, since: new Date().toISOString() };
       writeSync(descriptor, `${JSON.stringify(holder)}\n`);
       if (!(await flock(descriptor, 'exclusive', { wait: true }))) {
-        throw new StoreUnavailableError(`somebody else has locked ${this.#path(id)}`);
+        throw new StoreUnavailableError(`another process has locked ${this.#path(id)}`);
       }
     } catch (error) {
       closeSync(descriptor);
@@ -40,7 +40,7 @@ export class SessionFiles implements Disposable {
     return id;
   }
 
-  /** Those that this process has opened and not released. */
+  /** Returns the sessions that this process has opened and not released. */
   own(): readonly string[] {
     return [...this.#own.keys()];
   }
@@ -49,27 +49,27 @@ export class SessionFiles implements Disposable {
     return existsSync(this.#path(id));
   }
 
-  /** Gives the lock of an own session back to the kernel. */
+  /** Frees the lock of an own session. */
   release(id: string): void {
     const descriptor = this.#own.get(id);
     if (descriptor !== undefined) closeSync(descriptor);
     this.#own.delete(id);
   }
 
-  /** Only for a session that the state does not name. */
+  /** Deletes the file of a session that the state does not name. */
   delete(id: string): void {
     this.release(id);
     rmSync(this.#path(id), { force: true });
   }
 
-  /** The sessions that have a file, whether the state names them or not. */
+  /** Returns the sessions that have a file, whether the state names them or not. */
   all(): readonly string[] {
     return readdirSync(this.#directory).filter((name) => z.uuid().safeParse(name).success);
   }
 
   /**
-   * Those whose process has ended. One whose file somebody has deleted counts as alive: nobody
-   * can tell, and nobody may take its locks.
+   * Returns the sessions whose process has ended. A session whose file was deleted counts as alive,
+   * because nobody can prove its death.
    */
   async deadAmong(ids: Iterable<string>): Promise<readonly string[]> {
     const dead: string[] = [];
@@ -88,7 +88,7 @@ export class SessionFiles implements Disposable {
     if (descriptor === undefined) return false;
     try {
       if (isListedAsLocked(descriptor)) return false;
-      // Shared, so that those who look at the same time don't take each other for the session.
+      // Shared, so that two processes that look at one time don't see each other's lock.
       return await flock(descriptor, 'shared', { wait: false });
     } finally {
       closeSync(descriptor);

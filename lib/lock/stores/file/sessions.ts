@@ -4,7 +4,7 @@ import type { SessionFiles } from './session-files.ts';
 import type { StateFile } from './state-file.ts';
 import type { Steps } from './steps.ts';
 
-/** Sessions live until they are closed or their process ends, and can't be continued by another. */
+/** Sessions that end when they are closed or their process ends. No other process resumes them. */
 export class Sessions {
   readonly #steps: Steps;
   readonly #file: StateFile;
@@ -20,8 +20,8 @@ export class Sessions {
   async open({ owner, resumable, resume }: SessionRequest): Promise<OpenSession> {
     if (resumable || resume !== undefined) {
       throw new LockUnsupportedError(
-        'locks in a directory end with their process and can not be resumed by another; ' +
-          'use the embedded store or etcd for locks that have to outlive it',
+        "locks in a directory end with their process and can't be resumed by another; " +
+          'use the embedded store or etcd for locks that must outlive it',
       );
     }
     for (;;) {
@@ -33,11 +33,11 @@ export class Sessions {
         });
         if (isOpen) return { id, ttlMs: Number.POSITIVE_INFINITY, resumed: false };
       } catch (error) {
-        // It may be in the state or not: without a lock it is dead, and dropped by somebody.
+        // The state may name the session: without its file's lock it is dead and will be dropped.
         this.#files.release(id);
         throw error;
       }
-      // Somebody took the file for a left-over before it was locked, and has deleted it.
+      // Another process took the file for a left-over before it was locked, and deleted it.
       this.#files.release(id);
     }
   }
@@ -54,7 +54,7 @@ export class Sessions {
     return this.isOpen(id) && (await this.#files.deadAmong([id])).length === 0;
   }
 
-  /** Drops those of `ids` that are dead; true when there were any. */
+  /** Drops the dead sessions among `ids`; true if there were any. */
   async dropDead(ids: Iterable<string>): Promise<boolean> {
     const dead = await this.#files.deadAmong(ids);
     if (dead.length > 0) await this.#drop(dead);
@@ -66,11 +66,11 @@ export class Sessions {
     await this.dropDead(this.#file.current().sessions);
   }
 
-  /** The same in the background, for the feed; false while the one before still runs. */
+  /** Drops all dead sessions in the background, for the feed; false while a purge still runs. */
   purgeSoon(): boolean {
     if (this.#isPurging) return false;
     this.#isPurging = true;
-    // Whoever needs the directory for more than this is told what is wrong with it.
+    // The next step of a caller reports the fault.
     void this.purge()
       .catch(() => {})
       .finally(() => {
@@ -79,7 +79,7 @@ export class Sessions {
     return true;
   }
 
-  /** Deletes what processes that died while they opened or closed a session have left. */
+  /** Deletes the files of processes that died while they opened or closed a session. */
   async sweep(): Promise<void> {
     const named = new Set(this.#file.current().sessions);
     const left = await this.#files.deadAmong(this.#files.all().filter((id) => !named.has(id)));
@@ -89,12 +89,12 @@ export class Sessions {
     });
   }
 
-  /** Those whose file somebody has deleted, so that nobody can tell whether they are alive. */
+  /** Returns the sessions whose file was deleted, so that nobody can prove their death. */
   lost(): readonly string[] {
     return this.#file.current().sessions.filter((id) => !this.#files.has(id));
   }
 
-  /** Ends this process's sessions. Where that can't be written, they die with their locks. */
+  /** Ends this process's sessions. If that can't be written, their locks still end. */
   async closeOwn(): Promise<void> {
     await this.#drop(this.#files.own()).catch(() => {});
   }

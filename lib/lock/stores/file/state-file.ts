@@ -8,7 +8,7 @@ import type { StoreChange, StoreState } from '../ticket-store.ts';
 import type { KeptState } from './kept-state.ts';
 import { emptyState, parseState, stateText } from './kept-state.ts';
 
-/** One version of the file, kept open so that no later one can have its inode. */
+/** One version of the file, kept open so that no later version can get its inode. */
 interface Version {
   readonly descriptor: number;
   readonly stats: BigIntStats;
@@ -16,8 +16,8 @@ interface Version {
 }
 
 /**
- * The file that all is kept in. It is replaced as a whole, so that whoever reads it, at any time,
- * finds the last version that was made, and all of it. Methods throw the system's errors.
+ * The file with the whole state. It is replaced as a whole, so a reader always finds the last
+ * version, complete. Methods throw the system's errors.
  */
 export class StateFile implements ChangeSource, Disposable {
   readonly #path: string;
@@ -30,7 +30,7 @@ export class StateFile implements ChangeSource, Disposable {
     this.#path = path;
   }
 
-  /** What the file says at this moment. Nothing, when there is none yet. */
+  /** Returns the file's present state; the empty state if there is no file yet. */
   current(): KeptState {
     const stats = this.#stats();
     if (stats === undefined) return emptyState;
@@ -39,7 +39,7 @@ export class StateFile implements ChangeSource, Disposable {
     return this.#adopt((file) => parseState(readFileSync(file, 'utf8'), this.#path));
   }
 
-  /** The same, for steps that only read. */
+  /** Returns the present state as a model, for steps that only read. */
   model(): TicketModel {
     const state = this.current();
     if (this.#view?.state !== state) {
@@ -48,7 +48,7 @@ export class StateFile implements ChangeSource, Disposable {
     return this.#view.model;
   }
 
-  /** Only for whoever has the mutex. The new version is on disk when this resolves. */
+  /** Replaces the file, which is then on disk. The caller holds the mutex. */
   async replace(state: KeptState): Promise<void> {
     await replaceFile(this.#path, stateText(state));
     this.#adopt(() => state);
@@ -76,7 +76,7 @@ export class StateFile implements ChangeSource, Disposable {
     this.#version = undefined;
   }
 
-  /** Undefined when there is no file, and there was none before. */
+  /** Returns undefined if there is no file and there was none before. */
   #stats(): BigIntStats | undefined {
     try {
       return statSync(this.#path, { bigint: true });

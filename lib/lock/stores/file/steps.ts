@@ -7,20 +7,20 @@ import type { KeptState } from './kept-state.ts';
 import { nextState } from './kept-state.ts';
 import type { StateFile } from './state-file.ts';
 
-/** Then other processes get their turn. */
+/** After this many batches, other processes get their turn. */
 const batchesPerTurn = 4;
 
 interface Step {
-  /** Takes the step; answers how to tell its caller once that is on disk. */
+  /** Takes the step; returns the function that reports the outcome once it is on disk. */
   readonly take: (model: TicketModel) => () => void;
   readonly fail: (error: unknown) => void;
   readonly mustWrite: boolean;
 }
 
 /**
- * Changes the state file, one process at a time. Each turn costs a helper process and each batch a
- * write to the disk, so all steps that are due are taken together. A step is told its outcome when
- * it is on disk; when that fails none of its batch is, and what they did is unknown.
+ * Changes the state file, one process at a time. A turn costs a helper process and a batch costs a
+ * write to the disk, so all due steps are taken together. A step's caller gets the outcome when it
+ * is on disk; if the write fails, the outcome of the whole batch is unknown.
  */
 export class Steps {
   readonly #file: StateFile;
@@ -34,7 +34,7 @@ export class Steps {
     this.#mutexPath = mutexPath;
   }
 
-  /** `mustWrite`: also when the step changes nothing. */
+  /** Takes a step. `mustWrite`: writes the file even if the step changes nothing. */
   async take<T>(step: (model: TicketModel) => T, { mustWrite = false } = {}): Promise<T> {
     if (this.#isClosed) throw new StoreUnavailableError('the lock directory is closed');
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -47,14 +47,14 @@ export class Steps {
     return promise;
   }
 
-  /** Takes what is due, and nothing more. */
+  /** Takes the steps that are due, and no later ones. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#working;
   }
 
   async #work(): Promise<void> {
-    // Whatever is asked for in the same moment goes along.
+    // Steps of the same moment join the batch.
     await Promise.resolve();
     while (this.#due.length > 0) {
       try {
@@ -71,7 +71,7 @@ export class Steps {
     try {
       if (!(await flock(mutex, 'exclusive', { wait: true }))) {
         throw new StoreUnavailableError(
-          `another process has kept ${this.#mutexPath} locked for too long; fuser -v names it`,
+          `another process keeps ${this.#mutexPath} locked; fuser -v names it`,
         );
       }
       for (let batch = 0; batch < batchesPerTurn && this.#due.length > 0; batch += 1) {
@@ -113,7 +113,7 @@ function settled<T>(
   }
 }
 
-/** Opening or ending a session without tickets changes no revision. */
+/** True if the state has changed. A session without tickets changes no revision. */
 function hasChanged(before: KeptState, after: KeptState): boolean {
   if (before.revision !== after.revision) return true;
   return before.sessions.join() !== after.sessions.join();

@@ -15,24 +15,29 @@ import { StateFile } from './state-file.ts';
 import { Steps } from './steps.ts';
 
 export interface FileStoreOptions {
-  /** It is made when it is not there. It must be on a local file system. */
+  /** On a local file system; created if missing. */
   readonly directory: string;
-  /** The number of the file system's type, as statfs gives it. */
+  /** Returns the type of the file system, as statfs does. */
   readonly readFileSystemType?: (path: string) => number;
 }
 
 /**
- * Tickets in a directory, for the processes of one host, with nothing but files and the kernel's
- * locks (flock). Each step is on disk when it answers, so a crash loses nothing and leaves nothing
+ * Keeps tickets in a directory, for the processes of one host, with files and the kernel's locks
+ * (flock) only. Each step is on disk when it answers, so a crash loses nothing and leaves nothing
  * half done.
  *
- * A session ends with its process: the kernel frees it at that moment, also where processes can't
- * see each other (containers that share the directory). So it never expires, a stopped process
- * keeps its locks, and no session can be resumed. What a dead process has left is dropped as soon
- * as somebody would have to wait for it.
+ *     state.json      the whole state, replaced as a whole; readers take no lock
+ *     mutex           locked by the process that changes the state:
+ *                     Steps ─► flock(mutex) ─► TicketModel ─► replace state.json ─► answer
+ *     sessions/ID     one file per session, locked by its process while the session lives
  *
- * Rejects with `StoreUnavailableError` when the directory can't be used, and with a plain `Error`
- * when it is on a network file system or a newer version of berth wrote it.
+ * A session ends with its process: the kernel frees the lock at that moment, also if the processes
+ * can't see each other (containers that share the directory). So a session never expires, a stopped
+ * process keeps its locks, and no session can be resumed. A dead process's session is removed as
+ * soon as a request would have to wait for it.
+ *
+ * Rejects with `StoreUnavailableError` if the directory can't be used, and with a plain `Error` if
+ * it is on a network file system or a newer version of berth wrote it.
  */
 export async function fileStore(options: FileStoreOptions): Promise<TicketStore> {
   const { directory, readFileSystemType } = options;
@@ -56,7 +61,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
 
   const read = <T>(step: (model: TicketModel) => T) => attempt(() => step(file.model()));
   const write = <T>(step: (model: TicketModel) => T) => attempt(() => steps.take(step));
-  /** Asks again as long as some of those `inTheWay` are dead. Asking twice must do no harm. */
+  /** Repeats `ask` while it drops dead sessions `inTheWay`. A repeat of `ask` must be harmless. */
   const pastTheDead = async <T>(ask: () => Promise<T>, inTheWay: (answer: T) => Tickets) => {
     for (;;) {
       const answer = await ask();
@@ -130,7 +135,7 @@ function blockersIn(answer: Placement | Refused): Tickets {
   return 'blockers' in answer ? answer.blockers : [];
 }
 
-/** Hears at once of what other processes do; where that fails, the feed's poll is soon enough. */
+/** Watches the directory for other processes' changes; if that fails, the feed's poll suffices. */
 function notifyOf(directory: string, path: string, onChange: () => void): FSWatcher | undefined {
   try {
     const watcher = watchDirectory(directory, { persistent: false }, (_, name) => {
@@ -143,7 +148,7 @@ function notifyOf(directory: string, path: string, onChange: () => void): FSWatc
 }
 
 function lostSession(id: string): Condition {
-  const message = `the file of lock session ${id} was deleted, so its locks stay until it ends or they are cleared`;
+  const message = `the file of lock session ${id} was deleted, so its locks stay until the session ends or somebody clears them`;
   return { severity: 'warning', message };
 }
 

@@ -10,17 +10,17 @@ import { TimeLimit } from './time-limit.ts';
 
 const log = createDebug('berth:postgres');
 
-/** Steps that write take turns, so more would only help those that read. */
+/** The size of the pool. Writing steps take turns, so more would only help readers. */
 const maxConnections = 4;
-/** How long a client may stop in the middle of a step, keeping all others waiting. */
+/** The longest pause of a client within a step, during which all others wait. */
 const longestStopMs = 1000;
-/** How long the server may take to say goodbye. */
+/** How long the server may take to close a connection. */
 const goodbyeMs = 500;
 
 export interface ConnectionOptions {
   /**
-   * `postgres://user:password@host:port/database`, with libpq's parameters (`?sslmode=verify-full`).
-   * What it has wins over the single options.
+   * `postgres://user:password@host:port/database`, with libpq's parameters, e.g.
+   * `?sslmode=verify-full`. The URL's values win over the single options.
    */
   readonly url?: string | undefined;
   /** A name, an address, or the directory of a socket. */
@@ -29,9 +29,9 @@ export interface ConnectionOptions {
   readonly user?: string | undefined;
   readonly password?: string | undefined;
   readonly database?: string | undefined;
-  /** `true`: TLS with a certificate that the system's roots vouch for. Off when left out. */
+  /** `true`: TLS, with the system's root certificates. Off when left out. */
   readonly ssl?: boolean | PostgresTls | undefined;
-  /** How long one step may take, from the call to the answer. Default 2,000. */
+  /** The limit of one step, from the call to the answer. Default 2,000. */
   readonly callTimeoutMs?: number | undefined;
 }
 
@@ -44,44 +44,44 @@ export interface PostgresTls {
 
 export type Row = Readonly<Record<string, unknown>>;
 
-/** One connection. What it rejects with is explained for people; see postgres-errors.ts. */
+/** One connection. It rejects with errors for people; see postgres-errors.ts. */
 export interface Connection {
-  /** One statement, its values apart from it; answers its rows. Sent at once: none waits for another. */
+  /** Runs one statement with values; returns its rows. Sent at once, without waiting for others. */
   query(statement: string, values?: readonly unknown[]): Promise<readonly Row[]>;
-  /** Several statements without values in one round trip; answers the rows of each. */
+  /** Runs several statements without values in one round trip; returns the rows of each. */
   script(statements: readonly string[]): Promise<readonly (readonly Row[])[]>;
 }
 
-/** As `step`; when that fails, no transaction is left open on its connection. */
+/** Runs `step`; if it fails, leaves no transaction open on the connection. */
 export async function rolledBack<T>(step: Promise<T>, connection: Connection): Promise<T> {
   try {
     return await step;
   } catch (error) {
-    // Should this fail, the connection is broken, and the server undoes the step by itself.
+    // If this fails, the connection is broken, and the server rolls the step back itself.
     await connection.query('ROLLBACK').catch(() => {});
     throw error;
   }
 }
 
-/** A connection for one user, open until it is disposed of. */
+/** A connection for one user, open until disposed. */
 export interface Line extends Connection, AsyncDisposable {}
 
 /**
  * The connections to one database; the only file that imports pg. Every call has a limit, after
- * which its connection is thrown away: whatever it waits for, it can't hang a caller.
+ * which its connection is closed, so that no call hangs.
  */
 export class Connections implements AsyncDisposable {
-  /** Which database, for people. Without the password. */
+  /** The database's address for people, without the password. */
   readonly server: string;
   readonly callTimeoutMs: number;
   readonly #Client: new () => pg.Client;
   readonly #pool: pg.Pool;
   readonly #sockets = new Map<ClientBase, Socket>();
-  /** What broke a connection: its statements only say that it is broken. */
+  /** The error that broke a connection: its statements only say that it is broken. */
   readonly #failures = new WeakMap<ClientBase, Error>();
   #isClosed = false;
 
-  /** Throws RangeError when the URL can't be read. */
+  /** Throws RangeError for a malformed URL. */
   constructor(options: ConnectionOptions, dialect: Dialect) {
     this.callTimeoutMs = options.callTimeoutMs ?? 2000;
     const config = configOf(options, dialect, this.callTimeoutMs);
@@ -93,13 +93,13 @@ export class Connections implements AsyncDisposable {
       connectionTimeoutMillis: this.callTimeoutMs,
     });
     this.#pool.on('connect', (client) => this.#listen(client));
-    // The pool has thrown it away already; whoever needs one is told why it can't be had.
+    // The pool has already removed the connection; the next call reports the fault.
     this.#pool.on('error', (error) => log('idle connection lost: %s', error.message));
   }
 
   /**
-   * Runs `work` on a connection of the pool. Rejects with `StoreUnavailableError` when there is no
-   * connection, or when the limit passes first; then anything may have happened.
+   * Runs `work` on a connection of the pool. Rejects with `StoreUnavailableError` if there is no
+   * connection, or if the limit passes first; then the outcome is unknown.
    */
   async use<T>(
     work: (connection: Connection, limit: TimeLimit) => Promise<T>,
@@ -120,12 +120,12 @@ export class Connections implements AsyncDisposable {
     }
   }
 
-  /** The time for one call. */
+  /** Starts the time limit of one call. */
   limit(): TimeLimit {
     return new TimeLimit(this.callTimeoutMs, () => this.#late());
   }
 
-  /** Opens one more connection. `wake` is called for each notification, and when it breaks. */
+  /** Opens one more connection. Calls `wake` for each notification, and when it breaks. */
   async open(wake: (payload?: string) => void): Promise<Line> {
     const client = new this.#Client();
     const close = async () => {
@@ -162,7 +162,7 @@ export class Connections implements AsyncDisposable {
   }
 
   async #borrow(limit: TimeLimit): Promise<pg.PoolClient> {
-    if (this.#isClosed) throw new StoreUnavailableError(`${this.server} is not used any more`);
+    if (this.#isClosed) throw new StoreUnavailableError(`the store on ${this.server} is closed`);
     const pending = this.#explaining(this.#pool.connect());
     try {
       return await limit.race(pending);
@@ -183,13 +183,13 @@ export class Connections implements AsyncDisposable {
       },
       script: async (statements) => {
         const sent = client.query(statements.join('; '));
-        // One statement answers itself, several a list: pg's types know of the former only.
+        // One statement gives one result, several give a list; pg's types know only the former.
         return [await this.#explaining(sent, client)].flat().map(({ rows }) => rows);
       },
     };
   }
 
-  /** What breaks a connection between two statements would else end the process. */
+  /** Handles an error between two statements, which would else end the process. */
   #listen(client: ClientBase): void {
     client.on('error', (error) => {
       if (!this.#failures.has(client)) this.#failures.set(client, error);
@@ -205,7 +205,7 @@ export class Connections implements AsyncDisposable {
     }
   }
 
-  /** A server that is frozen never says goodbye, and a socket keeps the process alive. */
+  /** Waits for a connection to close, but not long, because a frozen server never answers. */
   async #goodbye(goodbye: Promise<void>): Promise<void> {
     const isOver = new AbortController();
     const enough = pause(goodbyeMs, undefined, { signal: isOver.signal }).catch(() => {});
@@ -221,7 +221,7 @@ export class Connections implements AsyncDisposable {
   }
 }
 
-/** A client whose socket can be destroyed, whatever it is waiting for. */
+/** A client whose socket can be destroyed at any time. */
 function clientClass(config: ClientConfig, sockets: Map<ClientBase, Socket>): new () => pg.Client {
   return class extends pg.Client {
     constructor() {
@@ -251,7 +251,7 @@ function configOf(
     keepAlive: true,
     keepAliveInitialDelayMillis: 5000,
     connectionTimeoutMillis: callTimeoutMs,
-    // The server's own limits: a step that its client has given up is not to keep others waiting.
+    // The server's own limits, so that a step that its client has given up blocks nobody.
     statement_timeout: callTimeoutMs,
     lock_timeout: callTimeoutMs,
     idle_in_transaction_session_timeout: longestStopMs,
@@ -259,18 +259,18 @@ function configOf(
   };
 }
 
-/** The library's own reading of the settings, which takes the environment's for what is left out. */
+/** Parses the settings as the library does, with the environment's values for omitted ones. */
 function placeOf(config: ClientConfig): string {
   const { connectionString: url } = config;
   try {
-    // The library reads anything somehow, and would take a password for a name.
+    // The library accepts any text, and would read a password as a name.
     if (url !== undefined && !/^postgres(ql)?:/.test(new URL(url).protocol)) throw new Error();
     const { host, port, database, user } = new pg.Client(config);
     return `${host}:${port} (database ${database}, user ${user})`;
   } catch {
     // Its error quotes the URL, with the password.
     throw new RangeError(
-      "the URL of the lock store can't be read; it is to be like postgres://user:password@host:5432/database, with odd characters as %40",
+      "the URL of the lock store can't be read; it must look like postgres://user:password@host:5432/database, with odd characters as %40",
     );
   }
 }

@@ -12,7 +12,7 @@ import { prepareSchema, tablesIn } from './schema.ts';
 import type { TimeLimit } from './time-limit.ts';
 import { Turns } from './turns.ts';
 
-/** How many revisions a watcher may be behind before it has to start anew. */
+/** The number of changes kept; a watcher that is further behind gets a `reset`. */
 const changesKept = 1000;
 const revisionsPerTrim = 100;
 const longestRetryPauseMs = 20;
@@ -20,32 +20,32 @@ const longestRetryPauseMs = 20;
 /** A statement and its values. */
 export type Statement = readonly [text: string, values: readonly unknown[]];
 
-/** A step that writes, in which nobody else writes. */
+/** A writing step, during which nobody else writes. */
 export interface Transaction {
   readonly effects: Effects;
-  /** Has a statement carried out, together with all others and with the commit. */
+  /** Queues a statement, which runs together with all others and the commit. */
   send(...statement: Statement): void;
 }
 
-/** Decides, by what the step's first statement has shown, what to change. Throws before it sends. */
+/** Decides the changes from the rows of the step's first statement. Throws before it sends. */
 export type Step<T> = (rows: readonly Row[], transaction: Transaction) => T;
 
 /**
- * The tables in one schema. A step is one transaction of two round trips (it looks, and it writes),
- * made again by itself when the database undid it because of others. Those that change tickets, records or gates raise the revision by one and
- * leave a row that tells watchers what was changed.
+ * The tables in one schema. A writing step is one transaction of two round trips (a read and the
+ * writes), repeated if the database rolls it back because of others. A step that changes tickets,
+ * records or gates raises the revision by one and adds a row that tells watchers of the change.
  *
- * Sessions that are over are dropped, with their tickets, by whoever comes across them. Only the
- * database's clock says so.
+ * Each writing step removes expired sessions with their tickets. Only the database's clock decides
+ * about expiry.
  */
 export class Database {
   readonly tables: Tables;
   readonly dialect: Dialect;
-  /** SQL: the session in this row is over. */
+  /** SQL: true if the session in this row has expired. */
   readonly isOver: string;
-  /** Called after each committed change of this client; it must not throw. */
+  /** Called after each committed change of this client. Must not throw. */
   onChange: () => void = () => {};
-  /** Which database, for people. */
+  /** The database's address, for people. */
   readonly server: string;
   readonly #connections: Connections;
   readonly #schema: string;
@@ -61,15 +61,15 @@ export class Database {
     this.isOver = `${dialect.expiry} <= clock_timestamp()`;
   }
 
-  /** Runs one statement that is a transaction by itself; answers its rows. */
+  /** Runs one statement as a transaction of its own; returns its rows. */
   async run(statement: string, values: readonly unknown[]): Promise<readonly Row[]> {
     using limit = this.#connections.limit();
     return await this.#step((connection) => connection.query(statement, values), limit);
   }
 
   /**
-   * Reads `columns` (a select list) of one state in which no session is over. Rejects when the
-   * server only follows another: what it shows may be old.
+   * Reads `columns` (a select list) from one state without expired sessions. Rejects on a standby,
+   * whose data may be old.
    */
   async read(columns: string, values: readonly unknown[] = []): Promise<Row> {
     const { sessions } = this.tables;
@@ -85,18 +85,18 @@ export class Database {
     }
   }
 
-  /** One step that writes. `look` only reads. */
+  /** Runs one writing step. `look` only reads. */
   async write<T>(look: Statement, step: Step<T>): Promise<T> {
     using limit = this.#connections.limit();
     return await this.#write(look, step, limit);
   }
 
-  /** Ends the sessions that are over, as every step that writes does. */
+  /** Removes expired sessions, as every writing step does. */
   dropExpired(): Promise<void> {
     return this.write(...nothing);
   }
 
-  /** Removes tickets; part of the caller's step. */
+  /** Removes tickets as part of the caller's step. */
   deleteTickets(tickets: readonly Ticket[], { effects, send }: Transaction): void {
     if (tickets.length === 0) return;
     const tokens = tickets.map(({ token }) => token);
@@ -104,13 +104,13 @@ export class Database {
     effects.removedTickets.push(...tickets.map(({ id, nonce }) => ({ id, nonce })));
   }
 
-  /** Reads for a watcher, whose connection has its own limit for each statement. */
+  /** Reads for a watcher, whose connection limits each statement itself. */
   async view<T>(read: () => Promise<T>): Promise<T> {
     using limit = this.#connections.limit();
     return await persist(read, limit);
   }
 
-  /** A connection for a watcher, on which `wake` tells of changes. */
+  /** Opens a connection for a watcher; `wake` reports changes. */
   async open(wake: (payload?: string) => void): Promise<Line> {
     using limit = this.#connections.limit();
     await this.#prepare(limit);
@@ -154,13 +154,13 @@ export class Database {
     step: Step<T>,
   ): Promise<{ readonly outcome: T; readonly isChange: boolean }> {
     const { counter, sessions } = this.tables;
-    // The second is on its way before the first has been answered.
+    // The second statement is sent before the first is answered.
     const [begun, looked] = await Promise.all([
       connection.script([
         `BEGIN ISOLATION LEVEL ${this.dialect.isolation}`,
         this.dialect.makeDurable,
         `SELECT revision FROM ${counter} WHERE id = 1 FOR UPDATE`,
-        // A statement of its own: it sees what was committed while the one before had to wait.
+        // A separate statement, which sees the commits for which the lock above had to wait.
         `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired`,
       ]),
       connection.query(...look),
@@ -182,7 +182,7 @@ export class Database {
     return { outcome, isChange };
   }
 
-  /** Locks the sessions first: one that is being renewed at this moment is none of them then. */
+  /** Locks the sessions first, so that one that is just being renewed is not removed. */
   async #dropExpired(connection: Connection, transaction: Transaction): Promise<void> {
     const { sessions, tickets } = this.tables;
     const over = await connection.query(
@@ -210,7 +210,7 @@ export class Database {
     return this.dialect.notifies ? [`NOTIFY ${this.tables.schema}, '${revision}'`] : [];
   }
 
-  /** Once for this client; tried again, by the next call, until it has succeeded. */
+  /** Prepares the schema once per client; the next call retries after a failure. */
   #prepare(limit: TimeLimit): Promise<void> {
     this.#prepared ??= this.#connections
       .use((connection) => prepareSchema(connection, this.#schema, this.tables), limit)
@@ -222,7 +222,7 @@ export class Database {
   }
 }
 
-/** Tries again, as long as there is time, what the database undid because of others. */
+/** Retries, while there is time, a step that the database rolled back because of others. */
 async function persist<T>(step: () => Promise<T>, limit: TimeLimit): Promise<T> {
   for (let longestMs = 1; ; longestMs = Math.min(2 * longestMs, longestRetryPauseMs)) {
     try {

@@ -1,20 +1,20 @@
-/** In what the databases differ that speak PostgreSQL's protocol. The texts are SQL. */
+/** The differences between databases with PostgreSQL's protocol. The texts are SQL. */
 export interface Dialect {
-  /** For messages. */
+  /** The database's name, for messages. */
   readonly product: string;
-  /** What a step that writes runs in. Writers queue up behind one row whatever it is. */
+  /** The isolation of a writing step. Writers queue behind one row in any case. */
   readonly isolation: 'READ COMMITTED' | 'SERIALIZABLE';
-  /** What shows several statements one state. */
+  /** The isolation that shows several statements one state. */
   readonly snapshot: 'REPEATABLE READ' | 'SERIALIZABLE';
-  /** Whether it tells its clients of changes (LISTEN and NOTIFY). */
+  /** True if the database notifies clients of changes (LISTEN and NOTIFY). */
   readonly notifies: boolean;
-  /** How soon a change is noticed that nobody told of. */
+  /** The interval of polls for changes without notification. */
   readonly pollMs: number;
-  /** When the session in this row ends unless it is renewed. */
+  /** The time at which the session in this row ends unless it is renewed. */
   readonly expiry: string;
-  /** Whether the server only follows another, so that what it shows may be old. */
+  /** True on a standby, whose data may be old. */
   readonly isStandby: string;
-  /** A statement at the start of each step that makes its commit wait for the disk, if need be. */
+  /** The statement that makes a step's commit wait for the disk, if it would not. */
   readonly makeDurable: string;
 }
 
@@ -25,7 +25,7 @@ export const dialects = {
     snapshot: 'REPEATABLE READ',
     notifies: true,
     pollMs: 1000,
-    // While the server was down nobody could renew: its start counts as a renewal of all.
+    // Nobody could renew while the server was down: its start renews every session.
     expiry: "GREATEST(expires_at, pg_postmaster_start_time() + ttl_ms * INTERVAL '1 millisecond')",
     isStandby: 'pg_is_in_recovery()',
     makeDurable:

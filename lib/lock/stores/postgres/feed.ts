@@ -7,20 +7,20 @@ import { readNews, readState } from './view.ts';
 
 const log = createDebug('berth:postgres');
 
-/** How soon a connection that broke is made anew. */
+/** The pause before a broken connection is opened again. */
 const retryMs = 200;
 
 interface Follower {
   readonly watcher: StoreWatcher;
-  /** The revision it has been told up to; undefined when it needs a `reset`. */
+  /** The last revision that the watcher has seen; undefined if it needs a `reset`. */
   seen: number | undefined;
   isEnded: boolean;
 }
 
 /**
- * Tells watchers what is committed, by this client and by others, over one connection that is open
- * while there are watchers. It wakes at a notification, after this client's own changes, when a
- * session may be over, and, as a net, now and then.
+ * Reports committed changes, of this client and of others, to watchers, over one connection that is
+ * open while there are watchers. The feed reads at a notification, after this client's own changes,
+ * when a session may have expired, and, as a safety net, at intervals.
  */
 export class ChangeFeed implements Disposable {
   readonly #database: Database;
@@ -62,7 +62,7 @@ export class ChangeFeed implements Disposable {
       try {
         await this.#followOnce(signal);
       } catch (error) {
-        // The store is away: said below, tried again.
+        // The store is away: reported and retried below.
         log('watch broke: %s', error);
       }
       if (signal.aborted) return;
@@ -82,12 +82,12 @@ export class ChangeFeed implements Disposable {
     }
   }
 
-  /** Tells everybody what is new. Answers the time until there may be something to do. */
+  /** Reports new changes to all watchers. Returns the time until the next session may expire. */
   async #pump(line: Line, signal: AbortSignal): Promise<number> {
     if ([...this.#followers].some(({ seen }) => seen === undefined)) await this.#reset(line);
     if (signal.aborted) return 0;
     const seen = Math.min(...[...this.#followers].map((follower) => follower.seen ?? Infinity));
-    if (seen === Infinity) return 0; // Somebody has come to follow just now.
+    if (seen === Infinity) return 0; // A watcher has just joined.
     const { changes, untilExpiryMs } = await this.#database.view(() =>
       readNews(this.#database, line, seen),
     );
@@ -115,13 +115,13 @@ export class ChangeFeed implements Disposable {
     }
   }
 
-  /** What keeps it from being done here need not keep others, nor watchers from what is new. */
+  /** Removes expired sessions; a failure stops neither other clients nor the report of changes. */
   async #dropExpired(): Promise<number> {
     try {
       await this.#database.dropExpired();
       return 0;
     } catch (error) {
-      log('expired sessions can not be dropped: %s', error);
+      log('expired sessions were not removed: %s', error);
       return retryMs;
     }
   }
@@ -142,7 +142,7 @@ export class ChangeFeed implements Disposable {
     this.#alarm.resolve();
   }
 
-  /** Until woken. Does not keep the process alive: the connection does. */
+  /** Waits for a wake-up. The connection, not this timer, keeps the process alive. */
   async #sleep(ms: number): Promise<void> {
     const timer = setTimeout(() => this.#wake(), ms);
     await this.#alarm.promise;
@@ -150,7 +150,7 @@ export class ChangeFeed implements Disposable {
   }
 }
 
-/** Each event in a task of its own, so that what a watcher throws can't disturb the feed. */
+/** Delivers each event in a task of its own, so that an error of a watcher can't stop the feed. */
 function deliver(follower: Follower, event: () => void): void {
   queueMicrotask(() => {
     if (!follower.isEnded) event();

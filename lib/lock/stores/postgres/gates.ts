@@ -3,7 +3,7 @@ import type { Database, Statement } from './database.ts';
 import { texts, toGates } from './rows.ts';
 import { toColumn } from './text.ts';
 
-/** The closed gates. */
+/** The closed gates in the tables. */
 export class Gates {
   readonly #database: Database;
 

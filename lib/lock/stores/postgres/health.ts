@@ -3,7 +3,7 @@ import type { Condition } from '../../condition.ts';
 import type { Database } from './database.ts';
 import { number, text } from './rows.ts';
 
-/** See TicketStore.health. */
+/** Implements `TicketStore.health`. */
 export async function healthOf(database: Database): Promise<readonly Condition[]> {
   try {
     return (await conditions(database)).map((message) => ({ severity: 'warning', message }));
@@ -13,7 +13,7 @@ export async function healthOf(database: Database): Promise<readonly Condition[]
 }
 
 async function conditions(database: Database): Promise<string[]> {
-  // A step that changes nothing finds out whether the database can be written to.
+  // An empty writing step finds out whether the database accepts writes.
   await database.dropExpired();
   const { server, dialect } = database;
   if (!dialect.notifies) return [];

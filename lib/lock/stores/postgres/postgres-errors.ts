@@ -1,19 +1,21 @@
 import { messageOf } from '../../../running/message-of.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 
-/** By SQLSTATE, or by the code of a network error. What a person should do comes last. */
+/** Sentences by SQLSTATE or by the code of a network error. The cure comes last. */
 const sentences: Readonly<Record<string, string>> = {
   '08P01': 'it does not speak the protocol as expected; check the port',
   '25006': 'it only reads: it is a standby or set to be read-only; connect to the primary',
-  '25P03': 'this process was too slow to finish a step, so the server gave the step up',
+  '25P03': 'this process was too slow to finish a step, so the server rolled the step back',
   '28000': 'it refused the user; check the user, and pg_hba.conf on the server',
   '28P01': 'it refused the user or the password; check both',
   '3D000': 'it has no such database; create it or name another',
-  '3F000': 'the tables of the lock store are gone; restore them, or stop all users and start anew',
+  '3F000':
+    'the tables of the lock store are gone; restore them, or stop all clients and start again',
   '40001': 'too many clients change the locks at once',
   '40P01': 'too many clients change the locks at once',
   '42501': 'the user may not do this; make it the owner of the schema and its tables',
-  '42P01': 'the tables of the lock store are gone; restore them, or stop all users and start anew',
+  '42P01':
+    'the tables of the lock store are gone; restore them, or stop all clients and start again',
   '53100': 'its disk is full; make room',
   '53200': 'it is out of memory',
   '53300': 'it has no connection left; raise max_connections or close some',
@@ -33,13 +35,12 @@ const sentences: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'its host does not answer',
 };
 
-/** Classes of SQLSTATE that speak of the statement or its values: no repeat would fare better. */
+/** Classes of SQLSTATE about the statement or its values: a repeat fails too. */
 const refusals = ['0A', '21', '22', '23', '42', '54'];
 
 /**
- * What a caller of the store gets instead of a failure of the client library: a
- * `StoreUnavailableError`, or, for what can't ever succeed, a plain error. `server` says which
- * database, for people.
+ * Converts a failure of the client library for the store's caller: to a `StoreUnavailableError`, or
+ * to a plain error if a repeat can't succeed. `server` names the database for people.
  */
 export function explainPostgres(error: unknown, server: string): Error {
   const code = codeOf(error);
@@ -51,22 +52,22 @@ export function explainPostgres(error: unknown, server: string): Error {
   return new StoreUnavailableError(`${server} can't be used: ${sentence}`, { cause: error });
 }
 
-/** True when the step was undone because of others, and may succeed in another try. */
+/** True if the database rolled the step back because of others, and a retry may succeed. */
 export function isConflict(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(causeOf(error)));
 }
 
-/** True when a table or its schema is not there. */
+/** True if a table or its schema is missing. */
 export function isMissingTable(error: unknown): boolean {
   return ['3F000', '42P01'].includes(codeOf(causeOf(error)));
 }
 
-/** True when another client has made the same thing at the same time. */
+/** True if another client has created the same object at the same time. */
 export function isMadeByAnother(error: unknown): boolean {
   return ['23505', '42P06', '42P07', '42710', 'XX000'].includes(codeOf(causeOf(error)));
 }
 
-/** The client library has no codes for its own failures. */
+/** Names the client library's own failures, which have no codes. */
 function clientSentence(text: string): string {
   if (/password must be a string/.test(text)) return 'it asks for a password; give one';
   if (/does not support SSL/.test(text))

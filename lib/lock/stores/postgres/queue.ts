@@ -7,16 +7,16 @@ import { putRecords, readRecord, recordIn } from './records.ts';
 import { flag, number, parseTicket, texts, toGates, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
-/** How things stand for a request, in the state that a step sees. */
+/** The facts that decide a request, in the state that a step sees. */
 interface Standing {
-  /** The ticket that an earlier call has written. */
+  /** The ticket of an earlier call. */
   readonly written: Ticket | undefined;
   readonly gates: readonly Gate[];
-  /** The nearest in the way on each lock. */
+  /** The nearest ticket in the way on each lock. */
   readonly blockers: readonly Ticket[];
 }
 
-/** The tickets, in the order of their tokens. */
+/** The tickets in the tables, in token order. */
 export class TicketQueue {
   readonly #database: Database;
 
@@ -94,7 +94,7 @@ export class TicketQueue {
     const { sessions, tickets } = this.#database.tables;
     const record = read === undefined ? '' : `, ${readRecord('$5', this.#database)}`;
     const written = `SELECT token FROM ${tickets} WHERE nonce = $2`;
-    // What is there already is lower than a ticket that has yet to be written.
+    // Every existing ticket is lower than one that is not written yet.
     const below = `COALESCE((${written}), ${Number.MAX_SAFE_INTEGER})`;
     return [
       `SELECT EXISTS (
@@ -159,7 +159,7 @@ export class TicketQueue {
   }
 }
 
-/** As two columns. */
+/** Returns the locks as two columns: names, and whether each is exclusive. */
 function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: boolean[]] {
   return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
 }
@@ -176,7 +176,7 @@ function standing(row: Row | undefined): Omit<Standing, 'written'> {
   };
 }
 
-/** Throws `SessionGoneError`, so that nothing is written for a session that is over. */
+/** Reads the standing; throws `SessionGoneError` if the session has expired. */
 function aliveStanding(row: Row | undefined, { session }: TicketRequest): Standing {
   if (!flag(row, 'is_alive')) throw new SessionGoneError(`session ${session} has ended`);
   return { written: texts(row, 'written').map(parseTicket)[0], ...standing(row) };

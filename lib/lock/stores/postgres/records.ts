@@ -5,7 +5,7 @@ import type { Database, Statement, Transaction } from './database.ts';
 import { flag, number, text, texts, toRecord } from './rows.ts';
 import { fromColumn, toColumn } from './text.ts';
 
-/** What the locks protect. */
+/** The records that locks protect. */
 export class Records {
   readonly #database: Database;
 
@@ -47,7 +47,7 @@ export class Records {
     });
   }
 
-  /** The tickets, by nonce, and the records, by key, that a change speaks of. */
+  /** Reads the tickets (by nonce) and the records (by key) of a change. */
   #look({ guards, release, writes }: GuardedChange): Statement {
     const { tickets, records } = this.#database.tables;
     return [
@@ -71,7 +71,7 @@ export class Records {
   }
 }
 
-/** The columns that `recordIn` needs, of the record whose key is the parameter `key`. */
+/** Returns the columns that `recordIn` reads, for the record whose key is the parameter `key`. */
 export function readRecord(key: string, { tables }: Database): string {
   const where = `FROM ${tables.records} WHERE key = ${key}`;
   return `ARRAY(SELECT value ${where}) AS value, (SELECT revision ${where}) AS revision`;
@@ -82,7 +82,7 @@ export function recordIn(row: Row | undefined, key: string): StoredRecord | unde
   return value === undefined ? undefined : toRecord({ ...row, key: toColumn(key), value });
 }
 
-/** Makes records, or replaces them. */
+/** Creates or replaces records. */
 export function putRecords(
   { tables }: Database,
   written: readonly { readonly key: string; readonly value: string }[],

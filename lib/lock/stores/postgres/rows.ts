@@ -12,7 +12,7 @@ export function parseTicket(text: string): Ticket {
   return ticketSchema.parse(JSON.parse(text));
 }
 
-/** By lock name. */
+/** Returns gates by lock name. */
 export function toGates(texts: readonly string[]): Gate[] {
   return texts.map(parseGate).sort((a, b) => (a.lockName < b.lockName ? -1 : 1));
 }
@@ -35,7 +35,7 @@ export function text(row: Row | undefined, column: string): string {
   return value;
 }
 
-/** Also of an int8 or a numeric, which arrive as text. */
+/** Reads a number, also an int8 or a numeric, which arrive as text. */
 export function number(row: Row | undefined, column: string): number {
   const value = row?.[column];
   const parsed = typeof value === 'string' ? Number(value) : value;

@@ -6,7 +6,7 @@ import { number } from './rows.ts';
 const schemaFormat = 1;
 const maxTries = 20;
 
-/** The tables' names as SQL writes them. */
+/** The names of the tables in SQL. */
 export interface Tables {
   readonly schema: string;
   readonly counter: string;
@@ -18,7 +18,7 @@ export interface Tables {
   readonly changes: string;
 }
 
-/** Throws RangeError for a name that no schema can have. */
+/** Returns the tables of a schema. Throws RangeError if no schema can have that name. */
 export function tablesIn(schema: string): Tables {
   const isPossible = schema !== '' && !schema.includes('\0') && schema.isWellFormed();
   if (!isPossible || Buffer.byteLength(schema) > 63 || schema.startsWith('pg_')) {
@@ -40,8 +40,8 @@ export function tablesIn(schema: string): Tables {
 }
 
 /**
- * Makes the tables when they are not there. Several clients may do so at once; after a crash at any
- * point the next one goes on. Rejects with a plain `Error` when a newer version of berth made them.
+ * Creates missing tables. Several clients may do so at once; after a crash at any point, the next
+ * client continues. Rejects with a plain `Error` if a newer version of berth created them.
  */
 export async function prepareSchema(
   connection: Connection,
@@ -58,7 +58,7 @@ export async function prepareSchema(
 async function make(connection: Connection, schema: string, tables: Tables): Promise<number> {
   for (let tries = 1; ; tries += 1) {
     try {
-      // Asked before, because whoever owns the schema need not have the right to make one.
+      // Checked first, because the schema's owner may lack the right to create one.
       const named = 'SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1';
       if ((await connection.query(named, [schema])).length === 0) {
         await connection.query(`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`);
@@ -73,7 +73,7 @@ async function make(connection: Connection, schema: string, tables: Tables): Pro
   }
 }
 
-/** Undefined when the tables are not there, or not all of them. */
+/** Reads the format; undefined if tables are missing. */
 async function readFormat(connection: Connection, tables: Tables): Promise<number | undefined> {
   try {
     const [row] = await connection.query(`SELECT format FROM ${tables.counter}`);
@@ -85,9 +85,10 @@ async function readFormat(connection: Connection, tables: Tables): Promise<numbe
 }
 
 /**
- * In this order: the row of `counter` says that all is there. Each can be repeated, because no lock
- * keeps several clients apart that all dialects know. Who writes locks that row, so revisions are a
- * total order; `changes` is what watchers read, one row for each revision, and is trimmed.
+ * Returns the statements in their order: the row of `counter` comes last and shows that all tables
+ * exist. Each statement can be repeated, because no lock that all dialects know separates clients.
+ * Writers lock that row, so revisions are a total order. Watchers read `changes`, one row per
+ * revision, which is trimmed.
  */
 function statements(tables: Tables): string[] {
   const make = (table: string, columns: string) =>

@@ -6,10 +6,10 @@ import type { Database } from './database.ts';
 import { flag, number, toTicket } from './rows.ts';
 import { toColumn } from './text.ts';
 
-/** When a permanent session is over: never. A time that the database still calculates with. */
+/** The expiry of a permanent session: a time that the database can still calculate with. */
 const neverText = '9999-01-01';
 
-/** Sessions live for their TTL after each renewal, by the database's clock. */
+/** Sessions that expire a TTL after their last renewal, by the database's clock. */
 export class Sessions {
   readonly #database: Database;
 
@@ -51,7 +51,7 @@ export class Sessions {
     );
   }
 
-  /** Holders renew every third of the TTL: below half, a renewal has been missed. */
+  /** True if renewals arrive. Holders renew every third of the TTL: below half, one is missing. */
   async isAlive(id: string): Promise<boolean> {
     if (isPermanent(id)) return false;
     const { tables, dialect } = this.#database;
@@ -76,8 +76,8 @@ export class Sessions {
   }
 
   /**
-   * Not one of the steps that queue up behind each other, so that a renewal is not late because
-   * locks are busy. Answers the TTL; undefined when the session is over.
+   * Renews a session outside the queue of writing steps, so that busy locks don't delay renewals.
+   * Returns the TTL; undefined if the session has expired.
    */
   async #extend(id: string): Promise<number | undefined> {
     const [row] = await this.#database.run(

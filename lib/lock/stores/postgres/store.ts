@@ -12,31 +12,34 @@ import { Records } from './records.ts';
 import { Sessions } from './sessions.ts';
 
 export interface PostgresStoreOptions extends ConnectionOptions {
-  /** Where the tables are. Several stores share a database, each in its schema. Default `berth`. */
+  /** The schema of the tables. Several stores share a database by schemas. Default `berth`. */
   readonly schema?: string;
-  /** Which database it is. Default `postgres`. */
+  /** The kind of database. Default `postgres`. */
   readonly dialect?: DialectName;
 }
 
 /**
- * Tickets in a PostgreSQL database (14 or newer), or in a CockroachDB. Each step is one transaction;
- * those that write queue up behind one row, so that revisions and tokens are a total order. The
- * tables, in a schema of their own, are made at the first use.
+ * Keeps tickets in a PostgreSQL database (14 or newer) or a CockroachDB, for many hosts. Each step
+ * is one transaction. Writing steps queue behind one row, so revisions and tokens are a total
+ * order. The store creates its tables, in a schema of their own, at the first use.
  *
- * Sessions expire by the database's clock, which may run at any time of day but must not be set
- * forward by more than a TTL's margin while locks are held. When PostgreSQL was down, each session
- * gets its whole TTL again from the server's start, so that locks outlive an outage of the server.
+ *     step ─► Turns ─► Connections: BEGIN, lock `counter`, look │ writes, `changes`, NOTIFY, COMMIT
+ *                                                               └► Feed ─► watchers
  *
- * Locks are as safe as what is committed: replicate synchronously, or a fail-over may forget who
- * holds what. A pooler between berth and the database has to pool sessions, not transactions.
+ * Sessions expire by the database's clock. The clock may show any time, but must not be set forward
+ * by more than a TTL's margin while locks are held. After an outage of PostgreSQL, each session
+ * gets its whole TTL again from the server's start, so locks survive the outage.
+ *
+ * Locks are as durable as commits: replicate synchronously, or a fail-over may forget holders. A
+ * pooler between berth and the database must pool sessions, not transactions.
  *
  * The dialect `cockroach` (no notifications, SERIALIZABLE, steps repeated at conflicts) uses only
- * statements that both databases know. It has been tested on PostgreSQL alone, never on a CockroachDB.
+ * statements that both databases know. It is tested on PostgreSQL only, never on a CockroachDB.
  *
- * Connects when it is first used. What the options and the URL leave out is taken from libpq's
- * environment variables (PGHOST, PGPASSWORD …). Throws RangeError for a URL that can't be read and a
- * schema that can't be named. A method rejects with a plain `Error` when a newer version of berth
- * made the tables, and when a value can't ever be stored (a name of several thousand bytes).
+ * The store connects at its first use. Omitted options come from libpq's environment variables
+ * (PGHOST, PGPASSWORD …). Throws RangeError for a malformed URL and an impossible schema name. A
+ * method rejects with a plain `Error` if a newer version of berth created the tables, or if a value
+ * can never be stored (a name of several thousand bytes).
  */
 export function postgresStore(options: PostgresStoreOptions = {}): TicketStore {
   const dialect = dialects[options.dialect ?? 'postgres'];

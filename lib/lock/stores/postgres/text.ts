@@ -1,6 +1,6 @@
 /**
- * Names are any text, and a column is not: it takes no NUL and no half of a surrogate pair. Those,
- * and the percent sign that marks them, are written as `%<hexadecimal>;`.
+ * Converts any text for a column, which takes no NUL and no lone surrogate. These characters, and
+ * the percent sign that marks them, become `%<hexadecimal>;`.
  */
 export function toColumn(text: string): string {
   return text.replace(

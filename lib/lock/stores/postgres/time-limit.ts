@@ -1,11 +1,11 @@
-/** The time that one call to the database may take, from when this is made. */
+/** The limit of one call to the database, from the creation of this object. */
 export class TimeLimit implements Disposable {
   readonly #expiry = Promise.withResolvers<never>();
   readonly #timer: NodeJS.Timeout;
   #isOver = false;
 
   constructor(ms: number, makeError: () => Error) {
-    this.#expiry.promise.catch(() => {}); // Nobody may be racing when it passes.
+    this.#expiry.promise.catch(() => {}); // The limit may pass when nobody races against it.
     this.#timer = setTimeout(() => {
       this.#isOver = true;
       this.#expiry.reject(makeError());
@@ -16,7 +16,7 @@ export class TimeLimit implements Disposable {
     return this.#isOver;
   }
 
-  /** As `work`, or rejects once the time is up; what `work` comes to then is ignored. */
+  /** Resolves as `work`, or rejects when the time is up and ignores the outcome of `work`. */
   race<T>(work: Promise<T>): Promise<T> {
     return Promise.race([work, this.#expiry.promise]);
   }

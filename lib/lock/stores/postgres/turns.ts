@@ -1,10 +1,10 @@
 import type { TimeLimit } from './time-limit.ts';
 
-/** One after another, first come, first served. */
+/** Lets one caller run at a time, first come, first served. */
 export class Turns {
   #last: Promise<void> = Promise.resolve();
 
-  /** Resolves when it is the caller's turn, which lasts until the answer is disposed of. */
+  /** Resolves at the caller's turn, which lasts until the result is disposed. */
   async take(limit: TimeLimit): Promise<Disposable> {
     const before = this.#last;
     const own = Promise.withResolvers<void>();

@@ -4,15 +4,15 @@ import { rolledBack } from './connections.ts';
 import type { Database } from './database.ts';
 import { flag, number, text, toChange, toGates, toRecord, toTicket } from './rows.ts';
 
-/** What a watcher that has seen everything up to some revision has to hear of. */
+/** The changes that a watcher has not seen yet. */
 export interface News {
-  /** Undefined when some of them are not kept any more. */
+  /** Undefined if some of the changes are no longer kept. */
   readonly changes: readonly StoreChange[] | undefined;
-  /** Until the next session ends unless it is renewed. */
+  /** Milliseconds until the next session ends unless it is renewed. */
   readonly untilExpiryMs: number;
 }
 
-/** All there is, at one revision. Rejects when the server only follows another. */
+/** Reads the whole state at one revision. Rejects on a standby. */
 export async function readState(database: Database, connection: Connection): Promise<StoreState> {
   const { tables, dialect } = database;
   const read = connection.script([
@@ -33,14 +33,14 @@ export async function readState(database: Database, connection: Connection): Pro
   };
 }
 
-/** What has changed since `seen`. Rejects when the server only follows another. */
+/** Reads the changes since `seen`. Rejects on a standby. */
 export async function readNews(
   database: Database,
   { query }: Connection,
   seen: number,
 ): Promise<News> {
   const { tables, dialect } = database;
-  // Joined, not a list: there is always a first row, also when nothing is new.
+  // A join, so that there is always a first row, also without changes.
   const rows = await query(
     `SELECT ${dialect.isStandby} AS is_standby, counter.revision, change, until_expiry_ms
      FROM ${tables.counter} AS counter
