@@ -54,13 +54,13 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
-/** What each part of the daemon is started with. */
+/** The arguments that every part of the daemon starts with. */
 interface Start {
   readonly config: Config;
   readonly clock: Clock;
   /** Aborts when the daemon stops. */
   readonly signal: AbortSignal;
-  /** What ends with the daemon, in the reverse of the order in which it was started. */
+  /** The parts that end with the daemon, in the reverse order of their start. */
   readonly started: AsyncDisposableStack;
 }
 
@@ -112,7 +112,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
 
 type Cluster = Awaited<ReturnType<typeof openCluster>>;
 
-/** What all hosts share: the store, with its locks and the records of the volumes. */
+/** Opens the part that all hosts share: the store, its locks and the volumes' records. */
 async function openCluster({ config, clock, started }: Start) {
   const store = started.use(await openStore(config));
   const identity = await hostIdentity(config.host, config.stateDir);
@@ -145,7 +145,7 @@ async function openEvents({ config, clock, started }: Start): Promise<EventLog> 
 
 type HostMounts = Awaited<ReturnType<typeof openMounts>>;
 
-/** What is mounted on this host, and the fence that guards it. */
+/** Opens the mounts of this host, and their fence. */
 async function openMounts(
   { config, clock, started }: Start,
   { manager, locks, catalog }: Cluster,

@@ -24,7 +24,7 @@ let resources: AsyncDisposableStack;
 let mounts: Mounts;
 let drivers: Map<string, VolumeDriver>;
 let lock: KeptLock;
-/** What was asked of the driver. */
+/** The calls of the driver. */
 let calls: string[];
 /** The driver's next unmount fails. */
 let isBusy: boolean;
