@@ -1,4 +1,4 @@
-/** The known name that a mistyped one was probably meant to be; undefined when none is close. */
+/** Returns the known name closest to a mistyped one; undefined when none is close. */
 export function closestName(typed: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(typed.length / 4)) + 1;
@@ -12,7 +12,7 @@ export function closestName(typed: string, known: readonly string[]): string | u
   return best;
 }
 
-/** Levenshtein: insertions, deletions and replacements that turn `a` into `b`. */
+/** Returns the Levenshtein distance: insertions, deletions and replacements from `a` to `b`. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let i = 0; i < a.length; i++) {

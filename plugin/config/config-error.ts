@@ -1,13 +1,13 @@
-/** One setting that can't be used as it is. */
+/** A setting whose value is not allowed. */
 export interface ConfigProblem {
-  /** What was given: `--ttl`, `BERTH_TTL`, `host (the machine's name)`. */
+  /** The source of the value: `--ttl`, `BERTH_TTL`, `host (the machine's name)`. */
   readonly setting: string;
   readonly value?: string | undefined;
-  /** What is wrong, or what is allowed instead. */
+  /** The fault, or the values that are allowed. */
   readonly hint: string;
 }
 
-/** At least one setting is wrong; the message names all of them. */
+/** The error for one or more wrong settings; the message names all of them. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly ConfigProblem[];

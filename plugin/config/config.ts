@@ -7,7 +7,7 @@ import type { StoreAddress } from './setting-values.ts';
 import type { driverNames, Setting } from './settings.ts';
 import { allSettings, settings } from './settings.ts';
 
-/** What the daemon was told, complete and checked. */
+/** The settings of the daemon, complete and checked. */
 export interface Config {
   readonly name: string;
   readonly socket: string;
@@ -19,7 +19,7 @@ export interface Config {
   readonly mountDir: string;
   readonly host: string;
   readonly ttlMs: number;
-  /** 0: one try. */
+  /** The limit of a wait for a lock; 0 means one try. */
   readonly lockTimeoutMs: number;
   readonly reconcileIntervalMs: number;
   readonly driver: (typeof driverNames)[number];
@@ -31,7 +31,7 @@ export type StoreConfig =
   | {
       readonly kind: 'etcd';
       readonly tls: boolean;
-      /** `host:port` each. */
+      /** Addresses in the form `host:port`. */
       readonly endpoints: readonly string[];
       readonly caFile?: string | undefined;
       readonly certFile?: string | undefined;
@@ -84,11 +84,11 @@ function reader(given: ReadonlyMap<string, Given>, problems: ConfigProblem[]): R
     };
     const result = setting.schema.safeParse(value);
     if (result.success) return result.data;
-    // A default made from a bad setting is bad as well, but that one was named already.
+    // A default that is derived from a bad setting is bad as well, but the bad one was reported already.
     const derived = !given.has(setting.name) && [...bad].some((name) => uses(setting, name));
     bad.add(setting.name);
     if (!derived) problems.push({ setting: source, value, hint: hintOf(result.error) });
-    // Nobody sees it: loadConfig throws once there is a problem.
+    // loadConfig throws when there is a problem, so no caller sees this value.
     return undefined as T;
   };
 }
@@ -149,7 +149,7 @@ function storeConfig(
 const tlsSettings = [settings.etcdCa, settings.etcdCert, settings.etcdKey];
 const etcdSettings = [...tlsSettings, settings.etcdUser, settings.etcdPasswordFile];
 
-/** What no single setting shows. */
+/** Checks the settings that depend on each other. */
 function checkTogether(config: Config, problems: ConfigProblem[]): void {
   const { socket, adminSocket, volumeDir, mountDir } = config;
   if (socket === adminSocket) {

@@ -6,13 +6,13 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The text of one setting. */
 export interface Given {
-  /** Where it was given, as the person knows it. */
+  /** The flag or variable that gave the value, as a person knows it. */
   readonly source: string;
   readonly value: string;
 }
 
 /**
- * What the command line gives, by setting. Anything that is not a flag with its value becomes a
+ * Reads the command line, by setting. Any argument that is not a flag with its value becomes a
  * problem.
  */
 export function readFlags(argv: readonly string[], problems: ConfigProblem[]): Map<string, Given> {
@@ -49,7 +49,7 @@ function isValue(argument: string | undefined): argument is string {
   return argument !== undefined && !argument.startsWith('--');
 }
 
-/** What the `BERTH_*` variables give, by setting. An unknown one becomes a problem. */
+/** Reads the `BERTH_*` variables, by setting. An unknown variable becomes a problem. */
 export function readEnvironment(env: Environment, problems: ConfigProblem[]): Map<string, Given> {
   const given = new Map<string, Given>();
   for (const [variable, value] of Object.entries(env)) {
@@ -61,7 +61,7 @@ export function readEnvironment(env: Environment, problems: ConfigProblem[]): Ma
   return given;
 }
 
-/** Set by `berth lock run` for its command, which may well start a daemon. */
+/** Variables that `berth lock run` sets for its command, which may start a daemon. */
 const notOurs: ReadonlySet<string> = new Set(['BERTH_LOCK_TOKEN']);
 
 function unknown(setting: string, known: readonly string[]): ConfigProblem {

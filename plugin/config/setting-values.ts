@@ -2,8 +2,8 @@ import { isAbsolute, normalize } from 'node:path';
 import { z } from 'zod';
 
 /**
- * What a setting's text may be, and the value it becomes. Each schema's error says what is allowed,
- * to follow the bad value in one line.
+ * Schemas that turn the text of a setting into its value. The error of each names the allowed values,
+ * in words that can follow the bad value in one line.
  */
 
 /** The kernel's `sun_path` holds 108 bytes with the final zero; longer ones can't be bound. */
@@ -11,7 +11,7 @@ const socketPathLimit = 107;
 
 const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
-/** Milliseconds of `500ms`, `30s`, `1m`, `2h`; undefined for anything else. */
+/** Returns the milliseconds of `500ms`, `30s`, `1m`, `2h`; undefined for any other text. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text);
   if (match === null) return undefined;
@@ -23,7 +23,7 @@ export function parseDuration(text: string): number | undefined {
 interface DurationRange {
   readonly minMs: number;
   readonly maxMs: number;
-  /** Keeps to what a store can grant: etcd counts a lease in seconds. */
+  /** The unit that a store can grant: etcd counts a lease in seconds. */
   readonly stepMs?: number;
   readonly allowed: string;
 }
@@ -93,7 +93,7 @@ function parseStoreAddress(text: string): StoreAddress | undefined {
   return { kind: 'etcd', tls: match?.[1] === 'etcds', endpoints };
 }
 
-/** `n1:2379`, `10.0.0.1:2379`, `[fd00::1]:2379`. */
+/** Accepts `n1:2379`, `10.0.0.1:2379`, `[fd00::1]:2379`. */
 function isEndpoint(text: string): boolean {
   const match = /^(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/.exec(text);
   const port = Number(match?.[1] ?? 0);

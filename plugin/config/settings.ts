@@ -14,7 +14,7 @@ import {
  */
 export interface Setting<T> {
   readonly name: string;
-  /** What stands for the value in the help. */
+  /** The word that stands for the value in the help. */
   readonly placeholder: string;
   /** `<name>` stands for the value of the setting `name`, `<hostname>` for the machine's name. */
   readonly default?: string;
@@ -22,7 +22,7 @@ export interface Setting<T> {
   readonly schema: z.ZodType<T, string | undefined> | z.ZodType<T, string>;
 }
 
-/** The drivers that a volume can be created with when nothing else is asked for. */
+/** The drivers that can be the default of `docker volume create`. */
 export const driverNames = ['directory', 'image'] as const;
 
 const hostRule = 'use 1 to 64 of A-Z a-z 0-9 _ . -';
