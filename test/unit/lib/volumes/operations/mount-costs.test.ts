@@ -7,7 +7,11 @@ import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
 import { LockedVolumes } from '../../../../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
-import { Catalog, recordDeletion } from '../../../../../lib/volumes/records/catalog.ts';
+import {
+  Catalog,
+  recordDeletion,
+  recordWrite,
+} from '../../../../../lib/volumes/records/catalog.ts';
 import { FaultyStore } from '../../../../support/faulty-store.ts';
 import { hostMounts } from '../../../../support/host-mounts.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
@@ -73,5 +77,17 @@ test('a Mount is refused when the volume was removed before the grant', async ()
   await expect(mounting).rejects.toThrow('no such volume: db');
   await committing;
   expect(store.takeCalls()).toContain('enqueue');
+  expect(await store.tickets('mount/db')).toEqual([]);
+});
+
+test('a Mount is refused when the volume has got other rules before the grant', async () => {
+  const entry = await catalog.read('db');
+  if (!entry) throw new Error('there is no volume');
+  const other = recordWrite({ ...entry.record, access: 'shared', token: 99 }, entry.revision);
+  const committing = store.commit({ guards: [], writes: [other], release: [] });
+  await expect(volumes.mount('db', 'id', context)).rejects.toThrow(
+    'volume db was removed and created again while this Mount waited; try again',
+  );
+  await committing;
   expect(await store.tickets('mount/db')).toEqual([]);
 });
