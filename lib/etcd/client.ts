@@ -37,24 +37,24 @@ export { EtcdCallError, EtcdRefusedError, LeaseGoneError } from './errors.ts';
 export type { EtcdMember, MemberState } from './members.ts';
 
 export interface EtcdOptions {
-  /** `host:port`, one or more members of one cluster. */
+  /** One or more members of one cluster, as `host:port`. */
   readonly endpoints: readonly string[];
   readonly tls?: EtcdTls | undefined;
   readonly auth?: { readonly user: string; readonly password: string } | undefined;
-  /** How long one call may take. Default 2,000. */
+  /** The deadline of one call. Default 2,000. */
   readonly callTimeoutMs?: number;
 }
 
 /** One open watch. */
 export interface EtcdWatch {
-  /** Resolves when the watch has ended, for whatever reason; its text says why. */
+  /** Resolves with the reason when the watch has ended. */
   readonly ended: Promise<string>;
   close(): void;
 }
 
 export class EtcdClient {
   readonly #options: EtcdOptions;
-  /** How long one call may take. */
+  /** The deadline of one call. */
   readonly callTimeoutMs: number;
   #client: Promise<Etcd3> | undefined;
   #keepAlives: Promise<KeepAlives> | undefined;
@@ -98,7 +98,7 @@ export class EtcdClient {
     return ttlSeconds;
   }
 
-  /** Reports every change of the keys in the range from `startRevision` on, in order. */
+  /** Reports every change of the keys in a range from `startRevision` on, in order. */
   async watch(
     range: { key: Buffer; range_end: Buffer },
     startRevision: number,
@@ -201,7 +201,7 @@ export class EtcdClient {
     try {
       return await this.#client;
     } catch (error) {
-      this.#client = undefined; // The next call tries to resolve the names again.
+      this.#client = undefined; // The next call resolves the names again.
       throw callError(error);
     }
   }
@@ -226,7 +226,7 @@ export class EtcdClient {
 export function prefixRange(prefix: string): { key: Buffer; range_end: Buffer } {
   const key = Buffer.from(prefix);
   const end = Buffer.from(key);
-  // The prefixes in use end in '/', so the last byte can always be raised.
+  // Prefixes end in '/', so the last byte can be raised.
   end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
   return { key, range_end: end };
 }
@@ -259,13 +259,13 @@ async function clientOptions(options: EtcdOptions, callTimeoutMs: number): Promi
     defaultCallOptions: (context) =>
       context.isStream ? {} : { deadline: Date.now() + callTimeoutMs },
     grpcOptions: {
-      // Five seconds is the shortest that etcd's servers accept.
+      // etcd's servers accept no shorter interval than five seconds.
       'grpc.keepalive_time_ms': 5_000,
       'grpc.keepalive_timeout_ms': 1_000,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
-      // After a call without an answer etcd3 makes a new channel. It must not share the old one's
-      // attempt to connect: that has no time limit, and hangs when its packets have vanished.
+      // After a call without an answer, etcd3 makes a new channel. It must not share the attempt to
+      // connect of the old channel, which has no time limit and hangs if its packets are lost.
       'grpc.use_local_subchannel_pool': 1,
       'grpc.max_receive_message_length': -1,
       ...(tls && authority
@@ -279,7 +279,7 @@ async function clientOptions(options: EtcdOptions, callTimeoutMs: number): Promi
 
 function tlsCredentials({ ca, cert, key }: EtcdTls): NonNullable<IOptions['credentials']> {
   return {
-    // The binding takes null for "the system's roots" although its type does not say so.
+    // The binding accepts null for the system's roots, although its type does not.
     rootCertificate: (ca ?? null) as Buffer,
     ...(cert ? { certChain: cert } : {}),
     ...(key ? { privateKey: key } : {}),

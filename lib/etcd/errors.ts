@@ -46,10 +46,10 @@ const refusals: readonly (readonly [RegExp, string])[] = [
     /invalid user ID or password/,
     'etcd refuses: the user or the password is wrong; check the user and the password',
   ],
-  [/user name is empty/, 'etcd refuses: no user; this etcd wants a user and a password'],
+  [/user name is empty/, 'etcd refuses: no user; this etcd requires a user and a password'],
   [
     /authentication is not enabled/,
-    'etcd refuses: it knows no users; leave the user out, or enable authentication',
+    'etcd refuses: its authentication is off; leave the user out, or enable authentication',
   ],
   [
     /database space exceeded/,

@@ -4,7 +4,7 @@ import type { EtcdTls } from './target.ts';
 
 /** The state of one member of the cluster, as the member reports it. */
 export interface EtcdMember {
-  /** `host:port`, as it was configured. */
+  /** The configured `host:port`. */
   readonly endpoint: string;
   /** The member's answer, or the error that prevented it. */
   readonly state: MemberState | Error;

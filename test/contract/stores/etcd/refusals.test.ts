@@ -50,7 +50,10 @@ for (const version of etcdVersions) {
       await enableAuth();
       const wrong = connect({ user: 'berth', password: 'wharf' });
       await expectRefusal(() => wrong.tickets(), /^etcd refuses: .*; check the user/);
-      await expectRefusal(() => connect().tickets(), /^etcd refuses: .*; this etcd wants a user/);
+      await expectRefusal(
+        () => connect().tickets(),
+        /^etcd refuses: .*; this etcd requires a user/,
+      );
     });
 
     test('say that etcd has no users when one is given', async () => {
