@@ -119,7 +119,7 @@ export async function groupsIn({ path, version }: ControlGroup): Promise<Control
   return [...children, ...(await Promise.all(children.map(groupsIn))).flat()];
 }
 
-/** Returns true if the group itself, not only its parent, is to be frozen and all in it is. */
+/** Returns true if a freeze of the group itself, not only of its parent, is complete. */
 export async function isFrozenItself({ path, version }: ControlGroup): Promise<boolean> {
   const [wish, state, isState] =
     version === 1

@@ -20,7 +20,7 @@ export class ProgramError extends Error {
   readonly program: string;
   /** Undefined if the program was killed or did not start. */
   readonly exitCode: number | undefined;
-  /** What the program had printed by then. */
+  /** The output of the program until its end. */
   readonly output: RunResult;
   constructor(message: string, program: string, exitCode: number | undefined, output: RunResult) {
     super(message);

@@ -64,11 +64,11 @@ export interface Locks extends AsyncDisposable {
 }
 
 export interface LockOptions {
-  /** What the lock is for, as programs tell uses apart, e.g. `mount`; `other` when left out. */
+  /** The purpose of the lock, for programs, e.g. `mount`; `other` when left out. */
   readonly kind?: string;
   /** Why the lock is taken, for people, e.g. `Mount`. */
   readonly reason: string;
-  /** Who takes the lock, for people; the manager's host when left out. */
+  /** The holder's name, for people; the manager's host when left out. */
   readonly holder?: string;
   readonly detail?: string;
   readonly signal?: AbortSignal;

@@ -33,9 +33,9 @@ export interface TicketRequest {
   readonly session: string;
   /** Random and unique per request: distinguishes this ticket from an earlier one with its id. */
   readonly nonce: string;
-  /** At least one; no name twice. */
+  /** One lock or more; no name twice. */
   readonly locks: readonly LockRequest[];
-  /** What the locks are for, as programs tell uses apart, e.g. `mount`. Any text. */
+  /** The purpose of the locks, for programs, e.g. `mount`. Any text. */
   readonly kind: string;
   /** The identity of the host that asks: the owner of its sessions. */
   readonly owner: string;

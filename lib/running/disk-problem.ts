@@ -1,7 +1,7 @@
 import { hasCode } from '../linux/error-code.ts';
 import { messageOf } from './message-of.ts';
 
-/** What a person can do about a disk, by the code of the error. */
+/** The advice for a person, by the code of a disk's error. */
 const sentences: readonly (readonly [code: string, sentence: string])[] = [
   ['ENOSPC', 'the disk is full; free some space'],
   ['EDQUOT', 'the disk quota is used up; free some space, or raise it'],

@@ -7,9 +7,9 @@ const pageLines = 5;
 
 /**
  * Finds folders whose reader has no place to begin. A folder's page is its README.md, or a comment
- * of five lines at the head (before the first declaration) of the file named like the folder, or of
- * index, main, store, driver, app or daemon. Folders below test/ have one page, test/README.md,
- * which names each of them; test/unit mirrors the tree and needs none.
+ * of five lines before the first function or class of the file named like the folder, or of index,
+ * main, store, driver, app or daemon. Folders below test/ may share test/README.md, which then names
+ * them; test/unit mirrors the tree and needs none.
  */
 export function* pageFindings({ files, paths }: Tree): Generator<Finding> {
   const folders = Map.groupBy(
@@ -35,16 +35,12 @@ function isPage({ path, parts }: TextFile, folder: string): boolean {
   if (name !== basename(folder) && !pageNames.includes(name)) return false;
   const head: string[] = [];
   for (const { kind, text } of parts) {
-    if (kind === 'code' && isDeclaration(text)) break;
+    if (kind === 'code' && isFunctionOrClass(text)) break;
     if (kind === 'doc' || kind === 'comment') head.push(text);
   }
-  return head.some(
-    (text) => text.split('\n').filter((line) => line.trim() !== '').length >= pageLines,
-  );
+  return head.some((text) => text.trim().split('\n').length >= pageLines);
 }
 
-function isDeclaration(code: string): boolean {
-  return /^\s*(export )?(async )?(function|class|const|let|interface|type) (?!\{)/m.test(
-    code.replace(/^\s*(import|export) type [^;]*$/gm, ''),
-  );
+function isFunctionOrClass(code: string): boolean {
+  return /(?:\bfunction|\bclass) ?\*? [\w$]/.test(code);
 }

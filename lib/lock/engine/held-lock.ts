@@ -7,7 +7,7 @@ import type { Session } from './session.ts';
 /** A granted ticket, with the record that the request reads. */
 export type Grant = Pick<Granted, 'ticket' | 'read'>;
 
-/** What a held lock needs from the manager that granted it. */
+/** The part of the manager that a held lock calls. */
 export interface HeldLockOwner {
   /** Removes the ticket; retries in the background while the store is away. */
   release(ticket: Ticket): Promise<void>;
@@ -37,7 +37,7 @@ export class HeldLock implements Lock {
   #isReleasing = false;
   /** The mirror has seen the store without the ticket. */
   #isMissing = false;
-  /** By the owner's clock. */
+  /** The time of the grant, by the owner's clock. */
   readonly heldAt: number;
   readonly #endsAt: number;
 

@@ -204,7 +204,7 @@ export class Session {
     return this.#ttlMs;
   }
 
-  /** By the engine's clock; before it, no other host can have been granted our locks. */
+  /** The deadline by the engine's clock: before it, no other host can have been granted our locks. */
   get deadline(): number {
     return this.#deadline;
   }

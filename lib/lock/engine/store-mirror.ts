@@ -8,7 +8,7 @@ import type {
 import { noChange } from '../stores/ticket-store.ts';
 import type { Gate, Ticket } from '../ticket.ts';
 
-/** What happened to the mirror, for its listeners. */
+/** An event of the mirror, for its listeners. */
 export type MirrorEvent =
   | { readonly kind: 'change'; readonly change: StoreChange }
   /** The mirror has read the whole state again: anything may have changed. */

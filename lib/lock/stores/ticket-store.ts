@@ -253,7 +253,7 @@ export interface StoreChange {
   readonly records: readonly StoredRecord[];
   readonly removedRecords: readonly string[];
   readonly closedGates: readonly Gate[];
-  /** By lock name. */
+  /** The gates that were opened, by lock name. */
   readonly openedGates: readonly string[];
 }
 

@@ -15,7 +15,7 @@ const log = createDebug('berth:lock');
  */
 export type KeptLockState = 'held' | 'unproven' | 'lost' | 'released';
 
-/** What a kept lock needs from the manager. */
+/** The part of the manager that a kept lock calls. */
 export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
   onSessionHeard(listener: () => void): Disposable;

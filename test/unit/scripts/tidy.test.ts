@@ -129,9 +129,9 @@ test('a folder of more than three files without a page is found', async () => {
   for (const name of ['a', 'b', 'c']) await plant(`lib/room/${name}.ts`, '');
   expect(found()).toEqual(['lib/room:1 page']);
   const page = '/**\n * One.\n * Two.\n * Three.\n * Four.\n * Five.\n */\n';
-  await plant('lib/room/room.ts', `import 'x';\n\n${page}\nexport const a = 1;\n`);
+  await plant('lib/room/room.ts', `import 'x';\n\nconst b = 1;\n\n${page}export class A {}\n`);
   expect(found()).toEqual([]);
-  await plant('lib/room/room.ts', `export const a = 1;\n\n${page}\n`);
+  await plant('lib/room/room.ts', `export function a() {}\n\n${page}\n`);
   expect(found()).toEqual(['lib/room:1 page']);
   await plant('lib/room/README.md', '# Room\n');
   expect(found()).toEqual([]);

@@ -31,7 +31,7 @@ export interface JobStatus {
   readonly job: string;
   /** Undefined if nobody runs the job. */
   readonly run: JobRun | undefined;
-  /** Who has disabled the job, when and why; undefined if it is enabled. */
+  /** The gate that disables the job; undefined if the job is enabled. */
   readonly disabled: Gate | undefined;
 }
 

@@ -21,7 +21,7 @@ export interface BatchRequest {
 /** How long a request waits, at most, for the answer to the Txn before it. */
 const patienceMs = 100;
 
-/** Below etcd's limit of 1.5 MiB for a request (--max-request-bytes). */
+/** The size of a batch stays below etcd's limit of 1.5 MiB (--max-request-bytes). */
 const maxBatchBytes = 1_000_000;
 
 /**

@@ -15,7 +15,7 @@ import { StateFile } from './state-file.ts';
 import { Steps } from './steps.ts';
 
 export interface FileStoreOptions {
-  /** On a local file system; created if missing. */
+  /** A directory on a local file system; created if missing. */
   readonly directory: string;
   /** Returns the type of the file system, as statfs does. */
   readonly readFileSystemType?: (path: string) => number;
