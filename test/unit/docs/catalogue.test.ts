@@ -84,3 +84,41 @@ test('the document of the doctor lists every kind of finding, and no other', () 
   const documented = tableBelow('doctor.md', '# What interrupted operations leave behind');
   expect(documented.map(([kind]) => quoted(kind)).sort()).toEqual([...findingKinds].sort());
 });
+
+/** The programs that word a condition. */
+const wordingConditions = [
+  'plugin/admin/conditions.ts',
+  'plugin/fencing/sentinel-watch.ts',
+  'lib/lock/lock-manager.ts',
+  'lib/lock/stores/embedded/sqlite-errors.ts',
+  'lib/lock/stores/etcd/health.ts',
+  'lib/lock/stores/etcd/keys.ts',
+  'lib/volumes/mounts/mount-table.ts',
+  'lib/etcd/errors.ts',
+];
+/** A text that becomes a condition, assigned to a name or given to a function that makes one. */
+const wording =
+  /(?:\b(?:message|text|problem) =(?: \(name: string\) =>)?|\b(?:warning|error)\(|Unavailable\(|return|\n {4}(?! ))\s*(?<quote>['"`])(?<text>(?:the |etcd )(?:(?!\k<quote>).)*)\k<quote>/g;
+
+test('the catalogue lists every condition, and no other', () => {
+  const source = wordingConditions.flatMap((path) => {
+    const text = readFileSync(join(import.meta.dirname, '../../..', path), 'utf8');
+    return [...text.matchAll(wording)].map(({ groups }) => withoutValues(groups?.text ?? ''));
+  });
+  const documented = tableBelow('errors-and-events.md', '## Conditions').map(([, text]) =>
+    quoted(text),
+  );
+  const isDocumented = (text: string) => documented.some((start) => isStart(start, text));
+  expect(source.filter((text) => !isDocumented(text))).toEqual([]);
+  const isInSource = (start: string) => source.some((text) => isStart(start, text));
+  expect(documented.filter((start) => !isInSource(start))).toEqual([]);
+});
+
+function withoutValues(text: string): string {
+  return text.replaceAll(/\$\{[^}]*\}/g, '…');
+}
+
+/** Whether a documented text is the beginning of one in the source; a final … stands for any rest. */
+function isStart(documented: string, text: string): boolean {
+  return text.startsWith(documented.replace(/ …$/, ''));
+}
