@@ -166,7 +166,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes went to another ho
       await kept.waitUntilItWrites();
       await eventually(async () => {
         expect(await eventsOf(node, kept.volume)).toContainEqual(
-          expect.stringMatching(/^lost: .*another host has it.*on-lost=keep/),
+          expect.stringMatching(/^lost: .*another host holds it.*on-lost=keep/),
         );
       });
     });
