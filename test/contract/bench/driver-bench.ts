@@ -10,7 +10,7 @@ import type {
 } from '../../../lib/volumes/drivers/driver.ts';
 import type { FileSystem, FileSystemKind } from '../../support/loop-fs.ts';
 import { makeFileSystem } from '../../support/loop-fs.ts';
-import { waitFor } from '../../support/processes.ts';
+import { patience, waitFor } from '../../support/processes.ts';
 
 /** How a driver is tested: on which file system, and with which options. */
 export interface DriverFixture {
@@ -123,7 +123,8 @@ export class DriverBench implements AsyncDisposable {
 
   /** Stops the `cp` that a process runs for the driver, in the middle of its work. */
   async pauseCopy(parentPid: number): Promise<number> {
-    const deadline = performance.now() + 10_000;
+    // The process has a low priority, so a busy machine lets it start late.
+    const deadline = performance.now() + 20_000 * patience;
     while (performance.now() < deadline) {
       const pid = await childNamed('cp', parentPid);
       if (pid === undefined) continue;
