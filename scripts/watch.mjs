@@ -31,7 +31,10 @@ for (;;) {
 
 async function check(files) {
   process.stdout.write(`\n${new Date().toLocaleTimeString()}  ${files.join(' ')}\n`);
-  const parts = [{ name: 'types', command: program('tsc'), args: incrementalTypes }];
+  const parts = [
+    { name: 'types', command: program('tsc'), args: incrementalTypes },
+    { name: 'tidy', command: process.execPath, args: ['scripts/tidy/main.ts'] },
+  ];
   if (files.length > 0) {
     parts.push(
       { name: 'lint', command: program('biome'), args: ['check', ...files] },
