@@ -116,7 +116,7 @@ type Cluster = Awaited<ReturnType<typeof openCluster>>;
 async function openCluster({ config, clock, started }: Start) {
   const store = started.use(await openStore(config));
   const identity = await hostIdentity(config.host, config.stateDir);
-  // A session of one kind of store means nothing to the other.
+  // Each kind of store has sessions of its own.
   const sessionPath = join(config.stateDir, `session-${config.store.kind}`);
   const manager = new LockManager({
     store,
@@ -179,7 +179,7 @@ async function openMounts(
   return { ...parts, mounts, recovery };
 }
 
-/** The operations on volumes, and the clearing of their locks. */
+/** Returns the operations on volumes, and the clearing of their locks. */
 function openVolumes(
   { config, clock, started }: Start,
   { store, locks, catalog, mirror }: Cluster,
@@ -207,7 +207,7 @@ type Parts = Cluster &
   HostMounts &
   ReturnType<typeof openVolumes> & { readonly reconciler: Reconciler; readonly events: EventLog };
 
-/** The two sockets' protocols over the parts of the daemon. */
+/** Returns the two protocols, for the two sockets. */
 function apps({ config, clock, signal }: Start, parts: Parts): Apps {
   const { store, identity, locks, volumes, unlocked, evictions, reconciler, events } = parts;
   const onActivate = () => reconciler.engineStarted();

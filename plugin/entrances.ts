@@ -9,9 +9,9 @@ import type { StartedApp } from './docker/starting-app.ts';
 import { startingApp } from './docker/starting-app.ts';
 import { waitUntilReady } from './http/wait-until-ready.ts';
 
-/** The daemon's two sockets. Disposing closes them; requests that nobody has been let to are cut. */
+/** The daemon's two sockets. Disposing closes them, and cuts requests that still wait for `open`. */
 export interface Entrances extends AsyncDisposable {
-  /** Lets in those who have waited, and all who come. */
+  /** Hands the waiting requests, and all later ones, to the apps. */
   open(apps: Apps): void;
 }
 
@@ -28,12 +28,19 @@ export interface EntranceOptions {
 
 export type InheritedSockets = ReadonlyMap<'docker' | 'admin', InheritedSocket>;
 
-/** Far longer than a start takes; below the 30 s of a managed plugin and the 60 s of the engine. */
+/** Far longer than a start takes, but below the 30 s (managed plugin) and 60 s of the engine. */
 const defaultLimitMs = 20_000;
 
 /**
- * Listens before there is anything to serve with: an engine that starts at the same time, as on
- * every boot, waits for the daemon instead of doing without its volumes.
+ * Listens on both sockets before the daemon has started. At each boot the engine starts at the same
+ * time; its requests then wait for the daemon, and do not fail.
+ *
+ *     request ─► socket ─► waitUntilReady ── open() was called ──► docker or admin app
+ *                               ├─ 20 s passed ──► giveUp: "berth is still starting"
+ *                               └─ the start failed ──► connection cut
+ *
+ * `Plugin.Activate` does not wait (plugin/docker/starting-app.ts). Sockets that systemd has passed
+ * on are used as they are, and their files stay when the daemon ends.
  */
 export async function listenEarly(
   { socket, adminSocket }: Pick<Config, 'socket' | 'adminSocket'>,

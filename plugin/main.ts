@@ -15,13 +15,13 @@ Each setting is a flag and an environment variable (--state-dir, BERTH_STATE_DIR
 
 `;
 
-/** Runs the daemon until it is told to stop; answers the exit code. */
+/** Runs the daemon until a signal ends it; resolves to the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   if (argv.includes('--help')) {
     process.stdout.write(`${usage}${settingsHelp()}`);
     return 0;
   }
-  // Also during the start, which then goes to its end before it is undone.
+  // A signal during the start takes effect when the start is complete.
   const signal = new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);

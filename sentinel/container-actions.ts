@@ -78,7 +78,7 @@ export class ContainerActions {
     }
   }
 
-  /** Undoes `hold`: the container is then as its engine has it. */
+  /** Undoes `hold`: its engine then decides again whether the container runs. */
   async unhold({ group }: Container): Promise<void> {
     if (group) await unhold(group, this.#clock);
   }

@@ -26,9 +26,9 @@ export type VolumeIdentity = Pick<Mount, 'device' | 'root'>;
 
 export interface MountedVolume {
   readonly volume: string;
-  /** Where it is mounted on this host. */
+  /** The mountpoint on this host. */
   readonly mountpoint: string;
-  /** What was mounted there when it was last seen. */
+  /** The last known mount at the mountpoint. */
   readonly identity?: VolumeIdentity | undefined;
 }
 

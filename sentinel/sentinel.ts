@@ -22,7 +22,7 @@ const prepareMs = 2_000;
 const latePauseMs = 5_000;
 const keptHappenings = 200;
 
-/** What the containers that use a volume should be doing now. */
+/** The wanted behaviour of the containers that use a volume. */
 type Wish = 'run' | 'prepare' | 'stop' | 'stand-still' | 'end';
 
 export interface SentinelOptions {

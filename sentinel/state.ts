@@ -19,7 +19,7 @@ const pausedSchema = z.object({
   isUsers: z.boolean(),
   /** True until the engine confirms the pause: a late engine may still carry it out. */
   isUncertain: z.boolean(),
-  /** When it was resumed, by the boot clock. Kept for a while in case a late pause follows. */
+  /** The time of the resume, by the boot clock. Kept for a while in case a late pause follows. */
   resumedAtMs: z.number().optional(),
 });
 
@@ -36,8 +36,8 @@ const stateSchema = z.object({
 });
 
 /**
- * What the sentinel knows and has done, in a file that is replaced before each action: a successor
- * continues where the sentinel was killed. The file is not synced to disk, and belongs to one boot:
+ * Keeps what the sentinel knows and has done, in a file that is replaced before each action: a
+ * successor continues where the sentinel was killed. The file is not synced to disk, and belongs to one boot:
  * after a power cut it means nothing.
  */
 export class SentinelState {
@@ -97,8 +97,9 @@ export class SentinelState {
     const before = new Map(this.volumes.map((volume) => [volume.volume, volume]));
     const volumes = watch.volumes.map((volume) => {
       const known = before.get(volume.volume);
-      if (known?.tenure !== volume.tenure) this.#fences.delete(volume.volume);
-      const isNews = volume.state !== 'unproven' || known?.tenure !== volume.tenure;
+      const isSameMount = known?.tenure === volume.tenure; // tidy-ok: protocol name
+      if (!isSameMount) this.#fences.delete(volume.volume);
+      const isNews = volume.state !== 'unproven' || !isSameMount;
       return isNews ? volume : { ...volume, deadlineMs: known.deadlineMs };
     });
     const names = new Set(volumes.map(({ volume }) => volume));

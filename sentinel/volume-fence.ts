@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * What the sentinel has done about one watched volume. A new mount of the volume starts with a new
- * fence.
+ * The fence of a watched volume: what the sentinel has done about it. A new mount of the volume
+ * starts with a new fence.
  *
  * | `state`   | what is true                           | entered                               |
  * |-----------|----------------------------------------|---------------------------------------|
@@ -26,7 +26,7 @@ import { z } from 'zod';
  * containers wrote before, until `isStill` or `isCutOff`.
  */
 export const volumeFenceSchema = z.object({
-  /** What was mounted at the volume's mountpoint when it was last seen. */
+  /** The last known mount at the volume's mountpoint. */
   identity: z.object({ device: z.string(), root: z.string() }).optional(),
   state: z.enum(['running', 'fenced', 'ended']),
   isStill: z.boolean(),

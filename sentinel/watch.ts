@@ -15,8 +15,8 @@ export const protocolVersion = 1;
 const watchedVolumeSchema = z.object({
   volume: z.string(),
   /** The mount mark: differs between two mounts of the volume, and stays when a lock is re-acquired. */
-  tenure: z.string(),
-  /** Where it is mounted on this host. */
+  tenure: z.string(), // tidy-ok: protocol name
+  /** The mountpoint on this host. */
   mountpoint: z.string(),
   /** True if the volume has a file system of its own, which can be frozen without harm to others. */
   ownsFileSystem: z.boolean(),
@@ -29,7 +29,7 @@ const watchedVolumeSchema = z.object({
    * - `evicted`: the containers must end; this host holds the volume until they have.
    */
   state: z.enum(['held', 'unproven', 'lost', 'evicted']),
-  /** By the machine's boot clock; only with `held`. */
+  /** Milliseconds by the machine's boot clock; only with `held`. */
   deadlineMs: z.number().optional(),
 });
 

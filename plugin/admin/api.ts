@@ -1,10 +1,10 @@
-/**
- * What the admin socket answers: JSON of these shapes under `/v1`. Long work answers with one
- * LongWorkEvent per line (NDJSON) when it has something to say before its end; what fails before
- * that is answered as a FailureReply with its HTTP status.
+/*
+ * The admin socket answers with JSON of these types, under `/v1`. Long work answers with one
+ * LongWorkEvent per line (NDJSON) as soon as there is something to report. Work that fails before
+ * its first event is answered with a FailureReply and an HTTP status.
  */
 
-/** Who holds a lock, or waits for it. */
+/** A holder of a lock, or a waiter for it. */
 export interface HolderReply {
   readonly token: number;
   readonly host: string;
@@ -24,10 +24,10 @@ export interface TicketReply extends HolderReply {
   }[];
 }
 
-/** A volume that nobody may start to use: who disabled it, and why. */
+/** A disabled volume: who disabled it, and why. No host may start to use it. */
 export interface GateReply {
   readonly volume: string;
-  /** Which of its locks: both, unless whoever disabled it was interrupted. */
+  /** The locks that are disabled: both, unless the command was interrupted. */
   readonly facets: readonly string[];
   readonly host: string;
   /** RFC 3339, by that host's clock. */
@@ -35,11 +35,11 @@ export interface GateReply {
   readonly why?: string;
 }
 
-/** Of all volumes, or of one. */
+/** The locks of all volumes, or of one. */
 export interface LocksReply {
-  /** In token order. */
+  /** The tickets, in token order. */
   readonly tickets: readonly TicketReply[];
-  /** One for each disabled volume. */
+  /** The disabled volumes. */
   readonly gates: readonly GateReply[];
 }
 
@@ -55,12 +55,12 @@ export interface VolumeReply {
   readonly from?: string;
   /** Oldest first. */
   readonly snapshots: readonly SnapshotReply[];
-  /** Of the volume's content; more than one when they share it. */
+  /** The holders of the volume's content; several if they share it. */
   readonly holders: readonly HolderReply[];
   readonly waiting: readonly HolderReply[];
-  /** Present while it is disabled. */
+  /** Present while the volume is disabled. */
   readonly gate?: GateReply;
-  /** Where it is mounted on this host, and for which mount IDs. */
+  /** The mount on this host, with its mount IDs. */
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
 }
 
@@ -71,72 +71,72 @@ export interface SnapshotReply {
 
 export interface VolumeDetailReply extends VolumeReply {
   readonly usage?: { readonly usedBytes: number; readonly sizeBytes?: number };
-  /** Why there is no usage. */
+  /** The reason why there is no usage. */
   readonly usageError?: string;
 }
 
-/** What the daemon says of itself. */
+/** The state of the daemon. */
 export interface StatusReport {
   readonly host: string;
   readonly store: { readonly kind: string; readonly reachable: boolean };
-  /** What is mounted on this host, and whether it can prove that the volume is its own. */
+  /** The mounts of this host, each with the state of its lock. */
   readonly mounts: readonly {
     readonly volume: string;
     readonly mountpoint: string;
     readonly lock: string;
   }[];
-  /** What is wrong with the locks or their store, or soon will be; empty when nothing is. */
+  /** Everything that is wrong now or soon will be, with locks, store, mounts and sentinel. */
   readonly conditions: readonly ConditionReply[];
 }
 
 export interface ConditionReply {
-  /** `error`: until it is mended, locks can't be taken or can't be trusted. */
+  /** `error`: locks can't be acquired or can't be trusted until the cause is repaired. */
   readonly severity: 'warning' | 'error';
   readonly message: string;
 }
 
 export interface StatusReply extends StatusReport {
-  /** Absent while they can't be known. */
+  /** Absent while the daemon does not know all volumes. */
   readonly volumes?: number;
   readonly locks: { readonly held: number; readonly waiting: number };
 }
 
 /** Something that happened to a volume on this host. */
 export interface EventReply {
-  /** One more than that of the event before; goes on after a restart of the daemon. */
+  /** Counts events, one by one, over restarts of the daemon. */
   readonly number: number;
   /** RFC 3339, by the host's clock. */
   readonly time: string;
   readonly severity: 'info' | 'warning' | 'error';
-  /** What happened, one word. */
+  /** One word: docs/errors-and-events.md lists the kinds. */
   readonly kind: string;
   readonly volume: string;
   readonly message: string;
-  /** Of the lock that it concerns. */
+  /** The token of the lock that the event concerns. */
   readonly token?: number;
 }
 
-/** Oldest first. Who follows is sent the events alone, one per line (NDJSON). */
+/** The events, oldest first. With `follow=true` the answer is one EventReply per line (NDJSON). */
 export interface EventsReply {
   readonly events: readonly EventReply[];
 }
 
-/** Something that interrupted work has left on this host. */
+/** A leftover of interrupted work on this host. */
 export interface FindingReply {
-  /** What does not fit together, such as `storage-without-record`. */
+  /** The kind of finding, such as `storage-without-record`; docs/doctor.md lists the kinds. */
   readonly kind: string;
   /** `VOLUME`, `VOLUME@SNAPSHOT` or a path. */
   readonly what: string;
   readonly message: string;
   /** RFC 3339. */
   readonly since?: string;
-  /** What fixing does; absent: it takes a person. */
+  /** The repair that `--fix` makes; absent if only a person can repair it. */
   readonly fix?: string;
-  /** What a person can do about it. */
+  /** Commands that a person can use. */
   readonly next: readonly string[];
-  /** `found`: it was not to be fixed. */
+  /** `found`: no repair was requested. */
   readonly state: 'found' | 'fixed' | 'failed';
-  /** Why fixing it failed. */
+  /** The reason why the repair failed. */
   readonly error?: string;
 }
 
@@ -144,7 +144,7 @@ export interface DoctorReply {
   readonly findings: readonly FindingReply[];
 }
 
-/** Why something failed. `refused`: a lock was not cleared. `internal`: a bug. */
+/** The cause of a failure. `refused`: a lock was not cleared. `internal`: a bug. */
 export type FailureCode =
   | 'invalid'
   | 'not-found'
@@ -163,7 +163,7 @@ export type FailureCode =
 export interface Failure {
   readonly code: FailureCode;
   readonly message: string;
-  /** Who is in the way, when it is known. */
+  /** The holders that block the request, if they are known. */
   readonly holders?: readonly HolderReply[];
 }
 
@@ -171,14 +171,14 @@ export interface FailureReply {
   readonly error: Failure;
 }
 
-/** One line of the answer to long work that goes well. `T` is what the work results in. */
+/** One line of the answer to long work that succeeds. `T` is the result of the work. */
 export type LongWorkStep<T extends object = object> =
   | { readonly event: 'waiting'; readonly holders: readonly HolderReply[] }
   | { readonly event: 'held'; readonly token: number }
   | { readonly event: 'progress'; readonly doneBytes: number; readonly totalBytes: number }
   | ({ readonly event: 'done' } & T);
 
-/** Any line; an `error` is the last one. */
+/** Any line of the answer to long work; `error` is always the last line. */
 export type LongWorkEvent<T extends object = object> =
   | LongWorkStep<T>
   | ({ readonly event: 'error' } & Failure);

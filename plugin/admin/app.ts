@@ -27,14 +27,14 @@ export interface AdminAppOptions {
   readonly doctor: Doctor;
   readonly status: () => Promise<StatusReport>;
   readonly events: EventLog;
-  /** Aborts when the daemon is about to stop; ends the locks held for a command. */
+  /** Aborts when the daemon is about to stop: locks held for a command are released. */
   readonly stopping?: AbortSignal;
   readonly clock?: Clock;
 }
 
 /**
- * The operators' JSON API; its shapes are in api.ts. Whoever can connect may do anything: the
- * socket is for root alone.
+ * The operators' JSON API; `api.ts` has its types. A client that can connect may do anything, so
+ * the socket is for root only.
  */
 export function adminApp({
   volumes,

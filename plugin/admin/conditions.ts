@@ -2,10 +2,10 @@ import type { Condition } from '../../lib/lock/condition.ts';
 import type { Locks } from '../../lib/lock/locks.ts';
 import type { Clock } from '../../lib/running/clock.ts';
 
-/** Stores have limits of their own; this one is for the person who waits for the answer. */
+/** Stores have limits of their own; this limit is for the person who waits for the answer. */
 const patienceMs = 5_000;
 
-/** What is wrong with the locks. A store that takes too long to say so is a condition itself. */
+/** Asks the store what is wrong with it. A store that answers too late is a condition itself. */
 export async function conditionsOf(
   locks: Pick<Locks, 'health'>,
   clock: Clock,

@@ -7,7 +7,7 @@ import type { DoctorReply } from './api.ts';
 
 const fixBody = z.strictObject({ delete: z.array(z.string()).default([]) });
 
-/** What interrupted work has left: GET looks, POST mends. */
+/** Routes for leftovers of interrupted work: GET finds them, POST also repairs them. */
 export function doctorRoutes(doctor: Doctor): Router {
   const router = Router();
   router.get('/doctor', async (_request, response) => {

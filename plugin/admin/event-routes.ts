@@ -14,17 +14,17 @@ const querySchema = z.strictObject({
 
 export interface EventRoutesOptions {
   readonly events: EventLog;
-  /** Aborts when the daemon is about to stop: nobody is to follow it then. */
+  /** Aborts when the daemon is about to stop: answers that follow events end. */
   readonly stopping: AbortSignal;
 }
 
-/** What happened to volumes on this host; `?since=NUMBER` leaves out what is known. */
+/** Routes for the events of this host; `?since=NUMBER` leaves out earlier ones. */
 export function eventRoutes({ events, stopping }: EventRoutesOptions): Router {
   const router = Router();
   router.get('/events', async ({ query }, response) => {
     const parsed = querySchema.safeParse(query);
     if (!parsed.success) {
-      throw new InvalidRequestError('use /v1/events?since=NUMBER, and &follow=true to go on');
+      throw new InvalidRequestError('use /v1/events?since=NUMBER, and &follow=true to follow');
     }
     const { since, follow } = parsed.data;
     if (follow === 'true') {
@@ -37,7 +37,7 @@ export function eventRoutes({ events, stopping }: EventRoutesOptions): Router {
   return router;
 }
 
-/** One object per line (NDJSON). Who reads slower than events come misses the oldest. */
+/** Sends one event per line (NDJSON). A client that reads too slowly misses the oldest events. */
 async function stream(
   response: Response,
   events: EventLog,
@@ -50,7 +50,7 @@ async function stream(
     if (response.destroyed) return;
     if (response.write(`${JSON.stringify(event)}\n`)) continue;
     await once(response, 'drain', { signal }).catch(() => {
-      // It left, or the daemon stops: so ends the loop.
+      // The client has left, or the daemon stops: the loop ends.
     });
   }
   response.end();

@@ -35,7 +35,7 @@ export function statusOf({ code }: Failure): number {
   return statusByCode[code];
 }
 
-/** What the operator is told. An error that nobody expects is a bug, and logged with its stack. */
+/** Returns an error as the API reports it. Logs an unexpected error with its stack: a bug. */
 export function failureOf(error: unknown): Failure {
   const expected = bodyRefusal(error) ?? error;
   if (expected instanceof VolumeError) {

@@ -20,14 +20,14 @@ const clearBody = z.strictObject({
 });
 
 const disableBody = z.strictObject({
-  /** For people: everybody who is refused is told. */
+  /** A reason for people: each refusal shows it. */
   why: z.string().min(1).max(200).optional(),
 });
 
 const holdBody = z.strictObject({
-  /** For people: what is being done. */
+  /** A description for people, shown with the holder. */
   detail: z.string().max(200).optional(),
-  /** 0: one try. Absent: the configured limit. */
+  /** 0: one attempt. Absent: the configured limit. */
   timeoutMs: z.int().nonnegative().max(86_400_000).optional(),
 });
 
@@ -35,12 +35,12 @@ export interface LockRoutesOptions {
   readonly locks: LockService;
   readonly clearer: LockClearer;
   readonly volumes: VolumeService;
-  /** Aborts when the daemon is about to stop: holds end, or it would wait for them. */
+  /** Aborts when the daemon is about to stop: it releases locks that it holds for commands. */
   readonly stopping: AbortSignal;
   readonly clock: Clock;
 }
 
-/** Who holds which lock, the operator's ways to clear and disable one, and to hold it meanwhile. */
+/** Routes that show locks, clear and disable them, and hold one while the client is connected. */
 export function lockRoutes(options: LockRoutesOptions): Router {
   const { locks, clearer, volumes, stopping, clock } = options;
   const router = Router();
@@ -72,7 +72,7 @@ export function lockRoutes(options: LockRoutesOptions): Router {
   router.post('/locks/:volume/enable', async (request: Request<{ volume: string }>, response) => {
     const volume = nameOf(request);
     const opened = await locks.enable(volume);
-    // One that was removed can be enabled; a mistyped name is told from it.
+    // A removed volume can be enabled, too; a mistyped name gets an error.
     if (opened.length === 0) requireVolume(volumes, volume);
     response.json({ enabled: volume });
   });
@@ -94,7 +94,9 @@ export function lockRoutes(options: LockRoutesOptions): Router {
         await aborted(AbortSignal.any([signal, stopping, lock.signal]));
         lock.throwIfLost();
         if (stopping.aborted) {
-          throw new UnavailableError(`berth stops; volume ${volume} is no longer locked`);
+          throw new UnavailableError(
+            `the berth daemon stops; volume ${volume} is no longer locked`,
+          );
         }
       });
       return {};
@@ -108,12 +110,12 @@ function nameOf({ params }: Request<{ volume: string }>): string {
   return params.volume;
 }
 
-/** A mistyped name would be a lock on nothing. */
+/** Throws NotFoundError: without this check a mistyped name would be locked. */
 function requireVolume(volumes: VolumeService, name: string): void {
   if (volumes.get(name) === undefined) throw new NotFoundError(`no such volume: ${name}`);
 }
 
-/** Who waits is told from all tickets: one may wait for its lock on another volume. */
+/** Computes held and waiting over all tickets, then filters: one may wait for another volume. */
 function locksOf(locks: LockService, volume: string): LocksReply {
   const tickets = ticketReplies(locks.tickets()).filter(({ uses }) =>
     uses.some((use) => use.volume === volume),

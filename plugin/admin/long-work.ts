@@ -6,19 +6,19 @@ import type { LongWorkEvent } from './api.ts';
 import { failureOf, statusOf } from './failure.ts';
 import { holderReply } from './replies.ts';
 
-/** A person sees no more than this. */
+/** The shortest time between two progress events: a person can't read faster. */
 const progressEveryMs = 100;
 
-/** What long work is given: its caller's patience, and ways to say how it goes. */
+/** The context of long work: the client's signal, and ways to report events. */
 export interface LongWork extends CallContext {
   readonly onWait: NonNullable<CallContext['onWait']>;
   send(event: LongWorkEvent): void;
 }
 
 /**
- * Runs long work for one request and answers with its events, one JSON object per line, the last
- * being `done` (with what the work resolves) or `error`. The caller's leaving aborts the work.
- * What fails before anything was said is an ordinary error with its HTTP status.
+ * Runs long work for one request, and answers with its events, one JSON object per line. The last
+ * event is `done` (with the result of the work) or `error`. A client that disconnects aborts the
+ * work. Work that fails before its first event is answered with an HTTP status.
  */
 export async function answerLongWork(
   response: Response,
@@ -41,7 +41,7 @@ export async function answerLongWork(
       onProgress: ({ doneBytes, totalBytes }) => {
         const now = clock.now();
         const isDue = now - progressAt >= progressEveryMs || doneBytes === totalBytes;
-        // A reader that is slower than the work gets less of it, not all of it later.
+        // A client that reads slowly gets fewer events, not all of them later.
         if (!isDue || response.writableNeedDrain) return;
         progressAt = now;
         send({ event: 'progress', doneBytes, totalBytes });

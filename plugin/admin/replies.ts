@@ -10,7 +10,7 @@ export function holderReply({ token, holder }: Ticket): HolderReply {
   return { token, host, reason, since, ...(detail !== undefined && { detail }) };
 }
 
-/** In token order, told apart by who holds. `tickets` are all there are. */
+/** Returns all tickets in token order, held or waiting. `tickets` must be complete. */
 export function ticketReplies(tickets: readonly Ticket[]): TicketReply[] {
   const waiting = new Set(lockQueueOf(tickets).waiting);
   return tickets.map((ticket) => ({
@@ -23,7 +23,7 @@ export function ticketReplies(tickets: readonly Ticket[]): TicketReply[] {
   }));
 }
 
-/** One for each volume of which a gate is closed. */
+/** Returns one entry for each disabled volume. */
 export function gateReplies(gates: readonly Gate[]): GateReply[] {
   return disabledVolumes(gates).map(({ volume, facets, gate: { host, since, why } }) => ({
     volume,

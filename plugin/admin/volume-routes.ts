@@ -13,7 +13,7 @@ import { volumeReply } from './replies.ts';
 const snapshotBody = z.strictObject({ name: z.string().optional() });
 const copyBody = z.strictObject({ source: z.string(), target: z.string() });
 
-/** Volumes, their snapshots, copies. */
+/** Routes for volumes, their snapshots and copies. */
 export function volumeRoutes(volumes: VolumeService, clock: Clock): Router {
   const router = Router();
   router.get('/volumes', (_request, response) => {
@@ -77,7 +77,7 @@ function find(volumes: VolumeService, name: string): VolumeView {
   return view;
 }
 
-/** The rest of what is known of a volume is worth showing without it. */
+/** Returns the usage, or the reason why there is none: the reply shows the other fields anyway. */
 async function usageOf(
   volumes: VolumeService,
   name: string,

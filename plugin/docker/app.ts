@@ -33,20 +33,18 @@ const logCall = createDebug('berth:http');
 const logError = createDebug('berth:error');
 
 export interface DockerAppOptions {
-  /** `global` when other hosts see the same volumes. */
+  /** `global` if other hosts see the same volumes. */
   readonly scope: Scope;
-  /** Called when an engine process activates the plugin, which each does once. */
+  /** Called when an engine process activates the plugin; each does that once. */
   readonly onActivate: () => void;
   readonly storeWait?: StoreWait;
   readonly clock?: Clock;
 }
 
 /**
- * Docker's volume plugin protocol over the volumes of this host.
- *
- * Errors go out as HTTP 500 with `{"Err": …}`. A request without a body is one that the engine
- * repeats after a lost connection, having used up the body the first time: refused, because the
- * volume's name is not known.
+ * Docker's volume plugin protocol over the volumes of this host (README.md). Errors are HTTP 500
+ * with `{"Err": …}`. A request without a body is refused: after a lost connection the engine repeats
+ * a request without its body, so the volume's name is unknown.
  */
 export function dockerApp(
   volumes: VolumeService,
@@ -100,8 +98,8 @@ export function dockerApp(
   post('/VolumeDriver.Mount', mountRequest, mountVolume(volumes));
   post('/VolumeDriver.Unmount', mountRequest, async ({ Name: name, ID: id }, response) => {
     checkVolumeName(name);
-    // The container is gone whatever comes out, and the engine does not try again: it goes on
-    // without its caller.
+    // The container is gone in any case, and the engine does not repeat the call: a client that
+    // leaves does not abort it.
     await volumes.unmount(name, id, { signal: AbortSignal.timeout(unmountLimitMs) });
     await reply(response, 200, done);
   });
@@ -136,7 +134,7 @@ export function dockerApp(
 
 const done: ErrResponse = { Err: '' };
 
-/** As long as the engine waits for an Unmount. */
+/** The engine waits this long for an Unmount. */
 const unmountLimitMs = 60_000;
 
 async function answerError(

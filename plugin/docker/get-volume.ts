@@ -9,7 +9,7 @@ import { volumeDetails } from './volume-status.ts';
 import type { GetResponse } from './wire.ts';
 import { nameRequest } from './wire.ts';
 
-/** How long a Get waits for the store to come back, and how often it looks. */
+/** How long a Get waits until the volumes are known, and how often it tries. */
 export interface StoreWait {
   readonly everyMs: number;
   readonly limitMs: number;
@@ -19,14 +19,14 @@ export interface StoreWait {
 export const defaultStoreWait: StoreWait = { everyMs: 100, limitMs: 3_000 };
 
 /**
- * Answers Get. To the engine any error here means that the volume is gone: it then forgets its
- * labels, its options and which containers use it. So what is not known is never answered with an
- * error; the connection is cut instead, which the engine takes for "can't tell".
+ * Answers Get. To the engine any error here means that the volume is gone: it then forgets the
+ * volume's labels, options and users. So while the volumes are unknown this cuts the connection
+ * instead, which the engine reads as "unknown".
  */
 export function getVolume(volumes: VolumeService, wait: StoreWait, clock: Clock) {
   return async (request: Request, response: Response): Promise<void> => {
     const text = bodyText(request.body);
-    // A repeated request comes without its body (a bug of the engine): whose volume is it?
+    // The engine repeats a request without its body (a bug), so the volume's name is unknown.
     if (text === '') return cut(request);
     const { Name: name } = parseJson(text, nameRequest);
     response.locals.volume = name;
@@ -44,7 +44,7 @@ export function getVolume(volumes: VolumeService, wait: StoreWait, clock: Clock)
   };
 }
 
-/** Waits while it can't be known whether there is such a volume, but not for ever. */
+/** Waits while the volumes are unknown, for at most `limitMs`. */
 async function lookUp(
   volumes: VolumeService,
   name: string,

@@ -6,12 +6,12 @@ import { clientGone } from '../http/client-gone.ts';
 import { reply } from './reply.ts';
 import type { MountResponse, mountRequest } from './wire.ts';
 
-/** The engine waits 60 s for an Unmount; nobody waits for ours, but it must end. */
+/** No client waits for this Unmount, but it must end; the engine itself would wait 60 s. */
 const rollBackLimitMs = 60_000;
 
 /**
- * Answers Mount. The engine sends no Unmount for a Mount that failed or took too long, so a mount
- * whose answer could not be given is undone here.
+ * Answers Mount. The engine sends no Unmount for a Mount that failed or took too long, so this rolls
+ * back a mount whose answer was not delivered.
  */
 export function mountVolume(volumes: VolumeService) {
   return async (
@@ -24,7 +24,7 @@ export function mountVolume(volumes: VolumeService) {
       volumes.unmount(name, id, { signal: AbortSignal.timeout(rollBackLimitMs) });
     if (mountpoint === '') {
       await rollBack();
-      // Docker would mount its own bundle directory into the container.
+      // With an empty mountpoint Docker would mount its own bundle directory into the container.
       throw new Error(`no mountpoint for volume ${name}`);
     }
     const answer: MountResponse = { Mountpoint: mountpoint, Err: '' };

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { contentType } from './wire.ts';
 
 /**
- * Sends one JSON answer. Resolves whether it left this process whole: false when the client went
- * away before.
+ * Sends one JSON answer. Resolves to true if the whole answer left this process, to false if the
+ * client had closed the connection.
  */
 export function reply(response: ServerResponse, status: number, body: object): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -15,7 +15,7 @@ export function reply(response: ServerResponse, status: number, body: object): P
   return promise;
 }
 
-/** The engine shows the text of a non-200 answer; Podman looks at nothing else for errors. */
+/** Sends an error. The engine shows the text of a non-200 answer, and Podman reads only the status. */
 export function replyError(response: ServerResponse, text: string, status = 500): Promise<boolean> {
   return reply(response, status, { Err: text });
 }

@@ -4,7 +4,7 @@ import { waitUntilReady } from '../http/wait-until-ready.ts';
 import { reply, replyError } from './reply.ts';
 import { activated } from './wire.ts';
 
-/** What the engine is served with once the daemon has started. */
+/** The handler of the plugin's socket once the daemon has started. */
 export interface StartedApp {
   readonly app: RequestListener;
   /** Called for an engine that activated the plugin before the daemon had started. */
@@ -12,8 +12,8 @@ export interface StartedApp {
 }
 
 /**
- * The plugin's socket from the daemon's first moment. The engine's first call is answered at once,
- * as it sets no limit to it and everything else of the engine waits behind it; other calls wait.
+ * Serves the plugin's socket while the daemon starts. Answers the engine's first call at once,
+ * because the engine sets no limit to it and does nothing else meanwhile; other calls wait.
  */
 export function startingApp(
   started: Promise<StartedApp>,
@@ -36,7 +36,7 @@ export function startingApp(
     started.then(
       ({ onActivate }) => onActivate(),
       () => {
-        // Nothing to tell: this daemon ends.
+        // The start has failed: this daemon ends.
       },
     );
     void reply(response, 200, activated);
@@ -44,7 +44,7 @@ export function startingApp(
 }
 
 function giveUp(request: IncomingMessage, response: ServerResponse): void {
-  // Any error would tell the engine that the volume is gone. A cut is "can't tell" to it.
+  // To the engine an error on Get means that the volume is gone, a cut connection "unknown".
   if (request.url === '/VolumeDriver.Get') request.socket.destroy();
   else void replyError(response, 'berth is still starting; try again, or see its log');
 }

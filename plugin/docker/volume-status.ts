@@ -4,7 +4,7 @@ import type { VolumeView } from '../../lib/volumes/service.ts';
 import { humanSize } from '../http/human-size.ts';
 import type { GetResponse } from './wire.ts';
 
-/** A volume as `docker volume inspect` shows it. */
+/** Returns a volume as `docker volume inspect` shows it. */
 export function volumeDetails({
   record,
   mountTickets,
@@ -45,7 +45,7 @@ function gateStatus({ host, since, why }: Gate) {
   return { host, since, ...(why !== undefined && { why }) };
 }
 
-/** Undefined for what the engine could not read: it would purge the volume. */
+/** Returns undefined for a text that is no time: the engine would purge the volume. */
 function rfc3339(text: string): string | undefined {
   const time = new Date(text);
   return Number.isNaN(time.getTime()) ? undefined : time.toISOString();

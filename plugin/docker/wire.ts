@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
-/**
+/*
  * Docker's volume plugin protocol, version 1.2, with its capitalised names. Unknown fields are
- * ignored, as the engine's own decoder does.
+ * ignored, as the engine's own decoder ignores them.
  */
 
 export const contentType = 'application/vnd.docker.plugins.v1.2+json';
@@ -15,20 +15,20 @@ export const createRequest = z.object({
   Opts: z.record(z.string(), z.string()).nullish(),
 });
 
-/** The ID names a user of the volume: a container, most often. It is not unique per call. */
+/** The ID names a user of the volume, mostly a container. Several calls may use one ID. */
 export const mountRequest = z.object({ Name: z.string(), ID: z.string().min(1, 'is empty') });
 
-/** Ours, for scripts that can reach only this socket. */
+/** An addition of berth, for scripts that can reach only this socket. */
 export const snapshotRequest = z.object({ Name: z.string(), Snapshot: z.string() });
 
-/** Ours. Without a snapshot (or with an empty one) the volume is copied as it is. */
+/** An addition of berth. Without a snapshot, or with an empty name, it copies the volume itself. */
 export const copyRequest = z.object({
   Name: z.string(),
   Snapshot: z.string().nullish(),
   Target: z.string(),
 });
 
-/** Each answer has it; empty: it worked. */
+/** The part that all answers share; an empty `Err` means success. */
 export interface ErrResponse {
   readonly Err: string;
 }
@@ -43,7 +43,7 @@ export interface CapabilitiesResponse {
   readonly Capabilities: { readonly Scope: Scope };
 }
 
-/** `global`: what one engine creates, all see. */
+/** `global`: a volume that one engine creates is visible to all. */
 export type Scope = 'local' | 'global';
 
 export interface MountResponse extends ErrResponse {
@@ -54,7 +54,7 @@ export interface GetResponse extends ErrResponse {
   readonly Volume: {
     readonly Name: string;
     readonly Mountpoint?: string;
-    /** RFC 3339, or absent: with anything else the engine takes the volume for gone. */
+    /** RFC 3339, or absent: any other text means to the engine that the volume is gone. */
     readonly CreatedAt?: string;
     /** Shown by `docker volume inspect`. */
     readonly Status: object;

@@ -6,23 +6,23 @@ const liveStates = ['running', 'paused', 'restarting'];
 
 const answerTimeoutMs = 10_000;
 
-/** How containers use a volume: one of them runs, or all were only created. */
+/** How containers use a volume: `live` if one of them runs, `created` if all were only created. */
 export type VolumeUse = 'live' | 'created';
 
-/** What berth asks of the Docker engine. */
+/** berth's questions to the Docker engine. */
 export class Engine {
   readonly #docker: Docker;
   readonly #driverName: string;
 
-  /** `driverName`: the plugin's name, as the engine shows it for the volumes of this daemon. */
+  /** `driverName` is the plugin's name, as the engine shows it for the volumes of this daemon. */
   constructor(socketPath: string, driverName: string) {
     this.#docker = new Docker({ socketPath });
     this.#driverName = driverName;
   }
 
   /**
-   * The volumes of this plugin that containers use. A dead container counts as none, although it
-   * may be about to start. Rejects when the engine is away.
+   * Returns the volumes of this plugin that containers use. Ignores a dead container, although it
+   * may be about to start. Rejects when the engine does not answer.
    */
   async volumesInUse(signal: AbortSignal): Promise<ReadonlyMap<string, VolumeUse>> {
     const containers = await this.#docker.listContainers({
@@ -41,7 +41,7 @@ export class Engine {
     return uses;
   }
 
-  /** Says that the engine listens, then when a container has ended. Ends or rejects with the engine. */
+  /** Yields once the engine sends events, and at each end of a container. Ends with the engine. */
   async *news(signal: AbortSignal): AsyncGenerator<'listens' | 'container ended', void> {
     const options = {
       filters: { type: ['container' as const], event: ['die', 'destroy'] },
@@ -53,16 +53,17 @@ export class Engine {
   }
 
   /**
-   * Has the engine list its volumes, for which it looks for plugins and activates those that it
-   * has not met. Rejects when it is away, or when the signal aborts.
+   * Asks the engine to list its volumes: for that it looks for plugins and activates new ones.
+   * Rejects when the engine does not answer, or when the signal aborts.
    */
   async meetPlugins(signal: AbortSignal): Promise<void> {
     await this.#docker.listVolumes({ abortSignal: signal });
   }
 
   /**
-   * A managed plugin's driver has a repository and a tag: `me/berth:latest`. It can't know which,
-   * so all of them count. Another plugin's volume of the same name only delays what waits for ours.
+   * Returns true if the driver's name may be this plugin. The name of a managed plugin has a
+   * repository and a tag (`me/berth:latest`), which it can't know, so all such names count. Another
+   * plugin's volume of the same name only delays the settling of ours.
    */
   #isOurs(driver: string | undefined): boolean {
     return driver === this.#driverName || (driver?.includes(':') ?? false);

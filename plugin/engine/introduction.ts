@@ -9,8 +9,9 @@ const log = createDebug('berth:engine');
 const retryMs = 5_000;
 
 /**
- * Makes this plugin known to the engine, which looks for one only when it is used first: until
- * then a swarm's scheduler places no task there that needs it. Goes on until the engine answers.
+ * Makes this plugin known to the engine. The engine looks for a plugin only when it is used first,
+ * and until then a swarm's scheduler places no task there that needs it. Repeats until the engine
+ * answers.
  */
 export async function introduceTo(
   engine: Pick<Engine, 'meetPlugins'>,

@@ -12,9 +12,9 @@ import { UnusedMounts } from './unused-mounts.ts';
 const log = createDebug('berth:mount');
 
 const engineRetryMs = 1_000;
-/** Between an engine's first answer and the list that counts: its containers are starting. */
+/** How long after an engine's first answer its list counts: containers are still starting. */
 const settleDelayMs = 2_000;
-/** The Unmount of a container comes at about the time when the engine says that it has ended. */
+/** The Unmount of a container arrives at about the time of the event that it has ended. */
 const endDelayMs = 200;
 
 export interface ReconcilerOptions {
@@ -25,43 +25,44 @@ export interface ReconcilerOptions {
   readonly isShownElsewhere?: UnusedMountsOptions['isShownElsewhere'];
   /** A number from 0 to 1: hosts must not all look at the same time. */
   readonly random?: () => number;
-  /** How often mounts are compared with containers although nothing is known to have happened. */
+  /** How often mounts are compared with containers without any event. */
   readonly intervalMs: number;
   /** Aborts when this daemon stops. */
   readonly signal: AbortSignal;
 }
 
-/** What the reconciler does with the mounts. */
+/** The mounts, as the reconciler uses them. */
 export type ReconciledMounts = Pick<
   Mounts,
   'rows' | 'doubt' | 'unconfirm' | 'hasUnconfirmed' | 'settle'
 >;
 
 /**
- * Compares the mounts with the engine's containers, and settles those that it will never unmount:
- * when this daemon or an engine has started, when a container has ended, and from time to time.
+ * Compares the mounts with the engine's containers, and settles mounts that the engine will never
+ * unmount. It looks when this daemon or an engine has started, when a container has ended, and from
+ * time to time. README.md has the picture.
  */
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #unused: UnusedMounts;
-  /** What was mounted before the engine that listens now, or this daemon, has started. */
+  /** The mounts from before the start of the engine that answers now, or of this daemon. */
   #before: readonly MountRow[];
-  /** Aborting it takes back the next look. */
+  /** Abort it to cancel the next look. */
   #alarm = new AbortController();
-  /** When the next look is due. */
+  /** The time of the next look. */
   #dueMs = Number.POSITIVE_INFINITY;
-  /** Earlier looks would take containers that are starting for dead ones. */
+  /** The earliest time of a look: an earlier one would miss containers that are starting. */
   #notBeforeMs = 0;
   #isLooking = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
-    // It takes several looks.
+    // Several looks fit into the grace.
     this.#unused = new UnusedMounts({ ...options, graceMs: 3 * options.intervalMs });
     this.#before = options.mounts.rows();
   }
 
-  /** Goes on until this daemon stops. The mounts of the one before have been taken over. */
+  /** Runs until this daemon stops. Call it after the mounts of the previous daemon were adopted. */
   async run(): Promise<void> {
     const { mounts, clock, signal } = this.#options;
     this.#lookIn(this.#interval());
@@ -75,42 +76,41 @@ export class Reconciler {
   }
 
   /**
-   * Has the mounts checked soon, as if this daemon had just started. Rejects when the engine is
-   * away.
+   * Schedules a look as after a start of this daemon. Rejects when the engine does not answer.
    */
   async check(): Promise<void> {
     await this.#doubt(this.#options.mounts.rows());
   }
 
-  /** A new engine process talks to us: it has forgotten the mounts of the one before. */
+  /** Call when a new engine process activates the plugin: it does not know the old mounts. */
   engineStarted(): void {
     const { mounts } = this.#options;
     const volumes = mounts.rows().map(({ volume }) => volume);
-    log('a new engine process is here; %d volumes are mounted', volumes.length);
+    log('a new engine process has started; %d volumes are mounted', volumes.length);
     void mounts.unconfirm(volumes).then(
       () => this.#lookWhenSettled(),
       (error) => log('ERROR %s', error),
     );
   }
 
-  /** Returns when the engine is away. */
+  /** Follows the engine's events; returns when the engine does not answer any more. */
   async #followEngine(): Promise<{ wasHere: boolean; error: unknown }> {
     const { mounts, engine, signal } = this.#options;
     let wasHere = false;
     try {
       for await (const news of engine.news(signal)) {
-        // It may be another, without a word: a managed plugin, for one, is not activated.
+        // This may be a new engine process: it does not activate a managed plugin again.
         if (news === 'listens') await this.#doubt(this.#before);
         else if (mounts.hasUnconfirmed()) this.#lookIn(endDelayMs);
         wasHere = true;
       }
-      return { wasHere, error: 'it has ended' };
+      return { wasHere, error: 'the engine has ended' };
     } catch (error) {
       return { wasHere, error };
     }
   }
 
-  /** These mounts may have been forgotten, unless a container that runs has the volume. */
+  /** Makes the uses of these mounts unconfirmed, unless a live container uses the volume. */
   async #doubt(rows: readonly MountRow[]): Promise<void> {
     const { mounts, engine, signal } = this.#options;
     const inUse = await engine.volumesInUse(signal);
@@ -150,7 +150,7 @@ export class Reconciler {
       const rows = mounts.rows();
       if (rows.length > 0) await this.#unused.drop(rows, await engine.volumesInUse(signal));
     } catch (error) {
-      // Once it answers, there is another look.
+      // The next look tries again.
       log('cannot compare mounts with containers: %s', error);
     }
     this.#isLooking = false;

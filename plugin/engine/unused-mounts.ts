@@ -15,22 +15,22 @@ export interface UnusedMountsOptions {
   /** Tells whether any process of this machine still shows the mount. */
   readonly isShownElsewhere?: ((mountpoint: string) => Promise<boolean>) | undefined;
   /**
-   * For how long nothing may happen to a volume before its uses are dropped that the engine has
-   * not given up. A container that starts waits for the Mount of its other volumes: up to 120 s.
+   * Confirmed uses are dropped when no container has had the volume for this long. A container that
+   * starts may wait up to 120 s for the Mounts of its other volumes.
    */
   readonly graceMs: number;
 }
 
 /**
- * Finds uses of volumes whose Unmount will never come. docs/mount-accounting.md says when that is.
+ * Finds uses of volumes whose Unmount will never arrive; docs/mount-accounting.md has the rules.
  *
- * One that is unconfirmed goes when no live container has the volume: the engine that mounted it
- * has ended. One that is confirmed goes when no container at all has it, and nothing happened to it
- * for a while. Neither goes while anything on this machine still shows the mount.
+ * An unconfirmed use is dropped if no live container has the volume: the engine that mounted it has
+ * ended. A confirmed use is dropped if no container at all has had the volume for a while. No use is
+ * dropped while a process on this machine still shows the mount.
  */
 export class UnusedMounts {
   readonly #options: UnusedMountsOptions;
-  /** Since when nothing has used a volume with these uses; another Mount or Unmount makes others. */
+  /** When a volume with these uses became idle; a Mount or Unmount replaces the uses object. */
   readonly #idleSince = new WeakMap<MountRow['mountIds'], number>();
   readonly #kept: SayOnceEach;
   readonly #isShownElsewhere: (mountpoint: string) => Promise<boolean>;
@@ -44,8 +44,8 @@ export class UnusedMounts {
   }
 
   /**
-   * Drops what is not used. `rows` were read before the engine was asked for `inUse`: what has been
-   * mounted since is not in either.
+   * Drops unused uses. `rows` must be read before the engine is asked for `inUse`, so that a volume
+   * that is mounted in between is in neither.
    */
   async drop(rows: readonly MountRow[], inUse: ReadonlyMap<string, VolumeUse>): Promise<void> {
     for (const row of rows) {
@@ -68,7 +68,7 @@ export class UnusedMounts {
     if (await this.#isShownElsewhere(row.mountpoint)) {
       const message =
         'no container of the Docker engine uses it, but a process on this host has it mounted; ' +
-        'it stays mounted and locked until that ends';
+        'it stays mounted and locked until the process ends';
       this.#kept.say(row.volume, message);
       return;
     }
@@ -82,12 +82,12 @@ export class UnusedMounts {
       volume: row.volume,
       message:
         `no container uses it, but the engine never sent the Unmount of ${short}: ` +
-        (isOver ? 'unmounted, and its lock let go' : 'dropped; it is mounted for others'),
+        (isOver ? 'unmounted and unlocked' : 'dropped; other uses keep it mounted'),
       token: row.ticket.token,
     });
   }
 
-  /** Whether nothing has used the volume for long enough. */
+  /** Returns true if no container has used the volume for the grace. */
   #isIdle({ mountIds }: MountRow, use: VolumeUse | undefined): boolean {
     const now = this.#options.clock.now();
     const since = this.#idleSince.get(mountIds);

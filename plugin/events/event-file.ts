@@ -23,14 +23,14 @@ const eventSchema = z.object({
 });
 
 /**
- * Events as lines of JSON, in a file in which they outlive this process. A file that is large enough
- * is kept as `<path>.old`, and the one before it goes. What can't be written is in memory only, and
- * is tried again with the next event.
+ * Keeps events as lines of JSON in a file, over restarts of the daemon. A file that has reached its
+ * limit is renamed to `<path>.old`, which replaces the one before. Events that can't be written stay
+ * in memory; the next event tries again.
  */
 export class EventFile implements AsyncDisposable {
   readonly #path: string;
   readonly #limitBytes: number;
-  /** The file may end in the middle of a line: a process was killed, or the disk is full. */
+  /** True if the file may end in the middle of a line: a process was killed, or a disk was full. */
   #isTorn = true;
   #waiting: LoggedEvent[] = [];
   readonly #writing = new LatestOnly(() => this.#write());
@@ -41,14 +41,14 @@ export class EventFile implements AsyncDisposable {
     this.#limitBytes = limitBytes;
   }
 
-  /** What there is, oldest first. Lines that are no events are passed over. */
+  /** Reads the kept events, oldest first. Skips lines that are no events. */
   async read(): Promise<LoggedEvent[]> {
     const texts = [await readText(oldOf(this.#path)), await readText(this.#path)];
     let last = 0;
     return texts
       .flatMap((text) => text.split('\n').flatMap(parseLine))
       .filter(({ number }) => {
-        // A line is there twice when it was written, but not the one after it.
+        // A write that failed after some lines is repeated, so lines may occur twice.
         if (number <= last) return false;
         last = number;
         return true;
@@ -105,7 +105,7 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
-/** What can't be read is no reason not to serve. */
+/** Reads a file; empty if that fails: the daemon serves without its old events. */
 async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
@@ -120,7 +120,7 @@ function parseLine(line: string): LoggedEvent[] {
   try {
     return [eventSchema.parse(JSON.parse(line))];
   } catch (error) {
-    log('passing over %s: %s', line, error);
+    log('skipping %s: %s', line, error);
     return [];
   }
 }

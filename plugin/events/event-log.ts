@@ -6,28 +6,28 @@ import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
 
 const log = createDebug('berth:event');
 
-/** How many events are remembered. */
+/** How many events are kept. */
 export const keptEvents = 1_000;
 
-/** An event as the log has it. */
+/** An event with its number and time. */
 export interface LoggedEvent extends Omit<VolumeEvent, 'kind'> {
   /** An EventKind, or the kind of an event that another release has recorded. */
   readonly kind: string;
-  /** One more than that of the event before. */
+  /** Counts events one by one, over restarts of the daemon. */
   readonly number: number;
   /** RFC 3339, by this host's clock. */
   readonly time: string;
 }
 
 export interface EventLogOptions {
-  /** What the process before has recorded; oldest first. */
+  /** The events of the previous daemon, oldest first. */
   readonly past?: readonly LoggedEvent[];
-  /** Takes each event to a place that outlives this process. Never throws, and never waits. */
+  /** Stores each event for the next daemon. Must not throw, and must not wait. */
   readonly keep?: (event: LoggedEvent) => void;
   readonly clock?: Pick<Clock, 'date'>;
 }
 
-/** The last events of this host's volumes, in memory, for who asks and who follows. */
+/** The last events of this host's volumes, in memory, to read and to follow. */
 export class EventLog implements EventSink {
   readonly #events: LoggedEvent[];
   readonly #keep: (event: LoggedEvent) => void;
@@ -51,12 +51,12 @@ export class EventLog implements EventSink {
     this.#recorded.emit('event');
   }
 
-  /** Those with a larger number; oldest first. */
+  /** Returns the events with a larger number, oldest first. */
   since(number: number): LoggedEvent[] {
     return this.#events.filter((event) => event.number > number);
   }
 
-  /** Those with a larger number, and then each as it comes, until the signal aborts. */
+  /** Yields the events with a larger number, then each new one, until the signal aborts. */
   async *follow(number: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void> {
     let last = number;
     for (;;) {
@@ -64,7 +64,7 @@ export class EventLog implements EventSink {
       if (events.length === 0) {
         if (signal.aborted) return;
         await once(this.#recorded, 'event', { signal }).catch(() => {
-          // Aborted: what was recorded just before is still told.
+          // Aborted: events that were recorded just before are still yielded.
         });
       }
       for (const event of events) {

@@ -17,7 +17,7 @@ const program = fileURLToPath(
   new URL(`../../sentinel/main${extname(import.meta.url)}`, import.meta.url),
 );
 
-/** The path of any release's sentinel: another release may have been installed elsewhere. */
+/** Matches the path of any release's sentinel: another release may be installed elsewhere. */
 const isSentinel = /\/sentinel\/main\.[jt]s$/;
 
 const callLimitMs = 1_000;
@@ -33,8 +33,8 @@ export interface SentinelLinkOptions {
 }
 
 /**
- * The way to the sentinel: finds the one that runs, starts one where there is none, and replaces
- * one that does not answer or is of another release.
+ * The connection to the sentinel. Finds the sentinel that runs, starts one if there is none, and
+ * replaces one that does not answer or belongs to another release.
  */
 export class SentinelLink {
   readonly #options: SentinelLinkOptions;
@@ -44,12 +44,12 @@ export class SentinelLink {
     this.#options = options;
   }
 
-  /** Resolves when the sentinel has it; rejects when no sentinel can be had now. */
+  /** Resolves when the sentinel has the watch; rejects when no sentinel can be reached or started. */
   tell(watch: Watch): Promise<SentinelReport> {
     return this.#withSentinel('PUT', '/watch', JSON.stringify(watch));
   }
 
-  /** Ends the sentinel; whatever it has done stays as it is. */
+  /** Ends the sentinel; what it has paused or frozen stays so. */
   async end(): Promise<void> {
     await this.#call('POST', '/end', '');
   }
@@ -60,16 +60,16 @@ export class SentinelLink {
         const report = await this.#call(method, path, body);
         this.#failures = 0;
         if (report.protocolVersion === protocolVersion) return report;
-        log('the sentinel is of another release (pid %d): replacing it', report.pid);
+        log('the sentinel (pid %d) belongs to another release: replacing it', report.pid);
         await this.#call('POST', '/end', '');
         await this.#start();
       } catch (error) {
         const isAbsent = hasCode(error, 'ENOENT', 'ECONNREFUSED');
         this.#failures += 1;
         if (attempt === 3) throw error;
-        if (!isAbsent && this.#failures < 3) continue; // Busy, perhaps.
+        if (!isAbsent && this.#failures < 3) continue; // The sentinel may be busy.
         log('no sentinel answers (%s): starting one', error);
-        if (!isAbsent) await this.#killMute();
+        if (!isAbsent) await this.#killUnresponsive();
         await this.#start();
       }
     }
@@ -102,8 +102,8 @@ export class SentinelLink {
     throw new Error(`the sentinel does not start; see ${logPath}`);
   }
 
-  /** One that is stopped or hangs still has its socket, so it is found by its command line. */
-  async #killMute(): Promise<void> {
+  /** Kills a sentinel that is stopped or hangs. It still has its socket; its command line finds it. */
+  async #killUnresponsive(): Promise<void> {
     for (const pid of await pidsOf(this.#options.socketPath)) {
       log('WARNING the sentinel (pid %d) does not answer: killing it', pid);
       try {
@@ -122,7 +122,7 @@ export class SentinelLink {
     const call = request({ socketPath, method, path, signal }, (response) => {
       text(response).then((answer) => {
         if (response.statusCode === 200) resolve(answer);
-        else reject(new Error(`the sentinel refuses: ${answer}`));
+        else reject(new Error(`the sentinel answers with an error: ${answer}`));
       }, reject);
     });
     call.on('error', reject);
@@ -131,7 +131,7 @@ export class SentinelLink {
   }
 }
 
-/** The sentinels of this socket; not those of a host with a file system of its own, in a namespace. */
+/** Returns the sentinels of this socket, in this mount namespace: tests make hosts of namespaces. */
 async function pidsOf(socketPath: string): Promise<number[]> {
   const own = await namespaceOf('self', 'mnt');
   const pids: number[] = [];

@@ -15,7 +15,7 @@ import type { SentinelLink } from './sentinel-link.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** How often the sentinel is told the deadlines, and seen to be alive. */
+/** How often the deadlines are sent to the sentinel, which also shows that it is alive. */
 const repeatMs = 1_000;
 const endLimitMs = 20_000;
 const endPollMs = 100;
@@ -23,7 +23,7 @@ const endPollMs = 100;
 export interface SentinelWatchOptions {
   readonly link: Pick<SentinelLink, 'tell' | 'end'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
-  /** For how long from now nobody else can be given this host's locks. */
+  /** Returns for how long from now no other host can be granted this host's locks. */
   readonly leftMs: () => number;
   readonly ttlMs: number;
   readonly bootId: string;
@@ -33,26 +33,35 @@ export interface SentinelWatchOptions {
   readonly events: EventSink;
 }
 
-/** Has the sentinel guard the mounts of this host, and writes down what it did. */
+/**
+ * Gives the sentinel the mounts of this host and their deadlines, and records what it did as events.
+ *
+ *     lease renewed ─► deadlineChanged ─┐
+ *     mount changed ─► watch, changed ──┼─► one call at a time ─► SentinelLink ─► sentinel
+ *     each second ─► run ───────────────┘        {volumes, deadlines}   │
+ *     event log ◄── what it did since the last call ◄───────────────────┘
+ *
+ * A sentinel that can't be reached is a condition, and no further volume is mounted meanwhile.
+ */
 export class SentinelWatch implements MountFence {
   readonly #options: SentinelWatchOptions;
   #mounts: readonly FencedMount[] = [];
   #noted = 0;
-  /** The sentinel has something to guard. */
+  /** True while the sentinel has volumes to watch. */
   #isKnown = false;
   #wasStarted = false;
   readonly #telling = new LatestOnly(() => this.#tellNow());
-  readonly #trouble = new SayOnce((text) => log('ERROR the sentinel can not be told: %s', text));
+  readonly #trouble = new SayOnce((text) => log('ERROR the sentinel can not be reached: %s', text));
 
   constructor(options: SentinelWatchOptions) {
     this.#options = options;
   }
 
-  /** What keeps the sentinel from being told, if anything does. */
+  /** Reports a sentinel that can't be reached. */
   conditions(): Condition[] {
     const { last } = this.#trouble;
     if (last === undefined) return [];
-    const message = `the sentinel can't be told of this host's mounts: ${last}`;
+    const message = `the sentinel does not receive this host's mounts: ${last}`;
     return [{ severity: 'error', message }];
   }
 
@@ -62,8 +71,8 @@ export class SentinelWatch implements MountFence {
       await this.#telling.run();
     } catch (error) {
       throw new UnavailableError(
-        "the sentinel can't be reached, which keeps this host from writing to a volume that it " +
-          `has lost; no volume is mounted without it: ${messageOf(error)}`,
+        'the sentinel, which keeps this host from writing to a volume that it has lost, ' +
+          `can't be reached; berth mounts no volume without it: ${messageOf(error)}`,
         { cause: error },
       );
     }
@@ -94,7 +103,7 @@ export class SentinelWatch implements MountFence {
     }
   }
 
-  /** Tells the deadlines as they move, until the signal. */
+  /** Sends the deadlines each second until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     for await (const _ of every(repeatMs, this.#options.clock, signal)) {
       try {
@@ -106,7 +115,7 @@ export class SentinelWatch implements MountFence {
     }
   }
 
-  /** The last word of a daemon that ends: its mounts stay guarded until the last deadline. */
+  /** Sends the last deadlines of a daemon that ends; ends a sentinel that has nothing to watch. */
   async leave(): Promise<void> {
     try {
       await this.#telling.run();
@@ -118,7 +127,7 @@ export class SentinelWatch implements MountFence {
 
   async #tellNow(): Promise<SentinelReport | undefined> {
     const { link, leftMs, ttlMs, bootId, bootNowMs } = this.#options;
-    // The clock is read first: frozen in between, this process must not move a deadline on.
+    // The clock is read first: a process that is frozen in between must not move a deadline on.
     const nowMs = bootNowMs();
     const deadlineMs = Math.floor(nowMs + leftMs());
     const volumes = this.#guarded(deadlineMs);
@@ -140,7 +149,7 @@ export class SentinelWatch implements MountFence {
     const { drivers } = this.#options;
     return this.#mounts.flatMap(({ row, ownership }): WatchedVolume[] => {
       const state = ownership();
-      // Where locks don't expire, nobody is given one while its holder is away.
+      // Where locks don't expire, no other host is granted one while its holder is away.
       const isSafe =
         deadlineMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');
       if (row.onLost === 'keep' || isSafe) return [];
@@ -174,5 +183,6 @@ function watchedVolume(
   onLost: WatchedVolume['onLost'],
   ownsFileSystem: boolean,
 ): Omit<WatchedVolume, 'state'> {
+  // tidy-ok: protocol name
   return { volume, tenure: mountMark, mountpoint, ownsFileSystem, onLost };
 }

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { readIfThere, replaceFile } from '../../lib/linux/state-file.ts';
 
 /**
- * What tells this host from all others: the machine's id together with the host name given to
- * berth. A name alone could be given twice by mistake. Where the machine has no id (a container),
- * one is made and kept in the state directory.
+ * Returns the identity of this host: the machine's ID and the host name given to berth. Two hosts
+ * may have one name by mistake. A machine without an ID (a container) gets one, which is kept in
+ * the state directory.
  */
 export async function hostIdentity(host: string, stateDir: string): Promise<string> {
   const machine =

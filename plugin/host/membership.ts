@@ -28,10 +28,11 @@ export class HostIdentityInUseError extends Error {
 }
 
 /**
- * Joins the store as this host: takes the host's own lock, so that no two daemons pass for one
- * host, takes over the mounts of the process before, and drops what else that process has left.
- * Goes on until the store answers, and holds the lock until the signal. Rejects
- * HostIdentityInUseError.
+ * Joins the store as this host: acquires the host's own lock, so that no two daemons act as one host,
+ * adopts the mounts of the previous daemon, and removes its other tickets.
+ *
+ * Repeats until the store answers, and keeps the lock until the signal aborts. Rejects
+ * HostIdentityInUseError if another daemon with this identity is alive.
  */
 export async function joinStore(options: MembershipOptions): Promise<void> {
   const { manager, recovery, identity, ttlMs, clock, signal } = options;
@@ -73,7 +74,7 @@ async function takeHostLock(
   } catch (error) {
     if (!(error instanceof LockContendedError)) throw error;
     const [other] = error.blockers;
-    // A daemon that died without its state directory holds the lock until its session expires.
+    // A dead daemon that lost its state directory holds the lock until its session expires.
     if (!other || (!hasWaited && !(await manager.isAlive(other)))) throw error;
     throw new HostIdentityInUseError(
       `another berth runs with this host's identity (${identity}, since ${other.holder.since}); ` +
@@ -83,8 +84,8 @@ async function takeHostLock(
 }
 
 /**
- * The lock is lost when the store was out of reach for longer than the session lives. Then it is
- * taken again, with a new session, on which mounts that lost their locks get them back.
+ * Keeps the host's own lock. It is lost when the store could not be reached for longer than the TTL.
+ * Then it is acquired again, with a new session, and mounts re-acquire their locks.
  */
 async function stayJoined(
   first: Lock,
@@ -100,7 +101,7 @@ async function stayJoined(
       if (lock.state === 'unproven') await manager.open();
       if (lock.state === 'lost') {
         lock = kept(await takeHostLock(manager, identity, false));
-        log("WARNING the host's own lock was lost; locked again");
+        log("WARNING the host's own lock was lost and has been acquired again");
       }
       if (lock.state === 'held') await recovery.adopt();
       trouble.clear();

@@ -8,8 +8,8 @@ export class StateDirectoryInUseError extends Error {
 }
 
 /**
- * Makes the state directory and takes it for this process alone, until it ends however it ends:
- * an exclusive SQLite transaction is a lock that the kernel frees.
+ * Makes the state directory and locks it for this process. The lock is an exclusive SQLite
+ * transaction, which the kernel ends with the process, however the process ends.
  */
 export async function takeStateDirectory(path: string): Promise<Disposable> {
   await mkdir(path, { recursive: true, mode: 0o700 });

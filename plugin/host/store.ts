@@ -6,7 +6,7 @@ import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import type { Config } from '../config/config.ts';
 
-/** Opens the store that the configuration names. Rejects when a file that it names can't be read. */
+/** Opens the configured store. Rejects when a configured file can't be read. */
 export async function openStore({ store, prefix, stateDir }: Config): Promise<TicketStore> {
   if (store.kind === 'embedded') return embeddedStore({ path: join(stateDir, 'berth.db') });
   const [ca, cert, key, password] = await Promise.all(

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-/** Why an operation was given up: nobody is there any more to hear its result. */
+/** The client closed its connection, so its operation was cancelled. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';
   constructor() {
@@ -8,7 +8,7 @@ export class ClientGoneError extends Error {
   }
 }
 
-/** Aborts with a ClientGoneError when the client leaves before it has its answer. */
+/** Returns a signal that aborts with ClientGoneError when the client leaves without its answer. */
 export function clientGone(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
   const leave = () => {

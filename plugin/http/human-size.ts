@@ -1,10 +1,10 @@
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
-/** `1 GiB`, `1.5 MiB`, `512 B`: at most one decimal. */
+/** Returns a size as `1 GiB`, `1.5 MiB`, `512 B`: at most one decimal. */
 export function humanSize(bytes: number): string {
   let value = bytes;
   let index = 0;
-  // From 1023.95 on, one decimal would read 1024.0 of the smaller unit.
+  // From 1023.95 on, one decimal would show 1024.0 of the smaller unit.
   while (value >= 1023.95 && index < units.length - 1) {
     value /= 1024;
     index++;

@@ -5,17 +5,17 @@ import { InvalidRequestError } from '../../lib/volumes/errors.ts';
 
 const limitBytes = 1_048_576;
 
-/** Collects the body whatever its Content-Type: the Docker engine sends none. */
+/** Collects the body, whatever its Content-Type: the Docker engine sends none. */
 export function collectBody(): RequestHandler {
   return express.raw({ type: () => true, limit: limitBytes });
 }
 
-/** The text of a collected body; empty when there was none. */
+/** Returns the text of a collected body; empty if there was none. */
 export function bodyText(body: unknown): string {
   return Buffer.isBuffer(body) ? body.toString('utf8').trim() : '';
 }
 
-/** Reads JSON of the given shape. Throws InvalidRequestError, naming each field that is wrong. */
+/** Parses JSON by a schema. Throws an InvalidRequestError that names each wrong field. */
 export function parseJson<T>(text: string, schema: z.ZodType<T>): T {
   let value: unknown;
   try {
@@ -32,8 +32,8 @@ export function parseJson<T>(text: string, schema: z.ZodType<T>): T {
 }
 
 /**
- * The InvalidRequestError for a body that could not be collected (too large, cut off, in an unknown
- * encoding); undefined for any other error.
+ * Returns an InvalidRequestError for a body that could not be collected (too large, incomplete, in
+ * an unknown encoding); undefined for any other error.
  */
 export function bodyRefusal(error: unknown): InvalidRequestError | undefined {
   if (typeof error !== 'object' || error === null || !('type' in error)) return undefined;

@@ -51,7 +51,7 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     );
     await impostor.daemon.stop();
     await waitFor(
-      () => /WARNING the host's own lock was lost; locked again/.test(log()),
+      () => /WARNING the host's own lock was lost and has been acquired again/.test(log()),
       10_000,
       "the host's own lock to be re-acquired",
     );

@@ -94,7 +94,7 @@ describeWith(['docker'], 'unused mounts', () => {
       expect(await node.mountCount('busy')).toBe(1);
     }
     await node.waitUntilUnmounted('busy');
-    expect(await events('busy')).toContain('its lock let go');
+    expect(await events('busy')).toContain('unmounted and unlocked');
   });
 
   test('row 13: only Podman ends a mount of Podman', async () => {
