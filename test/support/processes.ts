@@ -153,6 +153,7 @@ export async function waitFor<T>(
   const deadline = performance.now() + timeoutMs * patience;
   let cause: unknown;
   for (;;) {
+    const askedAt = performance.now();
     try {
       const answer = await condition();
       if (answer) return answer as Exclude<T, false | 0 | '' | null | undefined>;
@@ -163,7 +164,7 @@ export async function waitFor<T>(
     if (performance.now() >= deadline) {
       throw new Error(`gave up waiting for ${what} after ${timeoutMs * patience} ms`, { cause });
     }
-    await delay(20);
+    await delay(pauseAfter(performance.now() - askedAt, 20));
   }
 }
 
