@@ -39,7 +39,9 @@ export async function benchFailover(): Promise<number> {
   ]);
 }
 
-/** Starts a container that writes to a volume; returns its first write's distance from `sinceMs`. */
+/**
+ * Starts a container that writes to a volume; returns its first write's distance from `sinceMs`.
+ */
 async function firstWriteMs(node: EngineNode, volume: string, sinceMs: number): Promise<number> {
   await node.create(volume);
   const name = `writes-${volume}`;

@@ -9,9 +9,9 @@ const rounds = 8;
 const roundMs = 1_000;
 
 /**
- * Measures lock cycles of many workers, each with its own lock, against the floor: the same client with
- * two transactions per cycle, sent one by one (etcd itself shares its disk writes among them). Rounds
- * of both alternate, so that a noisy machine slows both alike.
+ * Measures lock cycles of many workers, each with its own lock, against the floor: the same client
+ * with two transactions per cycle, sent one by one (etcd itself shares its disk writes among them).
+ * Rounds of both alternate, so that a noisy machine slows both alike.
  */
 export async function benchGroupCommit(): Promise<number> {
   await using etcd = await startEtcd({ onDisk: true });

@@ -8,9 +8,9 @@ const rounds = 60;
 const cyclesPerRound = 50;
 
 /**
- * Measures an uncontended lock and unlock against the floor: the two guarded transactions that any such
- * lock needs, sent by the same client. Rounds of both alternate, so that a noisy machine slows both
- * alike.
+ * Measures an uncontended lock and unlock against the floor: the two guarded transactions that any
+ * such lock needs, sent by the same client. Rounds of both alternate, so that a noisy machine slows
+ * both alike.
  */
 export async function benchLockCycle(): Promise<number> {
   await using etcd = await startEtcd({ onDisk: true });

@@ -8,7 +8,10 @@ import { printFigures, quantile, timed } from './statistics.ts';
 
 const volumes = 10_000;
 
-/** Measures the engine's calls over the socket on a cluster with 10,000 volumes, and the daemon's memory. */
+/**
+ * Measures the engine's calls over the socket on a cluster with 10,000 volumes, and the daemon's
+ * memory.
+ */
 export async function benchPluginSocket(): Promise<number> {
   await using etcd = await startEtcd({ onDisk: true });
   await addRecords(etcd.endpoints.map((url) => new URL(url).host));

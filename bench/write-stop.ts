@@ -9,7 +9,10 @@ const ttl = '5s';
 const runs = 20;
 const names = ['the host is cut off', 'the daemon is frozen', 'the daemon is killed'] as const;
 
-/** Measures how long before another host can get its lock a host that can't renew it writes last. */
+/**
+ * Measures the time from the last write of a host that can't renew its lock until another host can
+ * get it.
+ */
 export async function benchWriteStop(): Promise<number> {
   await using cluster = await startCluster({
     engines: ['26.1', '20.10', '26.1'],

@@ -19,7 +19,9 @@ export class AdminError extends Error {
 export class DaemonUnavailableError extends Error {
   override readonly name = 'DaemonUnavailableError';
   readonly socketPath: string;
-  /** The system's error code (`ENOENT`, `ECONNREFUSED`, `EACCES`, `ECONNRESET`), or a description. */
+  /**
+   * The system's error code (`ENOENT`, `ECONNREFUSED`, `EACCES`, `ECONNRESET`), or a description.
+   */
   readonly reason: string;
   constructor(socketPath: string, reason: string, cause?: unknown) {
     super(`no daemon answers on ${socketPath} (${reason})`, { cause });

@@ -27,7 +27,9 @@ export function since(time: string, now: Date = new Date()): string {
   return `${text} (${age(now.getTime() - date.getTime())} ago)`;
 }
 
-/** Returns an age in its largest whole unit: `5 min`. A time ahead of this host's clock is `0 s`. */
+/**
+ * Returns an age in its largest whole unit: `5 min`. A time ahead of this host's clock is `0 s`.
+ */
 function age(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 60) return `${seconds} s`;

@@ -26,7 +26,8 @@ export function startCommand(
 ): HeldCommand {
   // Listen before the start: a signal in between would end this process and not the command.
   const pass = (signal: NodeJS.Signals) => {
-    // A terminal signals the whole foreground group itself; many programs take a second one for "at once".
+    // A terminal signals the whole foreground group itself; many programs take a second one for "at
+    // once".
     const isFromTerminal = process.stdin.isTTY && (signal === 'SIGINT' || signal === 'SIGQUIT');
     if (!isFromTerminal) child.kill(signal);
   };

@@ -63,7 +63,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     await root.parseAsync([...argv], { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Commander has printed the error. Requested help ends with 0, help for a missing command does not.
+    // Commander has printed the error. Requested help ends with 0, help for a missing command does
+    // not.
     return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   }
   return exitCode;

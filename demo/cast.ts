@@ -25,7 +25,10 @@ export interface Line {
 /** A host with Docker and berth. */
 export interface Player {
   readonly host: Host;
-  /** Returns the engine's state of the container (running, paused, exited), or undefined if there is none. */
+  /**
+   * Returns the engine's state of the container (running, paused, exited), or undefined if there is
+   * none.
+   */
   container(): Promise<string | undefined>;
   /** Returns the holder of the volume's lock, as this host's berth sees it. */
   holder(): Promise<Holder | undefined>;
@@ -41,7 +44,10 @@ export interface Holder {
 export const volume = 'db';
 export const container = 'writer';
 
-/** Starts three etcd members, two hosts on one network, and a directory that both see like an NFS share. */
+/**
+ * Starts three etcd members, two hosts on one network, and a directory that both see like an NFS
+ * share.
+ */
 export async function gather(ttlSeconds: number): Promise<Cast> {
   await using stack = new AsyncDisposableStack();
   const volumeDir = stack.use(await makeTemporaryDirectory()).path;
@@ -85,7 +91,8 @@ function playerOn(host: Host): Player {
   return {
     host,
     container: async () => {
-      // From the list, because the engine answers no call about a container that waits for its volume.
+      // From the list, because the engine answers no call about a container that waits for its
+      // volume.
       const answer = await ask(host.dockerSocket, '/containers/json?all=1');
       return containersSchema.parse(answer).find(({ Names }) => Names.includes(`/${container}`))
         ?.State;

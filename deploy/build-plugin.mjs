@@ -1,5 +1,5 @@
-// Builds the managed plugin from this repository, its root file system and its config.json, and passes it to
-// `docker plugin create`. Plain JavaScript, so that it runs on any Node from 20 on.
+// Builds the managed plugin from this repository, its root file system and its config.json, and
+// passes it to `docker plugin create`. Plain JavaScript, so that it runs on any Node from 20 on.
 import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -140,13 +140,16 @@ async function rootfsFromHost(rootfs) {
   for (const path of await productionModules()) {
     await cp(join(repository, path), join(rootfs, home, path), {
       recursive: true,
-      // Nested modules, some for development only, are left out: the list names those that are needed.
+      // Nested modules, some for development only, are left out: the list names those that are
+      // needed.
       filter: (source) => !source.endsWith('/node_modules') && !source.endsWith('.map'),
     });
   }
 }
 
-/** Returns the modules that `npm prune --omit=dev --omit=optional` would leave, without running it. */
+/**
+ * Returns the modules that `npm prune --omit=dev --omit=optional` would leave, without running it.
+ */
 async function productionModules() {
   const lock = JSON.parse(await readFile(join(repository, 'package-lock.json'), 'utf8'));
   return Object.entries(lock.packages)
@@ -154,7 +157,9 @@ async function productionModules() {
     .map(([path]) => path);
 }
 
-/** Copies a program and the libraries that it loads, each to the path at which the loader finds it. */
+/**
+ * Copies a program and the libraries that it loads, each to the path at which the loader finds it.
+ */
 async function copyProgram(source, target, rootfs) {
   await copyFile(source, target);
   const { output } = await execute('ldd', [source]);

@@ -1,5 +1,5 @@
-// Unpacks Docker engines and etcd of two Debian releases, and a kernel of a third, below a cache directory, so that
-// nothing is installed on the machine.
+// Unpacks Docker engines and etcd of two Debian releases, and a kernel of a third, below a cache
+// directory, so that nothing is installed on the machine.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -25,7 +25,10 @@ const engine = ['docker.io', 'containerd', 'runc', 'tini', 'etcd-server', 'etcd-
 // Only used when this machine's own libraries are too old or absent.
 const libraries = ['libc6', 'libgcc-s1', 'libseccomp2'];
 
-/** The order matters: bookworm's patchelf patches trixie's programs, because trixie's own would need a patch itself. */
+/**
+ * The order matters: bookworm's patchelf patches trixie's programs, because trixie's own would need
+ * a patch itself.
+ */
 export const suites = {
   bookworm: {
     holds: 'Docker 20.10 and etcd 3.4',
@@ -85,7 +88,10 @@ export async function unpackSuite(suite) {
   writeFileSync(join(directory, 'stamp'), stampOf(suite));
 }
 
-/** Downloads with apt on its own state, so that this machine's sources and installed packages don't matter. */
+/**
+ * Downloads with apt on its own state, so that this machine's sources and installed packages don't
+ * matter.
+ */
 async function download(suite, work) {
   const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
   if (!existsSync(keyring)) {
@@ -135,8 +141,9 @@ function debianMirror() {
 }
 
 /**
- * Links a program that needs a newer C library than this machine's to that of its own release. The paths are written
- * into the file, because runc executes itself again from /proc/self/exe, which a wrapper script can't follow.
+ * Links a program that needs a newer C library than this machine's to that of its own release. The
+ * paths are written into the file, because runc executes itself again from /proc/self/exe, which a
+ * wrapper script can't follow.
  */
 async function makeRunnable(directory, program, versionFlag) {
   const path = join(directory, program);

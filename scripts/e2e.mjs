@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Runs the tests in test/e2e whose path contains one of the names; without a name, lists folders and files.
+// Runs the tests in test/e2e whose path contains one of the names; without a name, lists folders
+// and files.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';

@@ -1,4 +1,5 @@
-// The tests that need neither root nor a server and take seconds: `npm run fast` and `npm run watch` run them.
+// The tests that need neither root nor a server and take seconds: `npm run fast` and `npm run
+// watch` run them.
 import { join } from 'node:path';
 import process from 'node:process';
 

@@ -1,5 +1,6 @@
-// Makes `npm start` and `npm test` work on a fresh clone. It runs before the dependencies exist, so it is plain
-// JavaScript without any, for the machine's own Node (20 or newer). With --tests it also fetches the tests' servers.
+// Makes `npm start` and `npm test` work on a fresh clone. It runs before the dependencies exist, so
+// it is plain JavaScript without any, for the machine's own Node (20 or newer). With --tests it
+// also fetches the tests' servers.
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -45,7 +46,8 @@ function isComplete() {
   return areDependenciesInstalled() && (!forTests || isReadyForTests());
 }
 
-// Two runs at once (two clones, two terminals) would unpack over each other: the second waits, and finds all done.
+// Two runs at once (two clones, two terminals) would unpack over each other: the second waits, and
+// finds all done.
 async function setUpAlone() {
   mkdirSync(cacheDirectory, { recursive: true });
   const again = [process.execPath, ...process.argv.slice(1), '--lock-held'];
@@ -58,7 +60,8 @@ async function setUpAlone() {
   }
 }
 
-// npm writes node_modules/.package-lock.json last, so an interrupted installation counts as missing.
+// npm writes node_modules/.package-lock.json last, so an interrupted installation counts as
+// missing.
 function areDependenciesInstalled() {
   const changed = (name) =>
     statSync(join(root, name), { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
@@ -67,7 +70,8 @@ function areDependenciesInstalled() {
 
 async function installDependencies() {
   say('installing the dependencies (npm ci)');
-  // npm puts node_modules/.bin first in PATH, but `npm ci` deletes that directory, so npm must not run on the Node there.
+  // npm puts node_modules/.bin first in PATH, but `npm ci` deletes that directory, so npm must not
+  // run on the Node there.
   const searchPath = process.env.PATH.split(delimiter)
     .filter((directory) => !directory.startsWith(root))
     .join(delimiter);
@@ -94,7 +98,10 @@ async function requireNode24() {
   );
 }
 
-/** Reports tools that can't be installed, without an error: the tests then skip, or fail with CI=true. */
+/**
+ * Reports tools that can't be installed, without an error: the tests then skip, or fail with
+ * CI=true.
+ */
 async function fetchTestTools() {
   await report('file system and network tools', installTools);
   for (const suite of requiredSuites) {

@@ -1,8 +1,11 @@
-// Runs several commands at once and prints the result and the time of each, and the output of a failed one.
+// Runs several commands at once and prints the result and the time of each, and the output of a
+// failed one.
 import process from 'node:process';
 import { execute } from './execute.mjs';
 
-/** Resolves to true if every part exits with 0. Prints a part's output if it failed or is `loud`. */
+/**
+ * Resolves to true if every part exits with 0. Prints a part's output if it failed or is `loud`.
+ */
 export async function sideBySide(parts, options = {}) {
   const results = await Promise.all(parts.map((part) => runPart(part, options)));
   return results.every((isGreen) => isGreen);

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Runs the simulations and the fault tests of the locks, then the containers that write, each for the given number of
-// seconds: npm run test:soak -- 3600
+// Runs the simulations and the fault tests of the locks, then the containers that write, each for
+// the given number of seconds: npm run test:soak -- 3600
 import { spawnSync } from 'node:child_process';
 
 const [seconds = '600', ...others] = process.argv.slice(2);
@@ -9,7 +9,10 @@ if (!/^\d+$/.test(seconds) || others.length > 0) {
   process.exit(2);
 }
 const writers = 'test/chaos/writers';
-/** The writers run last and alone: a machine that is busy with simulations can't meet their real deadlines. */
+/**
+ * The writers run last and alone: a machine that is busy with simulations can't meet their real
+ * deadlines.
+ */
 const parts = [['test/simulation', 'test/chaos', '--testPathIgnorePatterns', writers], [writers]];
 let status = 0;
 for (const paths of parts) {

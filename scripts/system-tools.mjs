@@ -19,7 +19,8 @@ const packageOf = {
   iptables: 'iptables',
   openssl: 'openssl',
   spin: 'spin',
-  // SPIN compiles its models. g++ depends on the headers of the C library; gcc only recommends them.
+  // SPIN compiles its models. g++ depends on the headers of the C library; gcc only recommends
+  // them.
   gcc: 'g++',
   initdb: 'postgresql',
   'systemd-socket-activate': 'systemd',
@@ -63,7 +64,10 @@ export async function installPackages(packages) {
   await (packages.includes('postgresql') ? withoutCluster(install) : install());
 }
 
-/** Keeps the package from creating and starting a database for this machine; the tests start their own. */
+/**
+ * Keeps the package from creating and starting a database for this machine; the tests start their
+ * own.
+ */
 async function withoutCluster(install) {
   const before = existsSync(clusterSettings) ? readFileSync(clusterSettings, 'utf8') : '';
   mkdirSync(dirname(clusterSettings), { recursive: true });

@@ -1,6 +1,7 @@
-// Finds the kernel of the tests' guests: User Mode Linux, which runs as an ordinary process. The kernels of bookworm
-// (6.1) and trixie (6.12) panic on processors with AMX ("ptrace set fp regs failed"). That of sid boots everywhere, but
-// sid is not always reachable and changes daily. So set-up boots each candidate once and records the first that works.
+// Finds the kernel of the tests' guests: User Mode Linux, which runs as an ordinary process. The
+// kernels of bookworm (6.1) and trixie (6.12) panic on processors with AMX ("ptrace set fp regs
+// failed"). That of sid boots everywhere, but sid is not always reachable and changes daily. So
+// set-up boots each candidate once and records the first that works.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

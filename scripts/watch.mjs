@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Waits for changes and checks them: all types, lint of the changed files, and the fast tests that import them.
+// Waits for changes and checks them: all types, lint of the changed files, and the fast tests that
+// import them.
 import { existsSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';

@@ -33,7 +33,9 @@ export interface ActivatedBerthOptions extends BerthOptions {
 export const dockerPath = '/run/docker/plugins/berth.sock';
 export const adminPath = '/run/berth/admin.sock';
 
-/** Restarts the daemon: systemd-socket-activate can't, because it replaces itself with its child. */
+/**
+ * Restarts the daemon: systemd-socket-activate can't, because it replaces itself with its child.
+ */
 const supervise = `
 while :; do
   while [ -e "$HOLD" ]; do sleep 0.05; done

@@ -19,7 +19,10 @@ export interface EtcdOptions {
   readonly onDisk?: boolean;
   /** Clients need a certificate; `tls` of the result has one. */
   readonly tls?: boolean;
-  /** Where the members run: on a network's switch, on a host, or each on one of several hosts. This machine by default. */
+  /**
+   * Where the members run: on a network's switch, on a host, or each on one of several hosts. This
+   * machine by default.
+   */
   readonly in?: Machine | readonly Machine[];
   /** Further flags of each member, such as --quota-backend-bytes. */
   readonly flags?: readonly string[];
@@ -28,7 +31,9 @@ export interface EtcdOptions {
 export interface Etcd extends AsyncDisposable {
   /** The URL of each member: http(s)://address:port. */
   readonly endpoints: readonly string[];
-  /** All endpoints in the form of berth's `--store`: etcd://address:port,address:port or etcds://… */
+  /**
+   * All endpoints in the form of berth's `--store`: etcd://address:port,address:port or etcds://…
+   */
   readonly url: string;
   readonly tls: Certificates | undefined;
   readonly pids: readonly number[];
@@ -54,7 +59,8 @@ interface Member {
   process: RunningProcess;
 }
 
-// Short, because a stopping leader tries for seconds to transfer its leadership, even to members that are stopping too.
+// Short, because a stopping leader tries for seconds to transfer its leadership, even to members
+// that are stopping too.
 const stopLimitMs = 300;
 
 export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {

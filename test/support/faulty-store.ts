@@ -9,10 +9,10 @@ export type StoreMethod = Exclude<
 >;
 
 /**
- * A fault of one call. `lost request`: the store never gets it. `lost reply`: the store executes the
- * request, and the caller sees a failure. `arrivesAfterMs`: the caller sees a failure at once, and
- * the store executes the request later. `answersAfterMs`: the request is slow. `repliesAfterMs`: the
- * reply is slow.
+ * A fault of one call. `lost request`: the store never gets it. `lost reply`: the store executes
+ * the request, and the caller sees a failure. `arrivesAfterMs`: the caller sees a failure at once,
+ * and the store executes the request later. `answersAfterMs`: the request is slow.
+ * `repliesAfterMs`: the reply is slow.
  */
 export type Fault =
   | 'lost request'

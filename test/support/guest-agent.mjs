@@ -1,6 +1,7 @@
-// Runs on a guest (see uml-host.ts) and starts commands for guest-command.mjs, one per connection. The client sends
-// one line with the command, then one line for each signal; the agent sends lines with the output and the exit code.
-// Plain JavaScript, because stripping types would delay its start on the slow guest by a second.
+// Runs on a guest (see uml-host.ts) and starts commands for guest-command.mjs, one per connection.
+// The client sends one line with the command, then one line for each signal; the agent sends lines
+// with the output and the exit code. Plain JavaScript, because stripping types would delay its
+// start on the slow guest by a second.
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';

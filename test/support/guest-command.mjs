@@ -1,5 +1,6 @@
-// Runs a command on a guest and acts as that command: passes on its output, its exit code, and signals sent to it.
-// node guest-command.mjs ADDRESS PORT '{"command":…,"args":[…],"cwd":…,"env":{…},"input":…}'
+// Runs a command on a guest and acts as that command: passes on its output, its exit code, and
+// signals sent to it. node guest-command.mjs ADDRESS PORT
+// '{"command":…,"args":[…],"cwd":…,"env":{…},"input":…}'
 import { connect } from 'node:net';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';

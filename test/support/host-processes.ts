@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * Kills every process of a host at once, like a power cut. Containers have network namespaces of their own, so they
- * are found as descendants of the host's processes and as members of its control group.
+ * Kills every process of a host at once, like a power cut. Containers have network namespaces of
+ * their own, so they are found as descendants of the host's processes and as members of its control
+ * group.
  */
 export async function killAllProcesses(networkNamespace: string, group: string): Promise<void> {
   const deadline = performance.now() + 10_000;

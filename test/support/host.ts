@@ -21,14 +21,20 @@ export interface HostOptions {
   readonly engineFlags?: readonly string[];
 }
 
-/** A machine with a Docker engine, made of namespaces: it shares only the kernel and the disk with other hosts. */
+/**
+ * A machine with a Docker engine, made of namespaces: it shares only the kernel and the disk with
+ * other hosts.
+ */
 export interface Host extends Machine, AsyncDisposable {
   readonly name: string;
   /** The engine's socket, reachable from inside and outside. */
   readonly dockerSocket: string;
   /** The host's own directory, at the same path inside and outside. */
   readonly directory: string;
-  /** Returns the path by which a file inside the host is reached from outside: its /run and /etc are private. */
+  /**
+   * Returns the path by which a file inside the host is reached from outside: its /run and /etc are
+   * private.
+   */
   pathOf(path: string): string;
   execOk(command: string, ...args: string[]): Promise<string>;
   /** Runs the docker command of the engine's own version. */
@@ -39,8 +45,9 @@ export interface Host extends Machine, AsyncDisposable {
   /** Returns the engine's log since its last start. */
   engineOutput(): string;
   /**
-   * Ends dockerd and waits for its end. After SIGKILL the containers live on until the engine starts again and ends
-   * them. It gives each its stop timeout of 10 seconds, so run containers with --stop-timeout 0.
+   * Ends dockerd and waits for its end. After SIGKILL the containers live on until the engine
+   * starts again and ends them. It gives each its stop timeout of 10 seconds, so run containers
+   * with --stop-timeout 0.
    */
   killEngine(signal?: NodeJS.Signals): Promise<void>;
   startEngine(): Promise<void>;
@@ -52,8 +59,9 @@ export interface Host extends Machine, AsyncDisposable {
   stop(): Promise<void>;
 }
 
-// The private /run has /run/docker/plugins and the daemons' sockets; the private /etc the engine's key and the resolver.
-// Nothing answers at its name server: otherwise a swarm task waits 20 seconds for the DNS timeout of a registry.
+// The private /run has /run/docker/plugins and the daemons' sockets; the private /etc the engine's
+// key and the resolver. Nothing answers at its name server: otherwise a swarm task waits 20 seconds
+// for the DNS timeout of a registry.
 const preparation = `
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/docker/plugins /run/lock /run/etc /run/etc-work

@@ -14,8 +14,9 @@ export interface FileSystem extends AsyncDisposable {
 }
 
 /**
- * Makes a file system in a sparse file on a loop device and mounts it. Hosts that start later also see a mount made
- * on this machine; a mount made in a host is visible there only. mkfs.xfs needs 300 MB, mkfs.btrfs 110 MB.
+ * Makes a file system in a sparse file on a loop device and mounts it. Hosts that start later also
+ * see a mount made on this machine; a mount made in a host is visible there only. mkfs.xfs needs
+ * 300 MB, mkfs.btrfs 110 MB.
  */
 export async function makeFileSystem(
   kind: FileSystemKind,

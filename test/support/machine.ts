@@ -5,7 +5,9 @@ import { runProcess, startProcess } from './processes.ts';
 export interface Machine {
   /** The IP address of its servers. */
   readonly address: string;
-  /** Starts a process there. The pid is the process's own, so signals reach it and not a wrapper. */
+  /**
+   * Starts a process there. The pid is the process's own, so signals reach it and not a wrapper.
+   */
   spawn(command: string, args: readonly string[], options?: StartOptions): RunningProcess;
   /** Runs a command there to its end; does not check the exit code. */
   exec(

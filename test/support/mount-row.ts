@@ -1,7 +1,9 @@
 import { ticketSchema } from '../../lib/lock/ticket-schema.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 
-/** Returns the row of a volume that is mounted on this host with one use; `change` replaces fields. */
+/**
+ * Returns the row of a volume that is mounted on this host with one use; `change` replaces fields.
+ */
 export function mountRow(volume: string, change: Partial<MountRow> = {}): MountRow {
   return {
     volume,

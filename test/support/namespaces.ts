@@ -12,13 +12,14 @@ export interface Namespaces extends Omit<Machine, 'address'>, AsyncDisposable {
 }
 
 /**
- * Makes anonymous network, mount and UTS namespaces. A sleeping process keeps them, so nothing is left when it and the
- * processes inside have ended, even after a test run was killed. (`ip netns` would leave files in /run, and
- * `ip netns exec` remounts /sys, which hides the control groups.)
+ * Makes anonymous network, mount and UTS namespaces. A sleeping process keeps them, so nothing is
+ * left when it and the processes inside have ended, even after a test run was killed. (`ip netns`
+ * would leave files in /run, and `ip netns exec` remounts /sys, which hides the control groups.)
  */
 export async function makeNamespaces(preparation = ''): Promise<Namespaces> {
   await using stack = new AsyncDisposableStack();
-  // Mounts made inside stay inside; later mounts outside appear inside where the machine shares its mounts.
+  // Mounts made inside stay inside; later mounts outside appear inside where the machine shares its
+  // mounts.
   const separate = ['--net', '--mount', '--uts', '--propagation', 'slave'];
   const script = `set -e\nip link set lo up\n${preparation}\necho ready\nexec sleep infinity`;
   const keeper = stack.use(startProcess('unshare', [...separate, 'sh', '-c', script]));

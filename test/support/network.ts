@@ -1,11 +1,20 @@
 import type { Machine } from './machine.ts';
 import { makeNamespaces } from './namespaces.ts';
 
-/** A switch in its own network namespace. Servers can run on the switch, too: hosts reach them at its address. */
+/**
+ * A switch in its own network namespace. Servers can run on the switch, too: hosts reach them at
+ * its address.
+ */
 export interface Network extends Machine, AsyncDisposable {
-  /** Connects the network namespace of a process to the switch by a cable, and gives that end an address. */
+  /**
+   * Connects the network namespace of a process to the switch by a cable, and gives that end an
+   * address.
+   */
   attach(pid: number): Promise<Cable>;
-  /** Makes the switch's end of a cable to a machine with its own kernel, which configures the cable's address itself. */
+  /**
+   * Makes the switch's end of a cable to a machine with its own kernel, which configures the
+   * cable's address itself.
+   */
   attachMachine(): Promise<MachineCable>;
   stop(): Promise<void>;
 }

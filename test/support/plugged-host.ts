@@ -51,7 +51,9 @@ export interface PluggedHost extends AsyncDisposable {
   docker(...args: string[]): Promise<string>;
   /** Runs a docker command that must fail; returns its error output. */
   dockerFails(...args: string[]): Promise<string>;
-  /** Runs a script in a new container with these flags, such as `-v`, `db:/p`; returns its output. */
+  /**
+   * Runs a script in a new container with these flags, such as `-v`, `db:/p`; returns its output.
+   */
   run(flags: readonly string[], script: string): Promise<string>;
   /** Starts a container that sleeps, with these flags. It ends at once when it is stopped. */
   start(name: string, ...flags: string[]): Promise<void>;
@@ -59,7 +61,9 @@ export interface PluggedHost extends AsyncDisposable {
   inspect(name: string, format: string): Promise<string>;
   /** The directory of the volumes' content. */
   readonly volumeDir: string;
-  /** Calls a method such as `Create` or `Get` on the daemon's own socket, without engine and proxy. */
+  /**
+   * Calls a method such as `Create` or `Get` on the daemon's own socket, without engine and proxy.
+   */
   call(
     method: string,
     body?: unknown,
@@ -183,7 +187,10 @@ export interface PluggedSuite {
   readonly isPlugged?: boolean;
 }
 
-/** Describes the same tests for each variant. The tests share one host, so each uses its own volumes. */
+/**
+ * Describes the same tests for each variant. The tests share one host, so each uses its own
+ * volumes.
+ */
 export function describePlugged(
   name: string,
   { variants, requirements = [], ...options }: PluggedSuite,

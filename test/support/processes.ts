@@ -18,7 +18,10 @@ export interface ProcessOptions {
 export interface FinishedProcess {
   readonly stdout: string;
   readonly stderr: string;
-  /** The exit code as a shell reports it: 128 plus the signal's number if a signal ended the process. */
+  /**
+   * The exit code as a shell reports it: 128 plus the signal's number if a signal ended the
+   * process.
+   */
   readonly code: number;
 }
 
@@ -30,7 +33,10 @@ export interface RunningProcess extends AsyncDisposable {
   /** Returns standard output and error so far, in the order of arrival. */
   output(): string;
   kill(signal: NodeJS.Signals): void;
-  /** Sends SIGTERM, and SIGKILL if the process still runs after `limitMs`. Also ends a paused process. */
+  /**
+   * Sends SIGTERM, and SIGKILL if the process still runs after `limitMs`. Also ends a paused
+   * process.
+   */
   stop(limitMs?: number): Promise<void>;
 }
 
@@ -39,7 +45,10 @@ export interface StartOptions extends ProcessOptions {
   readonly orphanSignal?: NodeJS.Signals;
 }
 
-/** Where each Node that a test starts finds what an earlier one compiled: that halves the work of a start. */
+/**
+ * Where each Node that a test starts finds what an earlier one compiled: that halves the work of a
+ * start.
+ */
 const compiled = join(cacheDirectory(), 'compiled');
 
 export function startProcess(
@@ -141,9 +150,9 @@ export function succeeded(commandLine: readonly string[], result: FinishedProces
 export const patience = 5;
 
 /**
- * Repeats `condition` until it returns a truthy value and returns that. A throw counts as not met yet. `timeoutMs` is
- * the time that a quiet machine needs at most, and is multiplied by `patience`: a wait detects what hangs, and asserts
- * no speed.
+ * Repeats `condition` until it returns a truthy value and returns that. A throw counts as not met
+ * yet. `timeoutMs` is the time that a quiet machine needs at most, and is multiplied by `patience`:
+ * a wait detects what hangs, and asserts no speed.
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
@@ -169,8 +178,9 @@ export async function waitFor<T>(
 }
 
 /**
- * Returns distinct TCP ports on which nothing listens. They are below the range that the kernel takes for outgoing
- * connections, so a server that is killed and started again finds its port still free.
+ * Returns distinct TCP ports on which nothing listens. They are below the range that the kernel
+ * takes for outgoing connections, so a server that is killed and started again finds its port still
+ * free.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();

@@ -1,4 +1,5 @@
-// Tests name what they need beyond Node, and are skipped with the reason where the machine does not have it.
+// Tests name what they need beyond Node, and are skipped with the reason where the machine does not
+// have it.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -6,9 +7,9 @@ import { describe, test } from '@jest/globals';
 import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from './tools.ts';
 
 /**
- * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see loop-fs.ts. `spin`: the
- * model checker. `flock`: the kernel's file locks. `uml`: hosts with their own kernels, see uml-host.ts. `systemd`:
- * its programs; systemd itself need not run.
+ * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see
+ * loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `uml`: hosts with their
+ * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run.
  */
 export type Requirement =
   | 'root'
@@ -21,7 +22,10 @@ export type Requirement =
   | 'uml'
   | 'systemd';
 
-/** Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail instead. */
+/**
+ * Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail
+ * instead.
+ */
 export function describeWith(
   requirements: readonly Requirement[],
   name: string,

@@ -1,5 +1,6 @@
-// Jest's reporter for the end of a run: prints the slowest test files. With WRITE_DURATIONS=1 it also writes the
-// duration of each file to durations.json, from which slowest-first.mjs takes the order of the next run.
+// Jest's reporter for the end of a run: prints the slowest test files. With WRITE_DURATIONS=1 it
+// also writes the duration of each file to durations.json, from which slowest-first.mjs takes the
+// order of the next run.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
 

@@ -5,7 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
-/** Seconds per file, as measured by slowest-files.mjs: `WRITE_DURATIONS=1 npm test` renews the list. */
+/**
+ * Seconds per file, as measured by slowest-files.mjs: `WRITE_DURATIONS=1 npm test` renews the list.
+ */
 const durations = JSON.parse(readFileSync(new URL('durations.json', import.meta.url), 'utf8'));
 
 /** A file that is not in the list may be slow. */
@@ -32,7 +34,9 @@ export default class SlowestFirst {
   cacheResults() {}
 }
 
-/** Merges two lists so that each part of the result has the seconds of both lists in the same ratio. */
+/**
+ * Merges two lists so that each part of the result has the seconds of both lists in the same ratio.
+ */
 function spread(one, other) {
   const merged = [one, other].flatMap((list) => {
     const all = list.reduce((sum, { seconds }) => sum + seconds, 0);

@@ -117,7 +117,8 @@ class Link {
     };
     from.setNoDelay(true);
     from.on('data', (chunk) => afterAllBefore(() => to.write(chunk)));
-    // The close of a connection is subject to the faults, too. The cause of the close does not matter.
+    // The close of a connection is subject to the faults, too. The cause of the close does not
+    // matter.
     from.on('error', () => {});
     from.on('close', () => afterAllBefore(() => to.destroy()));
   }

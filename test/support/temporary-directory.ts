@@ -20,8 +20,9 @@ export async function makeTemporaryDirectory(parent = tmpdir()): Promise<Tempora
 const roomyBytes = 8 * 2 ** 30;
 
 /**
- * Returns a directory in memory for the data of a server, if the machine has room there. A flush costs nothing in memory;
- * on a disk with much other work it takes seconds, and calls to the server exceed their limits.
+ * Returns a directory in memory for the data of a server, if the machine has room there. A flush
+ * costs nothing in memory; on a disk with much other work it takes seconds, and calls to the server
+ * exceed their limits.
  */
 export function memoryDirectory(): string {
   const memory = '/dev/shm';

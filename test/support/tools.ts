@@ -53,7 +53,9 @@ export interface PostgresTools {
   readonly psql: string;
 }
 
-/** Returns the programs of the newest installed release: Debian keeps them out of the search path. */
+/**
+ * Returns the programs of the newest installed release: Debian keeps them out of the search path.
+ */
 export function postgresTools(): PostgresTools {
   const releases = '/usr/lib/postgresql';
   const all = existsSync(releases) ? readdirSync(releases).map(Number) : [];

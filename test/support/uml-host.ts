@@ -17,15 +17,19 @@ export interface UmlHostOptions {
 }
 
 /**
- * A machine with its own kernel: User Mode Linux, which runs as an ordinary process. Its root is this machine's,
- * read-only, with a writable layer in memory, so it has all programs. A power cut loses its unflushed writes and the next
- * boot has a new boot ID; namespaces provide neither. It is slow: starting a process takes ten times as long.
+ * A machine with its own kernel: User Mode Linux, which runs as an ordinary process. Its root is
+ * this machine's, read-only, with a writable layer in memory, so it has all programs. A power cut
+ * loses its unflushed writes and the next boot has a new boot ID; namespaces provide neither. It is
+ * slow: starting a process takes ten times as long.
  */
 export interface UmlHost extends BerthHost, AsyncDisposable {
   readonly address: string;
   /** A directory on the guest's disk, which survives power cuts; not visible from outside. */
   readonly directory: string;
-  /** Starts the guest's engine, Docker 26.1, and waits until it answers. Its containers have no network. */
+  /**
+   * Starts the guest's engine, Docker 26.1, and waits until it answers. Its containers have no
+   * network.
+   */
   startEngine(): Promise<void>;
   /** Runs the docker command outside the guest, where it is fast. */
   spawnDocker(...args: string[]): RunningProcess;
@@ -64,7 +68,8 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
   const kernel = [
     ...[program, 'mem=1G', 'root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${init}`],
     ...[`uml_dir=${outside}`, `ubd0=${disk}`, 'con=null', 'con0=null,fd:1', 'quiet', 'loglevel=1'],
-    // A fixed MAC address, so that no neighbour cache gets stale at a boot; without gro the card drops large packets.
+    // A fixed MAC address, so that no neighbour cache gets stale at a boot; without gro the card
+    // drops large packets.
     `vec0:transport=tap,ifname=${cable.device},depth=64,gro=1,mac=${cardAddress(cable.address)}`,
   ];
   let machine: RunningProcess | undefined;

@@ -19,7 +19,8 @@ describeWith(['docker', 'etcd'], 'a Docker host whose etcd does not answer', () 
     cluster = await startCluster({ engines: ['26.1'], berth: { ttl: '5s', lockTimeout: '2s' } });
     [node] = cluster.nodes as [EngineNode];
     for (const name of ['used', 'stopped', 'idle']) {
-      // on-lost=keep: this container goes on through the outage; the others are fenced (see ../fencing).
+      // on-lost=keep: this container goes on through the outage; the others are fenced (see
+      // ../fencing).
       const option = name === 'used' ? 'on-lost=keep' : 'access=host';
       await node.dockerOk(
         ...['volume', 'create', '-d', 'berth', '--label', 'of=me', '-o', option, name],

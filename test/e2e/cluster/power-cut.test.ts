@@ -21,7 +21,10 @@ jest.setTimeout(400_000);
 
 const ttlMs = 10_000;
 
-/** Prints each number only after it is on the disk. The first line is never flushed: ext4 would take seconds. */
+/**
+ * Prints each number only after it is on the disk. The first line is never flushed: ext4 would take
+ * seconds.
+ */
 const appendFlushedLines = `
   echo never flushed > /data/unflushed
   i=0; while :; do i=$((i+1)); echo $i >> /data/lines && sync /data/lines && echo $i; sleep 0.1; done`;
@@ -106,7 +109,9 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
   });
 });
 
-/** Starts the daemon before the engine, which waits for the plugins of the volumes that it knows. */
+/**
+ * Starts the daemon before the engine, which waits for the plugins of the volumes that it knows.
+ */
 async function startGuest(guest: UmlHost, options: BerthOptions): Promise<void> {
   await startBerth(guest, options);
   await guest.startEngine();
@@ -124,7 +129,10 @@ async function mountTable(guest: UmlHost): Promise<unknown> {
 
 type Call = readonly [method: string, body: object];
 
-/** Calls the plugin on a guest without an engine, all calls in one process, because its start takes seconds. */
+/**
+ * Calls the plugin on a guest without an engine, all calls in one process, because its start takes
+ * seconds.
+ */
 async function callInGuest(guest: UmlHost, ...calls: readonly Call[]): Promise<void> {
   const script = `
     import { callPlugin } from '${import.meta.dirname}/../../support/plugin-call.ts';

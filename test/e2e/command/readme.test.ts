@@ -1,4 +1,5 @@
-// The commands under "Start" in README.md, run as they stand there: a real engine, daemon and berth command.
+// The commands under "Start" in README.md, run as they stand there: a real engine, daemon and berth
+// command.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';

@@ -29,7 +29,9 @@ export interface ClockWriter {
   exitCode(): Promise<number>;
   /** Returns when the container ended, by `bootNowMs`. */
   endedAtMs(): Promise<number>;
-  /** Returns the times of its lines, by `bootNowMs`. Throws when a line is missing or out of order. */
+  /**
+   * Returns the times of its lines, by `bootNowMs`. Throws when a line is missing or out of order.
+   */
   times(): Promise<number[]>;
   lastWriteMs(): Promise<number>;
   waitUntilItWrites(limitMs?: number): Promise<void>;
@@ -89,7 +91,9 @@ function clockWriter(node: EngineNode, options: ClockWriterOptions): ClockWriter
   };
 }
 
-/** Returns the times of a writer's lines in a log. Throws when a line is missing or out of order. */
+/**
+ * Returns the times of a writer's lines in a log. Throws when a line is missing or out of order.
+ */
 export function timesOf(log: string, name: string): number[] {
   const lines = log.split('\n').slice(0, -1); // The last line may be incomplete.
   const own = lines.map((line) => line.split(' ')).filter(([, , writer]) => writer === name);
@@ -107,7 +111,7 @@ export function longestGap(times: readonly number[]): { fromMs: number; toMs: nu
   );
 }
 
-/** Returns how long it lasted. */
+/** Returns the length of the longest time without a write. */
 export function longestGapMs(times: readonly number[]): number {
   const { fromMs, toMs } = longestGap(times);
   return toMs - fromMs;

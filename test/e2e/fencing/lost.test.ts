@@ -70,7 +70,8 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts whose volumes went to another ho
       }),
     );
     await Promise.all([...victims.map(hashImages), ...taking]);
-    // A host that requested a volume may have written to it, so the victim must not re-acquire the lock.
+    // A host that requested a volume may have written to it, so the victim must not re-acquire the
+    // lock.
     const asking = victims.flatMap(({ writers }) =>
       [writers.ext4, writers.xfs].map(({ volume }) =>
         taker.begin('Mount', { Name: volume, ID: 'e'.repeat(64) }),

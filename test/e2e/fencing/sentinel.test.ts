@@ -72,7 +72,7 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     await first.waitUntilItWrites();
     expect(await sentinelPid(one)).toBe(pid);
     expect(await first.incarnation()).toBe(before);
-    // The writer of the other host shows what this machine takes from each container.
+    // The writer on the other host shows how long a busy machine stops any container.
     const gapMs = async (writer: ClockWriter) =>
       longestGapMs((await writer.times()).filter((time) => time >= sinceMs));
     expect(await gapMs(first)).toBeLessThan(1_000 + 2 * (await gapMs(second)));

@@ -4,7 +4,9 @@ import type { Cluster } from '../hosts/cluster.ts';
 
 /** Records when mount tickets vanish from etcd; from then on other hosts can get the locks. */
 export interface TicketWatch extends AsyncDisposable {
-  /** Waits until the volume's mount ticket vanishes after `sinceMs`; returns when, by `bootNowMs`. */
+  /**
+   * Waits until the volume's mount ticket vanishes after `sinceMs`; returns when, by `bootNowMs`.
+   */
   waitUntilGone(volume: string, sinceMs: number, limitMs: number): Promise<number>;
 }
 

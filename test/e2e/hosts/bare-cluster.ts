@@ -11,7 +11,9 @@ import { startBareHost } from './bare-host.ts';
 import type { Node } from './node.ts';
 import { startNode } from './node.ts';
 
-/** Hosts without engines on one network with etcd, and a directory in memory that all hosts share. */
+/**
+ * Hosts without engines on one network with etcd, and a directory in memory that all hosts share.
+ */
 export interface BareCluster extends AsyncDisposable {
   readonly network: Network;
   readonly etcd: Etcd;

@@ -6,8 +6,8 @@ import { makeNamespaces } from '../../support/namespaces.ts';
 import type { Network } from '../../support/network.ts';
 
 /**
- * A host without a Docker engine: the test calls the plugin in its place. Its directory is in memory,
- * where a sync to disk takes no time.
+ * A host without a Docker engine: the test calls the plugin in its place. Its directory is in
+ * memory, where a sync to disk takes no time.
  */
 export interface BareHost
   extends Pick<Host, 'name' | 'address' | 'directory' | 'dockerSocket' | 'pathOf'>,

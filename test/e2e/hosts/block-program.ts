@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { waitFor } from '../../support/processes.ts';
 import type { BareHost } from './bare-host.ts';
 
-/** Blocks a program that the daemon runs, before or after its work, until it is released or killed. */
+/**
+ * Blocks a program that the daemon runs, before or after its work, until it is released or killed.
+ */
 export async function blockProgram(
   host: BareHost,
   program: string,

@@ -13,7 +13,9 @@ import type { DockerVersion } from '../../support/tools.ts';
 import type { Node } from './node.ts';
 import { startNode } from './node.ts';
 
-/** Docker hosts on one network with etcd, a directory that all hosts share, and berth on each host. */
+/**
+ * Docker hosts on one network with etcd, a directory that all hosts share, and berth on each host.
+ */
 export interface Cluster extends AsyncDisposable {
   readonly network: Network;
   readonly etcd: Etcd;

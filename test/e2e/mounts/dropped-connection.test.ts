@@ -112,7 +112,9 @@ describePlugged('a lost connection', { variants: allVariants, requirements: ['lo
     expect(await left()).toEqual(nothing);
   });
 
-  /** Restarts berth, which then drops the mount that no container has, because it asks the engine. */
+  /**
+   * Restarts berth, which then drops the mount that no container has, because it asks the engine.
+   */
   async function restartFrees(name: string): Promise<void> {
     const { berth, left } = on();
     await berth.stop();

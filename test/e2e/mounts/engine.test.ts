@@ -118,7 +118,8 @@ describePlugged('engines', { variants: allVariants }, (on) => {
       expect(await mounted()).toEqual([]);
       expect(await store.locks()).toEqual([]);
       await rename(`${home}.away`, home);
-      // With -w the engine mounts the volume while it creates the container, so no container exists then.
+      // With -w the engine mounts the volume while it creates the container, so no container exists
+      // then.
       if (flags.length === 0) {
         expect(await inspect(name, '{{.State.Status}} {{.State.StartedAt}}')).toBe(
           'created 0001-01-01T00:00:00Z',

@@ -57,7 +57,9 @@ export class HalfDone {
     if (refusal !== '' && !isDone.test(refusal)) throw new Error(`${operation}: ${refusal}`);
   }
 
-  /** Checks that containers can write to the mounted volume: they could not if it were still frozen. */
+  /**
+   * Checks that containers can write to the mounted volume: they could not if it were still frozen.
+   */
   async goesOn(operation: Operation, name: string): Promise<void> {
     if (!isLive(operation)) return;
     const file = join(this.#node.mountpoint(name), 'state');

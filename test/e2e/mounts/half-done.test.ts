@@ -12,8 +12,8 @@ import type { BareHostNode, DriverName, Operation } from './half-done-operations
 import { HalfDone, operations } from './half-done-operations.ts';
 
 /**
- * The daemon is killed while it runs one of these programs, in the middle of all operations that call
- * it. `rm` runs last in each operation, between storage and record.
+ * The daemon is killed while it runs one of these programs, in the middle of all operations that
+ * call it. `rm` runs last in each operation, between storage and record.
  */
 const points: Record<DriverName, readonly (readonly [program: string, readonly Operation[]])[]> = {
   directory: [

@@ -16,7 +16,10 @@ describeWith(['root'], 'the mount namespace of a daemon', () => {
   });
 });
 
-/** Runs a script, then the check, in a mount namespace that shares one mount with its parent's; returns the result. */
+/**
+ * Runs a script, then the check, in a mount namespace that shares one mount with its parent's;
+ * returns the result.
+ */
 async function ask(script: string): Promise<string> {
   await using temporary = await makeTemporaryDirectory();
   const program = `

@@ -68,7 +68,9 @@ test('each phrase of the list is found, and has plain words', async () => {
   }
 });
 
-/** A text that the pattern of a phrase matches: its first alternatives, without what is optional. */
+/**
+ * A text that the pattern of a phrase matches: its first alternatives, without what is optional.
+ */
 function exampleOf({ source }: RegExp): string {
   const phrase = source.slice('\\b(?:'.length, source.lastIndexOf(')(?!'));
   return phrase
