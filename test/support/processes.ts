@@ -146,6 +146,11 @@ export function succeeded(commandLine: readonly string[], result: FinishedProces
   return result.stdout.trim();
 }
 
+/** Returns how long to wait until the next look: a look that starts a process leaves most of a core to others. */
+export function pauseAfter(lookMs: number, leastMs: number): number {
+  return Math.max(leastMs, Math.min(250, 2 * lookMs));
+}
+
 /** The factor by which each wait limit is lengthened: a busy machine is that much slower. */
 export const patience = 5;
 
