@@ -55,14 +55,14 @@ export class EventFile implements AsyncDisposable {
       });
   }
 
-  /** Never throws, and never waits. */
+  /** Queues an event to be written. Never throws, and never waits. */
   append(event: LoggedEvent): void {
     this.#waiting.push(event);
     if (this.#waiting.length > keptEvents) this.#waiting.shift();
     void this.#writing.run();
   }
 
-  /** Waits for what is being written. */
+  /** Waits for the write in progress. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing.idle();
   }

@@ -22,7 +22,7 @@ export interface MembershipOptions {
   readonly signal: AbortSignal;
 }
 
-/** Another daemon with this host's identity is running. */
+/** Another daemon with this host's identity runs. */
 export class HostIdentityInUseError extends Error {
   override readonly name = 'HostIdentityInUseError';
 }
