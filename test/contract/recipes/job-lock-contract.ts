@@ -170,7 +170,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
       });
     }
     expect(lock.signal.aborted).toBe(true);
-    expect(refusals).toBeGreaterThan(5);
+    expect(refusals).toBeGreaterThan(0);
     expect(abortedAt - startedAt).toBeGreaterThanOrEqual(690);
     expect(abortedAt - startedAt).toBeLessThan(10_000);
     expect(() => lock.throwIfLost()).toThrow(/lost the lock on .* longest hold/);

@@ -20,7 +20,7 @@ describePlugged('berth doctor with an engine', { variants: embeddedVariants.slic
     const { code, stdout } = await berth.berth('doctor', '--fix');
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /^used is held .* could not be fixed: a container uses volume used; or start/m,
+      /^used is mounted .* could not be fixed: a container uses volume used; or restart/m,
     );
     const { mounts } = JSON.parse(await berth.berthOk('status', '--json'));
     expect(mounts).toMatchObject([{ volume: 'used', lock: 'held' }]);

@@ -1,6 +1,6 @@
 // What a real engine (26.1) does to a managed plugin when a Mount is too slow, and when the engine
 // itself ends. Real time.
-import { cp, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { repository } from '../../support/berth.ts';
@@ -45,7 +45,9 @@ describeWith(['docker'], 'a managed plugin and its engine', () => {
     await on.dockerFails('run', '--rm', '-v', 'slow:/p', 'busybox', 'true');
     await expectNothing('slow');
     await rm(join(on.volumeDir, 'slow-mount'));
-    expect(await on.run('slow:/p', 'echo data > /p/file; cat /p/file')).toBe('data');
+    // On a busy machine an engine may lose what a container prints at its very end.
+    await on.run('slow:/p', 'echo data > /p/file');
+    expect(await readFile(join(on.volumeDir, 'directory/slow/data/file'), 'utf8')).toBe('data\n');
     await expectNothing('slow');
     await on.docker('volume', 'rm', 'slow');
   });
