@@ -2,9 +2,9 @@
  * The ticket queue of lib/lock: requests for several locks in two modes, leases that may end at
  * any time, guarded writes. README.md beside this file says what is checked, and how.
  *
- * Each client makes one request: one that comes again is no different from another client. So no
- * step that changes anything happens twice, and every run ends. One that ends with a client still
- * waiting (a deadlock, a lost wake-up) is reported as an "invalid end state".
+ * Each client makes one request: a second request would be no different from another client's. So
+ * no step that changes the state happens twice, and every run ends. SPIN reports a run that ends
+ * with a waiting client (a deadlock, a lost wake-up) as an "invalid end state".
  */
 #ifndef CLIENTS
 #define CLIENTS 3 /* at most 4 */
@@ -13,17 +13,17 @@
 #define any(is, c) (is(0, c, 0) || is(0, c, 1) || is(1, c, 0) || is(1, c, 1) || \
   is(2, c, 0) || is(2, c, 1) || is(3, c, 0) || is(3, c, 1))
 
-#define SHARED 1 /* 0: does not ask for this lock */
+#define SHARED 1 /* 0: no request for this lock */
 #define EXCLUSIVE 2
 #define conflict(c, d, l) (ticket[c].mode[l] + ticket[d].mode[l] > EXCLUSIVE)
 
 typedef Ticket {
   byte mode[2];
-  byte token[2]; /* its number in the store's total order: one for all its locks */
+  byte token[2]; /* the number in the store's total order: one for all its locks */
   bit stands[2]; /* its key for this lock exists in the store */
-  bit granted    /* its client has been told that it holds the locks, and believes it for ever */
+  bit granted    /* its client has learned of the grant, and never learns of its end */
 };
-/* A closed gate (of the first lock) is a ticket before all others: those already granted pass. */
+/* A closed gate (of the first lock) is a ticket before all others; granted tickets keep the lock. */
 #define GATE 4
 #define NOBODY 5
 Ticket ticket[5];
@@ -33,7 +33,7 @@ byte lastToken;
 #define stands(c) (standsOn(c, 0) && standsOn(c, 1))
 #define gone(c) (!ticket[c].stands[0] && !ticket[c].stands[1])
 
-/* What must hold. */
+/* The properties. */
 hidden byte allOrNothing, exclusion, grantOrder, writeOrder, closedGate;
 #define check(property, condition) property = condition; assert(property)
 #define isPartial(c) (!stands(c) && !gone(c))
@@ -42,7 +42,7 @@ hidden byte allOrNothing, exclusion, grantOrder, writeOrder, closedGate;
 #define overtook(d, c, l) (conflict(d, c, l) && \
   ticket[d].granted && ticket[d].token[l] > ticket[c].token[l])
 
-/* What the broken variants leave out. */
+/* The parts that the broken variants leave out. */
 #ifdef NO_GUARD
 #define guarded(c) true
 #else
@@ -59,7 +59,7 @@ hidden byte allOrNothing, exclusion, grantOrder, writeOrder, closedGate;
 #define letsPass(d, c, l) false
 #endif
 
-/* The store's steps, each atomic. A removal stands for an unlock, a lease's end, a break. */
+/* The store's steps, each atomic. A removal models an unlock, the end of a lease, or a break. */
 inline queue(c, l) {
   ticket[c].token[l] = lastToken; ticket[c].stands[l] = ticket[c].mode[l] != 0
 }
@@ -87,9 +87,9 @@ inline place(c) {
 #define waits(c) (!ticket[c].granted && !gone(c))
 #define wakes(l) (nearest[l] != NOBODY && !ticket[nearest[l]].stands[l])
 
-/* A client may be paused, for as long as it likes, between any two of its steps. */
+/* A client may be paused, for any time, between any two of its steps. */
 proctype Client(byte c) {
-  byte nearest[2]; /* in the way, as the store last said; all that a waiting client watches */
+  byte nearest[2]; /* the blockers in the store's last answer; a waiting client watches only them */
 #ifdef ONE_BY_ONE
   d_step { lastToken++; queue(c, 0) };
   d_step { lastToken++; queue(c, 1); place(c) };
@@ -134,7 +134,7 @@ end:
   od
 }
 
-/* All sets of requests. Clients differ in nothing else, so their order does not matter. */
+/* All sets of requests. Clients differ only in their requests, so their order does not matter. */
 init {
   byte c, request = 1;
   atomic {
