@@ -92,7 +92,7 @@ export class SentinelState {
     return this.#fences.get(volume) ?? openFence;
   }
 
-  /** Replaces the watch. A volume whose lock is unproven keeps the last deadline that was told. */
+  /** Replaces the watch. A volume whose lock is unproven keeps its last deadline. */
   update(watch: Watch): void {
     const before = new Map(this.volumes.map((volume) => [volume.volume, volume]));
     const volumes = watch.volumes.map((volume) => {

@@ -4,27 +4,22 @@
  * comments and documents name exist. Each rule is a function from the tree, or from one file of it,
  * to findings; a line opts out with `tidy-ok:` and a reason, on itself or on the line before.
  *
- * `npm run tidy` prints the findings and fails if there are any; `--report` counts them by folder;
- * `--all` also prints the findings of rules that do not fail yet.
+ * `npm run tidy` prints the findings and fails if there are any; `--report` counts them by folder.
  */
 import { rules, tidyFindings } from './rules.ts';
 import type { Finding } from './tree.ts';
-
-/** The rules that the whole tree keeps, so that a finding fails. */
-const enforced = new Set<string>(['phrase', 'comment', 'constant', 'page', 'file', 'link']);
 
 const started = performance.now();
 const args = process.argv.slice(2);
 const root = args.find((arg) => !arg.startsWith('--')) ?? process.cwd();
 const findings = tidyFindings(root);
-const failing = findings.filter(({ rule }) => enforced.has(rule));
 if (args.includes('--report')) {
   process.stdout.write(report(findings));
 } else {
-  process.stdout.write(list(args.includes('--all') ? findings : failing));
+  process.stdout.write(list(findings));
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  process.stdout.write(`tidy: ${failing.length || 'no'} findings (${seconds} s)\n`);
-  process.exitCode = failing.length === 0 ? 0 : 1;
+  process.stdout.write(`tidy: ${findings.length || 'no'} findings (${seconds} s)\n`);
+  process.exitCode = findings.length === 0 ? 0 : 1;
 }
 
 function list(found: readonly Finding[]): string {

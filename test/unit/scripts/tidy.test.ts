@@ -32,8 +32,8 @@ const found = () =>
   tidyFindings(tree.path).map(({ rule, path, line }) => `${path}:${line} ${rule}`);
 
 /** Put together here, so that this file keeps the rules itself. */
-const bannedWords = ['told', 'of'].join(' ');
-const wrapped = ['told', 'of'].join('\n * ');
+const bannedWords = ['in', 'vain'].join(' ');
+const wrapped = ['in', 'vain'].join('\n * ');
 
 test('a clean tree has no findings', () => {
   expect(found()).toEqual([]);
