@@ -70,6 +70,14 @@ mkdir -p /etc/docker
 rm -f /etc/resolv.conf
 echo nameserver 127.0.0.1 > /etc/resolv.conf`;
 
+/**
+ * Returns a script that ends a moment after the given one: a busy engine drops what a container prints just before its
+ * end.
+ */
+export function lingering(script: string): string {
+  return `(${script}\n); code=$?; sleep 0.2; exit $code`;
+}
+
 export async function startHost(options: HostOptions = {}): Promise<Host> {
   const { docker: version = '26.1', network, engineFlags = [] } = options;
   await using stack = new AsyncDisposableStack();

@@ -7,7 +7,7 @@ import { startBerth } from './berth.ts';
 import { engineApi } from './engine-api.ts';
 import { startEtcd } from './etcd-server.ts';
 import type { Host } from './host.ts';
-import { startHost } from './host.ts';
+import { lingering, startHost } from './host.ts';
 import type { PluginAnswer } from './plugin-call.ts';
 import { callPlugin } from './plugin-call.ts';
 import { waitFor } from './processes.ts';
@@ -138,7 +138,8 @@ export async function startPluggedHost(options: PluggedHostOptions): Promise<Plu
       if (code === 0) throw new Error(`docker ${args.join(' ')} succeeded: ${stdout}`);
       return stderr;
     },
-    run: (flags, script) => host.dockerOk('run', '--rm', ...flags, 'busybox', 'sh', '-c', script),
+    run: (flags, script) =>
+      host.dockerOk('run', '--rm', ...flags, 'busybox', 'sh', '-c', lingering(script)),
     start: async (name, ...flags) => {
       const all = ['-d', '--stop-timeout', '0', '--name', name, ...flags];
       await host.dockerOk('run', ...all, 'busybox', 'sleep', '1000');

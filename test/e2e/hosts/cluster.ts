@@ -2,7 +2,7 @@ import type { BerthOptions } from '../../support/berth.ts';
 import type { Etcd, EtcdOptions } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
 import type { Host } from '../../support/host.ts';
-import { startHost } from '../../support/host.ts';
+import { lingering, startHost } from '../../support/host.ts';
 import type { Network } from '../../support/network.ts';
 import { startNetwork } from '../../support/network.ts';
 import type { FinishedProcess } from '../../support/processes.ts';
@@ -83,6 +83,6 @@ export async function startEngineNode(host: Host, berth: BerthOptions = {}): Pro
       await dockerOk('rm', '-f', container);
     },
     shell: (volume, command) =>
-      dockerOk('run', '--rm', '-v', `${volume}:/data`, 'busybox', 'sh', '-c', command),
+      dockerOk('run', '--rm', '-v', `${volume}:/data`, 'busybox', 'sh', '-c', lingering(command)),
   };
 }

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Host } from '../../support/host.ts';
-import { startHost } from '../../support/host.ts';
+import { lingering, startHost } from '../../support/host.ts';
 import { runOk } from '../../support/processes.ts';
 import type { DockerVersion } from '../../support/tools.ts';
 import { dockerTools } from '../../support/tools.ts';
@@ -94,7 +94,7 @@ export async function startManagedHost(options: ManagedHostOptions): Promise<Man
       return stderr;
     },
     run: (volume, script) =>
-      host.dockerOk('run', '--rm', '-v', volume, 'busybox', 'sh', '-c', script),
+      host.dockerOk('run', '--rm', '-v', volume, 'busybox', 'sh', '-c', lingering(script)),
     start: async (name, volume, ...flags) => {
       const all = ['-d', '--stop-timeout', '0', '--name', name, '-v', `${volume}:/p`, ...flags];
       await host.dockerOk('run', ...all, 'busybox', 'sleep', '1000');
