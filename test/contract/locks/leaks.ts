@@ -55,7 +55,7 @@ export function lockLeaks(store: string, makeStore: () => Promise<StoreFixture>)
     expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0);
     expect(await bench.store.tickets()).toEqual([]);
     await eventually(() => expect(n1.mirror.tickets()).toEqual([]));
-  }, 240_000);
+  });
 }
 
 /** Returns what this process has allocated, after a garbage collection. */

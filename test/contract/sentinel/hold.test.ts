@@ -98,6 +98,5 @@ describeWith(['root'], 'a held container', () => {
       await killGroup(group);
       await waitFor(() => isEmpty(group), 2_000, 'all processes to end');
     },
-    20_000,
   );
 });

@@ -44,7 +44,7 @@ export function permanentSessionContract(benchOf: BenchOf): void {
     expect(await n1.store.place(waiting)).toMatchObject({ state: 'granted' });
     await n1.store.remove(both);
     expect(await n1.store.tickets('a')).toEqual([]);
-  }, 20_000);
+  });
 
   test('removes the tickets of a permanent session that is closed, and keeps the session', async () => {
     const [n1, n2, n3] = benchOf().clients;

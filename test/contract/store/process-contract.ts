@@ -99,7 +99,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     // Without a win for each of them this was no race.
     expect(Math.min(...wins)).toBeGreaterThan(0);
     expect(one.errorOutput + two.errorOutput).toBe('');
-  }, 30_000);
+  });
 
   test('lets three processes count under a lock without losing a count', async () => {
     await using directory = await makePlace();
@@ -111,7 +111,7 @@ export function storeProcessContract(kind: LocalStore, makePlace: () => Promise<
     await using store = await localStores[kind](directory.path);
     expect(await store.record('count')).toMatchObject({ value: '150' });
     expect(await store.tickets()).toEqual([]);
-  }, 30_000);
+  });
 
   test('lets three processes count in an unprotected file under a lock without losing a count', async () => {
     await using directory = await makePlace();

@@ -131,7 +131,7 @@ export function sessionContract(benchOf: BenchOf): void {
     const resume = { ttlMs: longTtlMs, owner: 'n4', resumable: false, resume: dying.session };
     if (await refusesToResume(dying.store, resume)) return;
     expect(await dying.store.openSession(resume)).toMatchObject({ resumed: false });
-  }, 20_000);
+  });
 
   test('S56 S85 grants an exclusive ticket alone after the shared ones before it expired', async () => {
     const { clients, fixture } = benchOf();
@@ -160,7 +160,7 @@ export function sessionContract(benchOf: BenchOf): void {
     await fixture.expireSession(dying.session);
     await eventually(() => expect(mirror.tickets).toEqual([]));
     expect(mirror.faults).toEqual([]);
-  }, 20_000);
+  });
 }
 
 /** True for a store whose sessions end with their process, after checking that it says so. */

@@ -141,7 +141,7 @@ export function watchContract(benchOf: BenchOf): void {
       expect(mirror.faults).toEqual([]);
       expect(mirror.events.filter((event) => event !== 'change')).toEqual(['reset']);
     }
-  }, 20_000);
+  });
 }
 
 /** Queues, removes, commits and opens new sessions at random, one after another. */

@@ -150,7 +150,6 @@ describeWith(['etcd'], 'the health of etcd', () => {
       expect(full?.severity).toBe('error');
       expect(full?.message).toMatch(/^the database of etcd member m0 is full .*alarm disarm"$/);
     },
-    60_000,
   );
 
   test('works over TLS', async () => {
