@@ -156,11 +156,11 @@ export class Acquirer {
   /** Reads the record that the request names, unless the store's answer has it. */
   async #withRead(
     { read }: TicketRequest,
-    { ticket, read: told }: Granted,
+    { ticket, read: answered }: Granted,
     limit: WaitLimit | undefined,
   ): Promise<Grant> {
     if (read === undefined) return { ticket };
-    if (told) return { ticket, read: told };
+    if (answered) return { ticket, read: answered };
     const ask = () => this.#options.store.record(read);
     const record = await (limit ? limit.untilAnswered(ask) : ask());
     return { ticket, read: { record } };

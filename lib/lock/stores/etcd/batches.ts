@@ -43,7 +43,7 @@ export class EtcdBatches {
   readonly #timeoutMs: number;
   #waiting: Member[] = [];
   #underWay = 0;
-  #impatience: NodeJS.Timeout | undefined;
+  #overdueTimer: NodeJS.Timeout | undefined;
 
   /** `timeoutMs`: the limit of a request, from the call of `send`. */
   constructor(transact: Transact, timeoutMs: number) {
@@ -59,7 +59,7 @@ export class EtcdBatches {
     const answer = Promise.withResolvers<ITxnResponse>();
     this.#waiting.push({ ...request, answer, askedAt: performance.now() });
     if (this.#underWay === 0) this.#sendNext();
-    else this.#impatience ??= setTimeout(this.#sendTheImpatient, patienceMs);
+    else this.#overdueTimer ??= setTimeout(this.#sendOverdue, patienceMs);
     return answer.promise;
   }
 
@@ -77,12 +77,12 @@ export class EtcdBatches {
   }
 
   /** Sends requests that have waited too long for an answer, or for others with the same name. */
-  #sendTheImpatient = () => {
-    this.#impatience = undefined;
+  #sendOverdue = () => {
+    this.#overdueTimer = undefined;
     const [first] = this.#waiting;
     if (!first) return;
     const leftMs = first.askedAt + patienceMs - performance.now();
-    if (leftMs > 1) this.#impatience = setTimeout(this.#sendTheImpatient, leftMs);
+    if (leftMs > 1) this.#overdueTimer = setTimeout(this.#sendOverdue, leftMs);
     else while (this.#waiting.length > 0) this.#sendNext();
   };
 

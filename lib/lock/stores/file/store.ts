@@ -62,7 +62,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
   const read = <T>(step: (model: TicketModel) => T) => attempt(() => step(file.model()));
   const write = <T>(step: (model: TicketModel) => T) => attempt(() => steps.take(step));
   /** Repeats `ask` while it drops dead sessions `inTheWay`. A repeat of `ask` must be harmless. */
-  const pastTheDead = async <T>(ask: () => Promise<T>, inTheWay: (answer: T) => Tickets) => {
+  const droppingDead = async <T>(ask: () => Promise<T>, inTheWay: (answer: T) => Tickets) => {
     for (;;) {
       const answer = await ask();
       const ids = inTheWay(answer).map(({ session }) => session);
@@ -86,15 +86,15 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       }),
     closeSession: (id) => attempt(() => sessions.close(id)),
     sessionAlive: (id) => attempt(() => sessions.isAlive(id)),
-    enqueue: (request) => pastTheDead(() => write((model) => model.enqueue(request)), blockersIn),
+    enqueue: (request) => droppingDead(() => write((model) => model.enqueue(request)), blockersIn),
     tryEnqueue: (request) =>
-      pastTheDead(() => write((model) => model.tryEnqueue(request)), blockersIn),
-    place: (ticket) => pastTheDead(() => read((model) => model.place(ticket)), blockersIn),
+      droppingDead(() => write((model) => model.tryEnqueue(request)), blockersIn),
+    place: (ticket) => droppingDead(() => read((model) => model.place(ticket)), blockersIn),
     stands: (ticket) => read((model) => model.stands(ticket)),
     remove: (ticket) => write((model) => model.remove(ticket)),
     commit: (change) => write((model) => model.commit(change)),
     tickets: (lockName) =>
-      pastTheDead(
+      droppingDead(
         () => read((model) => model.tickets(lockName)),
         (tickets) => tickets,
       ),

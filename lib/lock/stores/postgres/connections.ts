@@ -15,7 +15,7 @@ const maxConnections = 4;
 /** The longest pause of a client within a step, during which all others wait. */
 const longestStopMs = 1000;
 /** How long the server may take to close a connection. */
-const goodbyeMs = 500;
+const closeLimitMs = 500;
 
 export interface ConnectionOptions {
   /**
@@ -129,7 +129,7 @@ export class Connections implements AsyncDisposable {
   async open(wake: (payload?: string) => void): Promise<Line> {
     const client = new this.#Client();
     const close = async () => {
-      await this.#goodbye(client.end());
+      await this.#closeInTime(client.end());
       this.#sockets.get(client)?.destroy();
     };
     this.#listen(client);
@@ -157,7 +157,7 @@ export class Connections implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#goodbye(this.#pool.end());
+    await this.#closeInTime(this.#pool.end());
     for (const socket of this.#sockets.values()) socket.destroy();
   }
 
@@ -206,10 +206,10 @@ export class Connections implements AsyncDisposable {
   }
 
   /** Waits for a connection to close, but not long, because a frozen server never answers. */
-  async #goodbye(goodbye: Promise<void>): Promise<void> {
+  async #closeInTime(closing: Promise<void>): Promise<void> {
     const isOver = new AbortController();
-    const enough = pause(goodbyeMs, undefined, { signal: isOver.signal }).catch(() => {});
-    await Promise.race([goodbye.catch(() => {}), enough]);
+    const enough = pause(closeLimitMs, undefined, { signal: isOver.signal }).catch(() => {});
+    await Promise.race([closing.catch(() => {}), enough]);
     isOver.abort();
   }
 
