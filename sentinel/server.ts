@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { messageOf } from '../lib/running/message-of.ts';
 import type { Sentinel } from './sentinel.ts';
 import { watchSchema } from './watch.ts';
 
@@ -15,7 +16,7 @@ export function sentinelHandler(options: SentinelServerOptions): RequestListener
   return (request, response) => {
     answer(options, request, response).catch((error) => {
       response.statusCode = 400;
-      response.end(String(error));
+      response.end(messageOf(error));
     });
   };
 }
