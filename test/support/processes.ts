@@ -146,9 +146,12 @@ export function succeeded(commandLine: readonly string[], result: FinishedProces
   return result.stdout.trim();
 }
 
-/** Returns how long to wait until the next look: a look that starts a process leaves most of a core to others. */
-export function pauseAfter(lookMs: number, leastMs: number): number {
-  return Math.max(leastMs, Math.min(250, 2 * lookMs));
+/**
+ * Returns the pause until the next check: twice the time that the last one took, so that checks which
+ * start a process leave most of a core to others.
+ */
+export function pauseAfter(checkMs: number, leastMs: number): number {
+  return Math.max(leastMs, Math.min(250, 2 * checkMs));
 }
 
 /** The factor by which each wait limit is lengthened: a busy machine is that much slower. */
