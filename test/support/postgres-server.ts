@@ -45,7 +45,13 @@ const user = 'berth';
 const password = "it's /@:%20 secret";
 const database = 'postgres';
 /** Small sizes; durability stays at its default, so a commit waits for its flush. */
-const ownSettings = ['shared_buffers=16MB', 'max_wal_size=64MB', 'max_connections=50'];
+const ownSettings = [
+  'shared_buffers=16MB',
+  'max_wal_size=64MB',
+  'max_connections=50',
+  // Segments in files of the data directory: those in /dev/shm stay there after SIGKILL.
+  'dynamic_shared_memory_type=mmap',
+];
 const stopLimitMs = 2_000;
 
 export async function startPostgres({ settings = [] }: PostgresOptions = {}): Promise<Postgres> {
