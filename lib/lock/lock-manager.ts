@@ -45,8 +45,8 @@ export interface LockManagerOptions {
 
 /**
  * Distributed locks over a TicketStore. Requests are granted first come, first served. A request
- * acquires all its locks in one atomic step, so callers keep no order of locks and single requests
- * can't deadlock.
+ * acquires all its locks in one atomic step, so callers need not sort the locks, and two requests
+ * can't deadlock. A caller that holds one lock while it requests another still can.
  *
  * The path of one request, `lock([mount/db])`:
  *
