@@ -43,7 +43,9 @@ describeWith(['flock'], 'the file store with real processes', () => {
     });
     await expect(run).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/StoreUnavailableError: the program flock of util-linux does not run/),
+      stderr: expect.stringMatching(
+        /StoreUnavailableError: the program flock of util-linux does not run/,
+      ),
     });
   });
 });
