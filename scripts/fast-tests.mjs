@@ -20,6 +20,7 @@ export function fastJest(...args) {
     '--experimental-vm-modules',
     '--disable-warning=ExperimentalWarning',
     join(root, 'node_modules/jest/bin/jest.js'),
+    ...['--testSequencer', join(root, 'test/support/longest-first.mjs')],
     ...['--testMatch', ...fastTests.map((glob) => `<rootDir>/${glob}`)],
     ...args,
   ];

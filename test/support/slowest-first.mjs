@@ -18,11 +18,7 @@ const busy = /^test\/(spec|simulation|contract\/(driver|locks|recipes|stores))\/
 
 export default class SlowestFirst {
   sort(tests) {
-    const named = tests.map((test) => {
-      const name = relative(test.context.config.rootDir, test.path);
-      return { test, name, seconds: durations[name] ?? unknownSeconds };
-    });
-    named.sort((one, other) => other.seconds - one.seconds || (one.name < other.name ? -1 : 1));
+    const named = bySeconds(tests);
     const isBusy = ({ name }) => busy.test(name);
     return spread(
       named.filter(isBusy),
@@ -32,6 +28,17 @@ export default class SlowestFirst {
 
   /** Jest offers the results of a run for the next order, which durations.json decides instead. */
   cacheResults() {}
+}
+
+/** Each test with its name and duration, the longest first. */
+export function bySeconds(tests) {
+  const named = tests.map((test) => {
+    const name = relative(test.context.config.rootDir, test.path);
+    return { test, name, seconds: durations[name] ?? unknownSeconds };
+  });
+  return named.sort(
+    (one, other) => other.seconds - one.seconds || (one.name < other.name ? -1 : 1),
+  );
 }
 
 /**
