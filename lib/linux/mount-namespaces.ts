@@ -23,6 +23,17 @@ export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
   return false;
 }
 
+/**
+ * Returns true if a mount namespace of this machine has a mount of one of these devices, such as
+ * `/dev/loop3`. The limits of `isShownElsewhere` apply.
+ */
+export async function isMountedAnywhere(devices: readonly string[]): Promise<boolean> {
+  for await (const mounts of allNamespaces()) {
+    if (mounts.some(({ source }) => devices.includes(source))) return true;
+  }
+  return false;
+}
+
 function shows(mount: Mount, { device, root }: Mount): boolean {
   const inside = root === '/' ? root : `${root}/`;
   return mount.device === device && (mount.root === root || mount.root.startsWith(inside));

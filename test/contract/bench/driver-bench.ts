@@ -167,7 +167,9 @@ export async function command(program: string, args: readonly string[]): Promise
 }
 
 async function childNamed(name: string, parentPid: number): Promise<number | undefined> {
-  const children = await readFile(`/proc/${parentPid}/task/${parentPid}/children`, 'utf8');
+  // The process that was to run `cp` may have ended.
+  const path = `/proc/${parentPid}/task/${parentPid}/children`;
+  const children = await readFile(path, 'utf8').catch(() => '');
   for (const pid of children.split(' ').filter((text) => text !== '')) {
     const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
     if (command.trim() === name) return Number(pid);

@@ -29,7 +29,7 @@ export function onEveryStore(what: string, suite: (benchOf: ManagerBenchOf) => v
       postgres = await startPostgres();
     });
     afterAll(() => postgres.stop());
-    onStore('postgres', () => postgresFixture(postgres));
+    onStore('postgres', () => postgresFixture(postgres, { callTimeoutMs: 15_000 }));
   });
   for (const version of etcdVersions) {
     describeWith(['etcd'], `on etcd ${version}`, () => {

@@ -1,7 +1,7 @@
 // The image driver: real images with ext4 and xfs on real file systems, loop devices and mounts;
 // real time. Needs root.
 import { execFile } from 'node:child_process';
-import { stat, writeFile } from 'node:fs/promises';
+import { open, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -131,6 +131,17 @@ function imageTests(bench: () => DriverBench): void {
       abort.abort();
       await other;
     }
+    await driver.unmount(volume, mountpoint, never);
+    await expect(bench().loopDevices()).resolves.toEqual([]);
+  });
+
+  test('an unmount whose device a process keeps open says so, and blames no mount', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    const [device] = (await bench().loopDevices()).map((line) => line.split(':')[0] ?? '');
+    await using opened = await open(device ?? '');
+    await expect(driver.unmount(volume, mountpoint, never)).rejects.toThrow(/who opened the device/);
+    await opened.close();
     await driver.unmount(volume, mountpoint, never);
     await expect(bench().loopDevices()).resolves.toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { isMountedAnywhere } from '../../../linux/mount-namespaces.ts';
 import { readMounts } from '../../../linux/mountinfo.ts';
 import { run } from '../../../linux/run.ts';
 import { InUseError } from '../../errors.ts';
@@ -62,20 +63,23 @@ export async function detach(device: string): Promise<void> {
   await run('losetup', ['--detach', device]);
 }
 
-const patienceMs = 3000;
+/** A container that is being started has a copy of all mounts for a moment. */
+const otherNamespacesMs = 3_000;
+/** A busy kernel frees a device late: it writes back first. */
+const detachMs = 10_000;
 const pauseMs = 20;
 
 /**
  * Resolves when no device writes to the file any more, which is a moment after the unmount.
- * Rejects InUseError when a device stays: the image is then mounted somewhere else on this host, and
- * a second mount or a copy would destroy or tear it.
+ * Rejects InUseError when a device stays: the image is then mounted somewhere else on this host, or a
+ * process has the device open, and a second mount or a copy would destroy or tear it.
  */
 export async function waitUntilDetached(
   what: string,
   image: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const deadline = performance.now() + patienceMs;
+  const startedAt = performance.now();
   for (;;) {
     signal.throwIfAborted();
     const devices = await writableLoopDevices(image);
@@ -85,10 +89,15 @@ export async function waitUntilDetached(
       const places = mounts.map(({ mountpoint }) => mountpoint).join(', ');
       throw new InUseError(`${what} is mounted at ${places}`);
     }
-    if (performance.now() > deadline) {
-      throw new InUseError(
-        `${what} is still attached as ${devices.join(', ')}: another mount namespace of this host has it mounted`,
-      );
+    const waitedMs = performance.now() - startedAt;
+    if (waitedMs > otherNamespacesMs) {
+      const still = `${what} is still attached as ${devices.join(', ')}`;
+      if (await isMountedAnywhere(devices)) {
+        throw new InUseError(`${still}: another mount namespace of this host has it mounted`);
+      }
+      if (waitedMs > detachMs) {
+        throw new InUseError(`${still}, and no mount of it is found: see who opened the device`);
+      }
     }
     await sleep(pauseMs);
   }

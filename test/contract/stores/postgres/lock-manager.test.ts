@@ -15,5 +15,5 @@ describeWith(['postgres'], 'on PostgreSQL', () => {
   });
   afterAll(() => server.stop());
 
-  lockManagerContract('postgres', () => postgresFixture(server));
+  lockManagerContract('postgres', () => postgresFixture(server, { callTimeoutMs: 15_000 }));
 });

@@ -15,6 +15,8 @@ describeWith(['postgres'], 'on PostgreSQL', () => {
   afterAll(() => server.stop());
 
   describe.each(dialects)('as a %s', (dialect) => {
-    ticketStoreContract('postgres', () => postgresFixture(server, { dialect }));
+    ticketStoreContract('postgres', () =>
+      postgresFixture(server, { dialect, callTimeoutMs: 15_000 }),
+    );
   });
 });
