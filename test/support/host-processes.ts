@@ -1,13 +1,30 @@
-import { readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * Kills every process of a host at once, like a power cut. Containers have network namespaces of
- * their own, so they are found as descendants of the host's processes and as members of its control
- * group.
+ * Returns the function that kills every process of a host at once, like a power cut. It must be
+ * called in the end. `pid` is a process in the host's network namespace, which stays open until
+ * then: the kernel gives the number of a namespace that has ended to the next one, and that may be
+ * another host's.
  */
-export async function killAllProcesses(networkNamespace: string, group: string): Promise<void> {
+export async function powerCutOf(pid: number, group: string): Promise<() => Promise<void>> {
+  const opened = await open(`/proc/${pid}/ns/net`);
+  let networkNamespace = await namespaceOf(pid);
+  return async () => {
+    await killAllProcesses(networkNamespace, group);
+    if (networkNamespace !== undefined) {
+      networkNamespace = undefined;
+      await opened.close();
+    }
+  };
+}
+
+/**
+ * Containers have network namespaces of their own, so they are found as descendants of the host's
+ * processes and as members of its control group.
+ */
+async function killAllProcesses(networkNamespace: string | undefined, group: string) {
   const deadline = performance.now() + 10_000;
   for (;;) {
     const pids = await processesOf(networkNamespace, group);
@@ -33,7 +50,10 @@ export async function removeControlGroups(group: string): Promise<void> {
   }
 }
 
-async function processesOf(networkNamespace: string, group: string): Promise<Set<number>> {
+async function processesOf(
+  networkNamespace: string | undefined,
+  group: string,
+): Promise<Set<number>> {
   const found = new Set<number>();
   for (const directory of await controlGroups(group)) {
     for (const pid of await membersOf(directory)) found.add(pid);
@@ -45,7 +65,8 @@ async function processesOf(networkNamespace: string, group: string): Promise<Set
     const { parent, state } = await statusOf(pid);
     if (state === 'Z') continue;
     parents.set(pid, parent);
-    if ((await namespaceOf(pid)) === networkNamespace) found.add(pid);
+    const isInside = networkNamespace && (await namespaceOf(pid)) === networkNamespace;
+    if (isInside) found.add(pid);
   }
   for (let before = -1; before < found.size; ) {
     before = found.size;
@@ -59,7 +80,7 @@ async function processesOf(networkNamespace: string, group: string): Promise<Set
   return found;
 }
 
-export async function namespaceOf(pid: number): Promise<string | undefined> {
+async function namespaceOf(pid: number): Promise<string | undefined> {
   // A process may end at any time, and a zombie has no namespaces left.
   return readlink(`/proc/${pid}/ns/net`).catch(() => undefined);
 }

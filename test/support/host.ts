@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { engineEnded, startEngine } from './docker-engine.ts';
-import { killAllProcesses, namespaceOf, removeControlGroups } from './host-processes.ts';
+import { powerCutOf, removeControlGroups } from './host-processes.ts';
 import type { Machine } from './machine.ts';
 import { makeNamespaces } from './namespaces.ts';
 import type { Network } from './network.ts';
@@ -88,9 +88,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   stack.defer(() => removeControlGroups(group));
 
   const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}`));
-  const networkNamespace = await namespaceOf(namespaces.pid);
-  if (networkNamespace === undefined) throw new Error(`host ${name} has ended`);
-  const cutPower = () => killAllProcesses(networkNamespace, group);
+  const cutPower = await powerCutOf(namespaces.pid, group);
   stack.defer(cutPower);
   const cable = await network?.attach(namespaces.pid);
 

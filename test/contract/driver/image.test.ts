@@ -140,7 +140,9 @@ function imageTests(bench: () => DriverBench): void {
     const { volume, mountpoint } = await bench().mounted('db');
     const [device] = (await bench().loopDevices()).map((line) => line.split(':')[0] ?? '');
     await using opened = await open(device ?? '');
-    await expect(driver.unmount(volume, mountpoint, never)).rejects.toThrow(/who opened the device/);
+    await expect(driver.unmount(volume, mountpoint, never)).rejects.toThrow(
+      /who opened the device/,
+    );
     await opened.close();
     await driver.unmount(volume, mountpoint, never);
     await expect(bench().loopDevices()).resolves.toEqual([]);

@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Host } from '../../support/host.ts';
-import { killAllProcesses, namespaceOf } from '../../support/host-processes.ts';
+import { powerCutOf } from '../../support/host-processes.ts';
 import { makeNamespaces } from '../../support/namespaces.ts';
 import type { Network } from '../../support/network.ts';
 
@@ -28,10 +28,8 @@ export async function startBareHost(name: string, network?: Network): Promise<Ba
   const directory = await mkdtemp('/dev/shm/berth-test-');
   stack.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 10 }));
   const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}`));
-  const networkNamespace = await namespaceOf(namespaces.pid);
-  if (networkNamespace === undefined) throw new Error(`host ${name} has ended`);
   // Also ends the processes that a killed daemon left behind.
-  stack.defer(() => killAllProcesses(networkNamespace, basename(directory)));
+  stack.defer(await powerCutOf(namespaces.pid, basename(directory)));
   const cable = await network?.attach(namespaces.pid);
   const owned = stack.move();
   const pathOf = (path: string) => join(`/proc/${namespaces.pid}/root`, path);
