@@ -22,7 +22,8 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
   beforeAll(async () => {
     cluster = await startCluster({
       engines: ['26.1', '20.10'],
-      berth: { ttl: '8s', lockTimeout: '20s' },
+      // A busy machine restarts a daemon in seconds, within which no deadline may pass.
+      berth: { ttl: '16s', lockTimeout: '40s' },
     });
     const [n1, n2] = cluster.nodes;
     if (!n1 || !n2) throw new Error('there are two nodes');
