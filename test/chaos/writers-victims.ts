@@ -130,7 +130,11 @@ async function leaderOf(etcd: WritersCluster['etcd']): Promise<number | undefine
 const statusesSchema = z.array(
   z.object({
     Endpoint: z.string(),
-    Status: z.object({ leader: z.number(), header: z.object({ member_id: z.number() }) }),
+    /** A member without a leader leaves `leader` out. */
+    Status: z.object({
+      leader: z.number().default(0),
+      header: z.object({ member_id: z.number() }),
+    }),
   }),
 );
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Certificates } from './certificates.ts';
@@ -162,7 +163,11 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
     get pids() {
       return members.map(({ process }) => process.pid);
     },
-    pause: (index = 0) => memberAt(index).process.kill('SIGSTOP'),
+    pause: (index = 0) => {
+      const { process } = memberAt(index);
+      process.kill('SIGSTOP');
+      waitUntilStopped(process.pid);
+    },
     resume: (index = 0) => memberAt(index).process.kill('SIGCONT'),
     kill: async (index = 0) => {
       const { process } = memberAt(index);
@@ -183,4 +188,17 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/**
+ * The kernel stops a process when one of its threads takes the signal; on a busy machine the others
+ * answer requests until then.
+ */
+function waitUntilStopped(pid: number): void {
+  const deadline = performance.now() + 10_000;
+  const isStopped = () => /\) [TtZ] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  while (!isStopped()) {
+    if (performance.now() > deadline) throw new Error(`process ${pid} does not stop`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  }
 }
