@@ -4,12 +4,14 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
+import { blkioDirectory } from './slow-disk.ts';
 import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from './tools.ts';
 
 /**
  * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see
  * loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `uml`: hosts with their
- * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run.
+ * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
+ * with a limit of writes per second, see slow-disk.ts.
  */
 export type Requirement =
   | 'root'
@@ -20,7 +22,8 @@ export type Requirement =
   | 'spin'
   | 'flock'
   | 'uml'
-  | 'systemd';
+  | 'systemd'
+  | 'throttle';
 
 /**
  * Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail
@@ -77,6 +80,10 @@ const problems: Record<Requirement, () => string[]> = {
   ],
   spin: () => missingPrograms(['spin', 'gcc']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
+  throttle: () => [
+    ...problems.loop(),
+    ...(existsSync(blkioDirectory) ? [] : [`needs the control groups of ${blkioDirectory}`]),
+  ],
 };
 
 function missingSuite(what: string, stamp: string): string[] {

@@ -63,8 +63,9 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     }),
   ]);
 
-  // With their own PID namespace, all processes of the guest end with the first one.
-  const separate = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+  // With their own PID namespace, all processes of the guest end with the first one. The copies of
+  // this machine's mounts must end with the mounts: they would keep the volumes of other tests in use.
+  const separate = ['--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'slave'];
   const kernel = [
     ...[program, 'mem=1G', 'root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${init}`],
     ...[`uml_dir=${outside}`, `ubd0=${disk}`, 'con=null', 'con0=null,fd:1', 'quiet', 'loglevel=1'],

@@ -36,7 +36,9 @@ describeWith(['docker'], 'unused mounts', () => {
     await mount('podman', podmanId);
     await mount('elsewhere');
     const script = `mount --bind ${node.mountpoint('elsewhere')} /mnt && exec sleep 1000`;
-    elsewhere = stack.use(host.spawn('unshare', ['--mount', 'sh', '-c', script]));
+    elsewhere = stack.use(
+      host.spawn('unshare', ['--mount', '--propagation', 'slave', 'sh', '-c', script]),
+    );
     await mount('renewed');
   });
   afterAll(() => stack.disposeAsync());

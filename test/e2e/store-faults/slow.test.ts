@@ -1,18 +1,15 @@
 // Real daemons on an etcd that is slow or far behind. The disk is throttled by a real control group
 // (cgroup v1 only); no Docker engine. Real time.
 
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
-import { blkioDirectory, makeSlowDisk } from '../../support/slow-disk.ts';
+import { makeSlowDisk } from '../../support/slow-disk.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
 
 const mountId = 'a'.repeat(64);
-const isLimitable = existsSync(blkioDirectory);
-if (!isLimitable) process.stderr.write(`skipped: disks can't be throttled: no ${blkioDirectory}\n`);
 
 /** Changes one key below the prefix more often than etcd keeps events for a slow watcher. */
 const floodScript = `
@@ -25,8 +22,8 @@ for (let index = 0; index < Number(count); index += 1) {
 }
 await client.close();`;
 
-describeWith(['root', 'etcd', 'loop'], 'berth on a slow etcd', () => {
-  (isLimitable ? test : test.skip)('a slow disk slows berth, which keeps its locks', async () => {
+describeWith(['root', 'etcd', 'throttle'], 'berth on an etcd with a slow disk', () => {
+  test('a slow disk slows berth, which keeps its locks', async () => {
     await using disk = await makeSlowDisk(256);
     await using cluster = await startBareCluster({ dir: disk.path });
     const n1 = await cluster.join('n1', { lockTimeout: '4s' });
@@ -75,7 +72,9 @@ describeWith(['root', 'etcd', 'loop'], 'berth on a slow etcd', () => {
     await n1.ok('Unmount', { Name: 'used', ID: mountId });
     await n2.ok('Mount', { Name: 'used', ID: mountId });
   });
+});
 
+describeWith(['root', 'etcd'], 'berth on a slow etcd', () => {
   test('when the store is full, slow or failing: a watch that falls behind a compaction misses nothing', async () => {
     await using cluster = await startBareCluster();
     const { etcd } = cluster;

@@ -51,7 +51,8 @@ describeWith(['flock'], 'the file store with real processes', () => {
 });
 
 describeWith(['root', 'flock'], 'the file store across PID namespaces', () => {
-  const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
+  const separate = ['--mount-proc', '--propagation', 'slave'];
+  const container = ['unshare', '--pid', '--fork', '--kill-child', ...separate];
 
   test('frees the locks of a process in a PID namespace that nobody else sees', async () => {
     await using place = await fileDirectory();
