@@ -14,8 +14,14 @@ const log = createDebug('berth:mount');
 const engineRetryMs = 1_000;
 /** How long after an engine's first answer its list counts: containers are still starting. */
 const settleDelayMs = 2_000;
-/** The Unmount of a container arrives at about the time of the event that it has ended. */
-const endDelayMs = 200;
+/**
+ * How long after the event of a container's end the looks follow each other, while uses are
+ * unconfirmed. The engine sends the event before it unmounts the container's volumes and before it
+ * lists the container as ended (moby, daemon/monitor.go, handleContainerExit), which takes seconds on
+ * a busy machine.
+ */
+const endDelaysMs = [200, 1_000, 5_000, 20_000];
+const retryDelayMs = 200;
 
 export interface ReconcilerOptions {
   readonly mounts: ReconciledMounts;
@@ -54,6 +60,8 @@ export class Reconciler {
   /** The earliest time of a look: an earlier one would miss containers that are starting. */
   #notBeforeMs = 0;
   #isLooking = false;
+  /** The delays of the looks that still follow a container's end. */
+  #endDelays: readonly number[] = [];
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -95,13 +103,13 @@ export class Reconciler {
 
   /** Follows the engine's events; returns when the engine does not answer any more. */
   async #followEngine(): Promise<{ wasHere: boolean; error: unknown }> {
-    const { mounts, engine, signal } = this.#options;
+    const { engine, signal } = this.#options;
     let wasHere = false;
     try {
       for await (const news of engine.news(signal)) {
         // This may be a new engine process: it does not activate a managed plugin again.
         if (news === 'listens') await this.#doubt(this.#before);
-        else if (mounts.hasUnconfirmed()) this.#lookIn(endDelayMs);
+        else this.#lookAfterEnd(endDelaysMs);
         wasHere = true;
       }
       return { wasHere, error: 'the engine has ended' };
@@ -142,7 +150,7 @@ export class Reconciler {
     const { mounts, engine, clock, signal } = this.#options;
     this.#dueMs = Number.POSITIVE_INFINITY;
     if (this.#isLooking || clock.now() < this.#notBeforeMs) {
-      this.#lookIn(endDelayMs);
+      this.#lookIn(retryDelayMs);
       return;
     }
     this.#isLooking = true;
@@ -155,6 +163,13 @@ export class Reconciler {
     }
     this.#isLooking = false;
     this.#lookIn(this.#interval());
+    this.#lookAfterEnd(this.#endDelays);
+  }
+
+  #lookAfterEnd(delays: readonly number[]): void {
+    const [next, ...later] = this.#options.mounts.hasUnconfirmed() ? delays : [];
+    this.#endDelays = later;
+    if (next !== undefined) this.#lookIn(next);
   }
 
   /** Differs between looks and hosts, so that not all of them look at the same time. */

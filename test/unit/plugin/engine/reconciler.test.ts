@@ -187,6 +187,29 @@ describe('when a container has ended', () => {
     expect(mounts.settled).toEqual([{ volume: 'v', atMs: 10_200 }]);
   });
 
+  test('checks again after 1, 5 and 20 s while the engine still lists the container', async () => {
+    mounts.add('v');
+    engine.uses.set('v', 'live');
+    await start();
+    await clock.pass(10_000);
+    await mounts.unconfirm(['v']);
+    engine.containerEnded();
+    const { lists } = engine;
+    const seen: number[] = [];
+    for (let atMs = 0; atMs < 30_000; atMs += 100) {
+      const before = engine.lists;
+      await clock.pass(100);
+      if (engine.lists > before) seen.push(atMs + 100);
+    }
+    expect(seen).toEqual([200, 1_200, 6_200, 26_200]);
+    expect(engine.lists).toBe(lists + 4);
+    engine.containerEnded();
+    await clock.pass(200);
+    engine.uses.clear();
+    await clock.pass(1_000);
+    expect(mounts.settled).toEqual([{ volume: 'v', atMs: 41_200 }]);
+  });
+
   test('several containers that end in a row do not delay the check', async () => {
     mounts.add('v');
     engine.uses.set('v', 'live');
