@@ -1,12 +1,19 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 const root = join(import.meta.dirname, '../../..');
 
-async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const options = { cwd: root, env: { ...process.env, NO_COLOR: '1' } };
+const run = (...args: string[]) => runIn(root, ...args);
+
+async function runIn(
+  cwd: string,
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const options = { cwd, env: { ...process.env, NO_COLOR: '1' } };
   return promisify(execFile)(process.execPath, args, options).then(
     (output) => ({ code: 0, ...output }),
     (error) => error,
@@ -44,4 +51,21 @@ test('parts run side by side fail together, and only a failure shows its output'
   expect(stdout).toMatch(/broken\nFAILED {2}bad \(/);
   expect(stdout).not.toContain('fine');
   expect(stdout.endsWith('false')).toBe(true);
+});
+
+test('lint-changed lints a file until it passes, and again when it has changed', async () => {
+  await using project = await makeTemporaryDirectory();
+  for (const name of ['biome.json', 'package.json', 'package-lock.json', '.gitignore']) {
+    await copyFile(join(root, name), join(project.path, name));
+  }
+  execFileSync('git', ['init', '--quiet'], { cwd: project.path });
+  const write = (text: string) => writeFile(join(project.path, 'a.mjs'), text);
+  const lint = async () => (await runIn(project.path, join(root, 'scripts/lint-changed.mjs'))).code;
+  await write('const unused = 1;\n');
+  expect([await lint(), await lint()]).toEqual([1, 1]);
+  await write('export const used = 1;\n');
+  expect(await lint()).toBe(0);
+  // The configuration counts as a change of every file, and this one can't be read.
+  await writeFile(join(project.path, 'biome.json'), '{');
+  expect(await lint()).toBe(1);
 });
