@@ -55,7 +55,8 @@ export class SentinelState {
     this.#clock = clock;
     const kept = read(path);
     const mine = kept?.watch.bootId === bootId ? kept : undefined;
-    this.#watch = mine?.watch ?? { bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 };
+    const none = { bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 };
+    this.#watch = mine?.watch ?? watchSchema.parse(none);
     this.#fences = new Map(Object.entries(mine?.guards ?? {}));
     this.#paused = new Map(mine?.paused.map((each) => [each.id, each]));
     this.#happenings = mine?.happenings ?? [];

@@ -4,12 +4,16 @@ import { z } from 'zod';
  * The protocol between the daemon and the sentinel: JSON over the sentinel's Unix socket. The
  * release before and after may speak to each other, so the names stay as they are.
  *
- * `PUT /watch` replaces the whole watch and may be repeated. `GET /report` changes nothing.
+ * `PUT /watch` gives all mounts of the daemon and may be repeated. `GET /report` changes nothing.
  * `POST /end` ends the process, which leaves everything to its successor as it is. Each of them is
  * answered with a SentinelReport.
+ *
+ * In protocol 1 a volume that is absent from a watch is watched no more. In protocol 2 it is watched,
+ * with its last deadline, until a watch names it in `released`. A sentinel answers a daemon in the
+ * daemon's protocol.
  */
 
-/** Increase it when a sentinel of another release would misread a watch. */
+/** The protocol of this release; its sentinel does not speak protocol 2 yet. */
 export const protocolVersion = 1;
 
 const watchedVolumeSchema = z.object({
@@ -35,19 +39,40 @@ const watchedVolumeSchema = z.object({
 
 export type WatchedVolume = z.infer<typeof watchedVolumeSchema>;
 
+/** A mount that has ended: nothing of it is left on this host, and its lock is released. */
+const releasedMountSchema = z.object({
+  volume: z.string(),
+  tenure: z.string(), // tidy-ok: protocol name
+});
+
+export type ReleasedMount = z.infer<typeof releasedMountSchema>;
+
 export const watchSchema = z.object({
+  /** The protocol of the daemon. */
+  protocol: z.number().default(1),
   /** The boot that the deadlines belong to. */
   bootId: z.string(),
-  /** How long before a volume's deadline its containers are paused. */
+  /** How long before a volume's deadline its containers are paused, at least. */
   leadMs: z.number(),
   /** How long before that they are asked to stop, with `on-lost=stop`. */
   graceMs: z.number(),
+  /** The TTL of the locks; 0 where the daemon does not say it. */
+  ttlMs: z.number().default(0),
+  /** The time from a deadline to the earliest end of the TTL. */
+  marginMs: z.number().default(0),
+  /** Processes of the host itself are stopped, too. */
+  fenceHostProcesses: z.boolean().default(false),
+  /** Mounts that have ended; repeated until the report does not list them any more. */
+  released: z.array(releasedMountSchema).default([]),
   volumes: z.array(watchedVolumeSchema),
   /** The daemon has recorded the happenings up to this number: they need no second report. */
   noted: z.number(),
 });
 
 export type Watch = z.infer<typeof watchSchema>;
+
+/** A watch as a daemon writes it: what has a default may be left out. */
+export type WatchMessage = z.input<typeof watchSchema>;
 
 const happeningSchema = z.object({
   number: z.number(),
@@ -56,17 +81,28 @@ const happeningSchema = z.object({
   kind: z.enum(['paused', 'resumed', 'stopped', 'killed', 'failed']),
   volume: z.string(),
   message: z.string(),
+  /** The engine's ID of the container; absent for other users and in protocol 1. */
+  container: z.string().optional(),
 });
 
 /** Something that the sentinel did, or could not do. */
 export type Happening = z.infer<typeof happeningSchema>;
 
 export const reportSchema = z.object({
+  /** The protocol of the answer: that of the watch, or the sentinel's own if it is lower. */
   protocolVersion: z.number(),
   pid: z.number(),
-  /** The state of each volume's fence; volume-fence.ts says what each means. */
+  /** Whether each watched volume is fenced; volume-fence.ts says what that means. */
   volumes: z.record(z.string(), z.enum(['running', 'fenced', 'ended'])),
   happenings: z.array(happeningSchema),
+  /** Protocol 2: the mount, phase and file system of each watched volume. */
+  watched: z
+    .record(z.string(), z.object({ tenure: z.string(), phase: z.string(), fs: z.string() })) // tidy-ok: protocol name
+    .optional(),
+  /** Protocol 2: how long before a deadline the sentinel has to begin, by what it measured. */
+  leadMs: z.number().optional(),
+  /** Protocol 2: why a volume is not fully fenced although it should be. */
+  incomplete: z.record(z.string(), z.string()).optional(),
 });
 
 export type SentinelReport = z.infer<typeof reportSchema>;

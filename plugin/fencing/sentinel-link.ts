@@ -8,7 +8,7 @@ import createDebug from 'debug';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import { commandLineOf, namespaceOf, processIds } from '../../lib/linux/proc.ts';
 import type { Clock } from '../../lib/running/clock.ts';
-import type { SentinelReport, Watch } from '../../sentinel/watch.ts';
+import type { SentinelReport, WatchMessage } from '../../sentinel/watch.ts';
 import { protocolVersion, reportSchema } from '../../sentinel/watch.ts';
 
 const log = createDebug('berth:sentinel');
@@ -45,7 +45,7 @@ export class SentinelLink {
   }
 
   /** Resolves when the sentinel has the watch; rejects when no sentinel can be reached or started. */
-  tell(watch: Watch): Promise<SentinelReport> {
+  tell(watch: WatchMessage): Promise<SentinelReport> {
     return this.#withSentinel('PUT', '/watch', JSON.stringify(watch));
   }
 

@@ -6,14 +6,14 @@ import type { FencedMount } from '../../../../lib/volumes/mounts/mount-fence.ts'
 import type { Ownership } from '../../../../lib/volumes/mounts/mount-state.ts';
 import type { MountRow } from '../../../../lib/volumes/mounts/mount-table.ts';
 import { SentinelWatch } from '../../../../plugin/fencing/sentinel-watch.ts';
-import type { SentinelReport, Watch } from '../../../../sentinel/watch.ts';
+import type { SentinelReport, WatchMessage } from '../../../../sentinel/watch.ts';
 import { protocolVersion } from '../../../../sentinel/watch.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { mountRow } from '../../../support/mount-row.ts';
 
 /** A sentinel behind a fake link. */
 class FakeLink {
-  readonly told: Watch[] = [];
+  readonly told: WatchMessage[] = [];
   isEnded = false;
   failure: Error | undefined;
   volumes: SentinelReport['volumes'] = {};
@@ -21,7 +21,7 @@ class FakeLink {
   /** The promise that each call waits for. */
   answer: Promise<void> = Promise.resolve();
 
-  async tell(watch: Watch): Promise<SentinelReport> {
+  async tell(watch: WatchMessage): Promise<SentinelReport> {
     this.told.push(watch);
     await this.answer;
     if (this.failure) throw this.failure;
