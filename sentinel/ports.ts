@@ -89,10 +89,14 @@ export interface Stops {
   standing(user: User): Promise<Standing>;
   /** Requests the freeze of all its processes in one step: those that it forks later freeze too. */
   freeze(user: User): Promise<void>;
-  /** Keeps a frozen user frozen whatever its engine does. What sleeps freezes when it wakes. */
-  hold(user: User): Promise<void>;
-  /** Undoes `hold` and `freeze`: its engine then decides again whether it runs. */
-  release(user: User): Promise<void>;
+  /**
+   * Keeps a frozen user frozen whatever its engine does. What sleeps freezes when it wakes. The
+   * container's own group, then empty, is thawed, so that its engine can pause it; with `wasPaused`
+   * it stays frozen, because a person had paused the container.
+   */
+  hold(user: User, wasPaused: boolean): Promise<void>;
+  /** Undoes `hold` and `freeze`; with `wasPaused` it stays frozen as a person had paused it. */
+  release(user: User, wasPaused: boolean): Promise<void>;
   /** Returns true if SIGKILL is pending: a frozen process can't die until it is released. */
   isBeingKilled(user: User): Promise<boolean>;
   /** Kills all its processes, frozen or not. They may take a moment to end. */
