@@ -16,6 +16,7 @@ import { MountRecovery } from '../lib/volumes/mounts/mount-recovery.ts';
 import { MountStates } from '../lib/volumes/mounts/mount-state.ts';
 import { MountTable } from '../lib/volumes/mounts/mount-table.ts';
 import { Mounts } from '../lib/volumes/mounts/mounts.ts';
+import { isFreeHere } from '../lib/volumes/operations/free-volumes.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
@@ -27,9 +28,11 @@ import { adminApp } from './admin/app.ts';
 import { conditionsOf } from './admin/conditions.ts';
 import type { Config } from './config/config.ts';
 import { dockerApp } from './docker/app.ts';
+import { EndedContainers } from './engine/ended-containers.ts';
 import { Engine } from './engine/engine.ts';
 import { introduceTo } from './engine/introduction.ts';
 import { Reconciler } from './engine/reconciler.ts';
+import { Restarts } from './engine/restarts.ts';
 import type { Apps, InheritedSockets } from './entrances.ts';
 import { listenEarly } from './entrances.ts';
 import { EventFile } from './events/event-file.ts';
@@ -78,7 +81,8 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
 
   const cluster = await openCluster(start);
   const events = await openEvents(start);
-  const host = await openMounts(start, cluster, events);
+  const ended = await openEnded(start);
+  const host = await openMounts(start, cluster, events, ended);
   const { manager } = cluster;
   started.defer(() => manager.close({ keep: host.mounts.rows().length > 0 }));
   started.defer(() => stopping.abort());
@@ -90,6 +94,10 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   });
 
   const { identity } = cluster;
+  const restarts = new Restarts({
+    ...{ ended, engine, events, clock, signal: stopping.signal },
+    isFree: (volume) => isFreeHere(volume, { ...cluster, mounts: host.mounts, owner: identity }),
+  });
   const joined = joinStore({
     ...{ manager, recovery: host.recovery, identity, clock, signal: stopping.signal },
     ttlMs: config.ttlMs,
@@ -101,6 +109,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   entrances.open(apps(start, { ...cluster, ...host, ...volumes, reconciler, events }));
   started.use(sockets.move()); // From here on the sockets close before the objects that they use.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
+  void joined.then(() => restarts.run()).catch((error) => log('ERROR %s', error));
   void introduceTo(engine, clock, stopping.signal);
   started.defer(() => stopping.abort()); // Runs first: it ends the requests that hold locks.
   const running = started.move();
@@ -143,6 +152,13 @@ async function openEvents({ config, clock, started }: Start): Promise<EventLog> 
   return new EventLog({ past, keep: (event) => file.append(event), clock });
 }
 
+/** Opens the list of the containers to start again; it is empty while the setting is off. */
+async function openEnded({ config }: Start): Promise<EndedContainers> {
+  const ended = await EndedContainers.open(join(config.stateDir, 'ended-containers.json'));
+  if (config.onLostRestart === 'no') await ended.clear();
+  return ended;
+}
+
 type HostMounts = Awaited<ReturnType<typeof openMounts>>;
 
 /** Opens the mounts of this host, and their fence. */
@@ -150,6 +166,7 @@ async function openMounts(
   { config, clock, started }: Start,
   { manager, locks, catalog }: Cluster,
   events: EventLog,
+  ended: EndedContainers,
 ) {
   const allDrivers = drivers({ volumeDir: config.volumeDir });
   const boot = bootId();
@@ -163,6 +180,9 @@ async function openMounts(
     ...{ drivers: allDrivers, bootId: boot, bootNowMs, clock, events },
     leftMs: () => manager.leftMs,
     ttlMs: config.ttlMs,
+    onEnded: async (container) => {
+      if (config.onLostRestart === 'yes') await ended.add(container);
+    },
   });
   const table = started.use(await MountTable.open(join(config.stateDir, 'mounts.json'), clock));
   const states = new MountStates(table.rows(), boot);

@@ -21,6 +21,8 @@ export interface Config {
   readonly ttlMs: number;
   /** The limit of a wait for a lock; 0 means one try. */
   readonly lockTimeoutMs: number;
+  /** `yes`: containers that the sentinel ended are started again when their volume is free. */
+  readonly onLostRestart: 'yes' | 'no';
   readonly reconcileIntervalMs: number;
   readonly driver: (typeof driverNames)[number];
   readonly dockerSocket: string;
@@ -63,6 +65,7 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
     host: read(settings.host),
     ttlMs: read(settings.ttl),
     lockTimeoutMs: read(settings.lockTimeout),
+    onLostRestart: read(settings.onLostRestart),
     reconcileIntervalMs: read(settings.reconcileInterval),
     driver: read(settings.driver),
     dockerSocket: read(settings.dockerSocket),

@@ -150,6 +150,13 @@ export const settings = {
       allowed: 'use 0s to 50s, like 500ms or 25s (the engine gives up after 60 s)',
     }),
   }),
+  onLostRestart: setting({
+    name: 'on-lost-restart',
+    placeholder: 'yes|no',
+    default: 'yes',
+    help: 'Start containers again that were ended because their volume was lost, as their restart policy says',
+    schema: oneOf(['yes', 'no']),
+  }),
   reconcileInterval: setting({
     name: 'reconcile-interval',
     placeholder: 'DURATION',

@@ -1,10 +1,14 @@
 import { createInterface } from 'node:readline';
 import Docker from 'dockerode';
+import { z } from 'zod';
+import type { InspectedContainer } from './restart-verdict.ts';
 
 /** States in which a container has its volumes mounted. */
 const liveStates = ['running', 'paused', 'restarting'];
 
 const answerTimeoutMs = 10_000;
+/** A start waits for the Mounts of all its volumes, for up to 120 s each. */
+const startTimeoutMs = 300_000;
 
 /** How containers use a volume: `live` if one of them runs, `created` if all were only created. */
 export type VolumeUse = 'live' | 'created';
@@ -60,6 +64,36 @@ export class Engine {
     await this.#docker.listVolumes({ abortSignal: signal });
   }
 
+  /** Resolves to undefined if there is no such container. Rejects when the engine does not answer. */
+  async inspect(id: string): Promise<InspectedContainer | undefined> {
+    try {
+      const options = { abortSignal: AbortSignal.timeout(answerTimeoutMs) };
+      const { Name, State, HostConfig, Config, Mounts } = await this.#docker
+        .getContainer(id)
+        .inspect(options);
+      const volumes = Mounts.flatMap((mount) =>
+        mount.Name && this.#isOurs(mount.Driver) ? [mount.Name] : [],
+      );
+      return {
+        name: Name.replace(/^\//, ''),
+        startedAt: State.StartedAt,
+        isLive: State.Running || State.Paused || State.Restarting,
+        restartPolicy: HostConfig.RestartPolicy?.Name || 'no',
+        labels: Config.Labels ?? {},
+        volumes: [...new Set(volumes)],
+      };
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** Starts a container that is not running. Rejects with the engine's reason when it can't. */
+  async start(id: string): Promise<void> {
+    const options = { abortSignal: AbortSignal.timeout(startTimeoutMs) };
+    await this.#docker.getContainer(id).start(options);
+  }
+
   /**
    * Returns true if the driver's name may be this plugin. The name of a managed plugin has a
    * repository and a tag (`me/berth:latest`), which it can't know, so all such names count. Another
@@ -68,4 +102,11 @@ export class Engine {
   #isOurs(driver: string | undefined): boolean {
     return driver === this.#driverName || (driver?.includes(':') ?? false);
   }
+}
+
+const refusalSchema = z.object({ statusCode: z.number() });
+
+/** Returns the status of the engine's answer; undefined if it did not answer. */
+function statusOf(error: unknown): number | undefined {
+  return refusalSchema.safeParse(error).data?.statusCode;
 }

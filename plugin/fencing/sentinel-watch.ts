@@ -31,6 +31,21 @@ export interface SentinelWatchOptions {
   readonly bootNowMs: () => number;
   readonly clock: Clock;
   readonly events: EventSink;
+  /**
+   * Called when the sentinel has ended a container because its volume was lost; the sentinel may
+   * forget it after this resolves. Not called for a volume that an operator took from this host.
+   * Must not reject.
+   */
+  readonly onEnded?: (container: EndedContainer) => Promise<void>;
+}
+
+/** A container that the sentinel has ended. */
+export interface EndedContainer {
+  /** The engine's ID. */
+  readonly id: string;
+  readonly volume: string;
+  /** RFC 3339. */
+  readonly endedAt: string;
 }
 
 /**
@@ -141,7 +156,7 @@ export class SentinelWatch implements MountFence {
     });
     this.#isKnown = volumes.length > 0;
     this.#wasStarted = true;
-    for (const happening of report.happenings) this.#note(happening);
+    for (const happening of report.happenings) await this.#note(happening);
     return report;
   }
 
@@ -159,10 +174,21 @@ export class SentinelWatch implements MountFence {
     });
   }
 
-  #note({ number, kind, volume, message, at }: Happening): void {
+  async #note({ number, kind, volume, message, at, container }: Happening): Promise<void> {
     if (number <= this.#noted) return;
-    this.#noted = number;
     this.#options.events.record({ severity: severities[kind], kind, volume, message, time: at });
+    const hasEnded = kind === 'killed' || kind === 'stopped';
+    if (hasEnded && container !== undefined && !this.#isEvicted(volume)) {
+      await this.#options.onEnded?.({ id: container, volume, endedAt: at });
+    }
+    this.#noted = number;
+  }
+
+  /** Returns true while this host gives up a volume because an operator cleared its lock. */
+  #isEvicted(volume: string): boolean {
+    return this.#mounts.some(
+      ({ row, ownership }) => row.volume === volume && ownership() === 'evicted',
+    );
   }
 
   #complain(error: unknown): void {

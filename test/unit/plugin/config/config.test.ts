@@ -26,6 +26,7 @@ const defaults: Config = {
   host: 'n1',
   ttlMs: 20_000,
   lockTimeoutMs: 25_000,
+  onLostRestart: 'yes',
   reconcileIntervalMs: 60_000,
   driver: 'directory',
   dockerSocket: '/var/run/docker.sock',

@@ -5,6 +5,7 @@ import type { VolumeEvent } from '../../../../lib/volumes/events.ts';
 import type { FencedMount } from '../../../../lib/volumes/mounts/mount-fence.ts';
 import type { Ownership } from '../../../../lib/volumes/mounts/mount-state.ts';
 import type { MountRow } from '../../../../lib/volumes/mounts/mount-table.ts';
+import type { EndedContainer } from '../../../../plugin/fencing/sentinel-watch.ts';
 import { SentinelWatch } from '../../../../plugin/fencing/sentinel-watch.ts';
 import type { SentinelReport, WatchMessage } from '../../../../sentinel/watch.ts';
 import { protocolVersion } from '../../../../sentinel/watch.ts';
@@ -41,6 +42,9 @@ const ttlMs = 10_000;
 let clock: ManualClock;
 let link: FakeLink;
 let events: VolumeEvent[];
+let ended: EndedContainer[];
+/** The promise that the recording of an ended container waits for. */
+let recorded: Promise<void>;
 let leftMs: number;
 let watch: SentinelWatch;
 
@@ -48,6 +52,8 @@ beforeEach(() => {
   clock = new ManualClock();
   link = new FakeLink();
   events = [];
+  ended = [];
+  recorded = Promise.resolve();
   leftMs = ttlMs;
   watch = new SentinelWatch({
     ...{ link, clock, ttlMs },
@@ -56,6 +62,10 @@ beforeEach(() => {
     bootId: 'boot',
     bootNowMs: () => upMs + clock.now(),
     events: { record: (event) => events.push(event) },
+    onEnded: async (container) => {
+      ended.push(container);
+      await recorded;
+    },
   });
 });
 
@@ -248,6 +258,35 @@ describe('an action of the sentinel', () => {
       },
       expect.objectContaining({ severity: 'error', kind: 'killed', message: 'did 5' }),
     ]);
+  });
+
+  test('that ended a container is handed on, and only then the sentinel may forget it', async () => {
+    link.happenings = [
+      { ...happening(4, 'paused'), container: 'c1' },
+      { ...happening(5, 'killed'), container: 'c1' },
+      happening(6, 'killed'), // Not a container.
+    ];
+    const recording = Promise.withResolvers<void>();
+    recorded = recording.promise;
+    let isTold = false;
+    const first = watch.watch([fenced('v', 'lost')]).then(() => {
+      isTold = true;
+    });
+    await clock.pass(100);
+    expect(isTold).toBe(false);
+    expect(ended).toEqual([{ id: 'c1', volume: 'v', endedAt: '2026-01-02T03:04:05.000Z' }]);
+    recording.resolve();
+    await first;
+    await watch.watch([fenced('v', 'lost')]);
+    expect(link.told.map(({ noted }) => noted)).toEqual([0, 6]);
+    expect(ended).toHaveLength(1);
+  });
+
+  test('that ended a container for an operator who cleared the lock is not handed on', async () => {
+    link.happenings = [{ ...happening(5, 'killed'), container: 'c1' }];
+    await watch.watch([fenced('v', 'evicted')]);
+    expect(events).toHaveLength(1);
+    expect(ended).toEqual([]);
   });
 });
 
