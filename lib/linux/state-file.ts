@@ -20,10 +20,11 @@ export async function replaceFile(path: string, text: string): Promise<void> {
   await folder.sync();
 }
 
-/** Reads a file and trims its content; undefined if there is no file. */
-export async function readIfThere(path: string): Promise<string | undefined> {
+/** Reads a file and trims its content, unless told not to; undefined if there is no file. */
+export async function readIfThere(path: string, { trim = true } = {}): Promise<string | undefined> {
   try {
-    return (await readFile(path, 'utf8')).trim();
+    const text = await readFile(path, 'utf8');
+    return trim ? text.trim() : text;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;

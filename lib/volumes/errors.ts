@@ -18,6 +18,9 @@ export class InvalidRequestError extends VolumeError {
   override readonly name = 'InvalidRequestError';
 }
 
+/** The mount ID is none that an engine makes. */
+export class InvalidMountIdError extends InvalidRequestError {}
+
 /** There is no such volume or snapshot. */
 export class NotFoundError extends VolumeError {
   readonly code = 'not-found';

@@ -4,7 +4,12 @@ import express from 'express';
 import type { z } from 'zod';
 import type { Clock } from '../../lib/running/clock.ts';
 import { systemClock } from '../../lib/running/clock.ts';
-import { InvalidRequestError, NotFoundError, VolumeError } from '../../lib/volumes/errors.ts';
+import {
+  InvalidMountIdError,
+  InvalidRequestError,
+  NotFoundError,
+  VolumeError,
+} from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkSnapshotName, checkVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
@@ -43,7 +48,7 @@ export interface DockerAppOptions {
 
 /**
  * Docker's volume plugin protocol over the volumes of this host (README.md). Errors are HTTP 500
- * with `{"Err": …}`. A request without a body is refused: after a lost connection the engine repeats
+ * with `{"Err": …}`, and 400 for a mount ID that no engine makes. A request without a body is refused: after a lost connection the engine repeats
  * a request without its body, so the volume's name is unknown.
  */
 export function dockerApp(
@@ -145,7 +150,8 @@ async function answerError(
 ): Promise<void> {
   const expected = error instanceof VolumeError ? error : bodyRefusal(error);
   if (expected === undefined) logError('failed call=%s error=%o', request.path.slice(1), error);
-  await replyError(response, expected?.message ?? `berth failed, see its log: ${error}`);
+  const status = error instanceof InvalidMountIdError ? 400 : 500;
+  await replyError(response, expected?.message ?? `berth failed, see its log: ${error}`, status);
 }
 
 function logCalls(clock: Clock) {

@@ -75,7 +75,7 @@ export class UnusedMounts {
     if (!(await this.#options.mounts.settle(row, ids))) return;
     this.#kept.clear(row.volume);
     const short = ids.map((id) => id.slice(0, 12)).join(', ');
-    const isOver = ids.length === Object.keys(row.mountIds).length;
+    const isOver = ids.length === row.mountIds.size;
     this.#options.events.record({
       severity: isIdle ? 'warning' : 'info',
       kind: 'settled',

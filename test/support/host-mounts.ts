@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { AppendFile } from '../../lib/linux/append-file.ts';
 import type { LockService } from '../../lib/lock/use/lock-service.ts';
 import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
 import { KeyedMutex } from '../../lib/volumes/mounts/keyed-mutex.ts';
@@ -23,6 +24,8 @@ export interface HostMountsOptions {
   /** The mounts of the previous process. */
   readonly rows?: readonly MountRow[];
   readonly fence?: MountFence;
+  /** The file of the mount table, if the test watches it. */
+  readonly file?: AppendFile;
 }
 
 /** Makes the parts of a daemon that keep its mounts; the boot ID of its host is `boot`. */
@@ -33,9 +36,10 @@ export async function hostMounts({
   drivers,
   rows = [],
   fence = noFence,
+  file,
 }: HostMountsOptions) {
   const clock = new ManualClock();
-  const table = await MountTable.open(join(directory, 'mounts.json'), clock);
+  const table = await MountTable.open(join(directory, 'mounts.json'), clock, file);
   for (const row of rows) await table.put(row);
   const states = new MountStates(table.rows(), 'boot');
   const mutex = new KeyedMutex();
@@ -49,5 +53,6 @@ export async function hostMounts({
     locks: relocker(locks, catalog),
     events,
   });
-  return { clock, table, states, mutex, events, mountDir, mounts, recovery };
+  const parts = { clock, table, states, mutex, events, mountDir, mounts, recovery };
+  return { ...parts, [Symbol.asyncDispose]: () => table[Symbol.asyncDispose]() };
 }

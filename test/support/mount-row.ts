@@ -22,7 +22,7 @@ export function mountRow(volume: string, change: Partial<MountRow> = {}): MountR
       holder: { host: 'n1', reason: 'Mount', since: '2026-01-02T03:04:05Z' },
     }),
     bootId: 'boot',
-    mountIds: { id1: { count: 1, confirmed: true } },
+    mountIds: new Map([['id1', { count: 1, confirmed: true }]]),
     ...change,
   };
 }

@@ -95,7 +95,7 @@ export class MountDoctor {
   ): Promise<Seen | undefined> {
     const { mounts } = this.#options;
     const { volume, mountpoint } = row;
-    if (Object.keys(row.mountIds).length === 0) {
+    if (row.mountIds.size === 0) {
       const message = 'its mount on this host was interrupted, and could not be undone yet';
       const next = ['see the log of berth for the reason; berth retries by itself'];
       return { finding: { kind: 'interrupted-mount', what: volume, message, next } };

@@ -160,7 +160,7 @@ export class MountRecovery {
     await this.#options.mounts.undo(row, lock?.state === 'held');
     await lock?.unlock();
     const message =
-      Object.keys(row.mountIds).length === 0
+      row.mountIds.size === 0
         ? 'its mount was interrupted and has been undone'
         : 'this host was restarted while it was mounted: the mount is gone, and its lock is released';
     this.#record('info', 'dropped', row, message); // Once: what fails is retried.

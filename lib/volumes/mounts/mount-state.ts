@@ -79,7 +79,7 @@ export class MountStates {
   /** Starts with the mounts of the process before, none of whose locks this process has yet. */
   constructor(rows: readonly MountRow[], bootId: string) {
     for (const row of rows) {
-      const isOver = Object.keys(row.mountIds).length === 0 || row.bootId !== bootId;
+      const isOver = row.mountIds.size === 0 || row.bootId !== bootId;
       this.enter(row.volume, { is: isOver ? 'interrupted' : 'unlocked' });
     }
   }

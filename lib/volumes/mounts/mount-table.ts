@@ -1,88 +1,101 @@
+import { copyFile, open } from 'node:fs/promises';
 import createDebug from 'debug';
-import { z } from 'zod';
-import { readIfThere, replaceFile } from '../../linux/state-file.ts';
-import { ticketSchema } from '../../lock/ticket-schema.ts';
+import type { AppendFile } from '../../linux/append-file.ts';
+import { appendFile } from '../../linux/append-file.ts';
+import { readIfThere } from '../../linux/state-file.ts';
+import type { Condition } from '../../lock/condition.ts';
 import type { Clock } from '../../running/clock.ts';
 import { diskProblem } from '../../running/disk-problem.ts';
-import { LatestOnly } from '../../running/latest-only.ts';
 import { UnavailableError } from '../errors.ts';
-import { lockRulesSchema } from '../volume.ts';
+import { Journal } from './journal.ts';
+import { withLostUses } from './mount-row.ts';
+import type { MountRow } from './stored-row.ts';
+import type { ReadTable } from './table-text.ts';
+import { baseText, deleteLine, NewerTableError, putLine, readTable } from './table-text.ts';
+
+export type { MountRow } from './stored-row.ts';
 
 const log = createDebug('berth:mount');
 
 /** The pause between two attempts to write a table. */
 const retryMs = 1_000;
 
-const rowSchema = z.object({
-  volume: z.string(),
-  driver: z.string(),
-  options: z.record(z.string(), z.string()),
-  ...lockRulesSchema.shape,
-  mountpoint: z.string(),
-  ticket: ticketSchema,
-  /** The mount mark; its stored name is older than the word. */
-  tenure: z.string().optional(), // tidy-ok: stored name
-  /** The boot in which it was mounted: after another one the kernel's mount is gone. */
-  bootId: z.string(),
-  /** The engine's mount IDs and how often each has been mounted. Empty: a mount in progress. */
-  mountIds: z.record(z.string(), z.object({ count: z.number(), confirmed: z.boolean() })),
-});
-
-/** One volume mounted on this host, as it must be known after a crash. */
-// tidy-ok: stored name
-export type MountRow = Omit<StoredRow, 'tenure'> & {
-  /** The mount mark (`mountMarkKey`) that the Mount wrote; absent: the volume is shared. */
-  readonly mountMark?: string;
-};
-
-type StoredRow = z.infer<typeof rowSchema>;
-
-const tableSchema = z.object({ version: z.literal(1), rows: z.array(rowSchema) });
-
 /**
- * Records which volumes are mounted on this host, and by which IDs: a small file in the state
- * directory, replaced as a whole and flushed at each change, so that after a crash it has the state
- * either before the change or after it.
+ * Records which volumes are mounted on this host, and by which IDs, in a file of the state directory
+ * that grows by a line for each change (`table-text.ts`, `journal.ts`).
  *
- * An added row is on disk before it counts. A removed row counts at once, and is written as soon as
- * the disk accepts it: a full disk prevents no unmount, and the next start settles a row that a
- * crash left behind.
+ * What has to be in the file, at each step of a first Mount:
+ *
+ *     begin   the row, without an ID, is written before the driver mounts. If the daemon is killed
+ *             from here on, the next start finds the row and undoes the mount. A power cut may lose
+ *             the row, but it ends the mount, too, and the ticket is dropped as one that nobody knows.
+ *     put     the row with its ID is on disk before the Mount is answered. One sync stands for both.
+ *
+ * and of the last Unmount:
+ *
+ *     delete  on disk, if the disk accepts it, after the driver has unmounted and before the lock is
+ *             released. Killed before, the next start finds a row without a mount and settles it.
+ *
+ * So a Mount and an Unmount wait for one sync each, which those that come together share. A disk
+ * that accepts nothing refuses each Mount, and prevents no Unmount: a removed row counts at once and
+ * is written when the disk accepts it.
+ *
+ * Callers change one volume by one call at a time (they hold its mutex).
  */
-export class MountTable implements Disposable {
+export class MountTable implements AsyncDisposable {
   readonly #path: string;
   readonly #clock: Clock;
+  readonly #file: AppendFile;
   readonly #rows: Map<string, MountRow>;
-  /** The last of the replacements of the file, which run one at a time. */
-  #replacing: Promise<void> = Promise.resolve();
-  readonly #writing = new LatestOnly(() => this.#write());
+  readonly #journal: Journal;
   readonly #stopping = new AbortController();
+  /** The condition that stands while a part of the table could not be read. */
+  readonly #damage: Condition | undefined;
+  /** Volumes that may be mounted although they have no row: a part that can't be read names them. */
+  readonly doubtful: readonly string[];
   #isRetrying = false;
   #problem: string | undefined;
 
-  private constructor(path: string, clock: Clock, rows: readonly MountRow[]) {
+  private constructor(path: string, clock: Clock, file: AppendFile, read: ReadTable) {
     this.#path = path;
     this.#clock = clock;
-    this.#rows = new Map(rows.map((row) => [row.volume, row]));
-  }
-
-  /** Reads the table; none there: an empty one. Rejects on a file that is not a mount table. */
-  static async open(path: string, clock: Clock): Promise<MountTable> {
-    const text = await readIfThere(path);
-    if (text === undefined) return new MountTable(path, clock, []);
-    try {
-      const { rows } = tableSchema.parse(JSON.parse(text));
-      return new MountTable(path, clock, rows.map(rowOf));
-    } catch (error) {
-      throw new Error(
-        `${path} is not a mount table of this version; move it away after unmounting every volume`,
-        { cause: error },
-      );
+    this.#rows = new Map(read.rows);
+    for (const [volume, row] of read.rows) {
+      // A container whose Mount can't be read may use it, too.
+      const isDoubtful = read.isAllDoubtful || read.doubtful.has(volume);
+      if (isDoubtful) this.#rows.set(volume, withLostUses(row));
     }
+    this.doubtful = [...read.doubtful].filter((volume) => !this.#rows.has(volume));
+    const aside = `${path}.unreadable-${clock.date().toISOString()}`;
+    const isDamaged = read.unreadable.length > 0;
+    this.#damage = isDamaged ? damageOf(path, aside, read) : undefined;
+    this.#file = isDamaged ? keptAside(file, path, aside) : file;
+    this.#journal = new Journal(this.#file, () => baseText(this.#rows.values()), read.isBase);
   }
 
-  /** Says why the last attempt to write the file failed; undefined: it succeeded. */
-  get problem(): string | undefined {
-    return this.#problem;
+  /**
+   * Reads the table; makes an empty one if there is none. Whatever can't be read is kept in a file
+   * beside it. Rejects NewerTableError for the table of a later release, and when the file can't be
+   * opened. A disk that can't be written rejects nothing: `conditions` says so.
+   */
+  static async open(path: string, clock: Clock, file = appendFile(path)): Promise<MountTable> {
+    const text = await readIfThere(path, { trim: false });
+    const table = new MountTable(path, clock, file, readTableAt(path, text));
+    if (table.#journal.isBase) return table;
+    try {
+      await table.#journal.replace();
+    } catch (error) {
+      table.#hasFailed(error);
+    }
+    return table;
+  }
+
+  /** Lists what is wrong with the file. */
+  conditions(): Condition[] {
+    const problem = this.#problem && ({ severity: 'error', message: this.#problem } as const);
+    return [this.#damage, problem].filter(
+      (condition) => condition !== undefined && condition !== '',
+    );
   }
 
   get(volume: string): MountRow | undefined {
@@ -93,76 +106,117 @@ export class MountTable implements Disposable {
     return [...this.#rows.values()];
   }
 
+  /** Adds the row of a mount that is about to be made. Rejects as `put` does. */
+  async begin(row: MountRow): Promise<void> {
+    await this.#required(this.#journal.append(putLine(row), () => this.#set(row)));
+  }
+
   /**
    * Adds or replaces a row; it is on disk when this resolves. Rejects UnavailableError when the disk
    * refuses it: the table is then unchanged.
    */
   async put(row: MountRow): Promise<void> {
-    await this.#inTurn(async () => {
-      await this.#replace(new Map(this.#rows).set(row.volume, row));
-      this.#rows.set(row.volume, row);
-    });
+    await this.#required(this.#journal.commit(putLine(row), () => this.#set(row)));
   }
 
   /** Replaces a row with one that may reach the disk later: it adds no use that must be known. */
   async update(row: MountRow): Promise<void> {
-    this.#rows.set(row.volume, row);
-    await this.#writing.run();
+    this.#set(row);
+    await this.#wanted(this.#journal.commit(putLine(row), () => {}));
   }
 
   async delete(volume: string): Promise<void> {
-    if (this.#rows.delete(volume)) await this.#writing.run();
+    if (!this.#rows.delete(volume)) return;
+    await this.#wanted(this.#journal.commit(deleteLine(volume), () => {}));
   }
 
-  /** Stops retrying what could not be written. */
-  [Symbol.dispose](): void {
+  /** Leaves the table as an earlier release reads it, if the disk accepts that. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
+    await this.#journal.idle();
+    if (!this.#journal.isBase) await this.#wanted(this.#journal.replace());
+    await this.#file[Symbol.asyncDispose]();
   }
 
-  /** Writes the table now, or when the disk accepts it. */
-  async #write(): Promise<void> {
+  #set(row: MountRow): void {
+    this.#rows.set(row.volume, row);
+  }
+
+  async #required(writing: Promise<void>): Promise<void> {
     try {
-      await this.#inTurn(() => this.#replace(this.#rows));
+      await writing;
+      this.#problem = undefined;
     } catch (error) {
-      log('ERROR %s', error);
-      void this.#retry();
+      const message = this.#hasFailed(error);
+      throw new UnavailableError(message, { cause: error });
     }
+  }
+
+  async #wanted(writing: Promise<void>): Promise<void> {
+    try {
+      await writing;
+      this.#problem = undefined;
+    } catch (error) {
+      this.#hasFailed(error);
+    }
+  }
+
+  /** Retries until the file has all rows; a change that succeeds meanwhile writes them, too. */
+  #hasFailed(error: unknown): string {
+    log('ERROR %s: %s', this.#path, error);
+    this.#problem = `the mounts can't be written down: ${diskProblem(error)}`;
+    void this.#retry();
+    return this.#problem;
   }
 
   async #retry(): Promise<void> {
-    if (this.#isRetrying) return;
+    if (this.#isRetrying || this.#stopping.signal.aborted) return;
     this.#isRetrying = true;
     await this.#clock.sleep(retryMs, this.#stopping.signal);
     this.#isRetrying = false;
-    if (!this.#stopping.signal.aborted) await this.#writing.run();
-  }
-
-  #inTurn(step: () => Promise<void>): Promise<void> {
-    this.#replacing = this.#replacing.catch(() => {}).then(step);
-    return this.#replacing;
-  }
-
-  async #replace(rows: ReadonlyMap<string, MountRow>): Promise<void> {
-    try {
-      const text = JSON.stringify(
-        { version: 1, rows: [...rows.values()].map(storedRow) },
-        undefined,
-        1,
-      );
-      await replaceFile(this.#path, text);
-      this.#problem = undefined;
-    } catch (error) {
-      this.#problem = `the mounts can't be written down: ${diskProblem(error)}`;
-      throw new UnavailableError(this.#problem, { cause: error });
-    }
+    if (this.#stopping.signal.aborted || this.#problem === undefined) return;
+    await this.#wanted(this.#journal.replace());
   }
 }
 
-// tidy-ok: stored name
-function rowOf({ tenure: mountMark, ...row }: StoredRow): MountRow {
-  return mountMark === undefined ? row : { ...row, mountMark };
+function readTableAt(path: string, text: string | undefined): ReadTable {
+  try {
+    return readTable(text ?? '');
+  } catch (error) {
+    if (!(error instanceof NewerTableError)) throw error;
+    throw new NewerTableError(
+      `the mount table ${path} was written by a later release of berth: ${error.message}; run ` +
+        'that release, or stop it in order after unmounting every volume',
+      { cause: error },
+    );
+  }
 }
 
-function storedRow({ mountMark, ...row }: MountRow): StoredRow {
-  return mountMark === undefined ? row : { ...row, tenure: mountMark }; // tidy-ok: stored name
+function damageOf(path: string, aside: string, { unreadable, doubtful }: ReadTable): Condition {
+  const parts = unreadable.length === 1 ? 'a part' : `${unreadable.length} parts`;
+  const about = doubtful.size === 0 ? '' : `, about ${[...doubtful].sort().join(', ')}`;
+  const message =
+    `${parts} of the mount table ${path} could not be read${about}: volumes that are mounted here ` +
+    `are taken over from the kernel's mounts; the table as it was is kept in ${aside}`;
+  return { severity: 'warning', message };
+}
+
+/** Returns the file, which copies itself to `aside` before it is replaced for the first time. */
+function keptAside(file: AppendFile, path: string, aside: string): AppendFile {
+  let isKept = false;
+  return {
+    ...file,
+    replace: async (text) => {
+      if (!isKept) await copyDurably(path, aside);
+      isKept = true;
+      await file.replace(text);
+    },
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  };
+}
+
+async function copyDurably(from: string, to: string): Promise<void> {
+  await copyFile(from, to);
+  await using copy = await open(to, 'r');
+  await copy.sync();
 }

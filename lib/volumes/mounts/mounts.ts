@@ -1,4 +1,5 @@
 import createDebug from 'debug';
+import { isShownElsewhere } from '../../linux/mount-namespaces.ts';
 import { isMountpoint } from '../../linux/mountinfo.ts';
 import type { Condition } from '../../lock/condition.ts';
 import type { KeptLockState } from '../../lock/use/kept-lock.ts';
@@ -12,10 +13,12 @@ import type { MountFence } from './mount-fence.ts';
 import { fencedMounts } from './mount-fence.ts';
 import {
   driverOf,
+  lostId,
   oneMore,
   unconfirmed,
   unconfirmedIdsOf,
   volumeOf,
+  withoutUses,
   withUse,
 } from './mount-row.ts';
 import type { MountLock, MountStates } from './mount-state.ts';
@@ -61,8 +64,7 @@ export class Mounts {
 
   /** Lists the faults of the mount table. */
   conditions(): Condition[] {
-    const { problem } = this.#table;
-    return problem === undefined ? [] : [{ severity: 'error', message: problem }];
+    return this.#table.conditions();
   }
 
   mountpoint(volume: string): string {
@@ -81,7 +83,7 @@ export class Mounts {
    */
   async use(row: MountRow, mountId: string, { signal }: CallContext): Promise<string> {
     const { volume } = row;
-    const known = row.mountIds[mountId];
+    const known = row.mountIds.get(mountId);
     if (!known) this.#refuseSecondContainer(row);
     const isMounted = await isMountpoint(row.mountpoint);
     if (!known || !isMounted) this.#states.requireHeld(volume);
@@ -117,13 +119,13 @@ export class Mounts {
       ticket: lock.ticket,
       ...(record.access === 'shared' ? {} : { mountMark: lock.ticket.nonce }),
       bootId: this.#options.bootId,
-      mountIds: {},
+      mountIds: new Map(),
     };
     const driver = driverOf(row, this.#options.drivers);
     this.#states.enter(volume, { is: 'mounting', lock });
     try {
-      // The row is written first: after a crash in between, the next start undoes the mount.
-      await this.#table.put(row);
+      // The row is written first: if this process ends in between, the next start undoes the mount.
+      await this.#table.begin(row);
     } catch (error) {
       this.#states.leave(volume);
       throw error;
@@ -163,14 +165,18 @@ export class Mounts {
 
   /** Removes one use; the last one unmounts the volume and releases its lock. */
   async unuse(row: MountRow, mountId: string): Promise<void> {
-    const known = row.mountIds[mountId];
-    if (!known) return;
-    if (known.count > 1) {
+    const known = row.mountIds.get(mountId);
+    if (known && known.count > 1) {
       const left = { ...known, count: known.count - 1 };
       await this.#table.update(withUse(row, mountId, left));
       return;
     }
-    await this.#dropIds(row, [mountId]);
+    const ids = known ? [mountId] : [];
+    const { mountIds: left } = withoutUses(row, ids);
+    // The ID may be one of the lost ones, or the last beside them.
+    const isLast = left.size === 1 && left.has(lostId);
+    if (isLast && (await isUnused(row))) ids.push(lostId);
+    if (ids.length > 0) await this.#dropIds(row, ids);
   }
 
   /**
@@ -238,10 +244,9 @@ export class Mounts {
 
   /** Removes uses; with the last one the volume is unmounted and its lock released. */
   async #dropIds(row: MountRow, ids: readonly string[]): Promise<void> {
-    const mountIds = { ...row.mountIds };
-    for (const id of ids) delete mountIds[id];
-    if (Object.keys(mountIds).length > 0) {
-      await this.#table.update({ ...row, mountIds });
+    const left = withoutUses(row, ids);
+    if (left.mountIds.size > 0) {
+      await this.#table.update(left);
       return;
     }
     try {
@@ -281,4 +286,9 @@ export class Mounts {
   #fenceChanged(): void {
     this.#options.fence.changed(fencedMounts(this.#table, this.#states));
   }
+}
+
+/** True if the volume is mounted here and no container shows it. */
+async function isUnused({ mountpoint }: MountRow): Promise<boolean> {
+  return (await isMountpoint(mountpoint)) && !(await isShownElsewhere(mountpoint));
 }

@@ -9,6 +9,7 @@ import type { DriverUsage } from '../drivers/driver.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
 import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
 import type { MountRecovery } from '../mounts/mount-recovery.ts';
+import { checkMountId } from '../mounts/mount-row.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { mountMarkKey, recordKey } from '../records/catalog.ts';
@@ -79,9 +80,11 @@ export class LockedVolumes implements VolumeService {
     const end = clock.now() + lockTimeoutMs;
     return mutex.run(name, async () => {
       const row = mounts.get(name);
+      const isKnown = row?.mountIds.has(mountId) ?? false;
+      if (!isKnown) checkMountId(mountId);
       if (row) {
         // One more user acquires no lock, so nothing but this checks the gates.
-        const gates = row.mountIds[mountId] ? [] : this.#options.locks.gates(name);
+        const gates = isKnown ? [] : this.#options.locks.gates(name);
         if (gates.length > 0) throw disabledBy(gates);
         return translated(name, () => mounts.use(row, mountId, context));
       }
@@ -249,7 +252,7 @@ export class LockedVolumes implements VolumeService {
       mountTickets: this.#options.mirror.ticketsOn(lockName('mount', record.name)),
       gates: this.#options.locks.gates(record.name),
       ...(row
-        ? { mounted: { mountpoint: row.mountpoint, mountIds: Object.keys(row.mountIds) } }
+        ? { mounted: { mountpoint: row.mountpoint, mountIds: [...row.mountIds.keys()] } }
         : {}),
     };
   }

@@ -10,6 +10,7 @@ import { startNetwork } from '../../support/network.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { etcdView } from '../../support/store-view.ts';
+import { storedMounts } from '../../support/stored-mounts.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 import type { UmlHost } from '../../support/uml-host.ts';
 import { startUmlHost } from '../../support/uml-host.ts';
@@ -124,7 +125,7 @@ function grantedAt(log: string): number {
 }
 
 async function mountTable(guest: UmlHost): Promise<unknown> {
-  return JSON.parse(await guest.execOk('cat', `${guest.directory}/berth/mounts.json`)).rows;
+  return storedMounts(await guest.execOk('cat', `${guest.directory}/berth/mounts.json`));
 }
 
 type Call = readonly [method: string, body: object];

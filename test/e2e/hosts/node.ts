@@ -7,6 +7,8 @@ import { startBerth } from '../../support/berth.ts';
 import type { Host } from '../../support/host.ts';
 import { callPlugin } from '../../support/plugin-call.ts';
 import { waitFor } from '../../support/processes.ts';
+import type { StoredMount } from '../../support/stored-mounts.ts';
+import { storedMounts } from '../../support/stored-mounts.ts';
 
 const answerSchema = z.object({
   Err: z.string().default(''),
@@ -36,15 +38,9 @@ export interface Node extends AsyncDisposable {
   /** Returns the number of mounts stacked at the volume's mountpoint. */
   mountCount(volume: string): Promise<number>;
   /** Returns the rows of the daemon's mount table, which its next start reads. */
-  table(): Promise<TableRow[]>;
+  table(): Promise<StoredMount[]>;
   /** Waits until the volume is neither mounted nor in the mount table. */
   waitUntilUnmounted(volume: string, limitMs?: number): Promise<void>;
-}
-
-export interface TableRow {
-  readonly volume: string;
-  readonly mountIds: Readonly<Record<string, { readonly count: number }>>;
-  readonly ticket: { readonly token: number };
 }
 
 export async function startNode(
@@ -65,8 +61,8 @@ export async function startNode(
     if (answer.Err !== '') throw new Error(`${host.name}: ${method}: ${answer.Err}`);
     return answer;
   }
-  async function table(): Promise<TableRow[]> {
-    return JSON.parse(await readFile(join(stateDir, 'mounts.json'), 'utf8')).rows;
+  async function table(): Promise<StoredMount[]> {
+    return storedMounts(await readFile(join(stateDir, 'mounts.json'), 'utf8'));
   }
   async function mountCount(volume: string): Promise<number> {
     const { stdout } = await host.exec('cat', ['/proc/self/mountinfo']);

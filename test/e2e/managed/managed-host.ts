@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Host } from '../../support/host.ts';
 import { lingering, startHost } from '../../support/host.ts';
 import { runOk } from '../../support/processes.ts';
+import { storedMounts } from '../../support/stored-mounts.ts';
 import type { DockerVersion } from '../../support/tools.ts';
 import { dockerTools } from '../../support/tools.ts';
 
@@ -113,10 +114,8 @@ export async function startManagedHost(options: ManagedHostOptions): Promise<Man
     installed: (path) => join(installation, 'rootfs', path),
     log: () => host.engineOutput(),
     table: async () => {
-      const { rows } = JSON.parse(await readFile(join(stateDir, 'mounts.json'), 'utf8'));
-      return Object.fromEntries(
-        rows.map((row: { volume: string; mountIds: object }) => [row.volume, row.mountIds]),
-      );
+      const rows = storedMounts(await readFile(join(stateDir, 'mounts.json'), 'utf8'));
+      return Object.fromEntries(rows.map(({ volume, mountIds }) => [volume, mountIds]));
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

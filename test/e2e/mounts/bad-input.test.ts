@@ -13,7 +13,7 @@ const bodies = {
   Snapshot: { Name: 'db', Snapshot: 's' },
   Copy: { Name: 'db', Target: 'w' },
 };
-const user = { Name: 'db', ID: 'its user' };
+const user = { Name: 'db', ID: 'its-user' };
 const methods = ['Create', 'Remove', 'Mount', 'Unmount', 'Path', 'Snapshot', 'Copy'] as const;
 
 const badNames: [what: string, name: string][] = [

@@ -134,7 +134,7 @@ describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
     await node.host.execOk('umount', node.mountpoint('rebooted'));
     const path = join(node.host.directory, 'berth/mounts.json');
     const table = await readFile(path, 'utf8');
-    await writeFile(path, table.replace(/"bootId": "[^"]+"/, '"bootId": "an-earlier-one"'));
+    await writeFile(path, table.replaceAll(/"bootId":"[^"]+"/g, '"bootId":"an-earlier-one"'));
     await node.daemon.start();
     await waitFor(async () => (await node.table()).length === 0, 5_000, 'the row to be dropped');
     expect(await locks()).toEqual([]);

@@ -3,6 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { InUseError } from '../../../../lib/volumes/errors.ts';
+import { checkMountId } from '../../../../lib/volumes/mounts/mount-row.ts';
 import type { DockerSocket } from '../../../support/docker-socket.ts';
 import { openDockerSocket } from '../../../support/docker-socket.ts';
 import type { MemoryVolumes } from '../../../support/memory-volumes.ts';
@@ -88,6 +89,14 @@ test.each<[method: string, body: object, err: RegExp]>([
   expect(answer.status).toBe(500);
   expect(answer.body).toEqual({ Err: expect.stringMatching(err) });
   expect(volumes.calls).toEqual([]);
+});
+
+test('a mount ID that no engine makes is answered with status 400', async () => {
+  volumes.faults.mount = () => checkMountId('a\u202eb');
+  expect(await call('VolumeDriver.Mount', { Name: 'db', ID: 'a\u202eb' })).toMatchObject({
+    status: 400,
+    body: { Err: expect.stringMatching(/^"a\\u202eb" is not a mount ID: use 1 to 255/) },
+  });
 });
 
 test.each([{ Opts: null }, { Opts: {} }, {}])(

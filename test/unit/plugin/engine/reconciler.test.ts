@@ -72,13 +72,16 @@ class FakeMounts implements ReconciledMounts {
 
   hasUnconfirmed(): boolean {
     return this.rows().some(({ mountIds }) =>
-      Object.values(mountIds).some(({ confirmed }) => !confirmed),
+      [...mountIds.values()].some(({ confirmed }) => !confirmed),
     );
   }
 
   async unconfirm(volumes: readonly string[]): Promise<void> {
     for (const volume of volumes) {
-      this.all.set(volume, mountRow(volume, { mountIds: { id1: { count: 1, confirmed: false } } }));
+      this.all.set(
+        volume,
+        mountRow(volume, { mountIds: new Map([['id1', { count: 1, confirmed: false }]]) }),
+      );
     }
   }
 

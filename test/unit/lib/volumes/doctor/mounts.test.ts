@@ -30,7 +30,9 @@ async function hospital() {
   const driver = directoryDriver({ volumeDir: directory.path });
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  const onHost = await hostMounts({ directory: directory.path, locks, catalog, drivers });
+  const onHost = resources.use(
+    await hostMounts({ directory: directory.path, locks, catalog, drivers }),
+  );
   const doctor = new MountDoctor({
     ...{ ...onHost, catalog, drivers, locks, owner: 'h' },
     manager,
@@ -96,7 +98,7 @@ test('a mount whose roll-back failed is reported', async () => {
   await on.table.put({
     ...{ volume: 'v', driver: 'directory', options: {}, mountpoint: '/nowhere', ticket },
     ...{ access: 'host', failover: 'auto', onLost: 'pause', mountMark: ticket.nonce },
-    ...{ bootId: 'boot', mountIds: {} },
+    ...{ bootId: 'boot', mountIds: new Map() },
   });
   expect(await on.doctor.examine(fix)).toMatchObject([
     { kind: 'interrupted-mount', state: 'found' },

@@ -48,13 +48,15 @@ async function mountedVolume(change: Partial<MountRow> = {}, fence: MountFence =
     ticket: first.ticket,
     mountMark: first.ticket.nonce,
     bootId: 'boot',
-    mountIds: { id: { count: 1, confirmed: true } },
+    mountIds: new Map([['id', { count: 1, confirmed: true }]]),
     ...change,
   };
   const catalog = new Catalog(manager.mirror, store);
-  const onHost = await hostMounts({
-    ...{ directory: directory.path, locks, catalog, drivers, rows: [row], fence },
-  });
+  const onHost = resources.use(
+    await hostMounts({
+      ...{ directory: directory.path, locks, catalog, drivers, rows: [row], fence },
+    }),
+  );
   const owned = resources.move();
   return {
     ...onHost,
@@ -159,7 +161,7 @@ function breakDriver(drivers: Map<string, VolumeDriver>): { mend(): void } {
 }
 
 test('a half-made mount is rolled back even if the engine restarts meanwhile', async () => {
-  await using volume = await mountedVolume({ mountIds: {} });
+  await using volume = await mountedVolume({ mountIds: new Map() });
   const { table, drivers, mounts, recovery, locks } = volume;
   const broken = breakDriver(drivers);
   await recovery.adopt();

@@ -141,11 +141,11 @@ test('at the start, half-made mounts and those of an earlier boot are interrupte
     mountpoint: `/mnt/${volume}`,
     ticket,
     bootId: 'boot',
-    mountIds: { id: { count: 1, confirmed: true } },
+    mountIds: new Map([['id', { count: 1, confirmed: true }]]),
     ...change,
   });
   const all = new MountStates(
-    [row('used', {}), row('half', { mountIds: {} }), row('earlier', { bootId: 'before' })],
+    [row('used', {}), row('half', { mountIds: new Map() }), row('earlier', { bootId: 'before' })],
     'boot',
   );
   expect(['used', 'half', 'earlier'].map((volume) => all.get(volume)?.is)).toEqual([

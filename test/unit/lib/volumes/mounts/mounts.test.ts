@@ -10,7 +10,6 @@ import { never } from '../../../../../lib/running/never.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
 import type { VolumeDriver } from '../../../../../lib/volumes/drivers/driver.ts';
 import { InUseError, UnavailableError } from '../../../../../lib/volumes/errors.ts';
-import type { MountRow } from '../../../../../lib/volumes/mounts/mount-table.ts';
 import type { Mounts } from '../../../../../lib/volumes/mounts/mounts.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
 import type { Access } from '../../../../../lib/volumes/volume.ts';
@@ -50,7 +49,7 @@ beforeEach(async () => {
   };
   drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  ({ mounts } = await hostMounts({ directory: path, locks, catalog, drivers }));
+  ({ mounts } = resources.use(await hostMounts({ directory: path, locks, catalog, drivers })));
   lock = await locks.acquireWithTTLRefresh(UseMount('v', 'mount'), {
     ...{ signal: never, onChange: () => {} },
   });
@@ -76,8 +75,7 @@ async function unmount(id: string): Promise<void> {
 
 /** The mount IDs with their counts, `?` behind an unconfirmed one. */
 function uses(): string {
-  const ids: MountRow['mountIds'] = mounts.get('v')?.mountIds ?? {};
-  return Object.entries(ids)
+  return [...(mounts.get('v')?.mountIds ?? [])]
     .map(([id, { count, confirmed }]) => `${id}=${count}${confirmed ? '' : '?'}`)
     .join(' ');
 }

@@ -34,9 +34,9 @@ beforeEach(async () => {
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  const { mounts, recovery, mutex, clock, ...host } = await hostMounts({
-    ...{ directory: path, locks, catalog, drivers },
-  });
+  const { mounts, recovery, mutex, clock, ...host } = resources.use(
+    await hostMounts({ directory: path, locks, catalog, drivers }),
+  );
   ({ table, states } = host);
   volumes = new LockedVolumes({
     volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, clock }),
@@ -103,7 +103,7 @@ test("Create and Copy can't make a volume with the name of a disabled one", asyn
 test('a disabled volume that is mounted here gets no further user, and its last user can unmount', async () => {
   const options = { ...context, onChange: () => {} };
   const { ticket } = await locks.acquireWithTTLRefresh(UseMount('db', 'mount'), options);
-  const mountIds = { id1: { count: 1, confirmed: true } };
+  const mountIds = new Map([['id1', { count: 1, confirmed: true }]]);
   const mountpoint = '/nowhere';
   const row = {
     volume: 'db',
@@ -119,7 +119,7 @@ test('a disabled volume that is mounted here gets no further user, and its last 
   await locks.disable('db', { why: 'upgrade' });
   expect(volumes.get('db')?.gates).toMatchObject([{ why: 'upgrade' }, { why: 'upgrade' }]);
   await expect(volumes.mount('db', 'id2', context)).rejects.toThrow(refusal);
-  expect(Object.keys(table.get('db')?.mountIds ?? {})).toEqual(['id1']);
+  expect([...(table.get('db')?.mountIds.keys() ?? [])]).toEqual(['id1']);
   await volumes.unmount('db', 'id2', context);
   await volumes.unmount('db', 'id1', context);
   expect(table.rows()).toEqual([]);

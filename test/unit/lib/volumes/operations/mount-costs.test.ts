@@ -1,59 +1,30 @@
-// The calls of a Mount to the store: counted, because each is a round trip that delays a
-// container's start. A memory store that counts.
+// What a Mount costs: the calls to the store and to the disk, counted, because each delays a
+// container's start. A memory store that counts; the mount table is a real file that counts.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
-import { memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
-import { LockDriver } from '../../../../../lib/lock/use/lock-driver.ts';
-import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
-import { LockedVolumes } from '../../../../../lib/volumes/operations/locked-volumes.ts';
-import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
-import {
-  Catalog,
-  recordDeletion,
-  recordWrite,
-} from '../../../../../lib/volumes/records/catalog.ts';
-import { FaultyStore } from '../../../../support/faulty-store.ts';
-import { hostMounts } from '../../../../support/host-mounts.ts';
-import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
+import { recordDeletion, recordWrite } from '../../../../../lib/volumes/records/catalog.ts';
+import { eventually } from '../../../../support/eventually.ts';
+import type { HostVolumes } from '../../../../support/host-volumes.ts';
+import { hostVolumes } from '../../../../support/host-volumes.ts';
+import { storedMounts } from '../../../../support/stored-mounts.ts';
 
 const context = { signal: new AbortController().signal };
 
-let resources: AsyncDisposableStack;
-let store: FaultyStore;
-let catalog: Catalog;
-let volumes: LockedVolumes;
+let host: HostVolumes;
+let store: HostVolumes['store'];
+let catalog: HostVolumes['catalog'];
+let volumes: HostVolumes['volumes'];
 
 beforeEach(async () => {
-  resources = new AsyncDisposableStack();
-  const { path } = resources.use(await makeTemporaryDirectory());
-  store = new FaultyStore(memoryStore());
-  const manager = new LockManager({ store, host: 'n1', owner: 'n1', ttlMs: 30_000 });
-  resources.use(manager);
-  const locks = new LockDriver(manager, 60_000);
-  // Mounting needs root and is not counted.
-  const nothing = async () => {};
-  const driver = { ...directoryDriver({ volumeDir: path }), mount: nothing, unmount: nothing };
-  const drivers = new Map([[driver.name, driver]]);
-  catalog = new Catalog(manager.mirror, store);
-  const onHost = await hostMounts({ directory: path, locks, catalog, drivers });
-  volumes = new LockedVolumes({
-    ...{ ...onHost, locks, catalog, mirror: manager.mirror },
-    volumes: new Volumes({
-      catalog,
-      drivers,
-      host: 'n1',
-      mounts: onHost.mounts,
-      clock: onHost.clock,
-    }),
-    defaultDriver: driver.name,
-    lockTimeoutMs: 60_000,
-  });
-  await manager.mirror.firstReset;
+  host = await hostVolumes();
+  ({ store, catalog, volumes } = host);
   await volumes.create({ name: 'db', options: {} }, context);
   store.takeCalls();
 });
 
-afterEach(() => resources.disposeAsync());
+afterEach(() => host[Symbol.asyncDispose]());
 
 test('a first Mount calls the store once, and its Unmount once', async () => {
   await volumes.mount('db', 'id', context);
@@ -90,4 +61,41 @@ test('a Mount is refused when the volume has got other rules before the grant', 
   );
   await committing;
   expect(await store.tickets('mount/db')).toEqual([]);
+});
+
+test('a Mount waits for one sync of the disk, and so do a second user, its end and the Unmount', async () => {
+  const { calls } = host.file;
+  const steps = [
+    () => volumes.mount('db', 'id', context),
+    () => volumes.mount('db', 'other', context),
+    () => volumes.unmount('db', 'other', context),
+    () => volumes.unmount('db', 'id', context),
+  ];
+  for (const step of steps) {
+    const before = calls.sync;
+    await step();
+    expect(calls.sync).toBe(before + 1);
+  }
+  expect(calls.replace).toBe(1); // At the start.
+});
+
+test('sixteen Mounts that come together share two syncs, and so do their Unmounts', async () => {
+  const names = Array.from({ length: 16 }, (_, index) => `v${index}`);
+  for (const name of names) await volumes.create({ name, options: {} }, context);
+  const { file, path } = host;
+  const stored = async () => storedMounts(await readFile(join(path, 'mounts.json'), 'utf8'));
+  const release = file.holdSync();
+  const mounting = names.map((name) => volumes.mount(name, 'id', context));
+  await eventually(async () => {
+    expect((await stored()).filter(({ mountIds }) => 'id' in mountIds)).toHaveLength(16);
+  });
+  release();
+  await Promise.all(mounting);
+  expect(file.calls.sync).toBe(2);
+  const releaseAgain = file.holdSync();
+  const unmounting = names.map((name) => volumes.unmount(name, 'id', context));
+  await eventually(async () => expect(await stored()).toEqual([]));
+  releaseAgain();
+  await Promise.all(unmounting);
+  expect(file.calls.sync).toBe(4);
 });

@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { LockManager } from '../../lib/lock/lock-manager.ts';
+import { memoryStore } from '../../lib/lock/stores/memory/store.ts';
+import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
+import { directoryDriver } from '../../lib/volumes/drivers/directory/driver.ts';
+import { LockedVolumes } from '../../lib/volumes/operations/locked-volumes.ts';
+import { Volumes } from '../../lib/volumes/operations/volumes.ts';
+import { Catalog } from '../../lib/volumes/records/catalog.ts';
+import { FaultyStore } from './faulty-store.ts';
+import { hostMounts } from './host-mounts.ts';
+import { makeTemporaryDirectory } from './temporary-directory.ts';
+import { watchedFile } from './watched-file.ts';
+
+/**
+ * Makes the volumes of a host `n1` on a memory store that can be broken, in a temporary directory,
+ * with a driver that mounts nothing in the kernel: that needs root.
+ */
+export async function hostVolumes() {
+  await using resources = new AsyncDisposableStack();
+  const { path } = resources.use(await makeTemporaryDirectory());
+  const store = new FaultyStore(memoryStore());
+  const manager = new LockManager({ store, host: 'n1', owner: 'n1', ttlMs: 30_000 });
+  resources.use(manager);
+  const locks = new LockDriver(manager, 60_000);
+  const nothing = async () => {};
+  const driver = { ...directoryDriver({ volumeDir: path }), mount: nothing, unmount: nothing };
+  const drivers = new Map([[driver.name, driver]]);
+  const catalog = new Catalog(manager.mirror, store);
+  const file = watchedFile(join(path, 'mounts.json'));
+  const onHost = resources.use(
+    await hostMounts({ directory: path, locks, catalog, drivers, file }),
+  );
+  const { mounts, clock } = onHost;
+  const volumes = new LockedVolumes({
+    ...{ ...onHost, locks, catalog, mirror: manager.mirror },
+    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, clock }),
+    defaultDriver: driver.name,
+    lockTimeoutMs: 60_000,
+  });
+  await manager.mirror.firstReset;
+  const owned = resources.move();
+  return {
+    ...{ ...onHost, path, store, locks, catalog, drivers, file, volumes },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+export type HostVolumes = Awaited<ReturnType<typeof hostVolumes>>;
