@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
+import type { EngineCalls, InspectedContainer } from './ports.ts';
 
 /** The engine answered with an error. */
 export class EngineRefusalError extends Error {
@@ -17,25 +18,18 @@ const inspectedSchema = z.object({
   State: z.object({ Paused: z.boolean(), Running: z.boolean() }),
 });
 
-export interface InspectedContainer {
-  readonly name: string;
-  readonly isPaused: boolean;
-  readonly isRunning: boolean;
-}
-
 /**
  * The few calls to the Docker engine that the sentinel needs. Each has a time limit, because an
  * engine may hang. They do without dockerode: the sentinel must stay small, as it waits for years
  * and then has to act within a second.
  */
-export class EngineCalls {
+export class DockerCalls implements EngineCalls {
   readonly #socketPath: string;
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath;
   }
 
-  /** Resolves to undefined if there is no such container. */
   async inspect(id: string, limitMs: number): Promise<InspectedContainer | undefined> {
     try {
       const answer = await this.#call('GET', `/containers/${id}/json`, limitMs);
@@ -59,7 +53,6 @@ export class EngineCalls {
     await this.#call('POST', `/containers/${id}/kill?signal=KILL`, limitMs);
   }
 
-  /** Asks the container to stop. The engine kills it after `graceMs`, rounded up to seconds. */
   async stop(id: string, graceMs: number): Promise<void> {
     const seconds = Math.ceil(graceMs / 1000);
     await this.#call('POST', `/containers/${id}/stop?t=${seconds}`, graceMs + 1_000);

@@ -1,15 +1,16 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import createDebug from 'debug';
-import { bootId, bootNowMs } from '../lib/linux/boot.ts';
+import { bootId } from '../lib/linux/boot.ts';
 import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.ts';
 import { systemClock } from '../lib/running/clock.ts';
 import { messageOf } from '../lib/running/message-of.ts';
-import { ContainerActions } from './container-actions.ts';
-import { EngineCalls } from './engine-calls.ts';
+import { DockerCalls } from './engine-calls.ts';
+import { machineFileSystems } from './file-systems.ts';
+import { machineClock, machineScan, machineStops } from './machine.ts';
 import { Sentinel } from './sentinel.ts';
 import { sentinelHandler } from './server.ts';
-import { SentinelState } from './state.ts';
+import { stateFile } from './state-file.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -35,13 +36,14 @@ export async function main(argv: readonly string[]): Promise<number> {
   const stop = new AbortController();
   const boot = bootId();
   const clock = systemClock();
-  const state = new SentinelState(`${values.socket}.state`, boot, clock);
-  const engine = new EngineCalls(values['docker-socket']);
   const sentinel = new Sentinel({
-    state,
-    actions: new ContainerActions(engine, clock),
-    now: bootNowMs,
-    clock,
+    scan: machineScan,
+    stops: machineStops(clock),
+    engine: new DockerCalls(values['docker-socket']),
+    fileSystems: machineFileSystems,
+    clock: machineClock(clock),
+    file: stateFile(`${values.socket}.state`),
+    bootId: boot,
   });
   const handler = sentinelHandler({ sentinel, bootId: boot, end: () => stop.abort() });
   try {

@@ -1,36 +1,51 @@
 import createDebug from 'debug';
-import type { Clock } from '../lib/running/clock.ts';
 import { messageOf } from '../lib/running/message-of.ts';
-import type { ContainerActions } from './container-actions.ts';
-import type { Container, MountedVolume } from './container-scan.ts';
-import { containersUsing, identityAt } from './container-scan.ts';
-import { cutOff, flush, makeStill, thawFileSystem } from './file-systems.ts';
-import type { SentinelState } from './state.ts';
-import type { VolumeFence } from './volume-fence.ts';
-import type { Happening, SentinelReport, Watch, WatchedVolume } from './watch.ts';
+import { ClockJump } from './clock-jump.ts';
+import { whyIncomplete } from './incomplete.ts';
+import { Looks } from './looks.ts';
+import { Perform, unproven } from './perform.ts';
+import type { UserView, View, VolumeView } from './plan.ts';
+import { plan, unknownVolume } from './plan.ts';
+import type {
+  EngineCalls,
+  FileSystems,
+  MachineClock,
+  MountedVolume,
+  StateFile,
+  Stops,
+  UserScan,
+} from './ports.ts';
+import { SentinelState } from './state.ts';
+import { UserControl } from './user-control.ts';
+import { UserViews } from './user-views.ts';
+import type { SentinelReport, Watch, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
+import { wishFor } from './wish.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** The longest pause between two steps: timers are late on a machine that wakes from suspend. */
-const longestSleepMs = 250;
-/** The longest pause while containers stand still: `docker exec` may start a process in one. */
-const fencedSleepMs = 100;
-/** Start writing back dirty pages this long before the fence deadline. */
-const prepareMs = 2_000;
-/** A recovered engine may still carry out an old pause request: keep checking this long. */
-const latePauseMs = 5_000;
+/** The longest pause between two steps while anything is watched: a clock that jumps is seen then. */
+const guardedSleepMs = 50;
+/** The pause between two steps while users are being stopped. */
+const stoppingSleepMs = 5;
+/** The pause while nothing is watched. */
+const idleSleepMs = 250;
+/** How often users are looked for: before the lead begins, and while all stand still. */
+const earlyLookMs = 500;
+const laterLookMs = 1_000;
+/** A freeze that began late may take this long before the file system is shut down, at most. */
+const longestFreezeMs = 1_000;
 const keptHappenings = 200;
 
-/** The wanted behaviour of the containers that use a volume. */
-type Wish = 'run' | 'prepare' | 'stop' | 'stand-still' | 'end';
-
 export interface SentinelOptions {
-  readonly state: SentinelState;
-  readonly actions: ContainerActions;
-  /** Milliseconds since boot: the clock of the deadlines, which the daemon reads, too. */
-  readonly now: () => number;
-  readonly clock: Clock;
+  readonly scan: UserScan;
+  readonly stops: Stops;
+  readonly engine: EngineCalls;
+  readonly fileSystems: FileSystems;
+  readonly clock: MachineClock;
+  readonly file: StateFile;
+  /** The boot that deadlines and the state file belong to. */
+  readonly bootId: string;
 }
 
 /**
@@ -38,329 +53,253 @@ export interface SentinelOptions {
  * and deadlines. The daemon moves the deadlines while the store confirms the locks; a daemon that is
  * dead, frozen or cut off moves no deadline, and the sentinel acts.
  *
- * One loop compares what the containers should be doing with what they do. Each step is idempotent
- * and is repeated until its result is seen. The state file is written before each action, so the
- * sentinel may be killed at any line.
+ * One loop: read how everybody stands, plan (plan.ts), write what is about to happen, do it
+ * (perform.ts). Looking for users and all work on storage and engines goes on beside the loop.
  */
 export class Sentinel {
   readonly #options: SentinelOptions;
+  readonly #state: SentinelState;
+  readonly #control: UserControl;
+  readonly #perform: Perform;
+  readonly #looks: Looks;
+  readonly #jump: ClockJump;
+  readonly #users: UserViews;
+  /** The keys of users whose pause is not reported yet. */
+  readonly #unreported = new Set<string>();
+  #distrustedBeforeMs = 0;
+  #incomplete: Record<string, string> = {};
+  #stepTookMs = 0;
+  #toldAtMs: number;
   /** Aborts to end the pause between two steps. */
   #pause = new AbortController();
-  #toldAt = 0;
-  /** IDs of containers that stand still and that the engine is now asked to pause. */
-  readonly #showing = new Set<string>();
 
   constructor(options: SentinelOptions) {
+    const { file, bootId, clock, stops, engine, fileSystems, scan } = options;
     this.#options = options;
-    this.#toldAt = options.now();
+    this.#state = new SentinelState(file, bootId, clock);
+    this.#control = new UserControl(stops, engine, clock);
+    this.#looks = new Looks(scan, clock);
+    this.#jump = new ClockJump(clock);
+    this.#toldAtMs = clock.now();
+    this.#perform = new Perform({
+      ...{ state: this.#state, control: this.#control, fileSystems, clock },
+      changed: () => this.#wake(),
+    });
+    this.#users = new UserViews({
+      ...{ control: this.#control, clock },
+      complain: (volume, message) => this.#perform.complain(volume, message),
+    });
   }
 
-  /** Takes a new watch from the daemon. It is in the state file when this returns. */
+  /** Takes a watch of the daemon. It is in the state file when this returns. */
   told(watch: Watch): SentinelReport {
-    const { state, now } = this.#options;
-    state.update(watch);
-    this.#toldAt = now();
-    this.#pause.abort();
-    return this.report();
+    this.#state.update(watch);
+    this.#toldAtMs = this.#options.clock.now();
+    this.#wake();
+    return this.report(Math.min(watch.protocol, protocolVersion));
   }
 
-  report(): SentinelReport {
-    const { state } = this.#options;
-    const volumes = state.volumes.map(({ volume }) => [volume, state.fence(volume).state] as const);
-    return {
-      protocolVersion,
+  report(protocol = protocolVersion): SentinelReport {
+    const { volumes, happenings } = this.#state;
+    const fences = volumes.map((each) => [each, this.#state.fence(each.volume)] as const);
+    const isOver = (phase: string) => phase === 'fenced' || phase === 'ended';
+    const report = {
+      protocolVersion: protocol,
       pid: process.pid,
-      volumes: Object.fromEntries(volumes),
-      happenings: state.happenings.slice(-keptHappenings),
+      volumes: Object.fromEntries(
+        fences.map(([{ volume }, { phase }]) => [volume, isOver(phase) ? phase : 'running']),
+      ),
+      happenings: happenings.slice(-keptHappenings),
+    } as SentinelReport;
+    if (protocol < 2) return report;
+    return {
+      ...report,
+      watched: Object.fromEntries(
+        fences.map(([{ volume, tenure }, { phase, fs }]) => [volume, { tenure, phase, fs }]), // tidy-ok: protocol name
+      ),
+      leadMs: this.#neededLeadMs(),
+      incomplete: this.#incomplete,
     };
   }
 
-  /** Milliseconds since the daemon's last word, if nothing is watched or paused; else 0. */
+  /** Milliseconds since the daemon's last word, if nothing is watched or stopped; else 0. */
   get idleMs(): number {
-    const { state, now } = this.#options;
-    return state.volumes.length === 0 && state.paused.length === 0 ? now() - this.#toldAt : 0;
+    const isIdle = this.#state.volumes.length === 0 && this.#state.stopped.size === 0;
+    return isIdle ? this.#options.clock.now() - this.#toldAtMs : 0;
   }
 
   /** Fences until the signal aborts, and leaves everything as it is then. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    await this.#adopt();
     while (!signal.aborted) {
+      this.#pause = new AbortController();
+      let sleepMs = guardedSleepMs;
       try {
-        await this.#step();
+        sleepMs = await this.#step();
       } catch (error) {
         log('ERROR %O', error);
       }
-      this.#pause = new AbortController();
-      await this.#options.clock.sleep(this.#sleepMs(), this.#pause.signal);
+      const ends = AbortSignal.any([signal, this.#pause.signal]);
+      await clock.sleep(sleepMs, ends);
     }
   }
 
-  async #step(): Promise<void> {
-    const { state } = this.#options;
-    const wishes = new Map(state.volumes.map((volume) => [volume, this.#wishFor(volume)]));
-    const withWish = (...wanted: Wish[]) =>
-      [...wishes].flatMap(([volume, wish]) => (wanted.includes(wish) ? [volume] : []));
-    await this.#identify(state.volumes);
-    await this.#fence(withWish('stand-still'), withWish('end'));
-    await this.#ask(withWish('stop'));
-    for (const volume of withWish('prepare', 'stop')) this.#flushEarly(volume);
-    await this.#release(withWish('run', 'prepare', 'stop'));
+  #wake(): void {
+    this.#pause.abort();
+  }
+
+  /** Takes over whom an earlier sentinel holds: its state may be lost. */
+  async #adopt(): Promise<void> {
+    try {
+      for (const user of await this.#options.scan.held(this.#state.volumes.map(this.#mounted))) {
+        const known = this.#state.stopped.get(user.key);
+        if (known && !known.user.volumes.includes(unknownVolume)) continue;
+        const volumes = user.volumes.length > 0 ? user.volumes : [unknownVolume];
+        this.#state.setStopped({ user: { ...user, volumes }, shown: 'asked' });
+        if (!known) log('container %s stands still for an earlier sentinel', user.id ?? user.key);
+      }
+    } catch (error) {
+      log('ERROR what an earlier sentinel holds is not known: %s', messageOf(error));
+    }
+    this.#state.commit();
+  }
+
+  /** Makes one step; resolves to the milliseconds until the next. */
+  async #step(): Promise<number> {
+    const { clock } = this.#options;
+    const beganAtMs = clock.now();
+    this.#noticeJump();
+    const isUnknown = [...this.#state.stopped.values()].some(({ user }) =>
+      user.volumes.includes(unknownVolume),
+    );
+    if (isUnknown) await this.#adopt();
+    for (const volume of this.#state.volumes) await this.#identify(volume);
+    const volumes = this.#volumeViews();
+    const view: View = {
+      now: clock.now(),
+      volumes,
+      users: await this.#users.read(volumes, this.#looks.last, this.#state.stopped),
+      look: this.#looks.last,
+      freezeLimitMs: Math.min(longestFreezeMs, this.#state.watch.marginMs / 2 || longestFreezeMs),
+      fenceHostProcesses: this.#state.watch.fenceHostProcesses,
+    };
+    const actions = plan(view);
+    for (const action of actions) {
+      if (action.do === 'stop' && !action.wasPaused) this.#unreported.add(action.user.key);
+    }
+    await this.#perform.all(actions);
+    this.#report(view);
+    const isStopping = volumes.some(({ wish, fence }) => {
+      return wish === 'end'
+        ? fence.phase !== 'ended'
+        : wish === 'stand-still' && fence.phase !== 'fenced';
+    });
+    this.#look(volumes, isStopping);
+    if (actions.some((action) => action.do === 'stop')) {
+      this.#stepTookMs = Math.max(clock.now() - beganAtMs, this.#stepTookMs / 2);
+    }
+    return this.#sleepMs(volumes, isStopping);
+  }
+
+  #noticeJump(): void {
+    const { clock } = this.#options;
+    const jumpedMs = this.#jump.read();
+    const { ttlMs, marginMs } = this.#state.watch;
+    if (jumpedMs === 0 || ttlMs === 0) return;
+    // Only a renewal that was sent after the jump proves anything; its deadline is at least this.
+    this.#distrustedBeforeMs = clock.now() + ttlMs - marginMs;
+    log('WARNING the time of day has jumped by %d ms: waiting for the store', jumpedMs);
+    for (const { volume } of this.#state.volumes) {
+      const message = `the clock has jumped by ${Math.round(jumpedMs)} ms: its users stand still until the store confirms the lock again`;
+      this.#state.note('paused', volume, message);
+    }
   }
 
   /** Records what is mounted: containers may still have it when this host has not any more. */
-  async #identify(volumes: readonly WatchedVolume[]): Promise<void> {
-    const { state } = this.#options;
-    for (const volume of volumes) {
-      if (state.fence(volume.volume).identity) continue;
-      const identity = await identityAt(volume.mountpoint);
-      if (identity) this.#change(volume, { identity });
-    }
+  async #identify(volume: WatchedVolume): Promise<void> {
+    if (this.#state.fence(volume.volume).identity) return;
+    const identity = await this.#options.scan.identityAt(volume.mountpoint);
+    if (identity) this.#state.changeFence(volume.volume, { identity });
   }
 
-  #mounted({ volume, mountpoint }: WatchedVolume): MountedVolume {
-    return { volume, mountpoint, identity: this.#options.state.fence(volume).identity };
-  }
+  readonly #mounted = ({ volume, mountpoint }: WatchedVolume): MountedVolume => {
+    return { volume, mountpoint, identity: this.#state.fence(volume).identity };
+  };
 
-  #wishFor(volume: WatchedVolume): Wish {
-    const { state, now } = this.#options;
-    if (volume.state === 'lost' || volume.state === 'evicted') return 'end';
-    const leftMs = (volume.deadlineMs ?? 0) - state.leadMs - now();
-    if (leftMs <= 0) return 'stand-still';
-    if (volume.onLost === 'stop' && leftMs <= state.graceMs) return 'stop';
-    return leftMs <= prepareMs ? 'prepare' : 'run';
-  }
-
-  async #fence(still: readonly WatchedVolume[], ending: readonly WatchedVolume[]): Promise<void> {
-    const all = [...still, ...ending];
-    if (all.length === 0) return;
-    const containers = await containersUsing(all.map((volume) => this.#mounted(volume)));
-    const work = all.map(async (volume) => {
-      if (volume.state === 'lost') await this.#cutOff(volume);
-      const kills = ending.includes(volume) || volume.onLost === 'stop';
-      const users = containers.filter(({ volumes }) => volumes.includes(volume.volume));
-      const done = await Promise.all(users.map((user) => this.#act(volume, user, kills)));
-      if (!done.every(Boolean)) return;
-      if (ending.includes(volume)) this.#change(volume, { state: 'ended' });
-      else this.#fenced(volume);
-    });
-    await Promise.all(work);
-  }
-
-  /** Returns true when the container can't write any more. */
-  async #act(volume: WatchedVolume, container: Container, kills: boolean): Promise<boolean> {
-    const { state, actions } = this.#options;
-    try {
-      if (kills) {
-        const name = actions.nameOf(container); // Before the kill: an engine forgets what has ended.
-        const hasEnded = await actions.kill(container);
-        if (hasEnded) this.#killed(volume, container, await name);
-        return hasEnded;
-      }
-      if (await actions.standsStill(container)) {
-        if (await actions.isBeingKilled(container)) await actions.kill(container);
-        else this.#showPaused(container.id);
-        return true;
-      }
-      const known = state.paused.find(({ id }) => id === container.id);
-      if (known && known.resumedAtMs === undefined) {
-        await actions.hold(container); // A process was started in it meanwhile.
-        return true;
-      }
-      const isUsers = await actions.isPaused(container);
-      state.setPaused({ ...container, isUsers, isUncertain: !isUsers });
-      if (isUsers) {
-        await actions.hold(container);
-        return true;
-      }
-      const byEngine = await actions.pause(container, Math.round(state.leadMs / 2));
-      if (byEngine) state.setPaused({ ...container, isUsers, isUncertain: false });
-      const when = this.#when(volume);
-      this.#note('paused', volume, `paused container ${await actions.nameOf(container)} ${when}`);
-      return true;
-    } catch (error) {
-      const why = messageOf(error);
-      this.#failed(volume, `container ${container.id} can't be kept from writing: ${why}`);
-      return false;
-    }
-  }
-
-  /** Asks the engine in the background to pause it, so that `docker ps` shows the pause. */
-  #showPaused(id: string): void {
-    const { state, actions } = this.#options;
-    const find = () => state.paused.find((container) => container.id === id);
-    const container = find();
-    if (!container?.isUncertain || container.resumedAtMs !== undefined) return;
-    if (this.#showing.has(id)) return;
-    this.#showing.add(id);
-    void actions.pauseByEngine(container).then((isPaused) => {
-      this.#showing.delete(id);
-      const current = find();
-      if (isPaused && current) state.setPaused({ ...current, isUncertain: false });
+  #volumeViews(): VolumeView[] {
+    const { graceMs, ttlMs, leadMs } = this.#state.watch;
+    const times = {
+      ...{ now: this.#options.clock.now(), leadMs: this.#leadMs(), graceMs },
+      prepareMs: ttlMs > 0 ? ttlMs / 5 : 2 * leadMs,
+      distrustedBeforeMs: this.#distrustedBeforeMs,
+    };
+    return this.#state.volumes.map((watched) => {
+      const fence = this.#state.fence(watched.volume);
+      return { watched, fence, wish: wishFor(watched, fence, times) };
     });
   }
 
-  #when({ deadlineMs }: WatchedVolume): string {
-    const leftMs = (deadlineMs ?? 0) - this.#options.now();
-    const when = leftMs < 0 ? `${-leftMs} ms AFTER` : `${leftMs} ms before`;
-    return `${when} the deadline: ${unproven}`;
-  }
-
-  #fenced(volume: WatchedVolume): void {
-    const { state } = this.#options;
-    const fence = state.fence(volume.volume);
-    if (fence.state !== 'fenced') {
-      log('fenced volume=%s', volume.volume);
-      state.setFence(volume.volume, { ...fence, state: 'fenced' });
-    }
-    if (volume.onLost !== 'pause' || fence.isStill || fence.busy) return;
-    const making = makeStill(volume).then(
-      async () => {
-        if (state.fence(volume.volume).isCutOff) await thawFileSystem(volume);
-        else this.#change(volume, { isStill: true });
-      },
-      (error) => this.#failed(volume, `its file system can't be made still: ${messageOf(error)}`),
+  #look(volumes: readonly VolumeView[], isStopping: boolean): void {
+    const wanted = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
+    if (wanted.length === 0) return;
+    const areAllStill = wanted.every(
+      ({ fence }) => fence.phase === 'fenced' || fence.phase === 'ended',
     );
-    this.#during(volume, making);
+    const pauseMs = isStopping ? 0 : areAllStill ? laterLookMs : earlyLookMs;
+    const mounted = wanted.map(({ watched }) => this.#mounted(watched));
+    this.#looks.begin(mounted, pauseMs, () => this.#wake());
   }
 
-  /** Shuts the file system down: nothing that the kernel has cached reaches the volume any more. */
-  async #cutOff(volume: WatchedVolume): Promise<void> {
-    const { state } = this.#options;
-    if (state.fence(volume.volume).isCutOff) return;
-    try {
-      await cutOff(volume);
-      this.#change(volume, { isCutOff: true, isStill: false });
-    } catch (error) {
-      this.#failed(volume, `its file system can't be shut down: ${messageOf(error)}`);
+  /** Reports pauses that are seen for the first time, and what keeps a volume from being fenced. */
+  #report(view: View): void {
+    for (const each of view.users) this.#reportPause(each, view);
+    const incomplete: Record<string, string> = {};
+    for (const volume of view.volumes) {
+      const reason = whyIncomplete(volume, view, this.#looks.failure);
+      if (!reason) continue;
+      incomplete[volume.watched.volume] = reason.message;
+      if (reason.isLasting) this.#perform.complain(volume.watched.volume, reason.message);
     }
+    this.#incomplete = incomplete;
+    this.#state.commit();
   }
 
-  /** Asks the containers of volumes with `on-lost=stop` to stop, once. */
-  async #ask(volumes: readonly WatchedVolume[]): Promise<void> {
-    const { state, actions } = this.#options;
-    const unasked = volumes.filter(({ volume }) => !state.fence(volume).isAsked);
-    if (unasked.length === 0) return;
-    const containers = await containersUsing(unasked.map((volume) => this.#mounted(volume)));
-    const asking = unasked.map(async (volume) => {
-      this.#change(volume, { isAsked: true });
-      const users = containers.filter(({ volumes }) => volumes.includes(volume.volume));
-      await Promise.all(
-        users.map(async (container) => {
-          void actions.stop(container, state.graceMs);
-          const name = await actions.nameOf(container);
-          this.#note('stopped', volume, `asked container ${name} to stop: ${unconfirmed}`);
-        }),
-      );
+  #reportPause({ user, standing }: UserView, { now, volumes }: View): void {
+    if (standing.is === 'running' || standing.is === 'freezing') return;
+    if (!this.#unreported.delete(user.key) || standing.is === 'ended') return;
+    const paused = volumes.filter(({ watched, wish }) => {
+      return user.volumes.includes(watched.volume) && wish === 'stand-still';
     });
-    await Promise.all(asking);
-  }
-
-  /** Writes back dirty pages early, so that little is left to write at the deadline. */
-  #flushEarly(volume: WatchedVolume): void {
-    const { isFlushed, busy } = this.#options.state.fence(volume.volume);
-    if (isFlushed || busy) return;
-    this.#change(volume, { isFlushed: true });
-    this.#during(
-      volume,
-      flush(volume).catch((error) => log('volume=%s: %s', volume.volume, error)),
-    );
-  }
-
-  /** Thaws the file systems of volumes that may be written, then resumes their containers. */
-  async #release(volumes: readonly WatchedVolume[]): Promise<void> {
-    const { state } = this.#options;
-    for (const volume of volumes) {
-      const fence = state.fence(volume.volume);
-      if (this.#wishFor(volume) === 'run' && (fence.isAsked || fence.isFlushed)) {
-        this.#change(volume, { isAsked: false, isFlushed: false });
+    void this.#control.nameOf(user).then((name) => {
+      for (const { watched } of paused) {
+        const leftMs = Math.round((watched.deadlineMs ?? 0) - now);
+        const isLate = leftMs < 0 && watched.deadlineMs !== undefined;
+        const when = isLate ? `${-leftMs} ms AFTER` : `${leftMs} ms before`;
+        const message = `paused ${name} ${when} the deadline: ${unproven}`;
+        this.#state.note('paused', watched.volume, message, user.id);
       }
-      if (fence.busy || (fence.state === 'running' && !fence.isStill)) continue;
-      await thawFileSystem(volume);
-      this.#change(volume, { state: 'running', isStill: false });
-    }
-    await this.#resume();
-  }
-
-  /** Resumes containers whose volumes are all running or no longer watched. */
-  async #resume(): Promise<void> {
-    const { state, actions, now } = this.#options;
-    const isRunning = (name: string) => state.fence(name).state === 'running';
-    const mayRun = state.paused.filter(({ volumes }) => volumes.every(isRunning));
-    await Promise.all(
-      mayRun.map(async (container) => {
-        if (container.isUsers) {
-          await actions.unhold(container);
-          state.removePaused(container.id);
-          return;
-        }
-        if (!(await actions.resume(container))) return;
-        const { isUncertain, resumedAtMs } = container;
-        if (!isUncertain) state.removePaused(container.id);
-        else if (resumedAtMs === undefined) state.setPaused({ ...container, resumedAtMs: now() });
-        else if (now() - resumedAtMs > latePauseMs) state.removePaused(container.id);
-        if (resumedAtMs !== undefined) return;
-        const name = await actions.nameOf(container);
-        for (const volume of container.volumes) {
-          state.note('resumed', volume, `resumed container ${name}: this host holds the volume`);
-        }
-      }),
-    );
-  }
-
-  #killed(volume: WatchedVolume, { id }: Container, name: string): void {
-    const { state } = this.#options;
-    const fence = state.fence(volume.volume);
-    if (fence.killed.includes(id)) return;
-    this.#change(volume, { killed: [...fence.killed, id] });
-    state.removePaused(id);
-    this.#note('killed', volume, `killed container ${name}: ${reasons[volume.state]}`);
-  }
-
-  #failed(volume: WatchedVolume, message: string): void {
-    const fence = this.#options.state.fence(volume.volume);
-    log('ERROR volume=%s: %s', volume.volume, message);
-    if (fence.complaint === message) return;
-    this.#change(volume, { complaint: message });
-    this.#note('failed', volume, message);
-  }
-
-  #note(kind: Happening['kind'], { volume }: WatchedVolume, message: string): void {
-    this.#options.state.note(kind, volume, message);
-  }
-
-  #change({ volume }: WatchedVolume, change: Partial<VolumeFence>): void {
-    const { state } = this.#options;
-    state.setFence(volume, { ...state.fence(volume), ...change });
-  }
-
-  /** Starts work on the file system that may take long; the loop does not wait for it. */
-  #during(volume: WatchedVolume, work: Promise<void>): void {
-    const busy = work.finally(() => {
-      this.#change(volume, { busy: undefined });
-      this.#pause.abort();
     });
-    this.#change(volume, { busy });
   }
 
-  #sleepMs(): number {
-    const { state, now } = this.#options;
-    const starts = state.volumes.flatMap(({ deadlineMs, state: lock }) =>
-      deadlineMs === undefined || lock === 'lost' || lock === 'evicted'
-        ? []
-        : [deadlineMs - state.leadMs - now()],
+  /** How long before a deadline the stop has to begin, by what was measured. */
+  #neededLeadMs(): number {
+    const look = this.#looks.last;
+    return Math.round(
+      Math.max(this.#state.watch.leadMs, 2 * (look?.tookMs ?? 0) + 2 * this.#stepTookMs + 50),
     );
-    const next = Math.min(...starts.filter((leftMs) => leftMs > 0));
-    const longest = state.paused.length > 0 ? fencedSleepMs : longestSleepMs;
-    return Math.max(5, Math.min(longest, next));
+  }
+
+  /** The lead in use: renewals must come in between. */
+  #leadMs(): number {
+    const { ttlMs, marginMs, leadMs } = this.#state.watch;
+    if (ttlMs === 0) return leadMs;
+    const longest = ttlMs - marginMs - ttlMs / 3 - ttlMs / 5;
+    return Math.max(leadMs, Math.min(this.#neededLeadMs(), longest));
+  }
+
+  #sleepMs(volumes: readonly VolumeView[], isStopping: boolean): number {
+    if (isStopping) return stoppingSleepMs;
+    return volumes.length > 0 || this.#state.stopped.size > 0 ? guardedSleepMs : idleSleepMs;
   }
 }
-
-const unproven = "this host can't prove any more that it holds the volume";
-const unconfirmed = 'the store has not confirmed the lock for some time';
-
-/** Why a container was killed, by the state of the lock. */
-const reasons: Record<WatchedVolume['state'], string> = {
-  held: unproven,
-  unproven,
-  lost: 'another host may have the volume now',
-  evicted: "an operator cleared the volume's lock",
-};

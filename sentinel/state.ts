@@ -1,88 +1,62 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import createDebug from 'debug';
-import { z } from 'zod';
-import { hasCode } from '../lib/linux/error-code.ts';
-import type { Clock } from '../lib/running/clock.ts';
-import type { Container } from './container-scan.ts';
+import { mergeWatch } from './merge-watch.ts';
+import type { MachineClock, StateFile } from './ports.ts';
+import type { StateParts } from './state-format.ts';
+import { readStateLines, stateLine } from './state-format.ts';
+import type { StoppedUser } from './stopped-user.ts';
 import type { VolumeFence } from './volume-fence.ts';
-import { openFence, volumeFenceSchema } from './volume-fence.ts';
+import { openFence } from './volume-fence.ts';
 import type { Happening, Watch, WatchedVolume } from './watch.ts';
-import { reportSchema, watchSchema } from './watch.ts';
+import { watchSchema } from './watch.ts';
 
 const log = createDebug('berth:sentinel');
 
-const pausedSchema = z.object({
-  id: z.string(),
-  volumes: z.array(z.string()),
-  group: z.object({ path: z.string(), version: z.literal([1, 2]) }).optional(),
-  /** True when its user had paused it: the sentinel leaves it paused afterwards. */
-  isUsers: z.boolean(),
-  /** True until the engine confirms the pause: a late engine may still carry it out. */
-  isUncertain: z.boolean(),
-  /** The time of the resume, by the boot clock. Kept for a while in case a late pause follows. */
-  resumedAtMs: z.number().optional(),
-});
+/** The file is written from the start again when it has grown by this many characters. */
+const longestGrowth = 1_000_000;
 
-/** A container that the sentinel has paused, or was about to pause when it was killed. */
-export type PausedContainer = Container & Omit<z.infer<typeof pausedSchema>, keyof Container>;
-
-const stateSchema = z.object({
-  watch: watchSchema,
-  /** The fences by volume; the file's name for them is older than the word. */
-  guards: z.record(z.string(), volumeFenceSchema),
-  paused: z.array(pausedSchema),
-  happenings: reportSchema.shape.happenings,
-  nextNumber: z.number(),
-});
+type Changed = 'watch' | 'happenings' | `fence ${string}` | `stopped ${string}`;
 
 /**
- * Keeps what the sentinel knows and has done, in a file that is replaced before each action: a
- * successor continues where the sentinel was killed. The file is not synced to disk, and belongs to one boot:
- * after a power cut it means nothing.
+ * Keeps what the sentinel knows and has done, for itself and, in the state file, for a successor.
+ * Changes are kept in memory until `commit`, which writes them in one line: call it before acting on
+ * them, so that the sentinel may be killed at any line.
  */
 export class SentinelState {
-  readonly #path: string;
-  readonly #clock: Pick<Clock, 'date'>;
+  readonly bootId: string;
+  readonly #file: StateFile;
+  readonly #clock: Pick<MachineClock, 'date'>;
   #watch: Watch;
-  #fences: Map<string, VolumeFence>;
-  #paused: Map<string, PausedContainer>;
-  #happenings: Happening[];
+  readonly #fences = new Map<string, VolumeFence>();
+  readonly #stopped = new Map<string, StoppedUser>();
+  #happenings: Happening[] = [];
   #nextNumber: number;
+  readonly #changed = new Set<Changed>();
+  #grownBy = 0;
+  #startLength = 0;
 
   /** Reads what a predecessor has left in this boot. */
-  constructor(path: string, bootId: string, clock: Pick<Clock, 'date'>) {
-    this.#path = path;
+  constructor(file: StateFile, bootId: string, clock: Pick<MachineClock, 'date'>) {
+    this.bootId = bootId;
+    this.#file = file;
     this.#clock = clock;
-    const kept = read(path);
-    const mine = kept?.watch.bootId === bootId ? kept : undefined;
-    const none = { bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 };
-    this.#watch = mine?.watch ?? watchSchema.parse(none);
-    this.#fences = new Map(Object.entries(mine?.guards ?? {}));
-    this.#paused = new Map(mine?.paused.map((each) => [each.id, each]));
-    this.#happenings = mine?.happenings ?? [];
+    this.#watch = watchSchema.parse({ bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 });
     // Larger than the numbers of a predecessor whose state is lost.
-    this.#nextNumber = mine?.nextNumber ?? clock.date().getTime();
+    this.#nextNumber = clock.date().getTime();
+    const parts = readStateLines(file.read());
+    if (parts[0]?.watch?.bootId === bootId) for (const each of parts) this.#take(each);
+    this.#rewrite();
   }
 
-  get bootId(): string {
-    return this.#watch.bootId;
-  }
-
-  get leadMs(): number {
-    return this.#watch.leadMs;
-  }
-
-  get graceMs(): number {
-    return this.#watch.graceMs;
+  get watch(): Watch {
+    return this.#watch;
   }
 
   get volumes(): readonly WatchedVolume[] {
     return this.#watch.volumes;
   }
 
-  /** The containers that the sentinel has paused. */
-  get paused(): readonly PausedContainer[] {
-    return [...this.#paused.values()];
+  get stopped(): ReadonlyMap<string, StoppedUser> {
+    return this.#stopped;
   }
 
   get happenings(): readonly Happening[] {
@@ -93,82 +67,105 @@ export class SentinelState {
     return this.#fences.get(volume) ?? openFence;
   }
 
-  /** Replaces the watch. A volume whose lock is unproven keeps its last deadline. */
+  /** Takes the daemon's list of mounts, and writes it. */
   update(watch: Watch): void {
-    const before = new Map(this.volumes.map((volume) => [volume.volume, volume]));
-    const volumes = watch.volumes.map((volume) => {
-      const known = before.get(volume.volume);
-      const isSameMount = known?.tenure === volume.tenure; // tidy-ok: protocol name
-      if (!isSameMount) this.#fences.delete(volume.volume);
-      const isNews = volume.state !== 'unproven' || !isSameMount;
-      return isNews ? volume : { ...volume, deadlineMs: known.deadlineMs };
-    });
-    const names = new Set(volumes.map(({ volume }) => volume));
-    for (const volume of this.#fences.keys()) if (!names.has(volume)) this.#fences.delete(volume);
+    const isStopped = (volume: string) =>
+      [...this.#stopped.values()].some(({ user }) => user.volumes.includes(volume));
+    const { volumes, ended } = mergeWatch(this.volumes, watch, isStopped);
+    for (const volume of ended) this.#forget(volume);
     this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
-    this.#watch = { ...watch, volumes };
-    this.#write();
+    this.#watch = { ...watch, volumes: [...volumes] };
+    this.#changed.add('watch').add('happenings');
+    this.commit();
   }
 
   /** Ignores a volume that is not watched any more. */
-  setFence(volume: string, fence: VolumeFence): void {
+  changeFence(volume: string, change: Partial<VolumeFence>): void {
     if (!this.volumes.some((watched) => watched.volume === volume)) return;
-    this.#fences.set(volume, fence);
-    this.#write();
+    this.#fences.set(volume, { ...this.fence(volume), ...change });
+    this.#changed.add(`fence ${volume}`);
   }
 
-  setPaused(container: PausedContainer): void {
-    this.#paused.set(container.id, container);
-    this.#write();
+  setStopped(stopped: StoppedUser): void {
+    this.#stopped.set(stopped.user.key, stopped);
+    this.#changed.add(`stopped ${stopped.user.key}`);
   }
 
-  removePaused(id: string): void {
-    if (this.#paused.delete(id)) this.#write();
+  removeStopped(key: string): void {
+    if (this.#stopped.delete(key)) this.#changed.add(`stopped ${key}`);
   }
 
-  note(kind: Happening['kind'], volume: string, message: string): void {
+  note(kind: Happening['kind'], volume: string, message: string, container?: string): void {
     log('%s volume=%s: %s', kind, volume, message);
     const at = this.#clock.date().toISOString();
-    this.#happenings.push({ number: this.#nextNumber, at, kind, volume, message });
+    const happening = { number: this.#nextNumber, at, kind, volume, message };
+    this.#happenings.push({ ...happening, ...(container !== undefined && { container }) });
     this.#nextNumber += 1;
-    this.#write();
+    this.#changed.add('happenings');
   }
 
-  #write(): void {
-    const guards = [...this.#fences].map(([volume, { busy: _, ...fence }]) => [volume, fence]);
-    const state: z.infer<typeof stateSchema> = {
-      watch: this.#watch,
-      guards: Object.fromEntries(guards),
-      paused: this.paused.map(({ volumes, group, ...rest }) => ({
-        ...rest,
-        volumes: [...volumes],
-        ...(group && { group }),
-      })),
-      happenings: this.#happenings,
-      nextNumber: this.#nextNumber,
-    };
-    try {
-      writeFileSync(`${this.#path}.new`, JSON.stringify(state), { mode: 0o600 });
-      renameSync(`${this.#path}.new`, this.#path);
-    } catch (error) {
-      // Fencing matters more than a successor's knowledge.
-      log('ERROR the state can not be written to %s: %s', this.#path, error);
+  /** Writes what has changed since the last call, in one line. */
+  commit(): void {
+    if (this.#changed.size === 0) return;
+    if (this.#grownBy > Math.max(longestGrowth, 3 * this.#startLength)) {
+      this.#rewrite();
+      return;
+    }
+    const names = (kind: string) =>
+      [...this.#changed]
+        .filter((each) => each.startsWith(`${kind} `))
+        .map((each) => each.slice(kind.length + 1));
+    const fences = names('fence').map((name) => [name, this.#fences.get(name) ?? null]);
+    const stopped = names('stopped').map((key) => [key, this.#stopped.get(key) ?? null]);
+    const line = stateLine({
+      ...(this.#changed.has('watch') && { watch: this.#watch }),
+      ...(fences.length > 0 && { fences: Object.fromEntries(fences) }),
+      ...(stopped.length > 0 && { stopped: Object.fromEntries(stopped) }),
+      ...(this.#changed.has('happenings') && {
+        happenings: this.#happenings,
+        nextNumber: this.#nextNumber,
+      }),
+    });
+    this.#file.append(line);
+    this.#changed.clear();
+    this.#grownBy += line.length;
+  }
+
+  #forget(volume: string): void {
+    this.#fences.delete(volume);
+    this.#changed.add(`fence ${volume}`);
+    for (const { user, ...rest } of this.#stopped.values()) {
+      if (!user.volumes.includes(volume)) continue;
+      const volumes = user.volumes.filter((each) => each !== volume);
+      this.setStopped({ ...rest, user: { ...user, volumes } });
     }
   }
-}
 
-function read(path: string): z.infer<typeof stateSchema> | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
+  #rewrite(): void {
+    const line = stateLine({
+      watch: this.#watch,
+      fences: Object.fromEntries(this.#fences),
+      stopped: Object.fromEntries(this.#stopped),
+      happenings: this.#happenings,
+      nextNumber: this.#nextNumber,
+    });
+    this.#file.replace(line);
+    this.#changed.clear();
+    this.#startLength = line.length;
+    this.#grownBy = 0;
   }
-  try {
-    return stateSchema.parse(JSON.parse(text));
-  } catch (error) {
-    log('WARNING ignoring %s, which another release has written: %s', path, error);
-    return undefined;
+
+  #take({ watch, fences = {}, stopped = {}, happenings, nextNumber }: StateParts): void {
+    if (watch) this.#watch = watch;
+    for (const [volume, fence] of Object.entries(fences)) {
+      if (fence) this.#fences.set(volume, fence);
+      else this.#fences.delete(volume);
+    }
+    for (const [key, each] of Object.entries(stopped)) {
+      if (each) this.#stopped.set(key, each);
+      else this.#stopped.delete(key);
+    }
+    if (happenings) this.#happenings = [...happenings];
+    if (nextNumber !== undefined) this.#nextNumber = nextNumber;
   }
 }

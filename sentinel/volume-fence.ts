@@ -4,53 +4,59 @@ import { z } from 'zod';
  * The fence of a watched volume: what the sentinel has done about it. A new mount of the volume
  * starts with a new fence.
  *
- * | `state`   | what is true                           | entered                               |
- * |-----------|----------------------------------------|---------------------------------------|
- * | `running` | the sentinel stops no container        | first; when the lock is proved again  |
- * |           |                                        | and the file system is thawed         |
- * | `fenced`  | no container can run: each stands      | at the fence deadline, once this is   |
- * |           | still or has ended                     | true of all that use the volume       |
- * | `ended`   | all containers that used it have ended | the same, for a lost or evicted lock  |
+ * | `phase`     | what is true                              | entered                             |
+ * |-------------|-------------------------------------------|-------------------------------------|
+ * | `running`   | nobody is stopped for the volume          | first; when the lock is proved      |
+ * |             |                                           | again and the file system is thawed |
+ * | `preparing` | the deadline is near: data are written    | TTL/5 before the lead; from the     |
+ * |             | back, users are looked for, and stopped   | lead on users are stopped           |
+ * |             | once the lead begins                      |                                     |
+ * | `asked`     | the same, and its containers were asked   | with `on-lost=stop`, the grace      |
+ * |             | to stop by themselves                     | before the lead                     |
+ * | `fenced`    | nobody can write: a look that began after | when that was seen                  |
+ * |             | all known users stood still found no      |                                     |
+ * |             | other, and an own file system is `frozen` |                                     |
+ * |             | or `cut-off`                              |                                     |
+ * | `ended`     | as `fenced`, and no user is left          | the same, for a lost or evicted lock|
  *
- * | flag        | what is true                           | set              | cleared             |
- * |-------------|----------------------------------------|------------------|---------------------|
- * | `isFlushed` | cached data were written back early    | shortly before   | when the lock is    |
- * |             |                                        | the deadline     | proved again        |
- * | `isAsked`   | the containers were asked to stop      | the same, with   | the same            |
- * |             |                                        | `on-lost=stop`   |                     |
- * | `isStill`   | the file system is frozen; one that is | after `fenced`,  | before `running`,   |
- * |             | not the volume's own is written back   | `on-lost=pause`  | and by a shutdown   |
- * | `isCutOff`  | the file system is shut down           | the lock is lost | never               |
+ * | `fs`       | what is true of an own file system       | left to                             |
+ * |------------|------------------------------------------|-------------------------------------|
+ * | `open`     | the kernel may write to it               | `flushing`, `freezing`, `cut-off`   |
+ * | `flushing` | the same; cached data are written back   | `open`, `freezing`, `cut-off`       |
+ * | `freezing` | a freeze was requested, not confirmed    | `frozen`; `cut-off` at the deadline |
+ * | `frozen`   | nothing writes to it, until the thaw     | `open`, `cut-off`                   |
+ * | `cut-off`  | it is shut down: nothing ever writes to  | nothing: this mount is over         |
+ * |            | it again                                 |                                     |
  *
- * So `fenced` alone does not say that the file system is still: the kernel may write back what
- * containers wrote before, until `isStill` or `isCutOff`.
+ * A file system that is not the volume's own knows `open` and `flushing` only.
  */
 export const volumeFenceSchema = z.object({
   /** The last known mount at the volume's mountpoint. */
   identity: z.object({ device: z.string(), root: z.string() }).optional(),
-  state: z.enum(['running', 'fenced', 'ended']),
-  isStill: z.boolean(),
-  isCutOff: z.boolean(),
-  isAsked: z.boolean(),
-  isFlushed: z.boolean(),
-  /** IDs of the containers that were killed for the volume. */
+  phase: z.enum(['running', 'preparing', 'asked', 'fenced', 'ended']),
+  fs: z.enum(['open', 'flushing', 'freezing', 'frozen', 'cut-off']),
+  /** The time by the boot clock when `fs` was entered. */
+  fsSinceMs: z.number(),
+  /** The time by the boot clock when its users had to stand still; absent while they may run. */
+  stopSinceMs: z.number().optional(),
+  /** The keys of the users that were killed for the volume. */
   killed: z.array(z.string()),
   /** The last failure that was reported. */
   complaint: z.string(),
 });
 
-export type VolumeFence = z.infer<typeof volumeFenceSchema> & {
-  /** Work on the file system that is in progress; never stored. */
-  busy?: Promise<void> | undefined;
-};
+export type VolumeFence = z.infer<typeof volumeFenceSchema>;
 
 /** The fence of a volume that the sentinel has done nothing about. */
 export const openFence: VolumeFence = {
-  state: 'running',
-  isStill: false,
-  isCutOff: false,
-  isAsked: false,
-  isFlushed: false,
+  phase: 'running',
+  fs: 'open',
+  fsSinceMs: 0,
   killed: [],
   complaint: '',
 };
+
+/** Returns true if the file system can't change any more; where it is shared, users decide alone. */
+export function isFileSystemStill({ fs }: VolumeFence, ownsFileSystem: boolean): boolean {
+  return !ownsFileSystem || fs === 'frozen' || fs === 'cut-off';
+}

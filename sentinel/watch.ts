@@ -13,8 +13,8 @@ import { z } from 'zod';
  * daemon's protocol.
  */
 
-/** The protocol of this release; its sentinel does not speak protocol 2 yet. */
-export const protocolVersion = 1;
+/** The protocol of this release. */
+export const protocolVersion = 2;
 
 const watchedVolumeSchema = z.object({
   volume: z.string(),

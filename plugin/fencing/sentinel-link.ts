@@ -59,7 +59,7 @@ export class SentinelLink {
       try {
         const report = await this.#call(method, path, body);
         this.#failures = 0;
-        if (report.protocolVersion === protocolVersion) return report;
+        if (report.protocolVersion <= protocolVersion) return report;
         log('the sentinel (pid %d) belongs to another release: replacing it', report.pid);
         await this.#call('POST', '/end', '');
         await this.#start();

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { z } from 'zod';
 import { parseMountInfo } from '../../lib/linux/mountinfo.ts';
+import { sentinelLines } from '../e2e/fencing/sentinel-process.ts';
 import type { BareHost } from '../e2e/hosts/bare-host.ts';
 import { startBareHost } from '../e2e/hosts/bare-host.ts';
 import type { EngineNode } from '../e2e/hosts/cluster.ts';
@@ -111,11 +111,6 @@ async function leftInStore(store: StoreView): Promise<string[]> {
   return (await store.locks()).map((lock) => `etcd has a ticket on ${lock}`);
 }
 
-const sentinelStateSchema = z.object({
-  guards: z.record(z.string(), z.object({ state: z.string() })),
-  paused: z.array(z.object({ id: z.string() })),
-});
-
 async function leftoversOf(node: EngineNode): Promise<string[]> {
   const { host, name } = node;
   const found: string[] = [];
@@ -127,13 +122,20 @@ async function leftoversOf(node: EngineNode): Promise<string[]> {
   }
   const containers = await node.dockerOk('ps', '-a', '--format', '{{.Names}}: {{.Status}}');
   for (const line of containers.split('\n').filter(Boolean)) found.push(`container ${line}`);
-  const path = host.pathOf('/run/berth/admin.sock.sentinel.state');
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) return found.map((each) => `${name}: ${each}`);
-  const { guards, paused } = sentinelStateSchema.parse(JSON.parse(text));
-  for (const { id } of paused) found.push(`the sentinel has paused ${id.slice(0, 12)}`);
-  for (const [volume, { state }] of Object.entries(guards)) {
-    if (state !== 'running') found.push(`the sentinel has ${volume} ${state}`);
+  const fences = new Map<string, string>();
+  const stopped = new Set<string>();
+  for (const parts of await sentinelLines(host)) {
+    for (const [volume, fence] of Object.entries(parts.fences ?? {})) {
+      fences.set(volume, fence?.phase ?? 'running');
+    }
+    for (const [key, user] of Object.entries(parts.stopped ?? {})) {
+      if (user) stopped.add(key);
+      else stopped.delete(key);
+    }
+  }
+  for (const key of stopped) found.push(`the sentinel has stopped ${key}`);
+  for (const [volume, phase] of fences) {
+    if (phase !== 'running') found.push(`the sentinel has ${volume} ${phase}`);
   }
   return found.map((each) => `${name}: ${each}`);
 }

@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { z } from 'zod';
+import type { StateParts } from '../../../sentinel/state-format.ts';
+import { readStateLines } from '../../../sentinel/state-format.ts';
 import type { SentinelReport } from '../../../sentinel/watch.ts';
 import { reportSchema } from '../../../sentinel/watch.ts';
+import type { Host } from '../../support/host.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 
 /** Returns the report of the host's sentinel; rejects when none answers. */
@@ -23,27 +25,23 @@ export async function sentinelPid(node: EngineNode): Promise<number> {
   return (await sentinelReport(node)).pid;
 }
 
-const stateSchema = z.object({
-  watch: z.object({
-    volumes: z.array(z.object({ volume: z.string(), deadlineMs: z.number().optional() })),
-  }),
-  guards: z.record(z.string(), z.object({ isStill: z.boolean() })),
-});
-
-/** Returns the state that the sentinel has written down for its successor. */
-export async function sentinelState({ host }: EngineNode) {
+/** Returns the lines that the sentinel has written for its successor; none if there is no file. */
+export async function sentinelLines(host: Pick<Host, 'pathOf'>): Promise<StateParts[]> {
   const path = host.pathOf('/run/berth/admin.sock.sentinel.state');
-  return stateSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return readStateLines(text.split('\n').filter(Boolean));
 }
 
 /** Returns the time, by `bootNowMs`, at which the host must have stopped writing to the volume. */
 export async function deadlineOf(node: EngineNode, volume: string): Promise<number> {
-  const { watch } = await sentinelState(node);
-  const deadlineMs = watch.volumes.find((watched) => watched.volume === volume)?.deadlineMs;
+  const lines = await sentinelLines(node.host);
+  const { watch } = lines.findLast((line) => line.watch !== undefined) ?? {};
+  const deadlineMs = watch?.volumes.find((watched) => watched.volume === volume)?.deadlineMs;
   if (deadlineMs === undefined) throw new Error(`volume ${volume} has no deadline`);
   return deadlineMs;
 }
 
+/** Returns true if nobody can write to the volume; an own file system is frozen then. */
 export async function isStill(node: EngineNode, volume: string): Promise<boolean> {
-  return (await sentinelState(node)).guards[volume]?.isStill === true;
+  return (await sentinelReport(node)).volumes[volume] === 'fenced';
 }

@@ -1,0 +1,216 @@
+import type { Look } from './looks.ts';
+import type { Standing, User } from './ports.ts';
+import type { StoppedUser } from './stopped-user.ts';
+import type { VolumeFence } from './volume-fence.ts';
+import { isFileSystemStill } from './volume-fence.ts';
+import type { WatchedVolume } from './watch.ts';
+import type { Wish } from './wish.ts';
+import { mayRun } from './wish.ts';
+
+/*
+ * What to do next, as a function of what is known. A step of the sentinel reads the machine, plans,
+ * writes what it is about to do, and acts; the next step sees the result. So each action is planned
+ * again until it is seen to have worked, by whichever process is the sentinel then.
+ */
+
+export interface VolumeView {
+  readonly watched: WatchedVolume;
+  readonly fence: VolumeFence;
+  readonly wish: Wish;
+}
+
+export interface UserView {
+  readonly user: User;
+  readonly standing: Standing;
+  /** The time when it was first seen to stand still; undefined while it may write. */
+  readonly stillSinceMs: number | undefined;
+  /** Set when the sentinel has stopped it. */
+  readonly stopped: StoppedUser | undefined;
+}
+
+export interface View {
+  readonly now: number;
+  readonly volumes: readonly VolumeView[];
+  readonly users: readonly UserView[];
+  readonly look: Look | undefined;
+  /** How long a freeze may take when it began late; before the deadline it may take until then. */
+  readonly freezeLimitMs: number;
+  readonly fenceHostProcesses: boolean;
+}
+
+export interface StorageAction {
+  readonly do: 'flush' | 'freeze' | 'cut off' | 'thaw';
+  readonly volume: WatchedVolume;
+}
+
+export type Action =
+  | StorageAction
+  | { readonly do: 'enter'; readonly volume: string; readonly change: Partial<VolumeFence> }
+  | { readonly do: 'ask'; readonly volume: WatchedVolume; readonly user: User }
+  | { readonly do: 'stop' | 'hold' | 'kill'; readonly user: User; readonly wasPaused: boolean }
+  | { readonly do: 'show' | 'release'; readonly stopped: StoppedUser }
+  | { readonly do: 'forget'; readonly user: User };
+
+/** A failed freeze is repeated after this time. */
+const freezeRetryMs = 100;
+
+export function plan(view: View): Action[] {
+  const volumes = [...view.volumes].sort(byDeadline);
+  const byName = new Map(volumes.map((each) => [each.watched.volume, each]));
+  return [
+    ...volumes.flatMap((volume) => fileSystemActions(volume, view)),
+    ...view.users
+      .map((user) => ({ user, deadlineMs: earliestDeadline(user.user, byName) }))
+      .sort((a, b) => a.deadlineMs - b.deadlineMs)
+      .flatMap(({ user }) => userActions(user, byName, view)),
+    ...volumes.flatMap((volume) => phaseActions(volume, view)),
+  ];
+}
+
+function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Action[] {
+  const { now, freezeLimitMs } = view;
+  const { fs, fsSinceMs, stopSinceMs } = fence;
+  switch (wish) {
+    case 'run':
+      return fs === 'frozen' ? [{ do: 'thaw', volume: watched }] : [];
+    case 'prepare':
+    case 'ask':
+      if (fs === 'frozen') return [{ do: 'thaw', volume: watched }];
+      return fence.phase === 'running' && fs === 'open' ? [{ do: 'flush', volume: watched }] : [];
+    case 'stand-still': {
+      if (!watched.ownsFileSystem) return [];
+      if (isFileSystemStill(fence, true)) return [];
+      const limitMs = Math.max(watched.deadlineMs ?? 0, (stopSinceMs ?? now) + freezeLimitMs);
+      if (now >= limitMs) return [{ do: 'cut off', volume: watched }];
+      const isDue = fs === 'flushing' || (fs === 'open' && now - fsSinceMs >= freezeRetryMs);
+      return isDue ? [{ do: 'freeze', volume: watched }] : [];
+    }
+    case 'end':
+      if (!watched.ownsFileSystem) return [];
+      if (watched.state === 'lost') {
+        return fs === 'cut-off' ? [] : [{ do: 'cut off', volume: watched }];
+      }
+      // A process that waits in a frozen file system can't die, and this host still has the volume.
+      return fs === 'frozen' ? [{ do: 'thaw', volume: watched }] : [];
+  }
+}
+
+function phaseActions(volume: VolumeView, view: View): Action[] {
+  const { watched, fence, wish } = volume;
+  const { volume: name, onLost } = watched;
+  const enter = (change: Partial<VolumeFence>): Action[] => [{ do: 'enter', volume: name, change }];
+  const isOpen = fence.fs === 'open' || fence.fs === 'flushing';
+  switch (wish) {
+    case 'run':
+      return fence.phase === 'running' || !isOpen ? [] : enter(running);
+    case 'prepare':
+      if (fence.phase === 'running') return enter({ phase: 'preparing' });
+      return fence.phase === 'preparing' || fence.phase === 'asked' || !isOpen
+        ? []
+        : enter({ ...running, phase: 'preparing' });
+    case 'ask': {
+      if (fence.phase === 'asked' || !isOpen) return [];
+      if (!view.look?.volumes.has(name)) return [];
+      const users = view.users.filter(({ user }) => user.volumes.includes(name));
+      return [
+        ...users
+          .filter(({ user }) => user.kind === 'container')
+          .map(({ user }): Action => ({ do: 'ask', volume: watched, user })),
+        ...enter({ ...running, phase: 'asked' }),
+      ];
+    }
+    case 'stand-still': {
+      if (fence.stopSinceMs === undefined) {
+        const phase = fence.phase === 'running' ? 'preparing' : fence.phase;
+        return enter({ phase, stopSinceMs: view.now });
+      }
+      const isDone = isStill(name, view) && isFileSystemStill(fence, watched.ownsFileSystem);
+      if (!isDone) return fence.phase === 'fenced' ? enter({ phase: 'preparing' }) : [];
+      const kills = onLost === 'stop' && !isEmpty(name, view);
+      return fence.phase === 'fenced' || kills ? [] : enter({ phase: 'fenced' });
+    }
+    case 'end':
+      if (fence.phase === 'ended' || !isLookedFor(name, view) || !isEmpty(name, view)) return [];
+      if (watched.state === 'lost' && !isFileSystemStill(fence, watched.ownsFileSystem)) return [];
+      return enter({ phase: 'ended' });
+  }
+}
+
+const running: Partial<VolumeFence> = { phase: 'running', stopSinceMs: undefined, complaint: '' };
+
+/** The strictest wish of all volumes of a user. */
+type Demand = 'run' | 'stand still' | 'end';
+
+export function demandOn(user: User, volumes: ReadonlyMap<string, VolumeView>): Demand {
+  const demands = user.volumes.map((name): Demand => {
+    if (name === unknownVolume) return 'stand still';
+    const volume = volumes.get(name);
+    if (!volume || mayRun(volume.wish)) return 'run';
+    if (volume.wish === 'end' || volume.watched.onLost === 'stop') return 'end';
+    return 'stand still';
+  });
+  if (demands.includes('end')) return 'end';
+  return demands.includes('stand still') ? 'stand still' : 'run';
+}
+
+/** The volume of a user that an earlier sentinel has stopped, for a volume that nobody knows. */
+export const unknownVolume = '?';
+
+function userActions(
+  { user, standing, stopped }: UserView,
+  volumes: ReadonlyMap<string, VolumeView>,
+  { fenceHostProcesses }: View,
+): Action[] {
+  const demand = demandOn(user, volumes);
+  if (standing.is === 'ended') {
+    return stopped || demand === 'end' ? [{ do: 'forget', user }] : [];
+  }
+  if (demand === 'run') return stopped ? releaseActions(stopped, volumes) : [];
+  if (user.kind === 'host' && !fenceHostProcesses) return [];
+  const isNew = stopped === undefined || stopped.releasedAtMs !== undefined;
+  const wasPaused = stopped ? stopped.shown === 'persons' : standing.is === 'frozen';
+  if (demand === 'end') return [{ do: 'kill', user, wasPaused }];
+  if (isNew || standing.is === 'running') return [{ do: 'stop', user, wasPaused }];
+  if (standing.is !== 'held') return [{ do: 'hold', user, wasPaused }];
+  const isShown = stopped.shown === 'paused' || stopped.shown === 'persons';
+  return isShown || user.kind !== 'container' ? [] : [{ do: 'show', stopped }];
+}
+
+/** A process that goes on while its file system is frozen would only wait in it. */
+function releaseActions(stopped: StoppedUser, volumes: ReadonlyMap<string, VolumeView>): Action[] {
+  const fences = stopped.user.volumes.map((name) => volumes.get(name)?.fence.fs ?? 'open');
+  const isOpen = fences.every((fs) => fs === 'open' || fs === 'flushing');
+  return isOpen ? [{ do: 'release', stopped }] : [];
+}
+
+/**
+ * Returns true if nobody can write through a process: every known user stands still, and a look
+ * that began after that has found no other.
+ */
+export function isStill(volume: string, { users, look }: Pick<View, 'users' | 'look'>): boolean {
+  if (!look?.volumes.has(volume)) return false;
+  const using = users.filter(({ user }) => user.volumes.includes(volume));
+  return using.every(({ stillSinceMs }) => (stillSinceMs ?? Infinity) <= look.beganAtMs);
+}
+
+/** Returns true if a look that began after the last user had ended has found no other. */
+function isLookedFor(volume: string, { users, look, fenceHostProcesses }: View): boolean {
+  const mayStop = ({ user }: UserView) => user.kind !== 'host' || fenceHostProcesses;
+  return isStill(volume, { users: users.filter(mayStop), look });
+}
+
+/** Returns true if no user is left but processes of the host that it may not stop. */
+function isEmpty(volume: string, { users, fenceHostProcesses }: View): boolean {
+  return users.every(({ user, standing }) => {
+    if (!user.volumes.includes(volume) || standing.is === 'ended') return true;
+    return user.kind === 'host' && !fenceHostProcesses;
+  });
+}
+
+function byDeadline(a: VolumeView, b: VolumeView): number {
+  return (a.watched.deadlineMs ?? 0) - (b.watched.deadlineMs ?? 0);
+}
+
+function earliestDeadline(user: User, volumes: ReadonlyMap<string, VolumeView>): number {
+  return Math.min(...user.volumes.map((name) => volumes.get(name)?.watched.deadlineMs ?? 0));
+}

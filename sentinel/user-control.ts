@@ -1,0 +1,137 @@
+import createDebug from 'debug';
+import { EngineRefusalError } from './engine-calls.ts';
+import type { EngineCalls, MachineClock, Standing, Stops, User } from './ports.ts';
+
+const log = createDebug('berth:sentinel');
+
+/** A healthy engine pauses a container within a few hundredths of a second. */
+const engineLimitMs = 400;
+const slowEngineLimitMs = 4 * engineLimitMs;
+/** An engine that did not answer is not asked again for this long before containers are released. */
+const hangMs = 2_000;
+
+/**
+ * Stops, shows, releases and ends users: through the kernel, and, so that `docker ps` shows the
+ * truth, through their engine. Only where a container's control group can't be reached, the engine
+ * alone does it. Each method is idempotent.
+ */
+export class UserControl {
+  readonly #stops: Stops;
+  readonly #engine: EngineCalls;
+  readonly #clock: Pick<MachineClock, 'now'>;
+  #hangsUntilMs = 0;
+
+  constructor(stops: Stops, engine: EngineCalls, clock: Pick<MachineClock, 'now'>) {
+    this.#stops = stops;
+    this.#engine = engine;
+    this.#clock = clock;
+  }
+
+  async standing(user: User): Promise<Standing> {
+    if (isReachable(user)) return this.#stops.standing(user);
+    const state = await this.#engine.inspect(user.id ?? '', engineLimitMs);
+    if (!state?.isRunning) return { is: 'ended' };
+    // Nobody but the engine can thaw it.
+    return { is: state.isPaused ? 'held' : 'running' };
+  }
+
+  async freeze(user: User): Promise<void> {
+    if (isReachable(user)) await this.#stops.freeze(user);
+    else await this.#engine.pause(user.id ?? '', engineLimitMs);
+  }
+
+  async hold(user: User, wasPaused: boolean): Promise<void> {
+    if (isReachable(user)) await this.#stops.hold(user, wasPaused);
+  }
+
+  /** Asks the engine to pause it, so `docker ps` shows it; false if not confirmed. */
+  async show({ id }: User): Promise<boolean> {
+    if (id === undefined) return true;
+    try {
+      await this.#engine.pause(id, slowEngineLimitMs);
+      return true;
+    } catch (error) {
+      log('the engine does not pause %s: %s', id, error);
+      if (!(error instanceof EngineRefusalError)) return false;
+      // It answers: then it shows what it can.
+      return error.message.includes('already paused') || error.status === 404;
+    }
+  }
+
+  /**
+   * Lets it run, unless `isWanted` says after the calls to the engine that it must stand still again.
+   * Resolves to true if it runs and its engine confirms that, or if it has ended.
+   */
+  async release(user: User, wasPaused: boolean, isWanted: () => boolean): Promise<boolean> {
+    const isConfirmed = wasPaused || user.id === undefined || (await this.#unpause(user, user.id));
+    if (!isWanted()) return false;
+    if (isReachable(user)) await this.#stops.release(user, wasPaused);
+    return isConfirmed;
+  }
+
+  async #unpause(user: User, id: string): Promise<boolean> {
+    // Many containers must not wait for an engine that hangs, one after another.
+    if (isReachable(user) && this.#clock.now() < this.#hangsUntilMs) return false;
+    try {
+      const state = await this.#engine.inspect(id, engineLimitMs);
+      if (!state?.isPaused) return true;
+      // The engine resumes only what is frozen, and an earlier attempt may have thawed it.
+      if (isReachable(user)) await this.#stops.freeze(user);
+      await this.#engine.unpause(id, slowEngineLimitMs);
+      return true;
+    } catch (error) {
+      log('the engine does not resume %s: %s', id, error);
+      if (!(error instanceof EngineRefusalError)) this.#hangsUntilMs = this.#clock.now() + hangMs;
+      return false;
+    }
+  }
+
+  /** Asks a container to stop by itself within `graceMs`. */
+  async ask({ id }: User, graceMs: number): Promise<void> {
+    if (id === undefined) return;
+    try {
+      await this.#engine.stop(id, graceMs);
+    } catch (error) {
+      log('the engine does not stop %s: %s', id, error);
+    }
+  }
+
+  /**
+   * Kills it; it may take a moment to end. The engine is asked first: a container that ends without
+   * its engine's doing is a crash to the engine, which starts it again at once.
+   */
+  async kill(user: User): Promise<void> {
+    const { id } = user;
+    if (id !== undefined) {
+      try {
+        await this.#engine.kill(id, engineLimitMs);
+      } catch (error) {
+        log('the engine does not kill %s: %s', id, error);
+      }
+    }
+    if (isReachable(user) && (await this.standing(user)).is !== 'ended') {
+      await this.#stops.kill(user);
+    }
+  }
+
+  isBeingKilled(user: User): Promise<boolean> {
+    return isReachable(user) ? this.#stops.isBeingKilled(user) : Promise.resolve(false);
+  }
+
+  /** Returns a name for people; containers with their short ID. */
+  async nameOf({ id, key, process }: User): Promise<string> {
+    if (process) return `process ${process.name} (pid ${process.pid})`;
+    if (id === undefined) return `container ${key}`;
+    const short = id.slice(0, 12);
+    try {
+      const state = await this.#engine.inspect(id, engineLimitMs);
+      return state ? `container ${state.name} (${short})` : `container ${short}`;
+    } catch {
+      return `container ${short}`; // The engine hangs, or the container belongs to another engine.
+    }
+  }
+}
+
+function isReachable({ group, process }: User): boolean {
+  return group !== undefined || process !== undefined;
+}
