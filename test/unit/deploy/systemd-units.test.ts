@@ -51,6 +51,8 @@ describe('the systemd units', () => {
     const sockets = ['--socket', `${adminSocket}.sentinel`, '--docker-socket', dockerSocket];
     expect(flags).toEqual(['--stay', ...sockets]);
     expect(valuesOf('berth-sentinel.service', 'Restart')).toEqual(['always']);
+    expect(valuesOf('berth-sentinel.service', 'CPUSchedulingPolicy')).toEqual(['rr']);
+    expect(valuesOf('berth.service', 'CPUSchedulingPolicy')).toEqual([]);
   });
 
   test('let the daemon stop without its sentinel, and restart both however they end', () => {
