@@ -20,6 +20,8 @@ export interface ProcessStat {
   readonly parent: number;
   /** When the process started, in clock ticks since boot: tells it from a later one with its ID. */
   readonly started: string;
+  /** The processor time that all its threads have used, in clock ticks. */
+  readonly usedTicks: number;
 }
 
 /** Returns the IDs of all processes that this one sees. */
@@ -75,7 +77,8 @@ export function parseProcessStat(text: string): ProcessStat {
   if (state === undefined || parent === undefined || started === undefined) {
     throw new Error(`not the status of a process: ${JSON.stringify(text)}`);
   }
-  return { state, parent: Number(parent), started };
+  const usedTicks = Number(fields[11]) + Number(fields[12]);
+  return { state, parent: Number(parent), started, usedTicks };
 }
 
 /** EINVAL: a zombie has no namespaces. */

@@ -33,6 +33,7 @@ test('reads the status of a process whose name has blanks and brackets', () => {
     state: 'S',
     parent: 7,
     started: '22',
+    usedTicks: 14 + 15,
   });
   expect(() => parseProcessStat('12 (a) S 7')).toThrow('not the status of a process');
 });
