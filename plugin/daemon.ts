@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import createDebug from 'debug';
-import { bootId, bootNowMs } from '../lib/linux/boot.ts';
+import { bootId } from '../lib/linux/boot.ts';
 import { requirePropagation } from '../lib/linux/propagation.ts';
 import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
@@ -27,6 +27,7 @@ import type { StatusReport } from './admin/api.ts';
 import { adminApp } from './admin/app.ts';
 import { conditionsOf } from './admin/conditions.ts';
 import type { Config } from './config/config.ts';
+import { sentinelSuffix } from './config/settings.ts';
 import { dockerApp } from './docker/app.ts';
 import { EndedContainers } from './engine/ended-containers.ts';
 import { Engine } from './engine/engine.ts';
@@ -37,8 +38,8 @@ import type { Apps, InheritedSockets } from './entrances.ts';
 import { listenEarly } from './entrances.ts';
 import { EventFile } from './events/event-file.ts';
 import { EventLog } from './events/event-log.ts';
-import { SentinelLink } from './fencing/sentinel-link.ts';
-import { SentinelWatch } from './fencing/sentinel-watch.ts';
+import { sentinelFence } from './fencing/fence.ts';
+import { shortTtl } from './fencing/fence-conditions.ts';
 import { hostIdentity } from './host/identity.ts';
 import { joinStore } from './host/membership.ts';
 import { takeStateDirectory } from './host/state-directory.ts';
@@ -170,16 +171,14 @@ async function openMounts(
 ) {
   const allDrivers = drivers({ volumeDir: config.volumeDir });
   const boot = bootId();
-  const fence = new SentinelWatch({
-    link: new SentinelLink({
-      socketPath: `${config.adminSocket}.sentinel`,
-      dockerSocket: config.dockerSocket,
-      logPath: join(config.stateDir, 'sentinel.log'),
-      clock,
-    }),
-    ...{ drivers: allDrivers, bootId: boot, bootNowMs, clock, events },
+  const fence = sentinelFence({
+    ...{ drivers: allDrivers, bootId: boot, clock, events },
+    ...{ dockerSocket: config.dockerSocket, stateDir: config.stateDir, ttlMs: config.ttlMs },
+    socketPath: config.adminSocket + sentinelSuffix,
+    fenceHostProcesses: config.fenceHostProcesses,
     leftMs: () => manager.leftMs,
-    ttlMs: config.ttlMs,
+    marginMs: () => manager.marginMs,
+    mountpointOf: (volume) => mounts.mountpoint(volume),
     onEnded: async (container) => {
       if (config.onLostRestart === 'yes') await ended.add(container);
     },
@@ -260,7 +259,7 @@ function rememberedOptions(
 }
 
 async function statusReport(
-  { host, store }: Config,
+  { host, store, ttlMs }: Config,
   clock: Clock,
   { manager, mounts, fence }: Pick<Parts, 'manager' | 'mounts' | 'fence'>,
 ): Promise<StatusReport> {
@@ -276,6 +275,7 @@ async function statusReport(
       ...(await conditionsOf(manager, clock)),
       ...mounts.conditions(),
       ...fence.conditions(),
+      ...shortTtl(store.kind, ttlMs),
     ],
   };
 }

@@ -38,7 +38,7 @@ function isAskedFor(event: EventReply, { volume }: EventsOptions): boolean {
   return volume === undefined || event.volume === volume;
 }
 
-/** Returns an event as a line: `2026-01-02T03:04:05.678Z  warning  db  what happened`. */
+/** Returns an event as a line: `2026-01-02T03:04:05.678Z  warning  db  what happened`. `-`: no volume. */
 function eventText({ time, severity, volume, message }: EventReply): string {
-  return `${time}  ${severity.padEnd(7)}  ${volume}  ${message}\n`;
+  return `${time}  ${severity.padEnd(7)}  ${volume || '-'}  ${message}\n`;
 }

@@ -11,6 +11,7 @@ import { mergeRequests } from './engine/merge-requests.ts';
 import { OwnTickets } from './engine/own-tickets.ts';
 import { Reports } from './engine/reports.ts';
 import type { SessionOptions } from './engine/session.ts';
+import { marginMs } from './engine/session.ts';
 import { SessionPool } from './engine/session-pool.ts';
 import { StoreMirror } from './engine/store-mirror.ts';
 import { checkDuration, checkTtl } from './engine/wait-limit.ts';
@@ -254,6 +255,12 @@ export class LockManager implements Locks {
     const { main } = this.#sessions;
     if (!main || main.isGone) return 0;
     return Math.max(0, main.deadline - this.#clock.now());
+  }
+
+  /** Milliseconds from that deadline to the earliest end of the TTL. */
+  get marginMs(): number {
+    const { main } = this.#sessions;
+    return main ? marginMs(main.ttlMs) : 0;
   }
 
   /** Calls `listener` when the main session lapses or is gone, or at once if it already has. */

@@ -5,12 +5,14 @@ export const eventKinds = [
   'evicted',
   'failed',
   'fenced',
+  'incomplete',
   'kept',
   'killed',
   'lost',
   'not-restarted',
   'paused',
   'relocked',
+  'replaced',
   'restarted',
   'resumed',
   'settled',
@@ -27,6 +29,7 @@ export interface VolumeEvent {
   /** `warning`: somebody should look at it. `error`: data or service was lost. */
   readonly severity: 'info' | 'warning' | 'error';
   readonly kind: EventKind;
+  /** Empty: the event concerns the host, and no volume of it more than another. */
   readonly volume: string;
   /** A sentence for a person: what, why, and what to do next. */
   readonly message: string;

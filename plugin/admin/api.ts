@@ -110,6 +110,7 @@ export interface EventReply {
   readonly severity: 'info' | 'warning' | 'error';
   /** One word: docs/errors-and-events.md lists the kinds. */
   readonly kind: string;
+  /** Empty for an event that concerns the host as a whole. */
   readonly volume: string;
   readonly message: string;
   /** The token of the lock that the event concerns. */

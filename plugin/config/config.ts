@@ -26,6 +26,8 @@ export interface Config {
   readonly reconcileIntervalMs: number;
   readonly driver: (typeof driverNames)[number];
   readonly dockerSocket: string;
+  /** The sentinel also stops processes of the host itself that use a volume. */
+  readonly fenceHostProcesses: boolean;
 }
 
 export type StoreConfig =
@@ -69,6 +71,7 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
     reconcileIntervalMs: read(settings.reconcileInterval),
     driver: read(settings.driver),
     dockerSocket: read(settings.dockerSocket),
+    fenceHostProcesses: read(settings.fenceHostProcesses),
   };
   if (problems.length === 0) checkTogether(config, problems);
   if (problems.length > 0) throw new ConfigError(problems);

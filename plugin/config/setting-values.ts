@@ -57,10 +57,20 @@ export function absolutePath() {
     .transform(tidyPath);
 }
 
-export function socketPath() {
-  return absolutePath().refine((path) => Buffer.byteLength(path) <= socketPathLimit, {
-    error: `use a path of at most ${socketPathLimit} bytes (the kernel's limit for a socket)`,
+/** `suffix`: what berth appends to the path for another socket beside it. */
+export function socketPath({ suffix = '' } = {}) {
+  const limit = socketPathLimit - Buffer.byteLength(suffix);
+  const why =
+    suffix === ''
+      ? "the kernel's limit for a socket"
+      : `the kernel's limit for a socket is ${socketPathLimit}, and berth appends ${suffix} for another one`;
+  return absolutePath().refine((path) => Buffer.byteLength(path) <= limit, {
+    error: `use a path of at most ${limit} bytes (${why})`,
   });
+}
+
+export function yesOrNo() {
+  return oneOf(['true', 'false']).transform((text) => text === 'true');
 }
 
 function tidyPath(path: string): string {

@@ -6,6 +6,7 @@ import {
   oneOf,
   socketPath,
   storeAddress,
+  yesOrNo,
 } from './setting-values.ts';
 
 /**
@@ -24,6 +25,9 @@ export interface Setting<T> {
 
 /** The drivers that can be the default of `docker volume create`. */
 export const driverNames = ['directory', 'image'] as const;
+
+/** The sentinel's socket is the admin socket with this appended. */
+export const sentinelSuffix = '.sentinel';
 
 const hostRule = 'use 1 to 64 of A-Z a-z 0-9 _ . -';
 
@@ -50,7 +54,7 @@ export const settings = {
     placeholder: 'PATH',
     default: '/run/berth/admin.sock',
     help: 'The socket of the berth command; for root only',
-    schema: socketPath(),
+    schema: socketPath({ suffix: sentinelSuffix }),
   }),
   store: setting({
     name: 'store',
@@ -181,6 +185,13 @@ export const settings = {
     default: '/var/run/docker.sock',
     help: "The engine's socket, asked which containers use a volume",
     schema: socketPath(),
+  }),
+  fenceHostProcesses: setting({
+    name: 'fence-host-processes',
+    placeholder: 'true|false',
+    default: 'false',
+    help: 'Whether the sentinel also stops processes outside containers that use a volume which this host may have lost',
+    schema: yesOrNo(),
   }),
 } as const;
 

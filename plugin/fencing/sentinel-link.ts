@@ -1,144 +1,227 @@
-import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { request } from 'node:http';
-import { dirname, extname } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import createDebug from 'debug';
+import { z } from 'zod';
 import { hasCode } from '../../lib/linux/error-code.ts';
-import { commandLineOf, namespaceOf, processIds } from '../../lib/linux/proc.ts';
 import type { Clock } from '../../lib/running/clock.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
 import type { SentinelReport, WatchMessage } from '../../sentinel/watch.ts';
 import { protocolVersion, reportSchema } from '../../sentinel/watch.ts';
+import type { ProcessLook } from './liveness.ts';
+import { Liveness } from './liveness.ts';
+import type { SentinelCall } from './sentinel-call.ts';
+import { SentinelRefusal } from './sentinel-call.ts';
+import type { SentinelProcesses } from './sentinel-process.ts';
 
 const log = createDebug('berth:sentinel');
-/** The sentinel of this release, as source or as built. */
-const program = fileURLToPath(
-  new URL(`../../sentinel/main${extname(import.meta.url)}`, import.meta.url),
-);
 
-/** Matches the path of any release's sentinel: another release may be installed elsewhere. */
-const isSentinel = /\/sentinel\/main\.[jt]s$/;
-
-const callLimitMs = 1_000;
+const attempts = 3;
 const startLimitMs = 20_000;
 const startPollMs = 20;
+/** How long a sentinel of another release may take to end after `POST /end`. */
+const endLimitMs = 5_000;
 
 export interface SentinelLinkOptions {
-  readonly socketPath: string;
-  readonly dockerSocket: string;
-  /** Where a sentinel that is started here writes its log. */
-  readonly logPath: string;
+  readonly call: SentinelCall;
+  readonly processes: SentinelProcesses;
   readonly clock: Clock;
+  /** Reports that a sentinel was replaced by another one, and why. */
+  readonly onReplaced: (message: string) => void;
+}
+
+/** The part that the reports of all releases have. */
+const guardingSchema = z.object({ volumes: z.record(z.string(), z.unknown()) });
+
+/** A sentinel that can't be used by this release: it has to be ended, and another one started. */
+class OtherReleaseError extends Error {
+  override readonly name = 'OtherReleaseError';
 }
 
 /**
- * The connection to the sentinel. Finds the sentinel that runs, starts one if there is none, and
- * replaces one that does not answer or belongs to another release.
+ * The connection to the sentinel. Finds the sentinel that runs, of whatever release, by its socket;
+ * starts one if there is none; replaces one that belongs to another release or has a fault
+ * (`Liveness`). A sentinel that works but does not answer is waited for: it may be fencing.
+ *
+ *     call ──► answer ───────────────────────────────────────────► report
+ *       ├────► no such socket, or nobody listens ──► start one ──► call again
+ *       ├────► error 400, another protocol ──► POST /end, start ─► call again
+ *       └────► no answer ──► what the kernel shows ─┬─ works ────► call again, at most 3 times
+ *                                                   └─ fault ────► kill, start, call again
  */
 export class SentinelLink {
   readonly #options: SentinelLinkOptions;
-  #failures = 0;
+  /** The processes that do not answer, by ID. */
+  readonly #liveness = new Map<number, Liveness>();
+  /** The sentinel that this process has started. */
+  #ownPid: number | undefined;
+  #answeredAt: number;
 
   constructor(options: SentinelLinkOptions) {
     this.#options = options;
+    this.#answeredAt = options.clock.now();
   }
 
-  /** Resolves when the sentinel has the watch; rejects when no sentinel can be reached or started. */
-  tell(watch: WatchMessage): Promise<SentinelReport> {
-    return this.#withSentinel('PUT', '/watch', JSON.stringify(watch));
+  /**
+   * Gives the sentinel the watch, which is read again for each attempt: deadlines move meanwhile.
+   * Resolves when the sentinel has it; rejects when no sentinel answers or can be started.
+   */
+  async tell(watch: () => WatchMessage): Promise<SentinelReport> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const report = await this.#send(watch());
+        this.#liveness.clear();
+        this.#answeredAt = this.#options.clock.now();
+        return report;
+      } catch (error) {
+        await this.#repair(error, attempt >= attempts);
+      }
+    }
+  }
+
+  /**
+   * Returns false if no sentinel runs, or one that watches nothing. True also for one that does not
+   * answer, or answers in an unknown way: `tell` handles it. Starts none.
+   */
+  async isGuarding(): Promise<boolean> {
+    try {
+      const { volumes } = guardingSchema.parse(JSON.parse(await this.#get()));
+      return Object.keys(volumes).length > 0;
+    } catch (error) {
+      return !isAbsence(error);
+    }
   }
 
   /** Ends the sentinel; what it has paused or frozen stays so. */
   async end(): Promise<void> {
-    await this.#call('POST', '/end', '');
+    await this.#options.call('POST', '/end');
   }
 
-  async #withSentinel(method: string, path: string, body = ''): Promise<SentinelReport> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const report = await this.#call(method, path, body);
-        this.#failures = 0;
-        if (report.protocolVersion <= protocolVersion) return report;
-        log('the sentinel (pid %d) belongs to another release: replacing it', report.pid);
-        await this.#call('POST', '/end', '');
-        await this.#start();
-      } catch (error) {
-        const isAbsent = hasCode(error, 'ENOENT', 'ECONNREFUSED');
-        this.#failures += 1;
-        if (attempt === 3) throw error;
-        if (!isAbsent && this.#failures < 3) continue; // The sentinel may be busy.
-        log('no sentinel answers (%s): starting one', error);
-        if (!isAbsent) await this.#killUnresponsive();
-        await this.#start();
-      }
+  #get(): Promise<string> {
+    return this.#options.call('GET', '/report');
+  }
+
+  async #send(watch: WatchMessage): Promise<SentinelReport> {
+    let answer: string;
+    try {
+      answer = await this.#options.call('PUT', '/watch', JSON.stringify(watch));
+    } catch (error) {
+      if (!(error instanceof SentinelRefusal)) throw error;
+      throw new OtherReleaseError(messageOf(error), { cause: error });
     }
+    const report = readReport(answer);
+    if (report.protocolVersion !== protocolVersion) {
+      const { protocolVersion: other } = report;
+      throw new OtherReleaseError(
+        `the sentinel speaks protocol ${other}, and berth protocol ${protocolVersion}`,
+      );
+    }
+    return report;
   }
 
-  /** Starts a sentinel that outlives this process; resolves when it listens. */
+  /** Makes another attempt useful, or throws. */
+  async #repair(error: unknown, isLast: boolean): Promise<void> {
+    if (isAbsence(error)) return await this.#fillAbsence(error, isLast);
+    const found = await this.#options.processes.find();
+    if (error instanceof OtherReleaseError) {
+      // A fault of the sentinel of this release would be the same in the next one.
+      const isOwn = found.some(({ pid }) => pid === this.#ownPid);
+      if (isOwn || isLast) throw error;
+      return await this.#replaceOther(found, error);
+    }
+    const faults = new Map(found.map((look) => [look, this.#faultOf(look)]));
+    const faulty = found.filter((look) => faults.get(look) !== undefined);
+    const [first] = faulty;
+    if (first) await this.#replaceFaulty(faulty, faults.get(first) ?? '');
+    else if (isLast) throw found[0] ? this.#busy(found[0], error) : error;
+  }
+
+  #faultOf(look: ProcessLook): string | undefined {
+    const known = this.#liveness.get(look.pid) ?? new Liveness();
+    this.#liveness.set(look.pid, known);
+    return known.fault(look, this.#options.clock.now());
+  }
+
+  /** Starts a sentinel because nobody listens on the socket. */
+  async #fillAbsence(error: unknown, isLast: boolean): Promise<void> {
+    const found = await this.#options.processes.find();
+    if (isLast) throw error;
+    if (found.length === 0) {
+      log('no sentinel answers (%s): starting one', error);
+      return await this.#start();
+    }
+    // Another process may have started one meanwhile.
+    const isServed = await this.#get().then(
+      () => true,
+      (again) => !isAbsence(again),
+    );
+    if (!isServed) await this.#replaceFaulty(found, 'its socket was removed or replaced');
+  }
+
+  async #replaceOther(found: readonly ProcessLook[], reason: Error): Promise<void> {
+    log('replacing the sentinel of another release: %s', reason.message);
+    await this.end().catch((error) => log('the sentinel of another release: %s', error));
+    for (const look of found) {
+      const hasEnded = await this.#options.processes.hasEnded(look, endLimitMs);
+      if (!hasEnded) await this.#options.processes.kill(look);
+    }
+    await this.#start();
+    this.#replaced(`replaced a sentinel of another release: ${reason.message}`);
+  }
+
+  async #replaceFaulty(found: readonly ProcessLook[], why: string): Promise<void> {
+    const pids = found.map(({ pid }) => pid).join(', ');
+    log('WARNING replacing the sentinel (pid %s): %s', pids, why);
+    for (const look of found) await this.#options.processes.kill(look);
+    await this.#start();
+    this.#replaced(`replaced the sentinel (process ${pids}), which did not answer: ${why}`);
+  }
+
+  #replaced(message: string): void {
+    this.#liveness.clear();
+    this.#options.onReplaced(message);
+  }
+
+  /** Starts a sentinel; resolves when one listens. */
   async #start(): Promise<void> {
-    const { socketPath, dockerSocket, logPath, clock } = this.#options;
-    mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 });
-    const output = openSync(logPath, 'a', 0o600);
-    const flags = ['--socket', socketPath, '--docker-socket', dockerSocket];
-    const child = spawn(process.execPath, ['--optimize-for-size', program, ...flags], {
-      detached: true,
-      stdio: ['ignore', output, output],
-      env: { ...process.env, DEBUG: process.env.DEBUG || 'berth:sentinel' },
-    });
-    closeSync(output);
-    child.on('error', (error) => log('ERROR the sentinel can not be started: %s', error));
-    child.unref();
+    const { processes, clock } = this.#options;
+    const child = processes.start();
     const end = clock.now() + startLimitMs;
     while (clock.now() < end) {
       await clock.sleep(startPollMs);
       try {
-        await this.#call('GET', '/report', '');
+        await this.#get();
+        this.#ownPid = child.pid;
         return;
       } catch (error) {
-        if (child.exitCode !== null && child.exitCode !== 1) throw error;
+        // 1: another one listens already. Null: it has not ended.
+        const { exitCode } = child;
+        if (exitCode === null || exitCode === 1) continue;
+        const message = `the sentinel ended with exit code ${exitCode}; ${seeLog}`;
+        throw new Error(message, { cause: error });
       }
     }
-    throw new Error(`the sentinel does not start; see ${logPath}`);
+    throw new Error(`the sentinel does not start; ${seeLog}`);
   }
 
-  /** Kills a sentinel that is stopped or hangs. It still has its socket; its command line finds it. */
-  async #killUnresponsive(): Promise<void> {
-    for (const pid of await pidsOf(this.#options.socketPath)) {
-      log('WARNING the sentinel (pid %d) does not answer: killing it', pid);
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch (error) {
-        if (!hasCode(error, 'ESRCH')) throw error;
-      }
-    }
-    this.#failures = 0;
-  }
-
-  async #call(method: string, path: string, body: string): Promise<SentinelReport> {
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const { socketPath } = this.#options;
-    const signal = AbortSignal.timeout(callLimitMs);
-    const call = request({ socketPath, method, path, signal }, (response) => {
-      text(response).then((answer) => {
-        if (response.statusCode === 200) resolve(answer);
-        else reject(new Error(`the sentinel answers with an error: ${answer}`));
-      }, reject);
-    });
-    call.on('error', reject);
-    call.end(body);
-    return reportSchema.parse(JSON.parse(await promise));
+  #busy({ pid }: ProcessLook, cause: unknown): Error {
+    const silentMs = this.#options.clock.now() - this.#answeredAt;
+    const message =
+      `the sentinel (process ${pid}) works, but has not answered for ` +
+      `${Math.round(silentMs / 1_000)} s; it may be stopping containers`;
+    return new Error(message, { cause });
   }
 }
 
-/** Returns the sentinels of this socket, in this mount namespace: tests make hosts of namespaces. */
-async function pidsOf(socketPath: string): Promise<number[]> {
-  const own = await namespaceOf('self', 'mnt');
-  const pids: number[] = [];
-  for (const pid of await processIds()) {
-    const words = await commandLineOf(pid);
-    if (!words.some((word) => isSentinel.test(word)) || !words.includes(socketPath)) continue;
-    if ((await namespaceOf(pid, 'mnt')) === own) pids.push(pid);
+const seeLog = 'see sentinel.log in the state directory';
+
+function isAbsence(error: unknown): boolean {
+  return hasCode(error, 'ENOENT', 'ECONNREFUSED');
+}
+
+function readReport(answer: string): SentinelReport {
+  try {
+    return reportSchema.parse(JSON.parse(answer));
+  } catch (error) {
+    throw new OtherReleaseError("the sentinel's report is not one of this release", {
+      cause: error,
+    });
   }
-  return pids;
 }

@@ -7,11 +7,23 @@ import { messageOf } from '../../lib/running/message-of.ts';
 import { SayOnce } from '../../lib/running/say-once.ts';
 import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../../lib/volumes/errors.ts';
-import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
+import type { EventSink } from '../../lib/volumes/events.ts';
 import type { FencedMount, MountFence } from '../../lib/volumes/mounts/mount-fence.ts';
-import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
-import type { Happening, SentinelReport, WatchedVolume } from '../../sentinel/watch.ts';
+import type {
+  ReleasedMount,
+  SentinelReport,
+  WatchedVolume,
+  WatchMessage,
+} from '../../sentinel/watch.ts';
+import { protocolVersion } from '../../sentinel/watch.ts';
+import { lackOfTime, unknownVolume } from './fence-conditions.ts';
+import { ReleasedMounts } from './released-mounts.ts';
 import type { SentinelLink } from './sentinel-link.ts';
+import type { EndedContainer } from './sentinel-news.ts';
+import { SentinelNews } from './sentinel-news.ts';
+import type { KernelMountOf } from './unknown-volumes.ts';
+import { noUnknownVolumes, unknownVolumes } from './unknown-volumes.ts';
+import { watchedVolumes } from './watched-volumes.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -21,16 +33,20 @@ const endLimitMs = 20_000;
 const endPollMs = 100;
 
 export interface SentinelWatchOptions {
-  readonly link: Pick<SentinelLink, 'tell' | 'end'>;
+  readonly link: Pick<SentinelLink, 'tell' | 'isGuarding' | 'end'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** Returns for how long from now no other host can be granted this host's locks. */
   readonly leftMs: () => number;
+  /** Returns the milliseconds from a deadline to the earliest end of the TTL. */
+  readonly marginMs: () => number;
   readonly ttlMs: number;
+  readonly fenceHostProcesses: boolean;
   readonly bootId: string;
   /** Milliseconds since boot: the clock of the deadlines, which the sentinel reads, too. */
   readonly bootNowMs: () => number;
   readonly clock: Clock;
   readonly events: EventSink;
+  readonly kernelMountOf: KernelMountOf;
   /**
    * Called when the sentinel has ended a container because its volume was lost; the sentinel may
    * forget it after this resolves. Not called for a volume that an operator took from this host.
@@ -39,45 +55,53 @@ export interface SentinelWatchOptions {
   readonly onEnded?: (container: EndedContainer) => Promise<void>;
 }
 
-/** A container that the sentinel has ended. */
-export interface EndedContainer {
-  /** The engine's ID. */
-  readonly id: string;
-  readonly volume: string;
-  /** RFC 3339. */
-  readonly endedAt: string;
-}
-
 /**
  * Gives the sentinel the mounts of this host and their deadlines, and records what it did as events.
  *
  *     lease renewed ─► deadlineChanged ─┐
  *     mount changed ─► watch, changed ──┼─► one call at a time ─► SentinelLink ─► sentinel
- *     each second ─► run ───────────────┘        {volumes, deadlines}   │
- *     event log ◄── what it did since the last call ◄───────────────────┘
+ *     each second ─► run ───────────────┘    {volumes, deadlines, released}  │
+ *     event log ◄── what it did since the last call, what it can't do ◄──────┘
  *
- * A sentinel that can't be reached is a condition, and no further volume is mounted meanwhile.
+ * A sentinel that can't be reached is a condition, and no further volume is mounted meanwhile. The
+ * same applies while the sentinel has too little time to fence this host.
  */
 export class SentinelWatch implements MountFence {
   readonly #options: SentinelWatchOptions;
   #mounts: readonly FencedMount[] = [];
-  #noted = 0;
   /** True while the sentinel has volumes to watch. */
   #isKnown = false;
   #wasStarted = false;
+  /** True when the sentinel of an earlier daemon has been looked for. */
+  #hasLooked = false;
+  #report: SentinelReport | undefined;
+  /** The volumes that the sentinel guards and this daemon does not know. */
+  #unknown = noUnknownVolumes;
+  readonly #released = new ReleasedMounts();
   readonly #telling = new LatestOnly(() => this.#tellNow());
   readonly #trouble = new SayOnce((text) => log('ERROR the sentinel can not be reached: %s', text));
+  readonly #news: SentinelNews;
 
   constructor(options: SentinelWatchOptions) {
     this.#options = options;
+    const { events, onEnded } = options;
+    const isEvicted = (volume: string) => this.#isEvicted(volume);
+    this.#news = new SentinelNews({ events, isEvicted, onEnded });
   }
 
-  /** Reports a sentinel that can't be reached. */
+  /** Reports a sentinel that can't be reached, and what it can't fence, or not in time. */
   conditions(): Condition[] {
     const { last } = this.#trouble;
-    if (last === undefined) return [];
     const message = `the sentinel does not receive this host's mounts: ${last}`;
-    return [{ severity: 'error', message }];
+    const late = this.#lackOfTime();
+    return [
+      ...(last === undefined ? [] : [{ severity: 'error', message } as const]),
+      ...(late === undefined ? [] : [{ severity: 'warning', message: late } as const]),
+      ...this.#news.conditions(),
+      ...[...this.#unknown.mounted].map(([volume, mountpoint]) =>
+        unknownVolume(volume, mountpoint),
+      ),
+    ];
   }
 
   async watch(mounts: readonly FencedMount[]): Promise<void> {
@@ -91,6 +115,8 @@ export class SentinelWatch implements MountFence {
         { cause: error },
       );
     }
+    const late = this.#lackOfTime();
+    if (late !== undefined) throw new UnavailableError(`no further volume is mounted: ${late}`);
   }
 
   changed(mounts: readonly FencedMount[]): void {
@@ -122,6 +148,7 @@ export class SentinelWatch implements MountFence {
   async run(signal: AbortSignal): Promise<void> {
     for await (const _ of every(repeatMs, this.#options.clock, signal)) {
       try {
+        await this.#lookOnce();
         await this.#telling.run();
         this.#trouble.clear();
       } catch (error) {
@@ -140,48 +167,61 @@ export class SentinelWatch implements MountFence {
     }
   }
 
+  /** Looks for a sentinel that guards volumes for an earlier daemon: this one may know none of them. */
+  async #lookOnce(): Promise<void> {
+    if (this.#hasLooked || this.#wasStarted) return;
+    this.#hasLooked = true;
+    if (await this.#options.link.isGuarding()) this.#isKnown = true;
+  }
+
   async #tellNow(): Promise<SentinelReport | undefined> {
-    const { link, leftMs, ttlMs, bootId, bootNowMs } = this.#options;
-    // The clock is read first: a process that is frozen in between must not move a deadline on.
-    const nowMs = bootNowMs();
-    const deadlineMs = Math.floor(nowMs + leftMs());
-    const volumes = this.#guarded(deadlineMs);
+    let volumes = this.#watched();
     if (volumes.length === 0 && !this.#isKnown) return undefined;
-    const report = await link.tell({
-      bootId,
-      leadMs: Math.min(1_000, Math.round(ttlMs / 10)),
-      graceMs: Math.min(5_000, Math.round(ttlMs / 6)),
-      volumes,
-      noted: this.#noted,
+    let released: ReleasedMount[] = [];
+    const report = await this.#options.link.tell(() => {
+      volumes = this.#watched();
+      released = this.#released.beside(volumes);
+      return this.#message(volumes, released);
     });
-    this.#isKnown = volumes.length > 0;
     this.#wasStarted = true;
-    for (const happening of report.happenings) await this.#note(happening);
+    this.#report = report;
+    this.#released.confirm(released, report);
+    const isGuarding = volumes.length > 0 || Object.keys(report.volumes).length > 0;
+    this.#isKnown = isGuarding || this.#released.isPending;
+    await this.#news.take(report);
+    const isOurs = (volume: string) => this.#mounts.some(({ row }) => row.volume === volume);
+    this.#unknown = await unknownVolumes(report, isOurs, this.#options.kernelMountOf);
+    for (const mount of this.#unknown.ended) this.#released.add(mount);
     return report;
   }
 
-  #guarded(deadlineMs: number): WatchedVolume[] {
-    const { drivers } = this.#options;
-    return this.#mounts.flatMap(({ row, ownership }): WatchedVolume[] => {
-      const state = ownership();
-      // Where locks don't expire, no other host is granted one while its holder is away.
-      const isSafe =
-        deadlineMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');
-      if (row.onLost === 'keep' || isSafe) return [];
-      const ownsFileSystem = drivers.get(row.driver)?.capabilities.ownsFileSystem ?? false;
-      const watched = watchedVolume(row, row.onLost, ownsFileSystem);
-      return [state === 'held' ? { ...watched, state, deadlineMs } : { ...watched, state }];
-    });
+  #watched(): WatchedVolume[] {
+    const { leftMs, bootNowMs, drivers } = this.#options;
+    // The clock is read first: a process that is frozen in between must not move a deadline on.
+    const nowMs = bootNowMs();
+    return watchedVolumes(this.#mounts, drivers, Math.floor(nowMs + leftMs()));
   }
 
-  async #note({ number, kind, volume, message, at, container }: Happening): Promise<void> {
-    if (number <= this.#noted) return;
-    this.#options.events.record({ severity: severities[kind], kind, volume, message, time: at });
-    const hasEnded = kind === 'killed' || kind === 'stopped';
-    if (hasEnded && container !== undefined && !this.#isEvicted(volume)) {
-      await this.#options.onEnded?.({ id: container, volume, endedAt: at });
-    }
-    this.#noted = number;
+  #message(volumes: WatchedVolume[], released: ReleasedMount[]): WatchMessage {
+    const { ttlMs, marginMs, bootId, fenceHostProcesses } = this.#options;
+    return {
+      protocol: protocolVersion,
+      bootId,
+      leadMs: Math.min(1_000, Math.round(ttlMs / 10)),
+      graceMs: Math.min(5_000, Math.round(ttlMs / 6)),
+      ttlMs,
+      marginMs: marginMs(),
+      fenceHostProcesses,
+      released,
+      volumes,
+      noted: this.#news.noted,
+    };
+  }
+
+  #lackOfTime(): string | undefined {
+    const { ttlMs, leftMs, marginMs } = this.#options;
+    if (!this.#report || leftMs() === Number.POSITIVE_INFINITY) return undefined;
+    return lackOfTime(this.#report, { ttlMs, marginMs: marginMs() });
   }
 
   /** Returns true while this host gives up a volume because an operator cleared its lock. */
@@ -194,21 +234,4 @@ export class SentinelWatch implements MountFence {
   #complain(error: unknown): void {
     this.#trouble.say(messageOf(error));
   }
-}
-
-const severities: Record<Happening['kind'], VolumeEvent['severity']> = {
-  paused: 'warning',
-  resumed: 'info',
-  stopped: 'warning',
-  killed: 'error',
-  failed: 'error',
-};
-
-function watchedVolume(
-  { volume, mountpoint, ticket, mountMark = ticket.nonce }: MountRow,
-  onLost: WatchedVolume['onLost'],
-  ownsFileSystem: boolean,
-): Omit<WatchedVolume, 'state'> {
-  // tidy-ok: protocol name
-  return { volume, tenure: mountMark, mountpoint, ownsFileSystem, onLost };
 }

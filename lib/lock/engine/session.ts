@@ -267,7 +267,10 @@ export class Session {
   }
 }
 
-/** The margin covers clocks that run at different rates, and the time to stop work. */
-function marginMs(ttlMs: number): number {
+/**
+ * Returns the milliseconds from a deadline to the earliest end of the TTL. They cover clocks that run
+ * at different rates, and the time to stop work.
+ */
+export function marginMs(ttlMs: number): number {
   return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.min(2_000, ttlMs / 5);
 }

@@ -88,6 +88,7 @@ test('the document of the doctor lists every kind of finding, and no other', () 
 /** The programs that word a condition. */
 const wordingConditions = [
   'plugin/admin/conditions.ts',
+  'plugin/fencing/fence-conditions.ts',
   'plugin/fencing/sentinel-watch.ts',
   'lib/lock/lock-manager.ts',
   'lib/lock/stores/embedded/sqlite-errors.ts',

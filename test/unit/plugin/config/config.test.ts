@@ -30,6 +30,7 @@ const defaults: Config = {
   reconcileIntervalMs: 60_000,
   driver: 'directory',
   dockerSocket: '/var/run/docker.sock',
+  fenceHostProcesses: false,
 };
 
 const host = { BERTH_HOST: 'n1' };
@@ -62,6 +63,13 @@ test.each<[argv: string, env: Record<string, string>, expected: Partial<Config>]
   ['', { BERTH_TTL: '' }, {}],
   ['--lock-timeout 0s', {}, { lockTimeoutMs: 0 }],
   ['--lock-timeout 500ms', {}, { lockTimeoutMs: 500 }],
+  ['--fence-host-processes true', {}, { fenceHostProcesses: true }],
+  ['', { BERTH_FENCE_HOST_PROCESSES: 'false' }, {}],
+  [
+    `--admin-socket /${'s'.repeat(97)}`,
+    {},
+    { adminSocket: `/${'s'.repeat(97)}` }, // 98 bytes, and 107 with .sentinel
+  ],
   ['', { BERTH_LOCK_TOKEN: '7', DEBUG: 'berth:*' }, {}],
   [
     '--store etcd://n1:2379,[fd00::1]:2380',
@@ -102,6 +110,9 @@ describe.each<[argv: string, problem: RegExp]>([
   [`--host ${'h'.repeat(65)}`, /^--host\|h+\|use 1 to 64 of/],
   ['--name ../x', /^--name\|\.\.\/x\|use 1 to 64 of/],
   [`--socket /${'s'.repeat(107)}`, /^--socket\|.*at most 107 bytes/],
+  [`--admin-socket /${'s'.repeat(98)}`, /^--admin-socket\|.*at most 98 bytes .*\.sentinel/],
+  ['--fence-host-processes yes', /^--fence-host-processes\|yes\|use one of true, false/],
+  ['--fence-host-processes', /^--fence-host-processes\|\|needs a value: .* true\|false$/],
   ['--prefix berth', /^--prefix\|berth\|use \/WORD/],
   ['--prefix /berth/', /^--prefix\|/],
   ['--driver zfs', /^--driver\|zfs\|use one of directory, image/],

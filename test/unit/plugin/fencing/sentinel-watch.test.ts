@@ -5,7 +5,8 @@ import type { VolumeEvent } from '../../../../lib/volumes/events.ts';
 import type { FencedMount } from '../../../../lib/volumes/mounts/mount-fence.ts';
 import type { Ownership } from '../../../../lib/volumes/mounts/mount-state.ts';
 import type { MountRow } from '../../../../lib/volumes/mounts/mount-table.ts';
-import type { EndedContainer } from '../../../../plugin/fencing/sentinel-watch.ts';
+import type { EndedContainer } from '../../../../plugin/fencing/sentinel-news.ts';
+import type { SentinelWatchOptions } from '../../../../plugin/fencing/sentinel-watch.ts';
 import { SentinelWatch } from '../../../../plugin/fencing/sentinel-watch.ts';
 import type { SentinelReport, WatchMessage } from '../../../../sentinel/watch.ts';
 import { protocolVersion } from '../../../../sentinel/watch.ts';
@@ -19,15 +20,24 @@ class FakeLink {
   failure: Error | undefined;
   volumes: SentinelReport['volumes'] = {};
   happenings: SentinelReport['happenings'] = [];
+  /** The rest of the report. */
+  more: Pick<SentinelReport, 'watched' | 'leadMs' | 'incomplete'> = {};
+  /** True: a sentinel of an earlier daemon runs. */
+  guards = false;
   /** The promise that each call waits for. */
   answer: Promise<void> = Promise.resolve();
 
-  async tell(watch: WatchMessage): Promise<SentinelReport> {
+  async tell(makeWatch: () => WatchMessage): Promise<SentinelReport> {
+    const watch = makeWatch();
     this.told.push(watch);
     await this.answer;
     if (this.failure) throw this.failure;
     const happenings = this.happenings.filter(({ number }) => number > watch.noted);
-    return { protocolVersion, pid: 1, volumes: this.volumes, happenings };
+    return { protocolVersion, pid: 1, volumes: this.volumes, happenings, ...this.more };
+  }
+
+  async isGuarding(): Promise<boolean> {
+    return this.guards;
   }
 
   async end(): Promise<void> {
@@ -46,7 +56,30 @@ let ended: EndedContainer[];
 /** The promise that the recording of an ended container waits for. */
 let recorded: Promise<void>;
 let leftMs: number;
+/** The volumes that the kernel has mounted. */
+let mounted: Set<string>;
 let watch: SentinelWatch;
+
+function newWatch(change: Partial<SentinelWatchOptions> = {}): SentinelWatch {
+  return new SentinelWatch({
+    ...{ link, clock, ttlMs, fenceHostProcesses: false },
+    drivers: new Map(),
+    leftMs: () => leftMs,
+    marginMs: () => 2_000,
+    bootId: 'boot',
+    bootNowMs: () => upMs + clock.now(),
+    events: { record: (event) => events.push(event) },
+    kernelMountOf: async (volume) => ({
+      mountpoint: `/mounts/${volume}`,
+      isMounted: mounted.has(volume),
+    }),
+    onEnded: async (container) => {
+      ended.push(container);
+      await recorded;
+    },
+    ...change,
+  });
+}
 
 beforeEach(() => {
   clock = new ManualClock();
@@ -55,18 +88,8 @@ beforeEach(() => {
   ended = [];
   recorded = Promise.resolve();
   leftMs = ttlMs;
-  watch = new SentinelWatch({
-    ...{ link, clock, ttlMs },
-    drivers: new Map(),
-    leftMs: () => leftMs,
-    bootId: 'boot',
-    bootNowMs: () => upMs + clock.now(),
-    events: { record: (event) => events.push(event) },
-    onEnded: async (container) => {
-      ended.push(container);
-      await recorded;
-    },
-  });
+  mounted = new Set();
+  watch = newWatch();
 });
 
 function fenced(volume: string, own: Ownership = 'held', change?: Partial<MountRow>): FencedMount {
@@ -81,9 +104,11 @@ describe('each call to the sentinel', () => {
     await watch.watch([fenced('v', 'held', { mountMark: 'mark' })]);
     expect(link.told).toEqual([
       {
+        protocol: protocolVersion,
         bootId: 'boot',
         leadMs: 1_000,
         graceMs: 1_667,
+        ...{ ttlMs, marginMs: 2_000, fenceHostProcesses: false, released: [] },
         noted: 0,
         volumes: [
           {
@@ -110,19 +135,16 @@ describe('each call to the sentinel', () => {
   });
 
   test('reads the boot clock before the time left, so that a freeze in between extends no deadline', async () => {
-    const frozen = new SentinelWatch({
-      ...{ link, clock, ttlMs },
-      drivers: new Map(),
+    const asked: number[] = [];
+    const frozen = newWatch({
       leftMs: () => {
+        asked.push(clock.now());
         clock.advance(60_000);
         return 1_000;
       },
-      bootId: 'boot',
-      bootNowMs: () => upMs + clock.now(),
-      events: { record: () => {} },
     });
     await frozen.watch([fenced('v')]);
-    expect(lastTold()?.[0]?.deadlineMs).toBe(upMs + 1_000);
+    expect(asked.map((at) => upMs + at + 1_000)).toContain(lastTold()?.[0]?.deadlineMs);
   });
 
   test('has no volume with on-lost=keep', async () => {
@@ -318,5 +340,142 @@ describe('ending the containers of a lost volume', () => {
   test('resolves at once when nothing of the volume is fenced on this host', async () => {
     await watch.end('v', []);
     expect(link.told).toEqual([]);
+  });
+});
+
+describe('a mount that has ended', () => {
+  const ofTwo = { a: { tenure: 'nonce-a', phase: 'running', fs: 'open' } }; // tidy-ok: protocol name
+
+  test('is named as released until the report does not list it any more', async () => {
+    link.more = { watched: ofTwo };
+    await watch.watch([fenced('a'), fenced('b')]);
+    watch.changed([fenced('b')]);
+    await clock.pass(0);
+    watch.changed([fenced('b')]);
+    await clock.pass(0);
+    link.more = { watched: {} };
+    watch.changed([fenced('b')]);
+    await clock.pass(0);
+    watch.changed([fenced('b')]);
+    await clock.pass(0);
+    const released = { volume: 'a', tenure: 'nonce-a' }; // tidy-ok: protocol name
+    expect(link.told.map((told) => told.released)).toEqual([
+      [],
+      [released],
+      [released],
+      [released],
+      [],
+    ]);
+  });
+
+  test('is named although its volume is mounted again', async () => {
+    await watch.watch([fenced('a', 'held', { mountMark: 'first' })]);
+    link.more = { watched: ofTwo };
+    await watch.watch([fenced('a', 'held', { mountMark: 'second' })]);
+    expect(link.told.at(-1)?.released).toEqual([{ volume: 'a', tenure: 'first' }]); // tidy-ok: protocol name
+    await watch.watch([fenced('a', 'held', { mountMark: 'second' })]);
+    expect(link.told.at(-1)?.released).toEqual([]);
+  });
+
+  test('is named again after a call that failed', async () => {
+    await watch.watch([fenced('a')]);
+    link.failure = new Error('busy');
+    watch.changed([]);
+    await clock.pass(0);
+    link.failure = undefined;
+    watch.changed([]);
+    await clock.pass(0);
+    expect(link.told.at(-1)?.released).toHaveLength(1);
+  });
+});
+
+describe('what the sentinel of an earlier daemon guards', () => {
+  const watched = { lost: { tenure: 'old', phase: 'fenced', fs: 'open' } }; // tidy-ok: protocol name
+  beforeEach(() => {
+    link.guards = true;
+    link.volumes = { lost: 'fenced' };
+    link.more = { watched };
+  });
+
+  async function ran(ms: number): Promise<void> {
+    const stop = new AbortController();
+    const running = watch.run(stop.signal);
+    await clock.pass(ms);
+    stop.abort();
+    await running;
+  }
+
+  test('is released when neither the daemon nor the kernel has it mounted', async () => {
+    await ran(1_500);
+    expect(link.told.map(({ released }) => released)).toEqual([
+      [],
+      [{ volume: 'lost', tenure: 'old' }], // tidy-ok: protocol name
+    ]);
+    expect(watch.conditions()).toEqual([]);
+  });
+
+  test('stays guarded while the kernel has it mounted, and is a condition', async () => {
+    mounted.add('lost');
+    await ran(1_500);
+    expect(link.told.map(({ released }) => released)).toEqual([[], []]);
+    expect(watch.conditions()).toEqual([
+      {
+        severity: 'warning',
+        message: expect.stringMatching(/volume lost.*umount \/mounts\/lost$/),
+      },
+    ]);
+    await watch.leave();
+    expect(link.isEnded).toBe(false);
+  });
+
+  test('is no condition for a volume that this daemon has mounted', async () => {
+    mounted.add('lost');
+    await watch.watch([fenced('lost')]);
+    expect(watch.conditions()).toEqual([]);
+    expect(link.told.at(-1)?.released).toEqual([]);
+  });
+});
+
+describe('a sentinel that needs more time than the TTL leaves', () => {
+  const reason =
+    "the sentinel needs 4.7 s to stop this host's containers, and a TTL of 10 s leaves it 4.7 s: " +
+    'use a longer ttl or fewer volumes per host';
+
+  test('makes a Mount fail, and is a condition; the figures are in both', async () => {
+    link.more = { leadMs: 4_666 };
+    await watch.watch([fenced('v')]);
+    expect(watch.conditions()).toEqual([]);
+    link.more = { leadMs: 4_668 };
+    await expect(watch.watch([fenced('v')])).rejects.toThrow(UnavailableError);
+    await expect(watch.watch([fenced('v')])).rejects.toThrow(reason);
+    expect(watch.conditions()).toEqual([{ severity: 'warning', message: reason }]);
+  });
+
+  test('matters only where locks expire', async () => {
+    link.more = { leadMs: 60_000 };
+    leftMs = Number.POSITIVE_INFINITY;
+    await watch.watch([fenced('v', 'lost')]);
+    expect(watch.conditions()).toEqual([]);
+  });
+});
+
+describe('a volume that the sentinel can not fully fence', () => {
+  test('is a condition as long as that lasts, and one event each time that it begins', async () => {
+    const condition = {
+      severity: 'warning',
+      message: "the sentinel can't stop everything that uses volume v: tar (process 7) runs",
+    };
+    const report = async (incomplete: SentinelReport['incomplete']) => {
+      link.more = { incomplete };
+      await watch.watch([fenced('v')]);
+    };
+    await report({ v: 'tar (process 7) runs' });
+    await report({ v: 'tar (process 7) runs' });
+    expect(watch.conditions()).toEqual([condition]);
+    await report({});
+    expect(watch.conditions()).toEqual([]);
+    await report({ v: 'tar (process 7) runs' });
+    const event = { ...condition, kind: 'incomplete', volume: 'v' };
+    expect(events).toEqual([event, event]);
   });
 });
