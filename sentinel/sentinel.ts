@@ -26,13 +26,19 @@ const log = createDebug('berth:sentinel');
 
 /** The longest pause between two steps while anything is watched: a clock that jumps is seen then. */
 const guardedSleepMs = 50;
+/** The same while users stand still: `docker exec` may start a process in one. */
+const fencedSleepMs = 100;
 /** The pause between two steps while users are being stopped. */
 const stoppingSleepMs = 5;
+/** A stop that takes longer than this waits for something: it is looked at less often. */
+const longStopMs = 3_000;
 /** The pause while nothing is watched. */
 const idleSleepMs = 250;
 /** How often users are looked for: before the lead begins, and while all stand still. */
 const earlyLookMs = 500;
 const laterLookMs = 1_000;
+/** How often the mount of a volume is looked for that has none yet. */
+const identifyMs = 250;
 /** A freeze that began late may take this long before the file system is shut down, at most. */
 const longestFreezeMs = 1_000;
 const keptHappenings = 200;
@@ -69,6 +75,9 @@ export class Sentinel {
   #distrustedBeforeMs = 0;
   #incomplete: Record<string, string> = {};
   #stepTookMs = 0;
+  #identifiedAtMs = Number.NEGATIVE_INFINITY;
+  /** The time when users began to be stopped who are not all stopped yet. */
+  #stoppingSinceMs: number | undefined;
   #toldAtMs: number;
   /** Aborts to end the pause between two steps. */
   #pause = new AbortController();
@@ -95,6 +104,7 @@ export class Sentinel {
   told(watch: Watch): SentinelReport {
     this.#state.update(watch);
     this.#toldAtMs = this.#options.clock.now();
+    this.#identifiedAtMs = Number.NEGATIVE_INFINITY;
     this.#wake();
     return this.report(Math.min(watch.protocol, protocolVersion));
   }
@@ -174,7 +184,7 @@ export class Sentinel {
       user.volumes.includes(unknownVolume),
     );
     if (isUnknown) await this.#adopt();
-    for (const volume of this.#state.volumes) await this.#identify(volume);
+    await this.#identify(beganAtMs);
     const volumes = this.#volumeViews();
     const view: View = {
       now: clock.now(),
@@ -190,16 +200,12 @@ export class Sentinel {
     }
     await this.#perform.all(actions);
     this.#report(view);
-    const isStopping = volumes.some(({ wish, fence }) => {
-      return wish === 'end'
-        ? fence.phase !== 'ended'
-        : wish === 'stand-still' && fence.phase !== 'fenced';
-    });
-    this.#look(volumes, isStopping);
+    const pace = this.#pace(volumes);
+    this.#look(volumes, pace);
     if (actions.some((action) => action.do === 'stop')) {
       this.#stepTookMs = Math.max(clock.now() - beganAtMs, this.#stepTookMs / 2);
     }
-    return this.#sleepMs(volumes, isStopping);
+    return this.#sleepMs(pace);
   }
 
   #noticeJump(): void {
@@ -217,10 +223,14 @@ export class Sentinel {
   }
 
   /** Records what is mounted: containers may still have it when this host has not any more. */
-  async #identify(volume: WatchedVolume): Promise<void> {
-    if (this.#state.fence(volume.volume).identity) return;
-    const identity = await this.#options.scan.identityAt(volume.mountpoint);
-    if (identity) this.#state.changeFence(volume.volume, { identity });
+  async #identify(now: number): Promise<void> {
+    if (now - this.#identifiedAtMs < identifyMs) return;
+    this.#identifiedAtMs = now;
+    for (const { volume, mountpoint } of this.#state.volumes) {
+      if (this.#state.fence(volume).identity) continue;
+      const identity = await this.#options.scan.identityAt(mountpoint);
+      if (identity) this.#state.changeFence(volume, { identity });
+    }
   }
 
   readonly #mounted = ({ volume, mountpoint }: WatchedVolume): MountedVolume => {
@@ -240,13 +250,23 @@ export class Sentinel {
     });
   }
 
-  #look(volumes: readonly VolumeView[], isStopping: boolean): void {
+  #pace(volumes: readonly VolumeView[]): Pace {
+    const isStopping = volumes.some(({ wish, fence: { phase } }) => {
+      return wish === 'end' ? phase !== 'ended' : wish === 'stand-still' && phase !== 'fenced';
+    });
+    const now = this.#options.clock.now();
+    this.#stoppingSinceMs = isStopping ? (this.#stoppingSinceMs ?? now) : undefined;
+    if (this.#stoppingSinceMs !== undefined) {
+      return now - this.#stoppingSinceMs < longStopMs ? 'stopping' : 'waiting';
+    }
+    if (this.#state.stopped.size > 0) return 'fenced';
+    return volumes.length > 0 ? 'guarding' : 'idle';
+  }
+
+  #look(volumes: readonly VolumeView[], pace: Pace): void {
     const wanted = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
     if (wanted.length === 0) return;
-    const areAllStill = wanted.every(
-      ({ fence }) => fence.phase === 'fenced' || fence.phase === 'ended',
-    );
-    const pauseMs = isStopping ? 0 : areAllStill ? laterLookMs : earlyLookMs;
+    const pauseMs = pace === 'stopping' ? 0 : pace === 'fenced' ? laterLookMs : earlyLookMs;
     const mounted = wanted.map(({ watched }) => this.#mounted(watched));
     this.#looks.begin(mounted, pauseMs, () => this.#wake());
   }
@@ -298,8 +318,15 @@ export class Sentinel {
     return Math.max(leadMs, Math.min(this.#neededLeadMs(), longest));
   }
 
-  #sleepMs(volumes: readonly VolumeView[], isStopping: boolean): number {
-    if (isStopping) return stoppingSleepMs;
-    return volumes.length > 0 || this.#state.stopped.size > 0 ? guardedSleepMs : idleSleepMs;
+  #sleepMs(pace: Pace): number {
+    if (pace === 'stopping') return stoppingSleepMs;
+    if (pace === 'fenced') return fencedSleepMs;
+    return pace === 'idle' ? idleSleepMs : guardedSleepMs;
   }
 }
+
+/**
+ * How often to look, by what goes on: nothing is watched; all users run; users are being stopped;
+ * the same for long, as something has to wake first; all that should stand still do.
+ */
+type Pace = 'idle' | 'guarding' | 'stopping' | 'waiting' | 'fenced';

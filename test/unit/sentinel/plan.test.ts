@@ -1,0 +1,228 @@
+// What the sentinel does next, from what it knows. Pure; no process, no time.
+import { describe, expect, test } from '@jest/globals';
+import type { Action } from '../../../sentinel/plan.ts';
+import { plan } from '../../../sentinel/plan.ts';
+import type { VolumeFence } from '../../../sentinel/volume-fence.ts';
+import { openFence } from '../../../sentinel/volume-fence.ts';
+import { container, stopped, userView, view, volumeView, watched } from './views.ts';
+
+const done = (actions: readonly Action[]) => actions.map((action) => action.do);
+const fence = (change: Partial<VolumeFence>): VolumeFence => ({ ...openFence, ...change });
+const db = container('db', 'v');
+const host = {
+  ...{ kind: 'host' as const, key: 'pid 9', volumes: ['v'] },
+  process: { pid: 9, started: '1', name: 'rsync' },
+};
+
+describe('users whose volume should stand still', () => {
+  test('are stopped, the earliest deadline first', () => {
+    const late = volumeView('late', { watched: watched('late', { deadlineMs: 20_000 }) });
+    const users = [userView(container('b', 'late'), 'running'), userView(db, 'running')];
+    const actions = plan(view({ volumes: [late, volumeView('v')], users }));
+    expect(actions).toEqual([
+      { do: 'stop', user: db, wasPaused: false },
+      { do: 'stop', user: container('b', 'late'), wasPaused: false },
+    ]);
+  });
+
+  test('are held when they are frozen or still freeze, and then shown by the engine', () => {
+    const volumes = [volumeView('v', { fence: fence({ phase: 'fenced', stopSinceMs: 9_000 }) })];
+    for (const is of ['frozen', 'freezing'] as const) {
+      const users = [userView(db, is, { stopped: stopped(db) })];
+      const actions = plan(view({ volumes, users }));
+      expect(actions[0]).toEqual({ do: 'hold', user: db, wasPaused: false });
+    }
+    const users = [userView(db, 'held', { stopped: stopped(db) })];
+    expect(done(plan(view({ volumes, users })))).toEqual(['show']);
+  });
+
+  test('a user with a process that sleeps stays told to freeze, and the volume is not fenced', () => {
+    const users = [userView(db, 'freezing', { stopped: stopped(db) })];
+    expect(done(plan(view({ volumes: [volumeView('v')], users })))).toEqual(['hold']);
+  });
+
+  test('a sleeper in one container releases no other container of the volume', () => {
+    const other = container('other', 'v');
+    const users = [
+      userView(db, 'freezing', { stopped: stopped(db) }),
+      userView(other, 'held', { stopped: stopped(other, 'paused') }),
+    ];
+    expect(done(plan(view({ volumes: [volumeView('v')], users })))).toEqual(['hold']);
+  });
+
+  test('a container that a person had paused is held, and stays paused', () => {
+    const volumes = [volumeView('v')];
+    const found = plan(view({ volumes, users: [userView(db, 'frozen')] }));
+    expect(found[0]).toEqual({ do: 'stop', user: db, wasPaused: true });
+    const users = [userView(db, 'held', { stopped: stopped(db, 'persons') })];
+    expect(done(plan(view({ volumes, users })))).toEqual(['enter']);
+  });
+
+  test('with on-lost=stop they are killed', () => {
+    const volumes = [volumeView('v', { watched: watched('v', { onLost: 'stop' }) })];
+    expect(done(plan(view({ volumes, users: [userView(db, 'running')] })))).toEqual(['kill']);
+  });
+
+  test('a user of two volumes runs only when both may run', () => {
+    const both = container('both', 'v', 'w');
+    const users = [userView(both, 'held', { stopped: stopped(both, 'paused') })];
+    const running = { wish: 'run', fence: openFence } as const;
+    const one = plan(view({ volumes: [volumeView('v', running), volumeView('w')], users }));
+    expect(done(one)).not.toContain('release');
+    const none = [volumeView('v', running), volumeView('w', running)];
+    expect(done(plan(view({ volumes: none, users })))).toEqual(['release']);
+  });
+
+  test('whom an earlier sentinel held for an unknown volume stays held', () => {
+    const unknown = container('old', '?');
+    const users = [userView(unknown, 'held', { stopped: stopped(unknown, 'paused') })];
+    expect(plan(view({ users }))).toEqual([]);
+  });
+
+  test('processes of the host are left alone, unless the operator allows it', () => {
+    const volumes = [volumeView('v')];
+    const users = [userView(host, 'running')];
+    expect(plan(view({ volumes, users }))).toEqual([]);
+    expect(done(plan(view({ volumes, users, fenceHostProcesses: true })))).toEqual(['stop']);
+  });
+});
+
+describe('a volume is fenced', () => {
+  test('when a look that began after everybody stood still found no other', () => {
+    const volumes = [volumeView('v')];
+    const users = [userView(db, 'held', { stopped: stopped(db, 'paused') })];
+    const fenced = { do: 'enter', volume: 'v', change: { phase: 'fenced' } };
+    expect(plan(view({ volumes, users }))).toEqual([fenced]);
+    const early = { beganAtMs: 9_050, tookMs: 10, volumes: new Set(['v']), users: [db] };
+    expect(plan(view({ volumes, users, look: early }))).toEqual([]);
+    expect(plan(view({ volumes, users: [], look: undefined }))).toEqual([]);
+  });
+
+  test('not while a process of the host uses it', () => {
+    const volumes = [volumeView('v')];
+    expect(plan(view({ volumes, users: [userView(host, 'running')] }))).toEqual([]);
+  });
+
+  test('with a file system of its own only when that is frozen or cut off', () => {
+    const own = { watched: watched('v', { ownsFileSystem: true }) };
+    const at = (fs: VolumeFence['fs']) =>
+      plan(
+        view({
+          volumes: [
+            volumeView('v', {
+              ...own,
+              fence: fence({ phase: 'preparing', fs, fsSinceMs: 9_000, stopSinceMs: 9_000 }),
+            }),
+          ],
+        }),
+      );
+    expect(done(at('open'))).toEqual(['freeze']);
+    expect(done(at('flushing'))).toEqual(['freeze']);
+    expect(done(at('freezing'))).toEqual([]);
+    expect(at('frozen')).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'fenced' } }]);
+  });
+
+  test('no more when a new user is found', () => {
+    const volumes = [volumeView('v', { fence: fence({ phase: 'fenced', stopSinceMs: 9_000 }) })];
+    const actions = plan(view({ volumes, users: [userView(db, 'running')] }));
+    expect(done(actions)).toEqual(['stop', 'enter']);
+    expect(actions[1]).toMatchObject({ change: { phase: 'preparing' } });
+  });
+});
+
+describe('a file system that is not frozen in time', () => {
+  const own = watched('v', { ownsFileSystem: true });
+  const freezing = (stopSinceMs: number) =>
+    volumeView('v', {
+      watched: own,
+      fence: fence({ phase: 'preparing', fs: 'freezing', stopSinceMs }),
+    });
+  const at = (now: number, stopSinceMs: number) =>
+    done(plan(view({ now, volumes: [freezing(stopSinceMs)] })));
+
+  test('is shut down at the deadline', () => {
+    expect(at(9_999, 9_000)).toEqual([]);
+    expect(at(10_000, 9_000)).toEqual(['cut off']);
+  });
+
+  test('has the limit of a freeze when the stop began late', () => {
+    expect(at(10_699, 10_200)).toEqual([]);
+    expect(at(10_700, 10_200)).toEqual(['cut off']);
+  });
+
+  test('ends its users once it is cut off, even if the lock is proved again', () => {
+    const volumes = [
+      volumeView('v', {
+        watched: own,
+        wish: 'end',
+        fence: fence({ phase: 'fenced', fs: 'cut-off' }),
+      }),
+    ];
+    expect(done(plan(view({ volumes, users: [userView(db, 'held')] })))).toEqual(['kill']);
+  });
+});
+
+describe('a volume whose lock is proved again', () => {
+  test('is thawed first; then its users are released', () => {
+    const own = watched('v', { ownsFileSystem: true });
+    const users = [userView(db, 'held', { stopped: stopped(db, 'paused') })];
+    const at = (fs: VolumeFence['fs']) =>
+      done(
+        plan(
+          view({
+            users,
+            volumes: [
+              volumeView('v', { watched: own, wish: 'run', fence: fence({ phase: 'fenced', fs }) }),
+            ],
+          }),
+        ),
+      );
+    expect(at('frozen')).toEqual(['thaw']);
+    expect(at('freezing')).toEqual([]);
+    expect(at('open')).toEqual(['release', 'enter']);
+  });
+
+  test('a frozen file system is not left frozen where the lock was evicted: its users could not die', () => {
+    const volumes = [
+      volumeView('v', {
+        watched: watched('v', { ownsFileSystem: true, state: 'evicted' }),
+        ...{ wish: 'end', fence: fence({ phase: 'fenced', fs: 'frozen' }) },
+      }),
+    ];
+    const users = [userView(db, 'held', { stopped: stopped(db, 'paused') })];
+    expect(done(plan(view({ volumes, users })))).toEqual(['thaw', 'kill']);
+  });
+});
+
+describe('a lost volume', () => {
+  const lost = watched('v', { state: 'lost', ownsFileSystem: true });
+  test('is cut off, its users are killed, and it has ended when a look finds none', () => {
+    const at = (fs: VolumeFence['fs'], users = [userView(db, 'running')]) =>
+      plan(
+        view({
+          users,
+          volumes: [volumeView('v', { watched: lost, wish: 'end', fence: fence({ fs }) })],
+        }),
+      );
+    expect(done(at('open'))).toEqual(['cut off', 'kill']);
+    expect(done(at('cut-off'))).toEqual(['kill']);
+    expect(at('cut-off', [])).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'ended' } }]);
+    expect(at('open', [])).toEqual([{ do: 'cut off', volume: lost }]);
+  });
+});
+
+describe('before the lead', () => {
+  test('cached data are written back once, and the containers are asked to stop with on-lost=stop', () => {
+    const first = volumeView('v', { wish: 'prepare', fence: openFence });
+    expect(done(plan(view({ volumes: [first] })))).toEqual(['flush', 'enter']);
+    const later = volumeView('v', { wish: 'prepare', fence: fence({ phase: 'preparing' }) });
+    expect(plan(view({ volumes: [later] }))).toEqual([]);
+    const asking = volumeView('v', {
+      watched: watched('v', { onLost: 'stop' }),
+      ...{ wish: 'ask', fence: fence({ phase: 'preparing' }) },
+    });
+    const users = [userView(db, 'running')];
+    expect(done(plan(view({ volumes: [asking], users })))).toEqual(['ask', 'enter']);
+    expect(plan(view({ volumes: [asking], users, look: undefined }))).toEqual([]);
+  });
+});

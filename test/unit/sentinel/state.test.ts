@@ -1,0 +1,105 @@
+// What a sentinel leaves to its successor, in a file in memory.
+import { describe, expect, test } from '@jest/globals';
+import type { StateFile } from '../../../sentinel/ports.ts';
+import { SentinelState } from '../../../sentinel/state.ts';
+import { watchSchema } from '../../../sentinel/watch.ts';
+import { container, watched } from './views.ts';
+
+class MemoryFile implements StateFile {
+  lines: string[] = [];
+  read = () => [...this.lines];
+  append = (line: string) => {
+    this.lines.push(line);
+  };
+  replace = (line: string) => {
+    this.lines = [line];
+  };
+}
+
+const clock = { date: () => new Date(1_000) };
+const open = (file: StateFile, boot = 'boot') => new SentinelState(file, boot, clock);
+const none = { bootId: 'boot', leadMs: 1, graceMs: 1, noted: 0, protocol: 2 };
+const watch = watchSchema.parse({ ...none, volumes: [watched('db')] });
+const db = container('c', 'db');
+
+describe('a successor', () => {
+  test('knows the watch, the fences, whom it stopped and what is not reported yet', () => {
+    const file = new MemoryFile();
+    const first = open(file);
+    first.update(watch);
+    first.changeFence('db', { phase: 'fenced', fs: 'frozen', fsSinceMs: 5 });
+    first.setStopped({ user: db, shown: 'asked' });
+    first.note('paused', 'db', 'paused it', 'c');
+    first.commit();
+    const next = open(file);
+    expect(next.volumes).toEqual([watched('db')]);
+    expect(next.fence('db')).toMatchObject({ phase: 'fenced', fs: 'frozen' });
+    expect([...next.stopped.values()]).toEqual([{ user: db, shown: 'asked' }]);
+    expect(next.happenings).toMatchObject([{ kind: 'paused', container: 'c' }]);
+    next.note('resumed', 'db', 'resumed it');
+    const [paused, resumed] = next.happenings.map(({ number }) => number);
+    expect(resumed).toBe((paused ?? 0) + 1);
+  });
+
+  test('reads up to a torn line, and knows nothing of another boot', () => {
+    const file = new MemoryFile();
+    const first = open(file);
+    first.update(watch);
+    first.setStopped({ user: db, shown: 'no' });
+    first.commit();
+    file.lines.push('{"version":2,"stopped":{"c":nu');
+    expect(open(file).stopped.size).toBe(1);
+    expect(open(file, 'later boot').stopped.size).toBe(0);
+  });
+
+  test('a user that is stopped no more, and a volume that is watched no more, are gone', () => {
+    const file = new MemoryFile();
+    const first = open(file);
+    first.update(watch);
+    first.changeFence('db', { phase: 'fenced' });
+    first.setStopped({ user: db, shown: 'no' });
+    first.commit();
+    first.removeStopped('c');
+    first.update(watchSchema.parse({ ...none, released: [watched('db')], volumes: [] }));
+    const next = open(file);
+    expect([next.volumes, next.stopped.size, next.fence('db').phase]).toEqual([[], 0, 'running']);
+  });
+
+  test('continues from the state of protocol 1', () => {
+    const old = {
+      watch: { ...none, protocol: undefined, volumes: [watched('db')] },
+      guards: {
+        db: {
+          ...{ state: 'fenced', isStill: true, isCutOff: false, isAsked: false, isFlushed: true },
+          ...{ killed: [], complaint: '', identity: { device: '7:1', root: '/' } },
+        },
+      },
+      paused: [{ id: 'c', volumes: ['db'], group: db.group, isUsers: true, isUncertain: false }],
+      happenings: [],
+      nextNumber: 9,
+    };
+    const file = new MemoryFile();
+    file.lines = [JSON.stringify(old)];
+    const state = open(file);
+    expect(state.fence('db')).toMatchObject({ phase: 'fenced', fs: 'frozen' });
+    expect([...state.stopped.values()]).toMatchObject([{ user: { id: 'c' }, shown: 'persons' }]);
+  });
+});
+
+test('one commit writes one line, and the file is written from the start when it has grown', () => {
+  const file = new MemoryFile();
+  const state = open(file);
+  state.update(watch);
+  const before = file.lines.length;
+  for (let n = 0; n < 100; n += 1)
+    state.setStopped({ user: container(`c${n}`, 'db'), shown: 'no' });
+  state.commit();
+  state.commit();
+  expect(file.lines).toHaveLength(before + 1);
+  for (let n = 0; n < 10_000; n += 1) {
+    state.setStopped({ user: container(`c${n % 100}`, 'db'), shown: 'no' });
+    state.commit();
+  }
+  expect(file.lines.length).toBeLessThan(10_000);
+  expect(open(file).stopped.size).toBe(100);
+});
