@@ -10,11 +10,17 @@ export interface Look {
   readonly users: readonly User[];
 }
 
+const keptDurations = 5;
+/** A failed look is repeated after this time. */
+const failurePauseMs = 100;
+
 /** Looks for the users of volumes in the background, one look at a time, and keeps the last result. */
 export class Looks {
   readonly #scan: UserScan;
   readonly #clock: MachineClock;
   #last: Look | undefined;
+  /** The durations of the last looks, newest first. */
+  #durations: readonly number[] = [];
   #isLooking = false;
   #failure: { readonly atMs: number; readonly error: unknown } | undefined;
 
@@ -27,30 +33,45 @@ export class Looks {
     return this.#last;
   }
 
+  /** How long the last look took. */
+  get lastMs(): number {
+    return this.#durations[0] ?? 0;
+  }
+
+  /** How long a look takes by itself: the shortest of the last, because a busy machine delays some. */
+  get usualMs(): number {
+    return this.#durations.length === 0 ? 0 : Math.min(...this.#durations);
+  }
+
   /** The failure of the last look; undefined if it succeeded. */
   get failure(): unknown {
     return this.#failure?.error;
   }
 
   /**
-   * Begins a look unless one is in progress, or the last began less than `pauseMs` ago. Calls `done`
-   * at its end.
+   * Begins a look unless one is in progress or the last is fresh enough. Calls `done` at its end.
+   * A look that does not cover all these volumes counts as fresh only with `measures`.
    */
-  begin(volumes: readonly MountedVolume[], pauseMs: number, done: () => void): void {
+  begin(
+    volumes: readonly MountedVolume[],
+    { pauseMs, measures }: { readonly pauseMs: number; readonly measures: boolean },
+    done: () => void,
+  ): void {
     const beganAtMs = this.#clock.now();
-    const lastAtMs = Math.max(
-      this.#last?.beganAtMs ?? Number.NEGATIVE_INFINITY,
-      this.#failure?.atMs ?? Number.NEGATIVE_INFINITY,
-    );
     const names = new Set(volumes.map(({ volume }) => volume));
-    const covers = this.#last !== undefined && names.isSubsetOf(this.#last.volumes);
-    if (this.#isLooking || (covers && beganAtMs - lastAtMs < pauseMs)) return;
+    const last = this.#last;
+    const covers = last !== undefined && (measures || names.isSubsetOf(last.volumes));
+    const isFresh = covers && beganAtMs - last.beganAtMs < pauseMs;
+    const failedAtMs = this.#failure?.atMs ?? Number.NEGATIVE_INFINITY;
+    const hasFailed = beganAtMs - failedAtMs < Math.max(pauseMs, failurePauseMs);
+    if (this.#isLooking || isFresh || hasFailed) return;
     this.#isLooking = true;
     this.#scan
       .users(volumes)
       .then(
         (users) => {
           const tookMs = this.#clock.now() - beganAtMs;
+          this.#durations = [tookMs, ...this.#durations].slice(0, keptDurations);
           this.#last = { beganAtMs, tookMs, volumes: names, users };
           this.#failure = undefined;
         },

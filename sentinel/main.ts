@@ -1,13 +1,12 @@
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import createDebug from 'debug';
 import { bootId } from '../lib/linux/boot.ts';
 import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.ts';
 import { systemClock } from '../lib/running/clock.ts';
-import { messageOf } from '../lib/running/message-of.ts';
 import { DockerCalls } from './engine-calls.ts';
 import { machineFileSystems } from './file-systems.ts';
 import { machineClock, machineScan, machineStops } from './machine.ts';
+import { raisePriority } from './priority.ts';
 import { Sentinel } from './sentinel.ts';
 import { sentinelHandler } from './server.ts';
 import { stateFile } from './state-file.ts';
@@ -32,7 +31,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       stay: { type: 'boolean', default: false },
     },
   });
-  protectFromMemoryShortage();
+  // systemd gives the sentinel that it starts its priority by the unit.
+  await raisePriority({ realTime: !values.stay });
   const stop = new AbortController();
   const boot = bootId();
   const clock = systemClock();
@@ -61,15 +61,6 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (!(error instanceof SocketInUseError)) throw error;
     process.stderr.write(`berth sentinel: another sentinel listens on ${values.socket}\n`);
     return 1;
-  }
-}
-
-/** Asks the kernel to kill the sentinel last when memory is short. */
-function protectFromMemoryShortage(): void {
-  try {
-    writeFileSync('/proc/self/oom_score_adj', '-900');
-  } catch (error) {
-    log('the OOM score stays as it is: %s', messageOf(error));
   }
 }
 

@@ -34,9 +34,13 @@ const stoppingSleepMs = 5;
 const longStopMs = 3_000;
 /** The pause while nothing is watched. */
 const idleSleepMs = 250;
-/** How often users are looked for: before the lead begins, and while all stand still. */
-const earlyLookMs = 500;
-const laterLookMs = 1_000;
+/** How often users are looked for while a deadline is near, or has passed. */
+const lookPauseMs: Record<Pace, number> = {
+  ...{ idle: 500, guarding: 500, waiting: 500, fenced: 1_000 },
+  stopping: 0,
+};
+/** How often users are looked for while no deadline is near: this measures how long a look takes. */
+const measureMs = 60_000;
 /** How often the mount of a volume is looked for that has none yet. */
 const identifyMs = 250;
 /** A freeze that began late may take this long before the file system is shut down, at most. */
@@ -127,7 +131,7 @@ export class Sentinel {
       watched: Object.fromEntries(
         fences.map(([{ volume, tenure }, { phase, fs }]) => [volume, { tenure, phase, fs }]), // tidy-ok: protocol name
       ),
-      leadMs: this.#neededLeadMs(),
+      leadMs: this.#leadFor(this.#looks.usualMs),
       incomplete: this.#incomplete,
     };
   }
@@ -264,11 +268,13 @@ export class Sentinel {
   }
 
   #look(volumes: readonly VolumeView[], pace: Pace): void {
-    const wanted = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
+    const near = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
+    const wanted = near.length > 0 ? near : volumes;
     if (wanted.length === 0) return;
-    const pauseMs = pace === 'stopping' ? 0 : pace === 'fenced' ? laterLookMs : earlyLookMs;
+    const measures = near.length === 0;
+    const pauseMs = measures ? measureMs : lookPauseMs[pace];
     const mounted = wanted.map(({ watched }) => this.#mounted(watched));
-    this.#looks.begin(mounted, pauseMs, () => this.#wake());
+    this.#looks.begin(mounted, { pauseMs, measures }, () => this.#wake());
   }
 
   /** Reports pauses that are seen for the first time, and what keeps a volume from being fenced. */
@@ -302,20 +308,17 @@ export class Sentinel {
     });
   }
 
-  /** How long before a deadline the stop has to begin, by what was measured. */
-  #neededLeadMs(): number {
-    const look = this.#looks.last;
-    return Math.round(
-      Math.max(this.#state.watch.leadMs, 2 * (look?.tookMs ?? 0) + 2 * this.#stepTookMs + 50),
-    );
+  /** How long before a deadline the stop has to begin: a look before it, a look after it. */
+  #leadFor(lookMs: number): number {
+    return Math.round(Math.max(this.#state.watch.leadMs, 2 * lookMs + 2 * this.#stepTookMs + 50));
   }
 
-  /** The lead in use: renewals must come in between. */
+  /** The lead in use; renewals must come in between. */
   #leadMs(): number {
     const { ttlMs, marginMs, leadMs } = this.#state.watch;
     if (ttlMs === 0) return leadMs;
     const longest = ttlMs - marginMs - ttlMs / 3 - ttlMs / 5;
-    return Math.max(leadMs, Math.min(this.#neededLeadMs(), longest));
+    return Math.max(leadMs, Math.min(this.#leadFor(this.#looks.lastMs), longest));
   }
 
   #sleepMs(pace: Pace): number {
