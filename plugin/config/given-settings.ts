@@ -28,12 +28,13 @@ export function readFlags(argv: readonly string[], problems: ConfigProblem[]): M
       continue;
     }
     const next = argv[i + 1];
-    const value = inline ?? (isValue(next) ? next : undefined);
+    const word = inline ?? (isValue(next) ? next : undefined);
+    const value = word ?? setting.alone;
     if (value === undefined) {
       problems.push({ setting: flag, hint: `needs a value: ${flag} ${setting.placeholder}` });
       continue;
     }
-    if (inline === undefined) i++;
+    if (inline === undefined && word !== undefined) i++;
     given.set(setting.name, { source: flag, value });
   }
   return given;

@@ -70,7 +70,7 @@ export function socketPath({ suffix = '' } = {}) {
 }
 
 export function yesOrNo() {
-  return oneOf(['true', 'false']).transform((text) => text === 'true');
+  return oneOf(['yes', 'no']).transform((text) => text === 'yes');
 }
 
 function tidyPath(path: string): string {

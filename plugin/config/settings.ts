@@ -17,6 +17,8 @@ export interface Setting<T> {
   readonly name: string;
   /** The word that stands for the value in the help. */
   readonly placeholder: string;
+  /** The value of the flag without a word after it; absent: the flag needs one. */
+  readonly alone?: string;
   /** `<name>` stands for the value of the setting `name`, `<hostname>` for the machine's name. */
   readonly default?: string;
   readonly help: string;
@@ -188,8 +190,9 @@ export const settings = {
   }),
   fenceHostProcesses: setting({
     name: 'fence-host-processes',
-    placeholder: 'true|false',
-    default: 'false',
+    placeholder: 'yes|no',
+    alone: 'yes',
+    default: 'no',
     help: 'Whether the sentinel also stops processes outside containers that use a volume which this host may have lost',
     schema: yesOrNo(),
   }),
