@@ -1,8 +1,11 @@
 import type { Condition } from '../../lib/lock/condition.ts';
-import { SayOnceEach } from '../../lib/running/say-once.ts';
+import type { Clock } from '../../lib/running/clock.ts';
 import type { EventSink, VolumeEvent } from '../../lib/volumes/events.ts';
 import type { Happening, SentinelReport } from '../../sentinel/watch.ts';
 import { incompleteFence } from './fence-conditions.ts';
+
+/** A fence that is complete within this time is no event: each stop takes a moment. */
+const patienceMs = 3_000;
 
 /** A container that the sentinel has ended. */
 export interface EndedContainer {
@@ -15,25 +18,28 @@ export interface EndedContainer {
 
 export interface SentinelNewsOptions {
   readonly events: EventSink;
+  readonly clock: Pick<Clock, 'now'>;
   /** Returns true while this host gives up a volume because an operator cleared its lock. */
   readonly isEvicted: (volume: string) => boolean;
   /** Called for each container that was ended because its volume was lost. Must not reject. */
   readonly onEnded?: ((container: EndedContainer) => Promise<void>) | undefined;
 }
 
+interface Incomplete {
+  readonly why: string;
+  readonly sinceMs: number;
+  readonly isRecorded: boolean;
+}
+
 /** Records what the sentinel reports as events: each action once, each lasting fault once. */
 export class SentinelNews {
   readonly #options: SentinelNewsOptions;
-  readonly #faults: SayOnceEach;
-  #incomplete: ReadonlyMap<string, string> = new Map();
+  /** The volumes whose fence is incomplete: since when, why, and whether an event says so. */
+  #incomplete: ReadonlyMap<string, Incomplete> = new Map();
   #noted = 0;
 
   constructor(options: SentinelNewsOptions) {
     this.#options = options;
-    this.#faults = new SayOnceEach((volume, why) => {
-      const { severity, message } = incompleteFence(volume, why);
-      options.events.record({ severity, kind: 'incomplete', volume, message });
-    });
   }
 
   /** The number of the last action that is recorded; the sentinel need not report it again. */
@@ -43,18 +49,28 @@ export class SentinelNews {
 
   /** Lists the volumes that the sentinel can't stop all users of. */
   conditions(): Condition[] {
-    return [...this.#incomplete].map(([volume, why]) => incompleteFence(volume, why));
+    return [...this.#incomplete].map(([volume, { why }]) => incompleteFence(volume, why));
   }
 
   /** Resolves when all that the report has is recorded. */
   async take({ happenings, incomplete = {} }: SentinelReport): Promise<void> {
     for (const happening of happenings) await this.#note(happening);
-    const before = this.#incomplete;
-    this.#incomplete = new Map(Object.entries(incomplete));
-    for (const volume of before.keys()) {
-      if (!this.#incomplete.has(volume)) this.#faults.clear(volume);
+    const faults = Object.entries(incomplete).map(([volume, why]) => {
+      return [volume, this.#incompleteNow(volume, why)] as const;
+    });
+    this.#incomplete = new Map(faults);
+  }
+
+  #incompleteNow(volume: string, why: string): Incomplete {
+    const { events, clock } = this.#options;
+    const before = this.#incomplete.get(volume);
+    const sinceMs = before?.sinceMs ?? clock.now();
+    const isOver = clock.now() - sinceMs >= patienceMs;
+    if (isOver && !before?.isRecorded) {
+      const { severity, message } = incompleteFence(volume, why);
+      events.record({ severity, kind: 'incomplete', volume, message });
     }
-    for (const [volume, why] of this.#incomplete) this.#faults.say(volume, why);
+    return { why, sinceMs, isRecorded: isOver };
   }
 
   async #note({ number, kind, volume, message, at, container }: Happening): Promise<void> {

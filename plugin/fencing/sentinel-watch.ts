@@ -84,9 +84,9 @@ export class SentinelWatch implements MountFence {
 
   constructor(options: SentinelWatchOptions) {
     this.#options = options;
-    const { events, onEnded } = options;
+    const { events, clock, onEnded } = options;
     const isEvicted = (volume: string) => this.#isEvicted(volume);
-    this.#news = new SentinelNews({ events, isEvicted, onEnded });
+    this.#news = new SentinelNews({ events, clock, isEvicted, onEnded });
   }
 
   /** Reports a sentinel that can't be reached, and what it can't fence, or not in time. */

@@ -460,22 +460,33 @@ describe('a sentinel that needs more time than the TTL leaves', () => {
 });
 
 describe('a volume that the sentinel can not fully fence', () => {
-  test('is a condition as long as that lasts, and one event each time that it begins', async () => {
-    const condition = {
-      severity: 'warning',
-      message: "the sentinel can't stop everything that uses volume v: tar (process 7) runs",
-    };
-    const report = async (incomplete: SentinelReport['incomplete']) => {
-      link.more = { incomplete };
-      await watch.watch([fenced('v')]);
-    };
+  const message = "the sentinel can't stop everything that uses volume v: tar (process 7) runs";
+  const condition = { severity: 'warning', message };
+  const event = { ...condition, kind: 'incomplete', volume: 'v' };
+
+  async function report(incomplete: SentinelReport['incomplete']): Promise<void> {
+    link.more = { incomplete };
+    await watch.watch([fenced('v')]);
+  }
+
+  test('is a condition as long as that lasts, and one event each time that it lasts', async () => {
+    for (const time of [1, 2]) {
+      await report({ v: 'tar (process 7) runs' });
+      clock.advance(3_000);
+      await report({ v: 'tar (process 7) runs' });
+      await report({ v: 'tar (process 7) runs' });
+      expect(watch.conditions()).toEqual([condition]);
+      expect(events).toEqual(Array.from({ length: time }, () => event));
+      await report({});
+      expect(watch.conditions()).toEqual([]);
+    }
+  });
+
+  test('is no event if it is fenced a moment later', async () => {
     await report({ v: 'tar (process 7) runs' });
-    await report({ v: 'tar (process 7) runs' });
-    expect(watch.conditions()).toEqual([condition]);
+    clock.advance(2_999);
+    await report({ v: 'other words' });
     await report({});
-    expect(watch.conditions()).toEqual([]);
-    await report({ v: 'tar (process 7) runs' });
-    const event = { ...condition, kind: 'incomplete', volume: 'v' };
-    expect(events).toEqual([event, event]);
+    expect(events).toEqual([]);
   });
 });
