@@ -32,6 +32,8 @@ class FakeMachine implements SentinelProcesses {
   running: FakeSentinel[] = [];
   /** The kind of the next started sentinel. */
   starts: Kind = 'current';
+  /** Happens before processes are looked for. */
+  beforeFind: (() => void) | undefined;
   #nextPid = 100;
 
   add(kind: Kind, change: Partial<FakeSentinel> = {}): FakeSentinel {
@@ -43,6 +45,7 @@ class FakeMachine implements SentinelProcesses {
   }
 
   async find(): Promise<ProcessLook[]> {
+    this.beforeFind?.();
     return this.running.map((each) => {
       if (each.works) each.used += 1;
       return { pid: each.pid, started: '1', state: each.state, used: `${each.used}`, written: '' };
@@ -136,6 +139,16 @@ describe('a sentinel', () => {
     expect(machine.killed).toEqual([pid]);
     expect(replaced).toEqual([expect.stringMatching(`process ${pid}.*removed or replaced`)]);
   });
+});
+
+test('a sentinel that systemd starts at the same moment is used', async () => {
+  machine.beforeFind = () => {
+    machine.beforeFind = undefined;
+    machine.add('current');
+  };
+  expect(await told()).toBe(machine.running[0]?.pid);
+  expect(machine.running).toHaveLength(1);
+  expect(machine.killed).toEqual([]);
 });
 
 describe('a sentinel of another release', () => {

@@ -369,12 +369,28 @@ describe('a mount that has ended', () => {
   });
 
   test('is named although its volume is mounted again', async () => {
-    await watch.watch([fenced('a', 'held', { mountMark: 'first' })]);
-    link.more = { watched: ofTwo };
-    await watch.watch([fenced('a', 'held', { mountMark: 'second' })]);
-    expect(link.told.at(-1)?.released).toEqual([{ volume: 'a', tenure: 'first' }]); // tidy-ok: protocol name
-    await watch.watch([fenced('a', 'held', { mountMark: 'second' })]);
+    const mount = (mountMark: string) => watch.watch([fenced('a', 'held', { mountMark })]);
+    const released = { volume: 'a', tenure: 'first' }; // tidy-ok: protocol name
+    const before = { a: { ...released, phase: 'running', fs: 'open' } };
+    await mount('first');
+    link.more = { watched: before };
+    await mount('second');
+    await mount('second');
+    expect(link.told.slice(1).map((told) => told.released)).toEqual([[released], [released]]);
+    link.more = {};
+    await mount('second');
+    await mount('second');
     expect(link.told.at(-1)?.released).toEqual([]);
+  });
+
+  test('is not named any more when it is watched again', async () => {
+    await watch.watch([fenced('a'), fenced('b')]);
+    link.failure = new Error('busy');
+    watch.changed([fenced('b')]);
+    await clock.pass(0);
+    link.failure = undefined;
+    await watch.watch([fenced('a'), fenced('b')]);
+    expect(link.told.map((told) => told.released?.length)).toEqual([0, 1, 0]);
   });
 
   test('is named again after a call that failed', async () => {
