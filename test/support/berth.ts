@@ -15,6 +15,8 @@ export interface BerthOptions {
   readonly socket?: string;
   /** Further flags. */
   readonly flags?: readonly string[];
+  /** The directory of an earlier release whose daemon is run; this tree by default. */
+  readonly release?: string;
 }
 
 /** A berth daemon on a host, run as an operator runs it. */
@@ -27,8 +29,11 @@ export interface Berth extends AsyncDisposable {
   berthOk(...args: string[]): Promise<string>;
   /** Kills the daemon with SIGKILL. */
   kill(): Promise<void>;
-  /** Starts it again, after `kill` or `stop`, with the same settings. */
-  start(): Promise<void>;
+  /**
+   * Starts it again, after `kill` or `stop`, with the same settings; with `release` it is the daemon
+   * of another directory, from then on.
+   */
+  start(release?: string): Promise<void>;
   /** Stops the daemon with SIGTERM; returns its exit code. */
   stop(): Promise<number>;
 }
@@ -62,7 +67,8 @@ export function berthFlags(
 export async function startBerth(host: BerthHost, options: BerthOptions = {}): Promise<Berth> {
   const flags = berthFlags(host, options);
   const earlier: string[] = [];
-  let process = await launch(host, flags);
+  let release = options.release ?? repository;
+  let process = await launch(host, release, flags);
 
   const berth = (...args: string[]) =>
     host.exec(join(repository, 'bin/berth'), args, { cwd: host.directory });
@@ -81,9 +87,10 @@ export async function startBerth(host: BerthHost, options: BerthOptions = {}): P
       process.kill('SIGKILL');
       await process.finished;
     },
-    start: async () => {
+    start: async (other = release) => {
+      release = other;
       earlier.push(process.output());
-      process = await launch(host, flags);
+      process = await launch(host, release, flags);
     },
     stop,
     [Symbol.asyncDispose]: async () => {
@@ -92,8 +99,12 @@ export async function startBerth(host: BerthHost, options: BerthOptions = {}): P
   };
 }
 
-async function launch(host: BerthHost, flags: readonly string[]): Promise<RunningProcess> {
-  const daemon = host.spawn('node', [join(repository, 'plugin/main.ts'), ...flags], {
+async function launch(
+  host: BerthHost,
+  release: string,
+  flags: readonly string[],
+): Promise<RunningProcess> {
+  const daemon = host.spawn('node', [join(release, 'plugin/main.ts'), ...flags], {
     env: { DEBUG: 'berth:*', DEBUG_COLORS: 'no' },
   });
   await waitFor(

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
+import { missingHistory } from './earlier-release.ts';
 import { blkioDirectory } from './slow-disk.ts';
 import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from './tools.ts';
 
@@ -11,7 +12,8 @@ import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from 
  * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see
  * loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `uml`: hosts with their
  * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
- * with a limit of writes per second, see slow-disk.ts.
+ * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
+ * earlier-release.ts.
  */
 export type Requirement =
   | 'root'
@@ -23,7 +25,8 @@ export type Requirement =
   | 'flock'
   | 'uml'
   | 'systemd'
-  | 'throttle';
+  | 'throttle'
+  | 'history';
 
 /**
  * Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail
@@ -80,6 +83,7 @@ const problems: Record<Requirement, () => string[]> = {
   ],
   spin: () => missingPrograms(['spin', 'gcc']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
+  history: () => [missingHistory()].filter((reason) => reason !== undefined),
   throttle: () => [
     ...problems.loop(),
     ...(existsSync(blkioDirectory) ? [] : [`needs the control groups of ${blkioDirectory}`]),
