@@ -1,4 +1,4 @@
-import { freeze, thaw } from '../lib/linux/freeze.ts';
+import { keepFrozen, thaw } from '../lib/linux/freeze.ts';
 import { isMountpoint } from '../lib/linux/mountinfo.ts';
 import { run } from '../lib/linux/run.ts';
 import { shutDown } from '../lib/linux/shut-down.ts';
@@ -14,7 +14,7 @@ export const machineFileSystems: FileSystems = {
     await run('sync', ['--file-system', mountpoint], { timeoutMs: flushLimitMs });
   },
   freeze: async ({ mountpoint, ownsFileSystem }) => {
-    if (ownsFileSystem && (await isMountpoint(mountpoint))) await freeze(mountpoint);
+    if (ownsFileSystem) await keepFrozen(mountpoint);
   },
   cutOff: async ({ mountpoint, ownsFileSystem }) => {
     if (ownsFileSystem) await shutDown(mountpoint);

@@ -33,7 +33,10 @@ export interface View {
   readonly volumes: readonly VolumeView[];
   readonly users: readonly UserView[];
   readonly look: Look | undefined;
-  /** How long a freeze may take when it began late; before the deadline it may take until then. */
+  /**
+   * How long after the deadline, and after the begin of the stop, a file system may take to freeze
+   * before it is shut down: a part of the margin, because a shutdown loses what is not synced.
+   */
   readonly freezeLimitMs: number;
   readonly fenceHostProcesses: boolean;
 }
@@ -80,8 +83,8 @@ function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Ac
     case 'stand-still': {
       if (!watched.ownsFileSystem) return [];
       if (isFileSystemStill(fence, true)) return [];
-      const limitMs = Math.max(watched.deadlineMs ?? 0, (stopSinceMs ?? now) + freezeLimitMs);
-      if (now >= limitMs) return [{ do: 'cut off', volume: watched }];
+      const lateMs = Math.max(watched.deadlineMs ?? 0, stopSinceMs ?? now);
+      if (now >= lateMs + freezeLimitMs) return [{ do: 'cut off', volume: watched }];
       const isDue = fs === 'flushing' || (fs === 'open' && now - fsSinceMs >= freezeRetryMs);
       return isDue ? [{ do: 'freeze', volume: watched }] : [];
     }
@@ -191,6 +194,17 @@ export function isStill(volume: string, { users, look }: Pick<View, 'users' | 'l
   if (!look?.volumes.has(volume)) return false;
   const using = users.filter(({ user }) => user.volumes.includes(volume));
   return using.every(({ stillSinceMs }) => (stillSinceMs ?? Infinity) <= look.beganAtMs);
+}
+
+/** Returns true if all known users stand still, and only another look can show that nobody else writes. */
+export function needsLook(volume: string, view: View): boolean {
+  const { users, look, fenceHostProcesses } = view;
+  if (!look?.volumes.has(volume)) return true;
+  const using = users.filter(({ user }) => {
+    return user.volumes.includes(volume) && (user.kind !== 'host' || fenceHostProcesses);
+  });
+  const areStill = using.every(({ stillSinceMs }) => stillSinceMs !== undefined);
+  return areStill && !isStill(volume, { users: using, look });
 }
 
 /** Returns true if a look that began after the last user had ended has found no other. */

@@ -5,7 +5,7 @@ import { whyIncomplete } from './incomplete.ts';
 import { Looks } from './looks.ts';
 import { Perform, unproven } from './perform.ts';
 import type { UserView, View, VolumeView } from './plan.ts';
-import { plan, unknownVolume } from './plan.ts';
+import { needsLook, plan, unknownVolume } from './plan.ts';
 import type {
   EngineCalls,
   FileSystems,
@@ -20,7 +20,7 @@ import { UserControl } from './user-control.ts';
 import { UserViews } from './user-views.ts';
 import type { SentinelReport, Watch, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
-import { wishFor } from './wish.ts';
+import { mayRun, wishFor } from './wish.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -36,14 +36,13 @@ const longStopMs = 3_000;
 const idleSleepMs = 250;
 /** How often users are looked for while a deadline is near, or has passed. */
 const lookPauseMs: Record<Pace, number> = {
-  ...{ idle: 500, guarding: 500, waiting: 500, fenced: 1_000 },
-  stopping: 0,
+  ...{ idle: 500, guarding: 500, stopping: 500, waiting: 500, fenced: 1_000 },
 };
 /** How often users are looked for while no deadline is near: this measures how long a look takes. */
 const measureMs = 60_000;
 /** How often the mount of a volume is looked for that has none yet. */
 const identifyMs = 250;
-/** A freeze that began late may take this long before the file system is shut down, at most. */
+/** A freeze may take half the margin beyond its deadline, but at most this long. */
 const longestFreezeMs = 1_000;
 const keptHappenings = 200;
 
@@ -205,7 +204,7 @@ export class Sentinel {
     await this.#perform.all(actions);
     this.#report(view);
     const pace = this.#pace(volumes);
-    this.#look(volumes, pace);
+    this.#look(view, pace);
     if (actions.some((action) => action.do === 'stop')) {
       this.#stepTookMs = Math.max(clock.now() - beganAtMs, this.#stepTookMs / 2);
     }
@@ -267,12 +266,17 @@ export class Sentinel {
     return volumes.length > 0 ? 'guarding' : 'idle';
   }
 
-  #look(volumes: readonly VolumeView[], pace: Pace): void {
+  /** Begins a look if one is due; a look when time is short only if it can complete a fence. */
+  #look(view: View, pace: Pace): void {
+    const { volumes } = view;
     const near = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
     const wanted = near.length > 0 ? near : volumes;
     if (wanted.length === 0) return;
     const measures = near.length === 0;
-    const pauseMs = measures ? measureMs : lookPauseMs[pace];
+    const isNeeded = near.some(({ watched, wish }) => {
+      return !mayRun(wish) && needsLook(watched.volume, view);
+    });
+    const pauseMs = measures ? measureMs : isNeeded ? 0 : lookPauseMs[pace];
     const mounted = wanted.map(({ watched }) => this.#mounted(watched));
     this.#looks.begin(mounted, { pauseMs, measures }, () => this.#wake());
   }

@@ -23,7 +23,7 @@ import { z } from 'zod';
  * |------------|------------------------------------------|-------------------------------------|
  * | `open`     | the kernel may write to it               | `flushing`, `freezing`, `cut-off`   |
  * | `flushing` | the same; cached data are written back   | `open`, `freezing`, `cut-off`       |
- * | `freezing` | a freeze was requested, not confirmed    | `frozen`; `cut-off` at the deadline |
+ * | `freezing` | a freeze was requested, not confirmed    | `frozen`; `cut-off` in the margin   |
  * | `frozen`   | nothing writes to it, until the thaw     | `open`, `cut-off`                   |
  * | `cut-off`  | it is shut down: nothing ever writes to  | nothing: this mount is over         |
  * |            | it again                                 |                                     |

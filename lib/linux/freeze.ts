@@ -20,6 +20,21 @@ export async function freeze(mountpoint: string): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: () => thaw(mountpoint) };
 }
 
+/**
+ * Freezes a mounted file system until `thaw`. Succeeds if it is frozen already, whoever did that, and
+ * if nothing is mounted there. `mountpoint` must have a file system of its own.
+ */
+export async function keepFrozen(mountpoint: string): Promise<void> {
+  if (!(await isMountpoint(mountpoint))) return;
+  try {
+    await run('fsfreeze', ['--freeze', mountpoint]);
+  } catch (error) {
+    const wasFrozen =
+      error instanceof ProgramError && error.output.stderr.includes('Device or resource busy');
+    if (!wasFrozen) throw error;
+  }
+}
+
 /** Undoes a freeze. Succeeds if the file system is not frozen, or nothing is mounted there. */
 export async function thaw(mountpoint: string): Promise<void> {
   if (!(await isMountpoint(mountpoint))) return;

@@ -13,7 +13,7 @@ import { startNetwork } from '../support/network.ts';
 import { runOk } from '../support/processes.ts';
 import type { StoreView } from '../support/store-view.ts';
 import { etcdView } from '../support/store-view.ts';
-import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
+import { makeTemporaryDirectory, memoryDirectory } from '../support/temporary-directory.ts';
 import type { DockerVersion, EtcdVersion } from '../support/tools.ts';
 import { WriterContainer } from './writers-container.ts';
 
@@ -44,7 +44,8 @@ const lockTimeout = '12s';
 export async function startWritersCluster(options: WritersClusterOptions): Promise<WritersCluster> {
   const { engines, ttlMs, volumes } = options;
   await using stack = new AsyncDisposableStack();
-  const volumeDir = stack.use(await makeTemporaryDirectory()).path;
+  // In memory: a disk that other tests keep busy freezes no file system in time.
+  const volumeDir = stack.use(await makeTemporaryDirectory(memoryDirectory())).path;
   const network = stack.use(await startNetwork());
   const members: BareHost[] = [];
   for (const name of ['e1', 'e2', 'e3']) {

@@ -8,7 +8,7 @@ import { startNetwork } from '../../support/network.ts';
 import type { FinishedProcess } from '../../support/processes.ts';
 import type { StoreView } from '../../support/store-view.ts';
 import { etcdView } from '../../support/store-view.ts';
-import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+import { makeTemporaryDirectory, memoryDirectory } from '../../support/temporary-directory.ts';
 import type { DockerVersion } from '../../support/tools.ts';
 import type { Node } from './node.ts';
 import { startNode } from './node.ts';
@@ -45,7 +45,8 @@ export interface ClusterOptions {
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
-  const volumeDir = stack.use(await makeTemporaryDirectory()).path;
+  // In memory: a disk that other tests keep busy freezes no file system in time.
+  const volumeDir = stack.use(await makeTemporaryDirectory(memoryDirectory())).path;
   const network = stack.use(await startNetwork());
   const etcd = stack.use(await startEtcd({ in: network, ...options.etcd }));
   const nodes: EngineNode[] = [];
