@@ -34,13 +34,29 @@ export async function isMountedAnywhere(devices: readonly string[]): Promise<boo
   return false;
 }
 
-function shows(mount: Mount, { device, root }: Mount): boolean {
-  const inside = root === '/' ? root : `${root}/`;
-  return mount.device === device && (mount.root === root || mount.root.startsWith(inside));
+/** A directory of a file system, as mount tables name it. */
+export type Shown = Pick<Mount, 'device' | 'root'>;
+
+/** Returns true if the mount shows this directory of a file system, or a part of it. */
+export function shows(mount: Shown, { device, root }: Shown): boolean {
+  return mount.device === device && isInside(mount.root, root);
 }
 
-/** Returns which directory of which file system a mount covers; the same in all namespaces. */
-function placeOf({ parentId, mountpoint }: Mount, mounts: readonly Mount[]): string | undefined {
+/** Returns true if a path is this directory, or lies in it. */
+export function isInside(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`);
+}
+
+/**
+ * Returns which directory of which file system a mount covers. A copy of the mount that came with
+ * its surroundings (a new namespace, `docker run -v /:/host`) covers the same directory; a mount
+ * that was made elsewhere does not, whatever the path of its mountpoint. Undefined if the mount
+ * below is not in the table.
+ */
+export function placeOf(
+  { parentId, mountpoint }: Pick<Mount, 'parentId' | 'mountpoint'>,
+  mounts: readonly Mount[],
+): string | undefined {
   const parent = mounts.find(({ id }) => id === parentId);
   if (!parent) return undefined;
   return `${parent.device} ${join(parent.root, relative(parent.mountpoint, mountpoint))}`;
