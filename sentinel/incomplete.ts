@@ -13,10 +13,11 @@ export interface Incomplete {
 
 /** Returns undefined if the volume is fenced, or need not be yet. */
 export function whyIncomplete(
-  { watched, fence, wish }: VolumeView,
+  volume: VolumeView,
   view: View,
   lookFailure: unknown,
 ): Incomplete | undefined {
+  const { watched, fence, wish } = volume;
   if (mayRun(wish) || view.now < (watched.deadlineMs ?? 0)) return undefined;
   const users = view.users.filter(({ user }) => user.volumes.includes(watched.volume));
   const onHost = users.filter(({ user, standing }) => {
@@ -44,6 +45,6 @@ export function whyIncomplete(
   if (!isFileSystemStill(fence, watched.ownsFileSystem)) {
     return { message: 'its file system is not frozen yet', isLasting: false };
   }
-  if (isStill(watched.volume, view)) return undefined;
+  if (isStill(volume, view)) return undefined;
   return { message: 'not all of its users stand still yet', isLasting: false };
 }

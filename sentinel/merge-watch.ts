@@ -10,7 +10,8 @@ export interface MergedWatch {
  * Merges the daemon's list of mounts with the known ones. A volume that is absent stays, as unproven
  * with its last deadline, until the daemon says that its mount is released. For a daemon of protocol
  * 1 absence means that, unless users are stopped for the volume. A volume whose lock is unproven keeps
- * its last deadline.
+ * its last deadline. A mount with another mark whose former mount was not released is the same mount:
+ * a daemon that had lost its table has found it in the kernel.
  */
 export function mergeWatch(
   known: readonly WatchedVolume[],
@@ -19,10 +20,10 @@ export function mergeWatch(
 ): MergedWatch {
   const before = new Map(known.map((volume) => [volume.volume, volume]));
   const named = new Set(watch.volumes.map(({ volume }) => volume));
+  const isNamed = (volume: WatchedVolume) =>
+    watch.released.some((released) => isSameMount(released, volume));
   const isReleased = (volume: WatchedVolume) =>
-    watch.protocol < 2
-      ? !hasStoppedUsers(volume.volume)
-      : watch.released.some((released) => isSameMount(released, volume));
+    watch.protocol < 2 ? !hasStoppedUsers(volume.volume) : isNamed(volume);
   const absent = known.filter(({ volume }) => !named.has(volume));
   const given = watch.volumes.map((volume) => {
     const former = before.get(volume.volume);
@@ -31,7 +32,8 @@ export function mergeWatch(
   });
   const replaced = given.filter((volume) => {
     const former = before.get(volume.volume);
-    return former !== undefined && !isSameMount(former, volume);
+    if (former === undefined || isSameMount(former, volume)) return false;
+    return watch.protocol < 2 || isNamed(former);
   });
   const left = absent.filter((volume) => !isReleased(volume));
   return {

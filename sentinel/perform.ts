@@ -18,6 +18,8 @@ export interface PerformOptions {
   readonly control: UserControl;
   readonly fileSystems: FileSystems;
   readonly clock: MachineClock;
+  /** Returns true if none of the user's volumes requires now that it stands still. */
+  readonly mayRun: (user: User) => boolean;
   /** Called when something has ended that the next step wants to see. */
   readonly changed: () => void;
 }
@@ -49,7 +51,10 @@ export class Perform {
     // Storage goes first: a frozen file system stops every writer, however it got there.
     for (const action of actions) this.#onStorage(action);
     for (const action of actions) {
-      if (action.do === 'stop' || action.do === 'kill') await this.#freeze(action.user);
+      if (action.do === 'stop') await this.#freeze(action.user);
+      // With version 1 of control groups a process that is killed ends only while it is not frozen.
+      const isToFreeze = action.do === 'kill' && !this.#killing.has(action.user.key);
+      if (isToFreeze) await this.#freeze(action.user);
     }
     for (const action of actions) {
       if (action.do === 'stop' || action.do === 'hold') await this.#hold(action);
@@ -63,8 +68,9 @@ export class Perform {
     if (action.do === 'enter') state.changeFence(action.volume, action.change);
     else if (action.do === 'forget') this.#ended(action.user);
     else if (action.do === 'flush') this.#enterFs(action.volume, 'flushing');
-    else if (action.do === 'freeze') this.#enterFs(action.volume, 'freezing');
-    else if (action.do === 'stop') {
+    else if (action.do === 'freeze') {
+      if (this.#fs(action.volume) !== 'freezing') this.#enterFs(action.volume, 'freezing');
+    } else if (action.do === 'stop') {
       const known = state.stopped.get(action.user.key);
       const isKnown = known !== undefined && known.releasedAtMs === undefined;
       const shown = isKnown ? known.shown : action.wasPaused ? 'persons' : 'no';
@@ -99,13 +105,16 @@ export class Perform {
   }
 
   #beside({ do: what, volume }: StorageAction, work: () => Promise<void>): void {
-    this.#patient.start(`${what} ${volume.volume}`, work);
+    // A freeze and a thaw must not overtake each other.
+    const key = what === 'thaw' ? 'freeze' : what;
+    this.#patient.start(`${key} ${volume.volume}`, work);
   }
 
   async #thaw(volume: WatchedVolume): Promise<void> {
     const { fileSystems } = this.#options;
     await this.#onFs(volume, "can't be thawed", () => fileSystems.thaw(volume));
-    if (this.#fs(volume) === 'frozen') this.#enterFs(volume, 'open');
+    const fs = this.#fs(volume);
+    if (fs === 'frozen' || fs === 'freezing') this.#enterFs(volume, 'open');
   }
 
   async #flush(volume: WatchedVolume): Promise<void> {
@@ -186,9 +195,10 @@ export class Perform {
   }
 
   async #release(stopped: StoppedUser): Promise<void> {
-    const { state, control, clock } = this.#options;
+    const { state, control, clock, mayRun } = this.#options;
     const { user, shown, releasedAtMs } = stopped;
-    const isWanted = () => state.stopped.get(user.key) === stopped;
+    // A lock may be lost while the engine is asked.
+    const isWanted = () => state.stopped.get(user.key) === stopped && mayRun(user);
     const isConfirmed = await control.release(user, shown === 'persons', isWanted);
     if (!isConfirmed || !isWanted()) return;
     if (shown !== 'asked') state.removeStopped(user.key);

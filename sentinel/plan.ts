@@ -73,28 +73,30 @@ export function plan(view: View): Action[] {
 function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Action[] {
   const { now, freezeLimitMs } = view;
   const { fs, fsSinceMs, stopSinceMs } = fence;
+  // A freeze that was requested may have been completed by a process that was killed then.
+  const mayBeFrozen = fs === 'frozen' || fs === 'freezing';
   switch (wish) {
     case 'run':
-      return fs === 'frozen' ? [{ do: 'thaw', volume: watched }] : [];
+      return mayBeFrozen ? [{ do: 'thaw', volume: watched }] : [];
     case 'prepare':
     case 'ask':
-      if (fs === 'frozen') return [{ do: 'thaw', volume: watched }];
+      if (mayBeFrozen) return [{ do: 'thaw', volume: watched }];
       return fence.phase === 'running' && fs === 'open' ? [{ do: 'flush', volume: watched }] : [];
     case 'stand-still': {
       if (!watched.ownsFileSystem) return [];
       if (isFileSystemStill(fence, true)) return [];
       const lateMs = Math.max(watched.deadlineMs ?? 0, stopSinceMs ?? now);
       if (now >= lateMs + freezeLimitMs) return [{ do: 'cut off', volume: watched }];
-      const isDue = fs === 'flushing' || (fs === 'open' && now - fsSinceMs >= freezeRetryMs);
+      const isDue = fs !== 'open' || now - fsSinceMs >= freezeRetryMs;
       return isDue ? [{ do: 'freeze', volume: watched }] : [];
     }
     case 'end':
       if (!watched.ownsFileSystem) return [];
-      if (watched.state === 'lost') {
+      if (watched.state === 'lost' || now >= (watched.deadlineMs ?? Number.POSITIVE_INFINITY)) {
         return fs === 'cut-off' ? [] : [{ do: 'cut off', volume: watched }];
       }
       // A process that waits in a frozen file system can't die, and this host still has the volume.
-      return fs === 'frozen' ? [{ do: 'thaw', volume: watched }] : [];
+      return mayBeFrozen ? [{ do: 'thaw', volume: watched }] : [];
   }
 }
 
@@ -103,16 +105,21 @@ function phaseActions(volume: VolumeView, view: View): Action[] {
   const { volume: name, onLost } = watched;
   const enter = (change: Partial<VolumeFence>): Action[] => [{ do: 'enter', volume: name, change }];
   const isOpen = fence.fs === 'open' || fence.fs === 'flushing';
+  // A thaw may have worked before its end is seen, so the volume counts as fenced no longer.
+  const beforeThaw = fence.phase === 'fenced' ? enter({ phase: 'preparing' }) : [];
   switch (wish) {
     case 'run':
-      return fence.phase === 'running' || !isOpen ? [] : enter(running);
+      if (!isOpen) return beforeThaw;
+      return fence.phase === 'running' ? [] : enter(running);
     case 'prepare':
+      if (!isOpen) return beforeThaw;
       if (fence.phase === 'running') return enter({ phase: 'preparing' });
-      return fence.phase === 'preparing' || fence.phase === 'asked' || !isOpen
+      return fence.phase === 'preparing' || fence.phase === 'asked'
         ? []
         : enter({ ...running, phase: 'preparing' });
     case 'ask': {
-      if (fence.phase === 'asked' || !isOpen) return [];
+      if (!isOpen) return beforeThaw;
+      if (fence.phase === 'asked') return [];
       if (!view.look?.volumes.has(name)) return [];
       const users = view.users.filter(({ user }) => user.volumes.includes(name));
       return [
@@ -127,13 +134,16 @@ function phaseActions(volume: VolumeView, view: View): Action[] {
         const phase = fence.phase === 'running' ? 'preparing' : fence.phase;
         return enter({ phase, stopSinceMs: view.now });
       }
-      const isDone = isStill(name, view) && isFileSystemStill(fence, watched.ownsFileSystem);
+      const isDone = isStill(volume, view) && isFileSystemStill(fence, watched.ownsFileSystem);
       if (!isDone) return fence.phase === 'fenced' ? enter({ phase: 'preparing' }) : [];
       const kills = onLost === 'stop' && !isEmpty(name, view);
       return fence.phase === 'fenced' || kills ? [] : enter({ phase: 'fenced' });
     }
     case 'end':
-      if (fence.phase === 'ended' || !isLookedFor(name, view) || !isEmpty(name, view)) return [];
+      if (fence.stopSinceMs === undefined) {
+        return enter({ phase: 'preparing', stopSinceMs: view.now });
+      }
+      if (fence.phase === 'ended' || !isLookedFor(volume, view) || !isEmpty(name, view)) return [];
       if (watched.state === 'lost' && !isFileSystemStill(fence, watched.ownsFileSystem)) return [];
       return enter({ phase: 'ended' });
   }
@@ -188,27 +198,32 @@ function releaseActions(stopped: StoppedUser, volumes: ReadonlyMap<string, Volum
 
 /**
  * Returns true if nobody can write through a process: every known user stands still, and a look
- * that began after that has found no other.
+ * that began after that, and after the stop itself had begun, has found no other.
  */
-export function isStill(volume: string, { users, look }: Pick<View, 'users' | 'look'>): boolean {
+export function isStill(
+  { watched: { volume }, fence }: VolumeView,
+  { users, look }: Pick<View, 'users' | 'look'>,
+): boolean {
   if (!look?.volumes.has(volume)) return false;
+  if (look.beganAtMs < (fence.stopSinceMs ?? Number.POSITIVE_INFINITY)) return false;
   const using = users.filter(({ user }) => user.volumes.includes(volume));
   return using.every(({ stillSinceMs }) => (stillSinceMs ?? Infinity) <= look.beganAtMs);
 }
 
 /** Returns true if all known users stand still, and only another look can show that nobody else writes. */
-export function needsLook(volume: string, view: View): boolean {
+export function needsLook(volume: VolumeView, view: View): boolean {
   const { users, look, fenceHostProcesses } = view;
-  if (!look?.volumes.has(volume)) return true;
+  const name = volume.watched.volume;
+  if (!look?.volumes.has(name)) return true;
   const using = users.filter(({ user }) => {
-    return user.volumes.includes(volume) && (user.kind !== 'host' || fenceHostProcesses);
+    return user.volumes.includes(name) && (user.kind !== 'host' || fenceHostProcesses);
   });
   const areStill = using.every(({ stillSinceMs }) => stillSinceMs !== undefined);
   return areStill && !isStill(volume, { users: using, look });
 }
 
 /** Returns true if a look that began after the last user had ended has found no other. */
-function isLookedFor(volume: string, { users, look, fenceHostProcesses }: View): boolean {
+function isLookedFor(volume: VolumeView, { users, look, fenceHostProcesses }: View): boolean {
   const mayStop = ({ user }: UserView) => user.kind !== 'host' || fenceHostProcesses;
   return isStill(volume, { users: users.filter(mayStop), look });
 }

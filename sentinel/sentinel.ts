@@ -5,7 +5,7 @@ import { whyIncomplete } from './incomplete.ts';
 import { Looks } from './looks.ts';
 import { Perform, unproven } from './perform.ts';
 import type { UserView, View, VolumeView } from './plan.ts';
-import { needsLook, plan, unknownVolume } from './plan.ts';
+import { demandOn, needsLook, plan, unknownVolume } from './plan.ts';
 import type {
   EngineCalls,
   FileSystems,
@@ -13,6 +13,7 @@ import type {
   MountedVolume,
   StateFile,
   Stops,
+  User,
   UserScan,
 } from './ports.ts';
 import { SentinelState } from './state.ts';
@@ -75,7 +76,6 @@ export class Sentinel {
   readonly #users: UserViews;
   /** The keys of users whose pause is not reported yet. */
   readonly #unreported = new Set<string>();
-  #distrustedBeforeMs = 0;
   #incomplete: Record<string, string> = {};
   #stepTookMs = 0;
   #identifiedAtMs = Number.NEGATIVE_INFINITY;
@@ -91,10 +91,11 @@ export class Sentinel {
     this.#state = new SentinelState(file, bootId, clock);
     this.#control = new UserControl(stops, engine, clock);
     this.#looks = new Looks(scan, clock);
-    this.#jump = new ClockJump(clock);
+    this.#jump = new ClockJump(clock, this.#state.clockNews);
     this.#toldAtMs = clock.now();
     this.#perform = new Perform({
       ...{ state: this.#state, control: this.#control, fileSystems, clock },
+      mayRun: (user) => this.#mayRun(user),
       changed: () => this.#wake(),
     });
     this.#users = new UserViews({
@@ -105,7 +106,7 @@ export class Sentinel {
 
   /** Takes a watch of the daemon. It is in the state file when this returns. */
   told(watch: Watch): SentinelReport {
-    this.#state.update(watch);
+    this.#state.update(watch, this.#jump.news);
     this.#toldAtMs = this.#options.clock.now();
     this.#identifiedAtMs = Number.NEGATIVE_INFINITY;
     this.#wake();
@@ -217,7 +218,7 @@ export class Sentinel {
     const { ttlMs, marginMs } = this.#state.watch;
     if (jumpedMs === 0 || ttlMs === 0) return;
     // Only a renewal that was sent after the jump proves anything; its deadline is at least this.
-    this.#distrustedBeforeMs = clock.now() + ttlMs - marginMs;
+    this.#jump.distrust(clock.now() + ttlMs - marginMs);
     log('WARNING the time of day has jumped by %d ms: waiting for the store', jumpedMs);
     for (const { volume } of this.#state.volumes) {
       const message = `the clock has jumped by ${Math.round(jumpedMs)} ms: its users stand still until the store confirms the lock again`;
@@ -245,7 +246,7 @@ export class Sentinel {
     const times = {
       ...{ now: this.#options.clock.now(), leadMs: this.#leadMs(), graceMs },
       prepareMs: ttlMs > 0 ? ttlMs / 5 : 2 * leadMs,
-      distrustedBeforeMs: this.#distrustedBeforeMs,
+      distrustedBeforeMs: this.#jump.news.distrustedBeforeMs,
     };
     return this.#state.volumes.map((watched) => {
       const fence = this.#state.fence(watched.volume);
@@ -266,6 +267,11 @@ export class Sentinel {
     return volumes.length > 0 ? 'guarding' : 'idle';
   }
 
+  #mayRun(user: User): boolean {
+    const views = this.#volumeViews();
+    return demandOn(user, new Map(views.map((view) => [view.watched.volume, view]))) === 'run';
+  }
+
   /** Begins a look if one is due; a look when time is short only if it can complete a fence. */
   #look(view: View, pace: Pace): void {
     const { volumes } = view;
@@ -273,9 +279,7 @@ export class Sentinel {
     const wanted = near.length > 0 ? near : volumes;
     if (wanted.length === 0) return;
     const measures = near.length === 0;
-    const isNeeded = near.some(({ watched, wish }) => {
-      return !mayRun(wish) && needsLook(watched.volume, view);
-    });
+    const isNeeded = near.some((each) => !mayRun(each.wish) && needsLook(each, view));
     const pauseMs = measures ? measureMs : isNeeded ? 0 : lookPauseMs[pace];
     const mounted = wanted.map(({ watched }) => this.#mounted(watched));
     this.#looks.begin(mounted, { pauseMs, measures }, () => this.#wake());

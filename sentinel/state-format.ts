@@ -1,6 +1,8 @@
 import createDebug from 'debug';
 import { z } from 'zod';
 import { messageOf } from '../lib/running/message-of.ts';
+import type { ClockNews } from './clock-jump.ts';
+import { clockNewsSchema } from './clock-jump.ts';
 import type { StoppedUser } from './stopped-user.ts';
 import { stoppedUserSchema } from './stopped-user.ts';
 import type { VolumeFence } from './volume-fence.ts';
@@ -26,6 +28,7 @@ const partsSchema = z.object({
   fences: z.record(z.string(), volumeFenceSchema.nullable()).optional(),
   /** The stopped users by their keys; null: it is stopped no more. */
   stopped: z.record(z.string(), stoppedUserSchema.nullable()).optional(),
+  clock: clockNewsSchema.optional(),
   happenings: reportSchema.shape.happenings.optional(),
   nextNumber: z.number().optional(),
 });
@@ -33,6 +36,7 @@ const partsSchema = z.object({
 /** The parts of a line. */
 export interface StateParts {
   readonly watch?: Watch | undefined;
+  readonly clock?: ClockNews | undefined;
   readonly fences?: Readonly<Record<string, VolumeFence | null>> | undefined;
   readonly stopped?: Readonly<Record<string, StoppedUser | null>> | undefined;
   readonly happenings?: readonly Happening[] | undefined;

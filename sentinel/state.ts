@@ -1,4 +1,5 @@
 import createDebug from 'debug';
+import type { ClockNews } from './clock-jump.ts';
 import { mergeWatch } from './merge-watch.ts';
 import type { MachineClock, StateFile } from './ports.ts';
 import type { StateParts } from './state-format.ts';
@@ -28,9 +29,12 @@ export class SentinelState {
   #watch: Watch;
   readonly #fences = new Map<string, VolumeFence>();
   readonly #stopped = new Map<string, StoppedUser>();
+  #clockNews: ClockNews | undefined;
   #happenings: Happening[] = [];
   #nextNumber: number;
   readonly #changed = new Set<Changed>();
+  /** False until the first watch of a process that found no state of a predecessor. */
+  #isInformed: boolean;
   #grownBy = 0;
   #startLength = 0;
 
@@ -43,7 +47,8 @@ export class SentinelState {
     // Larger than the numbers of a predecessor whose state is lost.
     this.#nextNumber = clock.date().getTime();
     const parts = readStateLines(file.read());
-    if (parts[0]?.watch?.bootId === bootId) for (const each of parts) this.#take(each);
+    this.#isInformed = parts[0]?.watch?.bootId === bootId;
+    if (this.#isInformed) for (const each of parts) this.#take(each);
     this.#rewrite();
   }
 
@@ -59,6 +64,11 @@ export class SentinelState {
     return this.#stopped;
   }
 
+  /** The knowledge of the clock's jumps at the last watch. */
+  get clockNews(): ClockNews | undefined {
+    return this.#clockNews;
+  }
+
   get happenings(): readonly Happening[] {
     return this.#happenings;
   }
@@ -68,14 +78,22 @@ export class SentinelState {
   }
 
   /** Takes the daemon's list of mounts, and writes it. */
-  update(watch: Watch): void {
+  update(watch: Watch, clockNews?: ClockNews): void {
+    this.#clockNews = clockNews;
     const isStopped = (volume: string) =>
       [...this.#stopped.values()].some(({ user }) => user.volumes.includes(volume));
     const { volumes, ended } = mergeWatch(this.volumes, watch, isStopped);
     for (const volume of ended) this.#forget(volume);
+    for (const { volume, state } of volumes) {
+      const former = this.volumes.find((each) => each.volume === volume)?.state;
+      // What was seen before the loss does not prove that nobody is left.
+      const isNews = state !== former && (state === 'lost' || state === 'evicted');
+      if (isNews) this.changeFence(volume, { stopSinceMs: undefined });
+    }
     this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
     this.#watch = { ...watch, volumes: [...volumes] };
     this.#changed.add('watch').add('happenings');
+    if (!this.#isInformed) this.#suspectFreezes();
     this.commit();
   }
 
@@ -118,7 +136,7 @@ export class SentinelState {
     const fences = names('fence').map((name) => [name, this.#fences.get(name) ?? null]);
     const stopped = names('stopped').map((key) => [key, this.#stopped.get(key) ?? null]);
     const line = stateLine({
-      ...(this.#changed.has('watch') && { watch: this.#watch }),
+      ...(this.#changed.has('watch') && { watch: this.#watch, clock: this.#clockNews }),
       ...(fences.length > 0 && { fences: Object.fromEntries(fences) }),
       ...(stopped.length > 0 && { stopped: Object.fromEntries(stopped) }),
       ...(this.#changed.has('happenings') && {
@@ -129,6 +147,14 @@ export class SentinelState {
     this.#file.append(line);
     this.#changed.clear();
     this.#grownBy += line.length;
+  }
+
+  /** A predecessor whose state is lost may have frozen any file system. */
+  #suspectFreezes(): void {
+    this.#isInformed = true;
+    for (const { volume, ownsFileSystem } of this.volumes) {
+      if (ownsFileSystem) this.changeFence(volume, { fs: 'freezing' });
+    }
   }
 
   #forget(volume: string): void {
@@ -144,6 +170,7 @@ export class SentinelState {
   #rewrite(): void {
     const line = stateLine({
       watch: this.#watch,
+      clock: this.#clockNews,
       fences: Object.fromEntries(this.#fences),
       stopped: Object.fromEntries(this.#stopped),
       happenings: this.#happenings,
@@ -155,7 +182,8 @@ export class SentinelState {
     this.#grownBy = 0;
   }
 
-  #take({ watch, fences = {}, stopped = {}, happenings, nextNumber }: StateParts): void {
+  #take({ watch, clock, fences = {}, stopped = {}, happenings, nextNumber }: StateParts): void {
+    if (clock) this.#clockNews = clock;
     if (watch) this.#watch = watch;
     for (const [volume, fence] of Object.entries(fences)) {
       if (fence) this.#fences.set(volume, fence);

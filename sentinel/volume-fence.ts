@@ -23,7 +23,9 @@ import { z } from 'zod';
  * |------------|------------------------------------------|-------------------------------------|
  * | `open`     | the kernel may write to it               | `flushing`, `freezing`, `cut-off`   |
  * | `flushing` | the same; cached data are written back   | `open`, `freezing`, `cut-off`       |
- * | `freezing` | a freeze was requested, not confirmed    | `frozen`; `cut-off` in the margin   |
+ * | `freezing` | a freeze was requested, not confirmed;   | `frozen`; `cut-off` in the margin;  |
+ * |            | or a predecessor's state is lost, so it  | `open`                              |
+ * |            | may have frozen it                       |                                     |
  * | `frozen`   | nothing writes to it, until the thaw     | `open`, `cut-off`                   |
  * | `cut-off`  | it is shut down: nothing ever writes to  | nothing: this mount is over         |
  * |            | it again                                 |                                     |

@@ -30,10 +30,11 @@ const watchedVolumeSchema = z.object({
    * - `held`: no other host can hold it before the deadline.
    * - `unproven`: no news; the last deadline counts. Without one it counts as passed.
    * - `lost`: the containers must end, and cached data must not be written back.
-   * - `evicted`: the containers must end; this host holds the volume until they have.
+   * - `evicted`: the containers must end; this host holds the volume until they have, and no longer
+   *   than until the deadline.
    */
   state: z.enum(['held', 'unproven', 'lost', 'evicted']),
-  /** Milliseconds by the machine's boot clock; only with `held`. */
+  /** Milliseconds by the machine's boot clock; only with `held` and `evicted`. */
   deadlineMs: z.number().optional(),
 });
 

@@ -19,7 +19,8 @@ export function watchedVolumes(
     if (row.onLost === 'keep' || isSafe) return [];
     const ownsFileSystem = drivers.get(row.driver)?.capabilities.ownsFileSystem ?? false;
     const watched = watchedVolume(row, row.onLost, ownsFileSystem);
-    return [state === 'held' ? { ...watched, state, deadlineMs } : { ...watched, state }];
+    const hasDeadline = (state === 'held' || state === 'evicted') && Number.isFinite(deadlineMs);
+    return [hasDeadline ? { ...watched, state, deadlineMs } : { ...watched, state }];
   });
 }
 

@@ -42,6 +42,13 @@ test('an unproven volume keeps its deadline; a new mount has none', () => {
   const same = mergeWatch([watched('db')], watchOf([watched('db', news)]), nobody);
   expect(same.volumes).toEqual([watched('db', { state: 'unproven' })]);
   const other = watched('db', { ...news, tenure: 'db-2' }); // tidy-ok: protocol name
-  const replaced = mergeWatch([watched('db')], watchOf([other]), nobody);
+  const released = [{ volume: 'db', tenure: 'db-1' }]; // tidy-ok: protocol name
+  const replaced = mergeWatch([watched('db')], watchOf([other], { released }), nobody);
   expect(replaced).toEqual({ volumes: [other], ended: ['db'] });
+});
+
+test('a mount with another mark that follows no release is the same mount', () => {
+  const adopted = watched('db', { tenure: 'db-2' }); // tidy-ok: protocol name
+  const merged = mergeWatch([watched('db')], watchOf([adopted]), nobody);
+  expect(merged).toEqual({ volumes: [adopted], ended: [] });
 });

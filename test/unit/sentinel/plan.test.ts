@@ -96,6 +96,8 @@ describe('a volume is fenced', () => {
     const early = { beganAtMs: 9_050, tookMs: 10, volumes: new Set(['v']), users: [db] };
     expect(plan(view({ volumes, users, look: early }))).toEqual([]);
     expect(plan(view({ volumes, users: [], look: undefined }))).toEqual([]);
+    const before = { beganAtMs: 8_999, tookMs: 10, volumes: new Set(['v']), users: [] };
+    expect(plan(view({ volumes, users: [], look: before }))).toEqual([]);
   });
 
   test('not while a process of the host uses it', () => {
@@ -118,7 +120,7 @@ describe('a volume is fenced', () => {
       );
     expect(done(at('open'))).toEqual(['freeze']);
     expect(done(at('flushing'))).toEqual(['freeze']);
-    expect(done(at('freezing'))).toEqual([]);
+    expect(done(at('freezing'))).toEqual(['freeze']); // A freeze in progress is not repeated.
     expect(at('frozen')).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'fenced' } }]);
   });
 
@@ -141,12 +143,12 @@ describe('a file system that is not frozen in time', () => {
     done(plan(view({ now, volumes: [freezing(stopSinceMs)] })));
 
   test('is shut down in the middle of the margin', () => {
-    expect(at(10_499, 9_000)).toEqual([]);
+    expect(at(10_499, 9_000)).toEqual(['freeze']);
     expect(at(10_500, 9_000)).toEqual(['cut off']);
   });
 
   test('has the limit of a freeze when the stop began late', () => {
-    expect(at(10_699, 10_200)).toEqual([]);
+    expect(at(10_699, 10_200)).toEqual(['freeze']);
     expect(at(10_700, 10_200)).toEqual(['cut off']);
   });
 
@@ -155,7 +157,7 @@ describe('a file system that is not frozen in time', () => {
       volumeView('v', {
         watched: own,
         wish: 'end',
-        fence: fence({ phase: 'fenced', fs: 'cut-off' }),
+        fence: fence({ phase: 'fenced', fs: 'cut-off', stopSinceMs: 9_000 }),
       }),
     ];
     expect(done(plan(view({ volumes, users: [userView(db, 'held')] })))).toEqual(['kill']);
@@ -177,8 +179,9 @@ describe('a volume whose lock is proved again', () => {
           }),
         ),
       );
-    expect(at('frozen')).toEqual(['thaw']);
-    expect(at('freezing')).toEqual([]);
+    expect(at('frozen')).toEqual(['thaw', 'enter']);
+    // A process that was killed meanwhile may have frozen it.
+    expect(at('freezing')).toEqual(['thaw', 'enter']);
     expect(at('open')).toEqual(['release', 'enter']);
   });
 
@@ -186,7 +189,7 @@ describe('a volume whose lock is proved again', () => {
     const volumes = [
       volumeView('v', {
         watched: watched('v', { ownsFileSystem: true, state: 'evicted' }),
-        ...{ wish: 'end', fence: fence({ phase: 'fenced', fs: 'frozen' }) },
+        ...{ wish: 'end', fence: fence({ phase: 'preparing', fs: 'frozen', stopSinceMs: 9_000 }) },
       }),
     ];
     const users = [userView(db, 'held', { stopped: stopped(db, 'paused') })];
@@ -201,13 +204,38 @@ describe('a lost volume', () => {
       plan(
         view({
           users,
-          volumes: [volumeView('v', { watched: lost, wish: 'end', fence: fence({ fs }) })],
+          volumes: [
+            volumeView('v', {
+              ...{ watched: lost, wish: 'end', fence: fence({ fs, stopSinceMs: 9_000 }) },
+            }),
+          ],
         }),
       );
     expect(done(at('open'))).toEqual(['cut off', 'kill']);
     expect(done(at('cut-off'))).toEqual(['kill']);
     expect(at('cut-off', [])).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'ended' } }]);
     expect(at('open', [])).toEqual([{ do: 'cut off', volume: lost }]);
+  });
+
+  test('has not ended while nobody has looked since it was lost', () => {
+    const news = volumeView('v', { watched: watched('v', { state: 'lost' }), fence: openFence });
+    const change = { phase: 'preparing', stopSinceMs: 9_500 };
+    const enter = { do: 'enter', volume: 'v', change };
+    expect(plan(view({ volumes: [{ ...news, wish: 'end' }] }))).toEqual([enter]);
+    const fenced = fence({ phase: 'preparing', stopSinceMs: 9_300 }); // The look began at 9,200.
+    expect(plan(view({ volumes: [{ ...news, wish: 'end', fence: fenced }] }))).toEqual([]);
+  });
+
+  test('that was evicted is cut off when its deadline passes', () => {
+    const evicted = watched('v', { state: 'evicted', ownsFileSystem: true });
+    const volumes = [
+      volumeView('v', {
+        watched: evicted,
+        ...{ wish: 'end', fence: fence({ phase: 'ended', stopSinceMs: 9_000 }) },
+      }),
+    ];
+    expect(plan(view({ volumes, now: 9_999 }))).toEqual([]);
+    expect(plan(view({ volumes, now: 10_000 }))).toEqual([{ do: 'cut off', volume: evicted }]);
   });
 });
 

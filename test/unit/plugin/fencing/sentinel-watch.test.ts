@@ -125,11 +125,11 @@ describe('each call to the sentinel', () => {
     ]);
   });
 
-  test('has no deadline for a lock that is not proved', async () => {
+  test('has a deadline only for a lock that is proved', async () => {
     await watch.watch([fenced('u', 'unproven'), fenced('e', 'evicted'), fenced('l', 'lost')]);
     expect(lastTold()?.map(({ state, deadlineMs }) => [state, deadlineMs])).toEqual([
       ['unproven', undefined],
-      ['evicted', undefined],
+      ['evicted', 5_010_000],
       ['lost', undefined],
     ]);
   });
