@@ -25,6 +25,7 @@ export interface Scheduled {
  * happen in the same order each time.
  */
 export class Scheduler {
+  readonly #settled = settler();
   readonly #heap: Scheduled[] = [];
   #now = 0;
   #scheduled = 0;
@@ -44,7 +45,7 @@ export class Scheduler {
   /** Lets `ms` pass, or less when `isDone` returns true after an event. */
   async pass(ms: number, isDone: () => boolean = () => false): Promise<void> {
     const end = this.#now + ms;
-    await settled();
+    await this.#settled();
     while (!isDone()) {
       const next = this.#heap[0];
       if (next === undefined || next.at > end) {
@@ -59,7 +60,7 @@ export class Scheduler {
       }
       this.#now = Math.max(this.#now, next.at);
       next.run();
-      await settled();
+      await this.#settled();
     }
   }
 
@@ -119,11 +120,25 @@ export class Scheduler {
   }
 }
 
-function byTime(a: Scheduled, b: Scheduled): number {
-  return a.at - b.at || a.order - b.order;
+/** Real time passes after this many events, so that real timers (of fast-check, of Jest) can run. */
+const eventsPerTurn = 256;
+
+/**
+ * Returns a function that resolves after all promises that can settle have settled, however long
+ * the chain. Node runs its queue of ticks when no promise is left to settle; a turn of the event
+ * loop does the same and takes 20 times as long.
+ */
+function settler(): () => Promise<void> {
+  let events = 0;
+  return () => {
+    events += 1;
+    return new Promise((resolve) => {
+      if (events % eventsPerTurn === 0) setImmediate(resolve);
+      else process.nextTick(resolve);
+    });
+  };
 }
 
-/** Resolves after all promises that can settle have settled, however long the chain. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+function byTime(a: Scheduled, b: Scheduled): number {
+  return a.at - b.at || a.order - b.order;
 }

@@ -1,0 +1,76 @@
+import { Facts } from './facts.ts';
+import type { HistoryEvent } from './history.ts';
+import { unfenced } from './history.ts';
+
+/** A law that a history breaks, and when it was broken. */
+export interface Violation {
+  /** The name of the law, then what happened: `exclusion: …`. */
+  readonly message: string;
+  readonly at: number;
+}
+
+/** Checks a history against the laws of fencing; returns nothing when it keeps all. */
+export function violationsOf(history: readonly HistoryEvent[]): Violation[] {
+  const facts = new Facts();
+  const violations: Violation[] = [];
+  let before = 0;
+  for (const event of history) {
+    const messages = [...judge(event)];
+    // What is true between two events lasts for that time; excuses may end in between.
+    if (event.at > before) {
+      messages.push(...judgeWriters(facts, event.at), ...judgeClaims(facts, event.at));
+    }
+    before = event.at;
+    facts.apply(event);
+    violations.push(...messages.map((message) => ({ message, at: event.at })));
+  }
+  return violations;
+}
+
+/** The law of writes: a host writes to a volume only while the store says that it holds it. */
+function judgeWriters(facts: Facts, at: number): string[] {
+  return facts.writers
+    .filter(({ host, volume }) => facts.holders.get(volume) !== host)
+    .filter(({ host, user }) => facts.excusedUntil(host, user) < at)
+    .map(({ host, volume, user }) => {
+      const holder = facts.holders.get(volume) ?? 'nobody';
+      return `exclusion: ${user} of ${host} writes to ${volume}, which ${holder} holds`;
+    });
+}
+
+/** The law of reports: `fenced` and `ended` are said only of what is so. */
+function judgeClaims(facts: Facts, at: number): string[] {
+  const found: string[] = [];
+  for (const { host, volume, is } of facts.claims) {
+    if (is === 'running') continue;
+    // A process of the host that may not be stopped keeps a volume from being fenced, not from ending.
+    const except = is === 'fenced' ? unfenced : undefined;
+    const isKnown = (user: string) => facts.excusedUntil(host, user, except) < at;
+    const users = is === 'fenced' ? facts.writersOf(host, volume) : facts.usersOf(host, volume);
+    for (const user of users.filter(isKnown)) {
+      const does = is === 'fenced' ? 'writes to it' : 'uses it';
+      found.push(`honest report: ${volume} of ${host} is said to be ${is} while ${user} ${does}`);
+    }
+  }
+  return found;
+}
+
+function judge(event: HistoryEvent): string[] {
+  switch (event.kind) {
+    case 'let run': {
+      const { user, host, against } = event;
+      if (against.length === 0) return [];
+      return [`stands still: ${user} of ${host} was released against ${against.join(', ')}`];
+    }
+    case 'forgot':
+      return [
+        `never forgets: the sentinel of ${event.host} does not watch ${event.volume} any more`,
+      ];
+    case 'finished':
+      return event.leftovers.map((leftover) => `never stuck: ${leftover}`);
+    case 'bug':
+      return [`bug: ${event.message}`];
+    default:
+      return [];
+  }
+}

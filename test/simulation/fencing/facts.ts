@@ -1,0 +1,102 @@
+import type { Claim, HistoryEvent } from './history.ts';
+
+interface Writer {
+  readonly host: string;
+  readonly volume: string;
+  readonly user: string;
+}
+
+interface Excuse {
+  readonly host: string;
+  /** Undefined: it excuses all users of the host. */
+  readonly user: string | undefined;
+  readonly why: string;
+  readonly untilMs: number;
+}
+
+/** Holds the facts after the events that were applied. */
+export class Facts {
+  /** The host that holds each volume, by the store. */
+  readonly holders = new Map<string, string>();
+  readonly #writers = new Map<string, Writer>();
+  readonly #users = new Map<string, Map<string, readonly string[]>>();
+  readonly #claims = new Map<string, { host: string; volume: string; is: Claim }>();
+  readonly #excuses = new Map<string, Map<string, Excuse>>();
+
+  get writers(): readonly Writer[] {
+    return [...this.#writers.values()];
+  }
+
+  get claims(): readonly { host: string; volume: string; is: Claim }[] {
+    return [...this.#claims.values()];
+  }
+
+  writersOf(host: string, volume: string): string[] {
+    return this.writers
+      .filter((writer) => writer.host === host && writer.volume === volume)
+      .map(({ user }) => user);
+  }
+
+  usersOf(host: string, volume: string): string[] {
+    const users = this.#users.get(host) ?? new Map<string, readonly string[]>();
+    return [...users].filter(([, volumes]) => volumes.includes(volume)).map(([user]) => user);
+  }
+
+  /** Returns until when a user can't be kept from writing; `except`: an excuse that does not count. */
+  excusedUntil(host: string, user: string, except?: string): number {
+    let latest = Number.NEGATIVE_INFINITY;
+    for (const excuse of this.#excuses.get(host)?.values() ?? []) {
+      if (excuse.user !== undefined && excuse.user !== user) continue;
+      if (excuse.why !== except) latest = Math.max(latest, excuse.untilMs);
+    }
+    return latest;
+  }
+
+  apply(event: HistoryEvent): void {
+    switch (event.kind) {
+      case 'granted':
+        this.holders.set(event.volume, event.host);
+        break;
+      case 'removed':
+        if (this.holders.get(event.volume) === event.host) this.holders.delete(event.volume);
+        break;
+      case 'writing':
+        this.#writers.set(keyOf(event), event);
+        break;
+      case 'still':
+        this.#writers.delete(keyOf(event));
+        break;
+      case 'appeared': {
+        const users = this.#users.get(event.host) ?? new Map<string, readonly string[]>();
+        this.#users.set(event.host, users.set(event.user, event.volumes));
+        break;
+      }
+      case 'ended':
+        this.#users.get(event.host)?.delete(event.user);
+        this.#forgetExcuses(event.host, event.user);
+        break;
+      case 'claimed': {
+        const { host, volume, is } = event;
+        if (is === undefined) this.#claims.delete(`${host} ${volume}`);
+        else this.#claims.set(`${host} ${volume}`, { host, volume, is });
+        break;
+      }
+      case 'excused': {
+        const excuses = this.#excuses.get(event.host) ?? new Map<string, Excuse>();
+        this.#excuses.set(event.host, excuses.set(`${event.user} ${event.why}`, event));
+        break;
+      }
+      default:
+        break; // It changes none of these facts.
+    }
+  }
+
+  #forgetExcuses(host: string, user: string): void {
+    const excuses = this.#excuses.get(host);
+    for (const [key, excuse] of excuses ?? []) if (excuse.user === user) excuses?.delete(key);
+  }
+}
+
+function keyOf({ host, volume, user }: Writer): string {
+  return `${host} ${volume} ${user}`;
+}

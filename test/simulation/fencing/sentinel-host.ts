@@ -1,0 +1,252 @@
+import type { StateFile } from '../../../sentinel/ports.ts';
+import type { SentinelReport, Watch, WatchedVolume } from '../../../sentinel/watch.ts';
+import { randomStream } from '../random.ts';
+import type { Claim, Record } from './history.ts';
+import type { Kernel } from './kernel.ts';
+import { reactionMs } from './kernel.ts';
+import type { KernelUser } from './kernel-user.ts';
+import { sentinelPorts } from './sentinel-ports.ts';
+import type { MakeSentinel, SentinelUnderTest } from './sentinel-under-test.ts';
+import type { SimulatedEngine } from './simulated-engine.ts';
+import { SimulatedProcess } from './simulated-process.ts';
+
+/** The fate of the state file when the sentinel is killed. */
+export type StateFate = 'kept' | 'lost' | 'garbage';
+
+const reason = 'no sentinel runs that knows the mounts';
+
+/** The sentinel of a host: its processes one after another, their state file, and their watches. */
+export class SentinelHost {
+  readonly #kernel: Kernel;
+  readonly #engine: SimulatedEngine;
+  readonly #make: MakeSentinel;
+  readonly #record: Record;
+  readonly #seed: number;
+  #lines: string[] = [];
+  #process: SimulatedProcess | undefined;
+  #sentinel: SentinelUnderTest | undefined;
+  #stop = new AbortController();
+  #starts = 0;
+  #isInformed = false;
+  /** The daemon's last word about each volume, to whichever process. */
+  readonly #told = new Map<string, WatchedVolume>();
+  /** The volumes that the sentinel, by its state file, has to watch. */
+  readonly #mustWatch = new Set<string>();
+  readonly #claims = new Map<string, Claim>();
+  /** How long a scan takes beyond the usual; undefined if it can't look. */
+  extraScanMs: number | undefined = 0;
+
+  constructor(options: {
+    kernel: Kernel;
+    engine: SimulatedEngine;
+    make: MakeSentinel;
+    record: Record;
+    seed: number;
+  }) {
+    this.#kernel = options.kernel;
+    this.#engine = options.engine;
+    this.#make = options.make;
+    this.#record = options.record;
+    this.#seed = options.seed;
+  }
+
+  get #host(): string {
+    return this.#kernel.machine.name;
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** Returns true if a call is answered now. */
+  get answers(): boolean {
+    return this.#process?.party.state === 'running';
+  }
+
+  get lastReport(): SentinelReport | undefined {
+    return this.#sentinel?.report();
+  }
+
+  start(): void {
+    if (this.#process) return;
+    const { machine } = this.#kernel;
+    this.#starts += 1;
+    const name = `sentinel ${this.#starts}`;
+    const process = new SimulatedProcess({
+      party: machine.party(name),
+      scheduler: machine.scheduler,
+      onDeath: () => this.kill('kept'),
+    });
+    this.#process = process;
+    this.#stop = new AbortController();
+    this.#fault(`${name} starts`);
+    const sentinel = this.#make(
+      sentinelPorts({
+        process,
+        kernel: this.#kernel,
+        engine: this.#engine,
+        file: this.#file(),
+        random: randomStream(this.#seed, `${this.#host} ${name}`),
+        record: this.#record,
+        onRelease: ({ key }) => this.#noteRelease(key),
+        extraScanMs: () => this.extraScanMs,
+        onReport: () => this.#sample(process),
+      }),
+    );
+    this.#sentinel = sentinel;
+    void sentinel.run(this.#stop.signal).catch((error) => this.#bug(error));
+    if (this.#isInformed) this.#back();
+  }
+
+  /** Tells the sentinel; returns undefined if it dies meanwhile. A daemon may not know all mounts. */
+  tell(watch: Watch, knowsAll: boolean): SentinelReport | undefined {
+    const process = this.#process;
+    const sentinel = this.#sentinel;
+    if (!process || !sentinel || process.party.state !== 'running') return undefined;
+    this.#note(watch);
+    const report = sentinel.told(watch);
+    if (process.isGone) return undefined;
+    this.#checkMemory(report);
+    if (!this.#isInformed && knowsAll) {
+      this.#isInformed = true;
+      this.#back();
+    }
+    this.#sample(process);
+    return report;
+  }
+
+  /** Kills it now, or after some of its next steps. */
+  kill(fate: StateFate, afterSteps = 0): void {
+    const process = this.#process;
+    if (!process) return;
+    if (afterSteps > 0) {
+      process.dieAfter(afterSteps);
+      return;
+    }
+    this.#kernel.machine.end(process.party);
+    this.#stop.abort();
+    this.#process = undefined;
+    this.#sentinel = undefined;
+    this.#fault(`the sentinel is killed, its state is ${fate}`);
+    for (const volume of this.#claims.keys()) this.#claim(volume, undefined);
+    this.#away();
+    if (fate === 'kept') return;
+    this.#lines = fate === 'lost' ? [] : ['{"watch":', '\u0000\u0000'];
+    this.#isInformed = false;
+    this.#mustWatch.clear();
+    this.#persons();
+  }
+
+  freeze(): void {
+    if (!this.#process) return;
+    this.#fault('the sentinel is frozen');
+    this.#kernel.machine.freeze(this.#process.party, 'signal');
+    this.#away();
+  }
+
+  thaw(): void {
+    if (!this.#process) return;
+    this.#kernel.machine.thaw(this.#process.party, 'signal');
+    this.#fault('the sentinel is thawed');
+    if (this.#isInformed) this.#back();
+  }
+
+  /** Without state, nobody knows which of the stopped containers a person had paused. */
+  #persons(): void {
+    for (const container of this.#engine.containers.values()) {
+      if (container.isPaused || container.user.isTouched) container.isPersons = 'unknown';
+    }
+  }
+
+  #note({ released, volumes }: Watch): void {
+    // tidy-ok: protocol name
+    for (const { volume, tenure } of released) {
+      // tidy-ok: protocol name
+      if (this.#told.get(volume)?.tenure === tenure) this.#told.delete(volume);
+      this.#mustWatch.delete(volume);
+    }
+    for (const each of volumes) {
+      const { volume, state, tenure } = each; // tidy-ok: protocol name
+      const before = this.#told.get(volume);
+      const isSame = before?.tenure === tenure; // tidy-ok: protocol name
+      const deadlineMs = state === 'unproven' && isSame ? before.deadlineMs : each.deadlineMs;
+      this.#told.set(volume, { ...each, deadlineMs });
+      this.#mustWatch.add(volume);
+      if (before?.state === state && isSame) continue;
+      const leftMs = Math.round((deadlineMs ?? 0) - this.#kernel.machine.bootMs());
+      this.#record({ kind: 'told', host: this.#host, volume, state, leftMs });
+    }
+  }
+
+  #checkMemory({ volumes }: SentinelReport): void {
+    for (const volume of this.#mustWatch) {
+      if (!(volume in volumes)) this.#record({ kind: 'forgot', host: this.#host, volume });
+    }
+  }
+
+  #noteRelease(key: string): void {
+    const user = this.#kernel.users.get(key);
+    const isDying = user?.tasks.every((task) => task.isDying || task.hasEnded) ?? true;
+    const against = user && !isDying ? this.#against(user) : [];
+    this.#record({ kind: 'let run', host: this.#host, user: key, against });
+  }
+
+  /** Returns those of a user's volumes for which it should stand still or end. */
+  #against(user: KernelUser): string[] {
+    const now = this.#kernel.machine.bootMs();
+    return [...user.mounts].flatMap(({ volume }) => {
+      const told = this.#told.get(volume);
+      if (!told) return [];
+      const isLost = told.state === 'lost' || told.state === 'evicted';
+      return isLost || (told.deadlineMs ?? 0) <= now ? [volume] : [];
+    });
+  }
+
+  #sample(process: SimulatedProcess): void {
+    if (process.isGone || !this.#sentinel) return;
+    const { volumes } = this.#sentinel.report();
+    for (const [volume, is] of Object.entries(volumes)) this.#claim(volume, is);
+    for (const volume of this.#claims.keys())
+      if (!(volume in volumes)) this.#claim(volume, undefined);
+  }
+
+  #claim(volume: string, is: Claim | undefined): void {
+    if (this.#claims.get(volume) === is) return;
+    if (is === undefined) this.#claims.delete(volume);
+    else this.#claims.set(volume, is);
+    this.#record({ kind: 'claimed', host: this.#host, volume, is });
+  }
+
+  #away(): void {
+    this.#excuse(Number.POSITIVE_INFINITY);
+  }
+
+  #back(): void {
+    this.#excuse(this.#kernel.machine.scheduler.now + reactionMs);
+  }
+
+  #excuse(untilMs: number): void {
+    this.#record({ kind: 'excused', host: this.#host, user: undefined, untilMs, why: reason });
+  }
+
+  #fault(what: string): void {
+    this.#record({ kind: 'fault', host: this.#host, what });
+  }
+
+  #bug(error: unknown): void {
+    const message = Error.isError(error) ? (error.stack ?? error.message) : String(error);
+    this.#record({ kind: 'bug', message: `the sentinel of ${this.#host} ends: ${message}` });
+  }
+
+  #file(): StateFile {
+    return {
+      read: () => [...this.#lines],
+      append: (line) => {
+        this.#lines.push(line);
+      },
+      replace: (line) => {
+        this.#lines = [line];
+      },
+    };
+  }
+}

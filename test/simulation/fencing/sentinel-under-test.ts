@@ -1,0 +1,29 @@
+import type {
+  EngineCalls,
+  FileSystems,
+  MachineClock,
+  StateFile,
+  Stops,
+  UserScan,
+} from '../../../sentinel/ports.ts';
+import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
+
+/** All that a sentinel gets of its machine. */
+export interface SentinelPorts {
+  readonly scan: UserScan;
+  readonly stops: Stops;
+  readonly engine: EngineCalls;
+  readonly fileSystems: FileSystems;
+  readonly clock: MachineClock;
+  readonly file: StateFile;
+  readonly bootId: string;
+}
+
+/** The part of a sentinel that the simulation needs. */
+export interface SentinelUnderTest {
+  told(watch: Watch): SentinelReport;
+  report(): SentinelReport;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export type MakeSentinel = (ports: SentinelPorts) => SentinelUnderTest;

@@ -1,0 +1,61 @@
+import type { MountedVolume, User, UserScan } from '../../../sentinel/ports.ts';
+import type { Random } from '../random.ts';
+import { longTailed } from '../random.ts';
+import type { Kernel } from './kernel.ts';
+import type { KernelUser } from './kernel-user.ts';
+import type { SimulatedMount } from './simulated-mount.ts';
+
+export interface SimulatedScanOptions {
+  readonly kernel: Kernel;
+  readonly random: Random;
+  readonly wait: (ms: number) => Promise<void>;
+  /** Returns how long a scan takes beyond the usual, or undefined if it can't look. */
+  readonly extraMs: () => number | undefined;
+}
+
+/**
+ * Finds users as a walk over all processes does: it sees half of them at its start and half at its
+ * end, so it misses a user that appears behind its back.
+ */
+export function simulatedScan({ kernel, random, wait, extraMs }: SimulatedScanOptions): UserScan {
+  const walk = async (volumes: readonly MountedVolume[], isHeld: boolean) => {
+    const found = new Map<string, User>();
+    const isLate = new Map<string, boolean>();
+    const see = (late: boolean) => {
+      for (const user of kernel.users.values()) {
+        if (!isLate.has(user.key)) isLate.set(user.key, random() < 0.5);
+        if (isLate.get(user.key) !== late || user.hasEnded) continue;
+        if (isHeld && !user.isTouched) continue;
+        const names = usedOf(kernel, user, volumes);
+        if (isHeld || names.length > 0) found.set(user.key, user.asUser(names));
+      }
+    };
+    const extra = extraMs();
+    if (extra === undefined) throw new Error('EMFILE: too many open files, open /proc');
+    see(false);
+    await wait(longTailed(random, 3, 60) + extra);
+    see(true);
+    return [...found.values()];
+  };
+  return {
+    identityAt: async (mountpoint) => kernel.mountAt(mountpoint)?.options.identity,
+    users: (volumes) => walk(volumes, false),
+    held: (volumes) => walk(volumes, true),
+  };
+}
+
+/** Returns the names of those volumes that the user uses. */
+function usedOf(kernel: Kernel, user: KernelUser, volumes: readonly MountedVolume[]): string[] {
+  return volumes
+    .filter(({ mountpoint, identity }) => {
+      const current = kernel.mountAt(mountpoint);
+      return [...user.mounts].some(
+        (mount) => mount === current || isSame(mount, identity?.device ?? ''),
+      );
+    })
+    .map(({ volume }) => volume);
+}
+
+function isSame(mount: SimulatedMount, device: string): boolean {
+  return mount.options.identity.device === device;
+}

@@ -1,0 +1,99 @@
+// Fencing under random faults: the real sentinel on simulated machines, with engines, daemons, a
+// store, containers and disks in virtual time. A failure prints the seed that repeats it.
+import { createHash } from 'node:crypto';
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { Sentinel } from '../../../sentinel/sentinel.ts';
+import { violationsOf } from './check-history.ts';
+import type { Scenario } from './commands.ts';
+import type { HistoryEvent } from './history.ts';
+import { describeHistory } from './history.ts';
+import { scenarios } from './scenarios.ts';
+import { simulate } from './simulation.ts';
+
+/**
+ * BERTH_SOAK_SECONDS: how long to search for scenarios that break a law (20 s otherwise).
+ * BERTH_SIM_SEED: the scenario to repeat, as a failure printed it.
+ * BERTH_SIM_NO_SHRINK: report a failure without making it smaller first.
+ */
+const { BERTH_SOAK_SECONDS, BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
+const budgetMs = Number(BERTH_SOAK_SECONDS ?? 20) * 1_000;
+
+test(
+  'no host writes to a volume that another may hold, and nothing is stuck',
+  explore,
+  budgetMs + 300_000,
+);
+
+test('the simulation plays a scenario in the same way each time', async () => {
+  const sample = fc.sample(scenarios, { seed: 1, numRuns: 20 });
+  const hashes = new Set<string>();
+  for (const scenario of sample) {
+    const first = await traceHash(scenario);
+    expect(await traceHash(scenario)).toBe(first);
+    hashes.add(first);
+  }
+  expect(hashes.size).toBe(sample.length);
+});
+
+test('the simulation produces every kind of event', async () => {
+  const kinds = new Set<string>();
+  for (const scenario of fc.sample(scenarios, { seed: 2, numRuns: 200 })) {
+    for (const event of await play(scenario)) {
+      kinds.add(event.kind);
+      if (event.kind === 'stopped') kinds.add(event.how);
+      if (event.kind === 'claimed') kinds.add(`${event.is}`);
+      if (event.kind === 'file system') kinds.add(event.is);
+      if (event.kind === 'told') kinds.add(event.state);
+    }
+  }
+  expect([...kinds].sort()).toEqual(everyKind);
+});
+
+const everyKind = [
+  ...['appeared', 'calm', 'claimed', 'ended', 'engine', 'excused', 'fault', 'file system'],
+  ...['finished', 'granted', 'let run', 'mounted', 'person', 'removed', 'still', 'stopped'],
+  ...['told', 'unmounted', 'writing'],
+  // How users are stopped, and what the sentinel says of volumes.
+  ...['frozen', 'held', 'killed', 'running', 'fenced', 'undefined'],
+  // States of file systems and of locks.
+  ...['open', 'freezing', 'cut off', 'unproven', 'lost', 'evicted'],
+].sort();
+
+function play(scenario: Scenario): Promise<HistoryEvent[]> {
+  return simulate(scenario, (ports) => new Sentinel(ports));
+}
+
+async function explore(): Promise<void> {
+  const [seed, path] = BERTH_SIM_SEED?.split('/') ?? [];
+  const details = await fc.check(
+    fc.asyncProperty(scenarios, async (scenario) => {
+      const [violation] = violationsOf(await play(scenario));
+      if (violation) throw new Error(violation.message);
+    }),
+    {
+      numRuns: 10_000_000,
+      endOnFailure: BERTH_SIM_NO_SHRINK !== undefined,
+      ...(seed === undefined
+        ? { interruptAfterTimeLimit: budgetMs, markInterruptAsFailure: false }
+        : { seed: Number(seed), path: path ?? '' }),
+    },
+  );
+  process.stdout.write(`${details.numRuns} simulated runs of fencing\n`);
+  const scenario = details.counterexample?.[0];
+  if (!details.failed || !scenario) return;
+  const history = await play(scenario);
+  throw new Error(
+    [
+      ...violationsOf(history).map(({ at, message }) => `at ${at.toFixed(2)}: ${message}`),
+      `commands (${details.numShrinks} times made smaller): ${JSON.stringify(scenario)}`,
+      `repeat with BERTH_SIM_SEED=${details.seed}/${details.counterexamplePath}`,
+      describeHistory(history),
+    ].join('\n'),
+  );
+}
+
+async function traceHash(scenario: Scenario): Promise<string> {
+  const trace = describeHistory(await play(scenario));
+  return createHash('sha256').update(trace).digest('hex');
+}
