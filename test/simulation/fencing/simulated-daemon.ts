@@ -9,6 +9,7 @@ import { mountpointOf } from './daemon-disk.ts';
 import type { Kernel } from './kernel.ts';
 import type { SentinelHost } from './sentinel-host.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
+import type { SimulatedMount } from './simulated-mount.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 
 export interface SimulatedDaemonOptions {
@@ -214,7 +215,7 @@ export class SimulatedDaemon {
     const mount = kernel.mountOf(row.volume);
     if (row.isLost || row.isEvicted) {
       if (!row.isLost && !this.#isProved(row)) return;
-      if (report?.volumes[row.volume] !== 'ended') return;
+      if (report?.volumes[row.volume] !== 'ended' || (mount && this.#isBusy(mount))) return;
     } else {
       const isFree = row.containers.size === 0 && this.#isHeld(row);
       if (!isFree || (mount && (kernel.inUse(mount) || mount.fs !== 'open'))) return;
@@ -235,6 +236,14 @@ export class SimulatedDaemon {
     } finally {
       this.#busy.delete(row.volume);
     }
+  }
+
+  /** Returns true if the unmount fails because somebody uses it whom the sentinel may stop. */
+  #isBusy(mount: SimulatedMount): boolean {
+    const { kernel, fenceHostProcesses } = this.#options;
+    return [...kernel.users.values()].some(
+      ({ mounts, options }) => mounts.has(mount) && (fenceHostProcesses || options.kind !== 'host'),
+    );
   }
 
   /** Takes over mounts that are in the kernel and not in the table. */

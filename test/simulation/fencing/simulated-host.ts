@@ -118,8 +118,10 @@ export class SimulatedHost {
   use({ by, volume, ms }: UseCommand): void {
     const mount = this.kernel.mountOf(volume);
     if (!mount) return;
-    const giver = [...this.kernel.users.values()].find((user) => user.canRun && user.uses(volume));
-    if (by === 'sidecar' && !giver) return;
+    // A sidecar gets it from a process that runs; an engine copies to a container that it knows.
+    const users = [...this.kernel.users.values()].filter((user) => user.uses(volume));
+    if (by === 'sidecar' && !users.some((user) => user.canRun)) return;
+    if (by === 'engine' && !users.some(({ options }) => options.kind === 'container')) return;
     const kind = by === 'sidecar' ? 'container' : by;
     const id = this.#newName(by);
     if (by === 'host' && !this.#options.fenceHostProcesses) this.#leaveAlone(`/${by}/${id}`);
