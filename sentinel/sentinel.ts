@@ -145,6 +145,8 @@ export class Sentinel {
   /** Fences until the signal aborts, and leaves everything as it is then. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
+    const wake = () => this.#wake();
+    signal.addEventListener('abort', wake);
     await this.#adopt();
     while (!signal.aborted) {
       this.#pause = new AbortController();
@@ -154,13 +156,15 @@ export class Sentinel {
       } catch (error) {
         log('ERROR %O', error);
       }
-      const ends = AbortSignal.any([signal, this.#pause.signal]);
-      await clock.sleep(sleepMs, ends);
+      await clock.sleep(sleepMs, this.#pause.signal);
     }
+    signal.removeEventListener('abort', wake);
   }
 
+  /** Ends the pause between two steps, or the one that follows the step in progress. */
   #wake(): void {
-    this.#pause.abort();
+    // With a reason of its own: the signal would make an error with a stack for each call.
+    this.#pause.abort('wake');
   }
 
   /** Takes over whom an earlier sentinel holds: its state may be lost. */
