@@ -98,8 +98,11 @@ export class SimulatedDaemon {
         containers: new Set([id]),
       };
       disk.rows.set(volume, row);
+      // The sentinel knows of it first: a file system writes to its disk as soon as it is mounted.
+      const isWatched = (await this.#telling.run()) !== undefined;
+      if (!isWatched || !this.#isHeld(row)) return false;
       kernel.mount({ volume, mountpoint: mountpointOf(volume), isOwn: volumes[volume].isOwn });
-      return (await this.#telling.run()) !== undefined && this.#isHeld(row);
+      return true;
     } finally {
       this.#busy.delete(volume);
     }
