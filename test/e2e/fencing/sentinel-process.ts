@@ -45,3 +45,22 @@ export async function deadlineOf(node: EngineNode, volume: string): Promise<numb
 export async function isStill(node: EngineNode, volume: string): Promise<boolean> {
   return (await sentinelReport(node)).volumes[volume] === 'fenced';
 }
+
+/**
+ * Keeps the only thread of the host's sentinel busy, as fencing many containers does; resolves when
+ * that is over. Uses Node's inspector, which the signal opens in the host's own network.
+ */
+export async function keepSentinelBusy({ host }: EngineNode, pid: number, ms: number) {
+  process.kill(pid, 'SIGUSR1');
+  const loop = `for (const end = Date.now() + ${ms}; Date.now() < end; );`;
+  const script = `
+    const list = () => fetch('http://127.0.0.1:9229/json/list').then((reply) => reply.json());
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
+    let target;
+    while (!target) [target] = await list().catch(() => pause().then(() => []));
+    const socket = new WebSocket(target.webSocketDebuggerUrl);
+    const params = { expression: ${JSON.stringify(loop)} };
+    socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
+    socket.onmessage = () => process.exit();`;
+  await host.execOk('node', '--input-type=module', '-e', script);
+}

@@ -11,7 +11,7 @@ import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
 import { eventKindsOf, eventsOf } from './events.ts';
-import { sentinelPid, sentinelReport } from './sentinel-process.ts';
+import { keepSentinelBusy, sentinelPid, sentinelReport } from './sentinel-process.ts';
 
 describeWith(['docker', 'etcd'], 'the sentinel', () => {
   let cluster: Cluster;
@@ -59,6 +59,16 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
       expect(await writer.state()).toBe('running');
     }
     for (const event of await eventsOf(one, 'v1')) expect(event).toMatch(/^(paused|resumed):/);
+  });
+
+  test('a sentinel that answers late because it works is not replaced', async () => {
+    const pid = await sentinelPid(one);
+    await keepSentinelBusy(one, pid, 10_000);
+    expect(one.daemon.log()).toContain(`the sentinel (process ${pid}) works, but has not answered`);
+    await first.waitUntilItWrites(10_000);
+    expect(await sentinelPid(one)).toBe(pid);
+    const isQuiet = async () => !(await one.daemon.berthOk('status')).includes('the sentinel');
+    await waitFor(isQuiet, 5_000, 'the condition to disappear');
   });
 
   test('when the plugin restarts: the same sentinel goes on, and no container notices', async () => {
