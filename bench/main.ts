@@ -3,6 +3,7 @@
 import { benchFailover } from './failover.ts';
 import { benchGroupCommit } from './group-commit.ts';
 import { benchLockCycle } from './lock-cycle.ts';
+import { benchManyContainers } from './many-containers.ts';
 import { benchPluginSocket } from './plugin-socket.ts';
 import { benchStoreWrites } from './store-writes.ts';
 import { benchWriteStop } from './write-stop.ts';
@@ -11,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<number>>> = {
   failover: benchFailover,
   'group-commit': benchGroupCommit,
   'lock-cycle': benchLockCycle,
+  'many-containers': benchManyContainers,
   'plugin-socket': benchPluginSocket,
   'store-writes': benchStoreWrites,
   'write-stop': benchWriteStop,
