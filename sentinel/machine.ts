@@ -8,9 +8,8 @@ import {
   setFrozen,
 } from '../lib/linux/control-group.ts';
 import type { Clock } from '../lib/running/clock.ts';
-import { containersUsing, identityAt } from './container-scan.ts';
 import { hold, isHeld, unhold } from './hold.ts';
-import type { MachineClock, Stops, UserScan } from './ports.ts';
+import type { MachineClock, Stops } from './ports.ts';
 
 /** The clocks of this machine. */
 export function machineClock(clock: Clock): MachineClock {
@@ -21,15 +20,6 @@ export function machineClock(clock: Clock): MachineClock {
     sleep: (ms, signal) => clock.sleep(ms, signal),
   };
 }
-
-export const machineScan: UserScan = {
-  identityAt,
-  users: async (volumes) =>
-    (await containersUsing(volumes)).map(({ id, group, volumes: names }) => {
-      return { kind: 'container', key: group?.path ?? id, id, group, volumes: names };
-    }),
-  held: async () => [],
-};
 
 export function machineStops(clock: Clock): Stops {
   return {

@@ -5,8 +5,9 @@ import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.t
 import { systemClock } from '../lib/running/clock.ts';
 import { DockerCalls } from './engine-calls.ts';
 import { machineFileSystems } from './file-systems.ts';
-import { machineClock, machineScan, machineStops } from './machine.ts';
+import { machineClock, machineStops } from './machine.ts';
 import { raisePriority } from './priority.ts';
+import { KernelUserScan } from './scan/user-scan.ts';
 import { Sentinel } from './sentinel.ts';
 import { sentinelHandler } from './server.ts';
 import { stateFile } from './state-file.ts';
@@ -36,8 +37,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   const stop = new AbortController();
   const boot = bootId();
   const clock = systemClock();
-  const sentinel = new Sentinel({
-    scan: machineScan,
+  const sentinel: Sentinel = new Sentinel({
+    scan: new KernelUserScan({ daemon: () => sentinel.daemonPid }),
     stops: machineStops(clock),
     engine: new DockerCalls(values['docker-socket']),
     fileSystems: machineFileSystems,

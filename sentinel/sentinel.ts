@@ -136,6 +136,11 @@ export class Sentinel {
     };
   }
 
+  /** The process ID of the daemon that gave the last watch; undefined if it did not say it. */
+  get daemonPid(): number | undefined {
+    return this.#state.watch.daemonPid;
+  }
+
   /** Milliseconds since the daemon's last word, if nothing is watched or stopped; else 0. */
   get idleMs(): number {
     const isIdle = this.#state.volumes.length === 0 && this.#state.stopped.size === 0;

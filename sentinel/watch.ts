@@ -61,6 +61,8 @@ export const watchSchema = z.object({
   ttlMs: z.number().default(0),
   /** The time from a deadline to the earliest end of the TTL. */
   marginMs: z.number().default(0),
+  /** The process ID of the daemon, whose own work in a volume is no use of it. */
+  daemonPid: z.number().optional(),
   /** Processes of the host itself are stopped, too. */
   fenceHostProcesses: z.boolean().default(false),
   /** Mounts that have ended; repeated until the report does not list them any more. */

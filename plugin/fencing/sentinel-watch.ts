@@ -206,6 +206,7 @@ export class SentinelWatch implements MountFence {
     const { ttlMs, marginMs, bootId, fenceHostProcesses } = this.#options;
     return {
       protocol: protocolVersion,
+      daemonPid: process.pid,
       bootId,
       leadMs: Math.min(1_000, Math.round(ttlMs / 10)),
       graceMs: Math.min(5_000, Math.round(ttlMs / 6)),

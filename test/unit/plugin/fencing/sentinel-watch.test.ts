@@ -105,6 +105,7 @@ describe('each call to the sentinel', () => {
     expect(link.told).toEqual([
       {
         protocol: protocolVersion,
+        daemonPid: process.pid,
         bootId: 'boot',
         leadMs: 1_000,
         graceMs: 1_667,
