@@ -10,6 +10,8 @@ import { systemClock } from '../lib/running/clock.ts';
 import { doctor } from '../lib/volumes/doctor/doctor.ts';
 import { drivers } from '../lib/volumes/drivers/registry.ts';
 import { Evictions } from '../lib/volumes/mounts/evictions.ts';
+import { foundMounts } from '../lib/volumes/mounts/found-mount.ts';
+import { FoundMounts } from '../lib/volumes/mounts/found-mounts.ts';
 import { KeyedMutex } from '../lib/volumes/mounts/keyed-mutex.ts';
 import { fencedMounts } from '../lib/volumes/mounts/mount-fence.ts';
 import { MountRecovery } from '../lib/volumes/mounts/mount-recovery.ts';
@@ -85,7 +87,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const ended = await openEnded(start);
   const host = await openMounts(start, cluster, events, ended);
   const { manager } = cluster;
-  started.defer(() => manager.close({ keep: host.mounts.rows().length > 0 }));
+  started.defer(() => manager.close({ keep: !host.states.isEmpty }));
   started.defer(() => stopping.abort());
   const volumes = openVolumes(start, cluster, host);
   const engine = new Engine(config.dockerSocket, config.name);
@@ -165,7 +167,7 @@ type HostMounts = Awaited<ReturnType<typeof openMounts>>;
 /** Opens the mounts of this host, and their fence. */
 async function openMounts(
   { config, clock, started }: Start,
-  { manager, locks, catalog }: Cluster,
+  { manager, locks, catalog, identity }: Cluster,
   events: EventLog,
   ended: EndedContainers,
 ) {
@@ -184,32 +186,31 @@ async function openMounts(
     },
   });
   const table = started.use(await MountTable.open(join(config.stateDir, 'mounts.json'), clock));
-  const states = new MountStates(table.rows(), boot);
+  const states = new MountStates(table.rows(), boot, await foundMounts(config.mountDir, table));
   const mutex = new KeyedMutex();
-  const parts = { table, states, drivers: allDrivers, mutex, fence };
-  const mounts = new Mounts({ ...parts, mountDir: config.mountDir, bootId: boot });
-  const recovery = new MountRecovery({
-    ...{ ...parts, mounts, events },
-    locks: relocker(locks, catalog),
-  });
+  const relocks = relocker({ locks, catalog, manager, owner: identity });
+  const parts = { table, states, drivers: allDrivers, mutex, fence, bootId: boot };
+  const found = new FoundMounts({ ...parts, catalog, locks: relocks });
+  const mounts = new Mounts({ ...parts, mountDir: config.mountDir });
+  const recovery = new MountRecovery({ ...parts, mounts, found, events, locks: relocks });
   started.defer(() => fence.leave());
   // At each renewal, so that the sentinel knows the new deadline long before the next one is due.
   started.use(manager.onSessionHeard(() => fence.deadlineChanged()));
-  return { ...parts, mounts, recovery };
+  return { ...parts, mounts, found, recovery };
 }
 
 /** Returns the operations on volumes, and the clearing of their locks. */
 function openVolumes(
   { config, clock, started }: Start,
   { store, locks, catalog, mirror }: Cluster,
-  { drivers: allDrivers, mounts, recovery, mutex }: HostMounts,
+  { drivers: allDrivers, mounts, found, recovery, mutex }: HostMounts,
 ) {
   const unlocked = new Volumes({
     ...{ catalog, drivers: allDrivers, mounts, clock },
     host: config.host,
   });
   const volumes = new LockedVolumes({
-    ...{ volumes: unlocked, locks, catalog, mirror, mounts, recovery, mutex, clock },
+    ...{ volumes: unlocked, locks, catalog, mirror, mounts, found, recovery, mutex, clock },
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Mount } from './mountinfo.ts';
-import { currentMountsAt, parseMountInfo, readMounts } from './mountinfo.ts';
+import { canonical, mountsAt, parseMountInfo, readMounts } from './mountinfo.ts';
 import type { ProcessId } from './proc.ts';
 import { ifSeen, namespaceOf, processFile, processIds } from './proc.ts';
 
@@ -12,15 +12,24 @@ import { ifSeen, namespaceOf, processFile, processIds } from './proc.ts';
  * own it sees no other, and without CAP_SYS_PTRACE none with more capabilities.
  */
 export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
-  const [own] = await currentMountsAt(mountpoint);
-  if (!own) return false;
-  const place = placeOf(own, await readMounts());
-  for await (const mounts of allNamespaces()) {
+  for await (const _pid of processesShowing(mountpoint)) return true;
+  return false;
+}
+
+/**
+ * Yields one process of each mount namespace that shows the file system at this mountpoint at
+ * another place, too. The limits of `isShownElsewhere` apply.
+ */
+export async function* processesShowing(mountpoint: string): AsyncGenerator<number> {
+  const all = await readMounts();
+  const own = mountsAt(all, await canonical(mountpoint)).at(0);
+  if (!own) return;
+  const place = placeOf(own, all);
+  for await (const { pid, mounts } of allNamespaces()) {
     const others = mounts.filter((mount) => shows(mount, own));
     // A namespace that was made later has a copy of this mount, at the same place: not counted.
-    if (others.some((mount) => placeOf(mount, mounts) !== place)) return true;
+    if (others.some((mount) => placeOf(mount, mounts) !== place)) yield pid;
   }
-  return false;
 }
 
 /**
@@ -28,7 +37,7 @@ export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
  * `/dev/loop3`. The limits of `isShownElsewhere` apply.
  */
 export async function isMountedAnywhere(devices: readonly string[]): Promise<boolean> {
-  for await (const mounts of allNamespaces()) {
+  for await (const { mounts } of allNamespaces()) {
     if (mounts.some(({ source }) => devices.includes(source))) return true;
   }
   return false;
@@ -63,7 +72,7 @@ export function placeOf(
 }
 
 /** Reads the mounts of every mount namespace. Threads count: an engine's thread may have its own. */
-async function* allNamespaces(): AsyncGenerator<Mount[]> {
+async function* allNamespaces(): AsyncGenerator<{ pid: number; mounts: Mount[] }> {
   const seen = new Set<string>();
   for (const pid of await processIds()) {
     for (const thread of (await ifSeen(readdir(`/proc/${pid}/task`))) ?? []) {
@@ -73,7 +82,7 @@ async function* allNamespaces(): AsyncGenerator<Mount[]> {
       const text = await processFile(task, 'mountinfo');
       if (text === undefined) continue;
       seen.add(namespace);
-      yield parseMountInfo(text);
+      yield { pid, mounts: parseMountInfo(text) };
     }
   }
 }

@@ -33,6 +33,12 @@ export async function readMounts(): Promise<Mount[]> {
   return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 
+/** Reads the paths at which something is mounted. */
+export async function readMountpoints(): Promise<Set<string>> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
+  return new Set(lines.map(mountpointIn));
+}
+
 /** Returns the mounts at exactly this path, lowest first; several if they are stacked. */
 export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] {
   const here = mounts.filter((mount) => mount.mountpoint === mountpoint);
@@ -47,10 +53,15 @@ export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] 
   return stack.length === here.length ? stack : here;
 }
 
-/** Reads the mounts at a path. Follows symbolic links in it, as the kernel did. */
+/**
+ * Reads the mounts at a path. Follows symbolic links in it, as the kernel did. Parses only the lines
+ * of that path, because a host may have thousands of mounts.
+ */
 export async function currentMountsAt(path: string): Promise<Mount[]> {
   const mountpoint = await canonical(path);
-  return mountsAt(await readMounts(), mountpoint);
+  const text = await readFile('/proc/self/mountinfo', 'utf8');
+  const lines = text.split('\n').filter((line) => mountpointIn(line) === mountpoint);
+  return mountsAt(parseMountInfo(lines.join('\n')), mountpoint);
 }
 
 /** Returns true if something is mounted at exactly this path; false if the path does not exist. */
@@ -66,7 +77,8 @@ export async function currentMountsBelow(path: string): Promise<Mount[]> {
     .sort((a, b) => b.mountpoint.length - a.mountpoint.length);
 }
 
-async function canonical(path: string): Promise<string> {
+/** Returns a path without symbolic links, also if it does not exist. */
+export async function canonical(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch {
@@ -74,6 +86,10 @@ async function canonical(path: string): Promise<string> {
     const parent = dirname(path);
     return parent === path ? path : join(await canonical(parent), basename(path));
   }
+}
+
+function mountpointIn(line: string): string {
+  return unescaped(line.split(' ', 5)[4] ?? '');
 }
 
 function parseLine(line: string): Mount {

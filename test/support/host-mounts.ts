@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import type { AppendFile } from '../../lib/linux/append-file.ts';
 import type { LockService } from '../../lib/lock/use/lock-service.ts';
 import type { VolumeDriver } from '../../lib/volumes/drivers/driver.ts';
+import type { FoundMount, MountsAt } from '../../lib/volumes/mounts/found-mount.ts';
+import { FoundMounts } from '../../lib/volumes/mounts/found-mounts.ts';
 import { KeyedMutex } from '../../lib/volumes/mounts/keyed-mutex.ts';
 import type { MountFence } from '../../lib/volumes/mounts/mount-fence.ts';
 import { MountRecovery } from '../../lib/volumes/mounts/mount-recovery.ts';
@@ -9,6 +11,7 @@ import { MountStates } from '../../lib/volumes/mounts/mount-state.ts';
 import type { MountRow } from '../../lib/volumes/mounts/mount-table.ts';
 import { MountTable } from '../../lib/volumes/mounts/mount-table.ts';
 import { Mounts } from '../../lib/volumes/mounts/mounts.ts';
+import type { RelockerOptions } from '../../lib/volumes/operations/relocker.ts';
 import { relocker } from '../../lib/volumes/operations/relocker.ts';
 import type { Catalog } from '../../lib/volumes/records/catalog.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
@@ -19,10 +22,17 @@ export interface HostMountsOptions {
   /** Keeps the mount table and the mountpoints. */
   readonly directory: string;
   readonly locks: LockService;
+  readonly manager: RelockerOptions['manager'];
+  /** The identity of the host. */
+  readonly owner: string;
   readonly catalog: Catalog;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** The mounts of the previous process. */
   readonly rows?: readonly MountRow[];
+  /** The mounts of the previous process that are not in its table. */
+  readonly untabled?: readonly FoundMount[];
+  /** Plays the kernel's mount table. */
+  readonly mountsAt?: MountsAt;
   readonly fence?: MountFence;
   /** The file of the mount table, if the test watches it. */
   readonly file?: AppendFile;
@@ -34,25 +44,28 @@ export async function hostMounts({
   locks,
   catalog,
   drivers,
+  manager,
+  owner,
   rows = [],
+  untabled = [],
+  mountsAt,
   fence = noFence,
   file,
 }: HostMountsOptions) {
   const clock = new ManualClock();
   const table = await MountTable.open(join(directory, 'mounts.json'), clock, file);
   for (const row of rows) await table.put(row);
-  const states = new MountStates(table.rows(), 'boot');
+  const states = new MountStates(table.rows(), 'boot', untabled);
   const mutex = new KeyedMutex();
   const events = new EventLog();
   const mountDir = join(directory, 'mounts');
-  const onHost = { table, states, drivers, mutex, fence };
-  const mounts = new Mounts({ ...onHost, mountDir, bootId: 'boot' });
+  const relocks = relocker({ locks, catalog, manager, owner });
+  const onHost = { table, states, drivers, mutex, fence, bootId: 'boot', mountsAt };
+  const found = new FoundMounts({ ...onHost, catalog, locks: relocks });
+  const mounts = new Mounts({ ...onHost, mountDir });
   const recovery = new MountRecovery({
-    ...onHost,
-    mounts,
-    locks: relocker(locks, catalog),
-    events,
+    ...{ ...onHost, mounts, found, locks: relocks, events },
   });
-  const parts = { clock, table, states, mutex, events, mountDir, mounts, recovery };
+  const parts = { clock, table, states, mutex, events, mountDir, mounts, found, recovery };
   return { ...parts, [Symbol.asyncDispose]: () => table[Symbol.asyncDispose]() };
 }

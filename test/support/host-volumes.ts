@@ -3,6 +3,7 @@ import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
 import { directoryDriver } from '../../lib/volumes/drivers/directory/driver.ts';
+import type { MountsAt } from '../../lib/volumes/mounts/found-mount.ts';
 import { LockedVolumes } from '../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../lib/volumes/operations/volumes.ts';
 import { Catalog } from '../../lib/volumes/records/catalog.ts';
@@ -15,7 +16,7 @@ import { watchedFile } from './watched-file.ts';
  * Makes the volumes of a host `n1` on a memory store that can be broken, in a temporary directory,
  * with a driver that mounts nothing in the kernel: that needs root.
  */
-export async function hostVolumes() {
+export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: MountsAt } = {}) {
   await using resources = new AsyncDisposableStack();
   const { path } = resources.use(await makeTemporaryDirectory());
   const store = new FaultyStore(memoryStore());
@@ -28,7 +29,9 @@ export async function hostVolumes() {
   const catalog = new Catalog(manager.mirror, store);
   const file = watchedFile(join(path, 'mounts.json'));
   const onHost = resources.use(
-    await hostMounts({ directory: path, locks, catalog, drivers, file }),
+    await hostMounts({
+      ...{ directory: path, locks, catalog, drivers, file, manager, owner: 'n1', mountsAt },
+    }),
   );
   const { mounts, clock } = onHost;
   const volumes = new LockedVolumes({

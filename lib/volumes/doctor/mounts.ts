@@ -1,4 +1,6 @@
-import { currentMountsBelow, isMountpoint } from '../../linux/mountinfo.ts';
+import { isShownElsewhere } from '../../linux/mount-namespaces.ts';
+import { mountUsers } from '../../linux/mount-users.ts';
+import { isMountpoint } from '../../linux/mountinfo.ts';
 import type { Ticket } from '../../lock/ticket.ts';
 import { isSameOwner } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
@@ -6,6 +8,8 @@ import { lockName } from '../../lock/use/use.ts';
 import type { Clock } from '../../running/clock.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError } from '../errors.ts';
+import { volumeMounts } from '../mounts/found-mount.ts';
+import type { FoundMounts } from '../mounts/found-mounts.ts';
 import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
 import type { MountRecovery } from '../mounts/mount-recovery.ts';
 import type { MountRow } from '../mounts/mount-table.ts';
@@ -20,6 +24,7 @@ export interface MountDoctorOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   readonly locks: LockService;
   readonly mounts: Mounts;
+  readonly found: Pick<FoundMounts, 'lock' | 'forgetIfGone'>;
   readonly recovery: Pick<MountRecovery, 'adopt'>;
   readonly mutex: KeyedMutex;
   readonly mountDir: string;
@@ -75,7 +80,7 @@ export class MountDoctor {
   /** Lists the volumes with any sign of a mount on this host. */
   async #volumes(): Promise<string[]> {
     const { mounts, locks } = this.#options;
-    const mounted = (await this.#kernelMounts()).map(({ volume }) => volume);
+    const mounted = (await volumeMounts(this.#options.mountDir)).map(({ volume }) => volume);
     const held = locks.tickets().filter(this.#isOurMount).flatMap(volumesOf);
     return [...new Set([...mounts.rows().map(({ volume }) => volume), ...mounted, ...held])].sort();
   }
@@ -126,7 +131,7 @@ export class MountDoctor {
   }
 
   async #strayMount(volume: string, fix: boolean, signal: AbortSignal): Promise<Seen> {
-    const { mounts, locks } = this.#options;
+    const { mounts, found, locks } = this.#options;
     const mountpoint = mounts.mountpoint(volume);
     const finding: Finding = {
       kind: 'stray-mount',
@@ -137,10 +142,17 @@ export class MountDoctor {
     };
     if (!fix) return { finding };
     const outcome = await mended(finding, async () => {
+      const own = found.lock(volume);
+      if (own?.state === 'held') {
+        await this.#unmount(volume, mountpoint, signal);
+        await found.forgetIfGone(volume);
+        return;
+      }
       // Its last write is safe only while no other host holds the volume.
       const isDone = await whileIdle(locks, volume, signal, async ({ scope }) => {
         if (scope !== 'volume') return false;
         await this.#unmount(volume, mountpoint, signal);
+        await found.forgetIfGone(volume);
         return true;
       });
       if (isDone) return;
@@ -176,8 +188,15 @@ export class MountDoctor {
 
   async #unmount(volume: string, mountpoint: string, signal: AbortSignal): Promise<void> {
     const { catalog, drivers } = this.#options;
+    if (await isShownElsewhere(mountpoint)) {
+      // Containers would go on writing without a lock.
+      const users = await mountUsers(mountpoint);
+      throw new InUseError(`${mountpoint} is in use by ${users.join(', ')}; stop them first`);
+    }
     const record = (await catalog.read(volume))?.record;
-    const [top] = (await this.#kernelMounts()).filter((mount) => mount.volume === volume);
+    const [top] = (await volumeMounts(this.#options.mountDir)).filter(
+      (mount) => mount.volume === volume,
+    );
     const driver = record
       ? drivers.get(record.driver)
       : [...drivers.values()].find((each) => top && each.owns(top));
@@ -215,16 +234,6 @@ export class MountDoctor {
       isMounted: await isMountpoint(row?.mountpoint ?? mounts.mountpoint(volume)),
       tickets: locks.tickets(volume).filter(this.#isOurMount),
     };
-  }
-
-  /** Lists the mounts of volumes; mounts deeper down are a container's, inside a volume. */
-  async #kernelMounts() {
-    const { mountDir } = this.#options;
-    return (await currentMountsBelow(mountDir)).flatMap((mount) => {
-      const { mountpoint } = mount;
-      const volume = mountpoint.slice(mountpoint.lastIndexOf('/') + 1);
-      return mountpoint.endsWith(`${mountDir}/${volume}`) ? [{ ...mount, volume }] : [];
-    });
   }
 
   readonly #isOurMount = ({ kind, owner }: Ticket) =>

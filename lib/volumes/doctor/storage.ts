@@ -1,6 +1,7 @@
 import type { LockService } from '../../lock/use/lock-service.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import type { StoredVolume } from '../drivers/stored-volume.ts';
+import type { Mounts } from '../mounts/mounts.ts';
 import type { Volumes } from '../operations/volumes.ts';
 import type { Catalog } from '../records/catalog.ts';
 import type { VolumeRecord } from '../volume.ts';
@@ -14,6 +15,7 @@ export interface StorageDoctorOptions {
   readonly catalog: Catalog;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   readonly locks: LockService;
+  readonly mounts: Pick<Mounts, 'requireUnmounted'>;
   readonly volumes: Volumes;
   /** The plugin's name for `docker volume create -d`. */
   readonly pluginName: string;
@@ -87,7 +89,7 @@ export class StorageDoctor {
     hold: Hold,
     { fix, deletions, signal }: Treatment,
   ): Promise<Ailment[]> {
-    const { catalog, volumes, pluginName } = this.#options;
+    const { catalog, mounts, volumes, pluginName } = this.#options;
     const entry = await catalog.read(name);
     const record = entry?.record.driver === driver.name ? entry.record : undefined;
     const stored = await driver.storage.find(name);
@@ -97,8 +99,10 @@ export class StorageDoctor {
     const { lock } = hold;
     const during = { signal: AbortSignal.any([signal, lock.signal]) };
     const mends: Partial<Record<Finding['kind'], (finding: Finding) => Promise<void>>> = {
-      'storage-without-record': () =>
-        driver.remove({ name, options: stored?.options ?? {} }, during),
+      'storage-without-record': async () => {
+        await mounts.requireUnmounted(name);
+        await driver.remove({ name, options: stored?.options ?? {} }, during);
+      },
       'interrupted-restore': async () => record && (await driver.create(record, during)),
       'snapshot-without-storage': ({ what }) =>
         volumes.removeSnapshot({ volume: name, snapshot: snapshotIn(what) }, lock, { signal }),

@@ -1,13 +1,14 @@
 import createDebug from 'debug';
-import { isMountpoint } from '../../linux/mountinfo.ts';
+import { isMountpoint, readMountpoints } from '../../linux/mountinfo.ts';
 import { LockError } from '../../lock/errors.ts';
-import type { KeptLock, KeptLockState } from '../../lock/use/kept-lock.ts';
+import type { KeptLock } from '../../lock/use/kept-lock.ts';
 import { messageOf } from '../../running/message-of.ts';
 import { never } from '../../running/never.ts';
 import { SayOnceEach } from '../../running/say-once.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { DisabledError, InUseError, UnavailableError } from '../errors.ts';
 import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
+import type { FoundMounts } from './found-mounts.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
 import type { FencedMount, MountFence } from './mount-fence.ts';
 import { fencedMounts } from './mount-fence.ts';
@@ -15,22 +16,9 @@ import { driverOf, unconfirmed } from './mount-row.ts';
 import type { MountStates } from './mount-state.ts';
 import type { MountRow, MountTable } from './mount-table.ts';
 import type { Mounts } from './mounts.ts';
+import type { OnLockChange, Relocker } from './relocker.ts';
 
 const log = createDebug('berth:mount');
-
-export type OnLockChange = (state: KeptLockState) => void;
-
-/** Takes the lock of a volume that is mounted here already. */
-export interface Relocker {
-  /** Resumes the lock that a row's ticket stands for; undefined when the ticket is gone. */
-  resume(row: MountRow, onChange: OnLockChange): Promise<KeptLock | undefined>;
-  /**
-   * Acquires the lock again, without waiting. Rejects InUseError when another host holds it, or when
-   * another host has asked for it since it was mounted here (except with `on-lost=keep`), and
-   * DisabledError while the volume is disabled.
-   */
-  reacquire(row: MountRow, onChange: OnLockChange): Promise<KeptLock>;
-}
 
 export interface MountRecoveryOptions {
   readonly table: MountTable;
@@ -39,6 +27,7 @@ export interface MountRecoveryOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   readonly mutex: KeyedMutex;
   readonly locks: Relocker;
+  readonly found: FoundMounts;
   readonly fence: MountFence;
   /** Records what happens to mounts without a request. */
   readonly events: EventSink;
@@ -53,6 +42,8 @@ export class MountRecovery {
   readonly #table: MountTable;
   readonly #states: MountStates;
   readonly #failures: SayOnceEach;
+  /** The mountpoints when the last adoption began; for one that is missing the kernel is read again. */
+  #mountpoints: ReadonlySet<string> = new Set();
 
   constructor(options: MountRecoveryOptions) {
     this.#options = options;
@@ -78,19 +69,23 @@ export class MountRecovery {
    * Settles each mount whose state is not final: finds the lock of a mount that has none (after a
    * start of this daemon, which adopts the mounts of the one before; when the store was away just
    * as a lock was lost; when the volume was disabled then), fences a volume whose lock is gone, and
-   * undoes what a crash has left half made. A bad volume never stops the others. False: the store
+   * undoes what a crash has left half made. Takes over mounts without a row (`FoundMounts`). A bad
+   * volume never stops the others. False: the store
    * was away for some. Callers repeat it then, and from time to time.
    */
   async adopt(): Promise<boolean> {
     let isComplete = true;
     const rows = this.#table.rows().filter((row) => this.#isUnsettled(row));
     if (rows.length > 0) this.#options.fence.changed(this.#fenced());
-    for (const { volume } of rows) {
+    const found = this.#states.found().map((state) => state.found);
+    // Read once: the host may have thousands of mounts.
+    if (rows.length > 0) this.#mountpoints = await readMountpoints();
+    for (const { volume } of [...rows, ...found]) {
       await this.#options.mutex.run(volume, async () => {
         const row = this.#table.get(volume);
-        if (!row || !this.#isUnsettled(row)) return;
         try {
-          await this.#settle(row);
+          if (!row) await this.#settleFound(volume);
+          else if (this.#isUnsettled(row)) await this.#settle(row);
         } catch (error) {
           if (error instanceof LockError || error instanceof UnavailableError) isComplete = false;
           this.#failedToSettle(volume, error);
@@ -151,6 +146,23 @@ export class MountRecovery {
     if (current) await this.#adoptMount(current); // Else it is fenced.
   }
 
+  async #settleFound(volume: string): Promise<void> {
+    const { found } = this.#options;
+    const row = await found.takeOver(volume, this.onLockChange(volume));
+    if (row) {
+      await this.#adoptMount(row);
+      const message =
+        'was mounted here, but not in the mount table: taken over with its lock; it stays mounted ' +
+        'until no container is seen to use it';
+      this.#record('warning', 'adopted', row, message);
+      await this.#lockLost(volume); // It may have been lost meanwhile.
+      this.#options.fence.changed(this.#fenced());
+      return;
+    }
+    const message = found.verdict(volume);
+    if (message !== undefined) this.#failures.say(volume, message);
+  }
+
   async #undo(row: MountRow): Promise<void> {
     const { volume } = row;
     const lock =
@@ -174,7 +186,8 @@ export class MountRecovery {
   }
 
   async #adoptMount(row: MountRow): Promise<void> {
-    if (await isMountpoint(row.mountpoint)) {
+    const { mountpoint } = row;
+    if (this.#mountpoints.has(mountpoint) || (await isMountpoint(mountpoint))) {
       await driverOf(row, this.#options.drivers).recover(row.mountpoint, { signal: never });
       return;
     }

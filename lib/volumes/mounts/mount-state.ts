@@ -1,5 +1,6 @@
 import type { KeptLock, KeptLockState } from '../../lock/use/kept-lock.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
+import type { FoundMount } from './found-mount.ts';
 import type { MountRow } from './mount-table.ts';
 
 /** The part of a kept lock that a mount needs. */
@@ -7,12 +8,14 @@ export type MountLock = Pick<KeptLock, 'state' | 'ticket' | 'token' | 'unlock'>;
 
 /**
  * The state of a volume that is mounted on this host. A volume has a state as long as it has a row
- * in the mount table.
+ * in the mount table, and while a mount of it without a row is neither taken over nor gone.
  *
  *     Mount ──▶ mounting ──▶ mounted ──────────▶ evicted
  *                  │          ▲   │ ticket gone    │
  *     undo failed  ▼  re-used │   ▼                ▼ ticket gone
  *     start ──▶ interrupted ──┴▶ unlocked ──▶ disabled, lost
+ *
+ *     start ──▶ found ──▶ mounted
  *
  * | state       | what is true                                        | who may write here          |
  * |-------------|-----------------------------------------------------|-----------------------------|
@@ -27,6 +30,10 @@ export type MountLock = Pick<KeptLock, 'state' | 'ticket' | 'token' | 'unlock'>;
  * | evicted     | the lock is ours until the containers have ended    | nobody: they are ended      |
  * | interrupted | a crash, a reboot or a failed roll back left the    | nobody                      |
  * |             | mount half made; it must be undone                  |                             |
+ * | found       | the table has no row of it; it is mounted in the    | the containers, until the   |
+ * |             | kernel, or an unreadable part of the table names    | sentinel's last deadline;   |
+ * |             | it. `why`: it can't be taken over. Mount and Remove | no new ones                 |
+ * |             | are refused                                         |                             |
  *
  * | state       | entered by                               | left by                                |
  * |-------------|------------------------------------------|----------------------------------------|
@@ -42,17 +49,26 @@ export type MountLock = Pick<KeptLock, 'state' | 'ticket' | 'token' | 'unlock'>;
  * |             |                                          | ticket gone: unlocked                  |
  * | interrupted | a start of the daemon; mounting          | undone: no state; a Mount that uses it |
  * |             |                                          | again: mounted or unlocked             |
+ * | found       | a start of the daemon                    | its ticket is found and its row        |
+ * |             |                                          | written: mounted; unmounted by         |
+ * |             |                                          | somebody: no state                     |
  */
 export type MountState =
   | { readonly is: 'mounting' | 'mounted' | 'evicted'; readonly lock: MountLock }
   | { readonly is: 'unlocked' | 'disabled' | 'lost' }
-  | { readonly is: 'interrupted'; readonly lock?: MountLock };
+  | { readonly is: 'interrupted'; readonly lock?: MountLock }
+  | {
+      readonly is: 'found';
+      readonly found: FoundMount;
+      readonly lock?: MountLock;
+      readonly why?: string;
+    };
 
 type Name = MountState['is'];
 
 /** Every change of state that is allowed; `none` is a volume that is not mounted here. */
 export const transitions: Readonly<Record<Name | 'none', readonly (Name | 'none')[]>> = {
-  none: ['mounting', 'unlocked', 'interrupted'],
+  none: ['mounting', 'unlocked', 'interrupted', 'found'],
   mounting: ['mounted', 'interrupted', 'none'],
   mounted: ['unlocked', 'evicted', 'none'],
   unlocked: ['mounted', 'disabled', 'lost', 'none'],
@@ -60,6 +76,7 @@ export const transitions: Readonly<Record<Name | 'none', readonly (Name | 'none'
   lost: ['none'],
   evicted: ['unlocked', 'none'],
   interrupted: ['interrupted', 'mounted', 'unlocked', 'evicted', 'none'],
+  found: ['found', 'mounted', 'none'],
 };
 
 /**
@@ -77,11 +94,22 @@ export class MountStates {
   readonly #states = new Map<string, MountState>();
 
   /** Starts with the mounts of the process before, none of whose locks this process has yet. */
-  constructor(rows: readonly MountRow[], bootId: string) {
+  constructor(rows: readonly MountRow[], bootId: string, found: readonly FoundMount[] = []) {
     for (const row of rows) {
       const isOver = row.mountIds.size === 0 || row.bootId !== bootId;
       this.enter(row.volume, { is: isOver ? 'interrupted' : 'unlocked' });
     }
+    for (const each of found) this.enter(each.volume, { is: 'found', found: each });
+  }
+
+  /** True if no volume is mounted on this host, as far as is known. */
+  get isEmpty(): boolean {
+    return this.#states.size === 0;
+  }
+
+  /** Lists the mounts without a row, with why each can't be taken over. */
+  found(): { readonly found: FoundMount; readonly why?: string }[] {
+    return [...this.#states.values()].filter((state) => state.is === 'found');
   }
 
   get(volume: string): MountState | undefined {

@@ -192,12 +192,11 @@ function readTableAt(path: string, text: string | undefined): ReadTable {
   }
 }
 
-function damageOf(path: string, aside: string, { unreadable, doubtful }: ReadTable): Condition {
-  const parts = unreadable.length === 1 ? 'a part' : `${unreadable.length} parts`;
+function damageOf(path: string, aside: string, { doubtful }: ReadTable): Condition {
   const about = doubtful.size === 0 ? '' : `, about ${[...doubtful].sort().join(', ')}`;
   const message =
-    `${parts} of the mount table ${path} could not be read${about}: volumes that are mounted here ` +
-    `are taken over from the kernel's mounts; the table as it was is kept in ${aside}`;
+    `the mount table ${path} could not be read completely${about}: mounts that it does not have ` +
+    `any more are taken over from the kernel; the table as it was is kept in ${aside}`;
   return { severity: 'warning', message };
 }
 

@@ -1,5 +1,6 @@
 import createDebug from 'debug';
 import { isShownElsewhere } from '../../linux/mount-namespaces.ts';
+import { mountUsers } from '../../linux/mount-users.ts';
 import { isMountpoint } from '../../linux/mountinfo.ts';
 import type { Condition } from '../../lock/condition.ts';
 import type { KeptLockState } from '../../lock/use/kept-lock.ts';
@@ -8,6 +9,8 @@ import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
 import type { CallContext } from '../service.ts';
 import type { VolumeRecord } from '../volume.ts';
+import type { MountsAt } from './found-mount.ts';
+import { foundCondition, kernelMountsAt } from './found-mount.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
 import type { MountFence } from './mount-fence.ts';
 import { fencedMounts } from './mount-fence.ts';
@@ -36,6 +39,7 @@ export interface MountsOptions {
   readonly mountDir: string;
   readonly bootId: string;
   readonly fence: MountFence;
+  readonly mountsAt?: MountsAt | undefined;
 }
 
 /**
@@ -47,9 +51,11 @@ export class Mounts {
   readonly #options: MountsOptions;
   readonly #table: MountTable;
   readonly #states: MountStates;
+  readonly #mountsAt: MountsAt;
 
   constructor(options: MountsOptions) {
     this.#options = options;
+    this.#mountsAt = options.mountsAt ?? kernelMountsAt;
     this.#table = options.table;
     this.#states = options.states;
   }
@@ -62,9 +68,10 @@ export class Mounts {
     return this.#table.rows();
   }
 
-  /** Lists the faults of the mount table. */
+  /** Lists the faults of the mount table, and the mounts that it does not have. */
   conditions(): Condition[] {
-    return this.#table.conditions();
+    const found = this.#states.found().map((state) => foundCondition(state.found, state.why));
+    return [...this.#table.conditions(), ...found];
   }
 
   mountpoint(volume: string): string {
@@ -74,6 +81,18 @@ export class Mounts {
   /** `held` only while this host can prove that the volume is its own. */
   lockState(volume: string): KeptLockState {
     return this.#states.lockState(volume);
+  }
+
+  /** Throws InUseError if the kernel of this host has the volume mounted, whatever the table says. */
+  async requireUnmounted(volume: string): Promise<void> {
+    const mountpoint = this.mountpoint(volume);
+    if ((await this.#mountsAt(mountpoint)).length === 0) return;
+    const users = await mountUsers(mountpoint);
+    const who = users.length === 0 ? '' : ` (in use by ${users.join(', ')})`;
+    throw new InUseError(
+      `volume ${volume} is still mounted at ${mountpoint} on this host${who}, so its storage is ` +
+        'not touched; stop what uses it, then unmount it with: berth doctor --fix',
+    );
   }
 
   /**

@@ -7,6 +7,7 @@ import { lockName } from '../../lock/use/use.ts';
 import type { Clock } from '../../running/clock.ts';
 import type { DriverUsage } from '../drivers/driver.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
+import type { FoundMounts } from '../mounts/found-mounts.ts';
 import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
 import type { MountRecovery } from '../mounts/mount-recovery.ts';
 import { checkMountId } from '../mounts/mount-row.ts';
@@ -28,6 +29,7 @@ export interface LockedVolumesOptions {
   readonly catalog: Catalog;
   readonly mirror: StoreMirror;
   readonly mounts: Mounts;
+  readonly found: Pick<FoundMounts, 'refuse'>;
   readonly recovery: Pick<MountRecovery, 'onLockChange'>;
   readonly mutex: KeyedMutex;
   readonly clock: Clock;
@@ -76,7 +78,7 @@ export class LockedVolumes implements VolumeService {
   }
 
   async mount(name: string, mountId: string, context: CallContext): Promise<string> {
-    const { mounts, recovery, mutex, catalog, clock, lockTimeoutMs } = this.#options;
+    const { mounts, found, recovery, mutex, catalog, clock, lockTimeoutMs } = this.#options;
     const end = clock.now() + lockTimeoutMs;
     return mutex.run(name, async () => {
       const row = mounts.get(name);
@@ -89,6 +91,7 @@ export class LockedVolumes implements VolumeService {
         return translated(name, () => mounts.use(row, mountId, context));
       }
       const { access, failover } = this.#get(name);
+      await found.refuse(name);
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,

@@ -17,7 +17,7 @@ export interface VolumesOptions {
   /** This host's name, for the record. */
   readonly host: string;
   /** The mounts of this host. */
-  readonly mounts: Pick<Mounts, 'get'>;
+  readonly mounts: Pick<Mounts, 'get' | 'requireUnmounted'>;
 }
 
 /**
@@ -58,6 +58,7 @@ export class Volumes {
           `"berth snapshot rm ${snapshots[0]}"`,
       );
     }
+    await this.#options.mounts.requireUnmounted(name);
     await this.driver(record.driver).remove(record, this.#during(lock, context));
     await lock.guard(recordDeletion(name, revision), { unlock: true });
   }
@@ -107,6 +108,7 @@ export class Volumes {
     const { record } = await this.#read(volume);
     findSnapshot(record, snapshot);
     const target = { ...this.#live(record), snapshot };
+    await this.#options.mounts.requireUnmounted(volume);
     await this.driver(record.driver).restore(target, this.#during(lock, context));
     lock.throwIfLost();
   }
@@ -140,6 +142,8 @@ export class Volumes {
   /** Creates storage, then the record. Storage that a crash left is kept; a copy replaces it. */
   async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
     const driver = this.driver(wanted.driver);
+    // Storage without a record may still be mounted here, by a volume that had this name.
+    await this.#options.mounts.requireUnmounted(wanted.name);
     const during = this.#during(lock, context);
     if (wanted.source) {
       await driver.clone(await this.#cloneSource(wanted.source), wanted, during);

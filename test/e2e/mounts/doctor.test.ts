@@ -235,12 +235,12 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Mount', { Name: 'db', ID: mountId });
     await node.daemon.kill();
     await rm(join(node.host.directory, 'berth/mounts.json'));
-    await node.daemon.start();
     await waitFor(
       async () => (await cluster.store.locks()).length === 0,
-      5_000,
-      'the lock to be released',
+      20_000,
+      'the lock to expire: the mount would be taken over with it',
     );
+    await node.daemon.start();
     const finding = { kind: 'stray-mount', what: 'db' };
     expect(await doctor()).toMatchObject([finding]);
     expect(await doctor('--fix')).toMatchObject([{ ...finding, state: 'fixed' }]);

@@ -94,6 +94,7 @@ const wordingConditions = [
   'lib/lock/stores/embedded/sqlite-errors.ts',
   'lib/lock/stores/etcd/health.ts',
   'lib/lock/stores/etcd/keys.ts',
+  'lib/volumes/mounts/found-mount.ts',
   'lib/volumes/mounts/mount-table.ts',
   'lib/etcd/errors.ts',
 ];

@@ -2,7 +2,8 @@ import { mkdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { freeze, thaw } from '../../../linux/freeze.ts';
-import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
+import type { Mount } from '../../../linux/mountinfo.ts';
+import { currentMountsAt } from '../../../linux/mountinfo.ts';
 import { shutDown } from '../../../linux/shut-down.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts';
 import type {
@@ -87,8 +88,9 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
     async mount(volume, mountpoint, context) {
       beginSweep();
       const image = await existingImage(volume);
-      if (await isMountedAt(image, mountpoint)) return;
-      if (await isMountpoint(mountpoint)) {
+      const top = (await currentMountsAt(mountpoint)).at(-1);
+      if (top) {
+        if (await isMountOf(top, image)) return;
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
       await waitUntilDetached(`volume ${volume.name}`, image, context.signal);
@@ -273,5 +275,9 @@ async function syncCopy(path: string, { signal }: DriverContext): Promise<void> 
 /** Whether the file system in this very image is the one that is seen at the mountpoint. */
 async function isMountedAt(image: string, mountpoint: string): Promise<boolean> {
   const top = (await currentMountsAt(mountpoint)).at(-1);
-  return top !== undefined && (await writableLoopDevices(image)).includes(top.source);
+  return top !== undefined && (await isMountOf(top, image));
+}
+
+async function isMountOf({ source }: Mount, image: string): Promise<boolean> {
+  return (await writableLoopDevices(image)).includes(source);
 }

@@ -1,9 +1,9 @@
-import { mkdir, readdir, readlink, rmdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import createDebug from 'debug';
 import pRetry from 'p-retry';
 import { hasCode } from '../../../linux/error-code.ts';
+import { mountUsers } from '../../../linux/mount-users.ts';
 import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
-import { processIds } from '../../../linux/proc.ts';
 import { ProgramError, run } from '../../../linux/run.ts';
 import { InUseError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
@@ -47,7 +47,7 @@ export async function unmountAt(mountpoint: string, { signal }: DriverContext): 
       await unmountPatiently(mountpoint, signal);
     } catch (error) {
       if (!isBusy(error)) throw error;
-      const users = await usersOf(mountpoint);
+      const users = await mountUsers(mountpoint);
       const who = users.length === 0 ? '' : ` by ${users.join(', ')}`;
       throw new InUseError(`${mountpoint} can't be unmounted: it is in use${who}`, {
         cause: error,
@@ -68,7 +68,7 @@ export async function detachAt(mountpoint: string, { signal }: DriverContext): P
       await unmountPatiently(mountpoint, signal);
     } catch (error) {
       if (!isBusy(error)) throw error;
-      debug('lazily mountpoint=%s users=%s', mountpoint, (await usersOf(mountpoint)).join(','));
+      debug('lazily mountpoint=%s users=%s', mountpoint, (await mountUsers(mountpoint)).join(','));
       await run('umount', ['--lazy', mountpoint]);
     }
   }
@@ -98,33 +98,4 @@ function unmountPatiently(mountpoint: string, signal: AbortSignal) {
 
 function isBusy(error: unknown): boolean {
   return error instanceof ProgramError && /\bbusy\b/.test(error.output.stderr);
-}
-
-const namedUsers = 5;
-
-/** Lists the processes with an open file or a working directory below a path: `bash (pid 12)`. */
-async function usersOf(mountpoint: string): Promise<string[]> {
-  const users: string[] = [];
-  for (const pid of await processIds()) {
-    if (users.length === namedUsers) break;
-    const open = await Promise.all((await linksOf(pid)).map(target));
-    if (open.some((path) => path === mountpoint || path.startsWith(`${mountpoint}/`))) {
-      users.push(`${(await target(`/proc/${pid}/exe`)).replace(/.*\//, '')} (pid ${pid})`);
-    }
-  }
-  return users;
-}
-
-async function linksOf(pid: number): Promise<string[]> {
-  const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  return [
-    `/proc/${pid}/cwd`,
-    `/proc/${pid}/root`,
-    ...descriptors.map((descriptor) => `/proc/${pid}/fd/${descriptor}`),
-  ];
-}
-
-/** Reads a link; empty when the process or the file is gone, or can't be read. */
-function target(link: string): Promise<string> {
-  return readlink(link).catch(() => '');
 }

@@ -31,7 +31,9 @@ async function hospital() {
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
   const onHost = resources.use(
-    await hostMounts({ directory: directory.path, locks, catalog, drivers }),
+    await hostMounts({
+      ...{ directory: directory.path, locks, catalog, drivers, manager, owner: 'h' },
+    }),
   );
   const doctor = new MountDoctor({
     ...{ ...onHost, catalog, drivers, locks, owner: 'h' },

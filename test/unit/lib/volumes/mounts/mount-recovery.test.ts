@@ -54,7 +54,8 @@ async function mountedVolume(change: Partial<MountRow> = {}, fence: MountFence =
   const catalog = new Catalog(manager.mirror, store);
   const onHost = resources.use(
     await hostMounts({
-      ...{ directory: directory.path, locks, catalog, drivers, rows: [row], fence },
+      ...{ directory: directory.path, locks, catalog, drivers, rows: [row], fence, manager },
+      owner: 'h',
     }),
   );
   const owned = resources.move();

@@ -32,6 +32,7 @@ function statesUnder(lock: MountLock): States {
     disabled: { is: 'disabled' },
     lost: { is: 'lost' },
     interrupted: { is: 'interrupted', lock },
+    found: { is: 'found', found: { volume: 'v', mountpoint: '/mnt/v', isMounted: true }, lock },
   };
 }
 
@@ -48,6 +49,7 @@ const ways: Readonly<Record<keyof typeof transitions, readonly MountState['is'][
   disabled: ['unlocked', 'disabled'],
   lost: ['unlocked', 'lost'],
   interrupted: ['interrupted'],
+  found: ['found'],
 };
 
 function volumeIn(state: keyof typeof transitions, lock = held): MountStates {
@@ -59,7 +61,7 @@ function volumeIn(state: keyof typeof transitions, lock = held): MountStates {
 
 /** Each line names a state and all that may follow it. */
 const allowed = `
-  none → mounting unlocked interrupted
+  none → mounting unlocked interrupted found
   mounting → none mounted interrupted
   mounted → none evicted unlocked
   evicted → none unlocked
@@ -67,6 +69,7 @@ const allowed = `
   disabled → none mounted disabled lost
   lost → none
   interrupted → none mounted evicted unlocked interrupted
+  found → none mounted found
 `;
 
 test('the table of transitions matches the documented one', () => {
@@ -102,6 +105,7 @@ test.each<[MountState['is'], MountLock['state'], ownership: string, lockState: s
   ['evicted', 'unproven', 'evicted', 'lost'],
   ['interrupted', 'held', 'held', 'held'],
   ['interrupted', 'unproven', 'unproven', 'unproven'],
+  ['found', 'held', 'held', 'held'],
 ])('%s under a lock that is %s: %s', (is, lockState, ownership, shown) => {
   const all = volumeIn(is, lockThatIs(lockState));
   expect(all.ownership('v')).toBe(ownership);

@@ -49,7 +49,9 @@ beforeEach(async () => {
   };
   drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  ({ mounts } = resources.use(await hostMounts({ directory: path, locks, catalog, drivers })));
+  ({ mounts } = resources.use(
+    await hostMounts({ directory: path, locks, catalog, drivers, manager, owner: 'h' }),
+  ));
   lock = await locks.acquireWithTTLRefresh(UseMount('v', 'mount'), {
     ...{ signal: never, onChange: () => {} },
   });

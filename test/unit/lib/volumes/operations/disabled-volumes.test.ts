@@ -34,8 +34,8 @@ beforeEach(async () => {
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  const { mounts, recovery, mutex, clock, ...host } = resources.use(
-    await hostMounts({ directory: path, locks, catalog, drivers }),
+  const { mounts, found, recovery, mutex, clock, ...host } = resources.use(
+    await hostMounts({ directory: path, locks, catalog, drivers, manager, owner: 'n1' }),
   );
   ({ table, states } = host);
   volumes = new LockedVolumes({
@@ -44,6 +44,7 @@ beforeEach(async () => {
     catalog,
     mirror: manager.mirror,
     mounts,
+    found,
     recovery,
     mutex,
     clock,
