@@ -42,7 +42,8 @@ export class Containers {
     const members = group ? processesIn(group.path) : [];
     // A group that is found under another path than its own lists other processes, or none.
     const isReached = members.includes(pid) || processStatSync(pid) === undefined;
-    const isOurs = this.#host.has(pid);
+    // The process may end meanwhile: then others of the container say whose it is.
+    const isOurs = [pid, ...members.slice(0, 20)].some((each) => this.#host.has(each));
     const container = { ...found, group: isReached ? group : undefined, isOurs };
     this.#known.set(found.path, container);
     for (const member of isReached ? members : []) this.#byProcess.set(member, container);

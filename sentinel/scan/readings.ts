@@ -34,6 +34,8 @@ export function taskOf({ pid, tid }: Pick<Reading, 'pid' | 'tid'>): ProcessId {
 }
 
 interface Remembered {
+  /** Threads beside the first: another one can come only when one of these runs. */
+  readonly threads: readonly number[];
   readonly signature: string;
   readonly readings: readonly Reading[];
 }
@@ -71,17 +73,19 @@ export class Readings {
 
   /** Returns the readings of a process: one, and one for each thread that differs; none if it ended. */
   at(pid: number): readonly Reading[] {
+    const remembered = this.#remembered.get(pid);
+    if (remembered && signatureOf(pid, remembered.threads) === remembered.signature) {
+      return remembered.readings;
+    }
+    this.#remembered.delete(pid);
     const threads = threadsOf(pid);
     const signature = signatureOf(pid, threads);
-    const remembered = this.#remembered.get(pid);
-    if (signature !== undefined && remembered?.signature === signature) return remembered.readings;
-    this.#remembered.delete(pid);
     const readings = readingsAt(pid, threads).map((reading) => ({
       ...reading,
       holdings: this.#shared.of(reading.holdings),
     }));
     if (signature !== undefined && isAsleep(pid, threads)) {
-      this.#remembered.set(pid, { signature, readings });
+      this.#remembered.set(pid, { threads, signature, readings });
     }
     return readings;
   }

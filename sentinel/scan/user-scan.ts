@@ -38,8 +38,8 @@ export class KernelUserScan implements UserScan {
     const scan = new Scan(host, volumes, this.#questions);
     if (scan.sought.length === 0) return [];
     const turns = new Turns();
-    const readings = await this.#readAll(scan, turns);
     const containers = new Containers(host);
+    const readings = await this.#readAll(scan, containers, turns);
     const users = new UserList();
     for (const reading of readings) {
       await turns.pause();
@@ -96,7 +96,7 @@ export class KernelUserScan implements UserScan {
     return new ThisHost(this.#options.daemon?.());
   }
 
-  async #readAll(scan: Scan, turns: Turns): Promise<Reading[]> {
+  async #readAll(scan: Scan, containers: Containers, turns: Turns): Promise<Reading[]> {
     const pids = processIdsSync();
     this.#readings.keep(pids);
     const all: Reading[] = [];
@@ -105,6 +105,8 @@ export class KernelUserScan implements UserScan {
       for (const reading of this.#readings.at(pid)) {
         scan.note(reading);
         all.push(reading);
+        // Now, because the process may be one of a chain that live for a moment each.
+        if (scan.shownTo(reading).length > 0) containers.of(pid);
       }
     }
     return all;

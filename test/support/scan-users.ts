@@ -1,5 +1,5 @@
-// Scans for users of volumes inside a test's host: prints what each of a number of scans found, and
-// how long it took.
+// Scans for users of volumes inside a test's host: prints what each of a number of scans found, how
+// long it took, and how long it had a processor.
 import { KernelUserScan } from '../../sentinel/scan/user-scan.ts';
 
 const [volumes = '[]', times = '1', method = 'users'] = process.argv.slice(2);
@@ -7,7 +7,10 @@ const [volumes = '[]', times = '1', method = 'users'] = process.argv.slice(2);
 const scan = new KernelUserScan({ daemon: () => process.pid });
 for (let time = 0; time < Number(times); time += 1) {
   const began = performance.now();
+  const used = process.cpuUsage();
   const asked = JSON.parse(volumes);
   const users = await (method === 'held' ? scan.held(asked) : scan.users(asked));
-  process.stdout.write(`${JSON.stringify({ users, ms: performance.now() - began })}\n`);
+  const ms = performance.now() - began;
+  const { user, system } = process.cpuUsage(used);
+  process.stdout.write(`${JSON.stringify({ users, ms, cpuMs: (user + system) / 1000 })}\n`);
 }
