@@ -74,8 +74,8 @@ export class Sentinel {
   readonly #looks: Looks;
   readonly #jump: ClockJump;
   readonly #users: UserViews;
-  /** The keys of users whose pause is not reported yet. */
-  readonly #unreported = new Set<string>();
+  /** The keys of users whose pause is not reported yet, with the volumes for which they were stopped. */
+  readonly #unreported = new Map<string, readonly VolumeView[]>();
   #incomplete: Record<string, string> = {};
   #stepTookMs = 0;
   #identifiedAtMs = Number.NEGATIVE_INFINITY;
@@ -209,7 +209,12 @@ export class Sentinel {
     };
     const actions = plan(view);
     for (const action of actions) {
-      if (action.do === 'stop' && !action.wasPaused) this.#unreported.add(action.user.key);
+      if (action.do !== 'stop' || action.wasPaused) continue;
+      const names = action.user.volumes;
+      const still = volumes.filter(({ watched, wish }) => {
+        return names.includes(watched.volume) && wish === 'stand-still';
+      });
+      this.#unreported.set(action.user.key, still);
     }
     await this.#perform.all(actions);
     this.#report(view);
@@ -296,7 +301,7 @@ export class Sentinel {
 
   /** Reports pauses that are seen for the first time, and what keeps a volume from being fenced. */
   #report(view: View): void {
-    for (const each of view.users) this.#reportPause(each, view);
+    for (const each of view.users) this.#reportPause(each, view.now);
     const incomplete: Record<string, string> = {};
     for (const volume of view.volumes) {
       const reason = whyIncomplete(volume, view, this.#looks.failure);
@@ -308,12 +313,12 @@ export class Sentinel {
     this.#state.commit();
   }
 
-  #reportPause({ user, standing }: UserView, { now, volumes }: View): void {
-    if (standing.is === 'running' || standing.is === 'freezing') return;
-    if (!this.#unreported.delete(user.key) || standing.is === 'ended') return;
-    const paused = volumes.filter(({ watched, wish }) => {
-      return user.volumes.includes(watched.volume) && wish === 'stand-still';
-    });
+  #reportPause({ user, standing, stopped }: UserView, now: number): void {
+    const paused = this.#unreported.get(user.key);
+    const isStopping = standing.is === 'running' || standing.is === 'freezing';
+    if (paused === undefined || (isStopping && stopped !== undefined)) return;
+    this.#unreported.delete(user.key);
+    if (standing.is === 'ended') return;
     void this.#control.nameOf(user).then((name) => {
       for (const { watched } of paused) {
         const leftMs = Math.round((watched.deadlineMs ?? 0) - now);

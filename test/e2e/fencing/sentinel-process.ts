@@ -6,6 +6,7 @@ import { readStateLines } from '../../../sentinel/state-format.ts';
 import type { SentinelReport } from '../../../sentinel/watch.ts';
 import { reportSchema } from '../../../sentinel/watch.ts';
 import type { Host } from '../../support/host.ts';
+import { waitFor } from '../../support/processes.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 
 /** Returns the report of the host's sentinel; rejects when none answers. */
@@ -63,4 +64,20 @@ export async function keepSentinelBusy({ host }: EngineNode, pid: number, ms: nu
     socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
     socket.onmessage = () => process.exit();`;
   await host.execOk('node', '--input-type=module', '-e', script);
+}
+
+/** Waits until the sentinel keeps nobody stopped, and the daemon has recorded all that it did. */
+export async function waitUntilSettled(node: EngineNode): Promise<void> {
+  const isSettled = async () => {
+    const { happenings } = await sentinelReport(node);
+    const stopped = new Set<string>();
+    for (const parts of await sentinelLines(node.host)) {
+      for (const [key, user] of Object.entries(parts.stopped ?? {})) {
+        if (user) stopped.add(key);
+        else stopped.delete(key);
+      }
+    }
+    return happenings.length === 0 && stopped.size === 0;
+  };
+  await waitFor(isSettled, 20_000, `the sentinel of ${node.name} to have settled`);
 }

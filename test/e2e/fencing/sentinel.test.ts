@@ -11,7 +11,12 @@ import { startCluster } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
 import { longestGapMs, startClockWriter } from './clock-writer.ts';
 import { eventKindsOf, eventsOf } from './events.ts';
-import { keepSentinelBusy, sentinelPid, sentinelReport } from './sentinel-process.ts';
+import {
+  keepSentinelBusy,
+  sentinelPid,
+  sentinelReport,
+  waitUntilSettled,
+} from './sentinel-process.ts';
 
 describeWith(['docker', 'etcd'], 'the sentinel', () => {
   let cluster: Cluster;
@@ -74,6 +79,7 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
   test('when the plugin restarts: the same sentinel goes on, and no container notices', async () => {
     const pid = await sentinelPid(one);
     const before = await first.incarnation();
+    await waitUntilSettled(one);
     const told = (await eventsOf(one, 'v1')).length;
     const sinceMs = bootNowMs();
     for (const end of ['stop', 'kill', 'stop', 'kill'] as const) {
