@@ -126,10 +126,15 @@ export class Sentinel {
       happenings: happenings.slice(-keptHappenings),
     } as SentinelReport;
     if (protocol < 2) return report;
+    const stopped = new Set([...this.#state.stopped.values()].flatMap(({ user }) => user.volumes));
     return {
       ...report,
       watched: Object.fromEntries(
-        fences.map(([{ volume, tenure }, { phase, fs }]) => [volume, { tenure, phase, fs }]), // tidy-ok: protocol name
+        // tidy-ok: protocol name
+        fences.map(([{ volume, tenure, mountpoint }, { phase, fs }]) => {
+          const hasStopped = stopped.has(volume);
+          return [volume, { tenure, phase, fs, mountpoint, hasStopped }]; // tidy-ok: protocol name
+        }),
       ),
       leadMs: this.#leadFor(this.#looks.usualMs),
       incomplete: this.#incomplete,

@@ -91,6 +91,17 @@ const happeningSchema = z.object({
 /** Something that the sentinel did, or could not do. */
 export type Happening = z.infer<typeof happeningSchema>;
 
+const watchedReportSchema = z.object({
+  /** The mount mark. */
+  tenure: z.string(), // tidy-ok: protocol name
+  phase: z.string(),
+  fs: z.string(),
+  /** The mountpoint on this host. */
+  mountpoint: z.string().optional(),
+  /** True while users of the volume stand still for the sentinel: releasing it resumes them. */
+  hasStopped: z.boolean().optional(),
+});
+
 export const reportSchema = z.object({
   /** The protocol of the answer: that of the watch, or the sentinel's own if it is lower. */
   protocolVersion: z.number(),
@@ -98,10 +109,8 @@ export const reportSchema = z.object({
   /** Whether each watched volume is fenced; volume-fence.ts says what that means. */
   volumes: z.record(z.string(), z.enum(['running', 'fenced', 'ended'])),
   happenings: z.array(happeningSchema),
-  /** Protocol 2: the mount, phase and file system of each watched volume. */
-  watched: z
-    .record(z.string(), z.object({ tenure: z.string(), phase: z.string(), fs: z.string() })) // tidy-ok: protocol name
-    .optional(),
+  /** Protocol 2: each watched volume. */
+  watched: z.record(z.string(), watchedReportSchema).optional(),
   /** Protocol 2: how long before a deadline the sentinel has to begin, by what it measured. */
   leadMs: z.number().optional(),
   /** Protocol 2: why a volume is not fully fenced although it should be. */

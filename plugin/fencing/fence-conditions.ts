@@ -1,5 +1,6 @@
 import type { Condition } from '../../lib/lock/condition.ts';
 import type { SentinelReport } from '../../sentinel/watch.ts';
+import type { UnknownVolume } from './unknown-volumes.ts';
 
 /** How the locks of this host end. */
 export interface FenceTimes {
@@ -32,11 +33,15 @@ export function incompleteFence(volume: string, why: string): Condition {
 }
 
 /** A volume that a sentinel guards for an earlier daemon. */
-export function unknownVolume(volume: string, mountpoint: string): Condition {
+export function unknownVolume({ volume, mountpoint, isMounted }: UnknownVolume): Condition {
+  const text = `the sentinel guards volume ${volume}, which this daemon does not know`;
   return warning(
-    `the sentinel guards volume ${volume}, which is mounted at ${mountpoint} but which this daemon ` +
-      'does not know: its mount table was lost or replaced. The containers that use the volume stand ' +
-      `still when its lock expires. Remove them, then: umount ${mountpoint}`,
+    isMounted
+      ? `${text} although it is mounted at ${mountpoint}: its mount table was lost or replaced. The ` +
+          'containers that use the volume stand still when its lock expires. Remove them, then: umount ' +
+          mountpoint
+      : `${text} and which is not mounted at ${mountpoint} any more, because containers that use it ` +
+          'stand still: remove them (docker rm -f)',
   );
 }
 

@@ -8,16 +8,15 @@ import type { SentinelWatchOptions } from './sentinel-watch.ts';
 import { SentinelWatch } from './sentinel-watch.ts';
 
 export interface SentinelFenceOptions
-  extends Omit<SentinelWatchOptions, 'link' | 'bootNowMs' | 'kernelMountOf'> {
+  extends Omit<SentinelWatchOptions, 'link' | 'bootNowMs' | 'isMounted'> {
   readonly socketPath: string;
   readonly dockerSocket: string;
   readonly stateDir: string;
-  readonly mountpointOf: (volume: string) => string;
 }
 
 /** Returns the fence of this host's mounts: the sentinel on this socket. */
 export function sentinelFence(options: SentinelFenceOptions): SentinelWatch {
-  const { socketPath, dockerSocket, stateDir, mountpointOf, clock, events } = options;
+  const { socketPath, dockerSocket, stateDir, clock, events } = options;
   const logPath = join(stateDir, 'sentinel.log');
   const link = new SentinelLink({
     call: sentinelCall(socketPath),
@@ -26,9 +25,5 @@ export function sentinelFence(options: SentinelFenceOptions): SentinelWatch {
     onReplaced: (message) =>
       events.record({ severity: 'warning', kind: 'replaced', volume: '', message }),
   });
-  const kernelMountOf = async (volume: string) => {
-    const mountpoint = mountpointOf(volume);
-    return { mountpoint, isMounted: await isMountpoint(mountpoint) };
-  };
-  return new SentinelWatch({ ...options, link, bootNowMs, kernelMountOf });
+  return new SentinelWatch({ ...options, link, bootNowMs, isMounted: isMountpoint });
 }

@@ -21,7 +21,7 @@ import { ReleasedMounts } from './released-mounts.ts';
 import type { SentinelLink } from './sentinel-link.ts';
 import type { EndedContainer } from './sentinel-news.ts';
 import { SentinelNews } from './sentinel-news.ts';
-import type { KernelMountOf } from './unknown-volumes.ts';
+import type { IsMounted } from './unknown-volumes.ts';
 import { noUnknownVolumes, unknownVolumes } from './unknown-volumes.ts';
 import { watchedVolumes } from './watched-volumes.ts';
 
@@ -46,7 +46,9 @@ export interface SentinelWatchOptions {
   readonly bootNowMs: () => number;
   readonly clock: Clock;
   readonly events: EventSink;
-  readonly kernelMountOf: KernelMountOf;
+  /** Returns where a volume is mounted on this host. */
+  readonly mountpointOf: (volume: string) => string;
+  readonly isMounted: IsMounted;
   /**
    * Called when the sentinel has ended a container because its volume was lost; the sentinel may
    * forget it after this resolves. Not called for a volume that an operator took from this host.
@@ -98,9 +100,7 @@ export class SentinelWatch implements MountFence {
       ...(last === undefined ? [] : [{ severity: 'error', message } as const]),
       ...(late === undefined ? [] : [{ severity: 'warning', message: late } as const]),
       ...this.#news.conditions(),
-      ...[...this.#unknown.mounted].map(([volume, mountpoint]) =>
-        unknownVolume(volume, mountpoint),
-      ),
+      ...this.#unknown.guarded.map(unknownVolume),
     ];
   }
 
@@ -190,7 +190,7 @@ export class SentinelWatch implements MountFence {
     this.#isKnown = isGuarding || this.#released.isPending;
     await this.#news.take(report);
     const isOurs = (volume: string) => this.#mounts.some(({ row }) => row.volume === volume);
-    this.#unknown = await unknownVolumes(report, isOurs, this.#options.kernelMountOf);
+    this.#unknown = await unknownVolumes(report, { ...this.#options, isOurs });
     for (const mount of this.#unknown.ended) this.#released.add(mount);
     return report;
   }

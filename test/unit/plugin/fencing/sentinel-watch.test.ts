@@ -56,7 +56,7 @@ let ended: EndedContainer[];
 /** The promise that the recording of an ended container waits for. */
 let recorded: Promise<void>;
 let leftMs: number;
-/** The volumes that the kernel has mounted. */
+/** The mountpoints that the kernel has. */
 let mounted: Set<string>;
 let watch: SentinelWatch;
 
@@ -69,10 +69,8 @@ function newWatch(change: Partial<SentinelWatchOptions> = {}): SentinelWatch {
     bootId: 'boot',
     bootNowMs: () => upMs + clock.now(),
     events: { record: (event) => events.push(event) },
-    kernelMountOf: async (volume) => ({
-      mountpoint: `/mounts/${volume}`,
-      isMounted: mounted.has(volume),
-    }),
+    mountpointOf: (volume) => `/mounts/${volume}`,
+    isMounted: async (mountpoint) => mounted.has(mountpoint),
     onEnded: async (container) => {
       ended.push(container);
       await recorded;
@@ -432,7 +430,7 @@ describe('what the sentinel of an earlier daemon guards', () => {
   });
 
   test('stays guarded while the kernel has it mounted, and is a condition', async () => {
-    mounted.add('lost');
+    mounted.add('/mounts/lost');
     await ran(1_500);
     expect(link.told.map(({ released }) => released)).toEqual([[], []]);
     expect(watch.conditions()).toEqual([
@@ -445,8 +443,23 @@ describe('what the sentinel of an earlier daemon guards', () => {
     expect(link.isEnded).toBe(false);
   });
 
+  test('is looked for where the earlier daemon had mounted it', async () => {
+    mounted.add('/elsewhere/lost');
+    link.more = { watched: { lost: { ...watched.lost, mountpoint: '/elsewhere/lost' } } };
+    await ran(1_500);
+    expect(link.told.map(({ released }) => released)).toEqual([[], []]);
+    expect(watch.conditions()[0]?.message).toMatch(/umount \/elsewhere\/lost$/);
+  });
+
+  test('stays guarded while containers stand still for it, also when it is not mounted', async () => {
+    link.more = { watched: { lost: { ...watched.lost, hasStopped: true } } };
+    await ran(1_500);
+    expect(link.told.map(({ released }) => released)).toEqual([[], []]);
+    expect(watch.conditions()[0]?.message).toMatch(/not mounted at .* any more.*docker rm -f/);
+  });
+
   test('is no condition for a volume that this daemon has mounted', async () => {
-    mounted.add('lost');
+    mounted.add('/mounts/lost');
     await watch.watch([fenced('lost')]);
     expect(watch.conditions()).toEqual([]);
     expect(link.told.at(-1)?.released).toEqual([]);
