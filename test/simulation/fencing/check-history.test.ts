@@ -74,6 +74,21 @@ test('honest report: a process of the host may write, and then the volume is not
   ]);
 });
 
+test('fences: a volume whose lease has expired is fenced soon, unless something excuses it', () => {
+  const mounted: Happening = { kind: 'mounted', host, volume };
+  const later = (...happenings: Happening[]) => {
+    const history = [granted, mounted, removed, ...happenings].map((each) => ({ at: 0, ...each }));
+    const laws = violationsOf([...history, { at: 4_001, ...calm }]);
+    return laws.map(({ message }) => message.split(':')[0]);
+  };
+  expect(later()).toEqual(['fences']);
+  expect(later(claimed('fenced'))).toEqual([]);
+  expect(later(excused({ untilMs: 10 }))).toEqual([]);
+  expect(later({ kind: 'sleeps', host, untilMs: 10 })).toEqual([]);
+  expect(later({ kind: 'unmounted', host, volume })).toEqual([]);
+  expect(later({ ...granted })).toEqual([]);
+});
+
 test('stands still, never forgets, never stuck', () => {
   expect(broken({ kind: 'let run', host, user, against: [] })).toEqual([]);
   expect(broken({ kind: 'let run', host, user, against: [volume] })).toEqual(['stands still']);

@@ -18,7 +18,9 @@ export function violationsOf(history: readonly HistoryEvent[]): Violation[] {
     const messages = [...judge(event)];
     // What is true between two events lasts for that time; excuses may end in between.
     if (event.at > before) {
-      messages.push(...judgeWriters(facts, event.at), ...judgeClaims(facts, event.at));
+      for (const law of [judgeWriters, judgeClaims, judgeLapses]) {
+        messages.push(...law(facts, event.at));
+      }
     }
     before = event.at;
     facts.apply(event);
@@ -53,6 +55,29 @@ function judgeClaims(facts: Facts, at: number): string[] {
     }
   }
   return found;
+}
+
+/** A fence is complete this long after the lease has expired, and after the last excuse has ended. */
+const fenceWithinMs = 4_000;
+
+/** The law of fences: a volume whose lease has expired is soon fenced. */
+function judgeLapses(facts: Facts, at: number): string[] {
+  const isLate = (ms: number) => ms + fenceWithinMs < at;
+  return facts.lapsed
+    .filter(({ host, volume, sinceMs }) => {
+      const users = facts.usersOf(host, volume);
+      const excuses = [undefined, ...users].map((user) => facts.excusedUntil(host, user ?? ''));
+      const sinceOf = [sinceMs, facts.claimedAt(host, volume), facts.sleepsUntil(host)];
+      return [...sinceOf, ...excuses].every(isLate);
+    })
+    .filter(({ host, volume }) => !facts.sharesUsers(host, volume))
+    .filter(({ host, volume }) => {
+      const claim = facts.claimOf(host, volume);
+      return claim !== 'fenced' && claim !== 'ended';
+    })
+    .map(
+      ({ host, volume }) => `fences: ${volume} of ${host} is not fenced ${fenceWithinMs} ms later`,
+    );
 }
 
 function judge(event: HistoryEvent): string[] {

@@ -18,6 +18,11 @@ interface Excuse {
 export class Facts {
   /** The host that holds each volume, by the store. */
   readonly holders = new Map<string, string>();
+  /** The mounts whose lease has expired, by host and volume. */
+  readonly #lapsed = new Map<string, { host: string; volume: string; sinceMs: number }>();
+  readonly #claimedAt = new Map<string, number>();
+  readonly #mounted = new Set<string>();
+  readonly #sleepsUntil = new Map<string, number>();
   readonly #writers = new Map<string, Writer>();
   readonly #users = new Map<string, Map<string, readonly string[]>>();
   readonly #claims = new Map<string, { host: string; volume: string; is: Claim }>();
@@ -31,6 +36,24 @@ export class Facts {
     return [...this.#claims.values()];
   }
 
+  get lapsed(): readonly { host: string; volume: string; sinceMs: number }[] {
+    return [...this.#lapsed.values()];
+  }
+
+  /** Returns when the claim about a volume changed last. */
+  claimedAt(host: string, volume: string): number {
+    return this.#claimedAt.get(`${host} ${volume}`) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  claimOf(host: string, volume: string): Claim | undefined {
+    return this.#claims.get(`${host} ${volume}`)?.is;
+  }
+
+  /** Returns until when a process of the host sleeps; a fence may not be complete before. */
+  sleepsUntil(host: string): number {
+    return this.#sleepsUntil.get(host) ?? Number.NEGATIVE_INFINITY;
+  }
+
   writersOf(host: string, volume: string): string[] {
     return this.writers
       .filter((writer) => writer.host === host && writer.volume === volume)
@@ -40,6 +63,12 @@ export class Facts {
   usersOf(host: string, volume: string): string[] {
     const users = this.#users.get(host) ?? new Map<string, readonly string[]>();
     return [...users].filter(([, volumes]) => volumes.includes(volume)).map(([user]) => user);
+  }
+
+  /** Returns true if a user of the volume uses another one, in whose frozen file system it may wait. */
+  sharesUsers(host: string, volume: string): boolean {
+    const users = [...(this.#users.get(host)?.values() ?? [])];
+    return users.some((volumes) => volumes.includes(volume) && volumes.length > 1);
   }
 
   /** Returns until when a user can't be kept from writing; `except`: an excuse that does not count. */
@@ -56,9 +85,28 @@ export class Facts {
     switch (event.kind) {
       case 'granted':
         this.holders.set(event.volume, event.host);
+        this.#lapsed.delete(`${event.host} ${event.volume}`);
         break;
       case 'removed':
         if (this.holders.get(event.volume) === event.host) this.holders.delete(event.volume);
+        this.#noteLapse(event);
+        break;
+      case 'mounted':
+        this.#mounted.add(`${event.host} ${event.volume}`);
+        break;
+      case 'unmounted':
+        this.#mounted.delete(`${event.host} ${event.volume}`);
+        this.#lapsed.delete(`${event.host} ${event.volume}`);
+        break;
+      case 'told':
+        // From then on its users must end, which takes as long as their engine does.
+        if (event.state === 'lost' || event.state === 'evicted') {
+          this.#lapsed.delete(`${event.host} ${event.volume}`);
+        }
+        break;
+      case 'sleeps':
+        // A later end may be taken back; an earlier one says nothing of other processes.
+        this.#sleepsUntil.set(event.host, this.#laterSleep(event));
         break;
       case 'writing':
         this.#writers.set(keyOf(event), event);
@@ -76,7 +124,8 @@ export class Facts {
         this.#forgetExcuses(event.host, event.user);
         break;
       case 'claimed': {
-        const { host, volume, is } = event;
+        const { host, volume, is, at } = event;
+        this.#claimedAt.set(`${host} ${volume}`, at);
         if (is === undefined) this.#claims.delete(`${host} ${volume}`);
         else this.#claims.set(`${host} ${volume}`, { host, volume, is });
         break;
@@ -89,6 +138,17 @@ export class Facts {
       default:
         break; // It changes none of these facts.
     }
+  }
+
+  #laterSleep({ host, untilMs, at }: { host: string; untilMs: number; at: number }): number {
+    const known = this.sleepsUntil(host);
+    const current = known === Number.POSITIVE_INFINITY ? at : known;
+    return Math.max(current, untilMs);
+  }
+
+  #noteLapse({ host, volume, at }: { host: string; volume: string; at: number }): void {
+    const key = `${host} ${volume}`;
+    if (this.#mounted.has(key)) this.#lapsed.set(key, { host, volume, sinceMs: at });
   }
 
   #forgetExcuses(host: string, user: string): void {

@@ -110,6 +110,7 @@ export class Kernel {
 
   sleep(user: KernelUser, task: Task, ms: number): void {
     task.isSleeping = true;
+    this.#noteSleep(this.machine.scheduler.now + ms);
     this.update(user);
     this.#later(ms, () => this.wake(user, task));
   }
@@ -173,11 +174,16 @@ export class Kernel {
   setHung(volume: string, isHung: boolean): void {
     if (isHung) this.hung.add(volume);
     else this.hung.delete(volume);
+    this.#noteSleep(isHung ? Number.POSITIVE_INFINITY : this.machine.scheduler.now);
     for (const mount of [...this.mounts]) {
       if (mount.volume !== volume || mount.isHung === isHung) continue;
       mount.isHung = isHung;
       this.changed(mount);
     }
+  }
+
+  #noteSleep(untilMs: number): void {
+    this.#record({ kind: 'sleeps', host: this.#host, untilMs });
   }
 
   #updateMount(mount: SimulatedMount): void {

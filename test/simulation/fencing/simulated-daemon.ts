@@ -78,13 +78,14 @@ export class SimulatedDaemon {
 
   async #mountOne(id: string, volume: VolumeName): Promise<boolean> {
     const { disk, kernel } = this.#options;
+    while (this.#busy.has(volume)) await this.#wait(20);
     const known = disk.rows.get(volume);
     if (known) {
-      if (!this.#isHeld(known) || this.#busy.has(volume)) return false;
+      if (!this.#isHeld(known)) return false;
       known.containers.add(id);
       return true;
     }
-    if (this.#busy.has(volume) || kernel.mountOf(volume)) return false;
+    if (kernel.mountOf(volume)) return false;
     this.#busy.add(volume);
     try {
       const mark = disk.newMark();
@@ -166,15 +167,13 @@ export class SimulatedDaemon {
 
   /** Asks for the tickets of the mounts that are not proved. */
   async #prove(): Promise<void> {
-    const { store, disk, kernel } = this.#options;
+    const { store, disk } = this.#options;
     for (const row of [...disk.rows.values()]) {
       if (row.isProved || row.isLost) continue;
       const isMine = await this.#call(() => store.attach(this.#host, row.volume, row.mark));
       if (isMine === undefined) continue;
       row.isProved = isMine;
       row.isLost = !isMine;
-      // A file system that was shut down is of no use, also to the host that holds the volume.
-      if (isMine && kernel.mountOf(row.volume)?.isCutOff) row.isEvicted = true;
     }
   }
 

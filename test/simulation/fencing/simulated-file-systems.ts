@@ -49,6 +49,8 @@ export function simulatedFileSystems(kernel: Kernel, random: Random): FileSystem
       await wait(longTailed(random, 1, 30));
       if (mount.isCutOff) return;
       mount.isCutOff = true;
+      // A shutdown undoes a freeze, so that processes that wait in it can die.
+      if (mount.fs === 'frozen') mount.fs = 'open';
       kernel.changed(mount);
       while (mount.isHung) await wait(hungPollMs * 5);
     },
