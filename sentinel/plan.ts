@@ -198,16 +198,22 @@ function releaseActions(stopped: StoppedUser, volumes: ReadonlyMap<string, Volum
 
 /**
  * Returns true if nobody can write through a process: every known user stands still, and a look
- * that began after that, and after the stop itself had begun, has found no other.
+ * that began after that, and after the stop itself had begun, has found no other. In a file system
+ * that is frozen or cut off a process may also sleep: version 2 of control groups does not freeze
+ * one that waits in a frozen file system.
  */
 export function isStill(
-  { watched: { volume }, fence }: VolumeView,
+  { watched: { volume, ownsFileSystem }, fence }: VolumeView,
   { users, look }: Pick<View, 'users' | 'look'>,
 ): boolean {
   if (!look?.volumes.has(volume)) return false;
   if (look.beganAtMs < (fence.stopSinceMs ?? Number.POSITIVE_INFINITY)) return false;
-  const using = users.filter(({ user }) => user.volumes.includes(volume));
-  return using.every(({ stillSinceMs }) => (stillSinceMs ?? Infinity) <= look.beganAtMs);
+  const maySleep = ownsFileSystem && isFileSystemStill(fence, ownsFileSystem);
+  return users.every(({ user, standing, stillSinceMs }) => {
+    if (!user.volumes.includes(volume)) return true;
+    if (maySleep && standing.is === 'freezing') return true;
+    return (stillSinceMs ?? Number.POSITIVE_INFINITY) <= look.beganAtMs;
+  });
 }
 
 /** Returns true if all known users stand still, and only another look can show that nobody else writes. */
@@ -218,7 +224,7 @@ export function needsLook(volume: VolumeView, view: View): boolean {
   const using = users.filter(({ user }) => {
     return user.volumes.includes(name) && (user.kind !== 'host' || fenceHostProcesses);
   });
-  const areStill = using.every(({ stillSinceMs }) => stillSinceMs !== undefined);
+  const areStill = using.every(({ standing }) => standing.is !== 'running');
   return areStill && !isStill(volume, { users: using, look });
 }
 

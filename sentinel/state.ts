@@ -49,6 +49,7 @@ export class SentinelState {
     const parts = readStateLines(file.read());
     this.#isInformed = parts[0]?.watch?.bootId === bootId;
     if (this.#isInformed) for (const each of parts) this.#take(each);
+    this.#continueFreezes();
     this.#rewrite();
   }
 
@@ -147,6 +148,13 @@ export class SentinelState {
     this.#file.append(line);
     this.#changed.clear();
     this.#grownBy += line.length;
+  }
+
+  /** A freeze that a predecessor has begun gets its time again, before a shutdown loses data. */
+  #continueFreezes(): void {
+    for (const [volume, fence] of this.#fences) {
+      if (fence.fs === 'freezing') this.#fences.set(volume, { ...fence, stopSinceMs: undefined });
+    }
   }
 
   /** A predecessor whose state is lost may have frozen any file system. */
