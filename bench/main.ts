@@ -5,6 +5,7 @@ import { benchGroupCommit } from './group-commit.ts';
 import { benchLockCycle } from './lock-cycle.ts';
 import { benchManyContainers } from './many-containers.ts';
 import { benchPluginSocket } from './plugin-socket.ts';
+import { benchStopGroups } from './stop-groups.ts';
 import { benchStoreWrites } from './store-writes.ts';
 import { benchWriteStop } from './write-stop.ts';
 
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, () => Promise<number>>> = {
   'lock-cycle': benchLockCycle,
   'many-containers': benchManyContainers,
   'plugin-socket': benchPluginSocket,
+  'stop-groups': benchStopGroups,
   'store-writes': benchStoreWrites,
   'write-stop': benchWriteStop,
 };

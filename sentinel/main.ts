@@ -5,12 +5,13 @@ import { listenOnUnixSocket, SocketInUseError } from '../lib/linux/unix-server.t
 import { systemClock } from '../lib/running/clock.ts';
 import { DockerCalls } from './engine-calls.ts';
 import { machineFileSystems } from './file-systems.ts';
-import { machineClock, machineStops } from './machine.ts';
+import { machineClock } from './machine.ts';
 import { raisePriority } from './priority.ts';
 import { KernelUserScan } from './scan/user-scan.ts';
 import { Sentinel } from './sentinel.ts';
 import { sentinelHandler } from './server.ts';
 import { stateFile } from './state-file.ts';
+import { KernelStops } from './stops/kernel-stops.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -39,7 +40,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const clock = systemClock();
   const sentinel: Sentinel = new Sentinel({
     scan: new KernelUserScan({ daemon: () => sentinel.daemonPid }),
-    stops: machineStops(clock),
+    stops: new KernelStops(),
     engine: new DockerCalls(values['docker-socket']),
     fileSystems: machineFileSystems,
     clock: machineClock(clock),

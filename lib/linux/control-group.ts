@@ -1,8 +1,23 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
 import { hasCode } from './error-code.ts';
 import type { Mount } from './mountinfo.ts';
+
+/*
+ * Control groups: who is in them, and the freezer of both versions (cgroups(7); the kernel's
+ * freezer-subsystem.rst and cgroup-v2.rst). All calls are synchronous: each takes some
+ * microseconds, and whoever stops a writer must not give up the processor before it has done so.
+ */
 
 /**
  * The control group of a container, by which its engine pauses it. In version 1, the group of the
@@ -13,8 +28,24 @@ export interface ControlGroup {
   readonly version: 1 | 2;
 }
 
-/** How long a group may take to freeze: a process in a system call freezes when it leaves it. */
-const freezeLimitMs = 500;
+/**
+ * How far a freeze has come. In version 1 the state counts the groups inside. In version 2 `frozen` is
+ * exact for a group without groups inside that have processes, and while a request applies to it.
+ */
+export interface GroupFreeze {
+  readonly is: 'thawed' | 'freezing' | 'frozen';
+  /** A freeze of the group itself is requested, not only one of a group around it. */
+  readonly isRequested: boolean;
+}
+
+/** Which file requests a freeze, and with which text. */
+const freezer = {
+  1: { file: 'freezer.state', freeze: 'FROZEN', thaw: 'THAWED' },
+  2: { file: 'cgroup.freeze', freeze: '1', thaw: '0' },
+} as const;
+
+/** Whether a list, and a move, names whole processes or single threads (version 1 only). */
+export type Members = 'cgroup.procs' | 'tasks';
 
 /** Returns the group in the text of /proc/PID/cgroup; undefined if no mount shows it. */
 export function controlGroupIn(text: string, mounts: readonly Mount[]): ControlGroup | undefined {
@@ -22,144 +53,199 @@ export function controlGroupIn(text: string, mounts: readonly Mount[]): ControlG
     const [, controllers = '', ...path] = line.split(':');
     return { controllers: controllers.split(','), path: path.join(':') };
   });
-  const freezer = groups.find(({ controllers }) => controllers.includes('freezer'));
-  if (freezer) {
-    const mount = mounts.find(
-      ({ fsType, superOptions }) => fsType === 'cgroup' && superOptions.includes('freezer'),
-    );
-    return mount && { path: pathBelow(mount, freezer.path), version: 1 };
-  }
-  const unified = groups.find(({ controllers, path }) => controllers[0] === '' && path !== '');
-  const mount = mounts.find(({ fsType }) => fsType === 'cgroup2');
-  return unified && mount && { path: pathBelow(mount, unified.path), version: 2 };
+  const v1 = groups.find(({ controllers }) => controllers.includes('freezer'));
+  const v1Mount = mounts.find(
+    ({ fsType, superOptions }) => fsType === 'cgroup' && superOptions.includes('freezer'),
+  );
+  if (v1 && v1Mount) return { path: pathBelow(v1Mount, v1.path), version: 1 };
+  // A freezer of version 1 that no mount shows can't be used, but version 2 freezes as well.
+  const v2 = groups.find(({ controllers, path }) => controllers[0] === '' && path !== '');
+  const v2Mount = mounts.find(({ fsType }) => fsType === 'cgroup2');
+  return v2 && v2Mount && { path: pathBelow(v2Mount, v2.path), version: 2 };
 }
 
 function pathBelow({ mountpoint, root }: Mount, path: string): string {
   return join(mountpoint, relative(root, path));
 }
 
-/** Returns true if every process of the group is frozen, or none is left. */
-export async function isFrozen(group: ControlGroup): Promise<boolean> {
-  if (await isEmpty(group)) return true;
-  if (group.version === 1) {
-    return (await readIfAny(join(group.path, 'freezer.state')))?.trim() === 'FROZEN';
-  }
-  return (await readIfAny(join(group.path, 'cgroup.events')))?.includes('frozen 1') ?? true;
+/** Returns undefined if the group has gone. */
+export function freezeOf(group: ControlGroup): GroupFreeze | undefined {
+  return group.version === 1 ? freezeOfV1(group) : freezeOfV2(group);
 }
 
-/** Freezes every process of the group. Rejects when that takes too long. */
-export async function freezeGroup(group: ControlGroup): Promise<void> {
-  const end = performance.now() + freezeLimitMs;
-  while (!(await isFrozen(group))) {
-    if (performance.now() > end) throw new Error(`${group.path} does not freeze`);
-    // Version 1 freezes a process that has joined meanwhile only if asked again.
-    await setFrozen(group, true);
-    await sleep(5);
-  }
+function freezeOfV1(group: ControlGroup): GroupFreeze | undefined {
+  // Reading the state makes the kernel look at each process: FROZEN is exact at this moment.
+  const state = readOf(group, 'freezer.state')?.trim();
+  if (state === undefined) return undefined;
+  if (state === 'THAWED') return { is: 'thawed', isRequested: false };
+  const isRequested = readOf(group, 'freezer.self_freezing')?.trim() === '1';
+  return { is: state === 'FROZEN' ? 'frozen' : 'freezing', isRequested };
 }
 
-export async function thawGroup(group: ControlGroup): Promise<void> {
-  await setFrozen(group, false);
+function freezeOfV2(group: ControlGroup): GroupFreeze | undefined {
+  const wish = readOf(group, 'cgroup.freeze');
+  const events = readOf(group, 'cgroup.events');
+  if (wish === undefined || events === undefined) return undefined;
+  const isRequested = wish.trim() === '1';
+  if (/^frozen 1$/m.test(events)) return { is: 'frozen', isRequested };
+  return { is: isRequested ? 'freezing' : 'thawed', isRequested };
 }
 
-/** Kills every process of the group, frozen or not. It may take a moment until they have ended. */
-export async function killGroup(group: ControlGroup): Promise<void> {
-  for (const pid of await processesOf(group)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch (error) {
-      if (!hasCode(error, 'ESRCH')) throw error;
-    }
-  }
-  // In version 1 a frozen process does not die. After SIGKILL a thawed process does nothing more.
-  for (const each of [...(await groupsIn(group)), group]) await setFrozen(each, false);
+/**
+ * Requests that all processes of the group and of those inside it freeze, or takes the request
+ * back. One write, which also applies to what they fork later. Repeating it wakes in version 1
+ * those that have not noticed. No error if the group has gone.
+ */
+export function setFrozen(group: ControlGroup, frozen: boolean): void {
+  const { freeze, thaw } = freezer[group.version];
+  ignoreGone(() => writeFileSync(freezeFileOf(group), frozen ? freeze : thaw, { flag: 'r+' }));
 }
 
-/** Returns true if SIGKILL is pending for one of its processes; a frozen one can't die yet. */
-export async function isBeingKilled(group: ControlGroup): Promise<boolean> {
-  for (const pid of await processesOf(group)) {
-    const status = (await readIfAny(`/proc/${pid}/status`)) ?? '';
-    for (const [, pending = '0'] of status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)) {
-      if ((BigInt(`0x${pending}`) & sigKillBit) !== 0n) return true;
-    }
-  }
-  return false;
+/** Returns the file that freezes the group. */
+export function freezeFileOf({ path, version }: ControlGroup): string {
+  return join(path, freezer[version].file);
 }
 
-const sigKillBit = 1n << 8n;
-
-export async function isEmpty(group: ControlGroup): Promise<boolean> {
-  return (await processesOf(group)).length === 0;
+/** Returns true if the group, or one inside it, has a process. */
+export function isPopulated(group: ControlGroup): boolean {
+  if (group.version === 2) return /^populated 1$/m.test(readOf(group, 'cgroup.events') ?? '');
+  return ownProcesses(group).length > 0 || childrenOf(group).some(isPopulated);
 }
 
-/** Waits until every process of the group has ended, for at most `limitMs`. */
-export async function becomesEmpty(group: ControlGroup, limitMs: number): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!(await isEmpty(group)) && performance.now() < end) await sleep(5);
+export function isEmpty(group: ControlGroup): boolean {
+  return !isPopulated(group);
 }
 
 /** Returns the processes of the group and of all groups inside it. */
-async function processesOf(group: ControlGroup): Promise<number[]> {
-  const all = [group, ...(await groupsIn(group))];
-  return (await Promise.all(all.map(ownProcesses))).flat();
+export function processesOf(group: ControlGroup): number[] {
+  return [group, ...groupsIn(group)].flatMap((each) => ownProcesses(each));
 }
 
 /** Returns the processes of the group itself. */
-export async function ownProcesses({ path }: ControlGroup): Promise<number[]> {
-  const text = (await readIfAny(join(path, 'cgroup.procs'))) ?? '';
-  return text.split('\n').filter(Boolean).map(Number);
+export function ownProcesses(group: ControlGroup): number[] {
+  return membersIn(group, 'cgroup.procs');
 }
 
-/** Returns the groups inside it, at any depth. */
-export async function groupsIn({ path, version }: ControlGroup): Promise<ControlGroup[]> {
-  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
-  const children = entries
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }): ControlGroup => ({ path: join(path, name), version }));
-  return [...children, ...(await Promise.all(children.map(groupsIn))).flat()];
-}
-
-/** Returns true if a freeze of the group itself, not only of its parent, is complete. */
-export async function isFrozenItself({ path, version }: ControlGroup): Promise<boolean> {
-  const [wish, state, isState] =
-    version === 1
-      ? ['freezer.self_freezing', 'freezer.state', 'FROZEN']
-      : ['cgroup.freeze', 'cgroup.events', 'frozen 1'];
-  if ((await readIfAny(join(path, wish)))?.trim() !== '1') return false;
-  return (await readIfAny(join(path, state)))?.includes(isState) ?? true;
-}
-
-/** Moves a process to a group. Ignores a process that has ended. */
-export async function moveTo({ path }: ControlGroup, pid: number): Promise<void> {
+/** Returns the processes, or the threads, of the group itself. */
+export function membersIn(group: ControlGroup, members: Members): number[] {
   try {
-    await writeFile(join(path, 'cgroup.procs'), String(pid), { flag: 'r+' });
+    // 0 is a process that this one can't see, and would mean this one in a write.
+    return (readOf(group, members) ?? '').split('\n').map(Number).filter(Boolean);
   } catch (error) {
-    if (!isGone(error)) throw error;
-  }
-}
-
-export async function setFrozen({ path, version }: ControlGroup, frozen: boolean): Promise<void> {
-  const [file, value] =
-    version === 1
-      ? ['freezer.state', frozen ? 'FROZEN' : 'THAWED']
-      : ['cgroup.freeze', frozen ? '1' : '0'];
-  try {
-    await writeFile(join(path, file), value, { flag: 'r+' });
-  } catch (error) {
-    if (!isGone(error)) throw error;
-  }
-}
-
-/** Resolves to undefined if the file does not exist, or disappears while it is read. */
-async function readIfAny(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isGone(error)) return undefined;
+    // A threaded group of version 2: its processes are listed by the group around it.
+    if (hasCode(error, 'EOPNOTSUPP', 'ENOTSUP')) return [];
     throw error;
   }
 }
 
+/** Returns the groups directly inside it. */
+export function childrenOf({ path, version }: ControlGroup): ControlGroup[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => ({ path: join(path, name), version }));
+  } catch (error) {
+    if (isGone(error)) return [];
+    throw error;
+  }
+}
+
+/** Returns the groups inside it, at any depth. */
+export function groupsIn(group: ControlGroup): ControlGroup[] {
+  return childrenOf(group).flatMap((child) => [child, ...groupsIn(child)]);
+}
+
+export function childOf({ path, version }: ControlGroup, name: string): ControlGroup {
+  return { path: join(path, name), version };
+}
+
+export function parentOf({ path, version }: ControlGroup): ControlGroup {
+  return { path: dirname(path), version };
+}
+
+export function nameOf({ path }: ControlGroup): string {
+  return basename(path);
+}
+
+/** Makes the group if it is not there. Returns false if the one around it has gone. */
+export function makeGroup({ path }: ControlGroup): boolean {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (isGone(error)) return false;
+    if (!hasCode(error, 'EEXIST')) throw error;
+  }
+  return true;
+}
+
+/** Removes the group. Returns false if it is still in use: a process that ends may count yet. */
+export function removeGroup({ path }: ControlGroup): boolean {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (hasCode(error, 'EBUSY')) return false;
+    if (!isGone(error)) throw error;
+  }
+  return true;
+}
+
+/** Moves a process to a group. Ignores a process that has ended. */
+export function moveTo(group: ControlGroup, id: number, members: Members = 'cgroup.procs'): void {
+  ignoreGone(() => {
+    using door = openDoor(group, members);
+    door.letIn(id);
+  });
+}
+
+/** The file that moves processes into a group. Opening it takes longer than a move. */
+export interface Door extends Disposable {
+  /** Moves a process, with all its threads, or only one thread. Ignores those that have ended. */
+  letIn(id: number): void;
+}
+
+export function openDoor({ path }: ControlGroup, members: Members = 'cgroup.procs'): Door {
+  const file = openSync(join(path, members), 'r+');
+  return {
+    letIn: (id) => {
+      if (id > 0) ignoreGone(() => writeSync(file, String(id)));
+    },
+    [Symbol.dispose]: () => closeSync(file),
+  };
+}
+
+/** Returns undefined if the group has gone. Throws if that is not certain. */
+function readOf({ path }: ControlGroup, file: string): string | undefined {
+  try {
+    return readFileSync(join(path, file), 'utf8');
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    if (isDirectory(path)) throw new Error(`${path} is no group that can freeze`, { cause: error });
+    refuseUnreachable(path);
+    return undefined;
+  }
+}
+
+/** A path through a process that has ended, or a mount that has gone, says nothing of the group. */
+function refuseUnreachable(path: string): void {
+  let around = dirname(path);
+  while (!isDirectory(around)) around = dirname(around);
+  const isControlGroup = statSync(join(around, 'cgroup.procs'), { throwIfNoEntry: false });
+  if (!isControlGroup) throw new Error(`the control groups at ${path} can't be reached`);
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** Does nothing if the group, or the process, has gone. */
+export function ignoreGone(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
 function isGone(error: unknown): boolean {
-  return hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV') || hasCode(error, 'ESRCH');
+  return hasCode(error, 'ENOENT', 'ENODEV', 'ESRCH');
 }

@@ -33,6 +33,12 @@ export function processIdsSync(): number[] {
   return idsIn(readdirSync('/proc'));
 }
 
+/** Returns the threads of a process; none if it has ended. */
+export function threadsOfSync(pid: number): ProcessId[] {
+  const names = ifSeenSync(() => readdirSync(`/proc/${pid}/task`)) ?? [];
+  return names.map((name): ProcessId => `${pid}/task/${name}`);
+}
+
 /** Reads one of a process's files, such as `mountinfo` or `cgroup`. */
 export function processFile(pid: ProcessId, name: string): Promise<string | undefined> {
   return ifSeen(readFile(`/proc/${pid}/${name}`, 'utf8'));

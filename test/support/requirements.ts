@@ -10,7 +10,8 @@ import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from 
 
 /**
  * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see
- * loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `uml`: hosts with their
+ * loop-fs.ts. `spin`: the model checker. `flock`: the kernel's file locks. `fuse`: file systems that
+ * hang, see hung-file-system.ts. `uml`: hosts with their
  * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
  * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
  * earlier-release.ts.
@@ -23,6 +24,7 @@ export type Requirement =
   | 'loop'
   | 'spin'
   | 'flock'
+  | 'fuse'
   | 'uml'
   | 'systemd'
   | 'throttle'
@@ -73,6 +75,7 @@ const problems: Record<Requirement, () => string[]> = {
     ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),
     ...missingPrograms(['mount', 'mkfs.ext4', 'mkfs.xfs', 'mkfs.btrfs']),
   ],
+  fuse: () => [...problems.root(), ...(existsSync('/dev/fuse') ? [] : ['needs FUSE'])],
   flock: () => missingPrograms(['flock', 'lslocks']),
   uml: () => [
     ...problems.docker(),

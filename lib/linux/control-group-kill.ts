@@ -1,0 +1,67 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ControlGroup } from './control-group.ts';
+import { groupsIn, processesOf, setFrozen } from './control-group.ts';
+import { hasCode } from './error-code.ts';
+import { processFileSync } from './proc.ts';
+
+const sigKillBit = 1n << 8n;
+
+/** Each look costs some 10 µs. A container's first process, which engines kill, is an old one. */
+const mostLooks = 1_000;
+
+/** Kills all processes of the group, frozen or not. It may take a moment until they have ended. */
+export function killGroup(group: ControlGroup): void {
+  const killFile = join(group.path, 'cgroup.kill');
+  if (group.version === 2 && existsSync(killFile)) {
+    try {
+      writeFileSync(killFile, '1', { flag: 'r+' });
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT', 'ENODEV')) throw error;
+    }
+    return;
+  }
+  killEach(group);
+}
+
+/** Kills the processes one by one: frozen meanwhile, because they could fork faster than that. */
+function killEach(group: ControlGroup): void {
+  setFrozen(group, true);
+  const killed = new Set<number>();
+  for (;;) {
+    const next = processesOf(group).filter((pid) => !killed.has(pid));
+    if (next.length === 0) break;
+    for (const pid of next) {
+      killProcess(pid);
+      killed.add(pid);
+    }
+  }
+  // In version 1 a frozen process does not die. After SIGKILL a thawed process does nothing more.
+  for (const each of [...groupsIn(group), group]) setFrozen(each, false);
+}
+
+/** Sends SIGKILL. Ignores a process that has ended. */
+export function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error;
+  }
+}
+
+/**
+ * Returns true if SIGKILL is pending for a process of the group: a frozen one can't die yet. Looks at
+ * the first thousand processes.
+ */
+export function isBeingKilled(group: ControlGroup): boolean {
+  const oldest = processesOf(group).toSorted((a, b) => a - b);
+  return oldest.slice(0, mostLooks).some(isProcessBeingKilled);
+}
+
+export function isProcessBeingKilled(pid: number): boolean {
+  const status = processFileSync(pid, 'status') ?? '';
+  for (const [, pending = '0'] of status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)) {
+    if ((BigInt(`0x${pending}`) & sigKillBit) !== 0n) return true;
+  }
+  return false;
+}
