@@ -171,7 +171,11 @@ async function openMounts(
   events: EventLog,
   ended: EndedContainers,
 ) {
-  const allDrivers = drivers({ volumeDir: config.volumeDir });
+  const allDrivers = drivers({
+    volumeDir: config.volumeDir,
+    report: (volume, message) =>
+      events.record({ severity: 'warning', kind: 'kept', volume, message }),
+  });
   const boot = bootId();
   const fence = sentinelFence({
     ...{ drivers: allDrivers, bootId: boot, clock, events },

@@ -25,22 +25,11 @@ export async function* processesShowing(mountpoint: string): AsyncGenerator<numb
   const own = mountsAt(all, await canonical(mountpoint)).at(0);
   if (!own) return;
   const place = placeOf(own, all);
-  for await (const { pid, mounts } of allNamespaces()) {
+  for await (const { pid, mounts } of mountNamespaces()) {
     const others = mounts.filter((mount) => shows(mount, own));
     // A namespace that was made later has a copy of this mount, at the same place: not counted.
     if (others.some((mount) => placeOf(mount, mounts) !== place)) yield pid;
   }
-}
-
-/**
- * Returns true if a mount namespace of this machine has a mount of one of these devices, such as
- * `/dev/loop3`. The limits of `isShownElsewhere` apply.
- */
-export async function isMountedAnywhere(devices: readonly string[]): Promise<boolean> {
-  for await (const { mounts } of allNamespaces()) {
-    if (mounts.some(({ source }) => devices.includes(source))) return true;
-  }
-  return false;
 }
 
 /** A directory of a file system, as mount tables name it. */
@@ -71,8 +60,34 @@ export function placeOf(
   return `${parent.device} ${join(parent.root, relative(parent.mountpoint, mountpoint))}`;
 }
 
+/**
+ * Returns the place of a mount that is, or was, at this path in this process's mount namespace, also
+ * if nothing is mounted there now.
+ */
+export async function placeOfPath(path: string): Promise<string | undefined> {
+  const mountpoint = await canonical(path);
+  const mounts = await readMounts();
+  const below = mountBelow(mountpoint, mounts);
+  return below && placeOf({ parentId: below.id, mountpoint }, mounts);
+}
+
+/** Returns the mount that a path is reached through, without what is mounted at the path itself. */
+function mountBelow(path: string, mounts: readonly Mount[]): Mount | undefined {
+  return mounts
+    .filter(({ mountpoint }) => path !== mountpoint && isInside(path, mountpoint))
+    .toSorted((a, b) => a.mountpoint.length - b.mountpoint.length)
+    .at(-1);
+}
+
+/** The mounts of one mount namespace, and a process or thread that sees them. */
+export interface MountNamespace {
+  readonly pid: number;
+  readonly task: ProcessId;
+  readonly mounts: readonly Mount[];
+}
+
 /** Reads the mounts of every mount namespace. Threads count: an engine's thread may have its own. */
-async function* allNamespaces(): AsyncGenerator<{ pid: number; mounts: Mount[] }> {
+export async function* mountNamespaces(): AsyncGenerator<MountNamespace> {
   const seen = new Set<string>();
   for (const pid of await processIds()) {
     for (const thread of (await ifSeen(readdir(`/proc/${pid}/task`))) ?? []) {
@@ -82,7 +97,7 @@ async function* allNamespaces(): AsyncGenerator<{ pid: number; mounts: Mount[] }
       const text = await processFile(task, 'mountinfo');
       if (text === undefined) continue;
       seen.add(namespace);
-      yield { pid, mounts: parseMountInfo(text) };
+      yield { pid, task, mounts: parseMountInfo(text) };
     }
   }
 }

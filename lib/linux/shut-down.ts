@@ -11,10 +11,14 @@ import { ProgramError, run } from './run.ts';
  * back metadata from its journal, which can't be prevented.
  */
 export async function shutDown(mountpoint: string): Promise<void> {
-  if (!(await isMountpoint(mountpoint))) return;
+  if (await isMountpoint(mountpoint)) await shutDownFileSystem(mountpoint);
+}
+
+/** Does the same to the file system that `path` lies in, whatever it is: the caller has checked. */
+export async function shutDownFileSystem(path: string): Promise<void> {
   try {
     // One program for both: after a thaw writers would go on, and a shut-down xfs can't be opened.
-    await run('xfs_io', ['-r', '-x', '-c', 'shutdown', '-c', 'thaw', mountpoint]);
+    await run('xfs_io', ['-r', '-x', '-c', 'shutdown', '-c', 'thaw', path]);
   } catch (error) {
     if (!isExpected(error)) throw error;
   }

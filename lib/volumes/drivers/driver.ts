@@ -130,10 +130,22 @@ export interface DriverUsage {
   readonly sizeBytes?: number;
 }
 
+/** Where a driver keeps its volumes, and whom it tells. */
+export interface DriverPlace {
+  readonly volumeDir: string;
+  /** Receives what an operator should know of a volume although the call succeeded. */
+  readonly report?: (volume: string, message: string) => void;
+}
+
 /** The circumstances of a call. */
 export interface DriverContext {
   /** Aborts when the caller's locks are lost or the caller gave up: stop, undo, reject. */
   readonly signal: AbortSignal;
+  /**
+   * For `mount`: true if this host has held the volume's lock without a gap since it mounted the volume
+   * last, so that nobody else can have written to it.
+   */
+  readonly isContinued?: boolean;
   /** Called now and then during a long copy. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }

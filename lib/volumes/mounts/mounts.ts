@@ -243,7 +243,9 @@ export class Mounts {
 
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
     const driver = driverOf(row, this.#options.drivers);
-    await driver.mount(volumeOf(row), row.mountpoint, { signal });
+    // With on-lost=keep the lock is acquired again also if another host had it meanwhile.
+    const isContinued = row.onLost !== 'keep';
+    await driver.mount(volumeOf(row), row.mountpoint, { signal, isContinued });
     try {
       signal.throwIfAborted();
       this.#states.requireHeld(row.volume);

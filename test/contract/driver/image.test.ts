@@ -1,16 +1,15 @@
 // The image driver: real images with ext4 and xfs on real file systems, loop devices and mounts;
 // real time. Needs root.
-import { execFile } from 'node:child_process';
 import { open, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { imageDriver } from '../../../lib/volumes/drivers/image/driver.ts';
 import { InUseError, InvalidRequestError } from '../../../lib/volumes/errors.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { command, never } from '../bench/driver-bench.ts';
 import { abandonTests } from './image-abandon-tests.ts';
+import { copiesTests } from './image-copies-tests.ts';
 import { volumeDriverContract } from './volume-driver.ts';
 
 for (const [fs, pool] of [
@@ -23,7 +22,10 @@ for (const [fs, pool] of [
   const fixture = { driverName: 'image', makeDriver: imageDriver, options, pool };
   volumeDriverContract(`the image driver with ${fs}`, fixture, (bench) => {
     imageTests(bench);
-    if (pool === 'ext4') abandonTests(bench, fs);
+    if (pool === 'ext4') {
+      abandonTests(bench, fs);
+      copiesTests(bench, fs);
+    }
   });
 }
 
@@ -113,26 +115,6 @@ function imageTests(bench: () => DriverBench): void {
     }
     await expect(bench().mounts()).resolves.toEqual([mountpoint]);
     await driver.unmount(volume, mountpoint, never);
-  });
-
-  test('an unmount is refused while another mount namespace has the image mounted', async () => {
-    const { driver } = bench();
-    const { volume, mountpoint } = await bench().mounted('db');
-    const abort = new AbortController();
-    // `unshare` copies all mounts into a private namespace, this one among them.
-    const other = promisify(execFile)('unshare', ['--mount', 'sleep', '60'], {
-      signal: abort.signal,
-      killSignal: 'SIGKILL',
-    }).catch(() => undefined);
-    await sleep(300);
-    try {
-      await expect(driver.unmount(volume, mountpoint, never)).rejects.toThrow(/mount namespace/);
-    } finally {
-      abort.abort();
-      await other;
-    }
-    await driver.unmount(volume, mountpoint, never);
-    await expect(bench().loopDevices()).resolves.toEqual([]);
   });
 
   test('an unmount whose device a process keeps open says so, and blames no mount', async () => {

@@ -8,6 +8,7 @@ import { shutDown } from '../../../linux/shut-down.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts';
 import type {
   DriverContext,
+  DriverPlace,
   DriverVolume,
   LiveSource,
   SnapshotTarget,
@@ -17,8 +18,9 @@ import { copyFile, fileBytes } from '../shared/copy.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
 import { sweeper, withTemporary } from '../shared/temporary.ts';
+import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
-import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
+import { DeadDevices, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { parseSize } from './size.ts';
 import { imageStorage } from './storage.ts';
 import { endStranded } from './stranded.ts';
@@ -34,9 +36,12 @@ import { endStranded } from './stranded.ts';
  * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
  * mounted volume stands still for some milliseconds only; elsewhere for as long as the copy takes.
  */
-export function imageDriver({ volumeDir }: { readonly volumeDir: string }): VolumeDriver {
+export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
   const base = join(volumeDir, 'image');
   const beginSweep = sweeper(base);
+  const dead = new DeadDevices();
+  const untilDetached = (what: string, image: string, signal: AbortSignal) =>
+    waitUntilDetached(what, image, signal, dead);
 
   return {
     name: 'image',
@@ -79,7 +84,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       beginSweep();
       signal.throwIfAborted();
       if (!(await exists(homeOf(volume)))) return;
-      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), signal);
+      await untilDetached(`volume ${volume.name}`, imageOf(volume), signal);
       await withTemporary(base, async (temporary) => {
         await renameDurably(homeOf(volume), join(temporary, 'old'));
       });
@@ -93,7 +98,8 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
         if (await isMountOf(top, image)) return;
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
-      await waitUntilDetached(`volume ${volume.name}`, image, context.signal);
+      if (context.isContinued && (await mountedAgain(image, mountpoint, dead, context))) return;
+      await untilDetached(`volume ${volume.name}`, image, context.signal);
       await mountImage(image, readOptions(volume).fs, mountpoint, context);
     },
 
@@ -102,18 +108,20 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       // Unmounted while frozen, it would stay in the kernel, out of reach, until a reboot.
       await thaw(mountpoint);
       await unmountAt(mountpoint, context);
-      await endStranded(imageOf(volume), mountpoint, thaw, context); // Frozen again meanwhile.
-      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
-      await removeMountpoint(mountpoint);
+      await endStranded(imageOf(volume), mountpoint, thaw, dead, context); // Frozen again meanwhile.
+      const unmounted = { volume: volume.name, image: imageOf(volume), mountpoint, dead };
+      const kept = await endCopies(unmounted, context);
+      if (kept !== undefined) report?.(volume.name, kept);
     },
 
     async abandon(volume, mountpoint, context) {
       context.signal.throwIfAborted();
       await shutDown(mountpoint);
       await detachAt(mountpoint, context);
-      await endStranded(imageOf(volume), mountpoint, shutDown, context);
-      await waitUntilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
-      await removeMountpoint(mountpoint);
+      await endStranded(imageOf(volume), mountpoint, shutDown, dead, context);
+      await abandonCopies(imageOf(volume));
+      await removeMountpoint(mountpoint); // The kernel removes the copies of the mount with it.
+      await untilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
     },
 
     async snapshot(target, context) {
@@ -138,7 +146,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
     async restore(target, context) {
       beginSweep();
       const image = await existingImage(target.volume);
-      await waitUntilDetached(`volume ${target.volume.name}`, image, context.signal);
+      await untilDetached(`volume ${target.volume.name}`, image, context.signal);
       await withTemporary(base, async (temporary) => {
         const copy = join(temporary, 'volume.img');
         await copyStill(await existingSnapshot(target), copy, context);
@@ -149,7 +157,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
     async clone(source, target, context) {
       beginSweep();
       const { fs } = sameOptions(source.volume, target);
-      await waitUntilDetached(`volume ${target.name}`, imageOf(target), context.signal);
+      await untilDetached(`volume ${target.name}`, imageOf(target), context.signal);
       await withTemporary(base, async (temporary) => {
         const made = await makeHome(temporary);
         if ('snapshot' in source) {
@@ -218,7 +226,7 @@ export function imageDriver({ volumeDir }: { readonly volumeDir: string }): Volu
       await using _frozen = await freeze(mountpoint);
       await copyFile(image, to, context);
     } else {
-      await waitUntilDetached(`volume ${source.volume.name}`, image, context.signal);
+      await untilDetached(`volume ${source.volume.name}`, image, context.signal);
       await copyFile(image, to, context);
     }
     await syncCopy(to, context);

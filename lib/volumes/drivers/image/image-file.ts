@@ -5,7 +5,7 @@ import { never } from '../../../running/never.ts';
 import type { DriverContext } from '../driver.ts';
 import { mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { syncPath } from '../shared/storage-files.ts';
-import { waitUntilDetached } from './loop-device.ts';
+import { attach, detach, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 
 /** The file systems that an image can hold. */
 export const fileSystems = ['ext4', 'xfs'] as const;
@@ -62,8 +62,18 @@ export async function mountImage(
   mountpoint: string,
   context: DriverContext,
 ): Promise<void> {
-  const options = fs === 'xfs' ? 'loop,discard,nouuid' : 'loop,discard';
-  await mountAt(mountpoint, ['-t', fs, '-o', options, path], context);
+  const options = fs === 'xfs' ? 'discard,nouuid' : 'discard';
+  if ((await writableLoopDevices(path)).length === 0) {
+    await mountAt(mountpoint, ['-t', fs, '-o', `loop,${options}`, path], context);
+    return;
+  }
+  // `mount -o loop` would use the device that is there: that of a file system that is shut down.
+  const device = await attach(path);
+  try {
+    await mountAt(mountpoint, ['-t', fs, '-o', options, device], context);
+  } finally {
+    await detach(device); // The kernel frees it when its last mount has gone.
+  }
 }
 
 /**

@@ -1,10 +1,13 @@
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { isMountedAnywhere } from '../../../linux/mount-namespaces.ts';
+import { viewersOf } from '../../../linux/mount-viewers.ts';
 import { readMounts } from '../../../linux/mountinfo.ts';
 import { run } from '../../../linux/run.ts';
+import { readIfThere } from '../../../linux/state-file.ts';
 import { InUseError } from '../../errors.ts';
 import { exists } from '../shared/storage-files.ts';
+import { ShownElsewhereError } from './shown-elsewhere.ts';
 
 /**
  * The loop devices through which this host's kernel uses an image file. `mount -o loop` creates them,
@@ -58,31 +61,70 @@ export async function idleLoopDevices(directory: string): Promise<string[]> {
     .map(({ name }) => name);
 }
 
+/** Attaches a file to a device of its own, also if another device has the file. */
+export async function attach(image: string): Promise<string> {
+  return (await run('losetup', ['--find', '--show', image])).stdout.trim();
+}
+
 /** Frees a device; the kernel frees a device in use when its last use ends. */
 export async function detach(device: string): Promise<void> {
   await run('losetup', ['--detach', device]);
 }
 
+/**
+ * The devices whose file system was shut down although a process still has files open in it. They
+ * write nothing any more, and are known by the number that the kernel gives to each new attachment.
+ */
+export class DeadDevices {
+  readonly #sequences = new Set<string>();
+
+  async add(devices: readonly string[]): Promise<void> {
+    for (const sequence of await Promise.all(devices.map(sequenceOf))) {
+      if (sequence !== undefined) this.#sequences.add(sequence);
+    }
+  }
+
+  /** Leaves out the devices that are dead. */
+  async without(devices: readonly string[]): Promise<string[]> {
+    if (this.#sequences.size === 0) return [...devices];
+    const sequences = await Promise.all(devices.map(sequenceOf));
+    return devices.filter((_, index) => !this.#sequences.has(sequences[index] ?? ''));
+  }
+}
+
+/** Undefined on a kernel before 5.15, which does not number attachments. */
+function sequenceOf(device: string): Promise<string | undefined> {
+  return readIfThere(`/sys/block/${basename(device)}/diskseq`);
+}
+
+/** Returns true if the kernel has a file system of the device, mounted or not. */
+export async function hasFileSystem(device: string): Promise<boolean> {
+  const known = ['ext4', 'xfs'].map((fs) => exists(join('/sys/fs', fs, basename(device))));
+  return (await Promise.all(known)).includes(true);
+}
+
 /** A container that is being started has a copy of all mounts for a moment. */
-const otherNamespacesMs = 3_000;
+export const otherNamespacesMs = 3_000;
 /** A busy kernel frees a device late: it writes back first. */
 const detachMs = 10_000;
 const pauseMs = 20;
 
 /**
- * Resolves when no device writes to the file any more, which is a moment after the unmount.
- * Rejects InUseError when a device stays: the image is then mounted somewhere else on this host, or a
- * process has the device open, and a second mount or a copy would destroy or tear it.
+ * Resolves when no device can write to the file any more, which is a moment after the unmount, or
+ * when all that are left are dead. Rejects InUseError when a device stays: the image is then mounted somewhere else on this host (ShownElsewhereError, if another
+ * mount namespace has it), or a process has the device open, and a second mount or a copy would
+ * destroy or tear it.
  */
 export async function waitUntilDetached(
   what: string,
   image: string,
   signal: AbortSignal,
+  dead: DeadDevices = new DeadDevices(),
 ): Promise<void> {
   const startedAt = performance.now();
   for (;;) {
     signal.throwIfAborted();
-    const devices = await writableLoopDevices(image);
+    const devices = await dead.without(await writableLoopDevices(image));
     if (devices.length === 0) return;
     const mounts = (await readMounts()).filter(({ source }) => devices.includes(source));
     if (mounts.length > 0) {
@@ -90,11 +132,10 @@ export async function waitUntilDetached(
       throw new InUseError(`${what} is mounted at ${places}`);
     }
     const waitedMs = performance.now() - startedAt;
+    const still = `${what} is still attached as ${devices.join(', ')}`;
     if (waitedMs > otherNamespacesMs) {
-      const still = `${what} is still attached as ${devices.join(', ')}`;
-      if (await isMountedAnywhere(devices)) {
-        throw new InUseError(`${still}: another mount namespace of this host has it mounted`);
-      }
+      const viewers = await viewersOf(devices);
+      if (viewers.length > 0) throw new ShownElsewhereError(still, viewers);
       if (waitedMs > detachMs) {
         throw new InUseError(`${still}, and no mount of it is found: see who opened the device`);
       }

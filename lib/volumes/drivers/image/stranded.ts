@@ -1,10 +1,9 @@
-import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processFile, processIds } from '../../../linux/proc.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt } from '../shared/mountpoint.ts';
-import { exists } from '../shared/storage-files.ts';
-import { writableLoopDevices } from './loop-device.ts';
+import type { DeadDevices } from './loop-device.ts';
+import { hasFileSystem, writableLoopDevices } from './loop-device.ts';
 
 /** A file system that is shutting down normally is gone after this. */
 const endMs = 500;
@@ -18,9 +17,10 @@ export async function endStranded(
   image: string,
   mountpoint: string,
   end: (mountpoint: string) => Promise<void>,
+  dead: DeadDevices,
   context: DriverContext,
 ): Promise<void> {
-  for (const device of await writableLoopDevices(image)) {
+  for (const device of await dead.without(await writableLoopDevices(image))) {
     if (!(await isStranded(device))) continue;
     await sleep(endMs);
     if (!(await isStranded(device))) continue;
@@ -33,9 +33,7 @@ export async function endStranded(
 
 /** True when the kernel has the device's file system, and no process sees a mount of it. */
 async function isStranded(device: string): Promise<boolean> {
-  const name = basename(device);
-  const known = ['ext4', 'xfs'].map((fs) => exists(join('/sys/fs', fs, name)));
-  if (!(await Promise.all(known)).includes(true)) return false;
+  if (!(await hasFileSystem(device))) return false;
   for (const pid of await processIds()) {
     if ((await processFile(pid, 'mountinfo'))?.includes(` ${device} `)) return false;
   }
