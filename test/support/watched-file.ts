@@ -4,8 +4,9 @@ import { appendFile } from '../../lib/linux/append-file.ts';
 /** A real file whose calls are counted, can be held up, and can be made to fail. */
 export interface WatchedFile extends AppendFile {
   readonly calls: { append: number; sync: number; replace: number };
-  /** The next sync waits until the returned function is called. */
-  holdSync(): () => void;
+  /** Makes the next sync wait until `release` is called. */
+  holdSync(): void;
+  release(): void;
   /** The error of the calls from now on; undefined: they work. */
   failWith(error: Error | undefined, ...calls: (keyof WatchedFile['calls'])[]): void;
 }
@@ -15,33 +16,37 @@ export function watchedFile(path: string): WatchedFile {
   const calls = { append: 0, sync: 0, replace: 0 };
   const failures = new Map<keyof typeof calls, Error>();
   let held: Promise<void> | undefined;
-  const called = async (call: keyof typeof calls) => {
-    calls[call]++;
+  let release = () => {};
+  const fail = (call: keyof typeof calls) => {
     const error = failures.get(call);
     if (error) throw error;
   };
   return {
     calls,
     append: async (text) => {
-      await called('append');
+      calls.append++;
+      fail('append');
       await file.append(text);
     },
     sync: async () => {
-      await called('sync');
+      calls.sync++;
       const waiting = held;
       held = undefined;
       await waiting;
+      fail('sync');
       await file.sync();
     },
     replace: async (text) => {
-      await called('replace');
+      calls.replace++;
+      fail('replace');
       await file.replace(text);
     },
     holdSync: () => {
       const { promise, resolve } = Promise.withResolvers<void>();
       held = promise;
-      return resolve;
+      release = resolve;
     },
+    release: () => release(),
     failWith: (error, ...names) => {
       for (const name of names) {
         if (error) failures.set(name, error);

@@ -24,7 +24,10 @@ beforeEach(async () => {
   store.takeCalls();
 });
 
-afterEach(() => host[Symbol.asyncDispose]());
+afterEach(async () => {
+  host.file.release(); // A failed test must not hang.
+  await host[Symbol.asyncDispose]();
+});
 
 test('a first Mount calls the store once, and its Unmount once', async () => {
   await volumes.mount('db', 'id', context);
@@ -84,18 +87,18 @@ test('sixteen Mounts that come together share two syncs, and so do their Unmount
   for (const name of names) await volumes.create({ name, options: {} }, context);
   const { file, path } = host;
   const stored = async () => storedMounts(await readFile(join(path, 'mounts.json'), 'utf8'));
-  const release = file.holdSync();
+  file.holdSync();
   const mounting = names.map((name) => volumes.mount(name, 'id', context));
   await eventually(async () => {
     expect((await stored()).filter(({ mountIds }) => 'id' in mountIds)).toHaveLength(16);
   });
-  release();
+  file.release();
   await Promise.all(mounting);
   expect(file.calls.sync).toBe(2);
-  const releaseAgain = file.holdSync();
+  file.holdSync();
   const unmounting = names.map((name) => volumes.unmount(name, 'id', context));
   await eventually(async () => expect(await stored()).toEqual([]));
-  releaseAgain();
+  file.release();
   await Promise.all(unmounting);
   expect(file.calls.sync).toBe(4);
 });
