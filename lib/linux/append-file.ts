@@ -4,6 +4,8 @@ import { replaceFile } from './state-file.ts';
 
 /** A file that grows by whole texts, one call at a time; `sync` may run beside `append`. */
 export interface AppendFile extends AsyncDisposable {
+  /** Returns false if somebody has deleted or replaced the file since it was opened. */
+  isThere(): Promise<boolean>;
   /**
    * Adds a text. It is in the file when this resolves and survives the end of this process, but not
    * a power cut. After a rejection a part of the text may be in the file.
@@ -29,6 +31,13 @@ export function appendFile(path: string): AppendFile {
     return handle;
   };
   return {
+    isThere: async () => {
+      let isLinked = false;
+      await naming(path, async () => {
+        isLinked = (await (await opened()).stat()).nlink > 0;
+      });
+      return isLinked;
+    },
     append: (text) => naming(path, async () => (await opened()).appendFile(text)),
     sync: () => naming(path, async () => (await opened()).datasync()),
     replace: async (text) => {

@@ -23,6 +23,7 @@ export function watchedFile(path: string): WatchedFile {
   };
   return {
     calls,
+    isThere: () => file.isThere(),
     append: async (text) => {
       calls.append++;
       fail('append');

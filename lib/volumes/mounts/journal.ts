@@ -11,7 +11,7 @@ interface Entry {
   readonly fail: (error: unknown) => void;
 }
 
-export type JournalFile = Pick<AppendFile, 'append' | 'sync' | 'replace'>;
+export type JournalFile = Pick<AppendFile, 'isThere' | 'append' | 'sync' | 'replace'>;
 
 /**
  * Adds lines to a file, and replaces the file with a short base now and then.
@@ -86,15 +86,25 @@ export class Journal {
   }
 
   async #write(): Promise<void> {
+    if (this.#waiting.length === 0) return;
+    if (!this.#isDue()) await this.#look();
     if (this.#isDue()) await this.#syncing.idle(); // Its failure is for those who wait for it.
     const batch = this.#waiting.splice(0);
-    if (batch.length === 0) return;
     const text = batch.map(({ line }) => line).join('');
     try {
       if (this.#isDue()) await this.#replaceWith(batch, text);
       else await this.#appendAll(batch, text);
     } catch (error) {
       this.#failed(batch, error);
+    }
+  }
+
+  /** Lines that are added to a deleted file are lost with it. */
+  async #look(): Promise<void> {
+    try {
+      if (!(await this.#file.isThere())) this.#mustReplace = true;
+    } catch {
+      this.#mustReplace = true; // The next step fails in the same way, and says so.
     }
   }
 

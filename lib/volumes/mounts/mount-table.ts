@@ -81,9 +81,10 @@ export class MountTable implements AsyncDisposable {
   static async open(path: string, clock: Clock, file = appendFile(path)): Promise<MountTable> {
     const text = await readIfThere(path, { trim: false });
     const table = new MountTable(path, clock, file, readTableAt(path, text));
-    if (table.#journal.isBase) return table;
     try {
-      await table.#journal.replace();
+      // Opened now, so that a file that is deleted later is noticed.
+      if (table.#journal.isBase) await file.isThere();
+      else await table.#journal.replace();
     } catch (error) {
       table.#hasFailed(error);
     }

@@ -16,7 +16,7 @@ import { startNode } from '../hosts/node.ts';
 const mountId = 'd'.repeat(64);
 const otherId = 'e'.repeat(64);
 
-describeWith(['root', 'etcd'], 'a daemon whose mount table was lost', () => {
+describeWith(['root', 'etcd', 'loop'], 'a daemon whose mount table was lost', () => {
   let cluster: BareCluster;
   let node: BareNode;
   let other: BareNode;
@@ -98,6 +98,24 @@ describeWith(['root', 'etcd'], 'a daemon whose mount table was lost', () => {
     await node.ok('Unmount', { Name: 'db', ID: mountId });
     expect(await node.mountCount('db')).toBe(0);
     await node.ok('Remove', { Name: 'db' });
+  });
+
+  test('deleted: a mounted image is taken over, and its last write reaches the image', async () => {
+    await node.create('img', { driver: 'image', size: '16M' });
+    await node.ok('Mount', { Name: 'img', ID: mountId });
+    await node.daemon.kill();
+    await rm(table);
+    await node.daemon.start();
+    await adopted();
+    const file = join(node.mountpoint('img'), 'file');
+    await node.host.execOk('sh', '-c', `echo written > ${file}`);
+    await node.ok('Unmount', { Name: 'img', ID: mountId });
+    expect(await node.mountCount('img')).toBe(0);
+    await other.ok('Mount', { Name: 'img', ID: mountId });
+    const copy = join(other.mountpoint('img'), 'file');
+    expect(await other.host.execOk('cat', copy)).toContain('written');
+    await other.ok('Unmount', { Name: 'img', ID: mountId });
+    await node.ok('Remove', { Name: 'img' });
   });
 
   test('deleted, and the store away: Mount waits for the store, an orderly stop keeps the lock', async () => {

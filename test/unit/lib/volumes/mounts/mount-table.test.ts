@@ -1,7 +1,7 @@
 // The mount table in real files: what is on disk when, how often the disk is asked, what a disk that
 // fails does, and what is left after a kill. A manual clock; the killed process is a real one.
 import { spawn } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -142,6 +142,17 @@ describe('a disk that refuses', () => {
     expect(await stored()).toEqual(['a', 'b']);
     expect(await text()).not.toContain('"vol\n');
   });
+});
+
+test.each<[what: string, spoil: () => Promise<unknown>]>([
+  ['deleted', () => rm(path)],
+  ['replaced by another', () => writeFile(`${path}.x`, 'x').then(() => rename(`${path}.x`, path))],
+])('a table that somebody has %s is whole again with the next change', async (_what, spoil) => {
+  await (await openTable()).put(mountRow('a'));
+  const table = resources.use(await MountTable.open(path, clock));
+  await spoil();
+  await table.put(mountRow('b'));
+  expect(await stored()).toEqual(['a', 'b']);
 });
 
 test('an orderly stop leaves a table that an earlier release reads', async () => {
