@@ -21,7 +21,7 @@ export const scripts = [
   ['npm test', 'runs every test; npm test -- PATH runs some (root for all of them)'],
   [
     'npm run mutations',
-    'breaks each promise of the locks in a copy and names the test that notices (minutes)',
+    'breaks each promise of locks and fencing in a copy, names the test that notices (minutes)',
   ],
   ['npm run test:soak -- SECONDS', 'runs simulations and fault tests for as long as given'],
 ];

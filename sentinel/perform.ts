@@ -70,7 +70,7 @@ export class Perform {
     else if (action.do === 'flush') this.#enterFs(action.volume, 'flushing');
     else if (action.do === 'freeze') {
       if (this.#fs(action.volume) !== 'freezing') this.#enterFs(action.volume, 'freezing');
-    } else if (action.do === 'stop') {
+    } else if (action.do === 'stop' || action.do === 'kill') {
       const known = state.stopped.get(action.user.key);
       const isKnown = known !== undefined && known.releasedAtMs === undefined;
       const shown = isKnown ? known.shown : action.wasPaused ? 'persons' : 'no';

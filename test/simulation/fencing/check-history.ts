@@ -1,3 +1,4 @@
+import { volumeNames, volumes } from './commands.ts';
 import { Facts } from './facts.ts';
 import type { HistoryEvent } from './history.ts';
 import { unfenced } from './history.ts';
@@ -70,7 +71,7 @@ function judgeLapses(facts: Facts, at: number): string[] {
       const sinceOf = [sinceMs, facts.claimedAt(host, volume), facts.sleepsUntil(host)];
       return [...sinceOf, ...excuses].every(isLate);
     })
-    .filter(({ host, volume }) => !facts.sharesUsers(host, volume))
+    .filter(({ host, volume }) => !endsUsers(volume) && !facts.sharesUsers(host, volume))
     .filter(({ host, volume }) => {
       const claim = facts.claimOf(host, volume);
       return claim !== 'fenced' && claim !== 'ended';
@@ -78,6 +79,11 @@ function judgeLapses(facts: Facts, at: number): string[] {
     .map(
       ({ host, volume }) => `fences: ${volume} of ${host} is not fenced ${fenceWithinMs} ms later`,
     );
+}
+
+/** Ending many users takes as long as their engine does; until then they stand still. */
+function endsUsers(volume: string): boolean {
+  return volumeNames.some((name) => name === volume && volumes[name].onLost === 'stop');
 }
 
 function judge(event: HistoryEvent): string[] {

@@ -58,9 +58,9 @@ export class SentinelHost {
     return this.#process !== undefined;
   }
 
-  /** Returns true if a call is answered now. */
-  get answers(): boolean {
-    return this.#process?.party.state === 'running';
+  /** True when a sentinel, or its state file, knows the mounts and the clock from before. */
+  get isInformed(): boolean {
+    return this.#isInformed;
   }
 
   get lastReport(): SentinelReport | undefined {

@@ -1,6 +1,12 @@
 import { longTailed, randomStream } from '../random.ts';
 import type { Scheduler } from '../scheduler.ts';
-import type { PersonCommand, RunCommand, UseCommand, VolumeName } from './commands.ts';
+import type {
+  KillSentinelCommand,
+  PersonCommand,
+  RunCommand,
+  UseCommand,
+  VolumeName,
+} from './commands.ts';
 import { DaemonDisk } from './daemon-disk.ts';
 import type { Record } from './history.ts';
 import { unfenced } from './history.ts';
@@ -39,6 +45,10 @@ export class SimulatedHost {
   isConnected = true;
   readonly #options: SimulatedHostOptions;
   readonly #random: () => number;
+  /** The last pause that only the time of day shows ended then. */
+  #jumpedAtMs = Number.NEGATIVE_INFINITY;
+  /** The time of day was set while the machine stood still: that may hide the pause. */
+  #setInPause = false;
   #daemons = 0;
   #names = 0;
 
@@ -100,9 +110,35 @@ export class SimulatedHost {
     this.machine.resume(sight);
     this.kernel.updateAll();
     const { now } = this.#options.scheduler;
-    // What nothing on the machine shows, only the store can tell.
-    if (sight !== 'unseen') this.#excuse(now + jumpReactionMs);
-    else this.#excuse(now + this.#options.store.ttlMs + reactionMs);
+    if (sight === 'time of day') this.#jumpedAtMs = now;
+    const showsJump = this.sentinel.isInformed && !this.#setInPause;
+    this.#setInPause = false;
+    const isSeen = sight === 'counted' || (sight === 'time of day' && showsJump);
+    if (isSeen) this.#excuse(now + jumpReactionMs);
+    else this.hideJump();
+  }
+
+  /** What nothing on the machine shows, only the store can tell: the deadlines are too late. */
+  hideJump(): void {
+    if (this.machine.isPaused) return;
+    this.#excuse(this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs);
+  }
+
+  setTimeOfDay(byMs: number): void {
+    this.fault('the time of day is set');
+    this.machine.jumpTimeOfDay(byMs);
+    this.#setInPause ||= this.machine.isPaused;
+    if (this.#hasJustJumped) this.hideJump();
+  }
+
+  /** A sentinel without state does not know the clock from before. */
+  killSentinel({ state, steps }: KillSentinelCommand): void {
+    this.sentinel.kill(state, steps);
+    if (state !== 'kept' && this.#hasJustJumped) this.hideJump();
+  }
+
+  get #hasJustJumped(): boolean {
+    return this.#options.scheduler.now - this.#jumpedAtMs < this.#options.store.ttlMs;
   }
 
   run({ volumes, tasks, count }: RunCommand): void {

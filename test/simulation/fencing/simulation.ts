@@ -69,11 +69,10 @@ class Simulation {
         if (host.daemon?.party.state === 'running') host.daemon.evict(command.volume);
         break;
       case 'kill sentinel':
-        host.sentinel.kill(command.state, command.steps);
+        host.killSentinel(command);
         break;
       case 'set time of day':
-        host.fault('the time of day is set');
-        host.machine.jumpTimeOfDay(command.byMs);
+        host.setTimeOfDay(command.byMs);
         break;
       case 'pause machine':
         host.pause();

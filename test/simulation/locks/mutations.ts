@@ -1,20 +1,11 @@
-/** A text in the engine, or in the reference store, whose change breaks a promise. */
-export interface Mutation {
-  /** The promise, named as the checker names it where it can. */
-  readonly promise: string;
-  readonly file: string;
-  readonly from: string;
-  readonly to: string;
-  /** The test that fails; without one, the simulation does. */
-  readonly test?: string;
-}
+import type { Mutation, MutationList } from '../mutation.ts';
 
 const engine = (file: string) => `lib/lock/${file}`;
 const races = 'test/contract/locks/races.test.ts';
 const outliving = 'test/contract/locks/permanent.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
-export const mutations: readonly Mutation[] = [
+const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: a writer waits for readers',
     file: store('ticket-model.ts'),
@@ -240,3 +231,10 @@ export const mutations: readonly Mutation[] = [
     to: '',
   },
 ];
+
+/** Texts in the lock engine, and in the reference store. */
+export const lockMutations: MutationList = {
+  mutations,
+  simulation: 'test/simulation/locks/simulation.test.ts',
+  test: 'keeps its promises',
+};

@@ -1,10 +1,12 @@
-// The list of mutations fits the sources; nothing is run.
+// The lists of mutations fit the sources; nothing is run.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { mutations } from './mutations.ts';
+import { fencingMutations } from './fencing/mutations.ts';
+import { lockMutations } from './locks/mutations.ts';
 
-const root = join(import.meta.dirname, '../../..');
+const root = join(import.meta.dirname, '../..');
+const mutations = [lockMutations, fencingMutations].flatMap((list) => list.mutations);
 
 test('each mutation changes a text that its file contains', () => {
   const stale = mutations.filter(({ file, from }) => {

@@ -7,28 +7,30 @@ import { once } from 'node:events';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Mutation } from './mutations.ts';
-import { mutations } from './mutations.ts';
+import { fencingMutations } from './fencing/mutations.ts';
+import { lockMutations } from './locks/mutations.ts';
+import type { Mutation, MutationList } from './mutation.ts';
 
-const root = resolve(import.meta.dirname, '../../..');
+const root = resolve(import.meta.dirname, '../..');
 /** The limit for each mutation; most are found within a second. */
 const searchSeconds = 60;
 
 const words = process.argv.slice(2).join(' ');
 const directory = await mkdtemp(join(tmpdir(), 'berth-mutations-'));
 try {
-  for (const part of ['lib', 'test', 'package.json', 'tsconfig.json']) {
+  for (const part of ['lib', 'plugin', 'sentinel', 'test', 'package.json', 'tsconfig.json']) {
     await cp(join(root, part), join(directory, part), { recursive: true });
   }
   await symlink(join(root, 'node_modules'), join(directory, 'node_modules'));
-  for (const mutation of mutations.filter(({ promise }) => promise.includes(words))) {
-    await judge(mutation);
+  for (const list of [lockMutations, fencingMutations]) {
+    const chosen = list.mutations.filter(({ promise }) => promise.includes(words));
+    for (const mutation of chosen) await judge(mutation, list);
   }
 } finally {
   await rm(directory, { recursive: true });
 }
 
-async function judge(mutation: Mutation): Promise<void> {
+async function judge(mutation: Mutation, list: MutationList): Promise<void> {
   const path = join(directory, mutation.file);
   const original = await readFile(path, 'utf8');
   if (original.split(mutation.from).length < 2) {
@@ -39,22 +41,24 @@ async function judge(mutation: Mutation): Promise<void> {
     path,
     original.replace(mutation.from, () => mutation.to),
   );
-  const output = await run(mutation);
+  const output = await run(mutation, list);
   await writeFile(path, original);
   if (output === undefined) {
     report(mutation, 'SURVIVED', mutation.test ?? `after ${searchSeconds} s of simulation`);
   } else {
     const [, finding] =
-      /^ +(at .*|● .*)$/m.exec(output.replace(/^ +● the lock engine keeps.*$/gm, '')) ?? [];
+      /^ +(at .*|● .*)$/m.exec(
+        output.replace(/^ +● (the lock engine keeps|no host writes).*$/gm, ''),
+      ) ?? [];
     report(mutation, 'found', finding ?? output.slice(0, 300));
   }
 }
 
 /** Runs the test; returns its output when it fails, and undefined when it passes. */
-async function run({ test }: Mutation): Promise<string | undefined> {
+async function run({ test }: Mutation, list: MutationList): Promise<string | undefined> {
   const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
   const jest = ['node_modules/jest/bin/jest.js', '--bail'];
-  const simulation = ['test/simulation/locks/simulation.test.ts', '-t', 'keeps its promises'];
+  const simulation = [list.simulation, '-t', list.test];
   const child = spawn(process.execPath, [...flags, ...jest, ...(test ? [test] : simulation)], {
     cwd: directory,
     env: { ...process.env, BERTH_SOAK_SECONDS: `${searchSeconds}`, BERTH_SIM_NO_SHRINK: '1' },
