@@ -83,8 +83,9 @@ function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Ac
       if (mayBeFrozen) return [{ do: 'thaw', volume: watched }];
       return fence.phase === 'running' && fs === 'open' ? [{ do: 'flush', volume: watched }] : [];
     case 'stand-still': {
-      if (!watched.ownsFileSystem) return [];
-      if (isFileSystemStill(fence, true)) return [];
+      if (!watched.ownsFileSystem || isFileSystemStill(fence, true)) return [];
+      // Where nothing is mounted yet, a freeze succeeds and means nothing.
+      if (!fence.identity) return [];
       const lateMs = Math.max(watched.deadlineMs ?? 0, stopSinceMs ?? now);
       if (now >= lateMs + freezeLimitMs) return [{ do: 'cut off', volume: watched }];
       const isDue = fs !== 'open' || now - fsSinceMs >= freezeRetryMs;

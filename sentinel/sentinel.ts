@@ -204,11 +204,13 @@ export class Sentinel {
     if (isUnknown) await this.#adopt();
     await this.#identify(beganAtMs);
     const volumes = this.#volumeViews();
+    // Read once: another look may end meanwhile, whose users were not read.
+    const look = this.#looks.last;
     const view: View = {
       now: clock.now(),
       volumes,
-      users: await this.#users.read(volumes, this.#looks.last, this.#state.stopped),
-      look: this.#looks.last,
+      users: await this.#users.read(volumes, look, this.#state.stopped),
+      look,
       freezeLimitMs: Math.min(longestFreezeMs, this.#state.watch.marginMs / 2 || longestFreezeMs),
       fenceHostProcesses: this.#state.watch.fenceHostProcesses,
     };

@@ -7,7 +7,10 @@ import { openFence } from '../../../sentinel/volume-fence.ts';
 import { container, stopped, userView, view, volumeView, watched } from './views.ts';
 
 const done = (actions: readonly Action[]) => actions.map((action) => action.do);
-const fence = (change: Partial<VolumeFence>): VolumeFence => ({ ...openFence, ...change });
+const identity = { device: '7:1', root: '/' };
+const fence = (change: Partial<VolumeFence>): VolumeFence => {
+  return { ...openFence, identity, ...change };
+};
 const db = container('db', 'v');
 const host = {
   ...{ kind: 'host' as const, key: 'pid 9', volumes: ['v'] },
@@ -122,6 +125,16 @@ describe('a volume is fenced', () => {
     expect(done(at('flushing'))).toEqual(['freeze']);
     expect(done(at('freezing'))).toEqual(['freeze']); // A freeze in progress is not repeated.
     expect(at('frozen')).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'fenced' } }]);
+  });
+
+  test('with a file system of its own not before that is mounted: a freeze of nothing means nothing', () => {
+    const volumes = [
+      volumeView('v', {
+        watched: watched('v', { ownsFileSystem: true }),
+        fence: fence({ phase: 'preparing', stopSinceMs: 9_000, identity: undefined }),
+      }),
+    ];
+    expect(plan(view({ volumes }))).toEqual([]);
   });
 
   test('no more when a new user is found', () => {
