@@ -84,7 +84,7 @@ test('fences: a volume whose lease has expired is fenced soon, unless something 
   expect(later()).toEqual(['fences']);
   expect(later(claimed('fenced'))).toEqual([]);
   expect(later(excused({ untilMs: 10 }))).toEqual([]);
-  expect(later({ kind: 'sleeps', host, untilMs: 10 })).toEqual([]);
+  expect(later({ kind: 'sleeps', host, in: volume, untilMs: 10 })).toEqual([]);
   expect(later({ kind: 'unmounted', host, volume })).toEqual([]);
   expect(later({ ...granted })).toEqual([]);
 });

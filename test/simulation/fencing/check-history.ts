@@ -68,7 +68,12 @@ function judgeLapses(facts: Facts, at: number): string[] {
     .filter(({ host, volume, sinceMs }) => {
       const users = facts.usersOf(host, volume);
       const excuses = [undefined, ...users].map((user) => facts.excusedUntil(host, user ?? ''));
-      const sinceOf = [sinceMs, facts.claimedAt(host, volume), facts.sleepsUntil(host)];
+      const sinceOf = [
+        sinceMs,
+        facts.claimedAt(host, volume),
+        facts.sleepsUntil(host),
+        facts.lastEnd(host),
+      ];
       return [...sinceOf, ...excuses].every(isLate);
     })
     .filter(({ host, volume }) => !endsUsers(volume) && !facts.sharesUsers(host, volume))

@@ -20,9 +20,10 @@ export class Facts {
   readonly holders = new Map<string, string>();
   /** The mounts whose lease has expired, by host and volume. */
   readonly #lapsed = new Map<string, { host: string; volume: string; sinceMs: number }>();
+  readonly #lastEnds = new Map<string, number>();
   readonly #claimedAt = new Map<string, number>();
   readonly #mounted = new Set<string>();
-  readonly #sleepsUntil = new Map<string, number>();
+  readonly #sleepsUntil = new Map<string, Map<string, number>>();
   readonly #writers = new Map<string, Writer>();
   readonly #users = new Map<string, Map<string, readonly string[]>>();
   readonly #claims = new Map<string, { host: string; volume: string; is: Claim }>();
@@ -40,6 +41,11 @@ export class Facts {
     return [...this.#lapsed.values()];
   }
 
+  /** Returns when a user of the host ended last. */
+  lastEnd(host: string): number {
+    return this.#lastEnds.get(host) ?? Number.NEGATIVE_INFINITY;
+  }
+
   /** Returns when the claim about a volume changed last. */
   claimedAt(host: string, volume: string): number {
     return this.#claimedAt.get(`${host} ${volume}`) ?? Number.NEGATIVE_INFINITY;
@@ -51,7 +57,7 @@ export class Facts {
 
   /** Returns until when a process of the host sleeps; a fence may not be complete before. */
   sleepsUntil(host: string): number {
-    return this.#sleepsUntil.get(host) ?? Number.NEGATIVE_INFINITY;
+    return Math.max(Number.NEGATIVE_INFINITY, ...(this.#sleepsUntil.get(host)?.values() ?? []));
   }
 
   writersOf(host: string, volume: string): string[] {
@@ -105,8 +111,7 @@ export class Facts {
         }
         break;
       case 'sleeps':
-        // A later end may be taken back; an earlier one says nothing of other processes.
-        this.#sleepsUntil.set(event.host, this.#laterSleep(event));
+        this.#noteSleep(event);
         break;
       case 'writing':
         this.#writers.set(keyOf(event), event);
@@ -120,6 +125,7 @@ export class Facts {
         break;
       }
       case 'ended':
+        this.#lastEnds.set(event.host, event.at);
         this.#users.get(event.host)?.delete(event.user);
         this.#forgetExcuses(event.host, event.user);
         break;
@@ -140,10 +146,22 @@ export class Facts {
     }
   }
 
-  #laterSleep({ host, untilMs, at }: { host: string; untilMs: number; at: number }): number {
-    const known = this.sleepsUntil(host);
-    const current = known === Number.POSITIVE_INFINITY ? at : known;
-    return Math.max(current, untilMs);
+  #noteSleep({
+    host,
+    in: where,
+    untilMs,
+    at,
+  }: {
+    host: string;
+    in: string;
+    untilMs: number;
+    at: number;
+  }): void {
+    const ends = this.#sleepsUntil.get(host) ?? new Map<string, number>();
+    const known = ends.get(where) ?? Number.NEGATIVE_INFINITY;
+    // Storage that hangs does so until it is said to answer; several processes may sleep in turn.
+    const isAwake = known === Number.POSITIVE_INFINITY && untilMs <= at;
+    this.#sleepsUntil.set(host, ends.set(where, isAwake ? untilMs : Math.max(known, untilMs)));
   }
 
   #noteLapse({ host, volume, at }: { host: string; volume: string; at: number }): void {

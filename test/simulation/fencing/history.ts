@@ -24,7 +24,7 @@ export type Happening =
   /** The user, or all users of the host, can't be kept from writing until then by any sentinel. */
   | { kind: 'excused'; host: string; user: string | undefined; untilMs: number; why: string }
   /** A process of the host sleeps uninterruptibly until then, so a user may not freeze. */
-  | { kind: 'sleeps'; host: string; untilMs: number }
+  | { kind: 'sleeps'; host: string; in: string; untilMs: number }
   // What the sentinel does.
   | { kind: 'stopped'; host: string; user: string; how: 'frozen' | 'held' | 'killed' }
   /** `against`: the volumes for which the user should stand still. */

@@ -110,7 +110,7 @@ export class Kernel {
 
   sleep(user: KernelUser, task: Task, ms: number): void {
     task.isSleeping = true;
-    this.#noteSleep(this.machine.scheduler.now + ms);
+    this.#noteSleep('something else', this.machine.scheduler.now + ms);
     this.update(user);
     this.#later(ms, () => this.wake(user, task));
   }
@@ -174,7 +174,7 @@ export class Kernel {
   setHung(volume: string, isHung: boolean): void {
     if (isHung) this.hung.add(volume);
     else this.hung.delete(volume);
-    this.#noteSleep(isHung ? Number.POSITIVE_INFINITY : this.machine.scheduler.now);
+    this.#noteSleep(volume, isHung ? Number.POSITIVE_INFINITY : this.machine.scheduler.now);
     for (const mount of [...this.mounts]) {
       if (mount.volume !== volume || mount.isHung === isHung) continue;
       mount.isHung = isHung;
@@ -182,8 +182,8 @@ export class Kernel {
     }
   }
 
-  #noteSleep(untilMs: number): void {
-    this.#record({ kind: 'sleeps', host: this.#host, untilMs });
+  #noteSleep(where: string, untilMs: number): void {
+    this.#record({ kind: 'sleeps', host: this.#host, in: where, untilMs });
   }
 
   #updateMount(mount: SimulatedMount): void {

@@ -49,7 +49,10 @@ export class SimulatedDaemon {
     const { machine } = options.kernel;
     this.party = machine.party(`daemon ${options.number}`);
     this.#random = randomStream(options.seed, this.party.name);
-    for (const row of options.disk.rows.values()) row.isProved = false;
+    for (const row of options.disk.rows.values()) {
+      row.isProved = false;
+      this.#dropUnused(row, 'started');
+    }
     if (!options.isForgetful) this.#adopt();
     void this.#renew();
     void this.#repeat();
@@ -62,7 +65,9 @@ export class SimulatedDaemon {
   /** Mounts the volumes for a container; resolves to false if that fails. */
   async mount(id: string, names: readonly VolumeName[]): Promise<boolean> {
     for (const name of names) {
-      if (!(await this.#mountOne(id, name))) return false;
+      if (await this.#mountOne(id, name)) continue;
+      for (const row of this.#options.disk.rows.values()) row.containers.delete(id);
+      return false;
     }
     return true;
   }
@@ -81,7 +86,8 @@ export class SimulatedDaemon {
     while (this.#busy.has(volume)) await this.#wait(20);
     const known = disk.rows.get(volume);
     if (known) {
-      if (!this.#isHeld(known)) return false;
+      // A file system that was shut down is of no use to anybody.
+      if (!this.#isHeld(known) || kernel.mountOf(volume)?.isCutOff) return false;
       known.containers.add(id);
       return true;
     }
@@ -184,7 +190,7 @@ export class SimulatedDaemon {
       const { disk } = this.#options;
       if (report) this.#noteReleased(report);
       for (const row of [...disk.rows.values()]) {
-        for (const id of row.containers) if (!this.#isUsed(id)) row.containers.delete(id);
+        this.#dropUnused(row, 'known');
         if (!this.#busy.has(row.volume)) void this.#settle(row, report);
       }
       await this.#wait(1_000);
@@ -206,9 +212,14 @@ export class SimulatedDaemon {
     }
   }
 
-  #isUsed(id: string): boolean {
+  /** Drops the IDs of containers that the engine does not run; a new one may not be started yet. */
+  #dropUnused(row: Row, since: 'started' | 'known'): void {
     const { containers, party } = this.#options.engine;
-    return party.state !== 'running' || containers.get(id)?.isRunning !== false;
+    if (party.state !== 'running' && since === 'known') return;
+    for (const id of row.containers) {
+      const isRunning = containers.get(id)?.isRunning ?? since === 'known';
+      if (!isRunning) row.containers.delete(id);
+    }
   }
 
   /** Ends a mount that nobody uses, or that must end. */

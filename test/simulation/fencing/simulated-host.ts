@@ -9,7 +9,7 @@ import type {
 } from './commands.ts';
 import { DaemonDisk } from './daemon-disk.ts';
 import type { Record } from './history.ts';
-import { unfenced } from './history.ts';
+import { kernelName, unfenced } from './history.ts';
 import { Kernel, reactionMs } from './kernel.ts';
 import type { PauseSight } from './machine.ts';
 import { Machine } from './machine.ts';
@@ -115,13 +115,38 @@ export class SimulatedHost {
     this.#setInPause = false;
     const isSeen = sight === 'counted' || (sight === 'time of day' && showsJump);
     if (isSeen) this.#excuse(now + jumpReactionMs);
-    else this.hideJump();
+    if (isSeen) this.#excuseSlowDisks();
+    else {
+      this.#excuse(now);
+      this.hideJump();
+    }
   }
 
   /** What nothing on the machine shows, only the store can tell: the deadlines are too late. */
   hideJump(): void {
     if (this.machine.isPaused) return;
-    this.#excuse(this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs);
+    const untilMs = this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs;
+    this.#excuse(untilMs, 'the clocks do not show a pause');
+  }
+
+  slowDown(volume: VolumeName, ms: number | undefined): void {
+    const mount = this.kernel.mountOf(volume);
+    if (!mount) return;
+    if (ms !== undefined) this.fault(`the disk of ${volume} is slow`);
+    mount.slowMs = ms;
+    if (this.#hasJustJumped) this.#excuseSlowDisks();
+  }
+
+  /**
+   * After a jump of the clocks a file system that is slow to freeze is not shut down before its
+   * deadline: the jump may mean nothing, and a shutdown loses data.
+   */
+  #excuseSlowDisks(): void {
+    if ([...this.kernel.mounts].every(({ slowMs, isHung }) => slowMs === undefined && !isHung))
+      return;
+    const untilMs = this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs;
+    const why = 'its disk is slow after a jump';
+    this.#options.record({ kind: 'excused', host: this.name, user: kernelName, untilMs, why });
   }
 
   setTimeOfDay(byMs: number): void {

@@ -17,20 +17,19 @@ export function simulatedStops(kernel: Kernel, record: Record): Stops {
       record({ kind: 'stopped', host, user: user.key, how: 'frozen' });
       kernel.setFrozen(target, true);
     },
-    hold: async (user, wasPaused) => {
+    hold: async (user) => {
       const target = find(user);
       if (!target || target.tasks.every((task) => task.isHeld)) return;
       record({ kind: 'stopped', host, user: user.key, how: 'held' });
       for (const task of target.tasks) task.isHeld = true;
-      target.isAskedByBerth = false;
-      kernel.setFrozen(target, wasPaused);
+      returnToEngine(kernel, target);
     },
     release: async (user, wasPaused) => {
       const target = find(user);
       if (!target) return;
       for (const task of target.tasks) task.isHeld = false;
-      target.isAskedByBerth = false;
-      kernel.setFrozen(target, wasPaused);
+      if (!wasPaused) target.isAskedByBerth = true;
+      returnToEngine(kernel, target);
     },
     isBeingKilled: async (user) => {
       const tasks = find(user)?.tasks ?? [];
@@ -46,6 +45,15 @@ export function simulatedStops(kernel: Kernel, record: Record): Stops {
       kernel.kill(target);
     },
   };
+}
+
+/** Thaws the container's own group if berth froze it; what its engine froze stays. */
+function returnToEngine(kernel: Kernel, user: KernelUser): void {
+  if (user.isAskedByBerth) {
+    user.isAskedByBerth = false;
+    user.isFrozen = false;
+  }
+  kernel.update(user);
 }
 
 function standingOf(user: KernelUser | undefined): Standing {

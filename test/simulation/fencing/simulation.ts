@@ -81,16 +81,10 @@ class Simulation {
       case 'sleep':
         host.sleep(command.volume, command.ms);
         break;
-      case 'slow disk': {
-        const mount = host.kernel.mountOf(command.volume);
-        if (!mount) break;
-        host.fault(`the disk of ${command.volume} is slow`);
-        mount.slowMs = command.ms;
-        this.#later(command.ms, () => {
-          mount.slowMs = undefined;
-        });
+      case 'slow disk':
+        host.slowDown(command.volume, command.ms);
+        this.#later(command.ms, () => host.slowDown(command.volume, undefined));
         break;
-      }
       case 'hung storage':
         host.fault(`the storage of ${command.volume} hangs`);
         host.kernel.setHung(command.volume, true);
