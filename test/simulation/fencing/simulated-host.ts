@@ -122,7 +122,7 @@ export class SimulatedHost {
     }
   }
 
-  /** What nothing on the machine shows, only the store can tell: the deadlines are too late. */
+  /** Excuses the host for a pause that only the store can tell: its deadlines are too late. */
   hideJump(): void {
     if (this.machine.isPaused) return;
     const untilMs = this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs;
