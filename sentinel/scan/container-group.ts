@@ -53,9 +53,12 @@ export function containerIn(path: string): { path: string; id: string } | undefi
   return undefined;
 }
 
-/** Engines name a group `ID`, and under systemd `docker-ID.scope`, `libpod-ID.scope` and so on. */
+/**
+ * Engines name a group `ID`, under systemd `docker-ID.scope` or `libpod-ID.scope`, and where their
+ * driver does not fit to their runtime `system.slice:docker:ID`.
+ */
 function engineIdIn(name: string): string | undefined {
-  return /^(?:[a-z][a-z0-9_.-]*-)?([0-9a-f]{64})(?:\.scope)?$/.exec(name)?.[1];
+  return /(?:^|[-:])([0-9a-f]{64})(?:\.scope)?$/.exec(name)?.[1];
 }
 
 /** Returns where this group is reached; undefined if none of these mounts shows its hierarchy. */

@@ -1,20 +1,25 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
+import type { ControlGroup } from '../../lib/linux/control-group.ts';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import type { Mount } from '../../lib/linux/mountinfo.ts';
-import type { User } from '../ports.ts';
+import { heldProcessOf, isHeldGroup } from '../stops/held-groups.ts';
 import { containerIn, hierarchyOf } from './container-group.ts';
 import type { ThisHost } from './this-host.ts';
 
-/** The group inside a container's own in which the sentinel holds its processes. */
-const heldName = 'berth-held';
-
-export type HeldGroup = Omit<User, 'volumes'> & {
+export interface HeldGroup {
+  readonly key: string;
+  /** The engine's ID, if the group above is a container's. */
+  readonly id: string | undefined;
+  /** The group from which the processes were taken. */
+  readonly group: ControlGroup;
+  /** Set if the group holds one process or thread that is in no container. */
+  readonly process?: { readonly pid: number; readonly tid?: number | undefined } | undefined;
   /** The processes that are held. */
   readonly pids: readonly number[];
-};
+}
 
-/** Finds the containers with processes in a frozen group of the sentinel's, on both versions. */
+/** Finds the groups in which something is held, on both versions. */
 export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
   const seen = new Set<number>();
   for (const mount of host.groupMounts) {
@@ -22,28 +27,34 @@ export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
     // A hierarchy may be mounted several times.
     if (version === undefined || seen.has(version)) continue;
     seen.add(version);
-    for (const path of groupsNamed(heldName, mount.mountpoint)) {
+    for (const held of heldIn({ path: mount.mountpoint, version })) {
+      const { path } = held;
       const pids = processesOf(path);
       if (pids.length === 0) continue;
       const above = pathInHierarchy(dirname(path), mount);
       const container = containerIn(above);
       yield {
-        kind: 'container',
         key: container?.path ?? above,
         id: container?.id,
         group: { path: dirname(path), version },
+        process: processIn(held),
         pids,
       };
     }
   }
 }
 
-function* groupsNamed(name: string, path: string): Generator<string> {
+function processIn(held: ControlGroup): HeldGroup['process'] {
+  const [pid, tid] = heldProcessOf(held);
+  return pid === undefined ? undefined : { pid, tid };
+}
+
+function* heldIn({ path, version }: ControlGroup): Generator<ControlGroup> {
   for (const entry of ifThere(() => readdirSync(path, { withFileTypes: true })) ?? []) {
     if (!entry.isDirectory()) continue;
-    const inner = join(path, entry.name);
-    if (entry.name === name) yield inner;
-    else yield* groupsNamed(name, inner);
+    const inner: ControlGroup = { path: join(path, entry.name), version };
+    if (isHeldGroup(inner)) yield inner;
+    else yield* heldIn(inner);
   }
 }
 

@@ -55,7 +55,8 @@ export class UserList {
   }
 }
 
-function keyOf({ pid, tid, started }: ProcessRef): string {
+/** Names a process or thread among all of this boot. */
+export function keyOf({ pid, tid, started }: ProcessRef): string {
   return tid === undefined ? `${pid} ${started}` : `${pid}/${tid} ${started}`;
 }
 

@@ -1,6 +1,9 @@
+import { readMounts } from '../../lib/linux/mountinfo.ts';
 import { processFileSync, processIdsSync, processStatSync } from '../../lib/linux/proc.ts';
 import type { MountedVolume, ProcessRef, User, UserScan, VolumeIdentity } from '../ports.ts';
+import type { ScannedContainer } from './containers.ts';
 import { Containers } from './containers.ts';
+import type { HeldGroup } from './held-groups.ts';
 import { heldGroups } from './held-groups.ts';
 import { DeviceQuestions } from './links.ts';
 import type { Reading } from './readings.ts';
@@ -8,7 +11,7 @@ import { Readings } from './readings.ts';
 import { Scan } from './scan.ts';
 import { ThisHost } from './this-host.ts';
 import { Turns } from './turns.ts';
-import { UserList } from './user-list.ts';
+import { keyOf, UserList } from './user-list.ts';
 import { identityIn } from './volume-views.ts';
 
 export interface KernelUserScanOptions {
@@ -30,7 +33,7 @@ export class KernelUserScan implements UserScan {
   }
 
   async identityAt(mountpoint: string): Promise<VolumeIdentity | undefined> {
-    return identityIn(this.#host().mounts, mountpoint);
+    return identityIn(await readMounts(), mountpoint);
   }
 
   async users(volumes: readonly MountedVolume[]): Promise<readonly User[]> {
@@ -50,16 +53,7 @@ export class KernelUserScan implements UserScan {
       const held = await scan.heldBy(reading, container ? 'inContainer' : 'onHost');
       const used = [...new Set([...shown, ...held])].map(({ volume }) => volume);
       if (used.length === 0 || host.isBerth(reading.pid, container)) continue;
-      if (container) {
-        users.addContainer(container, used);
-        if (!host.hasPidNamespace(reading.pidNamespace)) users.share(reading.pidNamespace, used);
-      } else if (host.isEngine(reading.pid)) {
-        // Only a thread with mounts of its own does its work alone.
-        const { pid, tid } = reading;
-        users.addEngine(processOf(shown.length > 0 ? { pid, tid } : { pid }), used);
-      } else {
-        users.addHost(processOf({ pid: reading.pid }), used);
-      }
+      addUser(users, { host, container, reading, used, shows: shown.length > 0 });
     }
     // Whoever sees a process can open its files, by way of /proc/PID/root.
     for (const reading of readings) {
@@ -73,23 +67,13 @@ export class KernelUserScan implements UserScan {
 
   async held(volumes: readonly MountedVolume[]): Promise<readonly User[]> {
     const host = this.#host();
-    const scan = new Scan(host, volumes, this.#questions);
-    const users: User[] = [];
-    for (const { pids, ...user } of heldGroups(host)) {
-      if (!pids.some((pid) => host.has(pid))) continue;
-      const readings = pids.flatMap((pid) => this.#readings.at(pid));
-      for (const reading of readings) scan.note(reading);
-      const used = new Set<string>();
-      for (const reading of readings) {
-        const held = await scan.heldBy(reading, 'inContainer');
-        for (const { volume } of [...scan.shownTo(reading), ...held]) used.add(volume);
-      }
-      users.push({
-        ...user,
-        volumes: volumes.map(({ volume }) => volume).filter((v) => used.has(v)),
-      });
-    }
-    return users;
+    const held = [...heldGroups(host)].filter(({ pids }) => pids.some((pid) => host.has(pid)));
+    if (held.length === 0) return [];
+    const users = new Map((await this.users(volumes)).map((user) => [user.key, user]));
+    return held.flatMap(({ pids, ...container }): User[] => {
+      const user = heldUser(host, container);
+      return user ? [{ ...user, volumes: users.get(user.key)?.volumes ?? [] }] : [];
+    });
   }
 
   #host(): ThisHost {
@@ -111,6 +95,39 @@ export class KernelUserScan implements UserScan {
     }
     return all;
   }
+}
+
+interface Use {
+  readonly host: ThisHost;
+  readonly container: ScannedContainer | undefined;
+  readonly reading: Reading;
+  readonly used: readonly string[];
+  /** True if the task has the volume in mounts of its own. */
+  readonly shows: boolean;
+}
+
+function addUser(users: UserList, { host, container, reading, used, shows }: Use): void {
+  const { pid, tid, pidNamespace } = reading;
+  if (container) {
+    users.addContainer(container, used);
+    if (!host.hasPidNamespace(pidNamespace)) users.share(pidNamespace, used);
+  } else if (host.isEngine(pid)) {
+    // Only a thread with mounts of its own does its work alone.
+    users.addEngine(processOf(shows ? { pid, tid } : { pid }), used);
+  } else {
+    users.addHost(processOf({ pid }), used);
+  }
+}
+
+/** Returns who is held in a group; undefined if the process has ended meanwhile. */
+function heldUser(
+  host: ThisHost,
+  { process: held, ...container }: Omit<HeldGroup, 'pids'>,
+): Omit<User, 'volumes'> | undefined {
+  if (!held) return { kind: 'container', ...container };
+  const process = processOf(held);
+  const kind = host.isEngine(held.pid) ? 'engine' : 'host';
+  return process && { kind, key: keyOf(process), process };
 }
 
 function processOf({ pid, tid }: Pick<Reading, 'pid' | 'tid'>): ProcessRef | undefined {

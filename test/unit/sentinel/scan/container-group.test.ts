@@ -15,6 +15,7 @@ test.each([
   ['Docker under systemd', `/system.slice/docker-${id}.scope`],
   ['Podman', `/machine.slice/libpod-${id}.scope`],
   ['CRI-O', `/kubepods.slice/kubepods-pod1.slice/crio-${id}.scope`],
+  ['containerd with another driver', `/system.slice:docker:${id}`],
   ['a parent of its own', `/lab/${id}`],
 ])('finds the container of %s, on both versions', (_, path) => {
   expect(containerGroupIn(onVersion1(path))).toEqual({ path, id, hierarchy: 1 });
