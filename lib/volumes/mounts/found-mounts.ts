@@ -65,10 +65,13 @@ export class FoundMounts {
       return undefined;
     }
     try {
+      if (!lock) {
+        throw new Verdict('this host holds no lock on the volume, so another host may use it');
+      }
       const row = await this.#rowOf(found, lock);
-      await table.put(row.row);
-      states.enter(volume, { is: 'mounted', lock: row.lock });
-      return row.row;
+      await table.put(row);
+      states.enter(volume, { is: 'mounted', lock });
+      return row;
     } catch (error) {
       if (!(error instanceof Verdict)) throw error;
       const why = error.message;
@@ -108,22 +111,17 @@ export class FoundMounts {
     return ticket && (await locks.resume({ ticket }, onChange));
   }
 
-  async #rowOf(found: FoundMount, lock: MountLock | undefined) {
+  async #rowOf(found: FoundMount, { ticket }: MountLock): Promise<MountRow> {
     const { bootId } = this.#options;
-    if (!lock) {
-      throw new Verdict('this host holds no lock on the volume, so another host may use it');
-    }
     const { volume, mountpoint } = found;
     const { driver, options, access, failover, onLost } = await this.#record(found);
-    const { ticket } = lock;
-    const row = withLostUses({
+    return withLostUses({
       ...{ volume, driver, options, access, failover, onLost, mountpoint, ticket, bootId },
       // If the lock had been re-acquired, the mark is older than this ticket, and a loss of the lock
       // counts as if another host had asked: the safe way.
       ...(access === 'shared' ? {} : { mountMark: ticket.nonce }),
       mountIds: new Map(),
     });
-    return { row, lock };
   }
 
   async #record({ volume, mountpoint, isMounted }: FoundMount): Promise<VolumeRecord> {
