@@ -1,5 +1,5 @@
 import type { Mount } from '../../linux/mountinfo.ts';
-import { currentMountsAt, currentMountsBelow } from '../../linux/mountinfo.ts';
+import { canonical, currentMountsAt, readMounts } from '../../linux/mountinfo.ts';
 import type { Condition } from '../../lock/condition.ts';
 
 /** A volume that is, or may be, mounted on this host although the mount table has no row of it. */
@@ -22,10 +22,11 @@ export interface VolumeMount extends Mount {
 
 /** Reads the mounts of volumes, one line for each. Mounts deeper down are a container's. */
 export async function volumeMounts(mountDir: string): Promise<VolumeMount[]> {
-  return (await currentMountsBelow(mountDir)).flatMap((mount) => {
-    const { mountpoint } = mount;
-    const volume = mountpoint.slice(mountpoint.lastIndexOf('/') + 1);
-    return mountpoint.endsWith(`${mountDir}/${volume}`) ? [{ ...mount, volume }] : [];
+  const prefix = `${await canonical(mountDir)}/`; // The kernel names no symbolic links.
+  return (await readMounts()).flatMap((mount) => {
+    if (!mount.mountpoint.startsWith(prefix)) return [];
+    const volume = mount.mountpoint.slice(prefix.length);
+    return volume.includes('/') ? [] : [{ ...mount, volume }];
   });
 }
 
