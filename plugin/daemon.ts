@@ -8,6 +8,7 @@ import { LockDriver } from '../lib/lock/use/lock-driver.ts';
 import type { Clock } from '../lib/running/clock.ts';
 import { systemClock } from '../lib/running/clock.ts';
 import { doctor } from '../lib/volumes/doctor/doctor.ts';
+import { kernelHeldGroups } from '../lib/volumes/doctor/held.ts';
 import { drivers } from '../lib/volumes/drivers/registry.ts';
 import { Evictions } from '../lib/volumes/mounts/evictions.ts';
 import { foundMounts } from '../lib/volumes/mounts/found-mount.ts';
@@ -109,7 +110,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   host.fence.changed(fencedMounts(host.table, host.states));
   void host.fence.run(stopping.signal);
 
-  entrances.open(apps(start, { ...cluster, ...host, ...volumes, reconciler, events }));
+  entrances.open(apps(start, { ...cluster, ...host, ...volumes, reconciler, events, engine }));
   started.use(sockets.move()); // From here on the sockets close before the objects that they use.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
   void joined.then(() => restarts.run()).catch((error) => log('ERROR %s', error));
@@ -229,7 +230,11 @@ function openVolumes(
 
 type Parts = Cluster &
   HostMounts &
-  ReturnType<typeof openVolumes> & { readonly reconciler: Reconciler; readonly events: EventLog };
+  ReturnType<typeof openVolumes> & {
+    readonly reconciler: Reconciler;
+    readonly events: EventLog;
+    readonly engine: Engine;
+  };
 
 /** Returns the two protocols, for the two sockets. */
 function apps({ config, clock, signal }: Start, parts: Parts): Apps {
@@ -238,7 +243,7 @@ function apps({ config, clock, signal }: Start, parts: Parts): Apps {
   const scope = store.properties.multiHost ? 'global' : 'local';
   const physician = doctor({
     ...{ ...parts, volumes: unlocked, owner: identity, clock },
-    ...{ mountDir: config.mountDir, pluginName: config.name },
+    ...{ mountDir: config.mountDir, pluginName: config.name, held: kernelHeldGroups },
   });
   return {
     docker: { app: dockerApp(volumes, { scope, onActivate, clock }), onActivate },

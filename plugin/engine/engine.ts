@@ -88,6 +88,16 @@ export class Engine {
     }
   }
 
+  /** Lets a paused container go on. Resolves also if it is not paused. */
+  async unpause(id: string): Promise<void> {
+    const options = { abortSignal: AbortSignal.timeout(answerTimeoutMs) };
+    try {
+      await this.#docker.getContainer(id).unpause(options);
+    } catch (error) {
+      if (statusOf(error) === undefined) throw error; // Any answer: it is not paused, or has gone.
+    }
+  }
+
   /** Starts a container that is not running. Rejects with the engine's reason when it can't. */
   async start(id: string): Promise<void> {
     const options = { abortSignal: AbortSignal.timeout(startTimeoutMs) };

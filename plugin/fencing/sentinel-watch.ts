@@ -104,6 +104,18 @@ export class SentinelWatch implements MountFence {
     ];
   }
 
+  /**
+   * Returns the volumes for which users stand still, or should; undefined while the sentinel can't be
+   * asked.
+   */
+  stoppedVolumes(): ReadonlySet<string> | undefined {
+    if (this.#trouble.last !== undefined) return undefined;
+    const { volumes = {}, watched = {} } = (this.#isKnown && this.#report) || {};
+    const isStopped = (volume: string) =>
+      volumes[volume] !== 'running' || watched[volume]?.hasStopped === true;
+    return new Set(Object.keys(volumes).filter(isStopped));
+  }
+
   async watch(mounts: readonly FencedMount[]): Promise<void> {
     this.#mounts = mounts;
     try {

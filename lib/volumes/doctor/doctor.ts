@@ -1,12 +1,15 @@
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
 import type { FindingKind, Outcome, Treatment } from './finding.ts';
+import type { HeldDoctorOptions } from './held.ts';
+import { HeldDoctor } from './held.ts';
 import type { MountDoctorOptions } from './mounts.ts';
 import { MountDoctor } from './mounts.ts';
 import type { StorageDoctorOptions } from './storage.ts';
 import { StorageDoctor } from './storage.ts';
 
 export type DoctorOptions = MountDoctorOptions &
+  HeldDoctorOptions &
   StorageDoctorOptions & {
     /** While it is not live, its records and tickets may be out of date. */
     readonly mirror: Pick<StoreMirror, 'isLive'>;
@@ -25,6 +28,7 @@ export interface Doctor {
 export function doctor(options: DoctorOptions): Doctor {
   const mounts = new MountDoctor(options);
   const storage = new StorageDoctor(options);
+  const held = new HeldDoctor(options);
   return {
     examine: async (treatment) => {
       if (!options.mirror.isLive) {
@@ -38,7 +42,8 @@ export function doctor(options: DoctorOptions): Doctor {
       }
       // A stray mount keeps its storage from being fixed, so mounts go first.
       const mounted = await mounts.examine(treatment);
-      return [...mounted, ...(await storage.examine(treatment))];
+      const stored = await storage.examine(treatment);
+      return [...mounted, ...stored, ...(await held.examine(treatment))];
     },
   };
 }

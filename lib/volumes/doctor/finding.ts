@@ -12,6 +12,7 @@ export const findingKinds = [
   'mount-gone',
   'stray-mount',
   'lock-without-mount',
+  'held-container',
 ] as const;
 
 export type FindingKind = (typeof findingKinds)[number];

@@ -20,6 +20,7 @@ const laterAt = '2026-01-01T02:00:00.000Z';
 class FakeEngine {
   readonly containers = new Map<string, InspectedContainer>();
   readonly starts: string[] = [];
+  readonly startsAtMs: number[] = [];
   inspections = 0;
   failure: Error | undefined;
   startFailure: Error | undefined;
@@ -34,6 +35,7 @@ class FakeEngine {
 
   async start(id: string): Promise<void> {
     this.starts.push(id);
+    this.startsAtMs.push(clock.now());
     await this.answer;
     if (this.startFailure) throw this.startFailure;
     this.set(id, { isLive: true, startedAt: laterAt });
@@ -221,9 +223,10 @@ describe('a container that the sentinel ended', () => {
     engine.set('c1');
     engine.startFailure = new Error('no such image');
     await kill();
-    await pass(60_000);
-    expect(engine.starts.length).toBeGreaterThan(2);
-    expect(engine.starts.length).toBeLessThan(7);
+    await passUntil(() => engine.starts.length === 4);
+    const [first = 0, second = 0, third = 0, fourth = 0] = engine.startsAtMs;
+    expect(third - second).toBeGreaterThan(1.4 * (second - first));
+    expect(fourth - third).toBeGreaterThan(1.4 * (third - second));
     expect(kinds()).toEqual(['failed']);
     expect(events[0]?.message).toContain('no such image');
     engine.startFailure = undefined;
@@ -234,7 +237,7 @@ describe('a container that the sentinel ended', () => {
     engine.set('c1');
     engine.startFailure = new Error('volume db is mounted on host n2');
     await kill();
-    await pass(60_000);
+    await passUntil(() => engine.starts.length === 5);
     engine.startFailure = undefined;
     free.clear();
     await pass(2_000);
@@ -271,6 +274,7 @@ test('two containers of one volume are started one after the other', async () =>
   engine.set('c2');
   await kill('c1');
   await kill('c2');
+  await passUntil(() => engine.starts.length === 1);
   await pass(10_000);
   expect(engine.starts).toHaveLength(1);
   started.resolve();
