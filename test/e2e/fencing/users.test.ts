@@ -141,7 +141,7 @@ describeWith(['docker'], 'users of a volume', () => {
     });
   });
 
-  test('defect 12: containers that see the whole host, or a part of it, are no users', async () => {
+  test('monitors: containers that see the whole host, or a part of it, are no users', async () => {
     await onEach(async (scene) => {
       const { directory } = scene.host;
       await scene.run('monitor', '-v', '/:/rootfs:ro');

@@ -59,7 +59,7 @@ test('B1: a path that ends like the mountpoint hides nothing', () => {
   ]);
 });
 
-test("defect 12: a view of the whole host, or of a part of it, shows the host's own mounts only", () => {
+test("a monitor: a view of the whole host, or of a part of it, shows the host's own mounts only", () => {
   expect(
     shown(`${container}102 100 254:0 / /rootfs ro - ext4 d rw
 103 102 254:0 /vol/db/data /rootfs${mountpoint} ro - ext4 d rw

@@ -1,0 +1,151 @@
+// What a scan for users costs beside thousands of sleeping processes, and what it finds of control
+// groups of version 2 and of held containers. Processes and groups are real; there is no engine.
+
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { User } from '../../../sentinel/ports.ts';
+import { removeControlGroups } from '../../support/host-processes.ts';
+import type { Namespaces } from '../../support/namespaces.ts';
+import { makeNamespaces } from '../../support/namespaces.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+const program = join(import.meta.dirname, '../../support/scan-users.ts');
+const freezer = '/sys/fs/cgroup/freezer';
+const unified = '/sys/fs/cgroup/unified';
+/** `BERTH_SLEEPERS=25000` is the figure of the promise. */
+const sleepers = Number(process.env.BERTH_SLEEPERS ?? 2_000);
+
+describeWith(['docker'], 'a scan for users', () => {
+  const stack = new AsyncDisposableStack();
+  let host: Namespaces;
+  let mountpoint: string;
+  let lab: string;
+  beforeAll(async () => {
+    const { path } = stack.use(await makeTemporaryDirectory());
+    mountpoint = join(path, 'mount');
+    lab = basename(path);
+    stack.defer(() => removeControlGroups(lab));
+    host = stack.use(await makeNamespaces());
+    await mkdir(mountpoint);
+    await host.execOk('mount', '-t', 'tmpfs', 'volume', mountpoint);
+  });
+  afterAll(() => stack.disposeAsync());
+
+  async function scans(
+    times: number,
+    method = 'users',
+  ): Promise<{ users: User[]; cpuMs: number }[]> {
+    const volumes = JSON.stringify([{ volume: 'db', mountpoint }]);
+    const output = await host.execOk(process.execPath, program, volumes, String(times), method);
+    return output.split('\n').map((line) => JSON.parse(line));
+  }
+
+  /** Makes a group that is named like a container's, and inner ones. */
+  async function makeGroup(root: string, name: string, ...inner: string[]): Promise<string> {
+    const group = join(root, lab, name);
+    await mkdir(join(group, ...inner), { recursive: true });
+    for (const each of [group, ...inner.map((name) => join(group, name))]) {
+      stack.defer(() => killAll(each));
+    }
+    return group;
+  }
+
+  /** Starts a process with namespaces of its own that has the volume, in this group. */
+  async function startUser(group: string): Promise<number> {
+    const inner = `echo $$ > ${group}/cgroup.procs; mkdir /run/data
+      mount --bind ${mountpoint} /run/data; echo $$; exec sleep 1000`;
+    // The shell stays in the host's namespace, as an engine's shim does.
+    const script = `mount -t tmpfs run /run; unshare --mount sh -c '${inner}'; true`;
+    const user = stack.use(host.spawn('sh', ['-c', script]));
+    return Number(await waitFor(() => user.output().trim(), 5_000, 'the user'));
+  }
+
+  test('finds a container in a control group of version 2, and a held one in either version', async () => {
+    const [one, two] = ['1a'.repeat(32), '2b'.repeat(32)];
+    const groups = [
+      await makeGroup(freezer, one, 'berth-held'),
+      await makeGroup(unified, two, 'berth-held'),
+    ];
+    const pids: number[] = [];
+    for (const group of groups) pids.push(await startUser(group));
+    const expected = [
+      {
+        kind: 'container',
+        key: `/${lab}/${one}`,
+        id: one,
+        group: { path: groups[0], version: 1 },
+        volumes: ['db'],
+      },
+      {
+        kind: 'container',
+        key: `/${lab}/${two}`,
+        id: two,
+        group: { path: groups[1], version: 2 },
+        volumes: ['db'],
+      },
+    ];
+    const sorted = (users: readonly User[] = []) =>
+      users.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    const [now] = await scans(1);
+    expect(sorted(now?.users)).toEqual(expected);
+    expect((await scans(1, 'held'))[0]?.users).toEqual([]);
+    for (const [index, group] of groups.entries()) {
+      await writeFile(join(group, 'berth-held/cgroup.procs'), String(pids[index]));
+    }
+    const [held] = await scans(1, 'held');
+    expect(sorted(held?.users)).toEqual(expected);
+    const [again] = await scans(1);
+    expect(sorted(again?.users)).toEqual(expected);
+  });
+
+  test('finds a process of the host that is held in a group of its own', async () => {
+    const script = `exec 9>> ${mountpoint}/file; echo ready; exec sleep 1000`;
+    const { pid, output } = stack.use(host.spawn('sh', ['-c', script]));
+    await waitFor(() => output() === 'ready\n', 5_000, 'the process');
+    const group = await makeGroup(freezer, `berth-held-${pid}`);
+    await writeFile(join(group, 'cgroup.procs'), String(pid));
+    const [held] = await scans(1, 'held');
+    const own = held?.users.filter(({ kind }) => kind === 'host');
+    expect(own).toMatchObject([{ process: { pid, name: 'sleep' }, volumes: ['db'] }]);
+    expect((await scans(1))[0]?.users).toContainEqual(own?.[0]);
+  });
+
+  test('B7: prints how much of a processor scans take beside many sleeping processes of another container', async () => {
+    const group = await makeGroup(freezer, '3c'.repeat(32));
+    const before = await scans(3);
+    const script = `echo $$ > ${group}/cgroup.procs
+      i=0; while [ $i -lt ${sleepers} ]; do sleep 1000 & i=$((i+1)); done; echo ready; wait`;
+    const many = host.spawn('sh', ['-c', script]);
+    await using _ = many;
+    await waitFor(() => many.output() === 'ready\n', 60_000, 'the sleepers');
+    const after = await scans(5);
+    await killAll(group);
+    const list = (all: readonly { cpuMs: number }[]) =>
+      all.map(({ cpuMs }) => Math.round(cpuMs)).join(', ');
+    process.stderr.write(
+      `scans: ${list(before)} ms; with ${sleepers} sleepers: ${list(after)} ms\n`,
+    );
+    const keys = (all: readonly { users: User[] }[]) =>
+      all.map(({ users }) => users.map(({ key }) => key));
+    expect(new Set(keys([...before, ...after]).map(String)).size).toBe(1);
+  });
+});
+
+/** Ends the processes of a group. */
+async function killAll(group: string): Promise<void> {
+  const isEmpty = async () => {
+    const pids = (await readFile(join(group, 'cgroup.procs'), 'utf8')).split('\n').filter(Boolean);
+    for (const pid of pids) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    return pids.length === 0;
+  };
+  await waitFor(isEmpty, 20_000, `${group} to be empty`);
+}
