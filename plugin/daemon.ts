@@ -100,7 +100,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const { identity } = cluster;
   const restarts = new Restarts({
     ...{ ended, engine, events, clock, signal: stopping.signal },
-    isFree: (volume) => isFreeHere(volume, { ...cluster, mounts: host.mounts, owner: identity }),
+    isFree: (volume) => isFreeHere(volume, { ...cluster, ...host, owner: identity }),
   });
   const joined = joinStore({
     ...{ manager, recovery: host.recovery, identity, clock, signal: stopping.signal },

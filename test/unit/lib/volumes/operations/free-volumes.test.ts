@@ -15,6 +15,8 @@ function ticket(owner: string, mode = 'exclusive'): Ticket {
   });
 }
 
+const foundMount = { volume: 'db', mountpoint: '/mnt/db', isMounted: true };
+
 interface Given {
   readonly tickets?: readonly Ticket[];
   readonly isLive?: boolean;
@@ -22,6 +24,8 @@ interface Given {
   readonly access?: Access | 'unreadable';
   /** The state of the lock of a mount on this host. */
   readonly mounted?: 'held' | 'unproven' | 'lost';
+  /** The volume is mounted here, but not in the mount table. */
+  readonly isFound?: boolean;
 }
 
 function isFree({ tickets = [], isLive = true, access = 'host', ...given }: Given): boolean {
@@ -43,6 +47,9 @@ function isFree({ tickets = [], isLive = true, access = 'host', ...given }: Give
     mounts: {
       get: () => (given.mounted ? mountRow('db', { access: record.access }) : undefined),
       lockState: () => given.mounted ?? 'lost',
+    },
+    states: {
+      get: () => (given.isFound ? { is: 'found', found: foundMount } : undefined),
     },
     owner: 'me.n1',
   });
@@ -72,6 +79,7 @@ describe('a volume is free for this host', () => {
     ['while it is disabled', { isDisabled: true }],
     ['while its mount here is not proved', { mounted: 'unproven' }],
     ['while its lost mount here is not undone', { mounted: 'lost' }],
+    ['while its mount here is not in the mount table', { isFound: true }],
     ['while a container here has it for itself', { mounted: 'held', access: 'container' }],
   ])('not %s', (_what, given) => {
     expect(isFree(given)).toBe(false);
