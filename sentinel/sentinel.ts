@@ -209,7 +209,7 @@ export class Sentinel {
     const view: View = {
       now: clock.now(),
       volumes,
-      users: await this.#users.read(volumes, look, this.#state.stopped),
+      users: (await this.#users.read(volumes, look, this.#state.stopped)).map(this.#remembered),
       look,
       freezeLimitMs: Math.min(longestFreezeMs, this.#state.watch.marginMs / 2 || longestFreezeMs),
       fenceHostProcesses: this.#state.watch.fenceHostProcesses,
@@ -232,6 +232,15 @@ export class Sentinel {
     }
     return this.#sleepMs(pace);
   }
+
+  /** A later look may find that a stopped user uses more volumes: none of them may be forgotten. */
+  readonly #remembered = (view: UserView): UserView => {
+    const { user, stopped } = view;
+    if (!stopped || user.volumes.length === stopped.user.volumes.length) return view;
+    const grown = { ...stopped, user };
+    this.#state.setStopped(grown);
+    return { ...view, stopped: grown };
+  };
 
   #noticeJump(): void {
     const { clock } = this.#options;
