@@ -1,5 +1,6 @@
 import type { Mutation, MutationList } from '../mutation.ts';
 
+const known = 'test/simulation/fencing/known-faults.test.ts';
 const planUnit = 'test/unit/sentinel/plan.test.ts';
 const mergeUnit = 'test/unit/sentinel/merge-watch.test.ts';
 
@@ -12,9 +13,10 @@ const mutations: readonly Mutation[] = [
   },
   {
     promise: 'exclusion: a sleeping process releases nobody (faults 2)',
-    file: 'sentinel/plan.ts',
-    from: "if (standing.is !== 'held') return",
-    to: "if (standing.is === 'freezing' && stopped) return [{ do: 'release', stopped }];\n  if (standing.is !== 'held') return",
+    file: 'sentinel/user-control.ts',
+    from: 'if (isReachable(user)) await this.#stops.hold(user, wasPaused);',
+    to: "if ((await this.#stops.standing(user)).is === 'freezing') await this.#stops.release(user, wasPaused);\n    else await this.#stops.hold(user, wasPaused);",
+    test: known,
   },
   {
     promise: 'stands still: a user of two volumes runs only if both may (faults 2)',
@@ -45,12 +47,14 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/clock-jump.ts',
     from: 'return jumpedMs >= smallestJumpMs ? jumpedMs : 0;',
     to: 'return 0;',
+    test: known,
   },
   {
     promise: 'exclusion: a successor knows the clock of its predecessor (faults 6)',
     file: 'sentinel/sentinel.ts',
     from: 'new ClockJump(clock, this.#state.clockNews)',
     to: 'new ClockJump(clock, undefined)',
+    test: known,
   },
   {
     promise: 'never stuck: what a predecessor holds is found from the kernel (faults 7)',
@@ -69,6 +73,7 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/user-control.ts',
     from: 'if (isReachable(user)) await this.#stops.freeze(user);\n    else await',
     to: "await this.#engine.pause(user.id ?? '', engineLimitMs).catch(() => {});\n    if (isReachable(user)) await this.#stops.freeze(user);\n    else await",
+    test: known,
   },
   {
     promise: 'a sentinel understands a daemon of the release before (faults 10)',
@@ -82,6 +87,7 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/user-control.ts',
     from: 'if (isReachable(user)) await this.#stops.hold(user, wasPaused);',
     to: '',
+    test: known,
   },
   {
     promise: 'honest report: the look that proves a fence began after everybody stood still (B3)',
@@ -126,18 +132,13 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/plan.ts',
     from: "if (watched.state === 'lost' || now >= (watched.deadlineMs ?? Number.POSITIVE_INFINITY)) {",
     to: "if (watched.state === 'lost') {",
+    test: known,
   },
   {
     promise: 'fences: a process that waits in a frozen file system does not count',
     file: 'sentinel/plan.ts',
     from: "if (maySleep && standing.is === 'freezing') return true;",
     to: '',
-  },
-  {
-    promise: 'stands still: a lock may be lost while the engine is asked to resume',
-    file: 'sentinel/perform.ts',
-    from: 'state.stopped.get(user.key) === stopped && mayRun(user);',
-    to: 'state.stopped.get(user.key) === stopped;',
   },
   {
     promise: 'never stuck: users are released',
@@ -150,6 +151,7 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/plan.ts',
     from: "const wasPaused = stopped ? stopped.shown === 'persons' : standing.is === 'frozen';",
     to: 'const wasPaused = false;',
+    test: known,
   },
   {
     promise: 'never stuck: a late pause of the engine is undone',

@@ -228,7 +228,7 @@ export class SimulatedDaemon {
     const mount = kernel.mountOf(row.volume);
     if (row.isLost || row.isEvicted) {
       if (!row.isLost && !this.#isProved(row)) return;
-      if (report?.volumes[row.volume] !== 'ended' || (mount && this.#isBusy(mount))) return;
+      if (report?.volumes[row.volume] !== 'ended' || (mount && this.#isBusy(row, mount))) return;
     } else {
       const isFree = row.containers.size === 0 && this.#isHeld(row);
       if (!isFree || (mount && (kernel.inUse(mount) || mount.fs !== 'open'))) return;
@@ -251,9 +251,10 @@ export class SimulatedDaemon {
     }
   }
 
-  /** Returns true if the unmount fails because somebody uses it whom the sentinel may stop. */
-  #isBusy(mount: SimulatedMount): boolean {
+  /** Returns true if somebody uses it; processes of the host do not keep a lost volume mounted. */
+  #isBusy(row: Row, mount: SimulatedMount): boolean {
     const { kernel, fenceHostProcesses } = this.#options;
+    if (!row.isLost) return kernel.inUse(mount);
     return [...kernel.users.values()].some(
       ({ mounts, options }) => mounts.has(mount) && (fenceHostProcesses || options.kind !== 'host'),
     );

@@ -1,3 +1,4 @@
+import { EngineRefusalError } from '../../../sentinel/engine-calls.ts';
 import { longTailed, randomStream } from '../random.ts';
 import type { Party } from '../scheduler.ts';
 import type { Record } from './history.ts';
@@ -93,7 +94,7 @@ export class SimulatedEngine {
 
   async pause(id: string): Promise<void> {
     const { user, container } = this.#running(id);
-    if (container.isPaused) throw new Error(`Container ${id} is already paused`);
+    if (container.isPaused) throw new EngineRefusalError(409, `Container ${id} is already paused`);
     this.#kernel.setFrozen(user, true);
     const sleeps = () =>
       user.tasks.some(
@@ -102,7 +103,7 @@ export class SimulatedEngine {
     for (let ms = 0; ms < freezeLimitMs && sleeps(); ms += 50) await this.#wait(50);
     if (sleeps()) {
       if (!user.isAskedByBerth) this.#kernel.setFrozen(user, false);
-      throw new Error(`Cannot pause container ${id}: unable to freeze`);
+      throw new EngineRefusalError(409, `Cannot pause container ${id}: unable to freeze`);
     }
     container.isPaused = true;
     this.#did(container, 'pause');
@@ -110,11 +111,11 @@ export class SimulatedEngine {
 
   async unpause(id: string): Promise<void> {
     const { user, container } = this.#running(id);
-    if (!container.isPaused) throw new Error(`Container ${id} is not paused`);
-    if (!user.isFrozen) throw new Error(`Cannot unpause container ${id}: it is not frozen`);
+    if (!container.isPaused) throw new EngineRefusalError(409, `Container ${id} is not paused`);
+    if (!user.isFrozen)
+      throw new EngineRefusalError(409, `Cannot unpause container ${id}: it is not frozen`);
     this.#kernel.setFrozen(user, false);
     container.isPaused = false;
-    container.isPersons = false;
     this.#did(container, 'unpause');
   }
 
@@ -144,7 +145,8 @@ export class SimulatedEngine {
 
   async exec(id: string): Promise<void> {
     const { user, container } = this.#running(id);
-    if (container.isPaused) throw new Error(`Container ${id} is paused, unpause it before exec`);
+    if (container.isPaused)
+      throw new EngineRefusalError(409, `Container ${id} is paused, unpause it before exec`);
     this.#did(container, 'exec');
     this.#kernel.exec(user);
   }
@@ -152,7 +154,7 @@ export class SimulatedEngine {
   #running(id: string): { container: Container; user: KernelUser } {
     const container = this.containers.get(id);
     if (!container?.isRunning || container.user.hasEnded) {
-      throw new Error(`Container ${id} is not running`);
+      throw new EngineRefusalError(409, `Container ${id} is not running`);
     }
     return { container, user: container.user };
   }

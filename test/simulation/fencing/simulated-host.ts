@@ -240,6 +240,7 @@ export class SimulatedHost {
       if (does === 'restart') return this.#restart(container);
       if (does === 'stop') return this.engine.stop(id, 1_000);
       await this.engine.request(() => this.engine[does](id));
+      if (does === 'unpause') container.isPersons = false;
       if (does === 'pause')
         container.isPersons = isBerths || container.user.isTouched ? 'unknown' : true;
     };

@@ -1,0 +1,144 @@
+// The faults that trials on real hosts have found, each as a scenario that the sentinel must survive
+// whatever the delays are. Machines, engines, daemons and the store are simulated.
+import { describe, expect, test } from '@jest/globals';
+import { Sentinel } from '../../../sentinel/sentinel.ts';
+import { violationsOf } from './check-history.ts';
+import type { Command, RunCommand, Scenario } from './commands.ts';
+import type { HistoryEvent } from './history.ts';
+import { simulate } from './simulation.ts';
+
+const seeds = Array.from({ length: 8 }, (_, index) => index + 1);
+
+const run = (change: Partial<RunCommand> = {}): RunCommand => ({
+  ...{ kind: 'run', atMs: 0, host: 0, volumes: ['share'], tasks: 2, count: 1 },
+  ...change,
+});
+/** Another host wants the volumes as soon as it can have them. */
+const rival = (change: Partial<RunCommand> = {}) => run({ atMs: 5_000, host: 1, ...change });
+/** The first host can't reach the store for long after its leases have expired. */
+const cutOff: Command = { kind: 'cut off', atMs: 4_000, host: 0, ms: 12_000 };
+
+/** Plays the commands with several seeds; returns the histories, and expects that each keeps all laws. */
+async function survives(commands: readonly Command[], change: Partial<Scenario> = {}) {
+  const histories: HistoryEvent[][] = [];
+  for (const seed of seeds) {
+    const scenario = { seed, ttlMs: 6_000, fenceHostProcesses: false, commands, ...change };
+    const history = await simulate(scenario, (ports) => new Sentinel(ports));
+    expect({ seed, violations: violationsOf(history) }).toEqual({ seed, violations: [] });
+    histories.push(history);
+  }
+  // The scenario is about a host that has lost its lease.
+  expect(histories.every((history) => history.some(({ kind }) => kind === 'removed'))).toBe(true);
+  return histories;
+}
+
+/** Returns true if every history has such an event. */
+function allHave(histories: HistoryEvent[][], is: (event: HistoryEvent) => boolean): boolean {
+  return histories.every((history) => history.some(is));
+}
+
+describe('a host that has lost its lease writes no more', () => {
+  test('with a process in uninterruptible sleep in one of two containers (faults 2)', () =>
+    survives([
+      ...[run({ count: 2 }), cutOff, rival()],
+      { kind: 'sleep', atMs: 5_000, host: 0, volume: 'share', ms: 9_000 },
+    ]));
+
+  test('when the table of mounts is lost and another volume is mounted (faults 3)', async () => {
+    const histories = await survives([
+      ...[run(), rival({ atMs: 2_000 }), run({ atMs: 14_000, volumes: ['logs'] })],
+      { kind: 'lose table', atMs: 4_000, host: 0, ms: 9_000 },
+    ]);
+    expect(
+      allHave(
+        histories,
+        ({ kind, ...event }) => kind === 'granted' && 'host' in event && event.host === 'n2',
+      ),
+    ).toBe(true);
+  });
+
+  test('while an engine copies to a container, and through a sidecar (faults 4, B3)', () =>
+    survives([
+      ...[run(), cutOff, rival()],
+      { kind: 'use', atMs: 3_500, host: 0, by: 'engine', volume: 'share', ms: 14_000 },
+      { kind: 'use', atMs: 3_600, host: 0, by: 'sidecar', volume: 'share', ms: 14_000 },
+    ]));
+
+  test('after the whole machine stood still, which its time of day shows (faults 6)', () =>
+    survives([
+      ...[run(), run({ volumes: ['disk'] }), rival({ volumes: ['share', 'disk'] })],
+      { kind: 'pause machine', atMs: 3_000, host: 0, sight: 'time of day', ms: 8_000 },
+      { kind: 'cut off', atMs: 3_000, host: 0, ms: 16_000 },
+    ]));
+
+  test('after that, when the sentinel is killed before it has noticed (faults 6)', () =>
+    survives([
+      ...[run(), rival()],
+      { kind: 'pause machine', atMs: 3_000, host: 0, sight: 'time of day', ms: 4_000 },
+      { kind: 'cut off', atMs: 3_000, host: 0, ms: 16_000 },
+      { kind: 'kill sentinel', atMs: 7_000, host: 0, state: 'kept', steps: 0 },
+    ]));
+
+  test.each([4_000, 6_000, 10_000])(
+    'with 100 containers at one deadline, TTL %d ms (faults 8, F0)',
+    (ttlMs) => survives([run({ count: 100 }), cutOff, rival()], { ttlMs }),
+  );
+
+  test('with a person who unpauses and starts again what stands still (B5)', async () => {
+    const does = ['pause', 'exec', 'unpause', 'pause', 'restart', 'unpause', 'stop'] as const;
+    const histories = await survives([
+      ...[run({ count: 2 }), cutOff],
+      ...does.map(
+        (each, index): Command => ({
+          ...{
+            kind: 'person',
+            atMs: 10_500 + 700 * index,
+            host: 0,
+            container: index % 3 === 1 ? 1 : 0,
+          },
+          does: each,
+        }),
+      ),
+    ]);
+    expect(allHave(histories, (event) => event.kind === 'person')).toBe(true);
+  });
+
+  test('with an engine that hangs (B5)', () =>
+    survives([
+      ...[run({ count: 5 }), run({ volumes: ['logs'] }), cutOff, rival()],
+      { kind: 'hang engine', atMs: 3_000, host: 0, ms: 9_000 },
+    ]));
+
+  test('with a disk that takes long to write back (0a)', async () => {
+    const histories = await survives([
+      ...[run({ volumes: ['disk'] }), cutOff, rival({ volumes: ['disk'] })],
+      { kind: 'slow disk', atMs: 2_000, host: 0, volume: 'disk', ms: 12_000 },
+    ]);
+    expect(
+      allHave(histories, (event) => event.kind === 'file system' && event.is === 'cut off'),
+    ).toBe(true);
+  });
+
+  test('when its daemon is frozen after an operator cleared the lock', () =>
+    survives([
+      ...[run({ volumes: ['disk'] }), rival({ volumes: ['disk'] })],
+      { kind: 'evict', atMs: 3_000, host: 0, volume: 'disk' },
+      { kind: 'freeze daemon', atMs: 3_050, host: 0, ms: 12_000 },
+    ]));
+});
+
+describe('nothing is stuck', () => {
+  test('when the state of the sentinel is lost while containers stand still (faults 7)', () =>
+    survives([
+      ...[run(), run({ volumes: ['disk'] }), cutOff],
+      { kind: 'kill sentinel', atMs: 11_000, host: 0, state: 'garbage', steps: 0 },
+    ]));
+
+  test('and what a person had paused stays paused', async () => {
+    const histories = await survives([
+      ...[run({ count: 2 }), cutOff],
+      { kind: 'person', atMs: 3_000, host: 0, container: 0, does: 'pause' },
+    ]);
+    expect(allHave(histories, (event) => event.kind === 'person')).toBe(true);
+  });
+});
