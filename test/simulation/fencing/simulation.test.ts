@@ -52,7 +52,17 @@ test('the simulation produces every kind of event', async () => {
 
 const everyKind = [
   ...['appeared', 'calm', 'claimed', 'ended', 'engine', 'excused', 'fault', 'file system'],
-  ...['finished', 'granted', 'let run', 'mounted', 'person', 'removed', 'still', 'stopped'],
+  ...[
+    'finished',
+    'granted',
+    'let run',
+    'mounted',
+    'person',
+    'removed',
+    'sleeps',
+    'still',
+    'stopped',
+  ],
   ...['told', 'unmounted', 'writing'],
   // How users are stopped, and what the sentinel says of volumes.
   ...['frozen', 'held', 'killed', 'running', 'fenced', 'undefined'],
