@@ -150,7 +150,9 @@ export class Kernel {
       const kind = writes ? 'writing' : 'still';
       this.#record({ kind, host: this.#host, volume, user: user.key });
     }
-    if (user.hasEnded && this.users.delete(user.key)) {
+    // A container that was started again has the same key.
+    if (user.hasEnded && this.users.get(user.key) === user) {
+      this.users.delete(user.key);
       this.#record({ kind: 'ended', host: this.#host, user: user.key });
       for (const mount of user.mounts) this.#forgetUnused(mount);
       this.#onEnd(user);

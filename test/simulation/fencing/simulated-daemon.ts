@@ -2,10 +2,12 @@ import { LatestOnly } from '../../../lib/running/latest-only.ts';
 import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
 import { longTailed, randomStream } from '../random.ts';
 import type { Party } from '../scheduler.ts';
+import { adoptMounts } from './adopt-mounts.ts';
 import type { VolumeName } from './commands.ts';
 import { volumes } from './commands.ts';
 import type { DaemonDisk, Row } from './daemon-disk.ts';
 import { mountpointOf } from './daemon-disk.ts';
+import { DaemonWatch, marginMs } from './daemon-watch.ts';
 import type { Kernel } from './kernel.ts';
 import type { SentinelHost } from './sentinel-host.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
@@ -26,8 +28,6 @@ export interface SimulatedDaemonOptions {
   readonly isForgetful: boolean;
 }
 
-const callLimitMs = 1_000;
-const startMs = 300;
 /** How long a container waits for its volumes. */
 const lockTimeoutMs = 8_000;
 
@@ -36,11 +36,11 @@ export class SimulatedDaemon {
   readonly party: Party;
   readonly #options: SimulatedDaemonOptions;
   readonly #random: () => number;
-  readonly #telling = new LatestOnly(() => this.#tellNow());
+  readonly #watch: DaemonWatch;
+  readonly #telling = new LatestOnly(() => this.#watch.tell());
   /** The time by the boot clock after which no lock is proved. */
   #deadline = Number.NEGATIVE_INFINITY;
   #lease: number | undefined;
-  #failures = 0;
   /** Volumes on which an operation runs. */
   readonly #busy = new Set<VolumeName>();
 
@@ -53,7 +53,13 @@ export class SimulatedDaemon {
       row.isProved = false;
       this.#dropUnused(row, 'started');
     }
-    if (!options.isForgetful) this.#adopt();
+    this.#watch = new DaemonWatch({
+      ...options,
+      ttlMs: options.store.ttlMs,
+      ownership: (row) => this.#ownership(row),
+      wait: (ms = longTailed(this.#random, 1, 30)) => this.#wait(ms),
+    });
+    if (!options.isForgetful) adoptMounts(options);
     void this.#renew();
     void this.#repeat();
   }
@@ -188,27 +194,12 @@ export class SimulatedDaemon {
     for (;;) {
       const report = await this.#telling.run();
       const { disk } = this.#options;
-      if (report) this.#noteReleased(report);
+      if (report) this.#watch.noteReleased(report);
       for (const row of [...disk.rows.values()]) {
         this.#dropUnused(row, 'known');
         if (!this.#busy.has(row.volume)) void this.#settle(row, report);
       }
       await this.#wait(1_000);
-    }
-  }
-
-  /** Mounts that are neither in the table nor in the kernel have ended. */
-  #noteReleased(report: SentinelReport): void {
-    const { disk, kernel, isForgetful } = this.#options;
-    disk.released = disk.released.filter(({ volume }) => volume in report.volumes);
-    if (isForgetful) return;
-    // tidy-ok: protocol name
-    for (const [volume, { tenure }] of Object.entries(report.watched ?? {})) {
-      // tidy-ok: protocol name
-      const isKnown = [...disk.rows.keys()].some((each) => each === volume);
-      const isNamed = disk.released.some((each) => each.volume === volume);
-      if (isKnown || isNamed || kernel.mountOf(volume)) continue;
-      disk.released.push({ volume, tenure }); // tidy-ok: protocol name
     }
   }
 
@@ -260,77 +251,6 @@ export class SimulatedDaemon {
     );
   }
 
-  /** Takes over mounts that are in the kernel and not in the table. */
-  #adopt(): void {
-    const { kernel, disk, store, sentinel, engine } = this.#options;
-    for (const { volume, isMounted } of kernel.mounts) {
-      const name = volume as VolumeName;
-      if (!isMounted || disk.rows.has(name)) continue;
-      const holder = store.holder(volume);
-      const known = sentinel.lastReport?.watched?.[volume]?.tenure; // tidy-ok: protocol name
-      const mark = holder?.host === this.#host ? holder.mark : (known ?? 'unknown');
-      const containers = new Set(
-        [...engine.containers.values()]
-          .filter((container) => container.isRunning && container.volumes.includes(volume))
-          .map(({ id }) => id),
-      );
-      disk.rows.set(name, {
-        volume: name,
-        mark,
-        isProved: false,
-        isLost: false,
-        isEvicted: false,
-        containers,
-      });
-    }
-  }
-
-  async #tellNow(): Promise<SentinelReport | undefined> {
-    const { sentinel, disk, isForgetful } = this.#options;
-    if (!sentinel.isRunning && disk.rows.size === 0) return undefined;
-    for (let attempt = 1; attempt <= 3; attempt += 1) {
-      if (!sentinel.isRunning) {
-        await this.#wait(startMs);
-        sentinel.start();
-      }
-      await this.#wait(longTailed(this.#random, 1, 30));
-      const report = sentinel.tell(this.#watch(), !isForgetful);
-      if (report) {
-        this.#failures = 0;
-        return report;
-      }
-      if (!sentinel.isRunning) continue;
-      await this.#wait(callLimitMs);
-      this.#failures += 1;
-      if (this.#failures >= 3) sentinel.kill('kept');
-    }
-    return undefined;
-  }
-
-  #watch(): Watch {
-    const { disk, store, fenceHostProcesses } = this.#options;
-    const { ttlMs } = store;
-    return {
-      protocol: 2,
-      bootId: 'boot',
-      leadMs: Math.min(1_000, Math.round(ttlMs / 10)),
-      graceMs: Math.min(5_000, Math.round(ttlMs / 6)),
-      ttlMs,
-      marginMs: marginMs(ttlMs),
-      fenceHostProcesses,
-      released: [...disk.released],
-      noted: Number.MAX_SAFE_INTEGER,
-      volumes: [...disk.rows.values()].map((row) => ({
-        volume: row.volume,
-        tenure: row.mark, // tidy-ok: protocol name
-        mountpoint: mountpointOf(row.volume),
-        ownsFileSystem: volumes[row.volume].isOwn,
-        onLost: volumes[row.volume].onLost,
-        ...this.#ownership(row),
-      })),
-    };
-  }
-
   #ownership(row: Row): Pick<Watch['volumes'][number], 'state' | 'deadlineMs'> {
     if (row.isLost) return { state: 'lost' };
     if (!this.#isProved(row)) return { state: 'unproven' };
@@ -356,8 +276,4 @@ export class SimulatedDaemon {
       this.#options.kernel.machine.scheduler.after(ms, this.party, 'timer', resolve);
     });
   }
-}
-
-export function marginMs(ttlMs: number): number {
-  return Math.min(2_000, ttlMs / 5);
 }
