@@ -14,7 +14,7 @@ export interface DaemonWatchOptions {
   /** True after its table was lost: the daemon knows no mount that an earlier one has made. */
   readonly isForgetful: boolean;
   readonly ownership: (row: Row) => Pick<Watch['volumes'][number], 'state' | 'deadlineMs'>;
-  /** Lets time pass for the daemon; `wait` without an argument is the delay of a call. */
+  /** Resolves after `ms` of the daemon's time; without an argument after the delay of a call. */
   readonly wait: (ms?: number) => Promise<void>;
 }
 
