@@ -1,7 +1,7 @@
 import { keepFrozen, thaw } from '../lib/linux/freeze.ts';
 import { isMountpoint } from '../lib/linux/mountinfo.ts';
 import { run } from '../lib/linux/run.ts';
-import { shutDown } from '../lib/linux/shut-down.ts';
+import { cutOffAtOnce } from '../lib/linux/shut-down.ts';
 import type { FileSystems } from './ports.ts';
 
 /** Limit of a flush: storage that is away can block it for ever. */
@@ -17,7 +17,7 @@ export const machineFileSystems: FileSystems = {
     if (ownsFileSystem) await keepFrozen(mountpoint);
   },
   cutOff: async ({ mountpoint, ownsFileSystem }) => {
-    if (ownsFileSystem) await shutDown(mountpoint);
+    if (ownsFileSystem) await cutOffAtOnce(mountpoint);
   },
   thaw: async ({ mountpoint, ownsFileSystem }) => {
     if (ownsFileSystem) await thaw(mountpoint);

@@ -12,6 +12,8 @@ export interface SlowDisk extends AsyncDisposable {
   readonly path: string;
   /** Limits the disk's writes per second for these processes; undefined removes the limit. */
   limit(pids: readonly number[], writesPerSecond: number | undefined): Promise<void>;
+  /** Limits the disk's bytes per second for the kernel, which writes cached data back. */
+  limitKernel(bytesPerSecond: number | undefined): Promise<void>;
 }
 
 export async function makeSlowDisk(sizeMB: number): Promise<SlowDisk> {
@@ -24,9 +26,17 @@ export async function makeSlowDisk(sizeMB: number): Promise<SlowDisk> {
   stack.defer(async () => {
     await waitFor(() => rmdir(group).then(() => true), 5_000, `${group} to be empty`);
   });
+  const limitKernel = (bytesPerSecond = 0) =>
+    writeFile(
+      join(blkioDirectory, 'blkio.throttle.write_bps_device'),
+      `${device} ${bytesPerSecond}`,
+    );
+  // The disk could not be unmounted in time otherwise.
+  stack.defer(() => limitKernel());
   const owned = stack.move();
   return {
     path: disk.path,
+    limitKernel,
     limit: async (pids, writesPerSecond = 0) => {
       const limit = `${device} ${writesPerSecond}`;
       await writeFile(join(group, 'blkio.throttle.write_iops_device'), limit);

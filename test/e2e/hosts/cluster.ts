@@ -41,12 +41,14 @@ export interface ClusterOptions {
   readonly engines: readonly DockerVersion[];
   readonly berth?: BerthOptions;
   readonly etcd?: EtcdOptions;
+  /** The directory of all volumes; by default, one in memory. */
+  readonly volumeDir?: string;
 }
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
   // In memory: a disk that other tests keep busy freezes no file system in time.
-  const volumeDir = stack.use(await makeTemporaryDirectory(memoryDirectory())).path;
+  const { volumeDir = stack.use(await makeTemporaryDirectory(memoryDirectory())).path } = options;
   const network = stack.use(await startNetwork());
   const etcd = stack.use(await startEtcd({ in: network, ...options.etcd }));
   const nodes: EngineNode[] = [];
