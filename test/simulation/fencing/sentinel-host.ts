@@ -1,14 +1,14 @@
 import type { StateFile } from '../../../sentinel/ports.ts';
-import type { SentinelReport, Watch, WatchedVolume } from '../../../sentinel/watch.ts';
+import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
 import { randomStream } from '../random.ts';
 import type { Claim, Record } from './history.ts';
 import type { Kernel } from './kernel.ts';
 import { reactionMs } from './kernel.ts';
-import type { KernelUser } from './kernel-user.ts';
 import { sentinelPorts } from './sentinel-ports.ts';
 import type { MakeSentinel, SentinelUnderTest } from './sentinel-under-test.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
 import { SimulatedProcess } from './simulated-process.ts';
+import { ToldMounts } from './told-mounts.ts';
 
 /** The fate of the state file when the sentinel is killed. */
 export type StateFate = 'kept' | 'lost' | 'garbage';
@@ -28,10 +28,7 @@ export class SentinelHost {
   #stop = new AbortController();
   #starts = 0;
   #isInformed = false;
-  /** The daemon's last word about each volume, to whichever process. */
-  readonly #told = new Map<string, WatchedVolume>();
-  /** The volumes that the sentinel, by its state file, has to watch. */
-  readonly #mustWatch = new Set<string>();
+  readonly #told: ToldMounts;
   readonly #claims = new Map<string, Claim>();
   /** How long a scan takes beyond the usual; undefined if it can't look. */
   extraScanMs: number | undefined = 0;
@@ -44,6 +41,7 @@ export class SentinelHost {
     seed: number;
   }) {
     this.#kernel = options.kernel;
+    this.#told = new ToldMounts(options.kernel.machine, options.record);
     this.#engine = options.engine;
     this.#make = options.make;
     this.#record = options.record;
@@ -103,7 +101,7 @@ export class SentinelHost {
     const process = this.#process;
     const sentinel = this.#sentinel;
     if (!process || !sentinel || process.party.state !== 'running') return undefined;
-    this.#note(watch);
+    this.#told.note(watch);
     const report = sentinel.told(watch);
     if (process.isGone) return undefined;
     this.#checkMemory(report);
@@ -133,7 +131,7 @@ export class SentinelHost {
     if (fate === 'kept') return;
     this.#lines = fate === 'lost' ? [] : ['{"watch":', '\u0000\u0000'];
     this.#isInformed = false;
-    this.#mustWatch.clear();
+    this.#told.toWatch.clear();
     this.#persons();
   }
 
@@ -158,28 +156,8 @@ export class SentinelHost {
     }
   }
 
-  #note({ released, volumes }: Watch): void {
-    // tidy-ok: protocol name
-    for (const { volume, tenure } of released) {
-      // tidy-ok: protocol name
-      if (this.#told.get(volume)?.tenure === tenure) this.#told.delete(volume);
-      this.#mustWatch.delete(volume);
-    }
-    for (const each of volumes) {
-      const { volume, state, tenure } = each; // tidy-ok: protocol name
-      const before = this.#told.get(volume);
-      const isSame = before?.tenure === tenure; // tidy-ok: protocol name
-      const deadlineMs = state === 'unproven' && isSame ? before.deadlineMs : each.deadlineMs;
-      this.#told.set(volume, { ...each, deadlineMs });
-      this.#mustWatch.add(volume);
-      if (before?.state === state && isSame) continue;
-      const leftMs = Math.round((deadlineMs ?? 0) - this.#kernel.machine.bootMs());
-      this.#record({ kind: 'told', host: this.#host, volume, state, leftMs });
-    }
-  }
-
   #checkMemory({ volumes }: SentinelReport): void {
-    for (const volume of this.#mustWatch) {
+    for (const volume of this.#told.toWatch) {
       if (!(volume in volumes)) this.#record({ kind: 'forgot', host: this.#host, volume });
     }
   }
@@ -187,19 +165,8 @@ export class SentinelHost {
   #noteRelease(key: string): void {
     const user = this.#kernel.users.get(key);
     const isDying = user?.tasks.every((task) => task.isDying || task.hasEnded) ?? true;
-    const against = user && !isDying ? this.#against(user) : [];
+    const against = user && !isDying ? this.#told.against(user) : [];
     this.#record({ kind: 'let run', host: this.#host, user: key, against });
-  }
-
-  /** Returns those of a user's volumes for which it should stand still or end. */
-  #against(user: KernelUser): string[] {
-    const now = this.#kernel.machine.bootMs();
-    return [...user.mounts].flatMap(({ volume }) => {
-      const told = this.#told.get(volume);
-      if (!told) return [];
-      const isLost = told.state === 'lost' || told.state === 'evicted';
-      return isLost || (told.deadlineMs ?? 0) <= now ? [volume] : [];
-    });
   }
 
   #sample(process: SimulatedProcess): void {

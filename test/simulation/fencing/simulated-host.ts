@@ -9,10 +9,10 @@ import type {
 } from './commands.ts';
 import { DaemonDisk } from './daemon-disk.ts';
 import type { Record } from './history.ts';
-import { kernelName, unfenced } from './history.ts';
+import { unfenced } from './history.ts';
 import { Kernel, reactionMs } from './kernel.ts';
-import type { PauseSight } from './machine.ts';
 import { Machine } from './machine.ts';
+import { MachinePauses } from './machine-pauses.ts';
 import { SentinelHost } from './sentinel-host.ts';
 import type { MakeSentinel } from './sentinel-under-test.ts';
 import { SimulatedDaemon } from './simulated-daemon.ts';
@@ -30,9 +30,6 @@ export interface SimulatedHostOptions {
   readonly fenceHostProcesses: boolean;
 }
 
-/** How long writers may run after the clocks of their machine have jumped. */
-export const jumpReactionMs = 600;
-
 /** One host: a machine with a kernel, an engine, a daemon and a sentinel. */
 export class SimulatedHost {
   readonly name: string;
@@ -41,14 +38,11 @@ export class SimulatedHost {
   readonly engine: SimulatedEngine;
   readonly sentinel: SentinelHost;
   readonly disk: DaemonDisk;
+  readonly pauses: MachinePauses;
   daemon: SimulatedDaemon | undefined;
   isConnected = true;
   readonly #options: SimulatedHostOptions;
   readonly #random: () => number;
-  /** The last pause that only the time of day shows ended then. */
-  #jumpedAtMs = Number.NEGATIVE_INFINITY;
-  /** The time of day was set while the machine stood still: that may hide the pause. */
-  #setInPause = false;
   #daemons = 0;
   #names = 0;
 
@@ -65,6 +59,8 @@ export class SimulatedHost {
     const { kernel, engine } = this;
     this.sentinel = new SentinelHost({ kernel, engine, make, record, seed });
     this.disk = new DaemonDisk(name);
+    const { ttlMs } = options.store;
+    this.pauses = new MachinePauses({ kernel, sentinel: this.sentinel, ttlMs, record });
     this.startDaemon({ isForgetful: false });
   }
 
@@ -96,74 +92,10 @@ export class SimulatedHost {
     this.disk.released = [];
   }
 
-  pause(): void {
-    if (this.machine.isPaused) return;
-    this.fault('the machine stands still');
-    this.machine.pause();
-    this.#excuse(Number.POSITIVE_INFINITY);
-    this.kernel.updateAll();
-  }
-
-  resume(sight: PauseSight): void {
-    if (!this.machine.isPaused) return;
-    this.fault(`the machine goes on; its pause is ${sight}`);
-    this.machine.resume(sight);
-    this.kernel.updateAll();
-    const { now } = this.#options.scheduler;
-    if (sight === 'time of day') this.#jumpedAtMs = now;
-    const showsJump = this.sentinel.isInformed && !this.#setInPause;
-    this.#setInPause = false;
-    const isSeen = sight === 'counted' || (sight === 'time of day' && showsJump);
-    if (isSeen) this.#excuse(now + jumpReactionMs);
-    if (isSeen) this.#excuseSlowDisks();
-    else {
-      this.#excuse(now);
-      this.hideJump();
-    }
-  }
-
-  /** Excuses the host for a pause that only the store can tell: its deadlines are too late. */
-  hideJump(): void {
-    if (this.machine.isPaused) return;
-    const untilMs = this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs;
-    this.#excuse(untilMs, 'the clocks do not show a pause');
-  }
-
-  slowDown(volume: VolumeName, ms: number | undefined): void {
-    const mount = this.kernel.mountOf(volume);
-    if (!mount) return;
-    if (ms !== undefined) this.fault(`the disk of ${volume} is slow`);
-    mount.slowMs = ms;
-    if (this.#hasJustJumped) this.#excuseSlowDisks();
-  }
-
-  /**
-   * After a jump of the clocks a file system that is slow to freeze is not shut down before its
-   * deadline: the jump may mean nothing, and a shutdown loses data.
-   */
-  #excuseSlowDisks(): void {
-    if ([...this.kernel.mounts].every(({ slowMs, isHung }) => slowMs === undefined && !isHung))
-      return;
-    const untilMs = this.#options.scheduler.now + this.#options.store.ttlMs + reactionMs;
-    const why = 'its disk is slow after a jump';
-    this.#options.record({ kind: 'excused', host: this.name, user: kernelName, untilMs, why });
-  }
-
-  setTimeOfDay(byMs: number): void {
-    this.fault('the time of day is set');
-    this.machine.jumpTimeOfDay(byMs);
-    this.#setInPause ||= this.machine.isPaused;
-    if (this.#hasJustJumped) this.hideJump();
-  }
-
   /** A sentinel without state does not know the clock from before. */
   killSentinel({ state, steps }: KillSentinelCommand): void {
     this.sentinel.kill(state, steps);
-    if (state !== 'kept' && this.#hasJustJumped) this.hideJump();
-  }
-
-  get #hasJustJumped(): boolean {
-    return this.#options.scheduler.now - this.#jumpedAtMs < this.#options.store.ttlMs;
+    if (state !== 'kept') this.pauses.loseClock();
   }
 
   run({ volumes, tasks, count }: RunCommand): void {
@@ -279,7 +211,7 @@ export class SimulatedHost {
     this.#options.record({ kind: 'excused', host: this.name, user, untilMs, why: unfenced });
   }
 
-  #excuse(untilMs: number, why = 'the machine stood still'): void {
+  #excuse(untilMs: number, why: string): void {
     this.#options.record({ kind: 'excused', host: this.name, user: undefined, untilMs, why });
   }
 }

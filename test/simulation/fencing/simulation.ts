@@ -72,18 +72,18 @@ class Simulation {
         host.killSentinel(command);
         break;
       case 'set time of day':
-        host.setTimeOfDay(command.byMs);
+        host.pauses.setTimeOfDay(command.byMs);
         break;
       case 'pause machine':
-        host.pause();
-        this.#later(command.ms, () => host.resume(command.sight));
+        host.pauses.pause();
+        this.#later(command.ms, () => host.pauses.resume(command.sight));
         break;
       case 'sleep':
         host.sleep(command.volume, command.ms);
         break;
       case 'slow disk':
-        host.slowDown(command.volume, command.ms);
-        this.#later(command.ms, () => host.slowDown(command.volume, undefined));
+        host.pauses.slowDown(command.volume, command.ms);
+        this.#later(command.ms, () => host.pauses.slowDown(command.volume, undefined));
         break;
       case 'hung storage':
         host.fault(`the storage of ${command.volume} hangs`);
@@ -147,7 +147,7 @@ class Simulation {
   async #calmDown(): Promise<void> {
     for (const host of this.#hosts) {
       const { machine, engine, sentinel, kernel } = host;
-      host.resume('counted');
+      host.pauses.resume('counted');
       host.isConnected = true;
       machine.thaw(engine.party, 'signal');
       sentinel.thaw();
