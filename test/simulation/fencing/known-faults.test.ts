@@ -128,10 +128,21 @@ describe('a host that has lost its lease writes no more', () => {
 });
 
 describe('nothing is stuck', () => {
-  test('when the state of the sentinel is lost while containers stand still (faults 7)', () =>
+  // At the second time the host reaches the store again before its new sentinel gets a watch.
+  test.each([11_000, 15_900])(
+    'when the state of the sentinel is lost at %d ms, while containers stand still (faults 7)',
+    (atMs) =>
+      survives([
+        ...[run(), run({ volumes: ['disk'] }), cutOff],
+        { kind: 'kill sentinel', atMs, host: 0, state: 'garbage', steps: 0 },
+      ]),
+  );
+
+  test('when an engine that hung pauses containers after they were released', () =>
     survives([
-      ...[run(), run({ volumes: ['disk'] }), cutOff],
-      { kind: 'kill sentinel', atMs: 11_000, host: 0, state: 'garbage', steps: 0 },
+      ...[run({ count: 3 }), cutOff],
+      { kind: 'hang engine', atMs: 7_000, host: 0, ms: 10_500 },
+      { kind: 'set time of day', atMs: 21_000, host: 2, byMs: 0 },
     ]));
 
   test('and what a person had paused stays paused', async () => {

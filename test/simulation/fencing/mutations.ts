@@ -61,12 +61,14 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/sentinel.ts',
     from: 'for (const user of await this.#options.scan.held(this.#state.volumes.map(this.#mounted))) {',
     to: 'for (const user of [] as User[]) {',
+    test: known,
   },
   {
     promise: 'never stuck: a file system that a predecessor froze is thawed (faults 7)',
     file: 'sentinel/state.ts',
     from: "if (ownsFileSystem) this.changeFence(volume, { fs: 'freezing' });",
     to: 'if (ownsFileSystem) this.changeFence(volume, {});',
+    test: known,
   },
   {
     promise: 'exclusion: groups are frozen before an engine is asked (faults 8, F0)',
@@ -158,6 +160,7 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/perform.ts',
     from: 'if (!isConfirmed || !isWanted()) return;',
     to: 'if (!isWanted()) return;\n    if (!isConfirmed) return state.removeStopped(user.key);',
+    test: known,
   },
   {
     promise: 'exclusion: the state is written before the machine is changed',
