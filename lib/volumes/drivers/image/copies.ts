@@ -127,7 +127,8 @@ async function shutDownKept(
  * unless the file system was frozen before: such a device is not dead.
  */
 export async function abandonCopies(image: string): Promise<void> {
-  await shutDownShown(await viewersOf(await writableLoopDevices(image)), { flush: false });
+  const devices = await writableLoopDevices(image);
+  if (devices.length > 0) await shutDownShown(await viewersOf(devices), { flush: false });
 }
 
 /**
