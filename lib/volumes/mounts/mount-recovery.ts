@@ -20,6 +20,9 @@ import type { OnLockChange, Relocker } from './relocker.ts';
 
 const log = createDebug('berth:mount');
 
+/** The number of volumes settled at once: they share the syncs of the disk, and wait for no other's fence. */
+const settledAtOnce = 16;
+
 export interface MountRecoveryOptions {
   readonly table: MountTable;
   readonly states: MountStates;
@@ -80,8 +83,8 @@ export class MountRecovery {
     const found = this.#states.found().map((state) => state.found);
     // Read once: the host may have thousands of mounts.
     if (rows.length > 0) this.#mountpoints = await readMountpoints();
-    for (const { volume } of [...rows, ...found]) {
-      await this.#options.mutex.run(volume, async () => {
+    const settle = (volume: string) =>
+      this.#options.mutex.run(volume, async () => {
         const row = this.#table.get(volume);
         try {
           if (!row) await this.#settleFound(volume);
@@ -91,7 +94,11 @@ export class MountRecovery {
           this.#failedToSettle(volume, error);
         }
       });
-    }
+    const waiting = [...rows, ...found].values();
+    const worker = async () => {
+      for (const { volume } of waiting) await settle(volume);
+    };
+    await Promise.all(Array.from({ length: settledAtOnce }, worker));
     return isComplete;
   }
 
