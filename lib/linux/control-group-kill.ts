@@ -1,9 +1,13 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { ControlGroup } from './control-group.ts';
 import { groupsIn, processesOf, setFrozen } from './control-group.ts';
 import { hasCode } from './error-code.ts';
 import { processFileSync } from './proc.ts';
+
+/** The processor is given up now and then: thousands of processes take a second to kill. */
+const sliceMs = 25;
 
 const sigKillBit = 1n << 8n;
 
@@ -11,7 +15,7 @@ const sigKillBit = 1n << 8n;
 const mostLooks = 1_000;
 
 /** Kills all processes of the group, frozen or not. It may take a moment until they have ended. */
-export function killGroup(group: ControlGroup): void {
+export async function killGroup(group: ControlGroup): Promise<void> {
   const killFile = join(group.path, 'cgroup.kill');
   if (group.version === 2 && existsSync(killFile)) {
     try {
@@ -21,20 +25,24 @@ export function killGroup(group: ControlGroup): void {
     }
     return;
   }
-  killEach(group);
+  await killEach(group);
 }
 
 /** Kills the processes one by one: frozen meanwhile, because they could fork faster than that. */
-function killEach(group: ControlGroup): void {
+async function killEach(group: ControlGroup): Promise<void> {
   setFrozen(group, true);
   const killed = new Set<number>();
   for (;;) {
+    // Read again after each pause: an ID may by then belong to a process that is not of the group.
     const next = processesOf(group).filter((pid) => !killed.has(pid));
     if (next.length === 0) break;
+    const sliceEnd = performance.now() + sliceMs;
     for (const pid of next) {
       killProcess(pid);
       killed.add(pid);
+      if (performance.now() >= sliceEnd) break;
     }
+    await setImmediate();
   }
   // In version 1 a frozen process does not die. After SIGKILL a thawed process does nothing more.
   for (const each of [...groupsIn(group), group]) setFrozen(each, false);

@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import type { ControlGroup } from '../../lib/linux/control-group.ts';
+import { freezeOf, parentOf } from '../../lib/linux/control-group.ts';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import type { Mount } from '../../lib/linux/mountinfo.ts';
 import { heldProcessOf, isHeldGroup } from '../stops/held-groups.ts';
+import { isMarked } from '../stops/mark.ts';
 import { containerIn, hierarchyOf } from './container-group.ts';
 import type { ThisHost } from './this-host.ts';
 
@@ -19,7 +21,10 @@ export interface HeldGroup {
   readonly pids: readonly number[];
 }
 
-/** Finds the groups in which something is held, on both versions. */
+/**
+ * Finds the groups in which something is held, on both versions, and those of containers that a
+ * sentinel has frozen and not yet emptied.
+ */
 export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
   const seen = new Set<number>();
   for (const mount of host.groupMounts) {
@@ -28,15 +33,17 @@ export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
     if (version === undefined || seen.has(version)) continue;
     seen.add(version);
     for (const held of heldIn({ path: mount.mountpoint, version })) {
-      const { path } = held;
-      const pids = processesOf(path);
+      const pids = processesOf(held.path);
       if (pids.length === 0) continue;
-      const above = pathInHierarchy(dirname(path), mount);
+      const group = isHeldGroup(held) ? parentOf(held) : held;
+      const above = pathInHierarchy(group.path, mount);
       const container = containerIn(above);
+      // A group that the container has made is frozen where it is, and part of the container.
+      if (group === held && container?.path !== above) continue;
       yield {
         key: container?.path ?? above,
         id: container?.id,
-        group: { path: dirname(path), version },
+        group,
         process: processIn(held),
         pids,
       };
@@ -53,9 +60,13 @@ function* heldIn({ path, version }: ControlGroup): Generator<ControlGroup> {
   for (const entry of ifThere(() => readdirSync(path, { withFileTypes: true })) ?? []) {
     if (!entry.isDirectory()) continue;
     const inner: ControlGroup = { path: join(path, entry.name), version };
-    if (isHeldGroup(inner)) yield inner;
-    else yield* heldIn(inner);
+    if (isHeldGroup(inner) || isFrozenByUs(inner)) yield inner;
+    if (!isHeldGroup(inner)) yield* heldIn(inner);
   }
+}
+
+function isFrozenByUs(group: ControlGroup): boolean {
+  return isMarked(group) && freezeOf(group)?.isRequested === true;
 }
 
 function processesOf(path: string): number[] {

@@ -63,7 +63,7 @@ export class KernelStops implements Stops {
 
   async kill(user: User): Promise<void> {
     if (user.process) return killHeldProcess(user.process, this.#mounts());
-    killGroup(this.#groupOf(user));
+    await killGroup(this.#groupOf(user));
   }
 
   #groupOf({ id, key, group }: User): ControlGroup {

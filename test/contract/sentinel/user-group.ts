@@ -1,4 +1,5 @@
 // A control group like a container's, made without an engine, with real processes in it.
+import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -63,7 +64,7 @@ export async function makeUserGroup(version: 1 | 2): Promise<UserGroup | undefin
   }
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await makeTemporaryDirectory());
-  const name = `berth-test-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  const name = randomBytes(32).toString('hex'); // As engines name groups.
   const group: ControlGroup = { path: join(mount.mountpoint, name), version };
   await mkdir(group.path);
   stack.defer(() => removeAll(group));
@@ -107,7 +108,7 @@ export async function makeUserGroup(version: 1 | 2): Promise<UserGroup | undefin
 
 async function removeAll(group: ControlGroup): Promise<void> {
   if (!existsSync(group.path)) return;
-  killGroup(group);
+  await killGroup(group);
   await waitFor(() => isEmpty(group), 10_000, 'all processes to end');
   const innermostFirst = [group, ...groupsIn(group)].toReversed();
   for (const each of innermostFirst) {
