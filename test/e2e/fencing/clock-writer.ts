@@ -10,6 +10,8 @@ export interface ClockWriterOptions {
   readonly everyMs?: number;
   /** A shell command that runs before the writing starts. */
   readonly first?: string;
+  /** Further flags of `docker run`. */
+  readonly flags?: readonly string[];
   /** The path by which the test reads the file; by default, below the mountpoint on its host. */
   readonly log?: string;
 }
@@ -45,9 +47,11 @@ export async function startClockWriter(
   const write = `read t _ < /proc/uptime && echo $n $t ${name}`;
   const loop = `n=0; while ${write}; do n=$((n+1)); usleep ${everyMs}000; done`;
   const flags = ['-d', '--name', name, '--stop-timeout', '0', '-v', `${volume}:/data`];
+  const further = options.flags ?? [];
   await node.dockerOk(
     'run',
     ...flags,
+    ...further,
     'busybox',
     'sh',
     '-c',

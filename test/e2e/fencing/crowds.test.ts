@@ -1,0 +1,82 @@
+// A host that is cut off stops containers with thousands of processes before another host gets their
+// volumes. Engines, etcd, processes and the TTL of 10 s are real.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { Cluster, EngineNode } from '../hosts/cluster.ts';
+import { startCluster } from '../hosts/cluster.ts';
+import { startClockWriter } from './clock-writer.ts';
+import { linesBesideSuccessor, logOf } from './successor.ts';
+
+const sleepers = (count: number) =>
+  `i=0; while [ $i -lt ${count} ]; do sleep 100000 & i=$((i+1)); done`;
+
+describeWith(['docker', 'etcd'], 'a host that is cut off', () => {
+  let cluster: Cluster;
+  let one: EngineNode;
+  let two: EngineNode;
+  beforeAll(async () => {
+    cluster = await startCluster({
+      engines: ['26.1', '20.10'],
+      berth: { ttl: '10s', lockTimeout: '50s' },
+    });
+    const [n1, n2] = cluster.nodes;
+    if (!n1 || !n2) throw new Error('there are two nodes');
+    [one, two] = [n1, n2];
+  });
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
+
+  /** Starts a container that forks for each write, beside that many sleeping processes of its own. */
+  async function startCrowd(volume: string, count: number) {
+    await one.create(volume, { driver: 'directory' });
+    const log = logOf(cluster, volume);
+    const name = `crowd-${volume}`;
+    return startClockWriter(one, { name, volume, everyMs: 2, first: sleepers(count), log });
+  }
+
+  test('B5: stops a container with 3,000 processes and one that always forks, without its engine', async () => {
+    const writer = await startCrowd('b5', 3_000);
+    process.kill(one.host.enginePid, 'SIGSTOP');
+    try {
+      await one.host.disconnect();
+      expect(await linesBesideSuccessor(cluster, two, 'b5')).toEqual([]);
+    } finally {
+      process.kill(one.host.enginePid, 'SIGCONT');
+      await one.host.reconnect();
+    }
+    await writer.waitUntil('exited', 30_000);
+  });
+
+  test('B6: stops a container with 3,000 processes and one that always forks, with its engine', async () => {
+    const writer = await startCrowd('b6', 3_000);
+    await one.host.disconnect();
+    try {
+      expect(await linesBesideSuccessor(cluster, two, 'b6')).toEqual([]);
+      expect(await writer.state()).toBe('paused');
+    } finally {
+      await one.host.reconnect();
+    }
+    await writer.waitUntil('exited', 30_000);
+  });
+
+  test('B7: stops a container beside another one with 25,000 processes and no right', async () => {
+    const writer = await startCrowd('b7', 10);
+    const flags = ['-d', '--name', 'idle', '--stop-timeout', '0', '-u', '1000'];
+    const script = `${sleepers(25_000)}; echo ready; sleep 100000`;
+    const shell = ['busybox', 'sh', '-c', script];
+    await one.dockerOk('run', ...flags, '--cap-drop', 'ALL', ...shell);
+    const isReady = async () => (await one.dockerOk('logs', 'idle')) === 'ready';
+    await waitFor(isReady, 60_000, '25,000 processes');
+    await one.host.disconnect();
+    try {
+      expect(await linesBesideSuccessor(cluster, two, 'b7')).toEqual([]);
+      expect(await writer.state()).toBe('paused');
+      expect(await one.dockerOk('inspect', '-f', '{{.State.Status}}', 'idle')).toBe('running');
+    } finally {
+      await one.host.reconnect();
+      await one.docker('rm', '-f', 'idle');
+    }
+    await writer.waitUntil('exited', 30_000);
+  });
+});
