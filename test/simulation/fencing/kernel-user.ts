@@ -52,6 +52,8 @@ export class KernelUser {
   isAskedByBerth = false;
   /** When berth told it to freeze, in the storage's time. */
   askedAt = 0;
+  /** When berth released it last, in the storage's time. */
+  releasedAt = Number.NEGATIVE_INFINITY;
   /** The volumes that it writes to, as last recorded. */
   readonly writing = new Set<string>();
 

@@ -30,6 +30,9 @@ export interface SimulatedHostOptions {
   readonly fenceHostProcesses: boolean;
 }
 
+/** How long after its release a person's pause can't be told from a late one of the engine. */
+const latePauseMs = 6_000;
+
 /** One host: a machine with a kernel, an engine, a daemon and a sentinel. */
 export class SimulatedHost {
   readonly name: string;
@@ -162,7 +165,9 @@ export class SimulatedHost {
     const containers = [...this.engine.containers.values()];
     const container = containers[index % Math.max(1, containers.length)];
     if (!container) return;
-    const isBerths = container.user.isTouched;
+    // For some seconds after a release a pause may be a late one that the sentinel asked for.
+    const sinceReleaseMs = this.#options.scheduler.now - container.user.releasedAt;
+    const isBerths = container.user.isTouched || sinceReleaseMs < latePauseMs;
     const done = () => {
       const { user } = container;
       this.#options.record({ kind: 'person', host: this.name, user: user.key, does });

@@ -28,6 +28,7 @@ export function simulatedStops(kernel: Kernel, record: Record): Stops {
       const target = find(user);
       if (!target) return;
       for (const task of target.tasks) task.isHeld = false;
+      target.releasedAt = kernel.machine.scheduler.now;
       if (!wasPaused) target.isAskedByBerth = true;
       returnToEngine(kernel, target);
     },
