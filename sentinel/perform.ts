@@ -10,6 +10,8 @@ import type { WatchedVolume } from './watch.ts';
 
 /** An engine that hung may still carry out an old pause request: keep checking this long. */
 const latePauseMs = 5_000;
+/** How often a container that stands still is looked at: the engine may show it, or kill it. */
+const showPauseMs = 500;
 /** Calls to the engine at once. */
 const engineTasks = 8;
 
@@ -176,7 +178,7 @@ export class Perform {
 
   #throughEngine(action: Action): void {
     if (action.do === 'show') {
-      this.#engine.start(action.stopped.user.key, () => this.#show(action.stopped));
+      this.#engine.start(action.stopped.user.key, () => this.#show(action.stopped), showPauseMs);
     } else if (action.do === 'release') {
       this.#engine.start(action.stopped.user.key, () => this.#release(action.stopped));
     } else if (action.do === 'kill') {
@@ -186,9 +188,14 @@ export class Perform {
     }
   }
 
-  async #show({ user }: StoppedUser): Promise<void> {
+  /**
+   * Asks the engine to pause it, unless it shows that already. A container that somebody kills
+   * meanwhile (`docker rm -f`) can't end by itself: it is frozen.
+   */
+  async #show({ user, shown }: StoppedUser): Promise<void> {
     const { state, control } = this.#options;
     if (await control.isBeingKilled(user)) return control.kill(user);
+    if (shown === 'paused' || shown === 'persons') return;
     this.#update(user.key, { shown: 'asked' });
     state.commit();
     if (await control.show(user)) this.#update(user.key, { shown: 'paused' });

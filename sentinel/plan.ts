@@ -51,6 +51,7 @@ export type Action =
   | { readonly do: 'enter'; readonly volume: string; readonly change: Partial<VolumeFence> }
   | { readonly do: 'ask'; readonly volume: WatchedVolume; readonly user: User }
   | { readonly do: 'stop' | 'hold' | 'kill'; readonly user: User; readonly wasPaused: boolean }
+  /** `show`: see to it that the engine shows the pause, and that who is killed meanwhile can end. */
   | { readonly do: 'show' | 'release'; readonly stopped: StoppedUser }
   | { readonly do: 'forget'; readonly user: User };
 
@@ -186,8 +187,7 @@ function userActions(
   if (demand === 'end') return [{ do: 'kill', user, wasPaused }];
   if (isNew || standing.is === 'running') return [{ do: 'stop', user, wasPaused }];
   if (standing.is !== 'held') return [{ do: 'hold', user, wasPaused }];
-  const isShown = stopped.shown === 'paused' || stopped.shown === 'persons';
-  return isShown || user.kind !== 'container' ? [] : [{ do: 'show', stopped }];
+  return user.kind === 'container' ? [{ do: 'show', stopped }] : [];
 }
 
 /** A process that goes on while its file system is frozen would only wait in it. */

@@ -4,7 +4,8 @@ import type { MachineClock } from './ports.ts';
 const log = createDebug('berth:sentinel');
 
 /** A task that the next step plans again is not repeated earlier than this after its end. */
-const pauseMs = 200;
+const shortestPauseMs = 200;
+const longestPauseMs = 2_000;
 
 /** Work that may take long, and that nothing waits for: one task per key, a few of a kind at once. */
 export class Tasks {
@@ -26,12 +27,12 @@ export class Tasks {
    * Starts the work unless a task of this key runs, or has just ended; work of this key that still
    * waits is dropped. A failure is only logged: the next step plans the work again.
    */
-  start(key: string, work: () => Promise<void>): void {
+  start(key: string, work: () => Promise<void>, pauseMs = shortestPauseMs): void {
     if (this.#running.has(key)) return;
     const now = this.#clock.now();
     if (now - (this.#endedAtMs.get(key) ?? Number.NEGATIVE_INFINITY) < pauseMs) return;
     for (const [each, endedAtMs] of this.#endedAtMs) {
-      if (now - endedAtMs >= pauseMs) this.#endedAtMs.delete(each);
+      if (now - endedAtMs >= longestPauseMs) this.#endedAtMs.delete(each);
     }
     this.#waiting.delete(key);
     this.#waiting.set(key, work);

@@ -37,7 +37,8 @@ export class UserViews {
     for (const { user } of stopped.values()) {
       const found = users.get(user.key);
       const names = new Set([...user.volumes, ...(found?.volumes ?? [])]);
-      users.set(user.key, { ...user, ...found, volumes: [...names] });
+      // It is released by the group by which it was stopped.
+      users.set(user.key, { ...found, ...user, volumes: [...names] });
     }
     for (const key of this.#stillSinceMs.keys()) {
       if (!users.has(key)) this.#stillSinceMs.delete(key);

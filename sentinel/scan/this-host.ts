@@ -115,7 +115,11 @@ export class ThisHost {
 const enginePrograms = /^(dockerd|docker-init|containerd|podman|conmon|crio|buildkitd|runc|crun)/;
 
 export function containerOf(pid: number | 'self'): ContainerGroup | undefined {
-  return containerGroupIn(processFileSync(pid, 'cgroup') ?? '');
+  const group = containerGroupIn(processFileSync(pid, 'cgroup') ?? '');
+  // A process that ends leaves its groups of version 1 before that of version 2, and its namespaces
+  // before both: its container would seem to have a group of version 2 to be stopped by.
+  if (group?.hierarchy === 2 && namespaceOfSync(pid, 'mnt') === undefined) return undefined;
+  return group;
 }
 
 /** Returns who started the container that this process runs in, as a managed plugin's does. */

@@ -10,7 +10,7 @@ export class UserList {
   readonly #inThreads = new Map<number, Set<string>>();
 
   addContainer({ path, id, group }: ScannedContainer, volumes: readonly string[]): void {
-    this.#add({ kind: 'container', key: path, id, group }, volumes);
+    this.#add({ kind: 'container', key: group?.path ?? path, id, group }, volumes);
   }
 
   /** Undefined: the process has ended meanwhile. */

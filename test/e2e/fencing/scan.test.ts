@@ -74,14 +74,14 @@ describeWith(['docker'], 'a scan for users', () => {
     const expected = [
       {
         kind: 'container',
-        key: `/${lab}/${one}`,
+        key: groups[0],
         id: one,
         group: { path: groups[0], version: 1 },
         volumes: ['db'],
       },
       {
         kind: 'container',
-        key: `/${lab}/${two}`,
+        key: groups[1],
         id: two,
         group: { path: groups[1], version: 2 },
         volumes: ['db'],
