@@ -41,7 +41,7 @@ export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
       // A group that the container has made is frozen where it is, and part of the container.
       if (group === held && container?.path !== above) continue;
       yield {
-        key: dirname(path),
+        key: group.path,
         id: container?.id,
         group,
         process: processIn(held),
