@@ -51,7 +51,7 @@ export type Action =
   | { readonly do: 'enter'; readonly volume: string; readonly change: Partial<VolumeFence> }
   | { readonly do: 'ask'; readonly volume: WatchedVolume; readonly user: User }
   | { readonly do: 'stop' | 'hold' | 'kill'; readonly user: User; readonly wasPaused: boolean }
-  /** `show`: see to it that the engine shows the pause, and that who is killed meanwhile can end. */
+  /** `show`: make the engine show the pause, and end who is killed meanwhile. */
   | { readonly do: 'show' | 'release'; readonly stopped: StoppedUser }
   | { readonly do: 'forget'; readonly user: User };
 
