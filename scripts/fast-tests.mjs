@@ -11,7 +11,9 @@ export const fastTests = [
   'test/contract/locks/memory-locks.test.ts',
   'test/contract/recipes/noop-locks.test.ts',
   'test/promises/*.test.ts',
-  'test/simulation/**/*.test.ts',
+  'test/simulation/*/simulation.test.ts',
+  'test/simulation/*/check-history.test.ts',
+  'test/simulation/*/mutations.test.ts',
 ];
 
 /** The arguments of Node that run the fast tests under Jest. */
