@@ -5,6 +5,7 @@ import { expect, jest, test } from '@jest/globals';
 import type { BerthOptions } from '../../support/berth.ts';
 import { startBerth } from '../../support/berth.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
+import { eventually } from '../../support/eventually.ts';
 import { startHost } from '../../support/host.ts';
 import { startNetwork } from '../../support/network.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -67,7 +68,7 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
     await guest.boot();
     // A call that has to wait for a TTL fails.
     await startBerth(guest, { ...options, lockTimeout: '1s' });
-    expect(await mountTable(guest)).toEqual([]);
+    await eventually(async () => expect(await mountTable(guest)).toEqual([]));
     expect(await etcdView(etcd).locks()).toEqual(['mount/db']);
     const mount: Call = ['Mount', { Name: 'db', ID: 'after' }];
     await expect(callInGuest(guest, mount)).rejects.toThrow(mountedOn('other'));
@@ -100,7 +101,7 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
     await guest.boot();
     await startBerth(guest, options);
     expect(await view.locks()).toEqual([]);
-    expect(await mountTable(guest)).toEqual([]);
+    await eventually(async () => expect(await mountTable(guest)).toEqual([]));
     await callInGuest(
       guest,
       ['Mount', { Name: 'first', ID: 'after' }],
