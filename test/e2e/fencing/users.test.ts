@@ -46,8 +46,9 @@ describeWith(['docker'], 'users of a volume', () => {
     const [user, ...rest] = (await one?.users()) ?? [];
     expect(rest).toEqual([]);
     expect(user).toMatchObject({ kind: 'container', id, volumes: ['db'] });
-    expect(user?.key).toBe(`/${basename(one?.host.directory ?? '')}/${id}`);
-    expect(user?.group).toEqual({ path: `/sys/fs/cgroup/freezer${user?.key}`, version: 1 });
+    const path = `/sys/fs/cgroup/freezer/${basename(one?.host.directory ?? '')}/${id}`;
+    expect(user?.key).toBe(path);
+    expect(user?.group).toEqual({ path, version: 1 });
     expect(await other?.users()).toEqual([]);
   });
 
