@@ -32,7 +32,8 @@ export type Requirement =
 
 /**
  * Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail
- * instead.
+ * instead. Only earlier commits may be missing there, too: no set-up can bring them into a shallow
+ * clone.
  */
 export function describeWith(
   requirements: readonly Requirement[],
@@ -40,12 +41,14 @@ export function describeWith(
   body: () => void,
 ): void {
   const missing = requirements.flatMap((requirement) => problems[requirement]());
+  const others = requirements.filter((requirement) => requirement !== 'history');
+  const mustRun = others.some((requirement) => problems[requirement]().length > 0);
   if (missing.length === 0) {
     describe(name, body);
     return;
   }
   const reason = [...new Set(missing)].join('; ');
-  if (process.env.CI === 'true') {
+  if (process.env.CI === 'true' && mustRun) {
     describe(name, () => {
       test('the machine meets the requirements', () => {
         throw new Error(`cannot run here: ${reason}`);
