@@ -9,7 +9,8 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
   test('S28 S73 ends a lock at the end of its longest hold', async () => {
     const { managers, store } = benchOf();
     const [n1, n2] = managers;
-    const lock = await take(n1, 'db', { maxHoldMs: 150 });
+    // Long enough for the second request to be queued behind it on a busy machine.
+    const lock = await take(n1, 'db', { maxHoldMs: 1_500 });
     const next = await queue(n2, 'db');
     const successor = await next.granted;
     expect(lock.signal.reason).toBeInstanceOf(LockLostError);

@@ -126,7 +126,8 @@ function grantedAt(log: string): number {
 }
 
 async function mountTable(guest: UmlHost): Promise<unknown> {
-  return storedMounts(await guest.execOk('cat', `${guest.directory}/berth/mounts.json`));
+  // The output is trimmed, and a line without its end counts as torn.
+  return storedMounts(`${await guest.execOk('cat', `${guest.directory}/berth/mounts.json`)}\n`);
 }
 
 type Call = readonly [method: string, body: object];

@@ -8,6 +8,7 @@ import { startActivatedBerth } from '../../support/activated-berth.ts';
 import { repository } from '../../support/berth.ts';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
+import { eventually } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import { startHost } from '../../support/host.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -129,7 +130,9 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
     await etcd.restart();
     await starting;
     expect(await state('always')).toBe('running');
-    expect(await docker('exec', 'always', 'cat', '/p/file')).toBe('started\nstarted');
+    await eventually(async () => {
+      expect(await docker('exec', 'always', 'cat', '/p/file')).toBe('started\nstarted');
+    });
 
     await docker('rm', '-f', 'always');
   });
