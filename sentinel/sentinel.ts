@@ -37,12 +37,18 @@ const longStopMs = 3_000;
 const idleSleepMs = 250;
 /** How often users are looked for while a deadline is near, or has passed. */
 const lookPauseMs: Record<Pace, number> = {
-  ...{ idle: 500, guarding: 500, stopping: 500, waiting: 500, fenced: 1_000 },
+  idle: 500,
+  guarding: 500,
+  stopping: 500,
+  waiting: 500,
+  fenced: 1_000,
 };
 /** How often users are looked for while no deadline is near: this measures how long a look takes. */
 const measureMs = 60_000;
 /** How often the mount of a volume is looked for that has none yet. */
 const identifyMs = 250;
+/** How often the volumes are looked for of users that an earlier sentinel holds: it is a whole scan. */
+const adoptMs = 1_000;
 /** A freeze may take half the margin beyond its deadline, but at most this long. */
 const longestFreezeMs = 1_000;
 const keptHappenings = 200;
@@ -79,6 +85,7 @@ export class Sentinel {
   #incomplete: Record<string, string> = {};
   #stepTookMs = 0;
   #identifiedAtMs = Number.NEGATIVE_INFINITY;
+  #adoptedAtMs = Number.NEGATIVE_INFINITY;
   /** The time when users began to be stopped who are not all stopped yet. */
   #stoppingSinceMs: number | undefined;
   #toldAtMs: number;
@@ -179,6 +186,7 @@ export class Sentinel {
 
   /** Takes over whom an earlier sentinel holds: its state may be lost. */
   async #adopt(): Promise<void> {
+    this.#adoptedAtMs = this.#options.clock.now();
     try {
       for (const user of await this.#options.scan.held(this.#state.volumes.map(this.#mounted))) {
         const known = this.#state.stopped.get(user.key);
@@ -201,7 +209,7 @@ export class Sentinel {
     const isUnknown = [...this.#state.stopped.values()].some(({ user }) =>
       user.volumes.includes(unknownVolume),
     );
-    if (isUnknown) await this.#adopt();
+    if (isUnknown && beganAtMs - this.#adoptedAtMs >= adoptMs) await this.#adopt();
     await this.#identify(beganAtMs);
     const volumes = this.#volumeViews();
     // Read once: another look may end meanwhile, whose users were not read.
