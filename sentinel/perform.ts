@@ -59,7 +59,7 @@ export class Perform {
       if (isToFreeze) await this.#freeze(action.user);
     }
     for (const action of actions) {
-      if (action.do === 'stop' || action.do === 'hold') await this.#hold(action);
+      if (action.do === 'stop' || action.do === 'hold') await this.#hold(action.user);
     }
     for (const action of actions) this.#throughEngine(action);
     state.commit();
@@ -84,8 +84,8 @@ export class Perform {
     await this.#tried(user, () => this.#options.control.freeze(user));
   }
 
-  async #hold({ user, wasPaused }: { user: User; wasPaused: boolean }): Promise<void> {
-    await this.#tried(user, () => this.#options.control.hold(user, wasPaused));
+  async #hold(user: User): Promise<void> {
+    await this.#tried(user, () => this.#options.control.hold(user));
   }
 
   async #tried(user: User, work: () => Promise<void>): Promise<void> {

@@ -91,10 +91,10 @@ export interface Stops {
   freeze(user: User): Promise<void>;
   /**
    * Keeps a frozen user frozen whatever its engine does. What sleeps freezes when it wakes. The
-   * container's own group, then empty, is thawed, so that its engine can pause it; with `wasPaused`
-   * it stays frozen, because a person had paused the container.
+   * container's own group, then empty, is thawed, so that its engine can pause it, unless somebody
+   * else had frozen it: a person's pause stays.
    */
-  hold(user: User, wasPaused: boolean): Promise<void>;
+  hold(user: User): Promise<void>;
   /** Undoes `hold` and `freeze`; with `wasPaused` it stays frozen as a person had paused it. */
   release(user: User, wasPaused: boolean): Promise<void>;
   /** Returns true if SIGKILL is pending: a frozen process can't die until it is released. */

@@ -40,8 +40,8 @@ export class UserControl {
     else await this.#engine.pause(user.id ?? '', engineLimitMs);
   }
 
-  async hold(user: User, wasPaused: boolean): Promise<void> {
-    if (isReachable(user)) await this.#stops.hold(user, wasPaused);
+  async hold(user: User): Promise<void> {
+    if (isReachable(user)) await this.#stops.hold(user);
   }
 
   /** Asks the engine to pause it, so `docker ps` shows it; false if not confirmed. */

@@ -14,8 +14,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: a sleeping process releases nobody (faults 2)',
     file: 'sentinel/user-control.ts',
-    from: 'if (isReachable(user)) await this.#stops.hold(user, wasPaused);',
-    to: "if ((await this.#stops.standing(user)).is === 'freezing') await this.#stops.release(user, wasPaused);\n    else await this.#stops.hold(user, wasPaused);",
+    from: 'if (isReachable(user)) await this.#stops.hold(user);',
+    to: "if ((await this.#stops.standing(user)).is === 'freezing') await this.#stops.release(user, false);\n    else await this.#stops.hold(user);",
     test: known,
   },
   {
@@ -87,7 +87,7 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: frozen users are held out of the reach of their engine (B5)',
     file: 'sentinel/user-control.ts',
-    from: 'if (isReachable(user)) await this.#stops.hold(user, wasPaused);',
+    from: 'if (isReachable(user)) await this.#stops.hold(user);',
     to: '',
     test: known,
   },

@@ -43,7 +43,7 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
     stops: {
       standing: (user) => process.call(look, () => stops.standing(user)),
       freeze: (user) => process.call(freeze, () => stops.freeze(user)),
-      hold: (user, wasPaused) => process.call(hold, () => stops.hold(user, wasPaused)),
+      hold: (user) => process.call(hold, () => stops.hold(user)),
       release: (user, wasPaused) => {
         onReport();
         onRelease(user);
