@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Sentinel } from '../../../sentinel/sentinel.ts';
+import { explore } from '../explore.ts';
 import { violationsOf } from './check-history.ts';
 import type { Scenario } from './commands.ts';
 import type { HistoryEvent } from './history.ts';
@@ -13,15 +14,18 @@ import { simulate } from './simulation.ts';
 
 /**
  * BERTH_SOAK_SECONDS: how long to search for scenarios that break a law (20 s otherwise).
- * BERTH_SIM_SEED: the scenario to repeat, as a failure printed it.
- * BERTH_SIM_NO_SHRINK: report a failure without making it smaller first.
+ * BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK: see ../explore.ts.
  */
-const { BERTH_SOAK_SECONDS, BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
+const { BERTH_SOAK_SECONDS } = process.env;
 const budgetMs = Number(BERTH_SOAK_SECONDS ?? 20) * 1_000;
 
 test(
   'no host writes to a volume that another may hold, and nothing is stuck',
-  explore,
+  () =>
+    explore({
+      ...{ what: 'fencing', scenarios, limitMs: budgetMs },
+      ...{ play, violationsOf, describe: describeHistory },
+    }),
   budgetMs + 300_000,
 );
 
@@ -72,35 +76,6 @@ const everyKind = [
 
 function play(scenario: Scenario): Promise<HistoryEvent[]> {
   return simulate(scenario, (ports) => new Sentinel(ports));
-}
-
-async function explore(): Promise<void> {
-  const [seed, path] = BERTH_SIM_SEED?.split('/') ?? [];
-  const details = await fc.check(
-    fc.asyncProperty(scenarios, async (scenario) => {
-      const [violation] = violationsOf(await play(scenario));
-      if (violation) throw new Error(violation.message);
-    }),
-    {
-      numRuns: 10_000_000,
-      endOnFailure: BERTH_SIM_NO_SHRINK !== undefined,
-      ...(seed === undefined
-        ? { interruptAfterTimeLimit: budgetMs, markInterruptAsFailure: false }
-        : { seed: Number(seed), path: path ?? '' }),
-    },
-  );
-  process.stdout.write(`${details.numRuns} simulated runs of fencing\n`);
-  const scenario = details.counterexample?.[0];
-  if (!details.failed || !scenario) return;
-  const history = await play(scenario);
-  throw new Error(
-    [
-      ...violationsOf(history).map(({ at, message }) => `at ${at.toFixed(2)}: ${message}`),
-      `commands (${details.numShrinks} times made smaller): ${JSON.stringify(scenario)}`,
-      `repeat with BERTH_SIM_SEED=${details.seed}/${details.counterexamplePath}`,
-      describeHistory(history),
-    ].join('\n'),
-  );
 }
 
 async function traceHash(scenario: Scenario): Promise<string> {

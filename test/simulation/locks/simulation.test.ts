@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { explore } from '../explore.ts';
 import { violationsOf } from './check-history.ts';
 import { describeHistory } from './history.ts';
 import { fairScenarios, stormyScenarios } from './scenarios.ts';
@@ -11,22 +12,21 @@ import { simulate } from './simulation.ts';
 
 /**
  * BERTH_SOAK_SECONDS: how long to search for scenarios that break a promise (40 s otherwise).
- * BERTH_SIM_SEED: the scenario to repeat, as a failure printed it; choose its test with -t.
- * BERTH_SIM_NO_SHRINK: report a failure without making it smaller first.
+ * BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK: see ../explore.ts.
  */
-const { BERTH_SOAK_SECONDS, BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
+const { BERTH_SOAK_SECONDS } = process.env;
 const budgetMs = Number(BERTH_SOAK_SECONDS ?? 40) * 1_000;
 const testTimeoutMs = budgetMs + 120_000;
 
 test(
   'the lock engine keeps its promises while hosts, network and store fail',
-  () => explore(stormyScenarios, budgetMs * 0.7),
+  () => search(stormyScenarios, budgetMs * 0.7),
   testTimeoutMs,
 );
 
 test(
   'the lock engine keeps its promises, and wakes nobody late or without need, while nothing fails',
-  () => explore(fairScenarios, budgetMs * 0.25),
+  () => search(fairScenarios, budgetMs * 0.25),
   testTimeoutMs,
 );
 
@@ -62,33 +62,9 @@ test('the simulation produces every kind of event', async () => {
   expect(kinds.size).toBe(26);
 });
 
-async function explore(scenarios: fc.Arbitrary<Scenario>, limitMs: number): Promise<void> {
-  const [seed, path] = BERTH_SIM_SEED?.split('/') ?? [];
-  const details = await fc.check(
-    fc.asyncProperty(scenarios, async (scenario) => {
-      const [violation] = violationsOf(await simulate(scenario));
-      if (violation) throw new Error(violation.message);
-    }),
-    {
-      numRuns: 1_000_000,
-      endOnFailure: BERTH_SIM_NO_SHRINK !== undefined,
-      ...(seed === undefined
-        ? { interruptAfterTimeLimit: limitMs, markInterruptAsFailure: false }
-        : { seed: Number(seed), path: path ?? '' }),
-    },
-  );
-  process.stdout.write(`${details.numRuns} simulated runs\n`);
-  const scenario = details.counterexample?.[0];
-  if (!details.failed || !scenario) return;
-  const history = await simulate(scenario);
-  throw new Error(
-    [
-      ...violationsOf(history).map(({ at, message }) => `at ${at.toFixed(2)}: ${message}`),
-      `commands (${details.numShrinks} times made smaller): ${JSON.stringify(scenario)}`,
-      `repeat with BERTH_SIM_SEED=${details.seed}/${details.counterexamplePath}`,
-      describeHistory(history),
-    ].join('\n'),
-  );
+function search(scenarios: fc.Arbitrary<Scenario>, limitMs: number): Promise<void> {
+  const describe = describeHistory;
+  return explore({ what: 'locks', scenarios, limitMs, play: simulate, violationsOf, describe });
 }
 
 async function traceHash(scenario: Scenario): Promise<string> {
