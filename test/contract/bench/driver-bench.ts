@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type {
   DriverContext,
@@ -10,7 +9,8 @@ import type {
 } from '../../../lib/volumes/drivers/driver.ts';
 import type { FileSystem, FileSystemKind } from '../../support/loop-fs.ts';
 import { makeFileSystem } from '../../support/loop-fs.ts';
-import { patience, waitFor } from '../../support/processes.ts';
+import { waitFor } from '../../support/processes.ts';
+import { stopCopy } from './stopped-copy.ts';
 
 /** How a driver is tested: on which file system, and with which options. */
 export interface DriverFixture {
@@ -122,27 +122,8 @@ export class DriverBench implements AsyncDisposable {
   }
 
   /** Stops the `cp` that a process runs for the driver, in the middle of its work. */
-  async pauseCopy(parentPid: number): Promise<number> {
-    // The process has a low priority, so a busy machine lets it start late.
-    const deadline = performance.now() + 20_000 * patience;
-    while (performance.now() < deadline) {
-      const pid = await childNamed('cp', parentPid);
-      if (pid === undefined) continue;
-      // `cp` runs in small steps, so that it can't finish between two looks.
-      process.kill(pid, 'SIGSTOP');
-      if ((await this.#bytesHalfMade()) > 2 ** 20) return pid;
-      process.kill(pid, 'SIGCONT');
-      await sleep(1);
-    }
-    throw new Error('no copy was under way');
-  }
-
-  async #bytesHalfMade(): Promise<number> {
-    let bytes = 0;
-    for (const name of await this.leftovers()) {
-      bytes += await fileBytesBelow(join(this.storageDir, name));
-    }
-    return bytes;
+  pauseCopy(parentPid: number): Promise<number> {
+    return stopCopy(parentPid, this.storageDir);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -164,23 +145,4 @@ export class DriverBench implements AsyncDisposable {
 export async function command(program: string, args: readonly string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(program, [...args]);
   return stdout;
-}
-
-async function childNamed(name: string, parentPid: number): Promise<number | undefined> {
-  // The process that was to run `cp` may have ended.
-  const path = `/proc/${parentPid}/task/${parentPid}/children`;
-  const children = await readFile(path, 'utf8').catch(() => '');
-  for (const pid of children.split(' ').filter((text) => text !== '')) {
-    const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
-    if (command.trim() === name) return Number(pid);
-  }
-  return undefined;
-}
-
-async function fileBytesBelow(path: string): Promise<number> {
-  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => []);
-  const sizes = entries
-    .filter((entry) => entry.isFile())
-    .map(async (entry) => (await stat(join(entry.parentPath, entry.name))).blocks * 512);
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }

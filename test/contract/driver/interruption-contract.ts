@@ -114,8 +114,7 @@ export function interruptionContract(bench: () => DriverBench): void {
   async function crashDuring(operation: string, volume: DriverVolume, mountpoint: string) {
     const { volumeDir, fixture } = bench();
     const place = [fixture.driverName, volumeDir, operation, JSON.stringify(volume), mountpoint];
-    // Low priority: on a busy machine the copy could else finish before this process looks.
-    await using daemon = startProcess('nice', ['-n', '19', process.execPath, program, ...place]);
+    await using daemon = startProcess(process.execPath, [program, ...place]);
     const cp = await bench().pauseCopy(daemon.pid);
     daemon.kill('SIGKILL');
     await daemon.finished;
