@@ -38,6 +38,8 @@ export interface View {
    * before it is shut down: a part of the margin, because a shutdown loses what is not synced.
    */
   readonly freezeLimitMs: number;
+  /** Deadlines before this moment prove nothing: the clock has jumped. */
+  readonly distrustedBeforeMs: number;
   readonly fenceHostProcesses: boolean;
 }
 
@@ -72,8 +74,11 @@ export function plan(view: View): Action[] {
 }
 
 function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Action[] {
-  const { now, freezeLimitMs } = view;
+  const { now, freezeLimitMs, distrustedBeforeMs } = view;
   const { fs, fsSinceMs, stopSinceMs } = fence;
+  // Where nothing is mounted yet, a freeze succeeds and means nothing.
+  const mayFreeze = fence.identity && (fs !== 'open' || now - fsSinceMs >= freezeRetryMs);
+  const freeze: Action[] = mayFreeze ? [{ do: 'freeze', volume: watched }] : [];
   // A freeze that was requested may have been completed by a process that was killed then.
   const mayBeFrozen = fs === 'frozen' || fs === 'freezing';
   switch (wish) {
@@ -85,20 +90,21 @@ function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Ac
       return fence.phase === 'running' && fs === 'open' ? [{ do: 'flush', volume: watched }] : [];
     case 'stand-still': {
       if (!watched.ownsFileSystem || isFileSystemStill(fence, true)) return [];
-      // Where nothing is mounted yet, a freeze succeeds and means nothing.
       if (!fence.identity) return [];
       const lateMs = Math.max(watched.deadlineMs ?? 0, stopSinceMs ?? now);
-      if (now >= lateMs + freezeLimitMs) return [{ do: 'cut off', volume: watched }];
-      const isDue = fs !== 'open' || now - fsSinceMs >= freezeRetryMs;
-      return isDue ? [{ do: 'freeze', volume: watched }] : [];
+      return now >= lateMs + freezeLimitMs ? [{ do: 'cut off', volume: watched }] : freeze;
     }
-    case 'end':
+    case 'end': {
       if (!watched.ownsFileSystem) return [];
-      if (watched.state === 'lost' || now >= (watched.deadlineMs ?? Number.POSITIVE_INFINITY)) {
+      const { state, deadlineMs = Number.POSITIVE_INFINITY } = watched;
+      if (state === 'lost' || now >= deadlineMs) {
         return fs === 'cut-off' ? [] : [{ do: 'cut off', volume: watched }];
       }
+      // A shutdown would lose data, and the jump may mean nothing.
+      if (deadlineMs < distrustedBeforeMs) return isFileSystemStill(fence, true) ? [] : freeze;
       // A process that waits in a frozen file system can't die, and this host still has the volume.
       return mayBeFrozen ? [{ do: 'thaw', volume: watched }] : [];
+    }
   }
 }
 
@@ -174,20 +180,36 @@ export const unknownVolume = '?';
 function userActions(
   { user, standing, stopped }: UserView,
   volumes: ReadonlyMap<string, VolumeView>,
-  { fenceHostProcesses }: View,
+  view: View,
 ): Action[] {
   const demand = demandOn(user, volumes);
   if (standing.is === 'ended') {
     return stopped || demand === 'end' ? [{ do: 'forget', user }] : [];
   }
-  if (demand === 'run') return stopped ? releaseActions(stopped, volumes) : [];
-  if (user.kind === 'host' && !fenceHostProcesses) return [];
+  if (demand === 'run') {
+    return stopped && areUsersKnown(view.volumes, view.look)
+      ? releaseActions(stopped, volumes)
+      : [];
+  }
+  if (user.kind === 'host' && !view.fenceHostProcesses) return [];
   const isNew = stopped === undefined || stopped.releasedAtMs !== undefined;
   const wasPaused = stopped ? stopped.shown === 'persons' : standing.is === 'frozen';
   if (demand === 'end') return [{ do: 'kill', user, wasPaused }];
   if (isNew || standing.is === 'running') return [{ do: 'stop', user, wasPaused }];
   if (standing.is !== 'held') return [{ do: 'hold', user, wasPaused }];
   return user.kind === 'container' ? [{ do: 'show', stopped }] : [];
+}
+
+/**
+ * Returns true if a look has found the users of all volumes that may not run. Until then a user may
+ * be known by some of its volumes only.
+ */
+export function areUsersKnown(volumes: readonly VolumeView[], look: Look | undefined): boolean {
+  return volumes.every(({ watched: { volume }, fence: { stopSinceMs }, wish }) => {
+    if (mayRun(wish)) return true;
+    if (!look?.volumes.has(volume)) return false;
+    return look.beganAtMs >= (stopSinceMs ?? Number.POSITIVE_INFINITY);
+  });
 }
 
 /** A process that goes on while its file system is frozen would only wait in it. */

@@ -5,7 +5,7 @@ import { whyIncomplete } from './incomplete.ts';
 import { Looks } from './looks.ts';
 import { Perform, unproven } from './perform.ts';
 import type { UserView, View, VolumeView } from './plan.ts';
-import { demandOn, needsLook, plan, unknownVolume } from './plan.ts';
+import { areUsersKnown, demandOn, needsLook, plan, unknownVolume } from './plan.ts';
 import type {
   EngineCalls,
   FileSystems,
@@ -220,6 +220,7 @@ export class Sentinel {
       users: (await this.#users.read(volumes, look, this.#state.stopped)).map(this.#remembered),
       look,
       freezeLimitMs: Math.min(longestFreezeMs, this.#state.watch.marginMs / 2 || longestFreezeMs),
+      distrustedBeforeMs: this.#jump.news.distrustedBeforeMs,
       fenceHostProcesses: this.#state.watch.fenceHostProcesses,
     };
     const actions = plan(view);
@@ -307,7 +308,8 @@ export class Sentinel {
 
   #mayRun(user: User): boolean {
     const views = this.#volumeViews();
-    return demandOn(user, new Map(views.map((view) => [view.watched.volume, view]))) === 'run';
+    const byName = new Map(views.map((view) => [view.watched.volume, view]));
+    return demandOn(user, byName) === 'run' && areUsersKnown(views, this.#looks.last);
   }
 
   /** Begins a look if one is due; a look when time is short only if it can complete a fence. */

@@ -23,6 +23,8 @@ export class Kernel {
   readonly groups: 1 | 2;
   /** The volumes whose storage does not answer this host. */
   readonly hung = new Set<string>();
+  /** Why each user can't be kept from writing yet, and until when. */
+  readonly #excuses = new Map<KernelUser, { why: string; untilMs: number }>();
   readonly #record: Record;
   readonly #random: () => number;
   readonly #onEnd: (user: KernelUser) => void;
@@ -94,7 +96,20 @@ export class Kernel {
   }
 
   excuse(user: KernelUser, why: string): void {
-    const untilMs = this.machine.scheduler.now + reactionMs;
+    this.#excuse(user, why, reactionMs);
+  }
+
+  /** The machine goes on: a sentinel reacts to those who appeared before its pause only from now on. */
+  continueExcuses(pausedAt: number): void {
+    for (const [user, { why, untilMs }] of this.#excuses) {
+      if (untilMs > pausedAt) this.#excuse(user, why, untilMs - pausedAt);
+      else this.#excuses.delete(user);
+    }
+  }
+
+  #excuse(user: KernelUser, why: string, ms: number): void {
+    const untilMs = this.machine.scheduler.now + ms;
+    this.#excuses.set(user, { why, untilMs });
     this.#record({ kind: 'excused', host: this.#host, user: user.key, untilMs, why });
   }
 
@@ -153,6 +168,7 @@ export class Kernel {
     // A container that was started again has the same key.
     if (user.hasEnded && this.users.get(user.key) === user) {
       this.users.delete(user.key);
+      this.#excuses.delete(user);
       this.#record({ kind: 'ended', host: this.#host, user: user.key });
       for (const mount of user.mounts) this.#forgetUnused(mount);
       this.#onEnd(user);

@@ -119,6 +119,14 @@ describe('a host that has lost its lease writes no more', () => {
     ).toBe(true);
   });
 
+  test('when the clock jumps after an operator cleared the lock, and nobody renews it', () =>
+    survives([
+      ...[run({ volumes: ['disk'] }), rival({ volumes: ['disk'] })],
+      { kind: 'evict', atMs: 3_000, host: 0, volume: 'disk' },
+      { kind: 'freeze daemon', atMs: 3_050, host: 0, ms: 14_000 },
+      { kind: 'pause machine', atMs: 3_400, host: 0, sight: 'time of day', ms: 4_000 },
+    ]));
+
   test('when its daemon is frozen after an operator cleared the lock', () =>
     survives([
       ...[run({ volumes: ['disk'] }), rival({ volumes: ['disk'] })],

@@ -41,10 +41,12 @@ export class MachinePauses {
   }
 
   resume(sight: PauseSight): void {
-    if (!this.#machine.isPaused) return;
+    const { pausedAt } = this.#machine;
+    if (pausedAt === undefined) return;
     this.#fault(`the machine goes on; its pause is ${sight}`);
     this.#machine.resume(sight);
     this.#options.kernel.updateAll();
+    this.#options.kernel.continueExcuses(pausedAt);
     const { now } = this.#machine.scheduler;
     if (sight === 'time of day') this.#jumpedAtMs = now;
     const showsJump = this.#options.sentinel.isInformed && !this.#setInPause;

@@ -39,6 +39,11 @@ export class Machine {
     this.#startMs = between(random, 1e5, 1e9);
   }
 
+  /** The storage's time when it was paused; undefined while it runs. */
+  get pausedAt(): number | undefined {
+    return this.#pausedAt;
+  }
+
   get isPaused(): boolean {
     return this.#pausedAt !== undefined;
   }

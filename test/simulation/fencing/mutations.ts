@@ -39,8 +39,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: "exclusion: the engine's own copies are stopped (faults 4)",
     file: 'sentinel/plan.ts',
-    from: "if (user.kind === 'host' && !fenceHostProcesses) return [];",
-    to: "if (user.kind === 'engine') return [];\n  if (user.kind === 'host' && !fenceHostProcesses) return [];",
+    from: "if (user.kind === 'host' && !view.fenceHostProcesses) return [];",
+    to: "if (user.kind === 'engine') return [];\n  if (user.kind === 'host' && !view.fenceHostProcesses) return [];",
   },
   {
     promise: 'exclusion: a jump of the time of day stops everybody first (faults 6)',
@@ -113,8 +113,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: what does not freeze in time is cut off (0a)',
     file: 'sentinel/plan.ts',
-    from: "if (now >= lateMs + freezeLimitMs) return [{ do: 'cut off', volume: watched }];",
-    to: '',
+    from: "return now >= lateMs + freezeLimitMs ? [{ do: 'cut off', volume: watched }] : freeze;",
+    to: 'return freeze;',
   },
   {
     promise: 'honest report: a volume that is thawed is not fenced any more',
@@ -132,9 +132,23 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: an evicted volume is cut off at its deadline',
     file: 'sentinel/plan.ts',
-    from: "if (watched.state === 'lost' || now >= (watched.deadlineMs ?? Number.POSITIVE_INFINITY)) {",
-    to: "if (watched.state === 'lost') {",
+    from: "if (state === 'lost' || now >= deadlineMs) {",
+    to: "if (state === 'lost') {",
     test: known,
+  },
+  {
+    promise: 'exclusion: an evicted volume is frozen when the clock has jumped',
+    file: 'sentinel/plan.ts',
+    from: 'if (deadlineMs < distrustedBeforeMs) return isFileSystemStill(fence, true) ? [] : freeze;',
+    to: '',
+    test: known,
+  },
+  {
+    promise: 'stands still: a user runs again only when the users of lost volumes are known',
+    file: 'sentinel/plan.ts',
+    from: 'return look.beganAtMs >= (stopSinceMs ?? Number.POSITIVE_INFINITY);',
+    to: 'return true;',
+    test: planUnit,
   },
   {
     promise: 'fences: a process that waits in a frozen file system does not count',

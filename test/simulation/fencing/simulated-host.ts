@@ -113,7 +113,7 @@ export class SimulatedHost {
   /** Something that is no container of the volume begins to use it. */
   use({ by, volume, ms }: UseCommand): void {
     const mount = this.kernel.mountOf(volume);
-    if (!mount) return;
+    if (!mount || this.machine.isPaused) return;
     // A sidecar gets it from a process that runs; an engine copies to a container that it knows.
     const users = [...this.kernel.users.values()].filter((user) => user.uses(volume));
     if (by === 'sidecar' && !users.some((user) => user.canRun)) return;

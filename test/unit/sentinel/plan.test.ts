@@ -1,6 +1,6 @@
 // What the sentinel does next, from what it knows. Pure; no process, no time.
 import { describe, expect, test } from '@jest/globals';
-import type { Action } from '../../../sentinel/plan.ts';
+import type { Action, View } from '../../../sentinel/plan.ts';
 import { plan } from '../../../sentinel/plan.ts';
 import type { VolumeFence } from '../../../sentinel/volume-fence.ts';
 import { openFence } from '../../../sentinel/volume-fence.ts';
@@ -74,6 +74,23 @@ describe('users whose volume should stand still', () => {
     expect(done(one)).not.toContain('release');
     const none = [volumeView('v', running), volumeView('w', running)];
     expect(done(plan(view({ volumes: none, users })))).toEqual(['release']);
+  });
+
+  test('a user runs again only after a look for the users of all volumes that may not run', () => {
+    const lost = { watched: watched('w', { state: 'lost' }), wish: 'end' } as const;
+    const volumes = (stopSinceMs: number | undefined) => [
+      volumeView('v', { wish: 'run', fence: openFence }),
+      volumeView('w', { ...lost, fence: fence({ fs: 'cut-off', phase: 'ended', stopSinceMs }) }),
+    ];
+    const users = [userView(db, 'held', { stopped: stopped(db, 'paused') })];
+    const released = (change: Partial<View>) =>
+      done(plan(view({ volumes: volumes(9_000), users, ...change }))).includes('release');
+    const look = { ...{ beganAtMs: 9_200, tookMs: 10, users: [db] }, volumes: new Set(['v']) };
+    expect(released({ look })).toBe(false);
+    expect(released({ look: undefined })).toBe(false);
+    expect(released({ volumes: volumes(9_300) })).toBe(false);
+    expect(released({ volumes: volumes(undefined) })).toBe(false);
+    expect(released({})).toBe(true);
   });
 
   test('whom an earlier sentinel held for an unknown volume stays held', () => {

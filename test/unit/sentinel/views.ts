@@ -45,7 +45,8 @@ export function view(change: Partial<View> = {}): View {
   const names = new Set(volumes.map((each) => each.watched.volume));
   const users = (change.users ?? []).map(({ user }) => user);
   return {
-    ...{ now: 9_500, volumes, users: [], freezeLimitMs: 500, fenceHostProcesses: false },
+    ...{ now: 9_500, volumes, users: [], freezeLimitMs: 500, distrustedBeforeMs: 0 },
+    fenceHostProcesses: false,
     look: { beganAtMs: 9_200, tookMs: 10, volumes: names, users },
     ...change,
   };
