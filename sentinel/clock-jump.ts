@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { MachineClock } from './ports.ts';
 
 /** A jump of the time of day by less than this is the correction of a clock. */
-const smallestJumpMs = 1_000;
+export const smallestJumpMs = 1_000;
 
 /** The knowledge of jumps; a successor needs it, because the sentinel may be killed right after a jump. */
 export const clockNewsSchema = z.object({

@@ -146,7 +146,10 @@ export interface MachineClock {
   /** The time of day in milliseconds; it may jump. */
   timeOfDayMs(): number;
   date(): Date;
-  /** Resolves after `ms`, or at once when the signal aborts (it does not reject). */
+  /**
+   * Resolves after `ms`, at once when the signal aborts (it does not reject), or within 50 ms after
+   * the time of day has jumped by a second or more.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

@@ -21,12 +21,15 @@ import { UserControl } from './user-control.ts';
 import { UserViews } from './user-views.ts';
 import type { SentinelReport, Watch, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
-import { mayRun, wishFor } from './wish.ts';
+import type { WishTimes } from './wish.ts';
+import { mayRun, quietMs, wishFor } from './wish.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** The longest pause between two steps while anything is watched: a clock that jumps is seen then. */
+/** The pause between two steps while a deadline is near. */
 const guardedSleepMs = 50;
+/** The longest pause while all users run and no deadline is near. */
+const longestSleepMs = 1_000;
 /** The same while users stand still: `docker exec` may start a process in one. */
 const fencedSleepMs = 100;
 /** The pause between two steps while users are being stopped. */
@@ -86,6 +89,8 @@ export class Sentinel {
   #stepTookMs = 0;
   #identifiedAtMs = Number.NEGATIVE_INFINITY;
   #adoptedAtMs = Number.NEGATIVE_INFINITY;
+  /** False until it is known whom an earlier sentinel holds. */
+  #hasAdopted = false;
   /** The time when users began to be stopped who are not all stopped yet. */
   #stoppingSinceMs: number | undefined;
   #toldAtMs: number;
@@ -195,6 +200,7 @@ export class Sentinel {
         this.#state.setStopped({ user: { ...user, volumes }, shown: 'asked' });
         if (!known) log('container %s stands still for an earlier sentinel', user.id ?? user.key);
       }
+      this.#hasAdopted = true;
     } catch (error) {
       log('ERROR what an earlier sentinel holds is not known: %s', messageOf(error));
     }
@@ -209,7 +215,8 @@ export class Sentinel {
     const isUnknown = [...this.#state.stopped.values()].some(({ user }) =>
       user.volumes.includes(unknownVolume),
     );
-    if (isUnknown && beganAtMs - this.#adoptedAtMs >= adoptMs) await this.#adopt();
+    const mayAdopt = isUnknown || !this.#hasAdopted;
+    if (mayAdopt && beganAtMs - this.#adoptedAtMs >= adoptMs) await this.#adopt();
     await this.#identify(beganAtMs);
     const volumes = this.#volumeViews();
     // Read once: another look may end meanwhile, whose users were not read.
@@ -239,7 +246,7 @@ export class Sentinel {
     if (actions.some((action) => action.do === 'stop')) {
       this.#stepTookMs = Math.max(clock.now() - beganAtMs, this.#stepTookMs / 2);
     }
-    return this.#sleepMs(pace);
+    return this.#sleepMs(pace, volumes);
   }
 
   /** A later look may find that a stopped user uses more volumes: none of them may be forgotten. */
@@ -280,13 +287,17 @@ export class Sentinel {
     return { volume, mountpoint, identity: this.#state.fence(volume).identity };
   };
 
-  #volumeViews(): VolumeView[] {
+  #wishTimes(): WishTimes {
     const { graceMs, ttlMs, leadMs } = this.#state.watch;
-    const times = {
+    return {
       ...{ now: this.#options.clock.now(), leadMs: this.#leadMs(), graceMs },
       prepareMs: ttlMs > 0 ? ttlMs / 5 : 2 * leadMs,
       distrustedBeforeMs: this.#jump.news.distrustedBeforeMs,
     };
+  }
+
+  #volumeViews(): VolumeView[] {
+    const times = this.#wishTimes();
     return this.#state.volumes.map((watched) => {
       const fence = this.#state.fence(watched.volume);
       return { watched, fence, wish: wishFor(watched, fence, times) };
@@ -369,10 +380,22 @@ export class Sentinel {
     return Math.max(leadMs, Math.min(this.#leadFor(this.#looks.lastMs), longest));
   }
 
-  #sleepMs(pace: Pace): number {
+  #sleepMs(pace: Pace, volumes: readonly VolumeView[]): number {
     if (pace === 'stopping') return stoppingSleepMs;
     if (pace === 'fenced') return fencedSleepMs;
-    return pace === 'idle' ? idleSleepMs : guardedSleepMs;
+    if (pace === 'idle') return idleSleepMs;
+    return pace === 'guarding' ? this.#guardMs(volumes) : guardedSleepMs;
+  }
+
+  /** Returns the time until something is due; news of the daemon and jumps of a clock come before. */
+  #guardMs(volumes: readonly VolumeView[]): number {
+    const areQuiet = volumes.every(({ wish, fence: { phase, fs, identity } }) => {
+      return wish === 'run' && phase === 'running' && fs === 'open' && identity !== undefined;
+    });
+    if (!areQuiet) return guardedSleepMs;
+    const times = this.#wishTimes();
+    const dueMs = volumes.map(({ watched }) => quietMs(watched, times));
+    return Math.max(1, Math.min(longestSleepMs, ...dueMs));
   }
 }
 

@@ -29,12 +29,18 @@ export interface WishTimes {
 
 export function wishFor(volume: WatchedVolume, fence: VolumeFence, times: WishTimes): Wish {
   if (volume.state === 'lost' || volume.state === 'evicted' || fence.fs === 'cut-off') return 'end';
-  const { now, leadMs, graceMs, prepareMs, distrustedBeforeMs } = times;
+  const { now, leadMs, graceMs, distrustedBeforeMs } = times;
   const deadlineMs = volume.deadlineMs ?? 0;
   const leftMs = deadlineMs - leadMs - now;
   if (leftMs <= 0 || deadlineMs < distrustedBeforeMs) return 'stand-still';
   if (volume.onLost === 'stop' && leftMs <= graceMs) return 'ask';
-  return leftMs <= Math.max(prepareMs, volume.onLost === 'stop' ? graceMs : 0) ? 'prepare' : 'run';
+  return quietMs(volume, times) <= 0 ? 'prepare' : 'run';
+}
+
+/** Returns for how many milliseconds from now time alone leaves the wish at `run`. */
+export function quietMs({ deadlineMs = 0, onLost }: WatchedVolume, times: WishTimes): number {
+  const { now, leadMs, graceMs, prepareMs } = times;
+  return deadlineMs - leadMs - now - Math.max(prepareMs, onLost === 'stop' ? graceMs : 0);
 }
 
 /** Returns true if the volume's users may run. */

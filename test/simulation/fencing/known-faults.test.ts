@@ -146,6 +146,14 @@ describe('nothing is stuck', () => {
       ]),
   );
 
+  test('when its state is lost while it can not look for what it holds', () =>
+    survives([
+      ...[run(), cutOff],
+      { kind: 'blind scan', atMs: 10_500, host: 0, ms: 6_000 },
+      { kind: 'kill sentinel', atMs: 11_000, host: 0, state: 'lost', steps: 0 },
+      { kind: 'set time of day', atMs: 18_000, host: 2, byMs: 0 },
+    ]));
+
   test('when an engine that hung pauses containers after they were released', () =>
     survives([
       ...[run({ count: 3 }), cutOff],

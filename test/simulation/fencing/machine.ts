@@ -9,6 +9,9 @@ const longestLateMs = 25;
 /** The longest time until a process notices that its machine runs again. */
 const longestWakeMs = 50;
 
+/** The longest time until a process that sleeps notices a jump of the time of day. */
+const longestNoticeMs = 60;
+
 /** How a pause of the whole machine shows in its clocks afterwards. */
 export type PauseSight =
   /** The clock since boot has counted it: a suspend. */
@@ -26,6 +29,8 @@ export class Machine {
   readonly #random: Random;
   /** Why each process stands still. */
   readonly #stops = new Map<Party, Set<string>>();
+  /** Ends the sleeps in progress, by the party that sleeps. */
+  readonly #sleepers = new Map<() => void, Party>();
   #uncountedMs = 0;
   #dayOffsetMs = 0;
   #pausedAt: number | undefined;
@@ -66,6 +71,10 @@ export class Machine {
 
   jumpTimeOfDay(ms: number): void {
     this.#dayOffsetMs += ms;
+    for (const [wake, party] of this.#sleepers) {
+      const noticeMs = between(this.#random, 0, longestNoticeMs);
+      this.scheduler.after(noticeMs, party, 'timer', wake);
+    }
   }
 
   /** Adds a process; it stands still with its machine. */
@@ -108,7 +117,7 @@ export class Machine {
     this.#pausedAt = undefined;
     const pausedMs = this.scheduler.now - since;
     if (sight !== 'counted') this.#uncountedMs += pausedMs;
-    if (sight === 'time of day') this.#dayOffsetMs += pausedMs;
+    if (sight === 'time of day') this.jumpTimeOfDay(pausedMs);
     const waking = new Party('world');
     for (const party of this.#stops.keys()) {
       const wakeMs = between(this.#random, 0, longestWakeMs);
@@ -137,6 +146,7 @@ export class Machine {
       if (signal?.aborted) return resolve();
       const wake = () => {
         timer.run = undefined;
+        this.#sleepers.delete(wake);
         signal?.removeEventListener('abort', wake);
         resolve();
       };
@@ -147,6 +157,7 @@ export class Machine {
         'timer',
         wake,
       );
+      this.#sleepers.set(wake, party);
       signal?.addEventListener('abort', wake);
     });
   }

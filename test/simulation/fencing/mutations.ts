@@ -64,6 +64,13 @@ const mutations: readonly Mutation[] = [
     test: known,
   },
   {
+    promise: 'never stuck: what a predecessor holds is looked for until the look succeeds',
+    file: 'sentinel/sentinel.ts',
+    from: 'const mayAdopt = isUnknown || !this.#hasAdopted;',
+    to: 'const mayAdopt = isUnknown;',
+    test: known,
+  },
+  {
     promise: 'never stuck: a file system that a predecessor froze is thawed (faults 7)',
     file: 'sentinel/state.ts',
     from: "if (ownsFileSystem) this.changeFence(volume, { fs: 'freezing' });",

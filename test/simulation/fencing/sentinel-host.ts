@@ -171,8 +171,8 @@ export class SentinelHost {
 
   #sample(process: SimulatedProcess): void {
     if (process.isGone || !this.#sentinel) return;
-    const { volumes } = this.#sentinel.report();
-    for (const [volume, is] of Object.entries(volumes)) this.#claim(volume, is);
+    const { volumes } = this.#sentinel.report(1);
+    for (const volume in volumes) this.#claim(volume, volumes[volume]);
     for (const volume of this.#claims.keys())
       if (!(volume in volumes)) this.#claim(volume, undefined);
   }

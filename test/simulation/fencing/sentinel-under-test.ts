@@ -22,7 +22,8 @@ export interface SentinelPorts {
 /** The part of a sentinel that the simulation needs. */
 export interface SentinelUnderTest {
   told(watch: Watch): SentinelReport;
-  report(): SentinelReport;
+  /** The report of protocol 1 is enough for what is claimed of the volumes. */
+  report(protocol?: number): SentinelReport;
   run(signal: AbortSignal): Promise<void>;
 }
 

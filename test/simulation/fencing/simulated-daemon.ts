@@ -41,8 +41,8 @@ export class SimulatedDaemon {
   /** The time by the boot clock after which no lock is proved. */
   #deadline = Number.NEGATIVE_INFINITY;
   #lease: number | undefined;
-  /** Volumes on which an operation runs. */
-  readonly #busy = new Set<VolumeName>();
+  /** Volumes on which an operation runs, with those that wait for its end. */
+  readonly #busy = new Map<VolumeName, (() => void)[]>();
 
   constructor(options: SimulatedDaemonOptions) {
     this.#options = options;
@@ -89,7 +89,7 @@ export class SimulatedDaemon {
 
   async #mountOne(id: string, volume: VolumeName): Promise<boolean> {
     const { disk, kernel } = this.#options;
-    while (this.#busy.has(volume)) await this.#wait(20);
+    while (this.#busy.has(volume)) await this.#end(volume);
     const known = disk.rows.get(volume);
     if (known) {
       // A file system that was shut down is of no use to anybody.
@@ -98,7 +98,7 @@ export class SimulatedDaemon {
       return true;
     }
     if (kernel.mountOf(volume)) return false;
-    this.#busy.add(volume);
+    this.#busy.set(volume, []);
     try {
       const mark = disk.newMark();
       if (!(await this.#queue(volume, mark))) return false;
@@ -117,8 +117,21 @@ export class SimulatedDaemon {
       kernel.mount({ volume, mountpoint: mountpointOf(volume), isOwn: volumes[volume].isOwn });
       return true;
     } finally {
-      this.#busy.delete(volume);
+      this.#free(volume);
     }
+  }
+
+  /** Resolves some time after the operation on the volume has ended. */
+  async #end(volume: VolumeName): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#busy.get(volume)?.push(resolve));
+    await ended;
+    await this.#wait(longTailed(this.#random, 1, 20));
+  }
+
+  #free(volume: VolumeName): void {
+    const waiting = this.#busy.get(volume) ?? [];
+    this.#busy.delete(volume);
+    for (const resolve of waiting) resolve();
   }
 
   /** Waits in the queue of the volume; gives up in the end. */
@@ -224,7 +237,7 @@ export class SimulatedDaemon {
       const isFree = row.containers.size === 0 && this.#isHeld(row);
       if (!isFree || (mount && (kernel.inUse(mount) || mount.fs !== 'open'))) return;
     }
-    this.#busy.add(row.volume);
+    this.#busy.set(row.volume, []);
     try {
       if (mount) kernel.unmount(mount);
       while (!row.isLost) {
@@ -238,7 +251,7 @@ export class SimulatedDaemon {
       disk.released.push({ volume: row.volume, tenure: row.mark }); // tidy-ok: protocol name
       await this.#telling.run();
     } finally {
-      this.#busy.delete(row.volume);
+      this.#free(row.volume);
     }
   }
 

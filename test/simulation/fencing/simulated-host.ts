@@ -166,8 +166,9 @@ export class SimulatedHost {
     const container = containers[index % Math.max(1, containers.length)];
     if (!container) return;
     // For some seconds after a release a pause may be a late one that the sentinel asked for.
-    const sinceReleaseMs = this.#options.scheduler.now - container.user.releasedAt;
-    const isBerths = container.user.isTouched || sinceReleaseMs < latePauseMs;
+    const mayBeBerths = ({ user }: Container) =>
+      user.isTouched || this.#options.scheduler.now - user.releasedAt < latePauseMs;
+    const wasBerths = mayBeBerths(container);
     const done = () => {
       const { user } = container;
       this.#options.record({ kind: 'person', host: this.name, user: user.key, does });
@@ -179,7 +180,7 @@ export class SimulatedHost {
       await this.engine.request(() => this.engine[does](id));
       if (does === 'unpause') container.isPersons = false;
       if (does === 'pause')
-        container.isPersons = isBerths || container.user.isTouched ? 'unknown' : true;
+        container.isPersons = wasBerths || mayBeBerths(container) ? 'unknown' : true;
     };
     void work().then(done, () => undefined);
   }
