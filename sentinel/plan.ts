@@ -247,7 +247,10 @@ export function needsLook(volume: VolumeView, view: View): boolean {
   const using = users.filter(({ user }) => {
     return user.volumes.includes(name) && (user.kind !== 'host' || fenceHostProcesses);
   });
-  const areStill = using.every(({ standing }) => standing.is !== 'running');
+  const maySleep = isFileSystemStill(volume.fence, true) && volume.watched.ownsFileSystem;
+  const areStill = using.every(({ standing: { is } }) => {
+    return is !== 'running' && (is !== 'freezing' || maySleep);
+  });
   return areStill && !isStill(volume, { users: using, look });
 }
 

@@ -32,6 +32,8 @@ export class SentinelState {
   #clockNews: ClockNews | undefined;
   #happenings: Happening[] = [];
   #nextNumber: number;
+  /** The number of the last happening in the file. */
+  #writtenNumber = Number.NEGATIVE_INFINITY;
   readonly #changed = new Set<Changed>();
   /** False until the first watch of a process that found no state of a predecessor. */
   #isInformed: boolean;
@@ -93,7 +95,7 @@ export class SentinelState {
     }
     this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
     this.#watch = { ...watch, volumes: [...volumes] };
-    this.#changed.add('watch').add('happenings');
+    this.#changed.add('watch');
     if (!this.#isInformed) this.#suspectFreezes();
     this.commit();
   }
@@ -141,12 +143,12 @@ export class SentinelState {
       ...(fences.length > 0 && { fences: Object.fromEntries(fences) }),
       ...(stopped.length > 0 && { stopped: Object.fromEntries(stopped) }),
       ...(this.#changed.has('happenings') && {
-        happenings: this.#happenings,
+        happenings: this.#happenings.filter(({ number }) => number > this.#writtenNumber),
         nextNumber: this.#nextNumber,
       }),
     });
     this.#file.append(line);
-    this.#changed.clear();
+    this.#written();
     this.#grownBy += line.length;
   }
 
@@ -185,9 +187,14 @@ export class SentinelState {
       nextNumber: this.#nextNumber,
     });
     this.#file.replace(line);
-    this.#changed.clear();
+    this.#written();
     this.#startLength = line.length;
     this.#grownBy = 0;
+  }
+
+  #written(): void {
+    this.#changed.clear();
+    this.#writtenNumber = this.#nextNumber - 1;
   }
 
   #take({ watch, clock, fences = {}, stopped = {}, happenings, nextNumber }: StateParts): void {
@@ -201,7 +208,11 @@ export class SentinelState {
       if (each) this.#stopped.set(key, each);
       else this.#stopped.delete(key);
     }
-    if (happenings) this.#happenings = [...happenings];
+    // A release before wrote all of them into each line.
+    const last = this.#happenings.at(-1)?.number ?? Number.NEGATIVE_INFINITY;
+    const added = (happenings ?? []).filter(({ number }) => number > last);
+    const { noted } = this.#watch;
+    this.#happenings = [...this.#happenings, ...added].filter(({ number }) => number > noted);
     if (nextNumber !== undefined) this.#nextNumber = nextNumber;
   }
 }

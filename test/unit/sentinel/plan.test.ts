@@ -1,7 +1,7 @@
 // What the sentinel does next, from what it knows. Pure; no process, no time.
 import { describe, expect, test } from '@jest/globals';
 import type { Action, View } from '../../../sentinel/plan.ts';
-import { plan } from '../../../sentinel/plan.ts';
+import { needsLook, plan } from '../../../sentinel/plan.ts';
 import type { VolumeFence } from '../../../sentinel/volume-fence.ts';
 import { openFence } from '../../../sentinel/volume-fence.ts';
 import { container, stopped, userView, view, volumeView, watched } from './views.ts';
@@ -283,4 +283,16 @@ describe('before the lead', () => {
     expect(done(plan(view({ volumes: [asking], users })))).toEqual(['ask', 'enter']);
     expect(plan(view({ volumes: [asking], users, look: undefined }))).toEqual([]);
   });
+});
+
+test('while a process sleeps no look can complete the fence, but in a file system that is frozen', () => {
+  const users = [userView(db, 'freezing', { stopped: stopped(db), stillSinceMs: undefined })];
+  const look = { ...{ beganAtMs: 9_200, tookMs: 10, users: [db] }, volumes: new Set(['v']) };
+  const needs = (fs: VolumeFence['fs'], ownsFileSystem: boolean) => {
+    const change = { fence: fence({ fs, stopSinceMs: 9_300 }) };
+    const volume = volumeView('v', { watched: watched('v', { ownsFileSystem }), ...change });
+    return needsLook(volume, view({ volumes: [volume], users, look }));
+  };
+  expect([needs('open', false), needs('freezing', true)]).toEqual([false, false]);
+  expect(needs('frozen', true)).toBe(true);
 });

@@ -41,6 +41,28 @@ describe('a successor', () => {
     expect(resumed).toBe((paused ?? 0) + 1);
   });
 
+  test('knows each happening once that the daemon has not noted, whoever wrote the file', () => {
+    const file = new MemoryFile();
+    const first = open(file);
+    first.update(watch);
+    first.note('paused', 'db', 'first');
+    first.commit();
+    first.note('paused', 'db', 'second');
+    first.commit();
+    const texts = () => open(file).happenings.map(({ message }) => message);
+    expect(texts()).toEqual(['first', 'second']);
+    // Each line has only what is new; the release before wrote all into each line.
+    const third = open(file);
+    third.note('resumed', 'db', 'third');
+    third.commit();
+    expect(file.lines.at(-1)).not.toContain('second');
+    const { happenings } = third;
+    file.lines.push(JSON.stringify({ version: 2, happenings, nextNumber: 9e15 }));
+    expect(texts()).toEqual(['first', 'second', 'third']);
+    third.update({ ...watch, noted: happenings[1]?.number ?? 0 });
+    expect(texts()).toEqual(['third']);
+  });
+
   test('reads up to a torn line, and knows nothing of another boot', () => {
     const file = new MemoryFile();
     const first = open(file);
