@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Mount } from './mountinfo.ts';
-import { canonical, mountsAt, parseMountInfo, readMounts } from './mountinfo.ts';
+import { mountsAt, nameIn, parseMountInfo, readMounts } from './mountinfo.ts';
 import type { ProcessId } from './proc.ts';
 import { ifSeen, namespaceOf, processFile, processIds } from './proc.ts';
 
@@ -22,7 +22,7 @@ export async function isShownElsewhere(mountpoint: string): Promise<boolean> {
  */
 export async function* processesShowing(mountpoint: string): AsyncGenerator<number> {
   const all = await readMounts();
-  const own = mountsAt(all, await canonical(mountpoint)).at(0);
+  const own = mountsAt(all, await nameIn(all, mountpoint)).at(0);
   if (!own) return;
   const place = placeOf(own, all);
   for await (const { pid, mounts } of mountNamespaces()) {
@@ -65,8 +65,8 @@ export function placeOf(
  * if nothing is mounted there now.
  */
 export async function placeOfPath(path: string): Promise<string | undefined> {
-  const mountpoint = await canonical(path);
   const mounts = await readMounts();
+  const mountpoint = await nameIn(mounts, path);
   const below = mountBelow(mountpoint, mounts);
   return below && placeOf({ parentId: below.id, mountpoint }, mounts);
 }

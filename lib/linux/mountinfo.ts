@@ -58,10 +58,20 @@ export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] 
  * of that path, because a host may have thousands of mounts.
  */
 export async function currentMountsAt(path: string): Promise<Mount[]> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
+  const linesOf = (mountpoint: string) => lines.filter((line) => mountpointIn(line) === mountpoint);
+  const asGiven = linesOf(path);
+  if (asGiven.length > 0) return mountsAt(parseMountInfo(asGiven.join('\n')), path);
   const mountpoint = await canonical(path);
-  const text = await readFile('/proc/self/mountinfo', 'utf8');
-  const lines = text.split('\n').filter((line) => mountpointIn(line) === mountpoint);
-  return mountsAt(parseMountInfo(lines.join('\n')), mountpoint);
+  return mountsAt(parseMountInfo(linesOf(mountpoint).join('\n')), mountpoint);
+}
+
+/**
+ * Returns a mountpoint as these mounts name it: without symbolic links. A name that they have is not
+ * looked up, because what is mounted there may be a file system that does not answer.
+ */
+export async function nameIn(mounts: readonly Mount[], path: string): Promise<string> {
+  return mounts.some(({ mountpoint }) => mountpoint === path) ? path : await canonical(path);
 }
 
 /** Returns true if something is mounted at exactly this path; false if the path does not exist. */
