@@ -13,13 +13,13 @@ import { HalfDone, operations } from './half-done-operations.ts';
 
 /**
  * The daemon is killed while it runs one of these programs, in the middle of all operations that
- * call it. `rm` runs last in each operation, between storage and record.
+ * call it. `rm` runs last in each operation but `create`, between storage and record.
  */
 const points: Record<DriverName, readonly (readonly [program: string, readonly Operation[]])[]> = {
   directory: [
     ['cp', ['snapshot', 'copy', 'restore']],
     ['sync', ['snapshot', 'copy', 'restore']],
-    ['rm', operations],
+    ['rm', operations.filter((operation) => operation !== 'create')],
   ],
   image: [
     ['mkfs.ext4', ['create']],

@@ -7,12 +7,14 @@ import { copyTree, treeBytes } from '../shared/copy.ts';
 import { detachAt, mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import {
   exists,
+  removeEmpty,
   renameDurably,
   replaceDirectory,
   syncFileSystem,
   syncPath,
 } from '../shared/storage-files.ts';
 import { sweeper, withTemporary } from '../shared/temporary.ts';
+import { flushShared } from './flush.ts';
 import { directoryStorage } from './storage.ts';
 
 /**
@@ -64,6 +66,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
         await syncPath(made);
         signal.throwIfAborted();
         await renameDurably(made, home);
+        await removeEmpty(temporary);
       });
     },
 
@@ -74,6 +77,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       if (!(await exists(home))) return;
       await withTemporary(base, async (temporary) => {
         await renameDurably(home, join(temporary, 'volume'));
+        await removeEmpty(temporary);
       });
     },
 
@@ -88,6 +92,8 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
     },
 
     async unmount(_volume, mountpoint, context) {
+      context.signal.throwIfAborted();
+      await flushShared(mountpoint);
       await unmountAt(mountpoint, context);
       await removeMountpoint(mountpoint);
     },

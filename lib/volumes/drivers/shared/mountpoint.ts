@@ -7,7 +7,6 @@ import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
 import { ProgramError, run } from '../../../linux/run.ts';
 import { InUseError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
-import { syncFileSystem } from './storage-files.ts';
 
 const debug = createDebug('berth:driver');
 
@@ -34,15 +33,15 @@ export async function mountAt(
 }
 
 /**
- * Writes back and unmounts everything that is mounted at a path. Waits a little for the last users
+ * Unmounts everything that is mounted at a path. The kernel writes back a file system with its last
+ * mount; nothing else is written back, least of all what other programs wrote to the file system that a
+ * bind mount shows a part of. Waits a little for the last users
  * to leave; rejects InUseError, which names the processes, when they don't. Resolves also when
  * nothing is mounted there.
  */
 export async function unmountAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
   signal.throwIfAborted();
   for (let left = (await currentMountsAt(mountpoint)).length; left > 0; left--) {
-    // A failed flush is only logged: a broken device would else keep its volume mounted for ever.
-    await syncFileSystem(mountpoint).catch((error) => debug('flush %s %o', mountpoint, error));
     try {
       await unmountPatiently(mountpoint, signal);
     } catch (error) {

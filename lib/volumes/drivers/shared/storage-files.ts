@@ -1,5 +1,5 @@
-import { lstat, open, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { lstat, open, opendir, rename, rmdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { hasCode } from '../../../linux/error-code.ts';
 import { currentMountsBelow } from '../../../linux/mountinfo.ts';
 import { run } from '../../../linux/run.ts';
@@ -53,6 +53,30 @@ export async function replaceDirectory(from: string, to: string, trash: string):
  * inside, and never descends into another file system.
  */
 export async function deleteTree(path: string): Promise<void> {
+  if (!(await exists(path))) return;
   for (const mount of await currentMountsBelow(path)) await run('umount', [mount.mountpoint]);
   await run('rm', ['-rf', '--one-file-system', '--', path]);
+}
+
+/** An empty volume: a temporary directory, the volume's, and those of its content and its snapshots. */
+const emptyLevels = 2;
+
+/**
+ * Removes a directory without starting a program if it contains nothing but empty directories, as deep as
+ * berth's own directories go; else leaves a part of it to `deleteTree`. Never reads a directory that the
+ * users of a volume could have exchanged for a link.
+ */
+export async function removeEmpty(path: string, levels = emptyLevels): Promise<boolean> {
+  try {
+    if (levels > 0) {
+      for await (const { name } of await opendir(path)) {
+        if (!(await removeEmpty(join(path, name), levels - 1))) return false;
+      }
+    }
+    await rmdir(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EBUSY')) return false;
+    throw error;
+  }
 }

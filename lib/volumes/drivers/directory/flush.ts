@@ -1,0 +1,37 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
+import { currentMountsAt } from '../../../linux/mountinfo.ts';
+import { syncFileSystem } from '../shared/storage-files.ts';
+
+const debug = createDebug('berth:driver');
+
+/**
+ * File systems of one kernel. The next user of a directory there is on this host and sees the same
+ * cache, so an unmount needs no flush.
+ */
+const localTypes = new Set([
+  ...['bcachefs', 'btrfs', 'ext2', 'ext3', 'ext4', 'f2fs', 'jfs', 'overlay', 'ramfs', 'reiserfs'],
+  ...['tmpfs', 'xfs', 'zfs'],
+]);
+
+/** A server that takes longer has the rest when its client writes back by itself. */
+const flushLimitMs = 10_000;
+
+/**
+ * Writes back what this host has cached of a file system that other hosts may share, because the next
+ * host reads from its server. The kernel only flushes the file system as a whole, with what other
+ * programs wrote, so the flush is limited. Network file systems also write back when a file is closed.
+ */
+export async function flushShared(mountpoint: string): Promise<void> {
+  const top = (await currentMountsAt(mountpoint)).at(-1);
+  if (top === undefined || localTypes.has(top.fsType)) return;
+  const waited = new AbortController();
+  const late = sleep(flushLimitMs, 'late', { signal: waited.signal }).catch(() => 'done');
+  // A failed flush is only logged: a broken server would else keep its volume mounted for ever.
+  const flushed = syncFileSystem(mountpoint).catch((error) =>
+    debug('flush %s %o', mountpoint, error),
+  );
+  const first = await Promise.race([flushed, late]);
+  waited.abort();
+  if (first === 'late') debug('flush %s is not done after %d ms', mountpoint, flushLimitMs);
+}
