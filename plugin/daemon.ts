@@ -9,7 +9,7 @@ import type { Clock } from '../lib/running/clock.ts';
 import { systemClock } from '../lib/running/clock.ts';
 import { doctor } from '../lib/volumes/doctor/doctor.ts';
 import { kernelHeldGroups } from '../lib/volumes/doctor/held.ts';
-import { drivers } from '../lib/volumes/drivers/registry.ts';
+import type { DriverPlace } from '../lib/volumes/drivers/driver.ts';
 import { Evictions } from '../lib/volumes/mounts/evictions.ts';
 import { foundMounts } from '../lib/volumes/mounts/found-mount.ts';
 import { FoundMounts } from '../lib/volumes/mounts/found-mounts.ts';
@@ -19,6 +19,7 @@ import { MountRecovery } from '../lib/volumes/mounts/mount-recovery.ts';
 import { MountStates } from '../lib/volumes/mounts/mount-state.ts';
 import { MountTable } from '../lib/volumes/mounts/mount-table.ts';
 import { Mounts } from '../lib/volumes/mounts/mounts.ts';
+import { answeredVolumes } from '../lib/volumes/operations/answered-volumes.ts';
 import { isFreeHere } from '../lib/volumes/operations/free-volumes.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
@@ -26,6 +27,11 @@ import { Volumes } from '../lib/volumes/operations/volumes.ts';
 import { Catalog } from '../lib/volumes/records/catalog.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
 import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
+import type { VolumeService } from '../lib/volumes/service.ts';
+import { silenceConditions } from '../lib/volumes/silence.ts';
+import { Lanes } from '../lib/volumes/worker/lanes.ts';
+import { remoteDrivers } from '../lib/volumes/worker/remote-drivers.ts';
+import { WorkerProcess } from '../lib/volumes/worker/worker-process.ts';
 import type { StatusReport } from './admin/api.ts';
 import { adminApp } from './admin/app.ts';
 import { conditionsOf } from './admin/conditions.ts';
@@ -172,11 +178,7 @@ async function openMounts(
   events: EventLog,
   ended: EndedContainers,
 ) {
-  const allDrivers = drivers({
-    volumeDir: config.volumeDir,
-    report: (volume, message) =>
-      events.record({ severity: 'warning', kind: 'kept', volume, message }),
-  });
+  const { lanes, drivers: allDrivers } = openStorage({ config, clock, started }, events);
   const boot = bootId();
   const fence = sentinelFence({
     ...{ drivers: allDrivers, bootId: boot, clock, events },
@@ -201,24 +203,39 @@ async function openMounts(
   started.defer(() => fence.leave());
   // At each renewal, so that the sentinel knows the new deadline long before the next one is due.
   started.use(manager.onSessionHeard(() => fence.deadlineChanged()));
-  return { ...parts, mounts, found, recovery };
+  return { ...parts, lanes, mounts, found, recovery };
+}
+
+/** Starts the process that does the storage work, and returns the drivers that run there. */
+function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: EventLog) {
+  const place: DriverPlace = {
+    volumeDir: config.volumeDir,
+    report: (volume, message) =>
+      events.record({ severity: 'warning', kind: 'kept', volume, message }),
+  };
+  const lanes = started.use(
+    new Lanes({ start: () => new WorkerProcess({ place, clock }), clock, events }),
+  );
+  lanes.warmUp();
+  return { lanes, drivers: remoteDrivers(place, lanes) };
 }
 
 /** Returns the operations on volumes, and the clearing of their locks. */
 function openVolumes(
   { config, clock, started }: Start,
   { store, locks, catalog, mirror }: Cluster,
-  { drivers: allDrivers, mounts, found, recovery, mutex }: HostMounts,
+  { drivers: allDrivers, lanes, mounts, found, recovery, mutex }: HostMounts,
 ) {
   const unlocked = new Volumes({
     ...{ catalog, drivers: allDrivers, mounts, clock },
     host: config.host,
   });
-  const volumes = new LockedVolumes({
+  const locked = new LockedVolumes({
     ...{ volumes: unlocked, locks, catalog, mirror, mounts, found, recovery, mutex, clock },
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });
+  const volumes: VolumeService = answeredVolumes(locked, lanes);
   const evictions = new Evictions({
     ...{ locks, store, mirror, catalog, recovery, clock },
     host: config.host,
@@ -271,7 +288,7 @@ function rememberedOptions(
 async function statusReport(
   { host, store, ttlMs }: Config,
   clock: Clock,
-  { manager, mounts, fence }: Pick<Parts, 'manager' | 'mounts' | 'fence'>,
+  { manager, mounts, fence, lanes }: Pick<Parts, 'manager' | 'mounts' | 'fence' | 'lanes'>,
 ): Promise<StatusReport> {
   return {
     host,
@@ -285,6 +302,7 @@ async function statusReport(
       ...(await conditionsOf(manager, clock)),
       ...mounts.conditions(),
       ...fence.conditions(),
+      ...silenceConditions(lanes),
       ...shortTtl(store.kind, ttlMs),
     ],
   };

@@ -1,6 +1,7 @@
 /** Every kind of event; docs/errors-and-events.md says when each is recorded. */
 export const eventKinds = [
   'adopted',
+  'answered',
   'dropped',
   'evicted',
   'failed',
@@ -16,6 +17,7 @@ export const eventKinds = [
   'restarted',
   'resumed',
   'settled',
+  'silent',
   'stopped',
 ] as const;
 

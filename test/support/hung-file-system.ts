@@ -12,6 +12,8 @@ import { makeTemporaryDirectory } from './temporary-directory.ts';
 export interface HungFileSystem extends AsyncDisposable {
   /** The mountpoint. Whoever opens `PATH/NAME` sleeps until this is disposed of. */
   readonly path: string;
+  /** Answers every name that was or will be looked up, from now on: there is none. */
+  answer(): Promise<void>;
 }
 
 /** Requests of the kernel (linux/fuse.h). */
@@ -19,13 +21,18 @@ const operations = { lookup: 1, forget: 2, getattr: 3, statfs: 17, init: 26, int
 const unanswered = [operations.lookup, operations.forget, operations.interrupt, 42];
 /** ENOSYS: there is no such operation here. */
 const noSuchOperation = -38;
+/** ENOENT. */
+const noSuchName = -2;
 
-/** Mounts it on this machine; hosts that start later see it, too. It answers no lookup of a name. */
-export async function makeHungFileSystem(): Promise<HungFileSystem> {
+/**
+ * Mounts it on this machine, at `at` or in a directory of its own; hosts that start later see it, too.
+ * It answers no lookup of a name.
+ */
+export async function makeHungFileSystem(at?: string): Promise<HungFileSystem> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await makeTemporaryDirectory());
-  const path = join(directory.path, 'hung');
-  await mkdir(path);
+  const path = at ?? join(directory.path, 'hung');
+  await mkdir(path, { recursive: true });
   // The kernel ends all requests with an error when the file is closed.
   const device = stack.use(await open('/dev/fuse', 'r+'));
   const options = 'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other';
@@ -34,21 +41,68 @@ export async function makeHungFileSystem(): Promise<HungFileSystem> {
   });
   const [code] = await once(mount, 'exit');
   if (code !== 0) throw new Error(`mount ended with ${code}`);
+  const lookups = new HeldLookups((answer) => device.write(answer));
   const serving = serve(
     (buffer) => device.read(buffer),
     (answer) => device.write(answer),
+    lookups,
   );
   stack.defer(async () => {
     await runOk('umount', ['--lazy', '--force', path]);
     await serving;
   });
   const owned = stack.move();
-  return { path, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return {
+    path,
+    answer: () => lookups.answer(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** The lookups that sleep. */
+class HeldLookups {
+  readonly #write: (answer: Buffer) => Promise<unknown>;
+  readonly #held: Buffer[] = [];
+  #isAnswering = false;
+
+  constructor(write: (answer: Buffer) => Promise<unknown>) {
+    this.#write = write;
+  }
+
+  async add(request: Buffer): Promise<void> {
+    this.#held.push(Buffer.from(request));
+    if (this.#isAnswering) await this.answer();
+  }
+
+  async answer(): Promise<void> {
+    this.#isAnswering = true;
+    for (const request of this.#held.splice(0)) {
+      await send(this.#write, request, noSuchName);
+    }
+  }
+}
+
+async function send(
+  write: (answer: Buffer) => Promise<unknown>,
+  request: Buffer,
+  error: number,
+  answer?: Buffer,
+): Promise<void> {
+  const header = Buffer.alloc(16);
+  header.writeUInt32LE(header.length + (answer?.length ?? 0), 0);
+  header.writeInt32LE(error, 4);
+  request.copy(header, 8, 8, 16); // The request's number.
+  try {
+    await write(Buffer.concat(answer ? [header, answer] : [header]));
+  } catch (failure) {
+    if (!hasCode(failure, 'ENOENT')) throw failure; // Its process was killed meanwhile.
+  }
 }
 
 async function serve(
   read: (buffer: Buffer) => Promise<{ bytesRead: number }>,
   write: (answer: Buffer) => Promise<unknown>,
+  lookups: HeldLookups,
 ): Promise<void> {
   const buffer = Buffer.alloc(1 << 18);
   for (;;) {
@@ -59,17 +113,10 @@ async function serve(
       throw error;
     }
     const operation = buffer.readUInt32LE(4);
+    if (operation === operations.lookup) await lookups.add(buffer.subarray(0, 64));
     if (unanswered.includes(operation)) continue;
     const answer = answerTo(operation);
-    const header = Buffer.alloc(16);
-    header.writeUInt32LE(header.length + (answer?.length ?? 0), 0);
-    header.writeInt32LE(answer ? 0 : noSuchOperation, 4);
-    buffer.copy(header, 8, 8, 16); // The request's number.
-    try {
-      await write(Buffer.concat(answer ? [header, answer] : [header]));
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error; // Its process was killed meanwhile.
-    }
+    await send(write, buffer, answer ? 0 : noSuchOperation, answer);
   }
 }
 

@@ -13,6 +13,7 @@ export const findingKinds = [
   'stray-mount',
   'lock-without-mount',
   'held-container',
+  'silent-storage',
 ] as const;
 
 export type FindingKind = (typeof findingKinds)[number];

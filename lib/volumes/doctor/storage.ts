@@ -4,6 +4,7 @@ import type { StoredVolume } from '../drivers/stored-volume.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Volumes } from '../operations/volumes.ts';
 import type { Catalog } from '../records/catalog.ts';
+import { StorageSilentError } from '../silence.ts';
 import type { VolumeRecord } from '../volume.ts';
 import { checkVolumeName, formatSource } from '../volume.ts';
 import type { Ailment, Finding, Outcome, Treatment } from './finding.ts';
@@ -32,27 +33,39 @@ export class StorageDoctor {
   async examine(treatment: Treatment): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     for (const driver of this.#options.drivers.values()) {
-      outcomes.push(...(await leftovers(driver, treatment)));
-      for (const name of await this.#suspects(driver)) {
-        outcomes.push(...(await this.#examineVolume(driver, name, treatment)));
-      }
+      const storage = `storage of driver ${driver.name}`;
+      outcomes.push(...(await orSilent(storage, () => this.#examineDriver(driver, treatment))));
+    }
+    return outcomes;
+  }
+
+  async #examineDriver(driver: VolumeDriver, treatment: Treatment): Promise<Outcome[]> {
+    const outcomes = await leftovers(driver, treatment);
+    const { suspects, silent } = await this.#suspects(driver);
+    outcomes.push(...silent);
+    for (const name of suspects) {
+      const examined = () => this.#examineVolume(driver, name, treatment);
+      outcomes.push(...(await orSilent(name, examined)));
     }
     return outcomes;
   }
 
   /** Finds, without locks, the volumes that need an examination under their locks. */
-  async #suspects(driver: VolumeDriver): Promise<string[]> {
+  async #suspects(driver: VolumeDriver): Promise<{ suspects: string[]; silent: Outcome[] }> {
     const records = this.#options.catalog.list().filter((record) => record.driver === driver.name);
     const byName = new Map(records.map((record) => [record.name, record]));
     const names = new Set([...byName.keys(), ...(await driver.storage.names())]);
     const suspects: string[] = [];
-    for (const name of names) {
+    const silent: Outcome[] = [];
+    const look = async (name: string): Promise<Outcome[]> => {
       const stored = await driver.storage.find(name);
-      if (findings(driver, name, byName.get(name), stored, this.#options.pluginName).length > 0) {
-        suspects.push(name);
-      }
-    }
-    return suspects.sort();
+      const { pluginName } = this.#options;
+      const all = findings(driver, name, byName.get(name), stored, pluginName);
+      if (all.length > 0) suspects.push(name);
+      return [];
+    };
+    for (const name of names) silent.push(...(await orSilent(name, () => look(name))));
+    return { suspects: suspects.sort(), silent };
   }
 
   async #examineVolume(
@@ -117,6 +130,18 @@ export class StorageDoctor {
         const isAllowed = fix && (finding.fix !== undefined || deletions.has(finding.what));
         return { finding, mend: isAllowed && mend ? () => mend(finding) : undefined };
       });
+  }
+}
+
+/** Examines something, and says so when its storage does not answer: the others are still examined. */
+async function orSilent(what: string, examine: () => Promise<Outcome[]>): Promise<Outcome[]> {
+  try {
+    return await examine();
+  } catch (error) {
+    if (!(error instanceof StorageSilentError)) throw error;
+    const message = 'could not be examined, because its storage does not answer';
+    const next = ['look at the file system of the volume directory, then run berth doctor again'];
+    return [found({ kind: 'silent-storage', what, message, next })];
   }
 }
 

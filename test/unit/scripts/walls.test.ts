@@ -32,6 +32,7 @@ const samples = {
   directory: 'lib/volumes/drivers/directory/driver.ts',
   image: 'lib/volumes/drivers/image/driver.ts',
   shared: 'lib/volumes/drivers/shared/copy.ts',
+  storageWorker: 'lib/volumes/worker/lanes.ts',
   sentinel: 'sentinel/sentinel.ts',
   sentinelProtocol: 'sentinel/watch.ts',
   daemon: 'plugin/daemon.ts',
@@ -99,11 +100,12 @@ const allowed: Readonly<Record<string, string>> = {
   'lib/volumes/drivers/directory': 'linux running volumes drivers directory shared',
   'lib/volumes/drivers/image': 'linux running volumes drivers image shared',
   'lib/volumes/drivers/shared': 'linux running volumes drivers shared',
+  'lib/volumes/worker': 'linux running volumes drivers shared storageWorker',
   sentinel: 'linux running sentinel sentinelProtocol',
   plugin:
     'linux running lock manager lockEngine use recipes stores embedded ' +
     'etcdStore fileStore memory postgres volumes doctor operations mounts ' +
-    'records drivers directory image shared daemon adminReplies admin config ' +
+    'records drivers directory image shared storageWorker daemon adminReplies admin config ' +
     'docker engine events fencing host http humanSize',
   'plugin/admin':
     'running lock use volumes doctor operations adminReplies admin events ' + 'http humanSize',

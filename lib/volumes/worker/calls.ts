@@ -1,0 +1,86 @@
+import { basename } from 'node:path';
+import type { DriverVolume, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
+import type { DriverStorage } from '../drivers/stored-volume.ts';
+
+/** How one kind of call is queued, limited and refused. */
+export interface CallKind {
+  /** The calls of one lane run one after the other. */
+  readonly lane: string;
+  /** The volumes that are named when the call does not answer; none: the storage as a whole. */
+  readonly volumes: readonly string[];
+  /** The work, as a person reads it. */
+  readonly work: string;
+  /** The call is silent when it has not moved for this long. */
+  readonly limitMs: number;
+  /** True: it changes nothing, so its caller need not wait for its end. */
+  readonly isRead: boolean;
+  /** True: it is tried also while other calls on the volume are silent. */
+  readonly isAlwaysTried: boolean;
+}
+
+/** The members of a driver that touch storage, and so run in the worker. */
+export type StorageMethod = Exclude<
+  keyof VolumeDriver,
+  'name' | 'capabilities' | 'options' | 'parseOptions' | 'owns' | 'storage'
+>;
+
+/** The members of a driver's list of its storage, in the worker as well. */
+export type ListingMethod = keyof DriverStorage;
+
+const readLimitMs = 10_000;
+const changeLimitMs = 20_000;
+/** An unmount writes back first: only the kernel knows how far it is. */
+const unmountLimitMs = 45_000;
+/** A copy moves while its `cp` does; a network file system may pause for a while. */
+const copyLimitMs = 60_000;
+
+const change = (work: string, volume: string): CallKind => ({
+  ...{ lane: `change ${volume}`, volumes: [volume], work },
+  ...{ limitMs: changeLimitMs, isRead: false, isAlwaysTried: false },
+});
+const unmounting = (work: string, volume: string): CallKind => ({
+  ...change(work, volume),
+  limitMs: unmountLimitMs,
+  isAlwaysTried: true,
+});
+/** A copy of a directory in use may take hours, and must not keep the volume from being unmounted. */
+const copy = (work: string, volume: string, volumes: readonly string[] = [volume]): CallKind => ({
+  ...{ lane: `copy ${volume}`, volumes, work },
+  ...{ limitMs: copyLimitMs, isRead: false, isAlwaysTried: false },
+});
+const read = (work: string, subject: string, volumes: readonly string[] = [subject]): CallKind => ({
+  ...{ lane: `read ${subject}`, volumes, work },
+  ...{ limitMs: readLimitMs, isRead: true, isAlwaysTried: false },
+});
+
+/** Returns the kind of each call of a driver, from the arguments of the call. */
+export const callKinds = {
+  create: ({ name }: DriverVolume) => change('create', name),
+  remove: ({ name }: DriverVolume) => change('remove', name),
+  mount: ({ name }: DriverVolume) => change('mount', name),
+  unmount: ({ name }: DriverVolume) => unmounting('unmount', name),
+  abandon: ({ name }: DriverVolume) => unmounting('unmount without writing', name),
+  // The last part of a mountpoint is the name of its volume.
+  recover: (mountpoint: string) => change('recover', basename(mountpoint)),
+  removeSnapshot: ({ volume }: SnapshotTarget) => change('remove a snapshot', volume.name),
+  restore: ({ volume }: SnapshotTarget): CallKind => ({
+    ...change('restore', volume.name),
+    limitMs: copyLimitMs,
+  }),
+  snapshot: ({ volume }: SnapshotTarget) => copy('snapshot', volume.name),
+  clone: (source: LiveSource, { name }: DriverVolume) =>
+    copy('copy', name, [name, source.volume.name]),
+  usage: ({ name }: DriverVolume) => read('measure', name),
+} satisfies Record<StorageMethod, (...args: never[]) => CallKind>;
+
+/** Returns the kind of each call that lists a driver's storage. */
+export const listingKinds = {
+  find: (driver: string, name: string) => read(`look at storage of driver ${driver}`, name),
+  names: (driver: string) => read(`list the storage of driver ${driver}`, driver, []),
+  leftovers: (driver: string) => read(`list leftovers of driver ${driver}`, driver, []),
+  sweep: (driver: string): CallKind => ({
+    ...read(`remove leftovers of driver ${driver}`, `leftovers ${driver}`, []),
+    isRead: false,
+    limitMs: copyLimitMs,
+  }),
+} satisfies Record<ListingMethod, (driver: string, name: string) => CallKind>;

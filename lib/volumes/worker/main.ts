@@ -1,0 +1,79 @@
+// The storage worker: runs the drivers for the daemon that started it, and ends with it.
+import createDebug from 'debug';
+import { systemClock } from '../../running/clock.ts';
+import { every } from '../../running/every.ts';
+import { never } from '../../running/never.ts';
+import type { DriverContext } from '../drivers/driver.ts';
+import { drivers } from '../drivers/registry.ts';
+import type { Order, Report } from './messages.ts';
+import { failureOf } from './messages.ts';
+import { programMovement } from './movement.ts';
+
+const debug = createDebug('berth:worker');
+const lookEveryMs = 1_000;
+
+const all = drivers({
+  ...JSON.parse(process.argv[2] ?? ''),
+  report: (volume: string, message: string) => say({ is: 'kept', volume, message }),
+});
+const movement = programMovement();
+const aborts = new Map<number, AbortController>();
+
+process.on('message', (order: Order) => {
+  if (order.is === 'call') void answer(order);
+  else aborts.get(order.id)?.abort(new Error(order.reason));
+});
+// The daemon has ended. Its successor must not meet what this process still does.
+process.on('disconnect', () => process.kill(-process.pid, 'SIGKILL'));
+// It ends with its daemon, which may need it to the last.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+
+say({ is: 'ready' });
+for await (const _ of every(lookEveryMs, systemClock(), never)) {
+  for (const id of movement.moved()) say({ is: 'moved', id });
+}
+
+async function answer(order: Extract<Order, { is: 'call' }>): Promise<void> {
+  const { id, driver, method, args, context } = order;
+  const abort = new AbortController();
+  aborts.set(id, abort);
+  const { signal } = abort;
+  debug('call %d %s.%s', id, driver, method);
+  try {
+    const last = context && [driverContext(id, context, signal)];
+    const work = () => methodOf(driver, method)(...args, ...(last ?? []));
+    say({ is: 'answer', id, value: await movement.during(id, work) });
+  } catch (error) {
+    debug('call %d failed: %s', id, error);
+    say({ is: 'failure', id, failure: failureOf(error, signal) });
+  } finally {
+    aborts.delete(id);
+  }
+}
+
+function driverContext(
+  id: number,
+  { wantsProgress, ...rest }: NonNullable<Extract<Order, { is: 'call' }>['context']>,
+  signal: AbortSignal,
+): DriverContext {
+  if (!wantsProgress) return { ...rest, signal };
+  return { ...rest, signal, onProgress: (progress) => say({ is: 'progress', id, progress }) };
+}
+
+type Method = (...args: readonly unknown[]) => Promise<unknown>;
+
+/** Finds a method by its name; the daemon names only those of the port. */
+function methodOf(driverName: string, name: string): Method {
+  const driver = all.get(driverName);
+  const [owner, key] = name.startsWith('storage.')
+    ? [driver?.storage, name.slice('storage.'.length)]
+    : [driver, name];
+  const method = owner === undefined ? undefined : Reflect.get(owner, key);
+  if (typeof method !== 'function') throw new Error(`driver ${driverName} has no ${name}`);
+  return (...args) => Reflect.apply(method, owner, args);
+}
+
+function say(report: Report): void {
+  // After the daemon's end there is nobody to tell.
+  if (process.connected) process.send?.(report, undefined, undefined, () => {});
+}

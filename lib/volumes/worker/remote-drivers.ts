@@ -1,0 +1,101 @@
+import { never } from '../../running/never.ts';
+import type {
+  DriverContext,
+  DriverPlace,
+  DriverVolume,
+  LiveSource,
+  SnapshotTarget,
+  VolumeDriver,
+} from '../drivers/driver.ts';
+import { drivers } from '../drivers/registry.ts';
+import type { DriverStorage } from '../drivers/stored-volume.ts';
+import type { CallKind } from './calls.ts';
+import { callKinds, listingKinds } from './calls.ts';
+import type { Lanes } from './lanes.ts';
+import type { WorkerProcess } from './worker-process.ts';
+
+/**
+ * Returns every driver by its name. What touches storage runs in a storage worker; options, names
+ * and capabilities are answered here.
+ */
+export function remoteDrivers(
+  place: DriverPlace,
+  lanes: Lanes<WorkerProcess>,
+): ReadonlyMap<string, VolumeDriver> {
+  return new Map([...drivers(place)].map(([name, local]) => [name, remoteDriver(local, lanes)]));
+}
+
+/** A method of the worker with its answer, which both ends take from the same source. */
+type Call = <T>(
+  kind: CallKind,
+  method: string,
+  args: readonly unknown[],
+  context?: DriverContext,
+) => Promise<T>;
+
+function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeDriver {
+  const { name: driver } = local;
+  const call: Call = <T>(
+    kind: CallKind,
+    method: string,
+    args: readonly unknown[],
+    context?: DriverContext,
+  ) =>
+    lanes.run(kind, context?.signal ?? never, async (worker, moved) => {
+      return (await worker.call({ driver, method, args, context, moved })) as T;
+    });
+
+  return {
+    name: driver,
+    capabilities: local.capabilities,
+    options: local.options,
+    parseOptions: (options) => local.parseOptions(options),
+    owns: (mount) => local.owns(mount),
+
+    create: (volume, context) => call(callKinds.create(volume), 'create', [sent(volume)], context),
+    remove: (volume, context) => call(callKinds.remove(volume), 'remove', [sent(volume)], context),
+    mount: (volume, mountpoint, context) =>
+      call(callKinds.mount(volume), 'mount', [sent(volume), mountpoint], context),
+    unmount: (volume, mountpoint, context) =>
+      call(callKinds.unmount(volume), 'unmount', [sent(volume), mountpoint], context),
+    abandon: (volume, mountpoint, context) =>
+      call(callKinds.abandon(volume), 'abandon', [sent(volume), mountpoint], context),
+    snapshot: (target, context) =>
+      call(callKinds.snapshot(target), 'snapshot', [sentTarget(target)], context),
+    removeSnapshot: (target, context) =>
+      call(callKinds.removeSnapshot(target), 'removeSnapshot', [sentTarget(target)], context),
+    restore: (target, context) =>
+      call(callKinds.restore(target), 'restore', [sentTarget(target)], context),
+    clone: (source, target, context) => {
+      const from = 'snapshot' in source ? sentTarget(source) : sentSource(source);
+      return call(callKinds.clone(source, target), 'clone', [from, sent(target)], context);
+    },
+    recover: (mountpoint, context) =>
+      call(callKinds.recover(mountpoint), 'recover', [mountpoint], context),
+    usage: (volume, mountpoint) =>
+      call(callKinds.usage(volume), 'usage', [sent(volume), mountpoint]),
+    storage: remoteStorage(driver, call),
+  };
+}
+
+/** Returns what the worker needs of a volume: its caller may pass a record, or an object with functions. */
+function sent({ name, options }: DriverVolume): DriverVolume {
+  return { name, options: { ...options } };
+}
+
+function sentSource({ volume, mountpoint }: LiveSource): LiveSource {
+  return { volume: sent(volume), mountpoint };
+}
+
+function sentTarget({ snapshot, ...source }: SnapshotTarget): SnapshotTarget {
+  return { ...sentSource(source), snapshot };
+}
+
+function remoteStorage(driver: string, call: Call): DriverStorage {
+  return {
+    names: () => call(listingKinds.names(driver), 'storage.names', []),
+    find: (name) => call(listingKinds.find(driver, name), 'storage.find', [name]),
+    leftovers: () => call(listingKinds.leftovers(driver), 'storage.leftovers', []),
+    sweep: () => call(listingKinds.sweep(driver), 'storage.sweep', []),
+  };
+}
