@@ -1,5 +1,5 @@
 import { open, readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -26,9 +26,10 @@ export async function powerCutOf(pid: number, group: string): Promise<() => Prom
  */
 async function killAllProcesses(networkNamespace: string | undefined, group: string) {
   const deadline = performance.now() + 10_000;
+  const held = new Set<string>();
   for (;;) {
     const pids = await processesOf(networkNamespace, group);
-    if (pids.size === 0) return;
+    if (pids.size === 0) break;
     if (performance.now() > deadline) {
       throw new Error(`processes ${[...pids].join(', ')} of a host do not end`);
     }
@@ -39,9 +40,25 @@ async function killAllProcesses(networkNamespace: string | undefined, group: str
         // The process has ended meanwhile.
       }
     }
-    for (const directory of await controlGroups(group)) await thaw(directory);
+    for (const directory of await heldGroupsOf(pids)) held.add(directory);
+    for (const directory of [...(await controlGroups(group)), ...held]) await thaw(directory);
     await delay(20);
   }
+  for (const directory of held) await removeTree(directory);
+}
+
+/** Returns the groups in which a sentinel held single processes or threads of the host. */
+async function heldGroupsOf(pids: ReadonlySet<number>): Promise<string[]> {
+  const all = await Promise.all((await hierarchies()).map(subdirectories));
+  return all
+    .flatMap((each) => each ?? [])
+    .filter((path) => pids.has(Number(/\/berth-held-(\d+)(-\d+)?$/.exec(path)?.[1])));
+}
+
+/** Returns the root of each hierarchy of cgroup v1, and that of cgroup v2. */
+async function hierarchies(): Promise<string[]> {
+  const root = '/sys/fs/cgroup';
+  return [root, ...((await subdirectories(root)) ?? [])];
 }
 
 export async function removeControlGroups(group: string): Promise<void> {
@@ -99,13 +116,10 @@ async function statusOf(pid: number): Promise<{ state: string; parent: number }>
 
 /** Returns the group's directory in each hierarchy of cgroup v1, or its only one of cgroup v2. */
 async function controlGroups(group: string): Promise<string[]> {
-  const root = '/sys/fs/cgroup';
-  const hierarchies = await readdir(root, { withFileTypes: true });
-  const candidates = hierarchies
-    .filter((entry) => entry.isDirectory() && entry.name !== group)
-    .map((entry) => join(root, entry.name, group));
   const existing: string[] = [];
-  for (const candidate of [join(root, group), ...candidates]) {
+  for (const hierarchy of await hierarchies()) {
+    if (basename(hierarchy) === group) continue;
+    const candidate = join(hierarchy, group);
     if ((await subdirectories(candidate)) !== undefined) existing.push(candidate);
   }
   return existing;

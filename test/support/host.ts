@@ -1,5 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { ControlGroups } from './control-groups.ts';
+import { availableControlGroups, onlyVersion2 } from './control-groups.ts';
 import { engineEnded, startEngine } from './docker-engine.ts';
 import { powerCutOf, removeControlGroups } from './host-processes.ts';
 import type { Machine } from './machine.ts';
@@ -19,6 +21,8 @@ export interface HostOptions {
   readonly network?: Network;
   /** Further flags of dockerd, such as --live-restore. */
   readonly engineFlags?: readonly string[];
+  /** 1 by default; always 2 on a machine without version 1. */
+  readonly controlGroups?: ControlGroups;
 }
 
 /**
@@ -27,6 +31,8 @@ export interface HostOptions {
  */
 export interface Host extends Machine, AsyncDisposable {
   readonly name: string;
+  /** The version that the engine and the sentinel use. */
+  readonly controlGroups: ControlGroups;
   /** The engine's socket, reachable from inside and outside. */
   readonly dockerSocket: string;
   /** The host's own directory, at the same path inside and outside. */
@@ -87,7 +93,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const name = options.name ?? group.toLowerCase();
   stack.defer(() => removeControlGroups(group));
 
-  const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}`));
+  const controlGroups = availableControlGroups(options.controlGroups ?? 1, name);
+  const groups = controlGroups === 2 ? onlyVersion2 : '';
+  const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}${groups}`));
   const cutPower = await powerCutOf(namespaces.pid, group);
   stack.defer(cutPower);
   const cable = await network?.attach(namespaces.pid);
@@ -131,6 +139,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const stop = () => owned.disposeAsync();
   return {
     name,
+    controlGroups,
     address: cable?.address ?? '127.0.0.1',
     dockerSocket,
     directory,

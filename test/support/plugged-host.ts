@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import { z } from 'zod';
 import type { Berth, BerthOptions } from './berth.ts';
 import { startBerth } from './berth.ts';
+import type { ControlGroups } from './control-groups.ts';
 import { engineApi } from './engine-api.ts';
 import { startEtcd } from './etcd-server.ts';
 import type { Host } from './host.ts';
@@ -22,6 +23,8 @@ import type { DockerVersion } from './tools.ts';
 export interface Variant {
   readonly docker: DockerVersion;
   readonly store: 'embedded' | 'etcd';
+  /** 1 by default. */
+  readonly controlGroups?: ControlGroups;
 }
 
 /** Both engine versions on the embedded store. */
@@ -94,7 +97,8 @@ export interface PluggedHostOptions extends Variant {
 
 export async function startPluggedHost(options: PluggedHostOptions): Promise<PluggedHost> {
   await using stack = new AsyncDisposableStack();
-  const host = stack.use(await startHost({ docker: options.docker }));
+  const { docker, controlGroups = 1 } = options;
+  const host = stack.use(await startHost({ docker, controlGroups }));
   const etcd = options.store === 'etcd' ? stack.use(await startEtcd({ in: host })) : undefined;
   const socket = join(host.directory, 'berth.sock');
   const volumeDir = join(host.directory, 'volumes');
@@ -128,7 +132,7 @@ export async function startPluggedHost(options: PluggedHostOptions): Promise<Plu
   };
   const store = etcd ? etcdView(etcd) : embeddedView(join(host.directory, 'berth/berth.db'));
   return {
-    variant: { docker: options.docker, store: options.store },
+    variant: { docker, store: options.store, controlGroups },
     host,
     berth,
     proxy,
@@ -200,22 +204,27 @@ export function describePlugged(
   for (const variant of variants) {
     const needs: Requirement[] = ['docker', ...requirements];
     if (variant.store === 'etcd') needs.push('etcd');
-    describeWith(needs, `${name}: Docker ${variant.docker}, ${variant.store} store`, () => {
-      let plugged: PluggedHost | undefined;
-      const on = () => {
-        if (plugged === undefined) throw new Error('the host has not started');
-        return plugged;
-      };
-      beforeAll(async () => {
-        plugged = await startPluggedHost({ ...variant, ...options });
-      });
-      afterAll(async () => plugged?.[Symbol.asyncDispose]());
-      beforeEach(() => on().proxy.forget());
-      // Leftovers of a failed test must not make the next one fail.
-      afterEach(async () => {
-        if (on().proxy.isOpen) await on().clear();
-      });
-      body(on);
-    });
+    const groups = variant.controlGroups === 2 ? ', control groups v2' : '';
+    describeWith(
+      needs,
+      `${name}: Docker ${variant.docker}, ${variant.store} store${groups}`,
+      () => {
+        let plugged: PluggedHost | undefined;
+        const on = () => {
+          if (plugged === undefined) throw new Error('the host has not started');
+          return plugged;
+        };
+        beforeAll(async () => {
+          plugged = await startPluggedHost({ ...variant, ...options });
+        });
+        afterAll(async () => plugged?.[Symbol.asyncDispose]());
+        beforeEach(() => on().proxy.forget());
+        // Leftovers of a failed test must not make the next one fail.
+        afterEach(async () => {
+          if (on().proxy.isOpen) await on().clear();
+        });
+        body(on);
+      },
+    );
   }
 }

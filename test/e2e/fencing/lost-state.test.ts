@@ -1,5 +1,5 @@
-// The sentinel is killed while containers stand still, and its state is lost with it. One real host with
-// etcd; time is real, with a TTL of 8 s.
+// The sentinel is killed while containers stand still, and its state is lost with it. Two real hosts with
+// etcd, one for each version of control groups; time is real, with a TTL of 8 s.
 
 import { rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -20,7 +20,10 @@ describeWith(['docker', 'etcd'], 'a sentinel whose predecessor left no state', (
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({
-      engines: ['26.1', '20.10'],
+      engines: [
+        { docker: '26.1', controlGroups: 1 },
+        { docker: '20.10', controlGroups: 2 },
+      ],
       berth: { ttl: '8s', lockTimeout: '40s' },
     });
   });
@@ -33,10 +36,10 @@ describeWith(['docker', 'etcd'], 'a sentinel whose predecessor left no state', (
   };
 
   test.each([
-    { loss: 'garbled', index: 0 },
-    { loss: 'deleted', index: 1 },
+    { loss: 'garbled', controlGroups: 1, index: 0 },
+    { loss: 'deleted', controlGroups: 2, index: 1 },
   ] as const)(
-    'resumes the containers that stand still once the volume is proved again (state $loss)',
+    'resumes the containers that stand still once the volume is proved again (state $loss, control groups v$controlGroups)',
     async ({ loss, index }) => {
       const node = nodeAt(index);
       const volume = `v-${loss}`;

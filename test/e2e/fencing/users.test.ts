@@ -6,6 +6,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { User } from '../../../sentinel/ports.ts';
+import { freezerGroup } from '../../support/control-groups.ts';
 import type { Host } from '../../support/host.ts';
 import { startHost } from '../../support/host.ts';
 import { isAlive } from '../../support/host-processes.ts';
@@ -23,43 +24,55 @@ describeWith(['docker'], 'users of a volume', () => {
   const scenes: Scene[] = [];
   beforeAll(async () => {
     const content = stack.use(await makeTemporaryDirectory()).path;
-    for (const docker of ['26.1', '20.10'] as const) {
-      scenes.push(await prepare(docker, stack.use(await startHost({ docker })), content));
+    for (const controlGroups of [1, 2] as const) {
+      for (const docker of ['26.1', '20.10'] as const) {
+        const host = stack.use(await startHost({ docker, controlGroups }));
+        scenes.push(await prepare(docker, host, content));
+      }
     }
   });
   afterEach(async () => {
-    for (const scene of scenes) await scene.clear();
+    await Promise.all(scenes.map((scene) => scene.clear()));
   });
   afterAll(() => stack.disposeAsync());
 
   async function onEach(check: (scene: Scene) => Promise<void>): Promise<void> {
-    for (const scene of scenes) {
-      await check(scene).catch((error) => {
-        throw new Error(`on the host ${scene.host.name}`, { cause: error });
+    const checkOne = (scene: Scene) =>
+      check(scene).catch((error) => {
+        const { docker, host } = scene;
+        const where = `Docker ${docker}, control groups v${host.controlGroups}`;
+        throw new Error(`${where}: ${error.message}`, { cause: error });
       });
-    }
+    const results = await Promise.allSettled(scenes.map(checkOne));
+    const reasons = results.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    if (reasons.length > 0) throw new AggregateError(reasons, reasons.join('\n'));
   }
 
   test('a container with the volume is found on its own host only, with its control group', async () => {
-    const [one, other] = scenes;
-    const id = await one?.run('plain', '-v', `${one.mountpoint}:/data`);
-    const [user, ...rest] = (await one?.users()) ?? [];
-    expect(rest).toEqual([]);
-    expect(user).toMatchObject({ kind: 'container', id, volumes: ['db'] });
-    const path = `/sys/fs/cgroup/freezer/${basename(one?.host.directory ?? '')}/${id}`;
-    expect(user?.key).toBe(path);
-    expect(user?.group).toEqual({ path, version: 1 });
-    expect(await other?.users()).toEqual([]);
+    for (const scene of scenes) {
+      const id = await scene.run('plain', '-v', `${scene.mountpoint}:/data`);
+      const [user, ...rest] = await scene.users();
+      expect(rest).toEqual([]);
+      expect(user).toMatchObject({ kind: 'container', id, volumes: ['db'] });
+      const { controlGroups: version, directory } = scene.host;
+      const path = freezerGroup(version, basename(directory), id);
+      expect(user?.key).toBe(path);
+      expect(user?.group).toEqual({ path, version });
+      for (const other of scenes.filter((each) => each !== scene)) {
+        expect(await other.users()).toEqual([]);
+      }
+      await scene.clear();
+    }
   });
 
-  test('B1: a destination that ends like the mountpoint on the host hides nobody', async () => {
+  test('a destination that ends like the mountpoint on the host hides nobody', async () => {
     await onEach(async (scene) => {
-      const id = await scene.run('b1', '-v', `${scene.mountpoint}:/any${scene.mountpoint}`);
+      const id = await scene.run('path', '-v', `${scene.mountpoint}:/any${scene.mountpoint}`);
       expect(await scene.usersIds()).toEqual([id]);
     });
   });
 
-  test('B2: two containers below a control group that is named like a container are two', async () => {
+  test('two containers below a control group that is named like a container are two', async () => {
     await onEach(async (scene) => {
       const parent = `/${basename(scene.host.directory)}/${'ab'.repeat(32)}`;
       const flags = ['--cgroup-parent', parent, '-v', `${scene.mountpoint}:/data`];
@@ -70,7 +83,7 @@ describeWith(['docker'], 'users of a volume', () => {
     });
   });
 
-  test("B3: a container in a user's PID namespace is a user; one in the host's is not", async () => {
+  test("a container in a user's PID namespace is a user; one in the host's is not", async () => {
     await onEach(async (scene) => {
       const id = await scene.run('db', '-v', `${scene.mountpoint}:/data`);
       const sidecar = await scene.run('sidecar', '--pid=container:db');
@@ -79,13 +92,13 @@ describeWith(['docker'], 'users of a volume', () => {
     });
   });
 
-  test('B3: a container that was passed a descriptor is a user, also of a file opened for reading', async () => {
+  test('a container that was passed a descriptor is a user, also of a file opened for reading', async () => {
     await onEach(async (scene) => {
       const { mountpoint, host } = scene;
       const db = await scene.run('db', '-v', `${mountpoint}:/data`);
       const id = await scene.run('bystander');
       expect(await scene.usersIds()).toEqual([db]);
-      const group = `/sys/fs/cgroup/freezer/${basename(host.directory)}/${id}`;
+      const group = freezerGroup(host.controlGroups, basename(host.directory), id);
       const pid = await host.dockerOk('inspect', '-f', '{{.State.Pid}}', 'db');
       for (const path of [`${mountpoint}/file`, `/proc/${pid}/root/data/file`]) {
         const holder = await scene.onHost(`exec 9< ${path}
@@ -97,7 +110,7 @@ describeWith(['docker'], 'users of a volume', () => {
     });
   });
 
-  test("B3: the host's own processes are users while they write there or stand there", async () => {
+  test("the host's own processes are users while they write there or stand there", async () => {
     await onEach(async (scene) => {
       const { mountpoint, content } = scene;
       await scene.run('db', '-v', `${mountpoint}:/data`);
@@ -115,11 +128,11 @@ describeWith(['docker'], 'users of a volume', () => {
     });
   });
 
-  test('B4: a container is found whose process took the mount to a namespace of its own', async () => {
+  test('a container is found whose process took the mount to a namespace of its own', async () => {
     await onEach(async (scene) => {
       const script = `unshare -m sleep 1000 & sleep 0.5; umount /data && echo left; exec sleep 1000`;
       const flags = ['--cap-add', 'SYS_ADMIN', '-v', `${scene.mountpoint}:/data`];
-      const id = await scene.runScript('b4', flags, script);
+      const id = await scene.runScript('left', flags, script);
       expect(await scene.usersIds()).toEqual([id]);
     });
   });
@@ -155,7 +168,7 @@ describeWith(['docker'], 'users of a volume', () => {
     });
   });
 
-  test("fault 4: `docker cp` is the engine's: a thread of dockerd, or a process that it started", async () => {
+  test("`docker cp` is the engine's: a thread of dockerd, or a process that it started", async () => {
     await onEach(async (scene) => {
       const id = await scene.run('target', '-v', `${scene.mountpoint}:/data`);
       await scene.copySlowly('target:/data');
@@ -166,7 +179,7 @@ describeWith(['docker'], 'users of a volume', () => {
         'the engine to copy',
       );
       expect(user?.process?.pid).toBeDefined();
-      if (scene.host === scenes[0]?.host) {
+      if (scene.docker === '26.1') {
         expect(user?.process).toMatchObject({ pid: scene.host.enginePid, name: 'dockerd' });
         expect(user?.process?.tid).not.toBe(scene.host.enginePid);
       }
@@ -177,6 +190,7 @@ describeWith(['docker'], 'users of a volume', () => {
 });
 
 interface Scene {
+  readonly docker: DockerVersion;
   readonly host: Host;
   readonly mountpoint: string;
   /** The directory that is mounted there. */
@@ -217,6 +231,7 @@ async function prepare(docker: DockerVersion, host: Host, content: string): Prom
     return id;
   };
   return {
+    docker,
     host,
     mountpoint,
     content,

@@ -1,4 +1,5 @@
 import type { BerthOptions } from '../../support/berth.ts';
+import type { ControlGroups } from '../../support/control-groups.ts';
 import type { Etcd, EtcdOptions } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
 import type { Host } from '../../support/host.ts';
@@ -36,9 +37,15 @@ export interface EngineNode extends Node {
   shell(volume: string, command: string): Promise<string>;
 }
 
+export interface EngineChoice {
+  readonly docker: DockerVersion;
+  /** 1 by default. */
+  readonly controlGroups?: ControlGroups;
+}
+
 export interface ClusterOptions {
-  /** One Docker version per host. The hosts are called n1, n2 and so on. */
-  readonly engines: readonly DockerVersion[];
+  /** One engine per host. The hosts are called n1, n2 and so on. */
+  readonly engines: readonly (DockerVersion | EngineChoice)[];
   readonly berth?: BerthOptions;
   readonly etcd?: EtcdOptions;
   /** The directory of all volumes; by default, one in memory. */
@@ -52,8 +59,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const network = stack.use(await startNetwork());
   const etcd = stack.use(await startEtcd({ in: network, ...options.etcd }));
   const nodes: EngineNode[] = [];
-  for (const [index, docker] of options.engines.entries()) {
-    const host = stack.use(await startHost({ docker, network, name: `n${index + 1}` }));
+  for (const [index, engine] of options.engines.entries()) {
+    const choice = typeof engine === 'string' ? { docker: engine } : engine;
+    const host = stack.use(await startHost({ ...choice, network, name: `n${index + 1}` }));
     nodes.push(
       stack.use(await startEngineNode(host, { store: etcd.url, volumeDir, ...options.berth })),
     );
