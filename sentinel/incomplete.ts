@@ -30,6 +30,16 @@ export function whyIncomplete(
       'end them, or start berth with --fence-host-processes';
     return { message, isLasting: true };
   }
+  const threads = users.filter(({ user: { process }, standing }) => {
+    return wish === 'end' && process?.tid !== undefined && standing.is !== 'ended';
+  });
+  if (threads.length > 0) {
+    const list = threads.map(({ user: { process } }) => `${process?.name} (pid ${process?.pid})`);
+    const message =
+      `the engine copies to it (docker cp) in a thread that stands still and can't be ended alone, ` +
+      `in ${list.join(', ')}: restart the engine, which may not answer before that`;
+    return { message, isLasting: true };
+  }
   if (fence.phase === 'fenced' || fence.phase === 'ended') return undefined;
   const sleepers = users.flatMap(({ standing }) => {
     return standing.is === 'freezing' ? standing.sleepers : [];

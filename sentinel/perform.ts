@@ -38,6 +38,8 @@ export class Perform {
 
   /** The names of users that were killed and have not been seen to have ended. */
   readonly #killing = new Map<string, string>();
+  /** The keys of users that somebody else has killed, and that were thawed so that they can end. */
+  readonly #dying = new Set<string>();
 
   constructor(options: PerformOptions) {
     this.#options = options;
@@ -81,20 +83,34 @@ export class Perform {
   }
 
   async #freeze(user: User): Promise<void> {
+    if (await this.#isDying(user)) return;
     await this.#tried(user, () => this.#options.control.freeze(user));
   }
 
   async #hold(user: User): Promise<void> {
+    if (await this.#isDying(user)) return;
     await this.#tried(user, () => this.#options.control.hold(user));
+  }
+
+  /**
+   * Returns true for a user that only has to end. If it were frozen again before that, as each step
+   * would do with whoever runs, it could not end (version 1), and the engine would give it up.
+   */
+  async #isDying(user: User): Promise<boolean> {
+    if (!this.#dying.has(user.key)) return false;
+    if (await this.#options.control.isDying(user)) return true;
+    this.#dying.delete(user.key);
+    return false;
   }
 
   async #tried(user: User, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      const who = user.id ?? user.key;
+      const { id, key, process } = user;
+      const who = process ? `${process.name} (pid ${process.pid})` : `container ${id ?? key}`;
       for (const volume of user.volumes) {
-        this.complain(volume, `container ${who} can't be kept from writing: ${messageOf(error)}`);
+        this.complain(volume, `${who} can't be kept from writing: ${messageOf(error)}`);
       }
     }
   }
@@ -194,7 +210,10 @@ export class Perform {
    */
   async #show({ user, shown }: StoppedUser): Promise<void> {
     const { state, control } = this.#options;
-    if (await control.isBeingKilled(user)) return control.kill(user);
+    if (await control.isBeingKilled(user)) {
+      this.#dying.add(user.key);
+      return control.letDie(user);
+    }
     if (shown === 'paused' || shown === 'persons') return;
     this.#update(user.key, { shown: 'asked' });
     state.commit();

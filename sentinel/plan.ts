@@ -197,7 +197,7 @@ function userActions(
   if (demand === 'end') return [{ do: 'kill', user, wasPaused }];
   if (isNew || standing.is === 'running') return [{ do: 'stop', user, wasPaused }];
   if (standing.is !== 'held') return [{ do: 'hold', user, wasPaused }];
-  return user.kind === 'container' ? [{ do: 'show', stopped }] : [];
+  return [{ do: 'show', stopped }];
 }
 
 /**

@@ -99,6 +99,8 @@ export interface Stops {
   release(user: User, wasPaused: boolean): Promise<void>;
   /** Returns true if SIGKILL is pending: a frozen process can't die until it is released. */
   isBeingKilled(user: User): Promise<boolean>;
+  /** Returns true if SIGKILL is pending for each of its processes: none of them does anything more. */
+  isDying(user: User): Promise<boolean>;
   /** Kills all its processes, frozen or not. They may take a moment to end. */
   kill(user: User): Promise<void>;
 }

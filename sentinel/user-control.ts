@@ -118,6 +118,15 @@ export class UserControl {
     return isReachable(user) ? this.#stops.isBeingKilled(user) : Promise.resolve(false);
   }
 
+  isDying(user: User): Promise<boolean> {
+    return isReachable(user) ? this.#stops.isDying(user) : Promise.resolve(false);
+  }
+
+  /** Lets end whom somebody else has killed: frozen processes could not. */
+  letDie(user: User): Promise<void> {
+    return this.#stops.kill(user);
+  }
+
   /** Returns a name for people; containers with their short ID. */
   async nameOf({ id, key, process }: User): Promise<string> {
     if (process) return `process ${process.name} (pid ${process.pid})`;

@@ -4,7 +4,8 @@ import { setImmediate } from 'node:timers/promises';
 import type { ControlGroup } from './control-group.ts';
 import { groupsIn, processesOf, setFrozen } from './control-group.ts';
 import { hasCode } from './error-code.ts';
-import { processFileSync } from './proc.ts';
+import type { ProcessId } from './proc.ts';
+import { processFileSync, processStatSync } from './proc.ts';
 
 /** The processor is given up now and then: thousands of processes take a second to kill. */
 const sliceMs = 25;
@@ -63,11 +64,27 @@ export function killProcess(pid: number): void {
  */
 export function isBeingKilled(group: ControlGroup): boolean {
   const oldest = processesOf(group).toSorted((a, b) => a - b);
-  return oldest.slice(0, mostLooks).some(isProcessBeingKilled);
+  return oldest.slice(0, mostLooks).some((pid) => isProcessBeingKilled(pid));
 }
 
-export function isProcessBeingKilled(pid: number): boolean {
-  const status = processFileSync(pid, 'status') ?? '';
+/**
+ * Returns true if SIGKILL is pending for each process of the group, or none is left. False if there are
+ * too many to look at.
+ */
+export function isDying(group: ControlGroup): boolean {
+  const pids = processesOf(group);
+  return (
+    pids.length <= mostLooks && pids.every((pid) => hasEnded(pid) || isProcessBeingKilled(pid))
+  );
+}
+
+function hasEnded(pid: number): boolean {
+  return 'ZX'.includes(processStatSync(pid)?.state ?? 'X');
+}
+
+/** Returns true if SIGKILL is pending. A thread is asked itself: others may have died of it already. */
+export function isProcessBeingKilled(id: ProcessId): boolean {
+  const status = processFileSync(id, 'status') ?? '';
   for (const [, pending = '0'] of status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)) {
     if ((BigInt(`0x${pending}`) & sigKillBit) !== 0n) return true;
   }

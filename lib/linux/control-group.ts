@@ -44,8 +44,11 @@ const freezer = {
   2: { file: 'cgroup.freeze', freeze: '1', thaw: '0' },
 } as const;
 
-/** Whether a list, and a move, names whole processes or single threads (version 1 only). */
-export type Members = 'cgroup.procs' | 'tasks';
+/**
+ * Whether a list, and a move, names whole processes or single threads: `tasks` in version 1,
+ * `cgroup.threads` in version 2.
+ */
+export type Members = 'cgroup.procs' | 'tasks' | 'cgroup.threads';
 
 /** Returns the group in the text of /proc/PID/cgroup; undefined if no mount shows it. */
 export function controlGroupIn(text: string, mounts: readonly Mount[]): ControlGroup | undefined {
@@ -176,6 +179,15 @@ export function makeGroup({ path }: ControlGroup): boolean {
     if (!hasCode(error, 'EEXIST')) throw error;
   }
   return true;
+}
+
+/**
+ * Makes a group of version 2 one for single threads, whose other threads stay in the group around it
+ * (cgroup-v2.rst, "Threads"). Idempotent. The kernel refuses it where a group beside this one has
+ * processes, or where the group around it gives controllers to its groups.
+ */
+export function makeThreaded({ path }: ControlGroup): void {
+  writeFileSync(join(path, 'cgroup.type'), 'threaded', { flag: 'r+' });
 }
 
 /** Removes the group. Returns false if it is still in use: a process that ends may count yet. */

@@ -33,7 +33,7 @@ export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
     if (version === undefined || seen.has(version)) continue;
     seen.add(version);
     for (const held of heldIn({ path: mount.mountpoint, version })) {
-      const pids = processesOf(held.path);
+      const pids = processesOf(held);
       if (pids.length === 0) continue;
       const group = isHeldGroup(held) ? parentOf(held) : held;
       const above = pathInHierarchy(group.path, mount);
@@ -69,8 +69,19 @@ function isFrozenByUs(group: ControlGroup): boolean {
   return isMarked(group) && freezeOf(group)?.isRequested === true;
 }
 
-function processesOf(path: string): number[] {
-  const text = ifThere(() => readFileSync(join(path, 'cgroup.procs'), 'latin1')) ?? '';
+function processesOf(held: ControlGroup): number[] {
+  try {
+    return idsIn(held, 'cgroup.procs');
+  } catch (error) {
+    // A group of version 2 that holds a thread can't say whose it is: its name does.
+    if (!hasCode(error, 'EOPNOTSUPP', 'ENOTSUP')) throw error;
+    const [pid] = heldProcessOf(held);
+    return pid === undefined || idsIn(held, 'cgroup.threads').length === 0 ? [] : [pid];
+  }
+}
+
+function idsIn({ path }: ControlGroup, file: string): number[] {
+  const text = ifThere(() => readFileSync(join(path, file), 'latin1')) ?? '';
   return text.split('\n').filter(Boolean).map(Number);
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { ControlGroup } from '../../lib/linux/control-group.ts';
 import { controlGroupIn } from '../../lib/linux/control-group.ts';
-import { isBeingKilled, killGroup } from '../../lib/linux/control-group-kill.ts';
+import { isBeingKilled, isDying, killGroup } from '../../lib/linux/control-group-kill.ts';
 import type { Mount } from '../../lib/linux/mountinfo.ts';
 import { parseMountInfo } from '../../lib/linux/mountinfo.ts';
 import { processFileSync } from '../../lib/linux/proc.ts';
@@ -59,6 +59,11 @@ export class KernelStops implements Stops {
   async isBeingKilled({ group, process }: User): Promise<boolean> {
     if (process) return isHeldProcessBeingKilled(process);
     return group !== undefined && isBeingKilled(group);
+  }
+
+  async isDying({ group, process }: User): Promise<boolean> {
+    if (process) return isHeldProcessBeingKilled(process);
+    return group !== undefined && isDying(group);
   }
 
   async kill(user: User): Promise<void> {

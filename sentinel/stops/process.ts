@@ -4,6 +4,7 @@ import {
   controlGroupIn,
   freezeOf,
   makeGroup,
+  makeThreaded,
   membersIn,
   moveTo,
   removeGroup,
@@ -25,20 +26,22 @@ import { UnstoppableError } from './unstoppable.ts';
  * A process or thread of the host has no group that could be frozen: others share its group. It is
  * moved to a frozen group of its own inside that, named after it.
  *
- * |         | control groups v1       | control groups v2              | no group reachable |
- * |---------|-------------------------|--------------------------------|--------------------|
- * | process | moved, with its threads | moved, with its threads        | SIGSTOP            |
- * | thread  | moved alone (`tasks`)   | refused: threads of a process  | refused            |
- * |         |                         | can't be in different groups   |                    |
+ * |         | control groups v1       | control groups v2                 | no group reachable |
+ * |---------|-------------------------|-----------------------------------|--------------------|
+ * | process | moved, with its threads | moved, with its threads           | SIGSTOP            |
+ * | thread  | moved alone (`tasks`)   | moved alone to a threaded group;  | refused            |
+ * |         |                         | refused where none can be there   |                    |
  *
- * SIGSTOP is second best: whoever may send signals to the process can end it.
+ * SIGSTOP is second best: whoever may send signals to the process can end it. In version 1 a process
+ * of which a thread is held can't end: a SIGKILL from somebody else releases the thread, so that it
+ * can.
  */
 
 /** Freezes the process and holds it in one step: no engine knows its group. */
 export function holdProcess(process: ProcessRef, mounts: readonly Mount[]): void {
   const group = groupOf(process, mounts);
   if (hasEnded(process)) return;
-  if (process.tid !== undefined && group?.version !== 1) throw noGroupForThread(process);
+  if (process.tid !== undefined && !group) throw noGroupForThread(process);
   try {
     if (group) moveToHeld(process, homeOf(group));
     else stopBySignal(process);
@@ -58,7 +61,7 @@ export function releaseProcess(
   const group = groupOf(process, mounts);
   if (hasEnded(process)) return;
   if (group && isItsOwn(group, process)) {
-    emptyHeld(group, membersOf(process));
+    emptyHeld(group, membersOf(process, group));
   } else if (process.tid === undefined && !wasStopped) {
     continueProcess(process);
   }
@@ -76,20 +79,23 @@ export async function standingOfProcess(
   return freeze === 'freezing' ? freezing([process.pid]) : { is: 'running' };
 }
 
-/** Kills a process, frozen or not. A thread can't be killed without its process: rejected. */
+/**
+ * Kills a process, frozen or not. A thread can't be killed without its process: rejected, unless
+ * somebody is killing that.
+ */
 export function killHeldProcess(process: ProcessRef, mounts: readonly Mount[]): void {
   if (hasEnded(process)) return;
-  if (process.tid !== undefined) {
+  if (process.tid !== undefined && !isHeldProcessBeingKilled(process)) {
     throw new UnstoppableError(
       `${threadName(process)} can't be killed without its process; it ends when that restarts`,
     );
   }
-  killProcess(process.pid);
+  if (process.tid === undefined) killProcess(process.pid);
   releaseProcess(process, mounts, false);
 }
 
 export function isHeldProcessBeingKilled(process: ProcessRef): boolean {
-  return !hasEnded(process) && isProcessBeingKilled(process.pid);
+  return !hasEnded(process) && isProcessBeingKilled(pathOf(process));
 }
 
 /** Codes of a group that can't be made, or in which no process can be. */
@@ -99,8 +105,14 @@ function moveToHeld(process: ProcessRef, home: ControlGroup): void {
   const held = heldProcessIn(home, process);
   removeOthers(home);
   if (!makeGroup(held)) return;
-  setFrozen(held, true);
-  moveTo(held, idOf(process), membersOf(process));
+  try {
+    if (held.version === 2 && process.tid !== undefined) makeThreaded(held);
+    setFrozen(held, true);
+    moveTo(held, idOf(process), membersOf(process, held));
+  } catch (error) {
+    removeGroup(held);
+    throw error;
+  }
 }
 
 /**
@@ -117,7 +129,7 @@ function removeOthers(home: ControlGroup): void {
   for (const held of childrenOf(home)) {
     const [pid, tid] = heldProcessOf(held);
     if (pid === undefined) continue;
-    const members = tid === undefined ? 'cgroup.procs' : 'tasks';
+    const members = membersOf({ tid }, held);
     if (!membersIn(held, members).includes(tid ?? pid)) emptyHeld(held, members);
   }
 }
@@ -145,14 +157,15 @@ function idOf({ pid, tid }: ProcessRef): number {
   return tid ?? pid;
 }
 
-function membersOf({ tid }: ProcessRef): Members {
-  return tid === undefined ? 'cgroup.procs' : 'tasks';
+function membersOf({ tid }: Pick<ProcessRef, 'tid'>, { version }: ControlGroup): Members {
+  if (tid === undefined) return 'cgroup.procs';
+  return version === 1 ? 'tasks' : 'cgroup.threads';
 }
 
 function noGroupForThread(process: ProcessRef, cause?: unknown): UnstoppableError {
   const why =
     cause === undefined
-      ? 'this needs the freezer of control groups version 1'
+      ? "its control group can't be reached"
       : `the kernel refused: ${messageOf(cause)}`;
   return new UnstoppableError(
     `${threadName(process)} can't be stopped without its process: ${why}`,

@@ -120,8 +120,8 @@ describeWith(['root'], 'stops a process of the host', () => {
     await writer.untilItWrites();
   });
 
-  test('or only one thread of it, in control groups v1', async () => {
-    await using container = await makeUserGroup(1);
+  test.each(versions)('or only one thread of it (control groups v%d)', async (version) => {
+    await using container = await makeUserGroup(version);
     if (!container) return;
     const { group } = container;
     const writer = await container.start(twoThreads);
@@ -132,7 +132,7 @@ describeWith(['root'], 'stops a process of the host', () => {
       return (await stat(`${writer.file}.thread`)).size > before;
     };
     const user = userOf(writer, Number(id.split('/').at(-1)));
-    const stops = new KernelStops();
+    const stops = new KernelStops({ mounts: await mountsOf(version) });
     await waitFor(threadWrites, 5_000, 'the thread to write');
     await stops.freeze(user);
     await waitFor(async () => (await stops.standing(user)).is === 'held', 5_000, 'it to be held');
@@ -144,18 +144,31 @@ describeWith(['root'], 'stops a process of the host', () => {
     await waitFor(threadWrites, 5_000, 'the thread to write');
     expect(await stops.standing(user)).toEqual({ is: 'running' });
     expect(heldGroups(group)).toEqual([]);
+
+    await stops.hold(user);
+    expect(await stops.isBeingKilled(user)).toBe(false);
+    process.kill(writer.pid, 'SIGKILL');
+    // In version 2 the kernel lets a frozen thread die, in version 1 it does not.
+    const isSeen = async () =>
+      (await stops.isBeingKilled(user)) || (await stops.standing(user)).is === 'ended';
+    await waitFor(isSeen, 5_000, 'the kill to be seen');
+    await stops.kill(user);
+    expect(await writer.finished).toMatchObject({ code: 137 });
+    expect(await stops.standing(user)).toEqual({ is: 'ended' });
   });
 
-  test('and refuses a single thread where only control groups v2 are', async () => {
+  test('and refuses a single thread where the kernel can make no group for it', async () => {
     await using container = await makeUserGroup(2);
     if (!container) return;
     const writer = await container.start(programs.writer);
+    await container.start(programs.writer, await container.inner('beside'));
     const user = userOf(writer, writer.pid);
     for (const mounts of [await mountsOf(2), []]) {
       const stops = new KernelStops({ mounts });
-      const refusal = /thread \d+ of sh .* can't be stopped without its process: .* version 1/;
+      const refusal = /thread \d+ of sh .* can't be stopped without its process: /;
       await expect(stops.freeze(user)).rejects.toThrow(refusal);
       await expect(stops.hold(user)).rejects.toThrow(refusal);
+      expect(heldGroups(container.group)).toEqual(['beside']);
       await stops.release(user, false);
       await writer.untilItWrites();
     }

@@ -50,6 +50,7 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
         return process.call(hold, () => stops.release(user, wasPaused));
       },
       isBeingKilled: (user) => process.call(look, () => stops.isBeingKilled(user)),
+      isDying: (user) => process.call(look, () => stops.isDying(user)),
       kill: (user) => process.call(kill, () => stops.kill(user)),
     },
     engine: engineCalls(options),

@@ -36,6 +36,10 @@ export function simulatedStops(kernel: Kernel, record: Record): Stops {
       const tasks = find(user)?.tasks ?? [];
       return tasks.some((task) => task.isDying && !task.hasEnded);
     },
+    isDying: async (user) => {
+      const tasks = find(user)?.tasks ?? [];
+      return tasks.every((task) => task.isDying || task.hasEnded);
+    },
     kill: async (user) => {
       const target = find(user);
       if (!target) return;
