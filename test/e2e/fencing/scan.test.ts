@@ -113,7 +113,7 @@ describeWith(['docker'], 'a scan for users', () => {
     expect((await scans(1))[0]?.users).toContainEqual(own?.[0]);
   });
 
-  test('B7: prints how much of a processor scans take beside many sleeping processes of another container', async () => {
+  test('prints how much of a processor scans take beside many sleeping processes of another container', async () => {
     const group = await makeGroup(freezer, '3c'.repeat(32));
     const before = await scans(3);
     const script = `echo $$ > ${group}/cgroup.procs

@@ -42,7 +42,7 @@ describePlugged('berth doctor with an engine', { variants: embeddedVariants.slic
     expect(await left()).toEqual(nothing);
   });
 
-  test('fault 7: a container that stands still for a lost sentinel is named, and freed by a fix', async () => {
+  test('a container that stands still for a lost sentinel is named, and freed by a fix', async () => {
     const { docker, start, host, berth, inspect } = on();
     await docker('volume', 'create', '-d', 'berth', 'lost');
     await start('stuck', '-v', 'lost:/p');

@@ -35,7 +35,7 @@ test('a process in no container has none', () => {
   expect(containerGroupIn('')).toBeUndefined();
 });
 
-test('B2: the last name that is an ID counts, not a parent that was named like one', () => {
+test('the last name that is an ID counts, not a parent that was named like one', () => {
   const path = `/x/${other}/${id}`;
   expect(containerGroupIn(onVersion1(path))).toMatchObject({ path, id });
 });

@@ -42,7 +42,7 @@ test("a container's mount counts however it is held, in a container", () => {
   expect(counts(102, forReading)).toEqual([{ inContainer: forReading, onHost: 0 }]);
 });
 
-test("B3: the host's own mount counts however a container holds it: the descriptor was passed", () => {
+test("the host's own mount counts however a container holds it: the descriptor was passed", () => {
   const all = forReading | forWriting | directory;
   expect(counts(40, all)).toEqual([{ inContainer: all, onHost: forWriting | directory }]);
 });

@@ -23,14 +23,14 @@ test('a container is one user, with the volumes of all its tasks in the order as
   ]);
 });
 
-test('B2: two groups are two users, whatever their IDs', () => {
+test('two groups are two users, whatever their IDs', () => {
   const users = new UserList();
   users.addContainer(container, ['a']);
   users.addContainer({ ...container, path: '/docker/2' }, ['a']);
   expect(users.all(asked).map(({ key }) => key)).toEqual(['/docker/1', '/docker/2']);
 });
 
-test('B3: the volumes of a PID namespace are those of all its users', () => {
+test('the volumes of a PID namespace are those of all its users', () => {
   const users = new UserList();
   users.share('pid:[1]', ['a']);
   users.share('pid:[1]', ['b']);

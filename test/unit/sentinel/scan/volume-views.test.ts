@@ -51,7 +51,7 @@ test('a container shows a volume, or a part of it, at any path', () => {
   expect(shown(`${container}102 100 254:0 /vol/db/data2 /data rw - ext4 d rw\n`)).toEqual([]);
 });
 
-test('B1: a path that ends like the mountpoint hides nothing', () => {
+test('a path that ends like the mountpoint hides nothing', () => {
   const any = `/any${mountpoint}`;
   expect(shown(`${container}102 100 254:0 /vol/db/data ${any} rw - ext4 d rw\n`)).toEqual([db]);
   expect(shown(`${container}102 100 254:0 /vol/db/data ${mountpoint} rw - ext4 d rw\n`)).toEqual([
