@@ -39,7 +39,7 @@ export interface StateParts {
   readonly clock?: ClockNews | undefined;
   readonly fences?: Readonly<Record<string, VolumeFence | null>> | undefined;
   readonly stopped?: Readonly<Record<string, StoppedUser | null>> | undefined;
-  /** Those since the line before. A watch in the line drops those that its daemon has noted. */
+  /** The happenings since the line before. A watch in the line drops those that its daemon has noted. */
   readonly happenings?: readonly Happening[] | undefined;
   readonly nextNumber?: number | undefined;
 }
