@@ -6,6 +6,8 @@ export interface Exploration<Scenario, Event> {
   readonly what: string;
   readonly scenarios: fc.Arbitrary<Scenario>;
   readonly limitMs: number;
+  /** The search goes on beyond the limit until so many scenarios were played, on a busy machine. */
+  readonly leastRuns?: number;
   play(scenario: Scenario): Promise<Event[]>;
   violationsOf(history: Event[]): readonly { readonly at: number; readonly message: string }[];
   describe(history: Event[]): string;
@@ -21,23 +23,23 @@ export interface Exploration<Scenario, Event> {
 export async function explore<Scenario, Event>(
   exploration: Exploration<Scenario, Event>,
 ): Promise<void> {
-  const { what, scenarios, limitMs, play, violationsOf, describe } = exploration;
+  const { what, scenarios, limitMs, leastRuns = 0, play, violationsOf, describe } = exploration;
   const { BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK } = process.env;
   const [seed, path] = BERTH_SIM_SEED?.split('/') ?? [];
-  const details = await fc.check(
-    fc.asyncProperty(scenarios, async (scenario) => {
-      const [violation] = violationsOf(await play(scenario));
-      if (violation) throw new Error(violation.message);
-    }),
-    {
-      numRuns: 10_000_000,
-      endOnFailure: BERTH_SIM_NO_SHRINK !== undefined,
-      ...(seed === undefined
-        ? { interruptAfterTimeLimit: limitMs, markInterruptAsFailure: false }
-        : { seed: Number(seed), path: path ?? '' }),
-    },
-  );
-  process.stdout.write(`${details.numRuns} simulated runs of ${what}\n`);
+  const endOnFailure = BERTH_SIM_NO_SHRINK !== undefined;
+  let runs = 0;
+  const property = fc.asyncProperty(scenarios, async (scenario) => {
+    runs += 1;
+    const [violation] = violationsOf(await play(scenario));
+    if (violation) throw new Error(violation.message);
+  });
+  const limit = { interruptAfterTimeLimit: limitMs, markInterruptAsFailure: false };
+  const range = seed === undefined ? limit : { seed: Number(seed), path: path ?? '' };
+  let details = await fc.check(property, { numRuns: 10_000_000, endOnFailure, ...range });
+  if (!details.failed && seed === undefined && runs < leastRuns) {
+    details = await fc.check(property, { numRuns: leastRuns - runs, endOnFailure });
+  }
+  process.stdout.write(`${runs} simulated runs of ${what}\n`);
   const scenario = details.counterexample?.[0];
   if (!details.failed || !scenario) return;
   const history = await play(scenario);

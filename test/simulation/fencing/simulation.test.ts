@@ -23,7 +23,7 @@ test(
   'no host writes to a volume that another may hold, and nothing is stuck',
   () =>
     explore({
-      ...{ what: 'fencing', scenarios, limitMs: budgetMs },
+      ...{ what: 'fencing', scenarios, limitMs: budgetMs, leastRuns: 2_000 },
       ...{ play, violationsOf, describe: describeHistory },
     }),
   budgetMs + 300_000,
