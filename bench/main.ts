@@ -4,6 +4,8 @@ import { benchFailover } from './failover.ts';
 import { benchGroupCommit } from './group-commit.ts';
 import { benchLockCycle } from './lock-cycle.ts';
 import { benchManyContainers } from './many-containers.ts';
+import { benchManyMounts } from './many-mounts.ts';
+import { benchMountFloor } from './mount-floor.ts';
 import { benchPluginSocket } from './plugin-socket.ts';
 import { benchStopGroups } from './stop-groups.ts';
 import { benchStoreWrites } from './store-writes.ts';
@@ -14,6 +16,8 @@ const benches: Readonly<Record<string, () => Promise<number>>> = {
   'group-commit': benchGroupCommit,
   'lock-cycle': benchLockCycle,
   'many-containers': benchManyContainers,
+  'many-mounts': benchManyMounts,
+  'mount-floor': benchMountFloor,
   'plugin-socket': benchPluginSocket,
   'stop-groups': benchStopGroups,
   'store-writes': benchStoreWrites,

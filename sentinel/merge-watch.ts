@@ -1,4 +1,5 @@
-import type { Watch, WatchedVolume } from './watch.ts';
+import type { ReleasedMount, Watch, WatchChange, WatchedVolume } from './watch.ts';
+import { isSameMount, isSameVolume } from './watch.ts';
 
 export interface MergedWatch {
   readonly volumes: readonly WatchedVolume[];
@@ -26,9 +27,7 @@ export function mergeWatch(
     watch.protocol < 2 ? !hasStoppedUsers(volume.volume) : isNamed(volume);
   const absent = known.filter(({ volume }) => !named.has(volume));
   const given = watch.volumes.map((volume) => {
-    const former = before.get(volume.volume);
-    if (volume.state !== 'unproven' || !former || !isSameMount(former, volume)) return volume;
-    return { ...volume, deadlineMs: former.deadlineMs };
+    return withFormerDeadline(volume, before.get(volume.volume));
   });
   const replaced = given.filter((volume) => {
     const former = before.get(volume.volume);
@@ -42,10 +41,73 @@ export function mergeWatch(
   };
 }
 
-type Mount = Pick<WatchedVolume, 'volume' | 'tenure'>; // tidy-ok: protocol name
+/**
+ * Merges a change with the known mounts: a volume that the change names replaces the known one of its
+ * name, one whose mount it names as released leaves, and all others stay as they are.
+ */
+export function mergeChange(
+  known: readonly WatchedVolume[],
+  { volumes, released }: Pick<WatchChange, 'volumes' | 'released'>,
+): MergedWatch {
+  const given = new Map(volumes.map((volume) => [volume.volume, volume]));
+  const marks = new Set(released.map(keyOf));
+  const ended: string[] = [];
+  const left = known.filter((volume) => {
+    const isReleased = marks.has(keyOf(volume));
+    const next = given.get(volume.volume);
+    if (isReleased && !(next && isSameMount(next, volume))) ended.push(volume.volume);
+    return !isReleased && !next;
+  });
+  const before = new Map(known.map((volume) => [volume.volume, volume]));
+  const merged = volumes.map((volume) => withFormerDeadline(volume, before.get(volume.volume)));
+  return { volumes: [...left, ...merged], ended };
+}
 
-function isSameMount(a: Mount, b: Mount): boolean {
-  return a.volume === b.volume && a.tenure === b.tenure; // tidy-ok: protocol name
+/**
+ * Returns the one deadline that all proved locks have now, if nothing else has changed between two
+ * watches: the usual case, once a second and at each renewal. Undefined: something else has changed.
+ */
+export function newDeadline(before: Watch, after: Watch): number | undefined {
+  const { volumes } = after;
+  const deadlineMs = volumes.find((volume) => volume.deadlineMs !== undefined)?.deadlineMs;
+  if (deadlineMs === undefined || volumes.length !== before.volumes.length) return undefined;
+  const isSame =
+    settingsOf(before) === settingsOf(after) &&
+    volumes.every((volume, index) => {
+      const former = before.volumes[index];
+      return former !== undefined && differOnlyBy(deadlineMs, former, volume);
+    });
+  return isSame ? deadlineMs : undefined;
+}
+
+/** Returns the volumes with another deadline for all that have one. */
+export function withDeadline(volumes: readonly WatchedVolume[], deadlineMs: number) {
+  return volumes.map((volume) =>
+    volume.deadlineMs === undefined ? volume : { ...volume, deadlineMs },
+  );
+}
+
+function settingsOf({ volumes: _, released: _released, ...settings }: Watch) {
+  return JSON.stringify(settings);
+}
+
+function differOnlyBy(deadlineMs: number, former: WatchedVolume, volume: WatchedVolume): boolean {
+  const isDeadline =
+    volume.deadlineMs === deadlineMs
+      ? former.deadlineMs !== undefined
+      : volume.deadlineMs === undefined && former.deadlineMs === undefined;
+  return isDeadline && isSameVolume(former, volume);
+}
+
+// tidy-ok: protocol name
+function keyOf({ volume, tenure }: ReleasedMount): string {
+  return JSON.stringify([volume, tenure]); // tidy-ok: protocol name
+}
+
+/** A volume whose lock is unproven keeps its last deadline. */
+function withFormerDeadline(volume: WatchedVolume, former: WatchedVolume | undefined) {
+  if (volume.state !== 'unproven' || !former || !isSameMount(former, volume)) return volume;
+  return { ...volume, deadlineMs: former.deadlineMs };
 }
 
 function unproven(volume: WatchedVolume): WatchedVolume {

@@ -51,8 +51,8 @@ export interface User {
 }
 
 export interface UserScan {
-  /** Returns what is mounted at a path of this host; undefined if nothing is. */
-  identityAt(mountpoint: string): Promise<VolumeIdentity | undefined>;
+  /** Returns what is mounted at each of these paths of this host; a path without a mount is absent. */
+  identitiesAt(mountpoints: readonly string[]): Promise<ReadonlyMap<string, VolumeIdentity>>;
 
   /**
    * Finds all users of these volumes. It asks the kernel, because an engine may hang. Gives up the
@@ -159,8 +159,11 @@ export interface MachineClock {
 export interface StateFile {
   /** Returns the lines that are there; none if there is no file. */
   read(): readonly string[];
-  /** Adds a line. Never throws: fencing matters more than a successor's knowledge. */
-  append(line: string): void;
-  /** Replaces all lines by this one. */
-  replace(line: string): void;
+  /**
+   * Adds a line; returns false if that failed. Never throws: fencing matters more than a successor's
+   * knowledge.
+   */
+  append(line: string): boolean;
+  /** Replaces all lines by this one; returns false if that failed. Never throws. */
+  replace(line: string): boolean;
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
 import { messageOf } from '../lib/running/message-of.ts';
 import { ClockJump } from './clock-jump.ts';
@@ -19,7 +20,7 @@ import type {
 import { SentinelState } from './state.ts';
 import { UserControl } from './user-control.ts';
 import { UserViews } from './user-views.ts';
-import type { SentinelReport, Watch, WatchedVolume } from './watch.ts';
+import type { ChangeReport, SentinelReport, Watch, WatchChange, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
 import type { WishTimes } from './wish.ts';
 import { mayRun, quietMs, wishFor } from './wish.ts';
@@ -67,6 +68,11 @@ export interface SentinelOptions {
   readonly bootId: string;
 }
 
+/** A change is for another state than this sentinel is in; nothing was changed. */
+export class StaleBaseError extends Error {
+  override readonly name = 'StaleBaseError';
+}
+
 /**
  * Keeps this host from writing to volumes that it may have lost. The sentinel knows only volumes
  * and deadlines. The daemon moves the deadlines while the store confirms the locks; a daemon that is
@@ -94,6 +100,9 @@ export class Sentinel {
   /** The time when users began to be stopped who are not all stopped yet. */
   #stoppingSinceMs: number | undefined;
   #toldAtMs: number;
+  /** Tells this process from others, and its states one from another: see `PATCH /watch`. */
+  readonly #nonce = randomUUID();
+  #changes = 0;
   /** Aborts to end the pause between two steps. */
   #pause = new AbortController();
 
@@ -118,11 +127,29 @@ export class Sentinel {
 
   /** Takes a watch of the daemon. It is in the state file when this returns. */
   told(watch: Watch): SentinelReport {
+    this.#changes += 1;
     this.#state.update(watch, this.#jump.news);
     this.#toldAtMs = this.#options.clock.now();
     this.#identifiedAtMs = Number.NEGATIVE_INFINITY;
     this.#wake();
     return this.report(Math.min(watch.protocol, protocolVersion));
+  }
+
+  /** Changes the last watch. The change is in the state file when this returns. */
+  changed(change: WatchChange): ChangeReport {
+    if (change.base !== this.#base) {
+      throw new StaleBaseError('this sentinel has another watch than the change is for');
+    }
+    this.#changes += 1;
+    this.#state.change(change);
+    this.#toldAtMs = this.#options.clock.now();
+    // Nothing has to be done about a mount that has ended.
+    if (change.volumes.length > 0) this.#wake();
+    return { base: this.#base, leadMs: this.#leadFor(this.#looks.usualMs) };
+  }
+
+  get #base(): string {
+    return `${this.#nonce} ${this.#changes}`;
   }
 
   report(protocol = protocolVersion): SentinelReport {
@@ -150,6 +177,7 @@ export class Sentinel {
       ),
       leadMs: this.#leadFor(this.#looks.usualMs),
       incomplete: this.#incomplete,
+      base: this.#base,
     };
   }
 
@@ -276,9 +304,14 @@ export class Sentinel {
   async #identify(now: number): Promise<void> {
     if (now - this.#identifiedAtMs < identifyMs) return;
     this.#identifiedAtMs = now;
-    for (const { volume, mountpoint } of this.#state.volumes) {
-      if (this.#state.fence(volume).identity) continue;
-      const identity = await this.#options.scan.identityAt(mountpoint);
+    const unknown = this.#state.volumes.filter(({ volume }) => {
+      return this.#state.fence(volume).identity === undefined;
+    });
+    if (unknown.length === 0) return;
+    const paths = unknown.map(({ mountpoint }) => mountpoint);
+    const identities = await this.#options.scan.identitiesAt(paths);
+    for (const { volume, mountpoint } of unknown) {
+      const identity = identities.get(mountpoint);
       if (identity) this.#state.changeFence(volume, { identity });
     }
   }

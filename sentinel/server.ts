@@ -2,7 +2,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { text } from 'node:stream/consumers';
 import { messageOf } from '../lib/running/message-of.ts';
 import type { Sentinel } from './sentinel.ts';
-import { watchSchema } from './watch.ts';
+import { StaleBaseError } from './sentinel.ts';
+import { changeSchema, watchSchema } from './watch.ts';
 
 export interface SentinelServerOptions {
   readonly sentinel: Sentinel;
@@ -15,7 +16,7 @@ export interface SentinelServerOptions {
 export function sentinelHandler(options: SentinelServerOptions): RequestListener {
   return (request, response) => {
     answer(options, request, response).catch((error) => {
-      response.statusCode = 400;
+      response.statusCode = error instanceof StaleBaseError ? 409 : 400;
       response.end(messageOf(error));
     });
   };
@@ -35,9 +36,13 @@ async function answer(
   switch (call) {
     case 'PUT /watch': {
       const watch = watchSchema.parse(JSON.parse(body));
-      if (watch.bootId !== bootId)
-        throw new Error(`the watch is for boot ${watch.bootId}, not for this one`);
+      requireBoot(watch.bootId, bootId);
       return reply(sentinel.told(watch));
+    }
+    case 'PATCH /watch': {
+      const change = changeSchema.parse(JSON.parse(body));
+      requireBoot(change.bootId, bootId);
+      return reply(sentinel.changed(change));
     }
     case 'GET /report':
       return reply(sentinel.report());
@@ -47,4 +52,8 @@ async function answer(
     default:
       throw new Error(`the sentinel has no endpoint ${call}`);
   }
+}
+
+function requireBoot(given: string, present: string): void {
+  if (given !== present) throw new Error(`the watch is for boot ${given}, not for this one`);
 }

@@ -28,10 +28,12 @@ export function stateFile(path: string): StateFile {
   };
 }
 
-function logged(path: string, write: () => void): void {
+function logged(path: string, write: () => void): boolean {
   try {
     write();
+    return true;
   } catch (error) {
     log('ERROR the state can not be written to %s: %s', path, error);
+    return false;
   }
 }

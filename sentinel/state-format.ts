@@ -7,14 +7,15 @@ import type { StoppedUser } from './stopped-user.ts';
 import { stoppedUserSchema } from './stopped-user.ts';
 import type { VolumeFence } from './volume-fence.ts';
 import { volumeFenceSchema } from './volume-fence.ts';
-import type { Happening, Watch } from './watch.ts';
-import { reportSchema, watchSchema } from './watch.ts';
+import type { Happening, Watch, WatchChange } from './watch.ts';
+import { changeSchema, reportSchema, watchSchema } from './watch.ts';
 
 const log = createDebug('berth:sentinel');
 
 /*
  * The state file holds lines of JSON. The first has the whole state, each later one what a step has
- * changed; the parts that a line has replace what was known. The last line may be torn, because its
+ * changed; the parts that a line has replace what was known, but `deadlineMs` and `change` are
+ * applied to the watch. The last line may be torn, because its
  * writer was killed.
  *
  * Version 1 (protocol 1) is one line, with other names. It is read, so that a sentinel of this
@@ -24,6 +25,10 @@ const log = createDebug('berth:sentinel');
 const partsSchema = z.object({
   version: z.literal(2),
   watch: watchSchema.optional(),
+  /** The new deadline of all volumes that have one. */
+  deadlineMs: z.number().optional(),
+  /** A change of the watch that the lines before have given. */
+  change: changeSchema.pick({ volumes: true, released: true }).optional(),
   /** The fences by volume; null: the volume is watched no more. */
   fences: z.record(z.string(), volumeFenceSchema.nullable()).optional(),
   /** The stopped users by their keys; null: it is stopped no more. */
@@ -36,6 +41,8 @@ const partsSchema = z.object({
 /** The parts of a line. */
 export interface StateParts {
   readonly watch?: Watch | undefined;
+  readonly deadlineMs?: number | undefined;
+  readonly change?: Pick<WatchChange, 'volumes' | 'released'> | undefined;
   readonly clock?: ClockNews | undefined;
   readonly fences?: Readonly<Record<string, VolumeFence | null>> | undefined;
   readonly stopped?: Readonly<Record<string, StoppedUser | null>> | undefined;

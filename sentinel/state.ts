@@ -1,13 +1,13 @@
 import createDebug from 'debug';
 import type { ClockNews } from './clock-jump.ts';
-import { mergeWatch } from './merge-watch.ts';
+import { mergeChange, mergeWatch, newDeadline, withDeadline } from './merge-watch.ts';
 import type { MachineClock, StateFile } from './ports.ts';
 import type { StateParts } from './state-format.ts';
 import { readStateLines, stateLine } from './state-format.ts';
 import type { StoppedUser } from './stopped-user.ts';
 import type { VolumeFence } from './volume-fence.ts';
 import { openFence } from './volume-fence.ts';
-import type { Happening, Watch, WatchedVolume } from './watch.ts';
+import type { Happening, Watch, WatchChange, WatchedVolume } from './watch.ts';
 import { watchSchema } from './watch.ts';
 
 const log = createDebug('berth:sentinel');
@@ -15,7 +15,13 @@ const log = createDebug('berth:sentinel');
 /** The file is written from the start again when it has grown by this many characters. */
 const longestGrowth = 1_000_000;
 
-type Changed = 'watch' | 'happenings' | `fence ${string}` | `stopped ${string}`;
+type Changed =
+  | 'watch'
+  | 'deadline'
+  | 'change'
+  | 'happenings'
+  | `fence ${string}`
+  | `stopped ${string}`;
 
 /**
  * Keeps what the sentinel knows and has done, for itself and, in the state file, for a successor.
@@ -31,12 +37,18 @@ export class SentinelState {
   readonly #stopped = new Map<string, StoppedUser>();
   #clockNews: ClockNews | undefined;
   #happenings: Happening[] = [];
+  /** The change of the watch that is not written yet. */
+  #change: StateParts['change'];
+  /** The deadline of all proved locks, if it is all that is new in the watch. */
+  #deadlineMs: number | undefined;
   #nextNumber: number;
   /** The number of the last happening in the file. */
   #writtenNumber = Number.NEGATIVE_INFINITY;
   readonly #changed = new Set<Changed>();
   /** False until the first watch of a process that found no state of a predecessor. */
   #isInformed: boolean;
+  /** True if a line could not be written: later lines say only what has changed since. */
+  #isIncomplete = false;
   #grownBy = 0;
   #startLength = 0;
 
@@ -86,18 +98,37 @@ export class SentinelState {
     const isStopped = (volume: string) =>
       [...this.#stopped.values()].some(({ user }) => user.volumes.includes(volume));
     const { volumes, ended } = mergeWatch(this.volumes, watch, isStopped);
-    for (const volume of ended) this.#forget(volume);
-    for (const { volume, state } of volumes) {
-      const former = this.volumes.find((each) => each.volume === volume)?.state;
-      // What was seen before the loss does not prove that nobody is left.
-      const isNews = state !== former && (state === 'lost' || state === 'evicted');
-      if (isNews) this.changeFence(volume, { stopSinceMs: undefined });
-    }
+    this.#noticeChanges(volumes, ended);
     this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
-    this.#watch = { ...watch, volumes: [...volumes] };
-    this.#changed.add('watch');
+    this.#setWatch({ ...watch, volumes: [...volumes] });
     if (!this.#isInformed) this.#suspectFreezes();
     this.commit();
+  }
+
+  /** Takes what has changed since the last list, and writes only that. */
+  change({ volumes: given, released }: Pick<WatchChange, 'volumes' | 'released'>): void {
+    const { volumes, ended } = mergeChange(this.volumes, { volumes: given, released });
+    this.#noticeChanges(given, ended);
+    this.#watch = { ...this.#watch, volumes: [...volumes] };
+    this.#change = { volumes: given, released };
+    this.#changed.add('change');
+    this.commit();
+  }
+
+  #setWatch(watch: Watch): void {
+    this.#deadlineMs = newDeadline(this.#watch, watch);
+    this.#watch = watch;
+    this.#changed.add(this.#deadlineMs === undefined ? 'watch' : 'deadline');
+  }
+
+  #noticeChanges(volumes: readonly WatchedVolume[], ended: readonly string[]): void {
+    const former = new Map(this.volumes.map(({ volume, state }) => [volume, state]));
+    for (const volume of ended) this.#forget(volume);
+    for (const { volume, state } of volumes) {
+      // What was seen before the loss does not prove that nobody is left.
+      const isNews = state !== former.get(volume) && (state === 'lost' || state === 'evicted');
+      if (isNews) this.changeFence(volume, { stopSinceMs: undefined });
+    }
   }
 
   /** Ignores a volume that is not watched any more. */
@@ -128,7 +159,7 @@ export class SentinelState {
   /** Writes what has changed since the last call, in one line. */
   commit(): void {
     if (this.#changed.size === 0) return;
-    if (this.#grownBy > Math.max(longestGrowth, 3 * this.#startLength)) {
+    if (this.#isIncomplete || this.#grownBy > Math.max(longestGrowth, 3 * this.#startLength)) {
       this.#rewrite();
       return;
     }
@@ -139,7 +170,12 @@ export class SentinelState {
     const fences = names('fence').map((name) => [name, this.#fences.get(name) ?? null]);
     const stopped = names('stopped').map((key) => [key, this.#stopped.get(key) ?? null]);
     const line = stateLine({
-      ...(this.#changed.has('watch') && { watch: this.#watch, clock: this.#clockNews }),
+      ...(this.#changed.has('watch') && { watch: this.#watch }),
+      ...(this.#changed.has('deadline') && { deadlineMs: this.#deadlineMs }),
+      ...((this.#changed.has('watch') || this.#changed.has('deadline')) && {
+        clock: this.#clockNews,
+      }),
+      ...(this.#changed.has('change') && { change: this.#change }),
       ...(fences.length > 0 && { fences: Object.fromEntries(fences) }),
       ...(stopped.length > 0 && { stopped: Object.fromEntries(stopped) }),
       ...(this.#changed.has('happenings') && {
@@ -147,8 +183,7 @@ export class SentinelState {
         nextNumber: this.#nextNumber,
       }),
     });
-    this.#file.append(line);
-    this.#written();
+    this.#written(this.#file.append(line));
     this.#grownBy += line.length;
   }
 
@@ -186,20 +221,36 @@ export class SentinelState {
       happenings: this.#happenings,
       nextNumber: this.#nextNumber,
     });
-    this.#file.replace(line);
-    this.#written();
+    this.#written(this.#file.replace(line));
     this.#startLength = line.length;
     this.#grownBy = 0;
   }
 
-  #written(): void {
+  #written(isWritten: boolean): void {
+    this.#isIncomplete = !isWritten;
     this.#changed.clear();
     this.#writtenNumber = this.#nextNumber - 1;
   }
 
-  #take({ watch, clock, fences = {}, stopped = {}, happenings, nextNumber }: StateParts): void {
+  #take({
+    watch,
+    change,
+    deadlineMs,
+    clock,
+    fences = {},
+    stopped = {},
+    happenings,
+    nextNumber,
+  }: StateParts): void {
     if (clock) this.#clockNews = clock;
     if (watch) this.#watch = watch;
+    if (deadlineMs !== undefined) {
+      this.#watch = { ...this.#watch, volumes: withDeadline(this.volumes, deadlineMs) };
+    }
+    if (change) {
+      const { volumes } = mergeChange(this.volumes, change);
+      this.#watch = { ...this.#watch, volumes: [...volumes] };
+    }
     for (const [volume, fence] of Object.entries(fences)) {
       if (fence) this.#fences.set(volume, fence);
       else this.#fences.delete(volume);

@@ -8,6 +8,12 @@ import { z } from 'zod';
  * `POST /end` ends the process, which leaves everything to its successor as it is. Each of them is
  * answered with a SentinelReport.
  *
+ * `PATCH /watch` gives what has changed since the last watch, so that a Mount does not take longer the
+ * more volumes are mounted. It names the state that it changes by the `base` of the last answer. A
+ * sentinel that is in another state (it is another process, or somebody else has given it a watch)
+ * refuses with status 409 and changes nothing; the daemon then gives all mounts. A sentinel that does
+ * not know the call refuses it, too. It is answered with a ChangeReport.
+ *
  * In protocol 1 a volume that is absent from a watch is watched no more. In protocol 2 it is watched,
  * with its last deadline, until a watch names it in `released`. A sentinel answers a daemon in the
  * daemon's protocol.
@@ -48,6 +54,22 @@ const releasedMountSchema = z.object({
 
 export type ReleasedMount = z.infer<typeof releasedMountSchema>;
 
+/** Returns true if both are one mount of one volume. */
+export function isSameMount(a: ReleasedMount, b: ReleasedMount): boolean {
+  return a.volume === b.volume && a.tenure === b.tenure; // tidy-ok: protocol name
+}
+
+/** Returns true if all but the deadline of a volume is the same. */
+export function isSameVolume(one: WatchedVolume, other: WatchedVolume): boolean {
+  return (
+    isSameMount(one, other) &&
+    one.mountpoint === other.mountpoint &&
+    one.ownsFileSystem === other.ownsFileSystem &&
+    one.onLost === other.onLost &&
+    one.state === other.state
+  );
+}
+
 export const watchSchema = z.object({
   /** The protocol of the daemon. */
   protocol: z.number().default(1),
@@ -76,6 +98,28 @@ export type Watch = z.infer<typeof watchSchema>;
 
 /** A watch as a daemon writes it: what has a default may be left out. */
 export type WatchMessage = z.input<typeof watchSchema>;
+
+/** The mounts that were added or have ended since the last watch. The other volumes stay as they are, with their deadlines. */
+export const changeSchema = z.object({
+  bootId: z.string(),
+  /** The state that is changed: from the answer to the last watch or change. */
+  base: z.string(),
+  /** Mounts that have ended. */
+  released: z.array(releasedMountSchema),
+  /** New mounts, and those of which more than the deadline has changed. */
+  volumes: z.array(watchedVolumeSchema),
+});
+
+export type WatchChange = z.infer<typeof changeSchema>;
+
+export const changeReportSchema = z.object({
+  /** The state after the change. */
+  base: z.string(),
+  /** Milliseconds; the same figure as in a SentinelReport. */
+  leadMs: z.number(),
+});
+
+export type ChangeReport = z.infer<typeof changeReportSchema>;
 
 const happeningSchema = z.object({
   number: z.number(),
@@ -115,6 +159,8 @@ export const reportSchema = z.object({
   leadMs: z.number().optional(),
   /** Protocol 2: why a volume is not fully fenced although it should be. */
   incomplete: z.record(z.string(), z.string()).optional(),
+  /** Names the state that `PATCH /watch` may change; absent if the sentinel does not know that call. */
+  base: z.string().optional(),
 });
 
 export type SentinelReport = z.infer<typeof reportSchema>;

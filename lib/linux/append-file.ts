@@ -2,7 +2,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import { replaceFile } from './state-file.ts';
 
-/** A file that grows by whole texts, one call at a time; `sync` may run beside `append`. */
+/** A file that grows by whole texts, one `append` or `replace` at a time; the
+ * others may run beside `append`. */
 export interface AppendFile extends AsyncDisposable {
   /** Returns false if somebody has deleted or replaced the file since it was opened. */
   isThere(): Promise<boolean>;
@@ -18,17 +19,23 @@ export interface AppendFile extends AsyncDisposable {
 }
 
 export function appendFile(path: string): AppendFile {
-  let handle: FileHandle | undefined;
+  let handle: Promise<FileHandle> | undefined;
   let isClosed = false;
   const close = async () => {
     const old = handle;
     handle = undefined;
-    await old?.close();
+    await (await old?.catch(() => undefined))?.close();
   };
   const opened = async () => {
     if (isClosed) throw new Error(`${path} is closed`);
-    handle ??= await open(path, 'a', 0o600);
-    return handle;
+    handle ??= open(path, 'a', 0o600);
+    const opening = handle;
+    try {
+      return await opening;
+    } catch (error) {
+      if (handle === opening) handle = undefined; // The next call tries again.
+      throw error;
+    }
   };
   return {
     isThere: async () => {

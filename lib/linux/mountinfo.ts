@@ -39,6 +39,21 @@ export async function readMountpoints(): Promise<Set<string>> {
   return new Set(lines.map(mountpointIn));
 }
 
+/**
+ * Reads the mounts at some paths, which have no symbolic links; a path without a mount is absent.
+ * Parses only the lines of these paths, because a host may have thousands of mounts.
+ */
+export async function readMountsAt(paths: ReadonlySet<string>): Promise<Map<string, Mount[]>> {
+  const found = new Map<string, Mount[]>();
+  for (const line of (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')) {
+    const mountpoint = mountpointIn(line);
+    if (paths.has(mountpoint)) {
+      found.set(mountpoint, [...(found.get(mountpoint) ?? []), parseLine(line)]);
+    }
+  }
+  return found;
+}
+
 /** Returns the mounts at exactly this path, lowest first; several if they are stacked. */
 export function mountsAt(mounts: readonly Mount[], mountpoint: string): Mount[] {
   const here = mounts.filter((mount) => mount.mountpoint === mountpoint);

@@ -3,8 +3,13 @@ import { z } from 'zod';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import type { Clock } from '../../lib/running/clock.ts';
 import { messageOf } from '../../lib/running/message-of.ts';
-import type { SentinelReport, WatchMessage } from '../../sentinel/watch.ts';
-import { protocolVersion, reportSchema } from '../../sentinel/watch.ts';
+import type {
+  ChangeReport,
+  SentinelReport,
+  WatchChange,
+  WatchMessage,
+} from '../../sentinel/watch.ts';
+import { changeReportSchema, protocolVersion, reportSchema } from '../../sentinel/watch.ts';
 import type { ProcessLook } from './liveness.ts';
 import { Liveness } from './liveness.ts';
 import type { SentinelCall } from './sentinel-call.ts';
@@ -74,6 +79,15 @@ export class SentinelLink {
         await this.#repair(error, attempt >= attempts);
       }
     }
+  }
+
+  /**
+   * Gives the sentinel a change of the last watch. Rejects when it does not take the change, for
+   * whatever reason: then it needs the whole watch, and `tell` finds out what is wrong.
+   */
+  async change(change: WatchChange): Promise<ChangeReport> {
+    const answer = await this.#options.call('PATCH', '/watch', JSON.stringify(change));
+    return changeReportSchema.parse(JSON.parse(answer));
   }
 
   /**

@@ -33,7 +33,7 @@ const endLimitMs = 20_000;
 const endPollMs = 100;
 
 export interface SentinelWatchOptions {
-  readonly link: Pick<SentinelLink, 'tell' | 'isGuarding' | 'end'>;
+  readonly link: Pick<SentinelLink, 'tell' | 'change' | 'isGuarding' | 'end'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** Returns for how long from now no other host can be granted this host's locks. */
   readonly leftMs: () => number;
@@ -65,6 +65,9 @@ export interface SentinelWatchOptions {
  *     each second ─► run ───────────────┘    {volumes, deadlines, released}  │
  *     event log ◄── what it did since the last call, what it can't do ◄──────┘
  *
+ * A call for mounts that were added or have ended gives these alone, if the sentinel still has the
+ * last watch. All other calls give all mounts.
+ *
  * A sentinel that can't be reached is a condition, and no further volume is mounted meanwhile. The
  * same applies while the sentinel has too little time to fence this host.
  */
@@ -81,6 +84,12 @@ export class SentinelWatch implements MountFence {
   #unknown = noUnknownVolumes;
   readonly #released = new ReleasedMounts();
   readonly #telling = new LatestOnly(() => this.#tellNow());
+  /** The state of the sentinel after the last call; undefined: it has to get the whole watch. */
+  #base: string | undefined;
+  /** True: any mount or deadline may have changed since the last call. */
+  #isWhole = true;
+  /** The volumes whose mounts have changed since the last call. */
+  readonly #changed = new Set<string>();
   readonly #trouble = new SayOnce((text) => log('ERROR the sentinel can not be reached: %s', text));
   readonly #news: SentinelNews;
 
@@ -116,10 +125,9 @@ export class SentinelWatch implements MountFence {
     return new Set(Object.keys(volumes).filter(isStopped));
   }
 
-  async watch(mounts: readonly FencedMount[]): Promise<void> {
-    this.#mounts = mounts;
+  async watch(mounts: readonly FencedMount[], only?: string): Promise<void> {
     try {
-      await this.#telling.run();
+      await this.#tell(mounts, only);
     } catch (error) {
       throw new UnavailableError(
         'the sentinel, which keeps this host from writing to a volume that it has lost, ' +
@@ -131,14 +139,13 @@ export class SentinelWatch implements MountFence {
     if (late !== undefined) throw new UnavailableError(`no further volume is mounted: ${late}`);
   }
 
-  changed(mounts: readonly FencedMount[]): void {
-    this.#mounts = mounts;
-    this.deadlineChanged();
+  changed(mounts: readonly FencedMount[], only?: string): void {
+    this.#tell(mounts, only).catch((error) => this.#complain(error)); // `run` repeats it.
   }
 
   /** Tells the sentinel a new deadline in the background. */
   deadlineChanged(): void {
-    this.#telling.run().catch((error) => this.#complain(error)); // `run` repeats it.
+    this.changed(this.#mounts);
   }
 
   async end(volume: string, mounts: readonly FencedMount[]): Promise<void> {
@@ -146,7 +153,7 @@ export class SentinelWatch implements MountFence {
     const { clock } = this.#options;
     const end = clock.now() + endLimitMs;
     for (;;) {
-      const report = await this.#telling.run();
+      const report = await this.#tell(this.#mounts);
       const state = report?.volumes[volume];
       if (state === undefined || state === 'ended') return;
       if (clock.now() > end) {
@@ -161,7 +168,7 @@ export class SentinelWatch implements MountFence {
     for await (const _ of every(repeatMs, this.#options.clock, signal)) {
       try {
         await this.#lookOnce();
-        await this.#telling.run();
+        await this.#tell(this.#mounts);
         this.#trouble.clear();
       } catch (error) {
         this.#complain(error);
@@ -172,7 +179,7 @@ export class SentinelWatch implements MountFence {
   /** Sends the last deadlines of a daemon that ends; ends a sentinel that has nothing to watch. */
   async leave(): Promise<void> {
     try {
-      await this.#telling.run();
+      await this.#tell(this.#mounts);
       if (this.#wasStarted && !this.#isKnown) await this.#options.link.end();
     } catch (error) {
       this.#complain(error);
@@ -186,7 +193,51 @@ export class SentinelWatch implements MountFence {
     if (await this.#options.link.isGuarding()) this.#isKnown = true;
   }
 
+  #tell(mounts: readonly FencedMount[], only?: string): Promise<SentinelReport | undefined> {
+    this.#mounts = mounts;
+    if (only === undefined) this.#isWhole = true;
+    else this.#changed.add(only);
+    return this.#telling.run();
+  }
+
   async #tellNow(): Promise<SentinelReport | undefined> {
+    const names = [...this.#changed];
+    const base = this.#isWhole ? undefined : this.#base;
+    this.#isWhole = false;
+    this.#changed.clear();
+    this.#base = undefined; // A call that fails leaves it unknown.
+    if (base !== undefined && (await this.#tellChange(base, names))) return this.#report;
+    return await this.#tellAll();
+  }
+
+  /** Resolves to false if the sentinel has to get the whole watch. */
+  async #tellChange(base: string, names: readonly string[]): Promise<boolean> {
+    const { added, released, hasChanged } = this.#released.newsOf(names, this.#watched(names));
+    // A lock that is not held is nothing for the short way.
+    if (hasChanged || added.some(({ state }) => state !== 'held')) return false;
+    if (added.length === 0 && released.length === 0) {
+      this.#base = base;
+      return true;
+    }
+    const { link, bootId } = this.#options;
+    try {
+      const report = await link.change({
+        bootId,
+        base,
+        released: [...released],
+        volumes: [...added],
+      });
+      this.#base = report.base;
+      this.#released.taken(released);
+      this.#report = this.#report && { ...this.#report, leadMs: report.leadMs };
+      return true;
+    } catch (error) {
+      log('giving the sentinel the whole watch: %s', messageOf(error));
+      return false;
+    }
+  }
+
+  async #tellAll(): Promise<SentinelReport | undefined> {
     let volumes = this.#watched();
     if (volumes.length === 0 && !this.#isKnown) return undefined;
     let released: ReleasedMount[] = [];
@@ -195,23 +246,30 @@ export class SentinelWatch implements MountFence {
       released = this.#released.beside(volumes);
       return this.#message(volumes, released);
     });
+    this.#base = report.base;
     this.#wasStarted = true;
     this.#report = report;
     this.#released.confirm(released, report);
     const isGuarding = volumes.length > 0 || Object.keys(report.volumes).length > 0;
     this.#isKnown = isGuarding || this.#released.isPending;
     await this.#news.take(report);
-    const isOurs = (volume: string) => this.#mounts.some(({ row }) => row.volume === volume);
+    const own = new Set(this.#mounts.map(({ row }) => row.volume));
+    const isOurs = (volume: string) =>
+      own.has(volume) || this.#mounts.some(({ row }) => row.volume === volume);
     this.#unknown = await unknownVolumes(report, { ...this.#options, isOurs });
     for (const mount of this.#unknown.ended) this.#released.add(mount);
     return report;
   }
 
-  #watched(): WatchedVolume[] {
+  /** Returns what the sentinel has to watch; of these volumes alone, if they are given. */
+  #watched(names?: readonly string[]): WatchedVolume[] {
     const { leftMs, bootNowMs, drivers } = this.#options;
+    const mounts = names
+      ? this.#mounts.filter(({ row }) => names.includes(row.volume))
+      : this.#mounts;
     // The clock is read first: a process that is frozen in between must not move a deadline on.
     const nowMs = bootNowMs();
-    return watchedVolumes(this.#mounts, drivers, Math.floor(nowMs + leftMs()));
+    return watchedVolumes(mounts, drivers, Math.floor(nowMs + leftMs()));
   }
 
   #message(volumes: WatchedVolume[], released: ReleasedMount[]): WatchMessage {

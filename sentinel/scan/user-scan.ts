@@ -1,4 +1,4 @@
-import { readMounts } from '../../lib/linux/mountinfo.ts';
+import { readMountsAt } from '../../lib/linux/mountinfo.ts';
 import { processFileSync, processIdsSync, processStatSync } from '../../lib/linux/proc.ts';
 import type { MountedVolume, ProcessRef, User, UserScan, VolumeIdentity } from '../ports.ts';
 import type { ScannedContainer } from './containers.ts';
@@ -32,8 +32,14 @@ export class KernelUserScan implements UserScan {
     this.#options = options;
   }
 
-  async identityAt(mountpoint: string): Promise<VolumeIdentity | undefined> {
-    return identityIn(await readMounts(), mountpoint);
+  async identitiesAt(mountpoints: readonly string[]): Promise<ReadonlyMap<string, VolumeIdentity>> {
+    const found = await readMountsAt(new Set(mountpoints));
+    return new Map(
+      [...found].flatMap(([mountpoint, mounts]) => {
+        const identity = identityIn(mounts, mountpoint);
+        return identity ? [[mountpoint, identity]] : [];
+      }),
+    );
   }
 
   async users(volumes: readonly MountedVolume[]): Promise<readonly User[]> {

@@ -6,8 +6,10 @@ const replaceBytes = 65_536;
 
 interface Entry {
   readonly line: string;
-  readonly isDurable: boolean;
-  readonly done: () => void;
+  /** Called when the line is written; undefined: only a sync matters. */
+  readonly written?: () => void;
+  /** Called when the line is on disk; undefined: the line needs no sync. */
+  readonly synced?: () => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -16,9 +18,9 @@ export type JournalFile = Pick<AppendFile, 'isThere' | 'append' | 'sync' | 'repl
 /**
  * Adds lines to a file, and replaces the file with a short base now and then.
  *
- *     append ─┐              ┌─ lines that need no sync: done
- *     commit ─┴─▶ one write ─┤
- *                            └─▶ one sync ─▶ all lines written before it: done
+ *     append ─┐              ┌─ `append`: done
+ *     stage ──┼─▶ one write ─┼─ `stage`: written
+ *     commit ─┘              └─▶ one sync ─▶ `commit`: done, `stage`: on disk
  *
  * Group commit: what arrives during a write shares the next write, and what was written during a
  * sync shares the next sync. After a failed write or sync nobody knows how much of the lines the
@@ -53,19 +55,42 @@ export class Journal {
    * Adds a line; resolves when the line survives the end of this process. `done` is called in the
    * moment from which `base` has to include the line.
    */
-  append(line: string, done: () => void): Promise<void> {
-    return this.#add(line, false, done);
+  async append(line: string, done: () => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#add({ line, written: both(done, resolve), fail: reject });
+    await promise;
   }
 
   /** Does the same, and resolves when the line survives a power cut. */
-  commit(line: string, done: () => void): Promise<void> {
-    return this.#add(line, true, done);
+  async commit(line: string, done: () => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#add({ line, synced: both(done, resolve), fail: reject });
+    await promise;
+  }
+
+  /**
+   * Does as `append`, and begins to sync the line: `synced` resolves when the line survives a power
+   * cut. It rejects when the disk refuses that; the line stays done.
+   */
+  async stage(line: string, done: () => void): Promise<{ readonly synced: Promise<void> }> {
+    const write = Promise.withResolvers<void>();
+    const sync = Promise.withResolvers<void>();
+    sync.promise.catch(() => {
+      // Whoever waits for it handles it; the caller may not come to that.
+    });
+    const fail = (error: unknown) => {
+      write.reject(error);
+      sync.reject(error);
+    };
+    this.#add({ line, written: both(done, write.resolve), synced: sync.resolve, fail });
+    await write.promise;
+    return { synced: sync.promise };
   }
 
   /** Replaces the file with its base, and with the lines that are waiting. */
   async replace(): Promise<void> {
     this.#mustReplace = true;
-    await this.#add('', true, () => {});
+    await this.commit('', () => {});
   }
 
   /** Resolves when nothing is being written. */
@@ -74,37 +99,32 @@ export class Journal {
     await this.#syncing.idle();
   }
 
-  #add(line: string, isDurable: boolean, done: () => void): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const settle = () => {
-      done();
-      resolve();
-    };
-    this.#waiting.push({ line, isDurable, done: settle, fail: reject });
+  #add(entry: Entry): void {
+    this.#waiting.push(entry);
     void this.#writing.run();
-    return promise;
   }
 
   async #write(): Promise<void> {
     if (this.#waiting.length === 0) return;
-    if (!this.#isDue()) await this.#look();
     if (this.#isDue()) await this.#syncing.idle(); // Its failure is for those who wait for it.
     const batch = this.#waiting.splice(0);
     const text = batch.map(({ line }) => line).join('');
     try {
-      if (this.#isDue()) await this.#replaceWith(batch, text);
-      else await this.#appendAll(batch, text);
+      if (this.#isDue() || !(await this.#appendAll(batch, text))) {
+        await this.#syncing.idle();
+        await this.#replaceWith(batch, text);
+      }
     } catch (error) {
       this.#failed(batch, error);
     }
   }
 
   /** Lines that are added to a deleted file are lost with it. */
-  async #look(): Promise<void> {
+  async #isThere(): Promise<boolean> {
     try {
-      if (!(await this.#file.isThere())) this.#mustReplace = true;
+      return await this.#file.isThere();
     } catch {
-      this.#mustReplace = true; // The next step fails in the same way, and says so.
+      return false; // The next step fails in the same way, and says so.
     }
   }
 
@@ -114,17 +134,28 @@ export class Journal {
     this.#mustReplace = false;
     this.#baseBytes = base.length;
     this.#addedBytes = text.length;
-    for (const { done } of batch) done();
+    for (const { written, synced } of batch) {
+      written?.();
+      synced?.();
+    }
   }
 
-  async #appendAll(batch: readonly Entry[], text: string): Promise<void> {
-    await this.#file.append(text);
+  /** Resolves to false if the file was deleted: it has to be replaced. */
+  async #appendAll(batch: readonly Entry[], text: string): Promise<boolean> {
+    // Looked at beside the write: a file that was deleted before has no link now.
+    const [, isThere] = await Promise.all([this.#file.append(text), this.#isThere()]);
+    if (!isThere) {
+      this.#mustReplace = true;
+      return false;
+    }
     this.#addedBytes += text.length;
-    for (const entry of batch) {
-      if (entry.isDurable) this.#written.push(entry);
-      else entry.done();
+    for (const { line, written, synced, fail } of batch) {
+      written?.();
+      // From here on the base has a line that counts as written.
+      if (synced) this.#written.push({ line: written ? '' : line, synced, fail });
     }
     if (this.#written.length > 0) void this.#syncing.run();
+    return true;
   }
 
   async #sync(): Promise<void> {
@@ -138,7 +169,7 @@ export class Journal {
     }
     try {
       await this.#file.sync();
-      for (const { done } of batch) done();
+      for (const { synced } of batch) synced?.();
     } catch (error) {
       this.#failed(batch, error);
     }
@@ -152,4 +183,11 @@ export class Journal {
     this.#mustReplace = true;
     for (const { fail } of batch) fail(error);
   }
+}
+
+function both(first: () => void, second: () => void): () => void {
+  return () => {
+    first();
+    second();
+  };
 }

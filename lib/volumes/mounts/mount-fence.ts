@@ -11,17 +11,18 @@ export interface FencedMount {
 /**
  * Keeps the containers of this host from writing to volumes that it may have lost to another, also
  * while this process is dead or hangs. Each call gives all mounts of this host; the fence keeps the
- * last ones given.
+ * last ones given. With `only`, no other volume's mount has been added, has ended or has changed since
+ * the call before, so that the work of a call need not grow with the mounts.
  */
 export interface MountFence {
   /**
    * Resolves when the sentinel has these mounts; nobody may be given a new mountpoint before.
    * Rejects UnavailableError when the sentinel can't be reached.
    */
-  watch(mounts: readonly FencedMount[]): Promise<void>;
+  watch(mounts: readonly FencedMount[], only?: string): Promise<void>;
 
   /** Does the same in the background, and repeats it until it succeeds. */
-  changed(mounts: readonly FencedMount[]): void;
+  changed(mounts: readonly FencedMount[], only?: string): void;
 
   /**
    * Ends all containers that use one of these volumes, whose lock is lost; nothing of this host

@@ -20,25 +20,37 @@ const log = createDebug('berth:mount');
 /** The pause between two attempts to write a table. */
 const retryMs = 1_000;
 
+/** A change of the table that is written, and is being synced. */
+export interface BegunRow {
+  /** Resolves when the change survives a power cut. */
+  readonly synced: Promise<void>;
+}
+
 /**
  * Records which volumes are mounted on this host, and by which IDs, in a file of the state directory
  * that grows by a line for each change (`table-text.ts`, `journal.ts`).
  *
  * What has to be in the file, at each step of a first Mount:
  *
- *     begin   the row, without an ID, is written before the driver mounts. If the daemon is killed
- *             from here on, the next start finds the row and undoes the mount. A power cut may lose
- *             the row, but it ends the mount, too, and the ticket is dropped as one that nobody knows.
- *     put     the row with its ID is on disk before the Mount is answered. One sync stands for both.
+ *     begin     the row, without an ID, is written before the driver mounts, and its sync begins. If
+ *               the daemon is killed from here on, the next start finds the row and undoes the mount.
+ *               A power cut may lose the row, but it ends the mount, too, and the ticket is dropped as
+ *               one that nobody knows.
+ *     complete  the row has its ID, and the row of `begin` is on disk, before the Mount is answered.
+ *               The ID itself needs no sync: it means something only in the boot that wrote it
+ *               (`MountStates`), and what is written outlives the process in that boot.
  *
  * and of the last Unmount:
  *
- *     delete  on disk, if the disk accepts it, after the driver has unmounted and before the lock is
- *             released. Killed before, the next start finds a row without a mount and settles it.
+ *     delete    written after the driver has unmounted and before the lock is released: killed before,
+ *               the next start finds a row without a mount and settles it. On disk, if the disk
+ *               accepts it, before the Unmount is answered; the lock may be released meanwhile,
+ *               because a power cut that brings the row back has ended the mount: the next start
+ *               finds a row of another boot without a ticket, and drops it.
  *
- * So a Mount and an Unmount wait for one sync each, which those that come together share. A disk
- * that accepts nothing refuses each Mount, and prevents no Unmount: a removed row counts at once and
- * is written when the disk accepts it.
+ * So a Mount and an Unmount wait for one sync each, which those that come together share, and which
+ * runs beside the other work of the operation. A disk that accepts nothing refuses each Mount, and
+ * prevents no Unmount: a removed row counts at once and is written when the disk accepts it.
  *
  * Callers change one volume by one call at a time (they hold its mutex).
  */
@@ -107,9 +119,23 @@ export class MountTable implements AsyncDisposable {
     return [...this.#rows.values()];
   }
 
-  /** Adds the row of a mount that is about to be made. Rejects as `put` does. */
-  async begin(row: MountRow): Promise<void> {
-    await this.#required(this.#journal.append(putLine(row), () => this.#set(row)));
+  /**
+   * Adds the row of a mount that is about to be made; resolves when the row outlives this process.
+   * Rejects as `put` does: there is no row then.
+   */
+  async begin(row: MountRow): Promise<BegunRow> {
+    return await this.#required(this.#journal.stage(putLine(row), () => this.#set(row)));
+  }
+
+  /**
+   * Replaces a row that was begun by the one with its ID. When this resolves, the ID outlives this
+   * process, and the begun row a power cut. Rejects as `put` does; the row, with or without the ID,
+   * is still there then.
+   */
+  async complete(row: MountRow, begun: BegunRow): Promise<void> {
+    const appended = this.#journal.append(putLine(row), () => this.#set(row));
+    // Both have ended before the caller may delete the row.
+    await this.#required(allOf([appended, begun.synced]));
   }
 
   /**
@@ -126,9 +152,22 @@ export class MountTable implements AsyncDisposable {
     await this.#wanted(this.#journal.commit(putLine(row), () => {}));
   }
 
-  async delete(volume: string): Promise<void> {
-    if (!this.#rows.delete(volume)) return;
-    await this.#wanted(this.#journal.commit(deleteLine(volume), () => {}));
+  /**
+   * Removes a row, which counts at once; resolves when that is written, or the disk has refused it.
+   * `synced` resolves when the disk has it, or has refused it. The caller waits for that before it
+   * answers, and may do other work meanwhile.
+   */
+  async delete(volume: string): Promise<BegunRow> {
+    if (!this.#rows.delete(volume)) return { synced: Promise.resolve() };
+    let synced = Promise.resolve();
+    await this.#wanted(
+      this.#journal
+        .stage(deleteLine(volume), () => {})
+        .then((staged) => {
+          synced = this.#wanted(staged.synced);
+        }),
+    );
+    return { synced };
   }
 
   /** Leaves the table as an earlier release reads it, if the disk accepts that. */
@@ -143,10 +182,11 @@ export class MountTable implements AsyncDisposable {
     this.#rows.set(row.volume, row);
   }
 
-  async #required(writing: Promise<void>): Promise<void> {
+  async #required<T>(writing: Promise<T>): Promise<T> {
     try {
-      await writing;
+      const result = await writing;
       this.#problem = undefined;
+      return result;
     } catch (error) {
       const message = this.#hasFailed(error);
       throw new UnavailableError(message, { cause: error });
@@ -177,6 +217,13 @@ export class MountTable implements AsyncDisposable {
     this.#isRetrying = false;
     if (this.#stopping.signal.aborted || this.#problem === undefined) return;
     await this.#wanted(this.#journal.replace());
+  }
+}
+
+/** Waits for all, whatever happens to each; rejects as the first that has failed. */
+async function allOf(works: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(works)) {
+    if (outcome.status === 'rejected') throw outcome.reason;
   }
 }
 

@@ -25,7 +25,7 @@ import {
   withUse,
 } from './mount-row.ts';
 import type { MountLock, MountStates } from './mount-state.ts';
-import type { MountRow, MountTable } from './mount-table.ts';
+import type { BegunRow, MountRow, MountTable } from './mount-table.ts';
 
 const log = createDebug('berth:mount');
 
@@ -115,7 +115,7 @@ export class Mounts {
       const lock = this.#states.lock(volume);
       this.#states.enter(volume, lock ? { is: 'mounted', lock } : { is: 'unlocked' });
     }
-    this.#fenceChanged(); // A container that the fence does not know is about to use the volume.
+    this.#fenceChanged(volume); // A container that the fence does not know is about to use the volume.
     return row.mountpoint;
   }
 
@@ -142,21 +142,14 @@ export class Mounts {
     };
     const driver = driverOf(row, this.#options.drivers);
     this.#states.enter(volume, { is: 'mounting', lock });
+    const begun = await this.#begin(row);
     try {
-      // The row is written first: if this process ends in between, the next start undoes the mount.
-      await this.#table.begin(row);
-    } catch (error) {
-      this.#states.leave(volume);
-      throw error;
-    }
-    try {
-      await this.#options.fence.watch(fencedMounts(this.#table, this.#states));
-      await driver.mount(volumeOf(row), row.mountpoint, { signal });
+      await this.#mountFenced(row, driver, signal);
       signal.throwIfAborted();
       if (lock.state !== 'held') {
         throw new UnavailableError(`lost the lock on volume ${volume} while mounting it`);
       }
-      await this.#table.put(withUse(row, mountId, { count: 1, confirmed: true }));
+      await this.#table.complete(withUse(row, mountId, { count: 1, confirmed: true }), begun);
       this.#states.enter(volume, { is: 'mounted', lock });
     } catch (error) {
       await this.undo(row, lock.state === 'held').catch((failure) => {
@@ -179,7 +172,7 @@ export class Mounts {
     const volume = volumeOf(row);
     if (isOurs) await driver.unmount(volume, row.mountpoint, { signal: never });
     else await driver.abandon(volume, row.mountpoint, { signal: never });
-    await this.#forget(row);
+    await (await this.#forget(row)).synced;
   }
 
   /** Removes one use; the last one unmounts the volume and releases its lock. */
@@ -241,6 +234,36 @@ export class Mounts {
     });
   }
 
+  /** Writes the row first: if this process ends in between, the next start undoes the mount. */
+  async #begin(row: MountRow): Promise<BegunRow> {
+    try {
+      return await this.#table.begin(row);
+    } catch (error) {
+      this.#states.leave(row.volume);
+      throw error;
+    }
+  }
+
+  /**
+   * Mounts a volume of which the fence has to know before anybody may use it. A file system writes to
+   * its storage as soon as it is mounted, so there the fence has to know first. A bind mount writes
+   * nothing, and nobody knows of it before the Mount is answered, so both are done side by side: if
+   * this process ends in between, the row lets the next start undo the mount.
+   */
+  async #mountFenced(row: MountRow, driver: VolumeDriver, signal: AbortSignal): Promise<void> {
+    const mount = () => driver.mount(volumeOf(row), row.mountpoint, { signal });
+    const mounts = fencedMounts(this.#table, this.#states);
+    const watched = this.#options.fence.watch(mounts, row.volume);
+    if (driver.capabilities.ownsFileSystem) {
+      await watched;
+      await mount();
+    } else {
+      // Both have ended before the mount is undone.
+      const outcomes = await Promise.allSettled([watched, mount()]);
+      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    }
+  }
+
   async #mountAgain(row: MountRow, signal: AbortSignal): Promise<void> {
     const driver = driverOf(row, this.#options.drivers);
     // With on-lost=keep the lock is acquired again also if another host had it meanwhile.
@@ -283,16 +306,19 @@ export class Mounts {
       await this.#table.update(unconfirmed(row));
       throw error;
     }
-    const lock = await this.#forget(row);
-    await lock?.unlock();
+    const { lock, synced } = await this.#forget(row);
+    await Promise.all([lock?.unlock(), synced]);
   }
 
-  /** Deletes the row and the state of a volume that is not mounted any more; returns its lock. */
-  async #forget({ volume }: MountRow): Promise<MountLock | undefined> {
+  /**
+   * Deletes the row and the state of a volume that is not mounted any more. The deletion is written
+   * when this resolves, and on disk when `synced` does (MountTable).
+   */
+  async #forget({ volume }: MountRow): Promise<BegunRow & { lock: MountLock | undefined }> {
     const lock = this.#states.leave(volume);
-    await this.#table.delete(volume);
-    this.#fenceChanged();
-    return lock;
+    const { synced } = await this.#table.delete(volume);
+    this.#fenceChanged(volume);
+    return { lock, synced };
   }
 
   /**
@@ -304,8 +330,8 @@ export class Mounts {
     if (row.onLost !== 'keep' && ownsFileSystem) this.#states.requireHeld(row.volume);
   }
 
-  #fenceChanged(): void {
-    this.#options.fence.changed(fencedMounts(this.#table, this.#states));
+  #fenceChanged(volume: string): void {
+    this.#options.fence.changed(fencedMounts(this.#table, this.#states), volume);
   }
 }
 

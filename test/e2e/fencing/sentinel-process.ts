@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { bootId } from '../../../lib/linux/boot.ts';
+import { SentinelState } from '../../../sentinel/state.ts';
 import type { StateParts } from '../../../sentinel/state-format.ts';
 import { readStateLines } from '../../../sentinel/state-format.ts';
 import type { SentinelReport } from '../../../sentinel/watch.ts';
@@ -28,16 +30,24 @@ export async function sentinelPid(node: EngineNode): Promise<number> {
 
 /** Returns the lines that the sentinel has written for its successor; none if there is no file. */
 export async function sentinelLines(host: Pick<Host, 'pathOf'>): Promise<StateParts[]> {
+  return readStateLines(await sentinelText(host));
+}
+
+async function sentinelText(host: Pick<Host, 'pathOf'>): Promise<string[]> {
   const path = host.pathOf('/run/berth/admin.sock.sentinel.state');
   const text = await readFile(path, 'utf8').catch(() => '');
-  return readStateLines(text.split('\n').filter(Boolean));
+  return text.split('\n').filter(Boolean);
 }
 
 /** Returns the time, by `bootNowMs`, at which the host must have stopped writing to the volume. */
-export async function deadlineOf(node: EngineNode, volume: string): Promise<number> {
-  const lines = await sentinelLines(node.host);
-  const { watch } = lines.findLast((line) => line.watch !== undefined) ?? {};
-  const deadlineMs = watch?.volumes.find((watched) => watched.volume === volume)?.deadlineMs;
+export async function deadlineOf(
+  node: { readonly host: Pick<Host, 'pathOf'> },
+  volume: string,
+): Promise<number> {
+  const text = await sentinelText(node.host);
+  const file = { read: () => text, append: () => true, replace: () => true };
+  const { volumes } = new SentinelState(file, bootId(), { date: () => new Date() });
+  const deadlineMs = volumes.find((watched) => watched.volume === volume)?.deadlineMs;
   if (deadlineMs === undefined) throw new Error(`volume ${volume} has no deadline`);
   return deadlineMs;
 }

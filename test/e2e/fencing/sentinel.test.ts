@@ -76,6 +76,23 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     await waitFor(isQuiet, 5_000, 'the condition to disappear');
   });
 
+  test('F0: a sentinel that fences is never replaced by its own daemon as mute', async () => {
+    const pid = await sentinelPid(one);
+    const before = await first.incarnation();
+    await one.host.disconnect();
+    await fenced(one, 'v1');
+    const mutes = () => one.daemon.log().split('works, but has not answered').length;
+    const known = mutes();
+    // Longer than all attempts of a call together.
+    await keepSentinelBusy(one, pid, 10_000);
+    expect(mutes()).toBeGreaterThan(known);
+    expect(await sentinelPid(one)).toBe(pid);
+    expect(await first.state()).toBe('paused');
+    await one.host.reconnect();
+    await first.waitUntilItWrites(10_000);
+    expect([await sentinelPid(one), await first.incarnation()]).toEqual([pid, before]);
+  });
+
   test('when the plugin restarts: the same sentinel goes on, and no container notices', async () => {
     const pid = await sentinelPid(one);
     const before = await first.incarnation();

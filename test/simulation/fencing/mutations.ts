@@ -31,6 +31,12 @@ const mutations: readonly Mutation[] = [
     to: 'watch.protocol < 2 || !isNamed(volume) || !hasStoppedUsers(volume.volume);',
   },
   {
+    promise: 'never forgets: a change of the watch releases no other volume',
+    file: 'sentinel/merge-watch.ts',
+    from: 'return !isReleased && !next;',
+    to: 'return false;',
+  },
+  {
     promise: 'stands still: a mount with another mark and no release is the same mount (faults 3)',
     file: 'sentinel/merge-watch.ts',
     from: 'return watch.protocol < 2 || isNamed(former);',

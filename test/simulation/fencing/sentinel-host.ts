@@ -4,6 +4,7 @@ import { randomStream } from '../random.ts';
 import type { Claim, Record } from './history.ts';
 import type { Kernel } from './kernel.ts';
 import { reactionMs } from './kernel.ts';
+import { LastWatch } from './last-watch.ts';
 import { sentinelPorts } from './sentinel-ports.ts';
 import type { MakeSentinel, SentinelUnderTest } from './sentinel-under-test.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
@@ -29,6 +30,8 @@ export class SentinelHost {
   #starts = 0;
   #isInformed = false;
   readonly #told: ToldMounts;
+  readonly #random: () => number;
+  #lastWatch: LastWatch | undefined;
   readonly #claims = new Map<string, Claim>();
   /** How long a scan takes beyond the usual; undefined if it can't look. */
   extraScanMs: number | undefined = 0;
@@ -46,6 +49,7 @@ export class SentinelHost {
     this.#make = options.make;
     this.#record = options.record;
     this.#seed = options.seed;
+    this.#random = randomStream(options.seed, `${options.kernel.machine.name} changes`);
   }
 
   get #host(): string {
@@ -101,8 +105,7 @@ export class SentinelHost {
     const process = this.#process;
     const sentinel = this.#sentinel;
     if (!process || !sentinel || process.party.state !== 'running') return undefined;
-    this.#told.note(watch);
-    const report = sentinel.told(watch);
+    const report = this.#tellIt(sentinel, watch);
     if (process.isGone) return undefined;
     this.#checkMemory(report);
     if (!this.#isInformed && knowsAll) {
@@ -110,6 +113,21 @@ export class SentinelHost {
       this.#back();
     }
     this.#sample(process);
+    return report;
+  }
+
+  /** Gives the whole watch, or only what has changed in it, as the daemon does for a mount. */
+  #tellIt(sentinel: SentinelUnderTest, watch: Watch): SentinelReport {
+    const change = this.#random() < 0.5 ? this.#lastWatch?.changeTo(watch) : undefined;
+    if (change) {
+      this.#told.note(change);
+      sentinel.changed(change);
+    } else {
+      this.#told.note(watch);
+      sentinel.told(watch);
+    }
+    const report = sentinel.report();
+    this.#lastWatch = new LastWatch(watch, report.base ?? '');
     return report;
   }
 
@@ -125,6 +143,7 @@ export class SentinelHost {
     this.#stop.abort();
     this.#process = undefined;
     this.#sentinel = undefined;
+    this.#lastWatch = undefined;
     this.#fault(`the sentinel is killed, its state is ${fate}`);
     for (const volume of this.#claims.keys()) this.#claim(volume, undefined);
     this.#away();
@@ -210,9 +229,11 @@ export class SentinelHost {
       read: () => [...this.#lines],
       append: (line) => {
         this.#lines.push(line);
+        return true;
       },
       replace: (line) => {
         this.#lines = [line];
+        return true;
       },
     };
   }

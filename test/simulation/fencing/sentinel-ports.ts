@@ -36,7 +36,7 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
   const { look, freeze, hold, kill } = costMs;
   return {
     scan: {
-      identityAt: (mountpoint) => process.call(look, () => scan.identityAt(mountpoint)),
+      identitiesAt: (paths) => process.call(look, () => scan.identitiesAt(paths)),
       users: (volumes) => process.call(look, () => scan.users(volumes)),
       held: (volumes) => process.call(look, () => scan.held(volumes)),
     },
@@ -100,10 +100,11 @@ function inspected(container: Container | undefined) {
 /** A state file whose process may be killed in the middle of a line. */
 function stateFile({ process, file }: SentinelPortsOptions): StateFile {
   const write = (line: string, whole: () => void, torn: () => void) => {
-    if (process.isGone) return;
+    if (process.isGone) return false;
     process.work(0.03 + line.length / 60_000);
     if (process.step()) whole();
     else torn();
+    return true;
   };
   return {
     read: () => file.read(),

@@ -6,7 +6,7 @@ import type {
   Stops,
   UserScan,
 } from '../../../sentinel/ports.ts';
-import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
+import type { SentinelReport, Watch, WatchChange } from '../../../sentinel/watch.ts';
 
 /** All that a sentinel gets of its machine. */
 export interface SentinelPorts {
@@ -22,6 +22,7 @@ export interface SentinelPorts {
 /** The part of a sentinel that the simulation needs. */
 export interface SentinelUnderTest {
   told(watch: Watch): SentinelReport;
+  changed(change: WatchChange): unknown;
   /** The report of protocol 1 is enough for what is claimed of the volumes. */
   report(protocol?: number): SentinelReport;
   run(signal: AbortSignal): Promise<void>;

@@ -38,7 +38,13 @@ export function simulatedScan({ kernel, random, wait, extraMs }: SimulatedScanOp
     return [...found.values()];
   };
   return {
-    identityAt: async (mountpoint) => kernel.mountAt(mountpoint)?.options.identity,
+    identitiesAt: async (mountpoints) =>
+      new Map(
+        mountpoints.flatMap((mountpoint) => {
+          const identity = kernel.mountAt(mountpoint)?.options.identity;
+          return identity ? [[mountpoint, identity]] : [];
+        }),
+      ),
     users: (volumes) => walk(volumes, false),
     held: (volumes) => walk(volumes, true),
   };

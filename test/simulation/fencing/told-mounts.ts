@@ -16,7 +16,7 @@ export class ToldMounts {
     this.#record = record;
   }
 
-  note({ released, volumes }: Watch): void {
+  note({ released, volumes }: Pick<Watch, 'released' | 'volumes'>): void {
     // tidy-ok: protocol name
     for (const { volume, tenure } of released) {
       // tidy-ok: protocol name

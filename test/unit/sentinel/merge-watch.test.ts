@@ -1,6 +1,11 @@
 // Which volumes stay watched when the daemon gives its list.
 import { expect, test } from '@jest/globals';
-import { mergeWatch } from '../../../sentinel/merge-watch.ts';
+import {
+  mergeChange,
+  mergeWatch,
+  newDeadline,
+  withDeadline,
+} from '../../../sentinel/merge-watch.ts';
 import type { Watch, WatchedVolume } from '../../../sentinel/watch.ts';
 import { watchSchema } from '../../../sentinel/watch.ts';
 import { watched } from './views.ts';
@@ -51,4 +56,45 @@ test('a mount with another mark that follows no release is the same mount', () =
   const adopted = watched('db', { tenure: 'db-2' }); // tidy-ok: protocol name
   const merged = mergeWatch([watched('db')], watchOf([adopted]), nobody);
   expect(merged).toEqual({ volumes: [adopted], ended: [] });
+});
+
+test('a change adds and replaces what it names, ends what it releases, and leaves all else', () => {
+  const known = [watched('a'), watched('b'), watched('c', { state: 'lost' })];
+  const [ofA, ofB] = [
+    { volume: 'a', tenure: 'a-1' }, // tidy-ok: protocol name
+    { volume: 'b', tenure: 'b-1' }, // tidy-ok: protocol name
+  ];
+  const newer = watched('b', { tenure: 'b-2' }); // tidy-ok: protocol name
+  const merged = mergeChange(known, { volumes: [newer, watched('d')], released: [ofA, ofB] });
+  expect(merged.volumes).toEqual([watched('c', { state: 'lost' }), newer, watched('d')]);
+  expect(merged.ended).toEqual(['a', 'b']);
+  // Another mark without a release is the same mount; a release of another mount ends nothing.
+  expect(mergeChange(known, { volumes: [newer], released: [] }).ended).toEqual([]);
+  const stale = { volume: 'a', tenure: 'a-0' }; // tidy-ok: protocol name
+  expect(mergeChange(known, { volumes: [], released: [stale] }).volumes).toEqual(known);
+});
+
+test('a change of a volume to unproven keeps its deadline', () => {
+  const news = watched('a', { state: 'unproven', deadlineMs: undefined });
+  const [merged] = mergeChange([watched('a')], { volumes: [news], released: [] }).volumes;
+  expect(merged).toEqual(watched('a', { state: 'unproven' }));
+});
+
+test('a watch that moves only the deadlines is distinguished from any other', () => {
+  const lost = watched('l', { state: 'lost', deadlineMs: undefined });
+  const before = watchOf([watched('a', { deadlineMs: 5 }), watched('b', { deadlineMs: 6 }), lost]);
+  const moved = before.volumes.map((each) => (each === lost ? lost : { ...each, deadlineMs: 9 }));
+  expect(newDeadline(before, watchOf(moved))).toBe(9);
+  expect(withDeadline(before.volumes, 9)).toEqual(moved);
+  const [a, b] = moved;
+  for (const other of [
+    watchOf(moved.slice(1)),
+    watchOf(moved.map((each) => (each === b ? { ...b, deadlineMs: 10 } : each))),
+    watchOf(moved.map((each) => (each === a ? { ...a, state: 'evicted' as const } : each))),
+    watchOf(moved.map((each) => (each === lost ? { ...lost, deadlineMs: 9 } : each))),
+    watchOf(moved, { leadMs: 2 }),
+    watchOf(moved, { noted: 7 }),
+  ]) {
+    expect(newDeadline(before, other)).toBeUndefined();
+  }
 });

@@ -7,12 +7,16 @@ import { container, watched } from './views.ts';
 
 class MemoryFile implements StateFile {
   lines: string[] = [];
+  isFull = false;
   read = () => [...this.lines];
   append = (line: string) => {
+    if (this.isFull) return false;
     this.lines.push(line);
+    return true;
   };
   replace = (line: string) => {
     this.lines = [line];
+    return true;
   };
 }
 
@@ -61,6 +65,35 @@ describe('a successor', () => {
     expect(texts()).toEqual(['first', 'second', 'third']);
     third.update({ ...watch, noted: happenings[1]?.number ?? 0 });
     expect(texts()).toEqual(['third']);
+  });
+
+  test('knows mounts that were added, have ended, or have a new deadline, which are short lines', () => {
+    const file = new MemoryFile();
+    const first = open(file);
+    first.update(watch);
+    first.changeFence('db', { phase: 'preparing' });
+    first.change({ volumes: [watched('web')], released: [] });
+    const moved = [watched('db', { deadlineMs: 77 }), watched('web', { deadlineMs: 77 })];
+    first.update({ ...watch, volumes: moved });
+    expect(open(file).volumes).toEqual(moved);
+    expect(file.lines.slice(-1).join('').length).toBeLessThan(1_000);
+    const next = open(file);
+    next.change({ volumes: [], released: [watched('db')] });
+    const later = open(file);
+    expect(later.volumes).toEqual(moved.slice(1));
+    expect(later.fence('db').phase).toBe('running');
+  });
+
+  test('knows what a line had that could not be written', () => {
+    const file = new MemoryFile();
+    const first = open(file);
+    first.update(watch);
+    file.isFull = true;
+    first.change({ volumes: [watched('web')], released: [] });
+    file.isFull = false;
+    first.note('paused', 'db', 'paused it');
+    first.commit();
+    expect(open(file).volumes.map(({ volume }) => volume)).toEqual(['db', 'web']);
   });
 
   test('reads up to a torn line, and knows nothing of another boot', () => {

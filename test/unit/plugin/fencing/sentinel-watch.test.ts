@@ -8,7 +8,12 @@ import type { MountRow } from '../../../../lib/volumes/mounts/mount-table.ts';
 import type { EndedContainer } from '../../../../plugin/fencing/sentinel-news.ts';
 import type { SentinelWatchOptions } from '../../../../plugin/fencing/sentinel-watch.ts';
 import { SentinelWatch } from '../../../../plugin/fencing/sentinel-watch.ts';
-import type { SentinelReport, WatchMessage } from '../../../../sentinel/watch.ts';
+import type {
+  ChangeReport,
+  SentinelReport,
+  WatchChange,
+  WatchMessage,
+} from '../../../../sentinel/watch.ts';
 import { protocolVersion } from '../../../../sentinel/watch.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { mountRow } from '../../../support/mount-row.ts';
@@ -33,7 +38,20 @@ class FakeLink {
     await this.answer;
     if (this.failure) throw this.failure;
     const happenings = this.happenings.filter(({ number }) => number > watch.noted);
-    return { protocolVersion, pid: 1, volumes: this.volumes, happenings, ...this.more };
+    const base = this.base === undefined ? {} : { base: this.base };
+    return { protocolVersion, pid: 1, volumes: this.volumes, happenings, ...base, ...this.more };
+  }
+
+  readonly changes: WatchChange[] = [];
+  /** The name of the sentinel's state in its next answer; undefined: it takes no changes. */
+  base: string | undefined;
+
+  async change(change: WatchChange): Promise<ChangeReport> {
+    this.changes.push(change);
+    await this.answer;
+    if (this.failure) throw this.failure;
+    if (this.base === undefined) throw new Error('the sentinel has another watch');
+    return { base: this.base, leadMs: this.more.leadMs ?? 0 };
   }
 
   async isGuarding(): Promise<boolean> {
@@ -223,6 +241,80 @@ describe('the sentinel is called', () => {
       ['a'],
       ['a', 'b', 'c'],
     ]);
+  });
+});
+
+describe('a call for one mount', () => {
+  const released = { volume: 'a', tenure: 'nonce-a' }; // tidy-ok: protocol name
+  const all = () => watch.watch([fenced('a')]);
+
+  test('gives that mount alone, and its end, if the sentinel has the last watch', async () => {
+    link.base = 'one';
+    await all();
+    link.base = 'two';
+    await watch.watch([fenced('a'), fenced('b')], 'b');
+    link.base = 'three';
+    watch.changed([fenced('b')], 'a');
+    await clock.pass(0);
+    watch.changed([fenced('b')], 'b');
+    await clock.pass(0);
+    expect(link.told).toHaveLength(1);
+    expect(link.changes).toEqual([
+      {
+        ...{ bootId: 'boot', base: 'one', released: [] },
+        volumes: [
+          expect.objectContaining({ volume: 'b', state: 'held', deadlineMs: upMs + ttlMs }),
+        ],
+      },
+      { bootId: 'boot', base: 'two', released: [released], volumes: [] },
+    ]);
+  });
+
+  test('gives the whole watch to a sentinel that refuses the change, or does not know the call', async () => {
+    await watch.watch([fenced('a')]);
+    await watch.watch([fenced('a'), fenced('b')], 'b');
+    expect(link.changes).toEqual([]); // It has named no state.
+    link.base = 'one';
+    await all();
+    link.base = undefined;
+    await watch.watch([fenced('a'), fenced('c')], 'c');
+    expect(link.changes).toHaveLength(1);
+    expect(lastTold()?.map(({ volume }) => volume)).toEqual(['a', 'c']);
+  });
+
+  test('gives the whole watch when more than that has changed since, or a lock is not held', async () => {
+    link.base = 'one';
+    await all();
+    const answered = Promise.withResolvers<void>();
+    link.answer = answered.promise;
+    watch.deadlineChanged();
+    watch.changed([fenced('a', 'unproven')]);
+    const both = watch.watch([fenced('a', 'unproven'), fenced('b')], 'b');
+    answered.resolve();
+    await both;
+    await watch.watch([fenced('a'), fenced('b'), fenced('c', 'unproven')], 'c');
+    await watch.watch([fenced('a'), fenced('b', 'lost'), fenced('c')], 'b');
+    expect(link.changes).toEqual([]);
+    expect(lastTold()?.map(({ state }) => state)).toEqual(['held', 'lost', 'held']);
+  });
+
+  test('gives the whole watch after a call that failed', async () => {
+    link.base = 'one';
+    await all();
+    link.failure = new Error('busy');
+    watch.changed([fenced('a'), fenced('b')], 'b');
+    await clock.pass(0);
+    link.failure = undefined;
+    await watch.watch([fenced('a'), fenced('b'), fenced('c')], 'c');
+    expect(lastTold()?.map(({ volume }) => volume)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('refuses a Mount for which the TTL leaves no time', async () => {
+    link.base = 'one';
+    await all();
+    link.more = { leadMs: 60_000 };
+    await expect(watch.watch([fenced('a'), fenced('b')], 'b')).rejects.toThrow(UnavailableError);
+    expect(link.changes).toHaveLength(1);
   });
 });
 

@@ -42,17 +42,43 @@ async function openTable(): Promise<MountTable> {
 }
 
 const text = () => readFile(path, 'utf8');
+const row = async (volume: string) => readTable(await text()).rows.get(volume);
 const stored = async () => [...readTable(await text()).rows.keys()];
 
 describe('the disk', () => {
-  test('is asked once for a row that is begun and then put, and once for its end', async () => {
+  test('is asked once for a row that is begun and completed, and once for its end', async () => {
     const table = await openTable();
-    await table.begin(mountRow('db', { mountIds: new Map() }));
-    expect(file.calls).toEqual({ append: 1, sync: 0, replace: 0 });
-    await table.put(mountRow('db'));
+    const begun = await table.begin(mountRow('db', { mountIds: new Map() }));
+    await table.complete(mountRow('db'), begun);
     expect(file.calls).toEqual({ append: 2, sync: 1, replace: 0 });
-    await table.delete('db');
+    await (await table.delete('db')).synced;
     expect(file.calls).toEqual({ append: 3, sync: 2, replace: 0 });
+  });
+
+  test('has a begun row, and then its ID, before any sync has ended; a row is complete after one', async () => {
+    const table = await openTable();
+    file.holdSync();
+    const begun = await table.begin(mountRow('db', { mountIds: new Map() }));
+    expect(await stored()).toEqual(['db']);
+    let isComplete = false;
+    const completing = table.complete(mountRow('db'), begun).then(() => {
+      isComplete = true;
+    });
+    await eventually(async () => expect((await row('db'))?.mountIds.size).toBe(1));
+    expect(isComplete).toBe(false);
+    file.release();
+    await completing;
+    expect(file.calls.sync).toBe(1);
+  });
+
+  test('has no deleted row any more before the sync of its end', async () => {
+    const table = await openTable();
+    await table.put(mountRow('db'));
+    file.holdSync();
+    const { synced } = await table.delete('db');
+    expect(await stored()).toEqual([]);
+    file.release();
+    await synced;
   });
 
   test('is asked twice for 16 rows that come together', async () => {
@@ -113,6 +139,35 @@ describe('a disk that refuses', () => {
     clock.advance(1_000);
     await eventually(async () => expect(await stored()).toEqual([]));
     await eventually(() => expect(table.conditions()).toEqual([]));
+  });
+
+  test('the sync of a begun row: the row can not be completed, and is gone after its end', async () => {
+    const table = await openTable();
+    file.holdSync();
+    const begun = await table.begin(mountRow('db', { mountIds: new Map() }));
+    file.failWith(full, 'sync');
+    file.release();
+    await expect(table.complete(mountRow('db'), begun)).rejects.toThrow(UnavailableError);
+    file.failWith(undefined, 'sync');
+    await (await table.delete('db')).synced;
+    expect(table.rows()).toEqual([]);
+    expect(await stored()).toEqual([]);
+  });
+
+  test('another sync: a begun row that waits for the next one keeps the ID that it has since', async () => {
+    const table = await openTable();
+    file.holdSync();
+    const first = table.put(mountRow('first'));
+    await eventually(() => expect(file.calls.sync).toBe(1));
+    const begun = await table.begin(mountRow('db', { mountIds: new Map() }));
+    const completing = table.complete(mountRow('db'), begun);
+    await eventually(async () => expect((await row('db'))?.mountIds.size).toBe(1));
+    file.failWith(full, 'sync');
+    file.release();
+    await expect(first).rejects.toThrow(UnavailableError);
+    await completing;
+    expect(file.calls.replace).toBe(1);
+    expect((await row('db'))?.mountIds.size).toBe(1);
   });
 
   test('a sync: what was written during the sync is written again, and is not refused', async () => {
