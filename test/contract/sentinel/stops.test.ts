@@ -8,6 +8,7 @@ import {
   makeGroup,
   moveTo,
   ownProcesses,
+  processesOf,
   removeGroup,
   setFrozen,
 } from '../../../lib/linux/control-group.ts';
@@ -179,12 +180,18 @@ describeWith(['root'], 'stops a container', () => {
     if (!container) return;
     const { user } = container;
     const writer = await container.start(programs.writer);
+    const other = await container.start(programs.writer);
     await stops.hold(user);
     await until(user, 'held');
     writer.kill('SIGKILL');
     await waitFor(() => stops.isBeingKilled(user), 5_000, 'the signal to be pending');
+    expect(await stops.isDying(user)).toBe(false);
+    other.kill('SIGKILL');
+    for (const pid of processesOf(container.group)) process.kill(pid, 'SIGKILL');
+    await waitFor(() => stops.isDying(user), 5_000, 'all to wait to die');
     await stops.release(user, false);
-    await writer.finished;
+    await Promise.all([writer.finished, other.finished]);
+    expect(await stops.isDying(user)).toBe(true);
   });
 
   test.each(versions)(
