@@ -15,7 +15,7 @@ const clock = {
   timeOfDayMs: () => 1_000,
   sleep: async () => {},
 };
-const noFile: StateFile = { read: () => [], append: () => {}, replace: () => {} };
+const noFile: StateFile = { read: () => [], append: () => true, replace: () => true };
 const unused = new Proxy({}, { get: () => () => Promise.reject(new Error('not asked for')) });
 const db = container('c', 'db');
 
