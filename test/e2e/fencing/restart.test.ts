@@ -1,5 +1,5 @@
-// Two hosts are cut off, a third one takes their volumes and releases them: which containers run again.
-// Engines, etcd, networks and the 5 s TTL are real.
+// Three hosts are cut off, a fourth one takes their volumes and releases them: which containers run
+// again. Engines on both versions of control groups, etcd, networks and the 5 s TTL are real.
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,33 +38,41 @@ describeWith(['docker', 'etcd'], 'containers that were ended because their volum
   let taker: EngineNode;
   /** A host with on-lost-restart=no. */
   let never: EngineNode;
+  /** A host with control groups v2. */
+  let onV2: EngineNode;
 
   beforeAll(async () => {
     stack = new AsyncDisposableStack();
     cluster = stack.use(
-      await startCluster({ engines: ['26.1', '26.1'], berth: { ttl, lockTimeout: '40s' } }),
+      await startCluster({
+        engines: ['26.1', '26.1', { docker: '26.1', controlGroups: 2 }],
+        berth: { ttl, lockTimeout: '40s' },
+      }),
     );
-    const [first, second] = cluster.nodes;
-    if (!first || !second) throw new Error('there are no nodes');
-    [one, taker] = [first, second];
+    const [first, second, third] = cluster.nodes;
+    if (!first || !second || !third) throw new Error('there are no nodes');
+    [one, taker, onV2] = [first, second, third];
     const { network, etcd, volumeDir } = cluster;
-    const host = stack.use(await startHost({ docker: '20.10', network, name: 'n3' }));
+    const host = stack.use(await startHost({ docker: '20.10', network, name: 'n4' }));
     const flags = ['--on-lost-restart', 'no'];
     never = stack.use(await startEngineNode(host, { store: etcd.url, volumeDir, ttl, flags }));
     for (const [name, { volumes, flags: more }] of Object.entries(containers)) {
       await run(one, name, volumes, more);
     }
     await run(never, 'off', ['vh'], ['--restart', 'always']);
+    await run(onV2, 'on-v2', ['vi'], ['--restart', 'always']);
 
-    await Promise.all([one.host.disconnect(), never.host.disconnect()]);
-    const taken = [...Object.values(containers).flatMap(({ volumes }) => volumes), 'vh'];
+    const lost = [one, never, onV2];
+    await Promise.all(lost.map(({ host }) => host.disconnect()));
+    const taken = [...Object.values(containers).flatMap(({ volumes }) => volumes), 'vh', 'vi'];
     await Promise.all(taken.map((volume) => run(taker, `taker-${volume}`, [volume], [])));
-    await Promise.all([one.host.reconnect(), never.host.reconnect()]);
+    await Promise.all(lost.map(({ host }) => host.reconnect()));
     for (const [name, { volumes }] of Object.entries(containers)) {
       for (const volume of volumes) await one.waitUntilUnmounted(volume, 30_000);
       await waitFor(async () => (await stateOf(one, name)) === 'exited', 20_000, `${name} to end`);
     }
     await never.waitUntilUnmounted('vh', 30_000);
+    await onV2.waitUntilUnmounted('vi', 30_000);
   });
   afterAll(async () => stack[Symbol.asyncDispose]());
 
@@ -100,9 +108,10 @@ describeWith(['docker', 'etcd'], 'containers that were ended because their volum
     await new Promise((resolve) => setTimeout(resolve, 5_000));
     for (const name of Object.keys(containers)) expect(await stateOf(one, name)).toBe('exited');
     expect(await stateOf(never, 'off')).toBe('exited');
+    expect(await stateOf(onV2, 'on-v2')).toBe('exited');
     // Each lock is held by the taker, and nobody waits: a waiting host would have asked for it.
     expect((await cluster.store.locks()).filter((lock) => lock.startsWith('mount/'))).toEqual(
-      ['va', 'vb', 'vc', 'vd', 've', 'vf', 'vg', 'vh'].map((volume) => `mount/${volume}`),
+      ['va', 'vb', 'vc', 'vd', 've', 'vf', 'vg', 'vh', 'vi'].map((volume) => `mount/${volume}`),
     );
   });
 
@@ -118,18 +127,23 @@ describeWith(['docker', 'etcd'], 'containers that were ended because their volum
     });
   });
 
-  test('bug report 4: containers with a restart policy run again when their volume is free, with an event', async () => {
+  test('containers with a restart policy run again when their volume is free, with an event (control groups v1 and v2)', async () => {
     await one.dockerOk('update', '--restart', 'no', 'changed');
     await one.daemon.kill(); // The next daemon knows them, too.
     await one.daemon.start();
-    for (const volume of ['va', 'vb', 've', 'vf', 'vg', 'vh']) await taker.down(`taker-${volume}`);
-    for (const [name, volume] of [
-      ['always', 'va'],
-      ['stopped', 'vb'],
+    for (const volume of ['va', 'vb', 've', 'vf', 'vg', 'vh', 'vi']) {
+      await taker.down(`taker-${volume}`);
+    }
+    for (const [node, name, volume] of [
+      [one, 'always', 'va'],
+      [one, 'stopped', 'vb'],
+      [onV2, 'on-v2', 'vi'],
     ] as const) {
-      await waitFor(async () => (await stateOf(one, name)) === 'running', 30_000, `${name} to run`);
-      await eventually(async () => expect(await writersOf(volume)).toEqual(['n1', 'n2', 'n1']));
-      expect(await eventsOf(one, volume)).toContainEqual(
+      const isRunning = async () => (await stateOf(node, name)) === 'running';
+      await waitFor(isRunning, 30_000, `${name} to run`);
+      const hosts = [node.name, taker.name, node.name];
+      await eventually(async () => expect(await writersOf(volume)).toEqual(hosts));
+      expect(await eventsOf(node, volume)).toContainEqual(
         expect.stringMatching(new RegExp(`^restarted: started container ${name} `)),
       );
     }
