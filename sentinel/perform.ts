@@ -1,15 +1,14 @@
 import { messageOf } from '../lib/running/message-of.ts';
 import type { Action, StorageAction } from './plan.ts';
 import type { FileSystems, MachineClock, User } from './ports.ts';
+import { Releases } from './releases.ts';
 import type { SentinelState } from './state.ts';
 import type { StoppedUser } from './stopped-user.ts';
+import { StorageActions } from './storage-actions.ts';
 import { Tasks } from './tasks.ts';
 import type { UserControl } from './user-control.ts';
-import type { VolumeFence } from './volume-fence.ts';
 import type { WatchedVolume } from './watch.ts';
 
-/** An engine that hung may still carry out an old pause request: keep checking this long. */
-const latePauseMs = 5_000;
 /** How often a container that stands still is looked at: the engine may show it, or kill it. */
 const showPauseMs = 500;
 /** Calls to the engine at once. */
@@ -28,13 +27,15 @@ export interface PerformOptions {
 
 /**
  * Carries out the actions of a plan: first it writes what it is about to do, then it freezes all
- * users, then it holds them; whatever may take long goes on in the background.
+ * users, then it holds them, then it releases others; whatever may take long goes on beside the loop.
  */
 export class Perform {
   readonly #options: PerformOptions;
   readonly #engine: Tasks;
   /** Tasks that may take for ever, so that nothing waits for a place among them. */
   readonly #patient: Tasks;
+  readonly #storage: StorageActions;
+  readonly #releases: Releases;
 
   /** The names of users that were killed and have not been seen to have ended. */
   readonly #killing = new Map<string, string>();
@@ -46,6 +47,8 @@ export class Perform {
     const { clock, changed } = options;
     this.#engine = new Tasks(engineTasks, clock, changed);
     this.#patient = new Tasks(Number.POSITIVE_INFINITY, clock, changed);
+    this.#storage = new StorageActions({ ...options, tasks: this.#patient });
+    this.#releases = new Releases(options);
   }
 
   async all(actions: readonly Action[]): Promise<void> {
@@ -53,7 +56,7 @@ export class Perform {
     for (const action of actions) this.#intend(action);
     state.commit();
     // Storage goes first: a frozen file system stops every writer, however it got there.
-    for (const action of actions) this.#onStorage(action);
+    for (const action of actions) if (isStorageAction(action)) this.#storage.begin(action);
     for (const action of actions) {
       if (action.do === 'stop') await this.#freeze(action.user);
       // With version 1 of control groups a process that is killed ends only while it is not frozen.
@@ -63,6 +66,8 @@ export class Perform {
     for (const action of actions) {
       if (action.do === 'stop' || action.do === 'hold') await this.#hold(action.user);
     }
+    const released = actions.flatMap((action) => (action.do === 'release' ? action.stopped : []));
+    await this.#releases.inKernel(released);
     for (const action of actions) this.#throughEngine(action);
     state.commit();
   }
@@ -71,13 +76,10 @@ export class Perform {
     const { state } = this.#options;
     if (action.do === 'enter') state.changeFence(action.volume, action.change);
     else if (action.do === 'forget') this.#ended(action.user);
-    else if (action.do === 'flush') this.#enterFs(action.volume, 'flushing');
-    else if (action.do === 'freeze') {
-      if (this.#fs(action.volume) !== 'freezing') this.#enterFs(action.volume, 'freezing');
-    } else if (action.do === 'stop' || action.do === 'kill') {
+    else if (isStorageAction(action)) this.#storage.intend(action);
+    else if (action.do === 'stop' || action.do === 'kill') {
       const known = state.stopped.get(action.user.key);
-      const isKnown = known !== undefined && known.releasedAtMs === undefined;
-      const shown = isKnown ? known.shown : action.wasPaused ? 'persons' : 'no';
+      const shown = known ? shownAgain(known) : action.wasPaused ? 'persons' : 'no';
       state.setStopped({ user: action.user, shown });
     }
   }
@@ -110,85 +112,11 @@ export class Perform {
       const { id, key, process } = user;
       const who = process ? `${process.name} (pid ${process.pid})` : `container ${id ?? key}`;
       for (const volume of user.volumes) {
-        this.complain(volume, `${who} can't be kept from writing: ${messageOf(error)}`);
+        this.#options.state.complain(
+          volume,
+          `${who} can't be kept from writing: ${messageOf(error)}`,
+        );
       }
-    }
-  }
-
-  #onStorage(action: Action): void {
-    if (action.do === 'flush') this.#beside(action, () => this.#flush(action.volume));
-    else if (action.do === 'freeze') this.#beside(action, () => this.#freezeFs(action.volume));
-    else if (action.do === 'thaw') this.#beside(action, () => this.#thaw(action.volume));
-    else if (action.do === 'cut off') this.#beside(action, () => this.#cutOff(action.volume));
-  }
-
-  #beside({ do: what, volume }: StorageAction, work: () => Promise<void>): void {
-    // A freeze and a thaw must not overtake each other.
-    const key = what === 'thaw' ? 'freeze' : what;
-    this.#patient.start(`${key} ${volume.volume}`, work);
-  }
-
-  async #thaw(volume: WatchedVolume): Promise<void> {
-    const { fileSystems } = this.#options;
-    await this.#onFs(volume, "can't be thawed", () => fileSystems.thaw(volume));
-    const fs = this.#fs(volume);
-    if (fs === 'frozen' || fs === 'freezing') this.#enterFs(volume, 'open');
-  }
-
-  async #flush(volume: WatchedVolume): Promise<void> {
-    await this.#onFs(volume, "can't be written back", () =>
-      this.#options.fileSystems.flush(volume),
-    ).catch(() => {
-      // It was reported; the freeze writes back, too.
-    });
-    if (this.#fs(volume) === 'flushing') this.#enterFs(volume, 'open');
-  }
-
-  async #freezeFs(volume: WatchedVolume): Promise<void> {
-    const { fileSystems } = this.#options;
-    try {
-      await this.#onFs(volume, "can't be frozen", () => fileSystems.freeze(volume));
-    } catch (error) {
-      if (this.#fs(volume) === 'freezing') this.#enterFs(volume, 'open');
-      throw error;
-    }
-    if (this.#fs(volume) === 'freezing') {
-      this.#enterFs(volume, 'frozen');
-      this.#late(volume, 'frozen');
-    } else if (this.#fs(volume) === 'cut-off') {
-      // It was shut down meanwhile; processes that wait in it can die only after a thaw.
-      await fileSystems.thaw(volume);
-    }
-  }
-
-  async #cutOff(volume: WatchedVolume): Promise<void> {
-    const { fileSystems } = this.#options;
-    await this.#onFs(volume, "can't be shut down", () => fileSystems.cutOff(volume));
-    if (!volume.ownsFileSystem) return;
-    this.#enterFs(volume, 'cut-off');
-    if (volume.state !== 'lost') {
-      this.#late(volume, 'shut down, because it was not frozen: what was not synced is lost,');
-    }
-  }
-
-  /** Reports a file system that was still being written after the deadline. */
-  #late(volume: WatchedVolume, what: string): void {
-    const { state, clock } = this.#options;
-    const lateMs = Math.round(clock.now() - (volume.deadlineMs ?? 0));
-    if (volume.deadlineMs === undefined || lateMs <= 0) return;
-    state.note(
-      'failed',
-      volume.volume,
-      `its file system was ${what} ${lateMs} ms AFTER the deadline`,
-    );
-  }
-
-  async #onFs(volume: WatchedVolume, what: string, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      this.complain(volume.volume, `its file system ${what}: ${messageOf(error)}`);
-      throw error;
     }
   }
 
@@ -196,7 +124,7 @@ export class Perform {
     if (action.do === 'show') {
       this.#engine.start(action.stopped.user.key, () => this.#show(action.stopped), showPauseMs);
     } else if (action.do === 'release') {
-      this.#engine.start(action.stopped.user.key, () => this.#release(action.stopped));
+      this.#releases.throughEngine(action.stopped);
     } else if (action.do === 'kill') {
       this.#engine.start(action.user.key, () => this.#kill(action.user));
     } else if (action.do === 'ask') {
@@ -208,32 +136,19 @@ export class Perform {
    * Asks the engine to pause it, unless it shows that already. A container that somebody kills
    * meanwhile (`docker rm -f`) can't end by itself: it is frozen.
    */
-  async #show({ user, shown }: StoppedUser): Promise<void> {
+  async #show({ user }: StoppedUser): Promise<void> {
     const { state, control } = this.#options;
     if (await control.isBeingKilled(user)) {
       this.#dying.add(user.key);
       return control.letDie(user);
     }
-    if (shown === 'paused' || shown === 'persons') return;
+    const stopped = state.stopped.get(user.key);
+    // It may have been released since the plan.
+    if (!stopped || stopped.releasedAtMs !== undefined) return;
+    if (stopped.shown === 'paused' || stopped.shown === 'persons') return;
     this.#update(user.key, { shown: 'asked' });
     state.commit();
     if (await control.show(user)) this.#update(user.key, { shown: 'paused' });
-  }
-
-  async #release(stopped: StoppedUser): Promise<void> {
-    const { state, control, clock, mayRun } = this.#options;
-    const { user, shown, releasedAtMs } = stopped;
-    // A lock may be lost while the engine is asked.
-    const isWanted = () => state.stopped.get(user.key) === stopped && mayRun(user);
-    const isConfirmed = await control.release(user, shown === 'persons', isWanted);
-    if (!isConfirmed || !isWanted()) return;
-    if (shown !== 'asked') state.removeStopped(user.key);
-    else if (releasedAtMs === undefined) this.#update(user.key, { releasedAtMs: clock.now() });
-    else if (clock.now() - releasedAtMs > latePauseMs) state.removeStopped(user.key);
-    if (shown === 'persons' || releasedAtMs !== undefined) return;
-    const name = await control.nameOf(user);
-    const message = `resumed ${name}: this host holds the volume`;
-    for (const volume of user.volumes) state.note('resumed', volume, message, user.id);
   }
 
   async #kill(user: User): Promise<void> {
@@ -267,28 +182,22 @@ export class Perform {
     await asking;
   }
 
-  /** Reports a failure once, until another one follows. */
-  complain(volume: string, message: string): void {
-    const { state } = this.#options;
-    if (state.fence(volume).complaint === message) return;
-    state.changeFence(volume, { complaint: message });
-    state.note('failed', volume, message);
-  }
-
   #update(key: string, change: Partial<StoppedUser>): void {
     const { state } = this.#options;
     const current = state.stopped.get(key);
     if (current) state.setStopped({ ...current, ...change });
   }
+}
 
-  #fs({ volume }: WatchedVolume): VolumeFence['fs'] {
-    return this.#options.state.fence(volume).fs;
-  }
+/** Returns how the engine knows a container that was stopped before and is stopped again. */
+function shownAgain({ shown, releasedAtMs }: StoppedUser): StoppedUser['shown'] {
+  // Whether the engine shows a released container as running is known only when that is confirmed.
+  return releasedAtMs !== undefined && shown === 'paused' ? 'asked' : shown;
+}
 
-  #enterFs({ volume }: WatchedVolume, fs: VolumeFence['fs']): void {
-    const { state, clock } = this.#options;
-    state.changeFence(volume, { fs, fsSinceMs: clock.now() });
-  }
+function isStorageAction(action: Action): action is StorageAction {
+  const { do: what } = action;
+  return what === 'flush' || what === 'freeze' || what === 'cut off' || what === 'thaw';
 }
 
 export const unproven = "this host can't prove any more that it holds the volume";

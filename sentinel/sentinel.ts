@@ -121,7 +121,7 @@ export class Sentinel {
     });
     this.#users = new UserViews({
       ...{ control: this.#control, clock },
-      complain: (volume, message) => this.#perform.complain(volume, message),
+      complain: (volume, message) => this.#state.complain(volume, message),
     });
   }
 
@@ -377,7 +377,7 @@ export class Sentinel {
       const reason = whyIncomplete(volume, view, this.#looks.failure);
       if (!reason) continue;
       incomplete[volume.watched.volume] = reason.message;
-      if (reason.isLasting) this.#perform.complain(volume.watched.volume, reason.message);
+      if (reason.isLasting) this.#state.complain(volume.watched.volume, reason.message);
     }
     this.#incomplete = incomplete;
     this.#state.commit();

@@ -156,6 +156,13 @@ export class SentinelState {
     this.#changed.add('happenings');
   }
 
+  /** Reports a failure once, until another one follows. */
+  complain(volume: string, message: string): void {
+    if (this.fence(volume).complaint === message) return;
+    this.changeFence(volume, { complaint: message });
+    this.note('failed', volume, message);
+  }
+
   /** Writes what has changed since the last call, in one line. */
   commit(): void {
     if (this.#changed.size === 0) return;

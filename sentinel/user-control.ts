@@ -7,8 +7,12 @@ const log = createDebug('berth:sentinel');
 /** A healthy engine pauses a container within a few hundredths of a second. */
 const engineLimitMs = 400;
 const slowEngineLimitMs = 4 * engineLimitMs;
-/** An engine that did not answer is not asked again for this long before containers are released. */
-const hangMs = 2_000;
+/**
+ * An engine that did not answer is not asked to resume containers for this long, and longer each time:
+ * a container stands still while it is asked.
+ */
+const shortestHangMs = 2_000;
+const longestHangMs = 30_000;
 
 /**
  * Stops, shows, releases and ends users: through the kernel, and, so that `docker ps` shows the
@@ -20,6 +24,7 @@ export class UserControl {
   readonly #engine: EngineCalls;
   readonly #clock: Pick<MachineClock, 'now'>;
   #hangsUntilMs = 0;
+  #hangMs = shortestHangMs;
 
   constructor(stops: Stops, engine: EngineCalls, clock: Pick<MachineClock, 'now'>) {
     this.#stops = stops;
@@ -28,7 +33,7 @@ export class UserControl {
   }
 
   async standing(user: User): Promise<Standing> {
-    if (isReachable(user)) return this.#stops.standing(user);
+    if (this.isReachable(user)) return this.#stops.standing(user);
     const state = await this.#engine.inspect(user.id ?? '', engineLimitMs);
     if (!state?.isRunning) return { is: 'ended' };
     // Nobody but the engine can thaw it.
@@ -36,12 +41,12 @@ export class UserControl {
   }
 
   async freeze(user: User): Promise<void> {
-    if (isReachable(user)) await this.#stops.freeze(user);
+    if (this.isReachable(user)) await this.#stops.freeze(user);
     else await this.#engine.pause(user.id ?? '', engineLimitMs);
   }
 
   async hold(user: User): Promise<void> {
-    if (isReachable(user)) await this.#stops.hold(user);
+    if (this.isReachable(user)) await this.#stops.hold(user);
   }
 
   /** Asks the engine to pause it, so `docker ps` shows it; false if not confirmed. */
@@ -58,30 +63,40 @@ export class UserControl {
     }
   }
 
-  /**
-   * Lets it run, unless `isWanted` says after the calls to the engine that it must stand still again.
-   * Resolves to true if it runs and its engine confirms that, or if it has ended.
-   */
-  async release(user: User, wasPaused: boolean, isWanted: () => boolean): Promise<boolean> {
-    const isConfirmed = wasPaused || user.id === undefined || (await this.#unpause(user, user.id));
-    if (!isWanted()) return false;
-    if (isReachable(user)) await this.#stops.release(user, wasPaused);
-    return isConfirmed;
+  /** Lets it run, in the kernel; with `wasPaused` it stays frozen as a person had paused it. */
+  async release(user: User, wasPaused: boolean): Promise<void> {
+    if (this.isReachable(user)) await this.#stops.release(user, wasPaused);
   }
 
-  async #unpause(user: User, id: string): Promise<boolean> {
+  /**
+   * Makes its engine show a released user as running: resolves to true if it does. The user stands
+   * still meanwhile, and runs afterwards whatever the engine answers, unless `isWanted` says by then
+   * that it must stand still.
+   */
+  async showReleased(user: User, isWanted: () => boolean): Promise<boolean> {
+    if (user.id === undefined) return true;
+    try {
+      return await this.#unpause(user, user.id, isWanted);
+    } finally {
+      if (isWanted()) await this.release(user, false);
+    }
+  }
+
+  async #unpause(user: User, id: string, isWanted: () => boolean): Promise<boolean> {
     // Many containers must not wait for an engine that hangs, one after another.
-    if (isReachable(user) && this.#clock.now() < this.#hangsUntilMs) return false;
+    if (this.isReachable(user) && this.#clock.now() < this.#hangsUntilMs) return false;
     try {
       const state = await this.#engine.inspect(id, engineLimitMs);
       if (!state?.isPaused) return true;
-      // The engine resumes only what is frozen, and an earlier attempt may have thawed it.
-      if (isReachable(user)) await this.#stops.freeze(user);
+      if (!isWanted()) return false;
+      // Engines refuse to resume what is not frozen.
+      if (this.isReachable(user)) await this.#stops.freeze(user);
       await this.#engine.unpause(id, slowEngineLimitMs);
+      this.#hangMs = shortestHangMs;
       return true;
     } catch (error) {
       log('the engine does not resume %s: %s', id, error);
-      if (!(error instanceof EngineRefusalError)) this.#hangsUntilMs = this.#clock.now() + hangMs;
+      if (!(error instanceof EngineRefusalError)) this.#noteHang();
       return false;
     }
   }
@@ -109,17 +124,27 @@ export class UserControl {
         log('the engine does not kill %s: %s', id, error);
       }
     }
-    if (isReachable(user) && (await this.standing(user)).is !== 'ended') {
+    if (this.isReachable(user) && (await this.standing(user)).is !== 'ended') {
       await this.#stops.kill(user);
     }
   }
 
+  #noteHang(): void {
+    this.#hangsUntilMs = this.#clock.now() + this.#hangMs;
+    this.#hangMs = Math.min(2 * this.#hangMs, longestHangMs);
+  }
+
+  /** Returns false if only the engine can act on it. */
+  isReachable({ group, process }: User): boolean {
+    return group !== undefined || process !== undefined;
+  }
+
   isBeingKilled(user: User): Promise<boolean> {
-    return isReachable(user) ? this.#stops.isBeingKilled(user) : Promise.resolve(false);
+    return this.isReachable(user) ? this.#stops.isBeingKilled(user) : Promise.resolve(false);
   }
 
   isDying(user: User): Promise<boolean> {
-    return isReachable(user) ? this.#stops.isDying(user) : Promise.resolve(false);
+    return this.isReachable(user) ? this.#stops.isDying(user) : Promise.resolve(false);
   }
 
   /** Lets end whom somebody else has killed: frozen processes could not. */
@@ -139,8 +164,4 @@ export class UserControl {
       return `container ${short}`; // The engine hangs, or the container belongs to another engine.
     }
   }
-}
-
-function isReachable({ group, process }: User): boolean {
-  return group !== undefined || process !== undefined;
 }

@@ -82,7 +82,8 @@ export async function releaseContainer(group: ControlGroup, wasPaused: boolean):
   for (const inner of childrenOf(group)) {
     if (!isHeldGroup(inner)) thawIfMarked(inner);
   }
-  await moveAll(held, group);
+  // Without a pause where nothing is held: the caller has just seen that it may run.
+  if (ownProcesses(held).length > 0) await moveAll(held, group);
   removeGroup(held);
   if (wasPaused) return thawIfMarked(group);
   setFrozen(group, false);

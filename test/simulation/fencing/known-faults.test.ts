@@ -161,6 +161,33 @@ describe('nothing is stuck', () => {
       { kind: 'set time of day', atMs: 21_000, host: 2, byMs: 0 },
     ]));
 
+  test.each([0, 40, 150, 400, 1_200])(
+    'when the sentinel is killed %d calls after its host holds its volumes again',
+    (steps) =>
+      survives([
+        ...[run({ count: 20 }), cutOff],
+        { kind: 'kill sentinel', atMs: 16_000, host: 0, state: 'kept', steps },
+      ]),
+  );
+
+  test('and 100 containers run again before their engine has resumed ten of them', async () => {
+    const histories = await survives([run({ count: 100 }), cutOff]);
+    for (const history of histories) {
+      const users = new Set(
+        history.flatMap((event) => (event.kind === 'let run' ? event.user : [])),
+      );
+      expect(users.size).toBe(100);
+      const firsts = [...users].map((user) =>
+        history.findIndex((event) => event.kind === 'let run' && event.user === user),
+      );
+      const before = history.slice(0, Math.max(...firsts));
+      const resumed = before.filter(({ kind, ...event }) => {
+        return kind === 'engine' && 'does' in event && event.does === 'unpause';
+      });
+      expect(resumed.length).toBeLessThan(10);
+    }
+  });
+
   test('and what a person had paused stays paused', async () => {
     const histories = await survives([
       ...[run({ count: 2 }), cutOff],

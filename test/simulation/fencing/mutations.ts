@@ -14,7 +14,7 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: a sleeping process releases nobody (faults 2)',
     file: 'sentinel/user-control.ts',
-    from: 'if (isReachable(user)) await this.#stops.hold(user);',
+    from: 'if (this.isReachable(user)) await this.#stops.hold(user);',
     to: "if ((await this.#stops.standing(user)).is === 'freezing') await this.#stops.release(user, false);\n    else await this.#stops.hold(user);",
     test: known,
   },
@@ -86,8 +86,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: groups are frozen before an engine is asked (faults 8, F0)',
     file: 'sentinel/user-control.ts',
-    from: 'if (isReachable(user)) await this.#stops.freeze(user);\n    else await',
-    to: "await this.#engine.pause(user.id ?? '', engineLimitMs).catch(() => {});\n    if (isReachable(user)) await this.#stops.freeze(user);\n    else await",
+    from: 'if (this.isReachable(user)) await this.#stops.freeze(user);\n    else await',
+    to: "await this.#engine.pause(user.id ?? '', engineLimitMs).catch(() => {});\n    if (this.isReachable(user)) await this.#stops.freeze(user);\n    else await",
     test: known,
   },
   {
@@ -100,7 +100,7 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: frozen users are held out of the reach of their engine (B5)',
     file: 'sentinel/user-control.ts',
-    from: 'if (isReachable(user)) await this.#stops.hold(user);',
+    from: 'if (this.isReachable(user)) await this.#stops.hold(user);',
     to: '',
     test: known,
   },
@@ -184,9 +184,23 @@ const mutations: readonly Mutation[] = [
   },
   {
     promise: 'never stuck: a late pause of the engine is undone',
-    file: 'sentinel/perform.ts',
+    file: 'sentinel/releases.ts',
     from: 'if (!isConfirmed || !isWanted()) return;',
     to: 'if (!isWanted()) return;\n    if (!isConfirmed) return state.removeStopped(user.key);',
+    test: known,
+  },
+  {
+    promise: 'never stuck: an engine shows what the kernel has released as running',
+    file: 'sentinel/releases.ts',
+    from: "if (shown === 'persons') {",
+    to: "if (shown !== 'asked') {",
+    test: known,
+  },
+  {
+    promise: 'never stuck: an engine that resumes only what is frozen finds it frozen',
+    file: 'sentinel/user-control.ts',
+    from: 'if (this.isReachable(user)) await this.#stops.freeze(user);\n      await',
+    to: 'await',
     test: known,
   },
   {
