@@ -7,6 +7,9 @@ const log = createDebug('berth:sentinel');
 /** A healthy engine pauses a container within a few hundredths of a second. */
 const engineLimitMs = 400;
 const slowEngineLimitMs = 4 * engineLimitMs;
+/** A container that must end stands still: there is time for an engine that is busy. */
+const killLimitMs = 5_000;
+const killPollMs = 50;
 /**
  * An engine that did not answer is not asked to resume containers for this long, and longer each time:
  * a container stands still while it is asked.
@@ -22,11 +25,11 @@ const longestHangMs = 30_000;
 export class UserControl {
   readonly #stops: Stops;
   readonly #engine: EngineCalls;
-  readonly #clock: Pick<MachineClock, 'now'>;
+  readonly #clock: Pick<MachineClock, 'now' | 'sleep'>;
   #hangsUntilMs = 0;
   #hangMs = shortestHangMs;
 
-  constructor(stops: Stops, engine: EngineCalls, clock: Pick<MachineClock, 'now'>) {
+  constructor(stops: Stops, engine: EngineCalls, clock: Pick<MachineClock, 'now' | 'sleep'>) {
     this.#stops = stops;
     this.#engine = engine;
     this.#clock = clock;
@@ -112,21 +115,33 @@ export class UserControl {
   }
 
   /**
-   * Kills it; it may take a moment to end. The engine is asked first: a container that ends without
-   * its engine's doing is a crash to the engine, which starts it again at once.
+   * Kills it; it may take a moment to end. Its engine goes first: a container that ends without its
+   * engine's doing is a crash to the engine, which starts it again at once. An engine kills by a
+   * signal, which is seen, and may then wait for long: what is held ends only by `Stops.kill`.
    */
   async kill(user: User): Promise<void> {
-    const { id } = user;
-    if (id !== undefined) {
-      try {
-        await this.#engine.kill(id, engineLimitMs);
-      } catch (error) {
-        log('the engine does not kill %s: %s', id, error);
-      }
-    }
+    if (user.id !== undefined) await this.#killByEngine(user, user.id);
     if (this.isReachable(user) && (await this.standing(user)).is !== 'ended') {
       await this.#stops.kill(user);
     }
+  }
+
+  /** Resolves when the engine has sent its signal, has refused, or has had its time. */
+  async #killByEngine(user: User, id: string): Promise<void> {
+    const limitMs = this.#clock.now() < this.#hangsUntilMs ? engineLimitMs : killLimitMs;
+    const answered = new AbortController();
+    const killing = this.#engine
+      .kill(id, limitMs)
+      .catch((error) => {
+        log('the engine does not kill %s: %s', id, error);
+        if (!(error instanceof EngineRefusalError)) this.#noteHang();
+      })
+      .finally(() => answered.abort('answered'));
+    while (!answered.signal.aborted && !(await this.isBeingKilled(user))) {
+      await this.#clock.sleep(killPollMs, answered.signal);
+    }
+    // What the engine answers later changes nothing any more.
+    void killing;
   }
 
   #noteHang(): void {

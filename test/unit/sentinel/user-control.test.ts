@@ -66,6 +66,22 @@ function machine(engineNeedsMs: number) {
 
 const wanted = () => true;
 
+test('a container is killed in the kernel only when its busy engine has sent its signal', async () => {
+  const { control, did, now } = machine(1_000);
+  await control.kill(user);
+  expect(did).toEqual(['engine: kill', 'kernel: kill']);
+  expect(now()).toBeLessThan(2_000);
+});
+
+test('a container whose engine hangs is killed all the same, and the next one sooner', async () => {
+  const { control, did, now } = machine(60_000);
+  await control.kill(user);
+  expect(did).toEqual(['kernel: kill']);
+  const firstMs = now();
+  await control.kill(user);
+  expect(now() - firstMs).toBeLessThan(firstMs / 2);
+});
+
 test('an engine resumes a container that was released, which stands still only meanwhile', async () => {
   const { control, did, state } = machine(30);
   expect(await control.showReleased(user, wanted)).toBe(true);
