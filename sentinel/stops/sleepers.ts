@@ -12,7 +12,7 @@ const mostLooks = 300;
  * serves messages only: whether all stand still is what the control group reports.
  */
 const frozenIn =
-  /refrigerator|freezer|^0$|nanosleep|futex|poll|select|sigtimedwait|sigsuspend|unix_stream|vfork/;
+  /refrigerator|freezer|^0$|nanosleep|futex|poll|select|sigtimedwait|sigsuspend|unix_stream|vfork|kernel_clone/;
 
 /**
  * Names processes that sleep uninterruptibly, so that they can't freeze yet: at most five, among the
@@ -27,8 +27,14 @@ export async function sleepersAmong(pids: readonly number[]): Promise<string[]> 
   return found;
 }
 
-/** Here a process of control groups v2 is frozen, or stopped where it freezes without running. */
-const inFreezer = /^(get_signal|do_freezer_trap|do_signal_stop|ptrace_stop)$/;
+/**
+ * Here a process of control groups v2 is frozen, or waits where the kernel counts it as frozen because it
+ * freezes before it returns to its program: stopped, traced, or in vfork(2) for its child, which the
+ * kernel shows as `kernel_clone` where it has no function for that (kernel/cgroup/freezer.c: callers of
+ * cgroup_enter_frozen).
+ */
+const inFreezer =
+  /^(get_signal|do_freezer_trap|do_signal_stop|ptrace_stop|wait_for_vfork_done|kernel_clone)$/;
 
 /** Returns true if all threads of these processes are seen to be frozen (control groups v2). */
 export function areInFreezer(pids: readonly number[]): boolean {

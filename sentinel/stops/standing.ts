@@ -50,9 +50,11 @@ function partsOfV1(group: ControlGroup): Part[] {
 type Request = 'none' | 'of the container' | 'of an inner group';
 
 /**
- * In version 2 the kernel's report of a group is exact only if no group inside it has processes:
- * where both have some, it may count only those of one. So each group is a part by itself, and the
- * processes of such a mixed one are looked at one by one.
+ * In version 2 the kernel's report of a group is exact only if there is no group inside it: it turns
+ * to frozen when the last process of its own has frozen, and also when the last group inside has,
+ * which an empty one does at once. So each group is a part by itself. The processes of one with
+ * groups inside are looked at one by one; where those are empty only to confirm the report, because
+ * there may be thousands.
  */
 function partsOfV2(group: ControlGroup, request: Request): Part[] {
   const inner = childrenOf(group)
@@ -74,6 +76,8 @@ function ownPartsV2(group: ControlGroup, request: Request, isMixed: boolean): Pa
   const isInReach = request !== 'of an inner group';
   // Without a request the report may be an old one.
   if (request === 'none') return [{ is: 'thawed', isInReach, pids: () => pids }];
-  const isFrozen = isMixed ? areInFreezer(pids) : freezeOf(group)?.is === 'frozen';
+  const isExact = !isMixed && childrenOf(group).length === 0;
+  const isReported = isMixed || freezeOf(group)?.is === 'frozen';
+  const isFrozen = isReported && (isExact || areInFreezer(pids));
   return [{ is: isFrozen ? 'frozen' : 'freezing', isInReach, pids: () => pids }];
 }

@@ -57,6 +57,40 @@ describeWith(['root', 'fuse'], 'a container with a process in uninterruptible sl
   );
 
   test.each(versions)(
+    'is not taken for frozen because a group inside it is empty (control groups v%d)',
+    async (version) => {
+      await using container = await makeUserGroup(version);
+      if (!container) return;
+      await using hung = await makeHungFileSystem();
+      const { user } = container;
+      const sleeper = await startSleeper(container, hung);
+      await container.inner('inner');
+      await stops.freeze(user);
+      expect((await stops.standing(user)).is).toBe('freezing');
+      await hung[Symbol.asyncDispose]();
+      await waitFor(async () => (await stops.standing(user)).is === 'frozen', 5_000, 'the freeze');
+      await stops.release(user, false);
+      await sleeper.finished;
+    },
+  );
+
+  test.each(versions)(
+    'is frozen although a process waits in vfork for a child (control groups v%d)',
+    async (version) => {
+      await using container = await makeUserGroup(version);
+      if (!container) return;
+      const { user } = container;
+      await container.start(programs.vforking);
+      // The report of a group with groups inside does not suffice: each process is looked at.
+      const writer = await container.start(programs.writer, await container.inner('inner'));
+      await stops.freeze(user);
+      await waitFor(async () => (await stops.standing(user)).is === 'frozen', 5_000, 'the freeze');
+      await stops.release(user, false);
+      await writer.untilItWrites();
+    },
+  );
+
+  test.each(versions)(
     'is released, and killed, while the process sleeps (control groups v%d)',
     async (version) => {
       await using container = await makeUserGroup(version);

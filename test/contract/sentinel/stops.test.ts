@@ -70,7 +70,8 @@ describeWith(['root'], 'stops a container', () => {
       await stops.hold(user);
       await stops.hold(user);
       await until(user, 'held');
-      expect(freezeOf(group)).toEqual({ is: 'thawed', isRequested: false });
+      // Without a request the report of version 2 may be an old one.
+      expect(freezeOf(group)?.isRequested).toBe(false);
       setFrozen(group, true); // As the engine does to pause it.
       await waitFor(() => freezeOf(group)?.is === 'frozen', 5_000, 'the empty group to freeze');
       await stops.hold(user);

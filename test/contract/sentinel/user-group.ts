@@ -23,6 +23,10 @@ export const programs = {
   /** Is another process after each write: it forks and ends. */
   reforking: `exec perl -e '
     while (1) { fork and exit; open F, ">>", $ARGV[0]; print F "x"; close F; }' "$1"`,
+  /** Waits for a child that shares its memory and sleeps; writes once before. */
+  vforking: `exec perl -e '
+    open F, ">>", $ARGV[0]; print F "x"; close F;
+    require "syscall.ph"; if (syscall(&SYS_vfork) == 0) { syscall(&SYS_pause) while 1 }' "$1"`,
   /** 3,000 processes that sleep; writes when all are there. */
   crowd: `exec perl -e '
     for (1 .. 3000) { fork or do { sleep 10000; exit } }
