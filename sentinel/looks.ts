@@ -22,6 +22,8 @@ export class Looks {
   /** The durations of the last looks, newest first. */
   #durations: readonly number[] = [];
   #isLooking = false;
+  /** Users that the look in progress has found. */
+  #found: readonly User[] = [];
   #failure: { readonly atMs: number; readonly error: unknown } | undefined;
 
   constructor(scan: UserScan, clock: MachineClock) {
@@ -31,6 +33,11 @@ export class Looks {
 
   get last(): Look | undefined {
     return this.#last;
+  }
+
+  /** The users that the last look has found, and those that the one in progress has found so far. */
+  get users(): readonly User[] {
+    return [...(this.#last?.users ?? []), ...this.#found];
   }
 
   /** How long the last look took. */
@@ -49,13 +56,14 @@ export class Looks {
   }
 
   /**
-   * Begins a look unless one is in progress or the last is fresh enough. Calls `done` at its end.
+   * Begins a look unless one is in progress or the last is fresh enough. Calls `changed` at its end, and
+   * when it has found users before.
    * A look that does not cover all these volumes counts as fresh only with `measures`.
    */
   begin(
     volumes: readonly MountedVolume[],
     { pauseMs, measures }: { readonly pauseMs: number; readonly measures: boolean },
-    done: () => void,
+    changed: () => void,
   ): void {
     const beganAtMs = this.#clock.now();
     const names = new Set(volumes.map(({ volume }) => volume));
@@ -67,7 +75,10 @@ export class Looks {
     if (this.#isLooking || isFresh || hasFailed) return;
     this.#isLooking = true;
     this.#scan
-      .users(volumes)
+      .users(volumes, (users) => {
+        this.#found = users;
+        changed();
+      })
       .then(
         (users) => {
           const tookMs = this.#clock.now() - beganAtMs;
@@ -81,7 +92,8 @@ export class Looks {
       )
       .finally(() => {
         this.#isLooking = false;
-        done();
+        this.#found = [];
+        changed();
       });
   }
 }

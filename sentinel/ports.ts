@@ -57,9 +57,13 @@ export interface UserScan {
   /**
    * Finds all users of these volumes. It asks the kernel, because an engine may hang. Gives up the
    * processor now and then. Rejects when it could not look (too many open files): "nobody uses it"
-   * is never concluded from a failed look.
+   * is never concluded from a failed look. Calls `onFound` with those containers that are found long
+   * before the end; it may be called again with more.
    */
-  users(volumes: readonly MountedVolume[]): Promise<readonly User[]>;
+  users(
+    volumes: readonly MountedVolume[],
+    onFound?: (users: readonly User[]) => void,
+  ): Promise<readonly User[]>;
 
   /**
    * Finds the containers of this host that a sentinel holds, from the control groups alone: its

@@ -252,7 +252,9 @@ export class Sentinel {
     const view: View = {
       now: clock.now(),
       volumes,
-      users: (await this.#users.read(volumes, look, this.#state.stopped)).map(this.#remembered),
+      users: (await this.#users.read(volumes, this.#looks.users, this.#state.stopped)).map(
+        this.#remembered,
+      ),
       look,
       freezeLimitMs: Math.min(longestFreezeMs, this.#state.watch.marginMs / 2 || longestFreezeMs),
       distrustedBeforeMs: this.#jump.news.distrustedBeforeMs,

@@ -1,5 +1,4 @@
 import { messageOf } from '../lib/running/message-of.ts';
-import type { Look } from './looks.ts';
 import type { UserView, VolumeView } from './plan.ts';
 import { demandOn } from './plan.ts';
 import type { MachineClock, User } from './ports.ts';
@@ -23,23 +22,25 @@ export class UserViews {
     this.#options = options;
   }
 
-  /** Reads those that were stopped, and those found by the last look whose volumes may not run. */
+  /** Reads those that were stopped, and those of the found whose volumes may not run. */
   async read(
     volumes: readonly VolumeView[],
-    look: Look | undefined,
+    found: readonly User[],
     stopped: ReadonlyMap<string, StoppedUser>,
   ): Promise<UserView[]> {
     const byName = new Map(volumes.map((each) => [each.watched.volume, each]));
     const isConcerned = (user: User) =>
       demandOn(user, byName) !== 'run' ||
       user.volumes.some((name) => byName.get(name)?.wish === 'ask');
-    const users = new Map((look?.users ?? []).filter(isConcerned).map((user) => [user.key, user]));
-    for (const { user } of stopped.values()) {
-      const found = users.get(user.key);
-      const names = new Set([...user.volumes, ...(found?.volumes ?? [])]);
-      // It is released by the group by which it was stopped.
-      users.set(user.key, { ...found, ...user, volumes: [...names] });
-    }
+    const users = new Map<string, User>();
+    const add = (user: User) => {
+      const known = users.get(user.key);
+      const names = new Set([...user.volumes, ...(known?.volumes ?? [])]);
+      users.set(user.key, { ...known, ...user, volumes: [...names] });
+    };
+    found.filter(isConcerned).forEach(add);
+    // After the found: it is released by the group by which it was stopped.
+    for (const { user } of stopped.values()) add(user);
     for (const key of this.#stillSinceMs.keys()) {
       if (!users.has(key)) this.#stillSinceMs.delete(key);
     }

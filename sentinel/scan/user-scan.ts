@@ -3,6 +3,7 @@ import { processFileSync, processIdsSync, processStatSync } from '../../lib/linu
 import type { MountedVolume, ProcessRef, User, UserScan, VolumeIdentity } from '../ports.ts';
 import type { ScannedContainer } from './containers.ts';
 import { Containers } from './containers.ts';
+import { firstProcesses } from './first-processes.ts';
 import type { HeldGroup } from './held-groups.ts';
 import { heldGroups } from './held-groups.ts';
 import { DeviceQuestions } from './links.ts';
@@ -42,12 +43,16 @@ export class KernelUserScan implements UserScan {
     );
   }
 
-  async users(volumes: readonly MountedVolume[]): Promise<readonly User[]> {
+  async users(
+    volumes: readonly MountedVolume[],
+    onFound?: (users: readonly User[]) => void,
+  ): Promise<readonly User[]> {
     const host = this.#host();
     const scan = new Scan(host, volumes, this.#questions);
     if (scan.sought.length === 0) return [];
     const turns = new Turns();
     const containers = new Containers(host);
+    if (onFound) onFound((await this.#plainUsers(scan, containers, host, turns)).all(volumes));
     const readings = await this.#readAll(scan, containers, turns);
     const users = new UserList();
     for (const reading of readings) {
@@ -80,6 +85,26 @@ export class KernelUserScan implements UserScan {
       const user = heldUser(host, container);
       return user ? [{ ...user, volumes: users.get(user.key)?.volumes ?? [] }] : [];
     });
+  }
+
+  /** Finds the containers that show a volume to their first processes: almost all users. */
+  async #plainUsers(
+    scan: Scan,
+    containers: Containers,
+    host: ThisHost,
+    turns: Turns,
+  ): Promise<UserList> {
+    const users = new UserList();
+    for (const pid of firstProcesses(host.groupMounts)) {
+      await turns.pause();
+      for (const reading of this.#readings.at(pid)) {
+        const used = scan.shownTo(reading).map(({ volume }) => volume);
+        if (used.length === 0) continue;
+        const container = containers.of(pid);
+        if (container?.isOurs && !host.isBerth(pid, container)) users.addContainer(container, used);
+      }
+    }
+    return users;
   }
 
   #host(): ThisHost {

@@ -7,6 +7,8 @@ import { describeWith } from '../../support/requirements.ts';
 import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { startCluster } from '../hosts/cluster.ts';
 import { startClockWriter } from './clock-writer.ts';
+import { eventsOf } from './events.ts';
+import { sentinelReport } from './sentinel-process.ts';
 import { linesBesideSuccessor, logOf } from './successor.ts';
 
 /** BERTH_SLEEPERS=25000 is the figure of the promise; so many would slow all tests that run beside. */
@@ -62,23 +64,38 @@ describeWith(['docker', 'etcd'], 'a host that is cut off', () => {
     await writer.waitUntil('exited', 30_000);
   });
 
-  test('B7: stops a container beside another one with thousands of processes and no right', async () => {
+  test('B7: stops containers beside another one with thousands of processes and no right', async () => {
     const writer = await startCrowd('b7', 10);
+    await one.create('b7-late', { driver: 'directory' });
     const flags = ['-d', '--name', 'idle', '--stop-timeout', '0', '-u', '1000'];
     const script = `${sleepers(idle)}; echo ready; sleep 100000`;
     const shell = ['busybox', 'sh', '-c', script];
     await one.dockerOk('run', ...flags, '--cap-drop', 'ALL', ...shell);
     const isReady = async () => (await one.dockerOk('logs', 'idle')) === 'ready';
     await waitFor(isReady, 60_000, `${idle} processes`);
+    // No scan knows this container yet, and the next one has all those processes to read.
+    const log = logOf(cluster, 'b7-late');
+    const late = await startClockWriter(one, { name: 'late', volume: 'b7-late', everyMs: 2, log });
     await one.host.disconnect();
     try {
-      expect(await linesBesideSuccessor(cluster, two, 'b7')).toEqual([]);
+      const successors = ['b7', 'b7-late'].map((volume) =>
+        linesBesideSuccessor(cluster, two, volume),
+      );
+      expect(await Promise.all(successors)).toEqual([[], []]);
       expect(await writer.state()).toBe('paused');
+      expect(await late.state()).toBe('paused');
+      const { leadMs } = await sentinelReport(one);
+      process.stderr.write(`beside ${idle} sleepers the sentinel needs ${leadMs} ms\n`);
       expect(await one.dockerOk('inspect', '-f', '{{.State.Status}}', 'idle')).toBe('running');
     } finally {
       await one.host.reconnect();
       await one.docker('rm', '-f', 'idle');
     }
     await writer.waitUntil('exited', 30_000);
+    await late.waitUntil('exited', 30_000);
+    for (const volume of ['b7', 'b7-late']) {
+      const paused = (await eventsOf(one, volume)).filter((event) => event.startsWith('paused'));
+      process.stderr.write(`${paused.join('\n')}\n`);
+    }
   });
 });

@@ -37,7 +37,7 @@ describeWith(['docker'], 'a scan for users', () => {
   async function scans(
     times: number,
     method = 'users',
-  ): Promise<{ users: User[]; cpuMs: number }[]> {
+  ): Promise<{ users: User[]; soon: User[]; soonMs: number; cpuMs: number }[]> {
     const volumes = JSON.stringify([{ volume: 'db', mountpoint }]);
     const output = await host.execOk(process.execPath, program, volumes, String(times), method);
     return output.split('\n').map((line) => JSON.parse(line));
@@ -91,6 +91,7 @@ describeWith(['docker'], 'a scan for users', () => {
       users.toSorted((a, b) => (a.key < b.key ? -1 : 1));
     const [now] = await scans(1);
     expect(sorted(now?.users)).toEqual(expected);
+    expect(sorted(now?.soon)).toEqual(expected);
     expect((await scans(1, 'held'))[0]?.users).toEqual([]);
     for (const [index, group] of groups.entries()) {
       await writeFile(join(group, 'berth-held/cgroup.procs'), String(pids[index]));
@@ -122,12 +123,16 @@ describeWith(['docker'], 'a scan for users', () => {
     await using _ = many;
     await waitFor(() => many.output() === 'ready\n', 60_000, 'the sleepers');
     const after = await scans(5);
+    await startUser(await makeGroup(freezer, '4d'.repeat(32)));
+    const [again] = await scans(1);
     await killAll(group);
     const list = (all: readonly { cpuMs: number }[]) =>
       all.map(({ cpuMs }) => Math.round(cpuMs)).join(', ');
     process.stderr.write(
       `scans: ${list(before)} ms; with ${sleepers} sleepers: ${list(after)} ms\n`,
     );
+    process.stderr.write(`a container is found after ${again?.soonMs} ms\n`);
+    expect(again?.soon.map(({ id }) => id)).toContain('4d'.repeat(32));
     const keys = (all: readonly { users: User[] }[]) =>
       all.map(({ users }) => users.map(({ key }) => key));
     expect(new Set(keys([...before, ...after]).map(String)).size).toBe(1);

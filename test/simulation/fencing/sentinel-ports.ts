@@ -37,7 +37,7 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
   return {
     scan: {
       identitiesAt: (paths) => process.call(look, () => scan.identitiesAt(paths)),
-      users: (volumes) => process.call(look, () => scan.users(volumes)),
+      users: (volumes, onFound) => process.call(look, () => scan.users(volumes, onFound)),
       held: (volumes) => process.call(look, () => scan.held(volumes)),
     },
     stops: {

@@ -18,7 +18,11 @@ export interface SimulatedScanOptions {
  * end, so it misses a user that appears behind its back.
  */
 export function simulatedScan({ kernel, random, wait, extraMs }: SimulatedScanOptions): UserScan {
-  const walk = async (volumes: readonly MountedVolume[], isHeld: boolean) => {
+  const walk = async (
+    volumes: readonly MountedVolume[],
+    isHeld: boolean,
+    onFound?: (users: readonly User[]) => void,
+  ) => {
     const found = new Map<string, User>();
     const isLate = new Map<string, boolean>();
     const see = (late: boolean) => {
@@ -33,7 +37,10 @@ export function simulatedScan({ kernel, random, wait, extraMs }: SimulatedScanOp
     const extra = extraMs();
     if (extra === undefined) throw new Error('EMFILE: too many open files, open /proc');
     see(false);
-    await wait(longTailed(random, 3, 60) + extra);
+    const neededMs = longTailed(random, 3, 60) + extra;
+    await wait(neededMs / 10);
+    onFound?.([...found.values()].filter(({ kind }) => kind === 'container'));
+    await wait((neededMs * 9) / 10);
     see(true);
     return [...found.values()];
   };
@@ -45,7 +52,7 @@ export function simulatedScan({ kernel, random, wait, extraMs }: SimulatedScanOp
           return identity ? [[mountpoint, identity]] : [];
         }),
       ),
-    users: (volumes) => walk(volumes, false),
+    users: (volumes, onFound) => walk(volumes, false, onFound),
     held: (volumes) => walk(volumes, true),
   };
 }
