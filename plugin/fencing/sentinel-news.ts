@@ -54,23 +54,32 @@ export class SentinelNews {
 
   /** Resolves when all that the report has is recorded. */
   async take({ happenings, incomplete = {} }: SentinelReport): Promise<void> {
-    for (const happening of happenings) await this.#note(happening);
+    const isSaid = ({ kind, volume, message }: Happening) =>
+      kind === 'failed' && incomplete[volume] === message;
+    // What the sentinel says in both ways is one event.
+    const said = new Set(happenings.filter(isSaid).map(({ volume }) => volume));
+    for (const happening of happenings) {
+      if (isSaid(happening)) this.#noted = Math.max(this.#noted, happening.number);
+      else await this.#note(happening);
+    }
     const faults = Object.entries(incomplete).map(([volume, why]) => {
-      return [volume, this.#incompleteNow(volume, why)] as const;
+      return [volume, this.#incompleteNow(volume, why, said.has(volume))] as const;
     });
     this.#incomplete = new Map(faults);
   }
 
-  #incompleteNow(volume: string, why: string): Incomplete {
+  /** Records what lasts, and at once what the sentinel itself takes for lasting. */
+  #incompleteNow(volume: string, why: string, isLasting: boolean): Incomplete {
     const { events, clock } = this.#options;
     const before = this.#incomplete.get(volume);
     const sinceMs = before?.sinceMs ?? clock.now();
-    const isOver = clock.now() - sinceMs >= patienceMs;
-    if (isOver && !before?.isRecorded) {
+    const isRecorded = before?.isRecorded === true;
+    const isDue = isLasting || clock.now() - sinceMs >= patienceMs;
+    if (isDue && !isRecorded) {
       const { severity, message } = incompleteFence(volume, why);
       events.record({ severity, kind: 'incomplete', volume, message });
     }
-    return { why, sinceMs, isRecorded: isOver };
+    return { why, sinceMs, isRecorded: isRecorded || isDue };
   }
 
   async #note({ number, kind, volume, message, at, container }: Happening): Promise<void> {

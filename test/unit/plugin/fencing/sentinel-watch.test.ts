@@ -604,6 +604,17 @@ describe('a volume that the sentinel can not fully fence', () => {
     }
   });
 
+  test('is one event, at once, if the sentinel says it as a failure, too', async () => {
+    const why = 'tar (process 7) runs';
+    const at = '2026-01-02T03:04:05.000Z';
+    link.happenings = [{ number: 1, at, kind: 'failed', volume: 'v', message: why }];
+    await report({ v: why });
+    clock.advance(3_000);
+    await report({ v: why });
+    expect(events).toEqual([event]);
+    expect(link.told.map(({ noted }) => noted)).toEqual([0, 1]);
+  });
+
   test('is no event if it is fenced a moment later', async () => {
     await report({ v: 'tar (process 7) runs' });
     clock.advance(2_999);
