@@ -171,7 +171,9 @@ export class SentinelHost {
   /** Without state, nobody knows which of the stopped containers a person had paused. */
   #persons(): void {
     for (const container of this.#engine.containers.values()) {
-      if (container.isPaused || container.user.isTouched) container.isPersons = 'unknown';
+      const { id, isPaused, user } = container;
+      const isBerths = user.isTouched || this.#engine.berthsPauses.has(id);
+      if (isPaused || isBerths) container.isPersons = 'unknown';
     }
   }
 

@@ -84,7 +84,7 @@ function engineCalls({ process, engine, kernel }: SentinelPortsOptions): EngineC
     });
   return {
     inspect: (id, limitMs) => ask(limitMs, async () => inspected(await engine.inspect(id))),
-    pause: (id, limitMs) => ask(limitMs, () => engine.request(() => engine.pause(id))),
+    pause: (id, limitMs) => ask(limitMs, () => engine.pauseForBerth(id)),
     unpause: (id, limitMs) => ask(limitMs, () => engine.request(() => engine.unpause(id))),
     stop: (id, graceMs) => ask(graceMs + 2_000, () => engine.stop(id, graceMs)),
     kill: (id, limitMs) => ask(limitMs, () => engine.request(() => engine.kill(id))),

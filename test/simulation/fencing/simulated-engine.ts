@@ -31,6 +31,8 @@ const freezeLimitMs = 500;
 export class SimulatedEngine {
   readonly party: Party;
   readonly containers = new Map<string, Container>();
+  /** The IDs of containers that it has still to pause for berth. */
+  readonly berthsPauses = new Set<string>();
   readonly #kernel: Kernel;
   readonly #random: () => number;
   readonly #record: Record;
@@ -84,6 +86,12 @@ export class SimulatedEngine {
     });
     this.#last = run.catch(() => undefined);
     return run;
+  }
+
+  /** The same for a pause by berth: until it is done, nothing else shows that berth asked for it. */
+  async pauseForBerth(id: string): Promise<void> {
+    this.berthsPauses.add(id);
+    await this.request(() => this.pause(id)).finally(() => this.berthsPauses.delete(id));
   }
 
   /** Requests that wait for nothing but an answer. */
