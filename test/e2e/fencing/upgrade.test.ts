@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { repository } from '../../support/berth.ts';
+import type { ControlGroups } from '../../support/control-groups.ts';
 import { checkOut } from '../../support/earlier-release.ts';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
@@ -35,8 +36,8 @@ describeWith(['docker', 'etcd', 'history'], 'daemon and sentinel of two releases
   });
   afterAll(() => stack.disposeAsync());
 
-  async function newHost(name: string): Promise<Host> {
-    return stack.use(await startHost({ docker: '26.1', network, name }));
+  async function newHost(name: string, controlGroups: ControlGroups): Promise<Host> {
+    return stack.use(await startHost({ docker: '26.1', network, name, controlGroups }));
   }
 
   async function startNode(host: Host, release?: string): Promise<EngineNode> {
@@ -75,8 +76,8 @@ describeWith(['docker', 'etcd', 'history'], 'daemon and sentinel of two releases
     expect(await writer.incarnation()).toBe(container);
   }
 
-  test('a new daemon replaces the sentinel before it, below a running container', async () => {
-    const node = await startNode(await newHost('n1'), before);
+  test('a new daemon replaces the sentinel before it, below a running container (control groups v1)', async () => {
+    const node = await startNode(await newHost('n1', 1), before);
     await node.create('v1');
     const writer = await startClockWriter(node, { name: 'w1', volume: 'v1' });
     const container = await writer.incarnation();
@@ -97,8 +98,8 @@ describeWith(['docker', 'etcd', 'history'], 'daemon and sentinel of two releases
     expect(await node.shell('v2', 'echo new > /data/file; cat /data/file')).toBe('new');
   });
 
-  test('a daemon before it works with the new sentinel', async () => {
-    const host = await newHost('n2');
+  test('a daemon before it works with the new sentinel (control groups v2)', async () => {
+    const host = await newHost('n2', 2);
     await startSentinel(host, join(repository, 'sentinel/main.ts'));
     const node = await startNode(host, before);
     const pid = await sentinelPid(node);
@@ -114,7 +115,7 @@ describeWith(['docker', 'etcd', 'history'], 'daemon and sentinel of two releases
   });
 
   test('a sentinel that refuses the watch is replaced', async () => {
-    const host = await newHost('n3');
+    const host = await newHost('n3', 1);
     const first = stack.use(await checkOut('firstSentinel')).path;
     const sentinel = await startSentinel(host, join(first, 'plugin/sentinel/main.ts'));
     const node = await startNode(host);

@@ -1,13 +1,18 @@
 // Containers with `-v /:/host`, as monitors and backup agents have it, beside an image volume.
 
 import { expect, test } from '@jest/globals';
-import { describePlugged, embeddedVariants } from '../../support/plugged-host.ts';
+import type { Variant } from '../../support/plugged-host.ts';
+import { describePlugged } from '../../support/plugged-host.ts';
 
-const suite = { variants: embeddedVariants, requirements: ['loop'] as const };
+const variants: readonly Variant[] = [
+  { docker: '20.10', store: 'embedded' },
+  { docker: '26.1', store: 'embedded', controlGroups: 2 },
+];
+const suite = { variants, requirements: ['loop'] as const };
 
 describePlugged('monitors that see the whole host', suite, (on) => {
   test.each(['ext4', 'xfs'])(
-    'bug report 3: an image volume (%s) is stopped, started and removed while a monitor runs',
+    'an image volume (%s) is stopped, started and removed while a monitor runs',
     async (fs) => {
       const { docker, start, run, berth } = on();
       const size = fs === 'xfs' ? '300M' : '64M';
