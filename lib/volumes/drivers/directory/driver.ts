@@ -13,7 +13,7 @@ import {
   syncFileSystem,
   syncPath,
 } from '../shared/storage-files.ts';
-import { sweeper, withTemporary } from '../shared/temporary.ts';
+import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
 import { flushShared } from './flush.ts';
 import { directoryStorage } from './storage.ts';
 
@@ -74,11 +74,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       beginSweep();
       const { home } = paths(volume);
       signal.throwIfAborted();
-      if (!(await exists(home))) return;
-      await withTemporary(base, async (temporary) => {
-        await renameDurably(home, join(temporary, 'volume'));
-        await removeEmpty(temporary);
-      });
+      await discard(home, base);
     },
 
     async mount(volume, mountpoint, context) {
@@ -117,10 +113,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       beginSweep();
       const final = snapshotPath(target);
       signal.throwIfAborted();
-      if (!(await exists(final))) return;
-      await withTemporary(base, async (temporary) => {
-        await renameDurably(final, join(temporary, 'old'));
-      });
+      await discard(final, base);
     },
 
     async restore(target, context) {
@@ -182,7 +175,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
     const found = paths(volume);
     if (await exists(found.old)) {
       if (await exists(found.data)) {
-        await withTemporary(base, (temporary) => renameDurably(found.old, join(temporary, 'old')));
+        await discard(found.old, base);
       } else {
         await renameDurably(found.old, found.data);
       }

@@ -17,7 +17,7 @@ import type {
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
-import { sweeper, withTemporary } from '../shared/temporary.ts';
+import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
 import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
 import { DeadDevices, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
@@ -85,9 +85,7 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       signal.throwIfAborted();
       if (!(await exists(homeOf(volume)))) return;
       await untilDetached(`volume ${volume.name}`, imageOf(volume), signal);
-      await withTemporary(base, async (temporary) => {
-        await renameDurably(homeOf(volume), join(temporary, 'old'));
-      });
+      await discard(homeOf(volume), base);
     },
 
     async mount(volume, mountpoint, context) {
@@ -136,11 +134,7 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     async removeSnapshot(target, { signal }) {
       beginSweep();
       signal.throwIfAborted();
-      const image = snapshotImage(target);
-      if (!(await exists(image))) return;
-      await withTemporary(base, async (temporary) => {
-        await renameDurably(image, join(temporary, 'old.img'));
-      });
+      await discard(snapshotImage(target), base);
     },
 
     async restore(target, context) {

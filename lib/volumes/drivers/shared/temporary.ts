@@ -1,10 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import createDebug from 'debug';
+import { hasCode } from '../../../linux/error-code.ts';
 import { processStatSync } from '../../../linux/proc.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
 import type { Leftover } from '../stored-volume.ts';
-import { deleteTree } from './storage-files.ts';
+import { deleteTree, removeEmpty, renameDurably, syncPath } from './storage-files.ts';
 
 const debug = createDebug('berth:driver');
 
@@ -39,6 +41,31 @@ export async function withTemporary<T>(
   } finally {
     clearInterval(alive);
     await deleteTree(directory).catch((error) => debug('clean directory=%s %o', directory, error));
+  }
+}
+
+/**
+ * Deletes a file or directory that lies somewhere below `parent`. It loses its name in one step first,
+ * so that nobody sees it half deleted, and needs no space for that, because a full disk must be emptied
+ * like this. Resolves also if there is nothing. When this resolves, a power cut can't bring the name
+ * back; the rest of the deletion is repeated by `sweep` if it fails.
+ */
+export async function discard(path: string, parent: string): Promise<void> {
+  const trash = join(parent, `${prefix}${formatOwner(ownIdentity())}-${randomUUID()}`);
+  try {
+    await renameDurably(path, trash);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return;
+    if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error;
+    // The directory `parent` has no room for one more name.
+    await deleteTree(path);
+    await syncPath(dirname(path));
+    return;
+  }
+  try {
+    if (!(await removeEmpty(trash))) await deleteTree(trash);
+  } catch (error) {
+    debug('clean path=%s %o', trash, error);
   }
 }
 

@@ -1,0 +1,71 @@
+// Deletion on a file system without one free byte: real file systems of some MB, loop devices and
+// mounts; real time. Needs root.
+
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import type { DriverContext } from '../../../lib/volumes/drivers/driver.ts';
+import { drivers } from '../../../lib/volumes/drivers/registry.ts';
+import { makeFileSystem } from '../../support/loop-fs.ts';
+import { runOk, runProcess } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+const context: DriverContext = { signal: new AbortController().signal };
+const options = { directory: {}, image: { size: '16M' } };
+
+/** Makes a small file system and returns its path. */
+async function makePool(kind: string, stack: AsyncDisposableStack): Promise<string> {
+  if (kind === 'ext4' || kind === 'xfs' || kind === 'btrfs') {
+    const sizeMB = { ext4: 64, xfs: 300, btrfs: 110 }[kind];
+    return stack.use(await makeFileSystem(kind, sizeMB)).path;
+  }
+  const { path } = stack.use(await makeTemporaryDirectory());
+  await runOk('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', path]);
+  stack.defer(async () => {
+    await runOk('umount', [path]);
+  });
+  return path;
+}
+
+/** Takes every block: first in large pieces, then in single ones. */
+async function fill(pool: string): Promise<void> {
+  for (const block of ['1M', '4k', '512'])
+    await runProcess('dd', ['if=/dev/zero', `of=${join(pool, `ballast-${block}`)}`, `bs=${block}`]);
+  await runProcess('sync', ['--file-system', pool]);
+  for (let index = 0; index < 10_000; index++) {
+    const { code } = await runProcess('cp', ['/etc/hostname', join(pool, `small-${index}`)]);
+    if (code !== 0) return;
+  }
+}
+
+describeWith(['root', 'loop'], 'a pool without one free byte', () => {
+  test.each(
+    (['directory', 'image'] as const).flatMap((driver) =>
+      ['ext4', 'xfs', 'btrfs', 'tmpfs'].map((pool) => [driver, pool] as const),
+    ),
+  )('volumes and snapshots of driver %s on %s can be unmounted and removed', async (name, kind) => {
+    await using stack = new AsyncDisposableStack();
+    const pool = await makePool(kind, stack);
+    const driver = drivers({ volumeDir: join(pool, 'volumes') }).get(name);
+    if (!driver) throw new Error('no such driver');
+    const volume = { name: 'db', options: driver.parseOptions(options[name]) };
+    const other = { ...volume, name: 'other' };
+    const mountpoint = join(stack.use(await makeTemporaryDirectory()).path, 'mounted');
+    for (const each of [volume, other]) await driver.create(each, context);
+    await driver.snapshot({ volume, snapshot: 'monday' }, context);
+    await driver.mount(volume, mountpoint, context);
+    await mkdir(join(mountpoint, 'folder'));
+    await writeFile(join(mountpoint, 'folder/file'), 'x');
+    await fill(pool);
+
+    await driver.unmount(volume, mountpoint, context);
+    await driver.removeSnapshot({ volume, snapshot: 'monday' }, context);
+    expect(await driver.storage.find('db')).toMatchObject({ snapshots: [] });
+    await fill(pool);
+    await driver.remove(volume, context);
+    await driver.remove(other, context);
+    expect(await driver.storage.names()).toEqual([]);
+    expect(await readdir(join(pool, 'volumes', name))).toEqual([]);
+  });
+});
