@@ -24,7 +24,10 @@ import { isFreeHere } from '../lib/volumes/operations/free-volumes.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
+import { PoolWatch } from '../lib/volumes/pools/pool-watch.ts';
+import { Pools } from '../lib/volumes/pools/pools.ts';
 import { Catalog } from '../lib/volumes/records/catalog.ts';
+import { Cluster } from '../lib/volumes/records/cluster.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
 import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
 import type { VolumeService } from '../lib/volumes/service.ts';
@@ -108,6 +111,9 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
     ...{ ended, engine, events, clock, signal: stopping.signal },
     isFree: (volume) => isFreeHere(volume, { ...cluster, ...host, owner: identity }),
   });
+  const poolWatch = new PoolWatch({
+    ...{ pools: cluster.pools, drivers: host.drivers, events, clock, signal: stopping.signal },
+  });
   const joined = joinStore({
     ...{ manager, recovery: host.recovery, identity, clock, signal: stopping.signal },
     ttlMs: config.ttlMs,
@@ -116,9 +122,12 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   host.fence.changed(fencedMounts(host.table, host.states));
   void host.fence.run(stopping.signal);
 
-  entrances.open(apps(start, { ...cluster, ...host, ...volumes, reconciler, events, engine }));
+  entrances.open(
+    apps(start, { ...cluster, ...host, ...volumes, reconciler, events, engine, poolWatch }),
+  );
   started.use(sockets.move()); // From here on the sockets close before the objects that they use.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
+  void joined.then(() => poolWatch.run()).catch((error) => log('ERROR %s', error));
   void joined.then(() => restarts.run()).catch((error) => log('ERROR %s', error));
   void introduceTo(engine, clock, stopping.signal);
   started.defer(() => stopping.abort()); // Runs first: it ends the requests that hold locks.
@@ -129,7 +138,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   };
 }
 
-type Cluster = Awaited<ReturnType<typeof openCluster>>;
+type OpenCluster = Awaited<ReturnType<typeof openCluster>>;
 
 /** Opens the part that all hosts share: the store, its locks and the volumes' records. */
 async function openCluster({ config, clock, started }: Start) {
@@ -153,7 +162,13 @@ async function openCluster({ config, clock, started }: Start) {
   const catalog = new Catalog(manager.mirror, store, remembered?.records);
   remembered?.follow(manager.mirror, () => catalog.list());
   const locks = new LockDriver(manager, config.lockTimeoutMs);
-  return { store, identity, manager, locks, catalog, mirror: manager.mirror };
+  const { mirror } = manager;
+  const cluster = new Cluster({ mirror, store });
+  const pools = new Pools({
+    ...{ cluster, catalog, mirror, store, clock },
+    ...{ host: config.host, owner: identity },
+  });
+  return { store, identity, manager, locks, catalog, mirror, pools };
 }
 
 async function openEvents({ config, clock, started }: Start): Promise<EventLog> {
@@ -174,7 +189,7 @@ type HostMounts = Awaited<ReturnType<typeof openMounts>>;
 /** Opens the mounts of this host, and their fence. */
 async function openMounts(
   { config, clock, started }: Start,
-  { manager, locks, catalog, identity }: Cluster,
+  { manager, locks, catalog, identity }: OpenCluster,
   events: EventLog,
   ended: EndedContainers,
 ) {
@@ -223,11 +238,11 @@ function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: 
 /** Returns the operations on volumes, and the clearing of their locks. */
 function openVolumes(
   { config, clock, started }: Start,
-  { store, locks, catalog, mirror }: Cluster,
+  { store, locks, catalog, mirror, pools }: OpenCluster,
   { drivers: allDrivers, lanes, mounts, found, recovery, mutex }: HostMounts,
 ) {
   const unlocked = new Volumes({
-    ...{ catalog, drivers: allDrivers, mounts, clock },
+    ...{ catalog, drivers: allDrivers, mounts, pools, clock },
     host: config.host,
   });
   const locked = new LockedVolumes({
@@ -245,12 +260,13 @@ function openVolumes(
   return { unlocked, volumes, evictions };
 }
 
-type Parts = Cluster &
+type Parts = OpenCluster &
   HostMounts &
   ReturnType<typeof openVolumes> & {
     readonly reconciler: Reconciler;
     readonly events: EventLog;
     readonly engine: Engine;
+    readonly poolWatch: PoolWatch;
   };
 
 /** Returns the two protocols, for the two sockets. */
@@ -288,7 +304,13 @@ function rememberedOptions(
 async function statusReport(
   { host, store, ttlMs }: Config,
   clock: Clock,
-  { manager, mounts, fence, lanes }: Pick<Parts, 'manager' | 'mounts' | 'fence' | 'lanes'>,
+  {
+    manager,
+    mounts,
+    fence,
+    lanes,
+    poolWatch,
+  }: Pick<Parts, 'manager' | 'mounts' | 'fence' | 'lanes' | 'poolWatch'>,
 ): Promise<StatusReport> {
   return {
     host,
@@ -301,6 +323,7 @@ async function statusReport(
     conditions: [
       ...(await conditionsOf(manager, clock)),
       ...mounts.conditions(),
+      ...(await poolWatch.conditions()),
       ...fence.conditions(),
       ...silenceConditions(lanes),
       ...shortTtl(store.kind, ttlMs),

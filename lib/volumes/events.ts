@@ -12,6 +12,8 @@ export const eventKinds = [
   'lost',
   'not-restarted',
   'paused',
+  'pool-away',
+  'pool-back',
   'relocked',
   'replaced',
   'restarted',

@@ -6,7 +6,9 @@ import { directoryDriver } from '../../lib/volumes/drivers/directory/driver.ts';
 import type { MountsAt } from '../../lib/volumes/mounts/found-mount.ts';
 import { LockedVolumes } from '../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../lib/volumes/operations/volumes.ts';
+import { Pools } from '../../lib/volumes/pools/pools.ts';
 import { Catalog } from '../../lib/volumes/records/catalog.ts';
+import { Cluster } from '../../lib/volumes/records/cluster.ts';
 import { FaultyStore } from './faulty-store.ts';
 import { hostMounts } from './host-mounts.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
@@ -34,16 +36,21 @@ export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: Mo
     }),
   );
   const { mounts, clock } = onHost;
+  const { mirror } = manager;
+  const pools = new Pools({
+    ...{ cluster: new Cluster({ mirror, store }), catalog, mirror, store, clock },
+    ...{ host: 'n1', owner: 'n1' },
+  });
   const volumes = new LockedVolumes({
     ...{ ...onHost, locks, catalog, mirror: manager.mirror },
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, clock }),
+    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, pools, clock }),
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });
   await manager.mirror.firstReset;
   const owned = resources.move();
   return {
-    ...{ ...onHost, path, store, locks, catalog, drivers, file, volumes },
+    ...{ ...onHost, path, store, locks, catalog, drivers, driver, pools, file, volumes },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -14,6 +14,7 @@ export const findingKinds = [
   'lock-without-mount',
   'held-container',
   'silent-storage',
+  'pool-away',
 ] as const;
 
 export type FindingKind = (typeof findingKinds)[number];

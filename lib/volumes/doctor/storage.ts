@@ -3,6 +3,8 @@ import type { VolumeDriver } from '../drivers/driver.ts';
 import type { StoredVolume } from '../drivers/stored-volume.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Volumes } from '../operations/volumes.ts';
+import { poolProblem } from '../pools/pool-conditions.ts';
+import type { Pools } from '../pools/pools.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { StorageSilentError } from '../silence.ts';
 import type { VolumeRecord } from '../volume.ts';
@@ -18,6 +20,7 @@ export interface StorageDoctorOptions {
   readonly locks: LockService;
   readonly mounts: Pick<Mounts, 'requireUnmounted'>;
   readonly volumes: Volumes;
+  readonly pools: Pick<Pools, 'trouble'>;
   /** The plugin's name for `docker volume create -d`. */
   readonly pluginName: string;
 }
@@ -40,6 +43,9 @@ export class StorageDoctor {
   }
 
   async #examineDriver(driver: VolumeDriver, treatment: Treatment): Promise<Outcome[]> {
+    // Without its pool, every volume looks as if its storage were gone.
+    const trouble = await this.#options.pools.trouble(driver);
+    if (trouble) return [found(poolAway(driver, poolProblem(trouble)))];
     const outcomes = await leftovers(driver, treatment);
     const { suspects, silent } = await this.#suspects(driver);
     outcomes.push(...silent);
@@ -191,6 +197,10 @@ function findings(
   ];
 }
 
+function poolAway({ pool }: VolumeDriver, message: string): Finding {
+  return { kind: 'pool-away', what: pool.place, message, next: [] };
+}
+
 function recordWithoutStorage({ name, createdAt, createdBy, snapshots }: VolumeRecord): Finding {
   return {
     kind: 'record-without-storage',
@@ -224,7 +234,7 @@ function storageWithoutRecord(
     next: isEmpty
       ? []
       : [
-          `keep it: docker volume create -d ${pluginName} ${flags} ${name}`,
+          `keep it: docker volume create -d ${pluginName} ${flags} -o adopt=yes ${name}`,
           `delete it: berth doctor --fix --delete ${name}`,
         ],
   };

@@ -1,4 +1,5 @@
 import type { Mount } from '../../linux/mountinfo.ts';
+import type { DriverPool } from './driver-pool.ts';
 import type { DriverStorage } from './stored-volume.ts';
 
 /**
@@ -84,6 +85,9 @@ export interface VolumeDriver {
    * mount of which berth has no record. No two drivers own one mount.
    */
   owns(mount: Mount): boolean;
+
+  /** The place of all the driver's volumes. Other methods may assume that it is the right one. */
+  readonly pool: DriverPool;
 
   /** Lists the driver's storage, so that the doctor finds what interrupted work has left. */
   readonly storage: DriverStorage;

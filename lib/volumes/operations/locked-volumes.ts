@@ -90,8 +90,12 @@ export class LockedVolumes implements VolumeService {
         if (gates.length > 0) throw disabledBy(gates);
         return translated(name, () => mounts.use(row, mountId, context));
       }
-      const { access, failover } = this.#get(name);
+      const { access, failover, driver } = this.#get(name);
       await found.refuse(name);
+      // Before the lock, too: to another host, a request for the lock counts as a use of the volume.
+      if (this.#options.mirror.isLive) {
+        await translated(name, () => this.#options.volumes.requirePool({ driver }));
+      }
       const lock = await translated(name, () =>
         this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
           signal: context.signal,
@@ -114,7 +118,10 @@ export class LockedVolumes implements VolumeService {
             `volume ${name} was removed and created again while this Mount waited; try again`,
           );
         }
-        return await translated(name, () => mounts.mount(entry.record, mountId, lock, context));
+        return await translated(name, async () => {
+          await this.#options.volumes.requirePool(entry.record); // It may have gone during the wait.
+          return mounts.mount(entry.record, mountId, lock, context);
+        });
       } catch (error) {
         await lock.unlock();
         throw error;

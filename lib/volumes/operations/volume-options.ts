@@ -17,6 +17,7 @@ export const commonOptions: Readonly<Record<string, string>> = {
   failover: `how its lock is released when its host has died: ${failoverModes.join(', ')}`,
   'on-lost': `what its containers do before the host loses it: ${lossActions.join(', ')}`,
   from: 'create it from VOLUME or VOLUME@SNAPSHOT',
+  adopt: 'yes: keep the content of storage of that name that has no record',
 };
 
 /** A volume to create, with checked and normalised options. */
@@ -26,6 +27,8 @@ export interface NewVolume extends LockRules {
   readonly options: Readonly<Record<string, string>>;
   /** The source of a copy; undefined: the volume starts empty. */
   readonly source?: VolumeSource;
+  /** Storage with content that is there without a record becomes the volume's. */
+  readonly adopts: boolean;
   /** Throws ExistsError when an existing volume differs in an option that was given. */
   readonly checkSame: (existing: VolumeRecord) => void;
 }
@@ -47,6 +50,7 @@ export function newVolume(
     name,
     driver: driver.name,
     options,
+    adopts: oneOf('adopt', ['yes', 'no'], given.adopt ?? 'no') === 'yes',
     ...lockRules(rules, {}, driver),
     checkSame: (existing) =>
       checkSame(existing, {
@@ -71,7 +75,7 @@ export function newCopy(
     throw new InvalidRequestError(`volume ${name} can't be copied onto itself`);
   }
   const { rules, driverOptions } = splitOptions(given);
-  const [extra] = Object.keys(driverOptions);
+  const [extra = given.adopt && 'adopt'] = Object.keys(driverOptions);
   if (extra !== undefined || (given.driver !== undefined && given.driver !== sourceRecord.driver)) {
     throw new InvalidRequestError(
       `option ${extra ?? 'driver'} can't be given together with from: a copy has the driver ` +
@@ -85,6 +89,7 @@ export function newCopy(
     options: sourceRecord.options,
     ...lockRules(rules, sourceRecord, driver),
     source,
+    adopts: false,
     checkSame: (existing) => checkSame(existing, { from, ...rules }),
   };
 }
@@ -107,7 +112,7 @@ function checkOptionNames(given: Readonly<Record<string, string>>, driver: Volum
 
 /** Splits the options into the rules of the lock and the driver's own. */
 function splitOptions(given: Readonly<Record<string, string>>) {
-  const { driver: _driver, from: _from, ...rest } = given;
+  const { driver: _driver, from: _from, adopt: _adopt, ...rest } = given;
   const isRule = (key: string) => Object.hasOwn(ruleNames, key);
   const part = (keep: boolean) =>
     Object.fromEntries(Object.entries(rest).filter(([key]) => isRule(key) === keep));

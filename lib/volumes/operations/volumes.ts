@@ -3,11 +3,13 @@ import type { Clock } from '../../running/clock.ts';
 import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import type { Mounts } from '../mounts/mounts.ts';
+import type { Pools } from '../pools/pools.ts';
 import type { Catalog, CatalogEntry } from '../records/catalog.ts';
 import { recordDeletion, recordWrite } from '../records/catalog.ts';
 import type { CallContext } from '../service.ts';
 import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
 import { formatSource } from '../volume.ts';
+import { refuseLeft } from './left-storage.ts';
 import type { NewVolume } from './volume-options.ts';
 
 export interface VolumesOptions {
@@ -18,6 +20,7 @@ export interface VolumesOptions {
   readonly host: string;
   /** The mounts of this host. */
   readonly mounts: Pick<Mounts, 'get' | 'requireUnmounted'>;
+  readonly pools: Pick<Pools, 'require'>;
 }
 
 /**
@@ -59,7 +62,8 @@ export class Volumes {
       );
     }
     await this.#options.mounts.requireUnmounted(name);
-    await this.driver(record.driver).remove(record, this.#during(lock, context));
+    const driver = await this.#driverInPlace(record.driver);
+    await driver.remove(record, this.#during(lock, context));
     await lock.guard(recordDeletion(name, revision), { unlock: true });
   }
 
@@ -73,7 +77,7 @@ export class Volumes {
     if (record.snapshots.some((snapshot) => snapshot.name === name)) {
       throw new ExistsError(`volume ${volume} has a snapshot ${name} already`);
     }
-    const driver = this.driver(record.driver);
+    const driver = await this.#driverInPlace(record.driver);
     const target = { ...this.#live(record), snapshot: name };
     const during = this.#during(lock, context);
     // A crash may have left a snapshot of that name, without a record, of an older moment.
@@ -94,7 +98,8 @@ export class Volumes {
     const { record, revision } = await this.#read(volume);
     findSnapshot(record, snapshot);
     const target = { ...this.#live(record), snapshot };
-    await this.driver(record.driver).removeSnapshot(target, this.#during(lock, context));
+    const driver = await this.#driverInPlace(record.driver);
+    await driver.removeSnapshot(target, this.#during(lock, context));
     await this.#changeRecord(record, revision, lock, {
       snapshots: record.snapshots.filter(({ name }) => name !== snapshot),
     });
@@ -109,7 +114,8 @@ export class Volumes {
     findSnapshot(record, snapshot);
     const target = { ...this.#live(record), snapshot };
     await this.#options.mounts.requireUnmounted(volume);
-    await this.driver(record.driver).restore(target, this.#during(lock, context));
+    const driver = await this.#driverInPlace(record.driver);
+    await driver.restore(target, this.#during(lock, context));
     lock.throwIfLost();
   }
 
@@ -121,6 +127,17 @@ export class Volumes {
     throw new InvalidRequestError(
       `there is no driver ${JSON.stringify(name)}; there are: ${names}`,
     );
+  }
+
+  /** Rejects UnavailableError unless the pool of the volume's driver is this cluster's and can be used. */
+  async requirePool({ driver }: Pick<VolumeRecord, 'driver'>): Promise<void> {
+    await this.#driverInPlace(driver);
+  }
+
+  async #driverInPlace(name: string): Promise<VolumeDriver> {
+    const driver = this.driver(name);
+    await this.#options.pools.require(driver);
+    return driver;
   }
 
   async #read(name: string): Promise<CatalogEntry> {
@@ -139,15 +156,19 @@ export class Volumes {
     return { signal: AbortSignal.any([signal, lock.signal]), onProgress };
   }
 
-  /** Creates storage, then the record. Storage that a crash left is kept; a copy replaces it. */
+  /**
+   * Creates storage, then the record. Empty storage that a crash left is used; storage with content
+   * is refused, unless the request adopts it; a copy replaces it.
+   */
   async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const driver = this.driver(wanted.driver);
+    const driver = await this.#driverInPlace(wanted.driver);
     // Storage without a record may still be mounted here, by a volume that had this name.
     await this.#options.mounts.requireUnmounted(wanted.name);
     const during = this.#during(lock, context);
     if (wanted.source) {
       await driver.clone(await this.#cloneSource(wanted.source), wanted, during);
     } else {
+      refuseLeft(wanted, await driver.storage.find(wanted.name));
       await driver.create(wanted, during);
     }
     const record: VolumeRecord = {

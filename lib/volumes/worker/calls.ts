@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import type { DriverVolume, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
+import type { DriverPool } from '../drivers/driver-pool.ts';
 import type { DriverStorage } from '../drivers/stored-volume.ts';
 
 /** How one kind of call is queued, limited and refused. */
@@ -21,11 +22,14 @@ export interface CallKind {
 /** The members of a driver that touch storage, and so run in the worker. */
 export type StorageMethod = Exclude<
   keyof VolumeDriver,
-  'name' | 'capabilities' | 'options' | 'parseOptions' | 'owns' | 'storage'
+  'name' | 'capabilities' | 'options' | 'parseOptions' | 'owns' | 'storage' | 'pool'
 >;
 
 /** The members of a driver's list of its storage, in the worker as well. */
 export type ListingMethod = keyof DriverStorage;
+
+/** The members of a driver's pool, in the worker as well. */
+export type PoolMethod = Exclude<keyof DriverPool, 'place' | 'markPath'>;
 
 const readLimitMs = 10_000;
 const changeLimitMs = 20_000;
@@ -84,3 +88,12 @@ export const listingKinds = {
     limitMs: copyLimitMs,
   }),
 } satisfies Record<ListingMethod, (driver: string, name: string) => CallKind>;
+
+/** Returns the kind of each call about a driver's pool. */
+export const poolKinds = {
+  look: (driver: string) => read(`look at the pool of driver ${driver}`, `pool ${driver}`, []),
+  mark: (driver: string): CallKind => ({
+    ...change(`mark the pool of driver ${driver}`, `pool ${driver}`),
+    volumes: [],
+  }),
+} satisfies Record<PoolMethod, (driver: string) => CallKind>;

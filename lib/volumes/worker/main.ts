@@ -65,9 +65,8 @@ type Method = (...args: readonly unknown[]) => Promise<unknown>;
 /** Finds a method by its name; the daemon names only those of the port. */
 function methodOf(driverName: string, name: string): Method {
   const driver = all.get(driverName);
-  const [owner, key] = name.startsWith('storage.')
-    ? [driver?.storage, name.slice('storage.'.length)]
-    : [driver, name];
+  const [key = '', part] = name.split('.').reverse();
+  const owner = part === 'storage' || part === 'pool' ? driver?.[part] : driver;
   const method = owner === undefined ? undefined : Reflect.get(owner, key);
   if (typeof method !== 'function') throw new Error(`driver ${driverName} has no ${name}`);
   return (...args) => Reflect.apply(method, owner, args);

@@ -10,7 +10,7 @@ import {
   UnavailableError,
 } from '../errors.ts';
 
-/** The name of a driver's method; `storage.NAME` for one that lists its storage. */
+/** The name of a driver's method; `storage.NAME` for one that lists its storage, `pool.NAME` for its pool's. */
 export type MethodName = string;
 
 /** A message of the daemon to a worker. */

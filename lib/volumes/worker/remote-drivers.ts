@@ -7,10 +7,11 @@ import type {
   SnapshotTarget,
   VolumeDriver,
 } from '../drivers/driver.ts';
+import type { DriverPool } from '../drivers/driver-pool.ts';
 import { drivers } from '../drivers/registry.ts';
 import type { DriverStorage } from '../drivers/stored-volume.ts';
 import type { CallKind } from './calls.ts';
-import { callKinds, listingKinds } from './calls.ts';
+import { callKinds, listingKinds, poolKinds } from './calls.ts';
 import type { Lanes } from './lanes.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
@@ -74,6 +75,7 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
       call(callKinds.recover(mountpoint), 'recover', [mountpoint], context),
     usage: (volume, mountpoint) =>
       call(callKinds.usage(volume), 'usage', [sent(volume), mountpoint]),
+    pool: remotePool(local, call),
     storage: remoteStorage(driver, call),
   };
 }
@@ -89,6 +91,15 @@ function sentSource({ volume, mountpoint }: LiveSource): LiveSource {
 
 function sentTarget({ snapshot, ...source }: SnapshotTarget): SnapshotTarget {
   return { ...sentSource(source), snapshot };
+}
+
+function remotePool({ name, pool }: VolumeDriver, call: Call): DriverPool {
+  return {
+    place: pool.place,
+    markPath: pool.markPath,
+    look: () => call(poolKinds.look(name), 'pool.look', []),
+    mark: (cluster) => call(poolKinds.mark(name), 'pool.mark', [cluster]),
+  };
 }
 
 function remoteStorage(driver: string, call: Call): DriverStorage {

@@ -4,6 +4,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { visibleNames } from '../../../lib/volumes/drivers/stored-volume.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
 import { mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
@@ -88,7 +89,7 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
     expect(new Set(errors.flat())).toEqual(new Set(['']));
     const many = (all: readonly string[]) => all.filter((name) => name.startsWith('many-')).sort();
     expect(many(Object.keys(await cluster.store.records()))).toEqual(names);
-    expect(many(await readdir(join(cluster.volumeDir, 'directory')))).toEqual(names);
+    expect(many(await visibleNames(join(cluster.volumeDir, 'directory')))).toEqual(names);
     expect(await temporaries()).toEqual([]);
     expect(await cluster.store.locks()).toEqual([]);
     for (const node of nodes) {
@@ -137,6 +138,6 @@ describeWith(['root', 'etcd'], 'daemons that race for volumes', () => {
   async function temporaries(): Promise<string[]> {
     const directory = join(cluster.volumeDir, 'directory');
     await mkdir(directory, { recursive: true });
-    return (await readdir(directory)).filter((name) => name.startsWith('.'));
+    return (await readdir(directory)).filter((name) => name.startsWith('.tmp'));
   }
 });

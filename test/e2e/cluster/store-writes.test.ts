@@ -12,6 +12,7 @@ describeWith(['root', 'etcd'], 'writes of a daemon to etcd', () => {
     await using cluster = await startBareCluster();
     const node = await cluster.join('n1');
     const rows: string[] = [];
+    await node.create('first'); // The first volume of a cluster marks the pool.
 
     async function written(operation: string, work: () => Promise<unknown>): Promise<number> {
       const before = await cluster.etcd.revision();

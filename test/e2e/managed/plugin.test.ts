@@ -1,10 +1,11 @@
 // The managed plugin, installed in real engines of both versions. Its root file system is made of
 // this machine's programs. Real time.
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { visibleNames } from '../../../lib/volumes/drivers/stored-volume.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { runOk, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -62,7 +63,7 @@ for (const version of dockerVersions) {
       expect(await readdir(join(on.volumeDir, 'directory/s21/data'))).toEqual(['file']);
       expect(await on.mounted()).toEqual([]);
       await on.docker('volume', 'rm', 's21');
-      expect(await readdir(join(on.volumeDir, 'directory'))).toEqual([]);
+      expect(await visibleNames(join(on.volumeDir, 'directory'))).toEqual([]);
     });
 
     test('scenarios 19, 20 and 22: the plugin cannot be disabled while the engine knows one of its volumes', async () => {
@@ -111,17 +112,27 @@ for (const version of dockerVersions) {
       await on.docker('volume', 'create', '-d', plugin, 's24');
       expect(await readdir(join(other, 'image/s24'))).toContain('volume.img');
       await on.docker('volume', 'rm', 's24');
+      // As somebody who moves a pool: its mark comes with it.
+      const pool = join(on.volumeDir, 'image');
+      await mkdir(pool, { recursive: true });
+      await copyFile(join(other, 'image/.berth-pool'), join(pool, '.berth-pool'));
       await set('BERTH_DRIVER=', `volumes.source=${on.volumeDir}`);
     });
 
     test('the plugin sees a file system that is mounted after its start', async () => {
+      const mark = await readFile(join(on.volumeDir, 'directory/.berth-pool'), 'utf8');
       // Shared mounts, as systemd makes them.
       await on.docker('plugin', 'disable', plugin);
       await on.host.execOk('mount', '--bind', '--make-shared', on.volumeDir, on.volumeDir);
       await on.docker('plugin', 'enable', plugin);
       await on.host.execOk('mount', '-t', 'tmpfs', 'later', on.volumeDir);
       expect((await on.daemonMounts()).filter((path) => path === '/srv/berth')).toHaveLength(2);
-      await on.docker('volume', 'create', '-d', plugin, 'later');
+      const create = ['volume', 'create', '-d', plugin, 'later'] as const;
+      expect(await on.dockerFails(...create)).toContain('has no mark of this cluster');
+      await on.host.execOk('mkdir', join(on.volumeDir, 'directory'));
+      const pool = join(on.volumeDir, 'directory/.berth-pool');
+      await on.host.execOk('sh', '-c', `echo ${mark.trim()} > ${pool}`);
+      await on.docker(...create);
       expect(await on.host.execOk('ls', join(on.volumeDir, 'directory'))).toBe('later');
       await on.docker('volume', 'rm', 'later');
       await on.docker('plugin', 'disable', plugin);
@@ -267,7 +278,7 @@ for (const version of dockerVersions) {
       await on.docker('plugin', 'rm', '--force', plugin);
       expect(await on.docker('plugin', 'ls', '-q')).toBe('');
       expect(await on.docker('volume', 'ls', '-q')).toBe('');
-      expect(await readdir(join(on.volumeDir, 'directory'))).toEqual(['kept']);
+      expect(await visibleNames(join(on.volumeDir, 'directory'))).toEqual(['kept']);
     });
   });
 }

@@ -4,6 +4,7 @@
 import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { visibleNames } from '../../../lib/volumes/drivers/stored-volume.ts';
 import { runBerth } from '../../support/berth-command.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -107,7 +108,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
       message: 'has storage of driver directory, with content, but no record',
       since: anyTime,
       next: [
-        `keep it: docker volume create -d berth -o driver=directory ${what}`,
+        `keep it: docker volume create -d berth -o driver=directory -o adopt=yes ${what}`,
         `delete it: berth doctor --fix --delete ${what}`,
       ],
       state: 'found',
@@ -122,18 +123,18 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
       finding('full'),
       finding('kept'),
     ]);
-    expect(await readdir(base)).toEqual(['full', 'kept']);
+    expect(await visibleNames(base)).toEqual(['full', 'kept']);
 
     const mistyped = await berth('doctor --fix --delete ful --delete full');
     expect(mistyped.exitCode).toBe(3);
     expect(mistyped.stderr).toMatch(/no storage without a record called ful; .* full, kept/);
     expect(await berth('doctor --delete full')).toMatchObject({ exitCode: 2 });
-    expect(await readdir(base)).toEqual(['full', 'kept']);
+    expect(await visibleNames(base)).toEqual(['full', 'kept']);
 
-    await node.create('kept', { driver: 'directory' });
+    await node.create('kept', { driver: 'directory', adopt: 'yes' });
     expect(await doctor('--fix --delete full')).toMatchObject([{ what: 'full', state: 'fixed' }]);
     expect(await readFile(join(base, 'kept/data/file'), 'utf8')).toBe('content');
-    expect(await readdir(base)).toEqual(['kept']);
+    expect(await visibleNames(base)).toEqual(['kept']);
     await node.ok('Remove', { Name: 'kept' });
   });
 
@@ -194,7 +195,7 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await utimes(old, before, before);
     expect(await doctor()).toMatchObject([{ kind: 'leftover', what: old, since: anyTime }]);
     expect(await doctor('--fix')).toMatchObject([{ what: old, state: 'fixed' }]);
-    expect(await readdir(base)).toEqual(['.tmp-fresh']);
+    expect((await readdir(base)).sort()).toEqual(['.berth-pool', '.tmp-fresh']);
     await rm(fresh, { recursive: true });
   });
 

@@ -95,7 +95,7 @@ export class HalfDone {
 
   /** Returns temporary files of operations that were not completed. */
   async leftovers(): Promise<string[]> {
-    return (await namesIn(this.#base)).filter((name) => name.startsWith('.'));
+    return (await namesIn(this.#base)).filter((name) => name.startsWith('.tmp'));
   }
 
   async doctor(flags: string) {

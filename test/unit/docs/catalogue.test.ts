@@ -96,6 +96,7 @@ const wordingConditions = [
   'lib/lock/stores/etcd/keys.ts',
   'lib/volumes/mounts/found-mount.ts',
   'lib/volumes/mounts/mount-table.ts',
+  'lib/volumes/pools/pool-conditions.ts',
   'lib/volumes/silence.ts',
   'lib/etcd/errors.ts',
 ];

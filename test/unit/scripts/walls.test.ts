@@ -28,6 +28,7 @@ const samples = {
   operations: 'lib/volumes/operations/volumes.ts',
   mounts: 'lib/volumes/mounts/mounts.ts',
   records: 'lib/volumes/records/catalog.ts',
+  pools: 'lib/volumes/pools/pools.ts',
   drivers: 'lib/volumes/drivers/driver.ts',
   directory: 'lib/volumes/drivers/directory/driver.ts',
   image: 'lib/volumes/drivers/image/driver.ts',
@@ -90,10 +91,11 @@ const allowed: Readonly<Record<string, string>> = {
   'lib/volumes': 'running lock stores volumes drivers',
   'lib/volumes/doctor':
     'linux running lock lockEngine use stores volumes doctor operations ' +
-    'mounts records drivers shared',
+    'mounts records pools drivers shared',
   'lib/volumes/operations':
-    'linux running lock lockEngine use stores volumes operations mounts ' + 'records drivers',
+    'linux running lock lockEngine use stores volumes operations mounts ' + 'records pools drivers',
   'lib/volumes/mounts': 'linux running lock lockEngine use stores volumes mounts records drivers',
+  'lib/volumes/pools': 'linux running lock lockEngine use stores volumes records pools drivers',
   'lib/volumes/records': 'linux running lock lockEngine use stores volumes records',
   // The registry names every driver.
   'lib/volumes/drivers': 'linux running volumes drivers directory image shared',
@@ -105,7 +107,7 @@ const allowed: Readonly<Record<string, string>> = {
   plugin:
     'linux running lock manager lockEngine use recipes stores embedded ' +
     'etcdStore fileStore memory postgres volumes doctor operations mounts ' +
-    'records drivers directory image shared storageWorker daemon adminReplies admin config ' +
+    'records pools drivers directory image shared storageWorker daemon adminReplies admin config ' +
     'docker engine events fencing host http humanSize',
   'plugin/admin':
     'running lock use volumes doctor operations adminReplies admin events ' + 'http humanSize',

@@ -5,6 +5,7 @@ import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts'
 import type { DriverContext, DriverVolume, SnapshotTarget, VolumeDriver } from '../driver.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
 import { detachAt, mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import { directoryPool } from '../shared/pool.ts';
 import {
   exists,
   removeEmpty,
@@ -144,6 +145,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
     // A bind mount shows which directory of its file system it is.
     owns: ({ root }) => /\/directory\/[^/]+\/data(\/\/deleted)?$/.test(root),
 
+    pool: directoryPool(base),
     storage: directoryStorage(base),
 
     async recover() {

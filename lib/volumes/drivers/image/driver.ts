@@ -16,6 +16,7 @@ import type {
 } from '../driver.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import { directoryPool } from '../shared/pool.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
 import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
 import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
@@ -169,6 +170,7 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     // The volumes of other drivers may lie on a loop device, too, but are parts of its file system.
     owns: ({ source, root }) => source.startsWith('/dev/loop') && root === '/',
 
+    pool: directoryPool(base),
     storage: imageStorage(base),
 
     async recover(mountpoint) {

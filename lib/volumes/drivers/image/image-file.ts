@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../../linux/run.ts';
 import { never } from '../../../running/never.ts';
@@ -33,7 +33,16 @@ export async function makeImage(
     await file.truncate(sizeBytes);
   }
   await makeFileSystem[fs](path, signal);
+  await utimes(path, neverWritten, neverWritten);
   await syncPath(path);
+}
+
+/** The time of change of an image to which nothing was written since it was made: 1970. */
+const neverWritten = new Date(0);
+
+/** True for an image that was made, and neither mounted nor written to since. */
+export async function isUnused(path: string): Promise<boolean> {
+  return (await stat(path)).mtimeMs === neverWritten.getTime();
 }
 
 const makeFileSystem = {
@@ -63,6 +72,8 @@ export async function mountImage(
   context: DriverContext,
 ): Promise<void> {
   const options = fs === 'xfs' ? 'discard,nouuid' : 'discard';
+  // Data may stay in memory long after the mount: the image must not look unused until then.
+  if (await isUnused(path)) await utimes(path, new Date(), new Date());
   if ((await writableLoopDevices(path)).length === 0) {
     await mountAt(mountpoint, ['-t', fs, '-o', `loop,${options}`, path], context);
     return;

@@ -5,6 +5,7 @@ import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage, Leftover } from '../stored-volume.ts';
 import { visibleNames } from '../stored-volume.ts';
 import type { FileSystem } from './image-file.ts';
+import { isUnused } from './image-file.ts';
 import { detach, idleLoopDevices } from './loop-device.ts';
 
 /** Lists what the image driver stores; driver.ts draws its layout. */
@@ -55,8 +56,8 @@ export function imageStorage(base: string): DriverStorage {
 const suffix = '.img';
 
 /**
- * Reads which file system is in an image. Only ext4 records that it was never mounted, and is then
- * still empty; every other file system counts as mounted.
+ * Reads which file system is in an image, and whether it was ever mounted: only then can it hold
+ * anything.
  */
 async function superblockOf(
   image: string,
@@ -64,9 +65,11 @@ async function superblockOf(
   await using file = await open(image, 'r');
   const start = Buffer.alloc(2048);
   await file.read(start, 0, start.length, 0);
-  if (start.toString('latin1', 0, 4) === 'XFSB') return { fs: 'xfs', wasMounted: true };
+  const wasMounted = !(await isUnused(image));
+  if (start.toString('latin1', 0, 4) === 'XFSB') return { fs: 'xfs', wasMounted };
   const ext4 = start.subarray(1024);
   if (ext4.readUInt16LE(0x38) !== 0xef53) return { fs: undefined, wasMounted: true };
+  // ext4 records it itself; an image of an earlier release has no other proof.
   const [mountedAt, mountCount] = [ext4.readUInt32LE(0x2c), ext4.readUInt16LE(0x34)];
   return { fs: 'ext4', wasMounted: mountedAt !== 0 || mountCount !== 0 };
 }

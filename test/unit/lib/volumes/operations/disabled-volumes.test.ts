@@ -39,7 +39,10 @@ beforeEach(async () => {
   );
   ({ table, states } = host);
   volumes = new LockedVolumes({
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, clock }),
+    volumes: new Volumes({
+      ...{ catalog, drivers, host: 'n1', mounts, clock },
+      pools: { require: async () => {} },
+    }),
     locks,
     catalog,
     mirror: manager.mirror,

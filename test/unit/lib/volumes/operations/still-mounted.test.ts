@@ -1,9 +1,10 @@
 // Operations that delete or replace storage, while the kernel of this host has the volume mounted
 // and the mount table does not. A memory store; the storage is real, the kernel's table is played.
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Mount } from '../../../../../lib/linux/mountinfo.ts';
+import { visibleNames } from '../../../../../lib/volumes/drivers/stored-volume.ts';
 import { InUseError } from '../../../../../lib/volumes/errors.ts';
 import type { HostVolumes } from '../../../../support/host-volumes.ts';
 import { hostVolumes } from '../../../../support/host-volumes.ts';
@@ -50,7 +51,7 @@ test.each(operations)('%s is refused while %s is still mounted', async (what, vo
     `volume ${volume} is still mounted at ${mountpoint} on this host, so its storage is not touched`,
   );
   expect(await content('db')).toBe('content');
-  expect(await readdir(join(host.path, 'directory'))).toEqual(['db']);
+  expect(await visibleNames(join(host.path, 'directory'))).toEqual(['db']);
   expect(host.locks.tickets()).toEqual([]);
   mounted.clear();
   await attempt();

@@ -1,0 +1,27 @@
+import type { StoredVolume } from '../drivers/stored-volume.ts';
+import { ExistsError, InvalidRequestError } from '../errors.ts';
+import type { NewVolume } from './volume-options.ts';
+
+/**
+ * Throws if storage of a volume's name is there although the volume has no record, unless the storage
+ * is proved empty (an interrupted Create left it) or the request adopts it: its content is somebody's,
+ * and the new volume must neither show nor lose it.
+ */
+export function refuseLeft(wanted: NewVolume, left: StoredVolume | undefined): void {
+  if (!left || (left.content !== 'some' && left.snapshots.length === 0)) return;
+  const { name, driver, options } = wanted;
+  if (!wanted.adopts) {
+    const flags = Object.entries(left.options).map(([key, value]) => `-o ${key}=${value} `);
+    throw new ExistsError(
+      `volume ${name} has no record, but driver ${driver} has storage with content of that name, ` +
+        `changed at ${left.changedAt}; nothing was changed. Keep the content: repeat the command ` +
+        `with ${flags.join('')}-o adopt=yes; or delete it first: berth doctor --fix --delete ${name}`,
+    );
+  }
+  const differs = Object.keys(left.options).find((key) => left.options[key] !== options[key]);
+  if (differs === undefined) return;
+  throw new InvalidRequestError(
+    `the storage of volume ${name} has ${differs}=${left.options[differs]}, so it can't be adopted ` +
+      `with ${differs}=${options[differs]}`,
+  );
+}

@@ -1,0 +1,64 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { RecordConflictError } from '../../lock/errors.ts';
+import type { RecordWrite, StoredRecord, TicketStore } from '../../lock/stores/ticket-store.ts';
+import { UnavailableError } from '../errors.ts';
+
+/*
+ * The record of a driver's pool in the store. Only the host that writes it first may mark a pool by
+ * itself, so that two hosts with different directories never mark two pools for one driver.
+ *
+ *     (none) ──► marking: the host writes the mark ──► marked: for ever
+ */
+
+const claimSchema = z.looseObject({
+  version: z.literal(1),
+  state: z.enum(['marking', 'marked']),
+  /** The identity and the name of the host that marked the pool. */
+  owner: z.string(),
+  host: z.string(),
+  /** RFC 3339. */
+  since: z.string(),
+});
+
+export type PoolClaim = z.infer<typeof claimSchema>;
+
+export function claimKey(driver: string): string {
+  return `pools/${driver}`;
+}
+
+/** Reads a claim; undefined: there is none. Throws UnavailableError if another release wrote it. */
+export function parseClaim(stored: StoredRecord | undefined): PoolClaim | undefined {
+  if (!stored) return undefined;
+  try {
+    return claimSchema.parse(JSON.parse(stored.value));
+  } catch (error) {
+    throw new UnavailableError(
+      `the store's key records/${stored.key} is not one that this version of berth can read; run ` +
+        'the version that wrote it',
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Writes a claim over the record of `revision` (0: there must be none). Returns the write with its
+ * revision, or undefined if another host has changed the record since.
+ */
+export async function writeClaim(
+  store: Pick<TicketStore, 'commit'>,
+  driver: string,
+  claim: PoolClaim,
+  revision: number,
+): Promise<{ readonly write: RecordWrite; readonly revision: number } | undefined> {
+  // The store takes a value for one write: the nonce makes it unique.
+  const value = JSON.stringify({ ...claim, nonce: randomUUID() });
+  const write = { key: claimKey(driver), value, expectedRevision: revision };
+  try {
+    const committed = await store.commit({ guards: [], writes: [write], release: [] });
+    return { write, revision: committed.revision };
+  } catch (error) {
+    if (error instanceof RecordConflictError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,191 @@
+import createDebug from 'debug';
+import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
+import { LockError } from '../../lock/errors.ts';
+import type { TicketStore } from '../../lock/stores/ticket-store.ts';
+import type { Clock } from '../../running/clock.ts';
+import { messageOf } from '../../running/message-of.ts';
+import type { VolumeDriver } from '../drivers/driver.ts';
+import type { PoolSight } from '../drivers/driver-pool.ts';
+import { UnavailableError } from '../errors.ts';
+import type { Catalog } from '../records/catalog.ts';
+import type { Cluster } from '../records/cluster.ts';
+import type { PoolSurvey } from './mark-rule.ts';
+import { disagreement, mayClaim, verdictOn } from './mark-rule.ts';
+import type { PoolClaim } from './pool-claim.ts';
+import { claimKey, parseClaim, writeClaim } from './pool-claim.ts';
+import type { PoolTrouble } from './pool-conditions.ts';
+import { poolProblem } from './pool-conditions.ts';
+
+const log = createDebug('berth:pool');
+
+export interface PoolsOptions {
+  readonly cluster: Pick<Cluster, 'id'>;
+  readonly catalog: Pick<Catalog, 'list'>;
+  readonly mirror: Pick<StoreMirror, 'isLive' | 'record' | 'wrote'>;
+  readonly store: Pick<TicketStore, 'record' | 'commit'>;
+  readonly clock: Clock;
+  /** This host's name and its identity. */
+  readonly host: string;
+  readonly owner: string;
+}
+
+/** How long another host may take from its claim to its mark. */
+const markingLimitMs = 5_000;
+const markingPauseMs = 100;
+
+/**
+ * Keeps operations out of a pool that is not this cluster's: whose file system is not mounted, is
+ * read-only, or is another's. README.md tells the rule by which a pool gets its mark.
+ */
+export class Pools {
+  readonly #options: PoolsOptions;
+  /** The running marking of each driver's pool. */
+  readonly #markings = new Map<string, Promise<PoolTrouble | undefined>>();
+
+  constructor(options: PoolsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Rejects UnavailableError, which says what to do, unless the driver's pool is this cluster's and can
+   * be written. Marks a pool that the rule allows to mark.
+   */
+  async require(driver: VolumeDriver): Promise<void> {
+    const trouble = await this.#look(driver, { marks: true });
+    if (trouble) throw new UnavailableError(poolProblem(trouble));
+  }
+
+  /**
+   * Says what is wrong with a driver's pool. Undefined: nothing, or the driver has no volumes, or the
+   * store is away. Marks a pool that holds the volumes of the store.
+   */
+  async trouble(driver: VolumeDriver): Promise<PoolTrouble | undefined> {
+    try {
+      const isUsed = this.#recorded(driver).length > 0 || this.#known(driver) !== undefined;
+      const trouble = await this.#look(driver, { marks: isUsed });
+      return isUsed || trouble?.verdict.is === 'foreign' ? trouble : undefined;
+    } catch (error) {
+      if (!(error instanceof LockError) && !(error instanceof UnavailableError)) throw error;
+      log('driver=%s the store says nothing of its pool: %s', driver.name, error);
+      return undefined;
+    }
+  }
+
+  async #look(
+    driver: VolumeDriver,
+    { marks }: { readonly marks: boolean },
+  ): Promise<PoolTrouble | undefined> {
+    const cluster = await this.#options.cluster.id();
+    const base = { driver: driver.name, pool: driver.pool, cluster };
+    let sight: PoolSight;
+    try {
+      sight = await driver.pool.look();
+    } catch (error) {
+      return { ...base, verdict: { is: 'unreadable', why: messageOf(error) } };
+    }
+    const verdict = verdictOn(sight, cluster);
+    if (verdict.is === 'ours') {
+      await this.#complete(driver);
+      return undefined;
+    }
+    const trouble = { ...base, verdict };
+    if (verdict.is !== 'unmarked' || !marks) return trouble;
+    return this.#onlyOnce(driver, () => this.#mark(driver, trouble));
+  }
+
+  /** Completes the claim of a pool with a mark: a crash, or a person, may have left it incomplete. */
+  async #complete(driver: VolumeDriver): Promise<void> {
+    if (this.#known(driver)?.state === 'marked') return;
+    try {
+      await this.#claim(driver, 'marked');
+    } catch (error) {
+      if (!(error instanceof LockError)) throw error;
+      log(
+        'driver=%s its pool is marked, but the store does not know it yet: %s',
+        driver.name,
+        error,
+      );
+    }
+  }
+
+  #onlyOnce(
+    { name }: VolumeDriver,
+    mark: () => Promise<PoolTrouble | undefined>,
+  ): Promise<PoolTrouble | undefined> {
+    const running = this.#markings.get(name) ?? mark();
+    this.#markings.set(name, running);
+    const forget = () => this.#markings.delete(name);
+    running.then(forget, forget);
+    return running;
+  }
+
+  /** Marks a pool without a mark if the rule allows it; returns the trouble if not. */
+  async #mark(driver: VolumeDriver, trouble: PoolTrouble): Promise<PoolTrouble | undefined> {
+    const { store, owner } = this.#options;
+    const stored = await store.record(claimKey(driver.name));
+    const claim = parseClaim(stored);
+    if (!mayClaim(claim, owner)) return this.#isMarkedSoon(driver, { ...trouble, claim });
+    const differs = disagreement(await this.#survey(driver));
+    if (differs) return { ...trouble, differs };
+    if (!(await this.#claim(driver, 'marking', stored))) return this.#mark(driver, trouble);
+    await driver.pool.mark(trouble.cluster);
+    await this.#claim(driver, 'marked');
+    log('marked pool=%s driver=%s', driver.pool.place, driver.name);
+    return undefined;
+  }
+
+  /** Waits while another host is about to write the mark of a pool that the hosts share. */
+  async #isMarkedSoon(
+    driver: VolumeDriver,
+    trouble: PoolTrouble,
+  ): Promise<PoolTrouble | undefined> {
+    const { clock } = this.#options;
+    const end = clock.now() + markingLimitMs;
+    while (trouble.claim?.state === 'marking' && clock.now() < end) {
+      if ((await driver.pool.look()).mark === trouble.cluster) return undefined;
+      await clock.sleep(markingPauseMs);
+    }
+    return trouble;
+  }
+
+  /** Writes this host's claim; false if another host has written it since. */
+  async #claim(
+    driver: VolumeDriver,
+    state: PoolClaim['state'],
+    stored = this.#options.mirror.record(claimKey(driver.name)),
+  ): Promise<boolean> {
+    const { store, mirror, host, owner, clock } = this.#options;
+    const since = clock.date().toISOString();
+    const claim = { version: 1, state, owner, host, since } as const;
+    const written = await writeClaim(store, driver.name, claim, stored?.revision ?? 0);
+    if (written) mirror.wrote(written.revision, [written.write]);
+    return written !== undefined;
+  }
+
+  async #survey(driver: VolumeDriver): Promise<PoolSurvey> {
+    const recorded = this.#recorded(driver);
+    const known = new Set(recorded);
+    const stored: { name: string; isEmpty: boolean }[] = [];
+    for (const name of await driver.storage.names()) {
+      const found = known.has(name) ? undefined : await driver.storage.find(name);
+      const isEmpty =
+        found !== undefined && found.content !== 'some' && found.snapshots.length === 0;
+      stored.push({ name, isEmpty });
+    }
+    return { recorded, stored };
+  }
+
+  /** Throws UnavailableError while the records can't be known. */
+  #recorded({ name: driver }: VolumeDriver): string[] {
+    if (!this.#options.mirror.isLive) {
+      throw new UnavailableError("the store can't be reached, so the volumes are not known");
+    }
+    const records = this.#options.catalog.list();
+    return records.filter((record) => record.driver === driver).map(({ name }) => name);
+  }
+
+  /** Reads the claim from the mirror. */
+  #known({ name }: VolumeDriver): PoolClaim | undefined {
+    return parseClaim(this.#options.mirror.record(claimKey(name)));
+  }
+}
