@@ -151,7 +151,9 @@ function phaseActions(volume: VolumeView, view: View): Action[] {
       if (fence.stopSinceMs === undefined) {
         return enter({ phase: 'preparing', stopSinceMs: view.now });
       }
-      if (fence.phase === 'ended' || !isLookedFor(volume, view) || !isEmpty(name, view)) return [];
+      // A container may start whose Mount was granted before the loss.
+      if (!isEmpty(name, view)) return fence.phase === 'ended' ? enter({ phase: 'preparing' }) : [];
+      if (fence.phase === 'ended' || !isLookedFor(volume, view)) return [];
       if (watched.state === 'lost' && !isFileSystemStill(fence, watched.ownsFileSystem)) return [];
       return enter({ phase: 'ended' });
   }

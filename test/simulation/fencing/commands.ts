@@ -58,6 +58,7 @@ export interface FaultCommand extends OnHost {
     | 'freeze daemon'
     | 'kill daemon'
     | 'lose table'
+    | 'crowd'
     | 'freeze sentinel'
     | 'hang engine'
     | 'slow scan'

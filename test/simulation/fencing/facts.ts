@@ -146,21 +146,11 @@ export class Facts {
     }
   }
 
-  #noteSleep({
-    host,
-    in: where,
-    untilMs,
-    at,
-  }: {
-    host: string;
-    in: string;
-    untilMs: number;
-    at: number;
-  }): void {
+  #noteSleep({ host, in: where, untilMs }: { host: string; in: string; untilMs: number }): void {
     const ends = this.#sleepsUntil.get(host) ?? new Map<string, number>();
     const known = ends.get(where) ?? Number.NEGATIVE_INFINITY;
-    // Storage that hangs does so until it is said to answer; several processes may sleep in turn.
-    const isAwake = known === Number.POSITIVE_INFINITY && untilMs <= at;
+    // Storage hangs, and a crowd stays, until more is said of it; several processes may sleep in turn.
+    const isAwake = known === Number.POSITIVE_INFINITY;
     this.#sleepsUntil.set(host, ends.set(where, isAwake ? untilMs : Math.max(known, untilMs)));
   }
 

@@ -8,8 +8,8 @@ import type { Machine } from './machine.ts';
 import type { SimulatedMountOptions } from './simulated-mount.ts';
 import { SimulatedMount } from './simulated-mount.ts';
 
-/** A sentinel stops a user that has just appeared within this time. */
-export const reactionMs = 1_500;
+/** A sentinel stops a user that has just appeared within this time, and two more scans. */
+const reactionMs = 1_500;
 /** A sentinel moves what it froze out of its engine's reach within this time. */
 const holdWithinMs = 1_000;
 
@@ -23,6 +23,9 @@ export class Kernel {
   readonly groups: 1 | 2;
   /** The volumes whose storage does not answer this host. */
   readonly hung = new Set<string>();
+  isCrowded = false;
+  /** A sentinel stops a user that has just appeared within this time. */
+  reactionMs = reactionMs;
   /** Why each user can't be kept from writing yet, and until when. */
   readonly #excuses = new Map<KernelUser, { why: string; untilMs: number }>();
   readonly #record: Record;
@@ -88,6 +91,18 @@ export class Kernel {
     return user;
   }
 
+  /** How long a scan takes because of other processes, and until when the last such scan may last. */
+  crowded(scanMs: number, untilMs: number): void {
+    this.isCrowded = scanMs > 0;
+    if (this.isCrowded) this.reactionMs = reactionMs + 2 * scanMs;
+    else this.#later(untilMs - this.machine.scheduler.now, () => this.#disperse());
+    this.#noteSleep('a crowd', untilMs);
+  }
+
+  #disperse(): void {
+    if (!this.isCrowded) this.reactionMs = reactionMs;
+  }
+
   /** A process of a container is started by its engine, in the group that the engine knows. */
   exec(user: KernelUser): void {
     user.tasks.push(newTask());
@@ -96,7 +111,7 @@ export class Kernel {
   }
 
   excuse(user: KernelUser, why: string): void {
-    this.#excuse(user, why, reactionMs);
+    this.#excuse(user, why, this.reactionMs);
   }
 
   /** The machine goes on: a sentinel reacts to those who appeared before its pause only from now on. */

@@ -84,6 +84,16 @@ describe('a host that has lost its lease writes no more', () => {
     (ttlMs) => survives([run({ count: 100 }), cutOff, rival()], { ttlMs }),
   );
 
+  test('with so many processes that a scan takes long, TTL 4 s (B6, B7)', () =>
+    survives(
+      [
+        ...[run({ count: 3 }), run({ volumes: ['disk'] }), cutOff],
+        rival({ volumes: ['share', 'disk'] }),
+        { kind: 'crowd', atMs: 2_500, host: 0, ms: 20_000 },
+      ],
+      { ttlMs: 4_000 },
+    ));
+
   test('with a person who unpauses and starts again what stands still (B5)', async () => {
     const does = ['pause', 'exec', 'unpause', 'pause', 'restart', 'unpause', 'stop'] as const;
     const histories = await survives([
@@ -125,6 +135,14 @@ describe('a host that has lost its lease writes no more', () => {
       { kind: 'evict', atMs: 3_000, host: 0, volume: 'disk' },
       { kind: 'freeze daemon', atMs: 3_050, host: 0, ms: 14_000 },
       { kind: 'pause machine', atMs: 3_400, host: 0, sight: 'time of day', ms: 4_000 },
+    ]));
+
+  test('when a container starts whose Mount was granted before the loss, and it can not die', () =>
+    survives([
+      ...[run({ volumes: ['disk'] }), run({ atMs: 300, host: 1, volumes: ['logs', 'disk'] })],
+      run({ atMs: 1_000, volumes: ['disk', 'logs'], count: 2 }),
+      { kind: 'cut off', atMs: 5_320, host: 0, ms: 8_726 },
+      { kind: 'hung storage', atMs: 12_000, host: 0, volume: 'logs', ms: 11_938 },
     ]));
 
   test('when its daemon is frozen after an operator cleared the lock', () =>

@@ -2,7 +2,6 @@ import type { VolumeName } from './commands.ts';
 import type { Record } from './history.ts';
 import { kernelName } from './history.ts';
 import type { Kernel } from './kernel.ts';
-import { reactionMs } from './kernel.ts';
 import type { Machine, PauseSight } from './machine.ts';
 import type { SentinelHost } from './sentinel-host.ts';
 
@@ -64,7 +63,8 @@ export class MachinePauses {
   /** Excuses the host for a pause that only the store can tell: its deadlines are too late. */
   hideJump(): void {
     if (this.#machine.isPaused) return;
-    const untilMs = this.#machine.scheduler.now + this.#options.ttlMs + reactionMs;
+    const untilMs =
+      this.#machine.scheduler.now + this.#options.ttlMs + this.#options.kernel.reactionMs;
     this.#excuse(untilMs, 'the clocks do not show a pause');
   }
 
@@ -87,7 +87,8 @@ export class MachinePauses {
       )
     )
       return;
-    const untilMs = this.#machine.scheduler.now + this.#options.ttlMs + reactionMs;
+    const untilMs =
+      this.#machine.scheduler.now + this.#options.ttlMs + this.#options.kernel.reactionMs;
     const why = 'its disk is slow after a jump';
     this.#options.record({
       kind: 'excused',

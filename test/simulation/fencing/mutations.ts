@@ -91,6 +91,13 @@ const mutations: readonly Mutation[] = [
     test: known,
   },
   {
+    promise: 'exclusion: who is known is stopped without another look (B6, B7)',
+    file: 'sentinel/sentinel.ts',
+    from: 'const look = this.#looks.last;',
+    to: 'const seen = this.#looks.last;\n    const look = seen && clock.now() - seen.beganAtMs < 1_000 ? seen : undefined;',
+    test: known,
+  },
+  {
     promise: 'a sentinel understands a daemon of the release before (faults 10)',
     file: 'sentinel/merge-watch.ts',
     from: 'watch.protocol < 2 ? !hasStoppedUsers(volume.volume) : isNamed(volume);',
@@ -128,6 +135,13 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/plan.ts',
     from: "return now >= lateMs + freezeLimitMs ? [{ do: 'cut off', volume: watched }] : freeze;",
     to: 'return freeze;',
+  },
+  {
+    promise: 'honest report: a lost volume that is used again has not ended',
+    file: 'sentinel/plan.ts',
+    from: "return fence.phase === 'ended' ? enter({ phase: 'preparing' }) : [];",
+    to: 'return [];',
+    test: known,
   },
   {
     promise: 'honest report: a volume that is thawed is not fenced any more',

@@ -64,6 +64,7 @@ const fault = fc.record({
     'hang engine' as const,
     'hang engine' as const,
     'slow scan' as const,
+    'crowd' as const,
     'blind scan' as const,
   ),
   atMs,

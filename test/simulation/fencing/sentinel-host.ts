@@ -3,7 +3,6 @@ import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
 import { randomStream } from '../random.ts';
 import type { Claim, Record } from './history.ts';
 import type { Kernel } from './kernel.ts';
-import { reactionMs } from './kernel.ts';
 import { LastWatch } from './last-watch.ts';
 import { sentinelPorts } from './sentinel-ports.ts';
 import type { MakeSentinel, SentinelUnderTest } from './sentinel-under-test.ts';
@@ -210,7 +209,7 @@ export class SentinelHost {
   }
 
   #back(): void {
-    this.#excuse(this.#kernel.machine.scheduler.now + reactionMs);
+    this.#excuse(this.#kernel.machine.scheduler.now + this.#kernel.reactionMs);
   }
 
   #excuse(untilMs: number): void {

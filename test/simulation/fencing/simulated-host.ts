@@ -10,7 +10,7 @@ import type {
 import { DaemonDisk } from './daemon-disk.ts';
 import type { Record } from './history.ts';
 import { unfenced } from './history.ts';
-import { Kernel, reactionMs } from './kernel.ts';
+import { Kernel } from './kernel.ts';
 import { Machine } from './machine.ts';
 import { MachinePauses } from './machine-pauses.ts';
 import { SentinelHost } from './sentinel-host.ts';
@@ -32,6 +32,9 @@ export interface SimulatedHostOptions {
 
 /** How long after its release a person's pause can't be told from a late one of the engine. */
 const latePauseMs = 6_000;
+
+/** How much longer a scan takes on a machine with many thousand processes. */
+const crowdMs = 1_500;
 
 /** One host: a machine with a kernel, an engine, a daemon and a sentinel. */
 export class SimulatedHost {
@@ -156,8 +159,17 @@ export class SimulatedHost {
   blind(isBlind: boolean): void {
     this.sentinel.extraScanMs = isBlind ? undefined : 0;
     const { now } = this.#options.scheduler;
-    const untilMs = isBlind ? Number.POSITIVE_INFINITY : now + reactionMs;
+    const untilMs = isBlind ? Number.POSITIVE_INFINITY : now + this.kernel.reactionMs;
     this.#excuse(untilMs, 'users can not be looked for');
+  }
+
+  /** So many processes that a scan takes long: only those who were known before are stopped in time. */
+  crowd(isCrowded: boolean): void {
+    const { now } = this.#options.scheduler;
+    if (isCrowded) this.kernel.crowded(crowdMs, Number.POSITIVE_INFINITY);
+    // The last scan has begun just before.
+    else if (this.kernel.isCrowded) this.kernel.crowded(0, now + 2 * crowdMs);
+    this.sentinel.extraScanMs = isCrowded ? crowdMs : 0;
   }
 
   /** A person gives a command to the engine. */

@@ -136,6 +136,10 @@ class Simulation {
           sentinel.extraScanMs = 0;
         });
         break;
+      case 'crowd':
+        host.crowd(true);
+        this.#later(ms, () => host.crowd(false));
+        break;
       case 'blind scan':
         host.blind(true);
         this.#later(ms, () => host.blind(false));
@@ -152,6 +156,7 @@ class Simulation {
       machine.thaw(engine.party, 'signal');
       sentinel.thaw();
       host.blind(false);
+      host.crowd(false);
       for (const volume of [...kernel.hung]) kernel.setHung(volume, false);
       for (const mount of kernel.mounts) mount.slowMs = undefined;
       // Its successor takes over what the kernel has mounted.

@@ -296,3 +296,10 @@ test('while a process sleeps no look can complete the fence, but in a file syste
   expect([needs('open', false), needs('freezing', true)]).toEqual([false, false]);
   expect(needs('frozen', true)).toBe(true);
 });
+
+test('a lost volume has not ended any more when a container starts that was granted it before', () => {
+  const ended = fence({ fs: 'cut-off', phase: 'ended', stopSinceMs: 9_000 });
+  const lost = { watched: watched('v', { state: 'lost' }), wish: 'end', fence: ended } as const;
+  const users = [userView(db, 'running')];
+  expect(done(plan(view({ volumes: [volumeView('v', lost)], users })))).toEqual(['kill', 'enter']);
+});
