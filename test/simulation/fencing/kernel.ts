@@ -8,7 +8,7 @@ import type { Machine } from './machine.ts';
 import type { SimulatedMountOptions } from './simulated-mount.ts';
 import { SimulatedMount } from './simulated-mount.ts';
 
-/** A sentinel stops a user that has just appeared within this time, and two more scans. */
+/** A sentinel stops a user that has just appeared within this time, and two scans. */
 const reactionMs = 1_500;
 /** A sentinel moves what it froze out of its engine's reach within this time. */
 const holdWithinMs = 1_000;
@@ -24,8 +24,8 @@ export class Kernel {
   /** The volumes whose storage does not answer this host. */
   readonly hung = new Set<string>();
   isCrowded = false;
-  /** A sentinel stops a user that has just appeared within this time. */
-  reactionMs = reactionMs;
+  /** How long a scan takes because of other processes. */
+  scanMs = 0;
   /** Why each user can't be kept from writing yet, and until when. */
   readonly #excuses = new Map<KernelUser, { why: string; untilMs: number }>();
   readonly #record: Record;
@@ -45,6 +45,11 @@ export class Kernel {
     this.#onEnd = options.onEnd;
     this.#random = randomStream(options.seed, `${options.machine.name} kernel`);
     this.groups = this.#random() < 0.7 ? 2 : 1;
+  }
+
+  /** A sentinel stops a user that has just appeared within this time. */
+  get reactionMs(): number {
+    return reactionMs + 2 * this.scanMs;
   }
 
   get #host(): string {
@@ -94,13 +99,13 @@ export class Kernel {
   /** How long a scan takes because of other processes, and until when the last such scan may last. */
   crowded(scanMs: number, untilMs: number): void {
     this.isCrowded = scanMs > 0;
-    if (this.isCrowded) this.reactionMs = reactionMs + 2 * scanMs;
+    if (this.isCrowded) this.scanMs = scanMs;
     else this.#later(untilMs - this.machine.scheduler.now, () => this.#disperse());
     this.#noteSleep('a crowd', untilMs);
   }
 
   #disperse(): void {
-    if (!this.isCrowded) this.reactionMs = reactionMs;
+    if (!this.isCrowded) this.scanMs = 0;
   }
 
   /** A process of a container is started by its engine, in the group that the engine knows. */

@@ -52,7 +52,8 @@ export class MachinePauses {
     this.#setInPause = false;
     const isSeen = sight === 'counted' || (sight === 'time of day' && showsJump);
     if (isSeen) {
-      this.#excuse(now + jumpReactionMs);
+      // Who appeared since the last scan is found by the next: nothing announces a jump.
+      this.#excuse(now + jumpReactionMs + 2 * this.#options.kernel.scanMs);
       this.#excuseSlowDisks();
     } else {
       this.#excuse(now);

@@ -126,7 +126,8 @@ export class SentinelHost {
       sentinel.told(watch);
     }
     const report = sentinel.report();
-    this.#lastWatch = new LastWatch(watch, report.base ?? '');
+    // The writes of this word may have been its last steps.
+    if (this.#sentinel === sentinel) this.#lastWatch = new LastWatch(watch, report.base ?? '');
     return report;
   }
 
