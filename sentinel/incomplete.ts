@@ -1,5 +1,5 @@
 import { messageOf } from '../lib/running/message-of.ts';
-import type { View, VolumeView } from './plan.ts';
+import type { UserView, View, VolumeView } from './plan.ts';
 import { isStill } from './plan.ts';
 import { isFileSystemStill } from './volume-fence.ts';
 import { mayRun } from './wish.ts';
@@ -19,27 +19,12 @@ export function whyIncomplete(
 ): Incomplete | undefined {
   const { watched, fence, wish } = volume;
   if (mayRun(wish) || view.now < (watched.deadlineMs ?? 0)) return undefined;
-  const users = view.users.filter(({ user }) => user.volumes.includes(watched.volume));
-  const onHost = users.filter(({ user, standing }) => {
-    return user.kind === 'host' && standing.is !== 'ended' && !view.fenceHostProcesses;
-  });
-  if (onHost.length > 0) {
-    const list = onHost.map(({ user: { process } }) => `${process?.name} (pid ${process?.pid})`);
-    const message =
-      `processes of this host itself use it and are not stopped: ${list.join(', ')}; ` +
-      'end them, or start berth with --fence-host-processes';
-    return { message, isLasting: true };
-  }
-  const threads = users.filter(({ user: { process }, standing }) => {
-    return wish === 'end' && process?.tid !== undefined && standing.is !== 'ended';
-  });
-  if (threads.length > 0) {
-    const list = threads.map(({ user: { process } }) => `${process?.name} (pid ${process?.pid})`);
-    const message =
-      `the engine copies to it (docker cp) in a thread that stands still and can't be ended alone, ` +
-      `in ${list.join(', ')}: restart the engine, which may not answer before that`;
-    return { message, isLasting: true };
-  }
+  const users = view.users.filter(
+    ({ user, standing }) => user.volumes.includes(watched.volume) && standing.is !== 'ended',
+  );
+  const beyondReach =
+    hostProcesses(users, view) ?? (wish === 'end' ? engineThreads(users) : undefined);
+  if (beyondReach) return { message: beyondReach, isLasting: true };
   if (fence.phase === 'fenced' || fence.phase === 'ended') return undefined;
   const sleepers = users.flatMap(({ standing }) => {
     return standing.is === 'freezing' ? standing.sleepers : [];
@@ -57,4 +42,31 @@ export function whyIncomplete(
   }
   if (isStill(volume, view)) return undefined;
   return { message: 'not all of its users stand still yet', isLasting: false };
+}
+
+function hostProcesses(
+  users: readonly UserView[],
+  { fenceHostProcesses }: View,
+): string | undefined {
+  const found = users.filter(({ user }) => user.kind === 'host' && !fenceHostProcesses);
+  if (found.length === 0) return undefined;
+  return (
+    `processes of this host itself use it and are not stopped: ${namesOf(found)}; ` +
+    'end them, or start berth with --fence-host-processes'
+  );
+}
+
+/** An engine that copies in a thread of its own process: the thread ends only with that. */
+function engineThreads(users: readonly UserView[]): string | undefined {
+  const found = users.filter(({ user: { process } }) => process?.tid !== undefined);
+  if (found.length === 0) return undefined;
+  const isStopped = found.every(({ standing }) => standing.is !== 'running');
+  return (
+    `the engine copies to it (docker cp) in a thread that ${isStopped ? 'stands still' : 'writes on'} ` +
+    `and can't be ended alone, in ${namesOf(found)}: restart the engine, which may not answer before that`
+  );
+}
+
+function namesOf(users: readonly UserView[]): string {
+  return users.map(({ user: { process } }) => `${process?.name} (pid ${process?.pid})`).join(', ');
 }
