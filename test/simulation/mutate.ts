@@ -46,12 +46,19 @@ async function judge(mutation: Mutation, list: MutationList): Promise<void> {
   if (output === undefined) {
     report(mutation, 'SURVIVED', mutation.test ?? `after ${searchSeconds} s of simulation`);
   } else {
-    const [, finding] =
-      /^ +(at .*|● .*)$/m.exec(
-        output.replace(/^ +● (the lock engine keeps|no host writes).*$/gm, ''),
-      ) ?? [];
-    report(mutation, 'found', finding ?? output.slice(0, 300));
+    report(mutation, 'found', findingIn(output));
   }
+}
+
+/** Returns the law that was broken, or the test that failed, and after how many simulated runs. */
+function findingIn(output: string): string {
+  const text = output.replace(/^ +● (the lock engine keeps|no host writes).*$/gm, '');
+  const [, runs] = /^(\d+) simulated runs of/m.exec(text) ?? [];
+  const [, law] = /"message": "(.*)"/.exec(text) ?? [];
+  const [, finding] = /^ +(at .*|● .*)$/m.exec(text) ?? [];
+  return [finding ?? text.slice(0, 300), law, runs && `after ${runs} runs`]
+    .filter((part) => part !== undefined)
+    .join('; ');
 }
 
 /** Runs the test; returns its output when it fails, and undefined when it passes. */

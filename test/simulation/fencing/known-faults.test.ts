@@ -214,3 +214,18 @@ describe('nothing is stuck', () => {
     expect(allHave(histories, (event) => event.kind === 'person')).toBe(true);
   });
 });
+
+test('a healthy host is left alone: nobody is stopped, and nothing is written back (F1)', async () => {
+  const commands: Command[] = [
+    run({ volumes: ['disk', 'share'], count: 2 }),
+    { kind: 'set time of day', atMs: 15_000, host: 2, byMs: 0 },
+  ];
+  for (const [seed, ttlMs] of [4_000, 6_000, 10_000].entries()) {
+    const scenario = { seed, ttlMs, fenceHostProcesses: false, commands };
+    const history = await simulate(scenario, (ports) => new Sentinel(ports));
+    expect(violationsOf(history)).toEqual([]);
+    const isTouched = (event: HistoryEvent) =>
+      event.kind === 'stopped' || (event.kind === 'file system' && event.is !== 'open');
+    expect(history.filter(isTouched)).toEqual([]);
+  }
+});

@@ -2,6 +2,7 @@ import type { Mutation, MutationList } from '../mutation.ts';
 
 const known = 'test/simulation/fencing/known-faults.test.ts';
 const planUnit = 'test/unit/sentinel/plan.test.ts';
+const unit = 'test/unit/sentinel/scan';
 const mergeUnit = 'test/unit/sentinel/merge-watch.test.ts';
 
 const mutations: readonly Mutation[] = [
@@ -218,10 +219,67 @@ const mutations: readonly Mutation[] = [
     test: known,
   },
   {
+    promise: 'a healthy host writes nothing back (F1)',
+    file: 'sentinel/sentinel.ts',
+    from: 'prepareMs: ttlMs > 0 ? ttlMs / 5 : 2 * leadMs,',
+    to: 'prepareMs: 2_000,',
+    test: known,
+  },
+  {
     promise: 'exclusion: the state is written before the machine is changed',
     file: 'sentinel/perform.ts',
     from: 'for (const action of actions) this.#intend(action);\n    state.commit();',
     to: 'for (const action of actions) this.#intend(action);',
+  },
+  // What the simulation has behind a port: who a process is, and the daemon's side.
+  {
+    promise: 'no path that a user chooses hides a volume (B1)',
+    file: 'sentinel/scan/volume-views.ts',
+    from: 'if (places.has(place)) return true;',
+    to: "if (places.has(place) || mount.mountpoint.endsWith('/mounts/db')) return true;",
+    test: `${unit}/volume-views.test.ts`,
+  },
+  {
+    promise: 'a container is its own group, whatever its parent is called (B2)',
+    file: 'sentinel/scan/container-group.ts',
+    from: 'for (let length = names.length; length > 0; length -= 1) {',
+    to: 'for (let length = 1; length <= names.length; length += 1) {',
+    test: `${unit}/container-group.test.ts`,
+  },
+  {
+    promise: 'a descriptor that was passed makes a user (B3)',
+    file: 'sentinel/scan/held-volumes.ts',
+    from: 'const isView = isCopy && isHostsOwn(mount, table, sought, hostTables);',
+    to: 'const isView = isHostsOwn(mount, table, sought, hostTables);',
+    test: `${unit}/held-volumes.test.ts`,
+  },
+  {
+    promise: 'a container that shares the PID namespace of a user is one (B3)',
+    file: 'sentinel/scan/user-list.ts',
+    from: 'return [...(this.#shared.get(pidNamespace) ?? [])];',
+    to: 'return [];',
+    test: `${unit}/user-list.test.ts`,
+  },
+  {
+    promise: 'a monitor of the whole host is no user (bug report 3)',
+    file: 'sentinel/scan/volume-views.ts',
+    from: 'if (places.has(place)) return true;',
+    to: '',
+    test: `${unit}/volume-views.test.ts`,
+  },
+  {
+    promise: 'a fenced container is started again (bug report 4)',
+    file: 'plugin/engine/restart-verdict.ts',
+    from: "return { do: isLive ? 'wait' : 'start' };",
+    to: "return { do: 'wait' };",
+    test: 'test/unit/plugin/engine/restarts.test.ts',
+  },
+  {
+    promise: 'a sentinel that fences is not replaced (F0)',
+    file: 'plugin/fencing/liveness.ts',
+    from: 'this.#muteMs = hasWritten ? 0 : this.#muteMs + gapMs;',
+    to: 'this.#muteMs += gapMs;',
+    test: 'test/unit/plugin/fencing/liveness.test.ts',
   },
 ];
 

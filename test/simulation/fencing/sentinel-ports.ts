@@ -55,7 +55,11 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
     },
     engine: engineCalls(options),
     fileSystems: {
-      flush: (fileSystem) => process.call(look, () => fileSystems.flush(fileSystem)),
+      flush: (fileSystem) => {
+        const volume = kernel.mountAt(fileSystem.mountpoint)?.volume ?? '';
+        record({ kind: 'file system', host: kernel.machine.name, volume, is: 'flushed' });
+        return process.call(look, () => fileSystems.flush(fileSystem));
+      },
       freeze: (fileSystem) => process.call(look, () => fileSystems.freeze(fileSystem)),
       cutOff: (fileSystem) => process.call(look, () => fileSystems.cutOff(fileSystem)),
       thaw: (fileSystem) => {

@@ -71,7 +71,7 @@ const everyKind = [
   // How users are stopped, and what the sentinel says of volumes.
   ...['frozen', 'held', 'killed', 'running', 'fenced', 'undefined'],
   // States of file systems and of locks.
-  ...['open', 'freezing', 'cut off', 'unproven', 'lost', 'evicted'],
+  ...['open', 'flushed', 'freezing', 'cut off', 'unproven', 'lost', 'evicted'],
 ].sort();
 
 function play(scenario: Scenario): Promise<HistoryEvent[]> {
