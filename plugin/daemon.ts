@@ -20,13 +20,18 @@ import { MountStates } from '../lib/volumes/mounts/mount-state.ts';
 import { MountTable } from '../lib/volumes/mounts/mount-table.ts';
 import { Mounts } from '../lib/volumes/mounts/mounts.ts';
 import { answeredVolumes } from '../lib/volumes/operations/answered-volumes.ts';
+import { ClaimWatch } from '../lib/volumes/operations/claim-watch.ts';
+import { FenceCommand } from '../lib/volumes/operations/fence-command.ts';
+import { Fencing } from '../lib/volumes/operations/fencing.ts';
 import { isFreeHere } from '../lib/volumes/operations/free-volumes.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
+import { Takeovers } from '../lib/volumes/operations/takeovers.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
 import { PoolWatch } from '../lib/volumes/pools/pool-watch.ts';
 import { Pools } from '../lib/volumes/pools/pools.ts';
 import { Catalog } from '../lib/volumes/records/catalog.ts';
+import { Claims } from '../lib/volumes/records/claims.ts';
 import { Cluster } from '../lib/volumes/records/cluster.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
 import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
@@ -52,7 +57,7 @@ import { EventFile } from './events/event-file.ts';
 import { EventLog } from './events/event-log.ts';
 import { sentinelFence } from './fencing/fence.ts';
 import { shortTtl } from './fencing/fence-conditions.ts';
-import { hostIdentity } from './host/identity.ts';
+import { hostAddresses, hostIdentity } from './host/identity.ts';
 import { joinStore } from './host/membership.ts';
 import { takeStateDirectory } from './host/state-directory.ts';
 import { openStore } from './host/store.ts';
@@ -99,7 +104,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const { manager } = cluster;
   started.defer(() => manager.close({ keep: !host.states.isEmpty }));
   started.defer(() => stopping.abort());
-  const volumes = openVolumes(start, cluster, host);
+  const volumes = openVolumes(start, cluster, host, events);
   const engine = new Engine(config.dockerSocket, config.name);
   const reconciler = new Reconciler({
     ...{ mounts: host.mounts, engine, events, clock, signal: stopping.signal },
@@ -114,8 +119,13 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const poolWatch = new PoolWatch({
     ...{ pools: cluster.pools, drivers: host.drivers, events, clock, signal: stopping.signal },
   });
+  const adopt = async () => {
+    const isComplete = await host.recovery.adopt();
+    if (isComplete) await volumes.claimWatch.settle();
+    return isComplete;
+  };
   const joined = joinStore({
-    ...{ manager, recovery: host.recovery, identity, clock, signal: stopping.signal },
+    ...{ manager, recovery: { adopt }, identity, clock, signal: stopping.signal },
     ttlMs: config.ttlMs,
   });
   await atMost(joinPatienceMs, clock, Promise.all([joined, manager.mirror.firstReset]));
@@ -128,6 +138,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   started.use(sockets.move()); // From here on the sockets close before the objects that they use.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
   void joined.then(() => poolWatch.run()).catch((error) => log('ERROR %s', error));
+  void joined.then(() => volumes.learn()).catch((error) => log('ERROR %s', error));
   void joined.then(() => restarts.run()).catch((error) => log('ERROR %s', error));
   void introduceTo(engine, clock, stopping.signal);
   started.defer(() => stopping.abort()); // Runs first: it ends the requests that hold locks.
@@ -189,7 +200,7 @@ type HostMounts = Awaited<ReturnType<typeof openMounts>>;
 /** Opens the mounts of this host, and their fence. */
 async function openMounts(
   { config, clock, started }: Start,
-  { manager, locks, catalog, identity }: OpenCluster,
+  { manager, locks, catalog, identity, store }: OpenCluster,
   events: EventLog,
   ended: EndedContainers,
 ) {
@@ -211,7 +222,18 @@ async function openMounts(
   const states = new MountStates(table.rows(), boot, await foundMounts(config.mountDir, table));
   const mutex = new KeyedMutex();
   const relocks = relocker({ locks, catalog, manager, owner: identity });
-  const parts = { table, states, drivers: allDrivers, mutex, fence, bootId: boot };
+  const claims = new Claims(store);
+  const claimant = { owner: identity, host: config.host, addresses: hostAddresses(), boot };
+  const parts = {
+    table,
+    states,
+    drivers: allDrivers,
+    mutex,
+    fence,
+    bootId: boot,
+    claims,
+    claimant,
+  };
   const found = new FoundMounts({ ...parts, catalog, locks: relocks });
   const mounts = new Mounts({ ...parts, mountDir: config.mountDir });
   const recovery = new MountRecovery({ ...parts, mounts, found, events, locks: relocks });
@@ -239,14 +261,33 @@ function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: 
 function openVolumes(
   { config, clock, started }: Start,
   { store, locks, catalog, mirror, pools }: OpenCluster,
-  { drivers: allDrivers, lanes, mounts, found, recovery, mutex }: HostMounts,
+  { drivers: allDrivers, lanes, mounts, found, recovery, mutex, ...others }: HostMounts,
+  events: EventLog,
 ) {
+  const { states, claims, claimant } = others;
+  const fencing = new Fencing({
+    ...{ drivers: allDrivers, command: config.fenceCommand },
+    hasOtherHosts: store.properties.multiHost,
+  });
+  const command =
+    config.fenceCommand === undefined
+      ? undefined
+      : new FenceCommand({ program: config.fenceCommand, events });
+  const takeovers = new Takeovers({
+    ...{ claims, claimant, fencing, command, drivers: allDrivers, events, clock },
+  });
+  const claimWatch = new ClaimWatch({
+    ...{ mirror, claims, claimant, takeovers, catalog, mounts, states, mutex },
+  });
+  started.use(claimWatch.follow());
   const unlocked = new Volumes({
-    ...{ catalog, drivers: allDrivers, mounts, pools, clock },
+    ...{ catalog, drivers: allDrivers, mounts, pools, clock, fencing },
+    claimKeys: (volume) => claimWatch.keysOf(volume),
     host: config.host,
   });
   const locked = new LockedVolumes({
     ...{ volumes: unlocked, locks, catalog, mirror, mounts, found, recovery, mutex, clock },
+    ...{ takeovers, fencing, claimant },
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });
@@ -257,7 +298,14 @@ function openVolumes(
     limitMs: config.ttlMs + 1_000,
   });
   started.use(evictions.follow());
-  return { unlocked, volumes, evictions };
+  const learn = async () => {
+    for (const driver of allDrivers.values()) {
+      if ((await pools.trouble(driver)) === undefined) {
+        await fencing.learn(driver.name, { isNeeded: false });
+      }
+    }
+  };
+  return { unlocked, volumes, evictions, claimWatch, command, fencing, learn };
 }
 
 type Parts = OpenCluster &
@@ -301,17 +349,20 @@ function rememberedOptions(
   return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}`, clock };
 }
 
+type StatusParts = Pick<
+  Parts,
+  'manager' | 'mounts' | 'fence' | 'lanes' | 'poolWatch' | 'command' | 'fencing' | 'catalog'
+>;
+
 async function statusReport(
   { host, store, ttlMs }: Config,
   clock: Clock,
-  {
-    manager,
-    mounts,
-    fence,
-    lanes,
-    poolWatch,
-  }: Pick<Parts, 'manager' | 'mounts' | 'fence' | 'lanes' | 'poolWatch'>,
+  { manager, mounts, fence, lanes, poolWatch, command, fencing, catalog }: StatusParts,
 ): Promise<StatusReport> {
+  const fencingOf = (volume: string) => {
+    const record = catalog.get(volume);
+    return record ? { fencing: fencing.of(record) } : {};
+  };
   return {
     host,
     store: { kind: store.kind, reachable: manager.mirror.isLive },
@@ -319,6 +370,7 @@ async function statusReport(
       volume,
       mountpoint,
       lock: mounts.lockState(volume),
+      ...fencingOf(volume),
     })),
     conditions: [
       ...(await conditionsOf(manager, clock)),
@@ -327,6 +379,7 @@ async function statusReport(
       ...fence.conditions(),
       ...silenceConditions(lanes),
       ...shortTtl(store.kind, ttlMs),
+      ...(command?.waiting() ?? []).map((message) => ({ severity: 'warning' as const, message })),
     ],
   };
 }

@@ -31,8 +31,15 @@ function statusText({ host, store, volumes, locks, mounts, conditions }: StatusR
     parts.push(conditions.map(({ severity, message }) => `${severity}: ${message}\n`).join(''));
   }
   if (mounts.length > 0) {
-    const rows = mounts.map(({ volume, mountpoint, lock }) => [volume, mountpoint, lock]);
-    parts.push(table(['VOLUME', 'MOUNTPOINT', 'LOCK'], rows));
+    const rows = mounts.map(({ volume, mountpoint, lock, fencing }) => [
+      ...[volume, mountpoint, lock],
+      fencing?.level ?? '-',
+    ]);
+    parts.push(table(['VOLUME', 'MOUNTPOINT', 'LOCK', 'FENCING'], rows));
+    const unsafe = mounts.filter(({ fencing }) => fencing && fencing.level !== 'storage');
+    for (const [means, volumes] of Map.groupBy(unsafe, ({ fencing }) => fencing?.means ?? '')) {
+      parts.push(`fencing of ${volumes.map(({ volume }) => volume).join(', ')}: ${means}\n`);
+    }
   }
   return parts.join('\n');
 }

@@ -29,15 +29,26 @@ export function volumeCommands(root: Command, run: Run): void {
 }
 
 function volumeTable(volumes: readonly VolumeReply[]): string {
-  const headers = ['NAME', 'DRIVER', 'ACCESS', 'SIZE', 'HELD BY', 'WAITING', 'SNAPSHOTS'];
-  const rows = volumes.map(({ name, driver, access, options, holders, waiting, snapshots }) => [
-    name,
-    driver,
-    access,
-    sizeText(options) ?? '-',
-    holders.map(briefHolder).join(', ') || '-',
-    String(waiting.length),
-    String(snapshots.length),
+  const headers = [
+    'NAME',
+    'DRIVER',
+    'ACCESS',
+    'FENCING',
+    'SIZE',
+    'HELD BY',
+    'WAITING',
+    'SNAPSHOTS',
+  ];
+  const rows = volumes.map((volume) => [
+    volume.name,
+    volume.driver,
+    volume.access,
+    // A daemon of an earlier release says nothing about it.
+    volume.fencing?.level ?? '-',
+    sizeText(volume.options) ?? '-',
+    volume.holders.map(briefHolder).join(', ') || '-',
+    String(volume.waiting.length),
+    String(volume.snapshots.length),
   ]);
   return table(headers, rows);
 }
@@ -50,6 +61,7 @@ function volumeText(volume: VolumeDetailReply): string {
     access: volume.access,
     failover: volume.failover,
     'on lost': volume.onLost,
+    fencing: fencingText(volume.fencing),
     size: sizeText(options),
     used: usage ? humanSize(usage.usedBytes) : (usageError ?? '-'),
     options: Object.entries(options)
@@ -69,6 +81,10 @@ function volumeText(volume: VolumeDetailReply): string {
 function sizeText({ size }: VolumeReply['options']): string | undefined {
   const bytes = Number(size ?? Number.NaN);
   return Number.isFinite(bytes) ? humanSize(bytes) : undefined;
+}
+
+function fencingText(fencing: VolumeReply['fencing'] | undefined): string | undefined {
+  return fencing && `${fencing.level}: ${fencing.means}`;
 }
 
 function briefHolder({ host, reason }: HolderReply): string {

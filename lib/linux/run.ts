@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { hasCode } from './error-code.ts';
 
 export interface RunOptions {
   /** Aborting it kills the program; `run` rejects with the signal's reason once it has ended. */
@@ -7,6 +8,10 @@ export interface RunOptions {
   readonly timeoutMs?: number | undefined;
   /** True: the kernel kills the program if this process dies first, however it dies. */
   readonly dieWithParent?: boolean | undefined;
+  /** True: the program gets a process group of its own, and aborting kills the whole group. */
+  readonly isGroup?: boolean | undefined;
+  /** Variables that the program gets beside the fixed ones. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface RunResult {
@@ -42,16 +47,23 @@ export function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  const { signal, timeoutMs = 0, dieWithParent = false } = options;
+  const { signal, timeoutMs = 0, dieWithParent = false, isGroup = false, env = {} } = options;
   const [file, argv] = dieWithParent
     ? ['setpriv', ['--pdeathsig', 'KILL', '--', program, ...args]]
-    : [program, [...args]];
+    : isGroup
+      ? ['setsid', [program, ...args]]
+      : [program, [...args]];
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const child = execFile(
       file,
       argv,
-      { env: environment, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: maxOutputBytes },
+      {
+        env: { ...env, ...environment },
+        timeout: timeoutMs,
+        killSignal: 'SIGKILL',
+        maxBuffer: maxOutputBytes,
+      },
       (error, stdout, stderr) => {
         signal?.removeEventListener('abort', kill);
         if (error === null) resolve({ stdout, stderr });
@@ -71,10 +83,20 @@ export function run(
       },
     );
     const kill = () => {
-      child.kill('SIGKILL');
+      if (!isGroup || !killGroup(child.pid)) child.kill('SIGKILL');
     };
     signal?.addEventListener('abort', kill, { once: true });
   });
+}
+
+/** False if there is no such group (yet). */
+function killGroup(leader: number | undefined): boolean {
+  try {
+    return leader !== undefined && process.kill(-leader, 'SIGKILL');
+  } catch (error) {
+    if (hasCode(error, 'ESRCH')) return false;
+    throw error;
+  }
 }
 
 const environment = {
@@ -102,6 +124,7 @@ const packages: Readonly<Record<string, string>> = {
   fsfreeze: 'util-linux',
   losetup: 'mount',
   setpriv: 'util-linux',
+  setsid: 'util-linux',
   mount: 'mount',
   umount: 'mount',
 };

@@ -28,7 +28,8 @@ export interface Lock extends AsyncDisposable {
   guard(writes: readonly RecordWrite[], options?: { readonly unlock?: boolean }): Promise<void>;
   /**
    * Releases the lock. Idempotent; never touches another's lock. While the store is away, `unlock`
-   * resolves after two seconds and is retried in the background until the ticket is gone.
+   * resolves after two seconds and is retried in the background until the ticket is gone. `claim` is
+   * the key of a claim (`LockOptions.claim`) that the same step deletes: the work has ended.
    */
-  unlock(): Promise<void>;
+  unlock(options?: { readonly claim?: string | undefined }): Promise<void>;
 }

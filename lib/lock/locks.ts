@@ -97,10 +97,20 @@ export interface LockOptions {
    */
   readonly mark?: string;
   /**
+   * A record that outlives the ticket: the step that queues the ticket writes `value` to the key
+   * `prefix` with the ticket's nonce appended. Only `unlock` with `claim`, or a request that gives
+   * up, deletes it. So a claim that stands without its ticket shows a holder that has not said that
+   * its work under the lock ended. A host that dies while it waits leaves its claim, too. Costs no
+   * further write.
+   */
+  readonly claim?: { readonly prefix: string; readonly value: string };
+  /**
    * The key of a record to read as of the grant, for the lock's `read`. Costs no further call if the
    * lock is granted at once; a request that waits reads the record after its grant.
    */
   readonly read?: string;
+  /** With `read`: the prefix of the keys of further records to read as of the grant. */
+  readonly readBelow?: string;
   /** The work under the lock frees space in the store: a store that is full still grants it. */
   readonly freesSpace?: boolean;
   /**

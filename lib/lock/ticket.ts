@@ -48,16 +48,33 @@ export interface TicketRequest {
    */
   readonly mark?: string;
   /**
+   * A record that the store writes in the step that writes the ticket. It outlives the ticket: only
+   * `TicketStore.remove` with its key, or a commit, deletes it. While it stands without its ticket,
+   * the ticket's owner has not said that the work under the lock has ended. The record's revision is
+   * the ticket's token. The key must be unique to the request.
+   */
+  readonly claim?: Claim;
+  /**
    * The key of a record to read for the grant: if the step that writes the ticket grants it, the
    * answer has the record.
    */
   readonly read?: string;
+  /** With `read`: the prefix of the keys of further records to read in the same step. */
+  readonly readBelow?: string;
   /** The work under the locks frees space in the store, so a full store need not refuse it. */
   readonly freesSpace?: boolean;
 }
 
+type UnstoredField = 'mark' | 'claim' | 'read' | 'readBelow' | 'freesSpace';
+
+/** A record that shows that the work under a lock has begun and has not ended yet. */
+export interface Claim {
+  readonly key: string;
+  readonly value: string;
+}
+
 /** A request as the store keeps it. */
-export interface Ticket extends Omit<TicketRequest, 'mark' | 'read' | 'freesSpace'> {
+export interface Ticket extends Omit<TicketRequest, UnstoredField> {
   /** The place in the store; unique among the tickets of one lock at any one time. */
   readonly id: string;
   /** The number in the store's total order. A later grant of a lock has a larger token. */
@@ -118,4 +135,26 @@ export function conflicting(a: readonly LockRequest[], b: readonly LockRequest[]
 
 export function namesOf(locks: readonly LockRequest[]): string[] {
   return locks.map(({ name }) => name);
+}
+
+/** Returns the records that the step which writes a request's ticket writes, too. */
+export function recordsOf({
+  mark,
+  claim,
+  nonce,
+}: {
+  readonly mark?: string | undefined;
+  readonly claim?: Claim | undefined;
+  readonly nonce: string;
+}): Claim[] {
+  return [
+    ...(mark === undefined ? [] : [{ key: mark, value: nonce }]),
+    ...(claim === undefined ? [] : [claim]),
+  ];
+}
+
+/** Returns the part of a request that its ticket keeps. */
+export function storedPart(request: TicketRequest): Omit<TicketRequest, UnstoredField> {
+  const { mark: _m, claim: _c, read: _r, readBelow: _b, freesSpace: _f, ...stored } = request;
+  return stored;
 }

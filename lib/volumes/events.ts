@@ -2,9 +2,11 @@
 export const eventKinds = [
   'adopted',
   'answered',
+  'aside',
   'dropped',
   'evicted',
   'failed',
+  'fence-command',
   'fenced',
   'incomplete',
   'kept',
@@ -21,6 +23,7 @@ export const eventKinds = [
   'settled',
   'silent',
   'stopped',
+  'taken-over',
 ] as const;
 
 export type EventKind = (typeof eventKinds)[number];

@@ -54,9 +54,25 @@ export interface CallContext {
   readonly onWait?: ((blockers: readonly Ticket[]) => void) | undefined;
 }
 
+/**
+ * - `storage`: what a former host still writes can't reach the volume.
+ * - `host`: a former host keeps itself from writing, as long as its kernel runs and its clock counts.
+ * - `none`: nothing does; the volume is shared, or its containers go on whatever happens.
+ */
+export type FencingLevel = 'storage' | 'host' | 'none';
+
+/** The way in which the writes of a host that has lost a volume are kept from it. */
+export interface VolumeFencing {
+  readonly level: FencingLevel;
+  /** The meaning for this volume in this pool, for people. */
+  readonly means: string;
+}
+
 /** One volume as this host knows it. */
 export interface VolumeView {
   readonly record: VolumeRecord;
+  /** The way in which a former host's writes are kept from the volume. */
+  readonly fencing: VolumeFencing;
   /** Tickets on the volume's mount lock in order, holders first; empty: nobody. */
   readonly mountTickets: readonly Ticket[];
   /** The closed gates of the volume: while there is one, the volume is disabled. */

@@ -40,6 +40,16 @@ export const lossActions = ['pause', 'stop', 'keep'] as const;
  */
 export type LossAction = (typeof lossActions)[number];
 
+/** Where a former host's writes are stopped (`-o fencing=`). */
+export const fencingModes = ['storage', 'host'] as const;
+
+/**
+ * - `storage`: at the storage, whatever that host does (a takeover, or the fence command). Refused
+ *   where nothing can do that.
+ * - `host`: on that host, as long as its kernel runs and its clock counts.
+ */
+export type FencingMode = (typeof fencingModes)[number];
+
 /** The rules of a volume's mount lock: how it is acquired, and what follows its loss. */
 export const lockRulesSchema = z.object({
   access: z.enum(accessModes),
@@ -63,6 +73,8 @@ export const recordSchema = z.object({
   /** The driver's own options, normalised by the driver (`size` in bytes, for example). */
   options: z.record(z.string(), z.string()),
   ...lockRulesSchema.shape,
+  /** Absent: `storage` where the pool can, else `host`. */
+  fencing: z.enum(fencingModes).optional(),
   createdAt: z.string(),
   /** The host that created it. */
   createdBy: z.string(),

@@ -43,12 +43,20 @@ export interface LocksReply {
   readonly gates: readonly GateReply[];
 }
 
+/** The way in which the writes of a host that has lost a volume are kept from it. */
+export interface FencingReply {
+  readonly level: 'storage' | 'host' | 'none';
+  /** The meaning for this volume in this pool, for people. */
+  readonly means: string;
+}
+
 export interface VolumeReply {
   readonly name: string;
   readonly driver: string;
   readonly access: string;
   readonly failover: string;
   readonly onLost: string;
+  readonly fencing: FencingReply;
   readonly options: Readonly<Record<string, string>>;
   readonly createdAt: string;
   readonly createdBy: string;
@@ -84,6 +92,8 @@ export interface StatusReport {
     readonly volume: string;
     readonly mountpoint: string;
     readonly lock: string;
+    /** Absent while the volume's record is not known. */
+    readonly fencing?: FencingReply;
   }[];
   /** Everything that is wrong now or soon will be, with locks, store, mounts and sentinel. */
   readonly conditions: readonly ConditionReply[];

@@ -34,7 +34,8 @@ export function gateReplies(gates: readonly Gate[]): GateReply[] {
   }));
 }
 
-export function volumeReply({ record, mountTickets, gates, mounted }: VolumeView): VolumeReply {
+export function volumeReply(view: VolumeView): VolumeReply {
+  const { record, fencing, mountTickets, gates, mounted } = view;
   const { name, driver, access, failover, onLost, options } = record;
   const { createdAt, createdBy, from, snapshots } = record;
   const { holders, waiting } = lockQueueOf(mountTickets);
@@ -45,6 +46,7 @@ export function volumeReply({ record, mountTickets, gates, mounted }: VolumeView
     access,
     failover,
     onLost,
+    fencing,
     options,
     createdAt,
     createdBy,

@@ -26,6 +26,8 @@ export interface Config {
   readonly reconcileIntervalMs: number;
   readonly driver: (typeof driverNames)[number];
   readonly dockerSocket: string;
+  /** The program that ends another host. */
+  readonly fenceCommand: string | undefined;
   /** The sentinel also stops processes of the host itself that use a volume. */
   readonly fenceHostProcesses: boolean;
 }
@@ -71,6 +73,7 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
     reconcileIntervalMs: read(settings.reconcileInterval),
     driver: read(settings.driver),
     dockerSocket: read(settings.dockerSocket),
+    fenceCommand: read(settings.fenceCommand),
     fenceHostProcesses: read(settings.fenceHostProcesses),
   };
   if (problems.length === 0) checkTogether(config, problems);

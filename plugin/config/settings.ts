@@ -188,6 +188,12 @@ export const settings = {
     help: "The engine's socket, asked which containers use a volume",
     schema: socketPath(),
   }),
+  fenceCommand: setting({
+    name: 'fence-command',
+    placeholder: 'PATH',
+    help: 'A program that keeps another host from writing (switches it off, say); run before a volume is mounted that this host did not unmount; exit code 0 means done',
+    schema: absolutePath().optional(),
+  }),
   fenceHostProcesses: setting({
     name: 'fence-host-processes',
     placeholder: 'yes|no',

@@ -7,6 +7,7 @@ import type { GetResponse } from './wire.ts';
 /** Returns a volume as `docker volume inspect` shows it. */
 export function volumeDetails({
   record,
+  fencing,
   mountTickets,
   gates: [gate],
   mounted,
@@ -24,6 +25,7 @@ export function volumeDetails({
       access: record.access,
       failover: record.failover,
       onLost: record.onLost,
+      fencing: `${fencing.level} (${fencing.means})`,
       ...(Number.isFinite(size) && { size: humanSize(size) }),
       options: record.options,
       ...(record.from !== undefined && { from: record.from }),

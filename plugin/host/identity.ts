@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { readIfThere, replaceFile } from '../../lib/linux/state-file.ts';
 
@@ -13,6 +14,14 @@ export async function hostIdentity(host: string, stateDir: string): Promise<stri
     (await readIfThere(join(stateDir, 'machine-id'))) ||
     (await newMachineId(join(stateDir, 'machine-id')));
   return `${machine}.${host}`;
+}
+
+/** Returns the addresses under which other machines may reach this one, as the kernel lists them. */
+export function hostAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ internal, scopeid = 0 }) => !internal && scopeid === 0)
+    .map(({ address }) => address);
 }
 
 async function newMachineId(path: string): Promise<string> {

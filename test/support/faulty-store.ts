@@ -90,8 +90,8 @@ export class FaultyStore implements TicketStore {
 
   place: TicketStore['place'] = (ticket) => this.#through('place', () => this.#store.place(ticket));
 
-  remove: TicketStore['remove'] = (ticket) =>
-    this.#through('remove', () => this.#store.remove(ticket));
+  remove: TicketStore['remove'] = (ticket, claim) =>
+    this.#through('remove', () => this.#store.remove(ticket, claim));
 
   commit: TicketStore['commit'] = (change) =>
     this.#through('commit', () => this.#store.commit(change));
@@ -100,6 +100,9 @@ export class FaultyStore implements TicketStore {
     this.#through('tickets', () => this.#store.tickets(lockName));
 
   record: TicketStore['record'] = (key) => this.#through('record', () => this.#store.record(key));
+
+  records: TicketStore['records'] = (prefix) =>
+    this.#through('records', () => this.#store.records(prefix));
 
   [Symbol.asyncDispose](): PromiseLike<void> {
     return this.#store[Symbol.asyncDispose]();

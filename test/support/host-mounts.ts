@@ -14,7 +14,9 @@ import { Mounts } from '../../lib/volumes/mounts/mounts.ts';
 import type { RelockerOptions } from '../../lib/volumes/operations/relocker.ts';
 import { relocker } from '../../lib/volumes/operations/relocker.ts';
 import type { Catalog } from '../../lib/volumes/records/catalog.ts';
+import type { Claims } from '../../lib/volumes/records/claims.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
+import { noClaims } from './host-takeovers.ts';
 import { ManualClock } from './manual-clock.ts';
 import { noFence } from './no-fence.ts';
 
@@ -34,6 +36,8 @@ export interface HostMountsOptions {
   /** Plays the kernel's mount table. */
   readonly mountsAt?: MountsAt;
   readonly fence?: MountFence;
+  /** Deletes the claims of mounts whose locks are gone. */
+  readonly claims?: Pick<Claims, 'release'>;
   /** The file of the mount table, if the test watches it. */
   readonly file?: AppendFile;
 }
@@ -50,6 +54,7 @@ export async function hostMounts({
   untabled = [],
   mountsAt,
   fence = noFence,
+  claims = noClaims,
   file,
 }: HostMountsOptions) {
   const clock = new ManualClock();
@@ -60,7 +65,7 @@ export async function hostMounts({
   const events = new EventLog();
   const mountDir = join(directory, 'mounts');
   const relocks = relocker({ locks, catalog, manager, owner });
-  const onHost = { table, states, drivers, mutex, fence, bootId: 'boot', mountsAt };
+  const onHost = { table, states, drivers, mutex, fence, claims, bootId: 'boot', mountsAt };
   const found = new FoundMounts({ ...onHost, catalog, locks: relocks });
   const mounts = new Mounts({ ...onHost, mountDir });
   const recovery = new MountRecovery({

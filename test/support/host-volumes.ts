@@ -11,6 +11,7 @@ import { Catalog } from '../../lib/volumes/records/catalog.ts';
 import { Cluster } from '../../lib/volumes/records/cluster.ts';
 import { FaultyStore } from './faulty-store.ts';
 import { hostMounts } from './host-mounts.ts';
+import { hostTakeovers } from './host-takeovers.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 import { watchedFile } from './watched-file.ts';
 
@@ -35,15 +36,19 @@ export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: Mo
       ...{ directory: path, locks, catalog, drivers, file, manager, owner: 'n1', mountsAt },
     }),
   );
-  const { mounts, clock } = onHost;
+  const { mounts, clock, events } = onHost;
   const { mirror } = manager;
   const pools = new Pools({
     ...{ cluster: new Cluster({ mirror, store }), catalog, mirror, store, clock },
     ...{ host: 'n1', owner: 'n1' },
   });
+  const { fencing, ...taking } = hostTakeovers({ store, drivers, events, clock });
   const volumes = new LockedVolumes({
-    ...{ ...onHost, locks, catalog, mirror: manager.mirror },
-    volumes: new Volumes({ catalog, drivers, host: 'n1', mounts, pools, clock }),
+    ...{ ...onHost, ...taking, fencing, locks, catalog, mirror: manager.mirror },
+    volumes: new Volumes({
+      ...{ catalog, drivers, host: 'n1', mounts, pools, clock, fencing },
+      claimKeys: () => [],
+    }),
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });

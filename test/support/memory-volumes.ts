@@ -155,6 +155,7 @@ export class MemoryVolumes implements VolumeService {
     const ids = this.#mounts.get(record.name);
     return {
       record,
+      fencing: { level: 'host', means: 'in memory' },
       mountTickets: this.tickets.get(record.name) ?? [],
       gates: this.gates.get(record.name) ?? [],
       ...(ids && { mounted: { mountpoint: `/mnt/${record.name}`, mountIds: [...ids.keys()] } }),

@@ -135,9 +135,11 @@ export class Acquirer {
   }
 
   #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
+    const nonce = this.#options.newNonce();
+    const { claim } = options;
     return {
       session: session.id,
-      nonce: this.#options.newNonce(),
+      nonce,
       locks,
       kind: options.kind ?? 'other',
       owner: this.#options.owner,
@@ -148,22 +150,27 @@ export class Acquirer {
         ...(options.detail === undefined ? {} : { detail: options.detail }),
       },
       ...(options.mark === undefined ? {} : { mark: options.mark }),
+      ...(claim && { claim: { key: claim.prefix + nonce, value: claim.value } }),
       ...(options.read === undefined ? {} : { read: options.read }),
+      ...(options.readBelow === undefined ? {} : { readBelow: options.readBelow }),
       ...(options.freesSpace && { freesSpace: true }),
     };
   }
 
   /** Reads the record that the request names, unless the store's answer has it. */
   async #withRead(
-    { read }: TicketRequest,
+    { read, readBelow }: TicketRequest,
     { ticket, read: answered }: Granted,
     limit: WaitLimit | undefined,
   ): Promise<Grant> {
     if (read === undefined) return { ticket };
     if (answered) return { ticket, read: answered };
-    const ask = () => this.#options.store.record(read);
-    const record = await (limit ? limit.untilAnswered(ask) : ask());
-    return { ticket, read: { record } };
+    const { store } = this.#options;
+    const ask = async () => ({
+      record: await store.record(read),
+      ...(readBelow === undefined ? {} : { below: await store.records(readBelow) }),
+    });
+    return { ticket, read: await (limit ? limit.untilAnswered(ask) : ask()) };
   }
 
   async #try(request: TicketRequest): Promise<Granted> {

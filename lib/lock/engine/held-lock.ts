@@ -10,7 +10,7 @@ export type Grant = Pick<Granted, 'ticket' | 'read'>;
 /** The part of the manager that a held lock calls. */
 export interface HeldLockOwner {
   /** Removes the ticket; retries in the background while the store is away. */
-  release(ticket: Ticket): Promise<void>;
+  release(ticket: Ticket, claim: string | undefined): Promise<void>;
   /** Asks the store whether the ticket still stands. */
   stillStands(ticket: Ticket): Promise<boolean>;
   commit(ticket: Ticket, writes: readonly RecordWrite[], release: boolean): Promise<Committed>;
@@ -96,8 +96,8 @@ export class HeldLock implements Lock {
     }
   }
 
-  unlock(): Promise<void> {
-    this.#released ??= this.#release();
+  unlock({ claim }: { readonly claim?: string | undefined } = {}): Promise<void> {
+    this.#released ??= this.#release(claim);
     return this.#released;
   }
 
@@ -123,9 +123,9 @@ export class HeldLock implements Lock {
     void this.unlock();
   }
 
-  async #release(): Promise<void> {
+  async #release(claim?: string): Promise<void> {
     this.#end(released);
-    await this.#owner.release(this.ticket);
+    await this.#owner.release(this.ticket, claim);
   }
 
   #end(reason: LockLostError): void {

@@ -37,7 +37,7 @@ export class HeldLocks {
     const { clock, store, tickets, reports } = options;
     this.#owner = {
       now: () => clock.now(),
-      release: (ticket) => reports.unlock(ticket, () => tickets.remove(ticket)),
+      release: (ticket, claim) => reports.unlock(ticket, () => tickets.remove(ticket, claim)),
       stillStands: (ticket) => store.stands(ticket),
       commit: (ticket, writes, release) => this.#commit(ticket, writes, release),
       ended: (lock, isLost) => {

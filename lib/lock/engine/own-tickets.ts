@@ -91,14 +91,18 @@ export class OwnTickets {
   /**
    * Removes a ticket that may or may not be in the store. Resolves when it is gone, or after
    * `patienceMs`; the removal is then retried in the background until the store has confirmed it.
+   * The same step deletes the claim: that of a request that gives up, or the given one.
    */
-  async remove(ticket: Ticket | TicketRequest): Promise<void> {
+  async remove(
+    ticket: Ticket | TicketRequest,
+    claim = 'claim' in ticket ? ticket.claim?.key : undefined,
+  ): Promise<void> {
     const { clock } = this.#options;
     const startedAt = clock.now();
     this.#giveUp(ticket.nonce);
     this.#removing.add(ticket.nonce);
-    if (await this.#isRemoved(ticket)) return;
-    const removal = this.#removeUntilGone(ticket);
+    if (await this.#isRemoved(ticket, claim)) return;
+    const removal = this.#removeUntilGone(ticket, claim);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
     const leftMs = startedAt + patienceMs - clock.now();
@@ -128,9 +132,9 @@ export class OwnTickets {
   }
 
   /** Tries once to remove a ticket. */
-  async #isRemoved(ticket: Ticket | TicketRequest): Promise<boolean> {
+  async #isRemoved(ticket: Ticket | TicketRequest, claim?: string): Promise<boolean> {
     try {
-      await this.#options.store.remove(ticket);
+      await this.#options.store.remove(ticket, claim);
     } catch (error) {
       log('removal of %s failed: %s', ticket.nonce, error);
       return false;
@@ -139,14 +143,15 @@ export class OwnTickets {
     return true;
   }
 
-  async #removeUntilGone(ticket: Ticket | TicketRequest): Promise<void> {
+  async #removeUntilGone(ticket: Ticket | TicketRequest, claim?: string): Promise<void> {
     const { clock, closing, sessions } = this.#options;
     const ttlMs = sessions.session(ticket.session)?.ttlMs ?? Number.POSITIVE_INFINITY;
     const startedAt = clock.now();
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
       await clock.sleep(pauseMs, closing);
-      if (closing.aborted || sessions.hasEnded(ticket.session)) break;
-      if (await this.#isRemoved(ticket)) break;
+      // A claim outlives the session; its ticket does not.
+      if (closing.aborted || (sessions.hasEnded(ticket.session) && claim === undefined)) break;
+      if (await this.#isRemoved(ticket, claim)) break;
       const isOverdue = clock.now() - startedAt > ttlMs;
       if (isOverdue && !this.#isInUse(ticket.session)) sessions.drop(ticket.session);
     }

@@ -1,6 +1,6 @@
 import { SessionGoneError } from '../errors.ts';
 import type { Gate, LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
-import { conflicts } from '../ticket.ts';
+import { conflicts, recordsOf, storedPart } from '../ticket.ts';
 import { judgeChange } from './guarded-change.ts';
 import type {
   Committed,
@@ -105,10 +105,11 @@ export class TicketModel {
     return this.#exists(ticket) && this.#blockers(ticket.locks, ticket.token).length === 0;
   }
 
-  remove(target: Ticket | TicketRequest): void {
+  remove(target: Ticket | TicketRequest, claim?: string): void {
     const ticket = this.#tickets.get(target.nonce);
-    if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;
-    this.#removeTickets([ticket]);
+    const isThere = ticket && (!('token' in target) || target.token === ticket.token);
+    const removedRecords = claim !== undefined && this.#records.delete(claim) ? [claim] : [];
+    this.#removeTickets(isThere ? [ticket] : [], removedRecords);
   }
 
   commit(change: GuardedChange): Committed {
@@ -143,6 +144,12 @@ export class TicketModel {
 
   record(key: string): StoredRecord | undefined {
     return this.#records.get(key);
+  }
+
+  records(prefix: string): readonly StoredRecord[] {
+    return [...this.#records.values()]
+      .filter(({ key }) => key.startsWith(prefix))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
   closeGate(gate: Gate): void {
@@ -191,18 +198,20 @@ export class TicketModel {
     return [...nearest].sort((a, b) => a.token - b.token);
   }
 
-  #granted(ticket: Ticket, { read }: TicketRequest): Granted {
+  #granted(ticket: Ticket, { read, readBelow }: TicketRequest): Granted {
     if (read === undefined) return { state: 'granted', ticket };
-    return { state: 'granted', ticket, read: { record: this.#records.get(read) } };
+    const below = readBelow === undefined ? {} : { below: this.records(readBelow) };
+    return { state: 'granted', ticket, read: { record: this.#records.get(read), ...below } };
   }
 
-  #write({ mark, read: _read, freesSpace: _, ...request }: TicketRequest): Ticket {
-    const { session, nonce, locks } = request;
+  #write(whole: TicketRequest): Ticket {
+    const request = storedPart(whole);
+    const { session, locks } = request;
     const id = this.#freeId(session, locks);
     const revision = this.#nextRevision();
     const ticket: Ticket = { ...request, id, token: revision };
     this.#add(ticket);
-    const records = mark === undefined ? [] : [{ key: mark, value: nonce, revision }];
+    const records = recordsOf(whole).map((record) => ({ ...record, revision }));
     for (const record of records) this.#records.set(record.key, record);
     this.#onChange({ ...noChange(revision), tickets: [ticket], records });
     return ticket;
@@ -227,11 +236,11 @@ export class TicketModel {
     return `${session}.${slot}`;
   }
 
-  #removeTickets(tickets: readonly Ticket[]): void {
-    if (tickets.length === 0) return;
+  #removeTickets(tickets: readonly Ticket[], removedRecords: readonly string[] = []): void {
+    if (tickets.length + removedRecords.length === 0) return;
     for (const ticket of tickets) this.#forget(ticket);
     const removedTickets = tickets.map(({ id, nonce }) => ({ id, nonce }));
-    this.#onChange({ ...noChange(this.#nextRevision()), removedTickets });
+    this.#onChange({ ...noChange(this.#nextRevision()), removedTickets, removedRecords });
   }
 
   #forget({ nonce, locks }: Ticket): void {

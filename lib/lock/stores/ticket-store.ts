@@ -87,8 +87,10 @@ export interface TicketStore extends AsyncDisposable {
   /**
    * Removes a ticket, and never another ticket that has taken its place under the same id. The
    * caller may pass a request whose outcome is unknown instead. Succeeds if the ticket is gone.
+   * `claim` is the key of the ticket's claim: the same step deletes that record, also when the
+   * ticket is gone already.
    */
-  remove(ticket: Ticket | TicketRequest): Promise<void>;
+  remove(ticket: Ticket | TicketRequest, claim?: string): Promise<void>;
 
   /**
    * Applies `change` if, and only if, every ticket in `guards` still exists and every record has
@@ -106,6 +108,9 @@ export interface TicketStore extends AsyncDisposable {
 
   /** Reads one record. Linearizable. */
   record(key: string): Promise<StoredRecord | undefined>;
+
+  /** Reads all records whose keys begin with `prefix`, by key. Linearizable. */
+  records(prefix: string): Promise<readonly StoredRecord[]>;
 
   /** Closes a lock's gate: no grant follows the answer. A gate that is closed stays as it is. */
   closeGate(gate: Gate): Promise<void>;
@@ -176,6 +181,8 @@ export interface Granted {
 /** The result of reading the record that a request names. */
 export interface ReadRecord {
   readonly record: StoredRecord | undefined;
+  /** The records below the request's `readBelow`, by key; absent if it names no prefix. */
+  readonly below?: readonly StoredRecord[];
 }
 
 export interface Waiting {

@@ -1,7 +1,7 @@
 import createDebug from 'debug';
 import type { Lock } from '../lock.ts';
 import { isPermanent } from '../permanent-session.ts';
-import type { ReadRecord } from '../stores/ticket-store.ts';
+import type { ReadRecord, RecordWrite } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
 
 const log = createDebug('berth:lock');
@@ -63,12 +63,17 @@ export class KeptLock {
     return this.#state;
   }
 
-  /** Releases the lock; retries in the background while the store is away. Idempotent. */
-  async unlock(): Promise<void> {
+  /** Changes records as `Lock.guard` does. */
+  guard(writes: readonly RecordWrite[]): Promise<void> {
+    return this.#lock.guard(writes);
+  }
+
+  /** Releases the lock; retries in the background while the store is away. As `Lock.unlock`. */
+  async unlock(options?: { readonly claim?: string | undefined }): Promise<void> {
     if (this.#state !== 'released') this.#change('released');
     this.#heard[Symbol.dispose]();
     this.#lapsed?.[Symbol.dispose]();
-    await this.#lock.unlock();
+    await this.#lock.unlock(options);
   }
 
   #hold(lock: Lock): void {

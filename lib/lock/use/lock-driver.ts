@@ -52,7 +52,9 @@ export class LockDriver implements LockService, LockClearer {
       ...this.#options([use], options),
       ...(options.expires === false && { ttlMs: Number.POSITIVE_INFINITY }),
       ...(options.mark !== undefined && { mark: options.mark }),
+      ...(options.claim && { claim: options.claim }),
       ...(options.read !== undefined && { read: options.read }),
+      ...(options.readBelow !== undefined && { readBelow: options.readBelow }),
     });
     return new KeptLock(lock, this.#manager, options.onChange);
   }

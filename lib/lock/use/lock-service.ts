@@ -73,7 +73,11 @@ export interface KeepOptions extends UseLockOptions {
   /** See `LockOptions`. */
   readonly mark?: string;
   /** See `LockOptions`. */
+  readonly claim?: { readonly prefix: string; readonly value: string };
+  /** See `LockOptions`. */
   readonly read?: string;
+  /** See `LockOptions`. */
+  readonly readBelow?: string;
   /** Called at each change of the lock's state, also at `unlock`. */
   readonly onChange: (state: KeptLockState) => void;
 }

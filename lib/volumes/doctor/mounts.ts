@@ -15,6 +15,7 @@ import type { MountRecovery } from '../mounts/mount-recovery.ts';
 import type { MountRow } from '../mounts/mount-table.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog } from '../records/catalog.ts';
+import { claimKey } from '../records/claims.ts';
 import type { Finding, Outcome, Treatment } from './finding.ts';
 import { found, mended } from './finding.ts';
 import { whileIdle } from './locks.ts';
@@ -181,7 +182,7 @@ export class MountDoctor {
     if (!fix || !isOwn) return { finding };
     const outcome = await mended(finding, async () => {
       const lock = await this.#options.locks.resume(ticket, () => {});
-      await lock?.unlock();
+      await lock?.unlock({ claim: claimKey(volume, ticket.nonce) });
     });
     return { finding, outcome };
   }

@@ -1,6 +1,7 @@
 import type { Mount } from '../../linux/mountinfo.ts';
 import type { DriverPool } from './driver-pool.ts';
 import type { DriverStorage } from './stored-volume.ts';
+import type { FormerOwner, PutAside, TakeoverAbility } from './takeover.ts';
 
 /**
  * The port to a storage technology.
@@ -89,6 +90,12 @@ export interface VolumeDriver {
   /** The place of all the driver's volumes. Other methods may assume that it is the right one. */
   readonly pool: DriverPool;
 
+  /**
+   * Takes volumes over at the storage after an unclean end by another host. Absent: the driver can't;
+   * only the former host's own fence, or a fence command, keeps that host from writing.
+   */
+  readonly takeover?: DriverTakeover;
+
   /** Lists the driver's storage, so that the doctor finds what interrupted work has left. */
   readonly storage: DriverStorage;
 
@@ -97,6 +104,41 @@ export interface VolumeDriver {
 
   /** Measures the bytes in use and the limit, if any. `mountpoint` is given when mounted here. */
   usage(volume: DriverVolume, mountpoint: string | undefined): Promise<DriverUsage>;
+}
+
+/**
+ * Keeps a former owner of a volume, which ended without an unmount, from writing to it, at the storage:
+ * by a clone of an image, a snapshot of a subvolume, a reservation of a device, a blocked client, a
+ * withdrawn attachment.
+ *
+ *     unclean end ──► takeOver (under the volume's lock, before mount) ──► mount
+ *                        │
+ *                        └─► what the former owner still writes goes aside, or fails
+ *
+ *     the former owner can't write any more ──► putAside ──► nothing was written: discard
+ *                                             └──► else a person looks at it
+ */
+export interface DriverTakeover {
+  /**
+   * Returns what a takeover means in this pool. `isNeeded`: the pool may be prepared for that
+   * (its directory is created), because a volume is about to be created in it. Undefined: not known
+   * before the first volume is created.
+   */
+  ability(options: { readonly isNeeded: boolean }): Promise<TakeoverAbility | undefined>;
+
+  /**
+   * Keeps the writes of a former owner from the volume: once this has resolved, none reaches the
+   * content that the next `mount` shows, whatever that host does. Idempotent for the same `mark`:
+   * a repeat after success changes nothing, a repeat after a crash completes the work. Until it
+   * resolves, the volume has its old content under its name. Rejects if that can't be ensured.
+   */
+  takeOver(volume: DriverVolume, former: FormerOwner, context: DriverContext): Promise<void>;
+
+  /** Lists what takeovers of a volume have put aside. Reads only. */
+  putAside(volume: DriverVolume): Promise<readonly PutAside[]>;
+
+  /** Deletes what the takeover from `mark` has put aside. Resolves also if it is gone. */
+  discard(volume: DriverVolume, mark: string, context: DriverContext): Promise<void>;
 }
 
 export interface DriverCapabilities {

@@ -1,6 +1,7 @@
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
 import type { Catalog } from '../records/catalog.ts';
+import { claimKey } from '../records/claims.ts';
 import type { VolumeRecord } from '../volume.ts';
 import type { FoundMount, MountsAt } from './found-mount.ts';
 import { foundText, kernelMountsAt } from './found-mount.ts';
@@ -43,7 +44,8 @@ export class FoundMounts {
     const state = states.get(volume);
     if (state?.is !== 'found' || !state.found.isMounted) return false;
     if ((await this.#mountsAt(state.found.mountpoint)).length > 0) return false;
-    await states.leave(volume)?.unlock();
+    const lock = states.leave(volume);
+    await lock?.unlock({ claim: claimKey(volume, lock.ticket.nonce) });
     return true;
   }
 

@@ -8,6 +8,8 @@ import { SayOnceEach } from '../../running/say-once.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { DisabledError, InUseError, UnavailableError } from '../errors.ts';
 import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
+import type { Claims } from '../records/claims.ts';
+import { endInStore } from './end-in-store.ts';
 import type { FoundMounts } from './found-mounts.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
 import type { FencedMount, MountFence } from './mount-fence.ts';
@@ -32,6 +34,7 @@ export interface MountRecoveryOptions {
   readonly locks: Relocker;
   readonly found: FoundMounts;
   readonly fence: MountFence;
+  readonly claims: Pick<Claims, 'release'>;
   /** Records what happens to mounts without a request. */
   readonly events: EventSink;
 }
@@ -177,7 +180,7 @@ export class MountRecovery {
       (await this.#options.locks.resume(row, this.onLockChange(volume)));
     if (lock) this.#states.enter(volume, { is: 'interrupted', lock });
     await this.#options.mounts.undo(row, lock?.state === 'held');
-    await lock?.unlock();
+    await endInStore(row, lock, this.#options.claims);
     const message =
       row.mountIds.size === 0
         ? 'its mount was interrupted and has been undone'
@@ -278,7 +281,7 @@ export class MountRecovery {
     await this.#options.fence.end(volume, this.#fenced());
     const lock = this.#states.lock(volume);
     await this.#options.mounts.undo(row, lock?.state === 'held');
-    await lock?.unlock();
+    await endInStore(row, lock, this.#options.claims);
     const message =
       'no container here uses it any more, and it is unmounted; a container that is started again ' +
       'waits for the lock like any other';

@@ -7,8 +7,10 @@ import type { KeptLockState } from '../../lock/use/kept-lock.ts';
 import { never } from '../../running/never.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
+import type { Claims } from '../records/claims.ts';
 import type { CallContext } from '../service.ts';
 import type { VolumeRecord } from '../volume.ts';
+import { endInStore } from './end-in-store.ts';
 import type { MountsAt } from './found-mount.ts';
 import { foundCondition, kernelMountsAt } from './found-mount.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
@@ -39,6 +41,7 @@ export interface MountsOptions {
   readonly mountDir: string;
   readonly bootId: string;
   readonly fence: MountFence;
+  readonly claims: Pick<Claims, 'release'>;
   readonly mountsAt?: MountsAt | undefined;
 }
 
@@ -307,7 +310,7 @@ export class Mounts {
       throw error;
     }
     const { lock, synced } = await this.#forget(row);
-    await Promise.all([lock?.unlock(), synced]);
+    await Promise.all([endInStore(row, lock, this.#options.claims), synced]);
   }
 
   /**

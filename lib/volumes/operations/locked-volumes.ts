@@ -14,11 +14,15 @@ import { checkMountId } from '../mounts/mount-row.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { mountMarkKey, recordKey } from '../records/catalog.ts';
+import type { Claimant } from '../records/claims.ts';
+import { claimKey, claimPrefix, claimText } from '../records/claims.ts';
 import type { CallContext, CreateRequest, VolumeService, VolumeView } from '../service.ts';
 import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
 import { checkSnapshotName, checkVolumeName } from '../volume.ts';
+import type { Fencing } from './fencing.ts';
 import { disabledBy, refuseMounted, translated } from './lock-refusals.ts';
 import { locks } from './lock-table.ts';
+import type { Takeovers } from './takeovers.ts';
 import type { NewVolume } from './volume-options.ts';
 import { newCopy, newVolume, sourceOf } from './volume-options.ts';
 import type { Volumes } from './volumes.ts';
@@ -31,6 +35,10 @@ export interface LockedVolumesOptions {
   readonly mounts: Mounts;
   readonly found: Pick<FoundMounts, 'refuse'>;
   readonly recovery: Pick<MountRecovery, 'onLockChange'>;
+  readonly takeovers: Pick<Takeovers, 'before'>;
+  readonly fencing: Pick<Fencing, 'of'>;
+  /** This host, as its claims name it. */
+  readonly claimant: Claimant;
   readonly mutex: KeyedMutex;
   readonly clock: Clock;
   /** The driver of volumes that don't name one. */
@@ -78,7 +86,8 @@ export class LockedVolumes implements VolumeService {
   }
 
   async mount(name: string, mountId: string, context: CallContext): Promise<string> {
-    const { mounts, found, recovery, mutex, catalog, clock, lockTimeoutMs } = this.#options;
+    const { mounts, found, recovery, mutex, catalog, takeovers, clock } = this.#options;
+    const { lockTimeoutMs } = this.#options;
     const end = clock.now() + lockTimeoutMs;
     return mutex.run(name, async () => {
       const row = mounts.get(name);
@@ -103,8 +112,9 @@ export class LockedVolumes implements VolumeService {
           timeoutMs: Math.max(0, Math.round(end - clock.now())),
           detail: `mount ID ${mountId.slice(0, 12)}`,
           expires: failover === 'auto',
-          ...(access === 'shared' ? {} : { mark: mountMarkKey(name) }),
+          ...(access === 'shared' ? {} : { mark: mountMarkKey(name), claim: this.#claim(name) }),
           read: recordKey(name),
+          readBelow: claimPrefix(name),
           ...(context.onWait ? { onWait: context.onWait } : {}),
           onChange: recovery.onLockChange(name),
         }),
@@ -120,10 +130,13 @@ export class LockedVolumes implements VolumeService {
         }
         return await translated(name, async () => {
           await this.#options.volumes.requirePool(entry.record); // It may have gone during the wait.
-          return mounts.mount(entry.record, mountId, lock, context);
+          await takeovers.before(entry.record, lock, context);
+          return await mounts.mount(entry.record, mountId, lock, context);
         });
       } catch (error) {
-        await lock.unlock();
+        // A row that is left is a mount that could not be undone: its claim stands until it is.
+        const isUnmounted = mounts.get(name) === undefined;
+        await lock.unlock({ claim: isUnmounted ? claimKey(name, lock.ticket.nonce) : undefined });
         throw error;
       }
     });
@@ -255,10 +268,16 @@ export class LockedVolumes implements VolumeService {
     }
   }
 
+  #claim(volume: string): { prefix: string; value: string } {
+    const { claimant, clock } = this.#options;
+    return { prefix: claimPrefix(volume), value: claimText(claimant, clock.date()) };
+  }
+
   #view(record: VolumeRecord): VolumeView {
     const row = this.#options.mounts.get(record.name);
     return {
       record,
+      fencing: this.#options.fencing.of(record),
       mountTickets: this.#options.mirror.ticketsOn(lockName('mount', record.name)),
       gates: this.#options.locks.gates(record.name),
       ...(row

@@ -1,10 +1,11 @@
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InvalidRequestError } from '../errors.ts';
-import type { LockRules, VolumeRecord, VolumeSource } from '../volume.ts';
+import type { FencingMode, LockRules, VolumeRecord, VolumeSource } from '../volume.ts';
 import {
   accessModes,
   checkVolumeName,
   failoverModes,
+  fencingModes,
   formatSource,
   lossActions,
   parseSource,
@@ -16,12 +17,15 @@ export const commonOptions: Readonly<Record<string, string>> = {
   access: `who may mount it at one time: ${accessModes.join(', ')}`,
   failover: `how its lock is released when its host has died: ${failoverModes.join(', ')}`,
   'on-lost': `what its containers do before the host loses it: ${lossActions.join(', ')}`,
+  fencing: `where the writes of a host that has lost it are stopped: ${fencingModes.join(', ')}`,
   from: 'create it from VOLUME or VOLUME@SNAPSHOT',
   adopt: 'yes: keep the content of storage of that name that has no record',
 };
 
 /** A volume to create, with checked and normalised options. */
 export interface NewVolume extends LockRules {
+  /** Undefined: as the pool can. */
+  readonly fencing?: FencingMode;
   readonly name: string;
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
@@ -119,14 +123,17 @@ function splitOptions(given: Readonly<Record<string, string>>) {
   return { rules: part(true), driverOptions: part(false) };
 }
 
-const ruleNames = { access: 0, failover: 0, 'on-lost': 0 };
+const ruleNames = { access: 0, failover: 0, 'on-lost': 0, fencing: 0 };
+
+type Rules = LockRules & Pick<NewVolume, 'fencing'>;
+type Base = Partial<LockRules> & { readonly fencing?: FencingMode | undefined };
 
 /** Returns the rules given, completed from `base` and then from the defaults. */
 function lockRules(
   given: Readonly<Record<string, string>>,
-  base: Partial<LockRules>,
+  base: Base,
   driver: VolumeDriver,
-): LockRules {
+): Rules {
   const access = oneOf('access', accessModes, given.access ?? base.access ?? 'host');
   if (access === 'shared' && !driver.capabilities.multiHostMount) {
     throw new InvalidRequestError(
@@ -140,7 +147,18 @@ function lockRules(
       `on-lost=${onLost} can't be combined with access=shared: other hosts write to it anyway`,
     );
   }
-  return { access, failover, onLost: oneOf('on-lost', lossActions, onLost) };
+  const isKept = onLost === 'keep';
+  const fencing = given.fencing ?? (isKept ? undefined : base.fencing);
+  if (fencing === 'storage' && isKept) {
+    throw new InvalidRequestError(
+      `fencing=storage can't be combined with ${access === 'shared' ? 'access=shared' : 'on-lost=keep'}: ` +
+        'a host that has lost the volume goes on writing to it',
+    );
+  }
+  return {
+    ...{ access, failover, onLost: oneOf('on-lost', lossActions, onLost) },
+    ...(fencing !== undefined && { fencing: oneOf('fencing', fencingModes, fencing) }),
+  };
 }
 
 /** Returns the default for a copy that is not shared: on-lost=keep came from access=shared. */
@@ -163,6 +181,7 @@ function checkSame(existing: VolumeRecord, asked: Readonly<Record<string, string
     access: existing.access,
     failover: existing.failover,
     'on-lost': existing.onLost,
+    fencing: existing.fencing,
     from: existing.from,
   };
   const differs = Object.keys(asked).find((key) => asked[key] !== has[key]);

@@ -9,6 +9,7 @@ import { recordDeletion, recordWrite } from '../records/catalog.ts';
 import type { CallContext } from '../service.ts';
 import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
 import { formatSource } from '../volume.ts';
+import type { Fencing } from './fencing.ts';
 import { refuseLeft } from './left-storage.ts';
 import type { NewVolume } from './volume-options.ts';
 
@@ -21,6 +22,9 @@ export interface VolumesOptions {
   /** The mounts of this host. */
   readonly mounts: Pick<Mounts, 'get' | 'requireUnmounted'>;
   readonly pools: Pick<Pools, 'require'>;
+  readonly fencing: Pick<Fencing, 'require'>;
+  /** Returns the keys of the claims on a volume, which end with it. */
+  readonly claimKeys: (volume: string) => readonly string[];
 }
 
 /**
@@ -64,7 +68,8 @@ export class Volumes {
     await this.#options.mounts.requireUnmounted(name);
     const driver = await this.#driverInPlace(record.driver);
     await driver.remove(record, this.#during(lock, context));
-    await lock.guard(recordDeletion(name, revision), { unlock: true });
+    const claims = this.#options.claimKeys(name).map((key) => ({ key, value: undefined }));
+    await lock.guard([...recordDeletion(name, revision), ...claims], { unlock: true });
   }
 
   async snapshot(
@@ -164,6 +169,7 @@ export class Volumes {
     const driver = await this.#driverInPlace(wanted.driver);
     // Storage without a record may still be mounted here, by a volume that had this name.
     await this.#options.mounts.requireUnmounted(wanted.name);
+    await this.#options.fencing.require(wanted);
     const during = this.#during(lock, context);
     if (wanted.source) {
       await driver.clone(await this.#cloneSource(wanted.source), wanted, during);
@@ -179,6 +185,7 @@ export class Volumes {
       access: wanted.access,
       failover: wanted.failover,
       onLost: wanted.onLost,
+      ...(wanted.fencing !== undefined && { fencing: wanted.fencing }),
       createdAt: this.#options.clock.date().toISOString(),
       createdBy: this.#options.host,
       ...(wanted.source ? { from: formatSource(wanted.source) } : {}),

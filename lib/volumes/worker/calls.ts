@@ -1,5 +1,11 @@
 import { basename } from 'node:path';
-import type { DriverVolume, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
+import type {
+  DriverTakeover,
+  DriverVolume,
+  LiveSource,
+  SnapshotTarget,
+  VolumeDriver,
+} from '../drivers/driver.ts';
 import type { DriverPool } from '../drivers/driver-pool.ts';
 import type { DriverStorage } from '../drivers/stored-volume.ts';
 
@@ -22,7 +28,7 @@ export interface CallKind {
 /** The members of a driver that touch storage, and so run in the worker. */
 export type StorageMethod = Exclude<
   keyof VolumeDriver,
-  'name' | 'capabilities' | 'options' | 'parseOptions' | 'owns' | 'storage' | 'pool'
+  'name' | 'capabilities' | 'options' | 'parseOptions' | 'owns' | 'storage' | 'takeover' | 'pool'
 >;
 
 /** The members of a driver's list of its storage, in the worker as well. */
@@ -30,6 +36,9 @@ export type ListingMethod = keyof DriverStorage;
 
 /** The members of a driver's pool, in the worker as well. */
 export type PoolMethod = Exclude<keyof DriverPool, 'place' | 'markPath'>;
+
+/** The members of a driver's takeover, in the worker as well. */
+export type TakeoverMethod = keyof DriverTakeover;
 
 const readLimitMs = 10_000;
 const changeLimitMs = 20_000;
@@ -76,6 +85,20 @@ export const callKinds = {
     copy('copy', name, [name, source.volume.name]),
   usage: ({ name }: DriverVolume) => read('measure', name),
 } satisfies Record<StorageMethod, (...args: never[]) => CallKind>;
+
+/** Returns the kind of each call of a driver's takeover. */
+export const takeoverKinds = {
+  ability: (driver: string): CallKind => ({
+    ...read(`look at what the pool of driver ${driver} can do`, `ability ${driver}`, []),
+    isRead: false, // It makes a file.
+  }),
+  takeOver: (driver: string, name: string): CallKind => ({
+    ...change(`take over (driver ${driver})`, name),
+    limitMs: copyLimitMs,
+  }),
+  putAside: (driver: string, name: string) => read(`list what driver ${driver} put aside`, name),
+  discard: (driver: string, name: string) => change(`delete what driver ${driver} put aside`, name),
+} satisfies Record<TakeoverMethod, (driver: string, name: string) => CallKind>;
 
 /** Returns the kind of each call that lists a driver's storage. */
 export const listingKinds = {

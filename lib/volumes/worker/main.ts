@@ -66,7 +66,8 @@ type Method = (...args: readonly unknown[]) => Promise<unknown>;
 function methodOf(driverName: string, name: string): Method {
   const driver = all.get(driverName);
   const [key = '', part] = name.split('.').reverse();
-  const owner = part === 'storage' || part === 'pool' ? driver?.[part] : driver;
+  const owner =
+    part === 'storage' || part === 'pool' || part === 'takeover' ? driver?.[part] : driver;
   const method = owner === undefined ? undefined : Reflect.get(owner, key);
   if (typeof method !== 'function') throw new Error(`driver ${driverName} has no ${name}`);
   return (...args) => Reflect.apply(method, owner, args);

@@ -2,6 +2,7 @@ import { never } from '../../running/never.ts';
 import type {
   DriverContext,
   DriverPlace,
+  DriverTakeover,
   DriverVolume,
   LiveSource,
   SnapshotTarget,
@@ -11,7 +12,7 @@ import type { DriverPool } from '../drivers/driver-pool.ts';
 import { drivers } from '../drivers/registry.ts';
 import type { DriverStorage } from '../drivers/stored-volume.ts';
 import type { CallKind } from './calls.ts';
-import { callKinds, listingKinds, poolKinds } from './calls.ts';
+import { callKinds, listingKinds, poolKinds, takeoverKinds } from './calls.ts';
 import type { Lanes } from './lanes.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
@@ -77,6 +78,7 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
       call(callKinds.usage(volume), 'usage', [sent(volume), mountpoint]),
     pool: remotePool(local, call),
     storage: remoteStorage(driver, call),
+    ...(local.takeover && { takeover: remoteTakeover(driver, call) }),
   };
 }
 
@@ -99,6 +101,21 @@ function remotePool({ name, pool }: VolumeDriver, call: Call): DriverPool {
     markPath: pool.markPath,
     look: () => call(poolKinds.look(name), 'pool.look', []),
     mark: (cluster) => call(poolKinds.mark(name), 'pool.mark', [cluster]),
+  };
+}
+
+function remoteTakeover(driver: string, call: Call): DriverTakeover {
+  const { ability, takeOver, putAside, discard } = takeoverKinds;
+  return {
+    ability: (options) => call(ability(driver), 'takeover.ability', [options]),
+    takeOver: (volume, { host, owner, addresses, mark, token, since }, context) => {
+      const former = { host, owner, addresses, mark, token, since };
+      const kind = takeOver(driver, volume.name);
+      return call(kind, 'takeover.takeOver', [sent(volume), former], context);
+    },
+    putAside: (volume) => call(putAside(driver, volume.name), 'takeover.putAside', [sent(volume)]),
+    discard: (volume, mark, context) =>
+      call(discard(driver, volume.name), 'takeover.discard', [sent(volume), mark], context),
   };
 }
 

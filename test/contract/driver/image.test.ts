@@ -10,6 +10,7 @@ import type { DriverBench } from '../bench/driver-bench.ts';
 import { command, never } from '../bench/driver-bench.ts';
 import { abandonTests } from './image-abandon-tests.ts';
 import { copiesTests } from './image-copies-tests.ts';
+import { imageTakeoverTests, takeoverContract } from './takeover-contract.ts';
 import { volumeDriverContract } from './volume-driver.ts';
 
 for (const [fs, pool] of [
@@ -22,6 +23,8 @@ for (const [fs, pool] of [
   const fixture = { driverName: 'image', makeDriver: imageDriver, options, pool };
   volumeDriverContract(`the image driver with ${fs}`, fixture, (bench) => {
     imageTests(bench);
+    takeoverContract(bench);
+    imageTakeoverTests(bench);
     if (pool === 'ext4') {
       abandonTests(bench, fs);
       copiesTests(bench, fs);

@@ -99,6 +99,81 @@ export function queueContract(benchOf: BenchOf): void {
     }
   });
 
+  test('keeps the claim of a ticket until its removal names it, whatever becomes of the ticket', async () => {
+    const [n1, n2] = benchOf().clients;
+    const { store } = n1;
+    const claiming = (client: typeof n1, name: string) => ({
+      ...client.request('db'),
+      claim: { key: `claims/db/${name}`, value: `of ${name}` },
+    });
+    const claims = async () => (await n2.store.records('claims/db/')).map(({ value }) => value);
+
+    const first = enabled(await store.enqueue(claiming(n1, 'first')));
+    expect(first.ticket).not.toHaveProperty('claim');
+    expect(await n2.store.records('claims/db/')).toEqual([
+      { key: 'claims/db/first', value: 'of first', revision: first.ticket.token },
+    ]);
+    expect(await n2.store.tryEnqueue(claiming(n2, 'refused'))).toMatchObject({ state: 'refused' });
+    const waiting = claiming(n2, 'waiting');
+    await n2.store.enqueue(waiting);
+    expect(await claims()).toEqual(['of first', 'of waiting']);
+    // A request that gives up has never begun.
+    await n2.store.remove(waiting, waiting.claim.key);
+    expect(await claims()).toEqual(['of first']);
+
+    await n2.store.remove(first.ticket); // For example an operator, who knows nothing of its end.
+    expect(await claims()).toEqual(['of first']);
+    const second = enabled(await n2.store.enqueue(claiming(n2, 'second')));
+    expect(second.state).toBe('granted');
+    // The first one's owner is late: its own claim goes, nothing else.
+    await store.remove(first.ticket, 'claims/db/first');
+    expect(await claims()).toEqual(['of second']);
+    await n2.store.remove(second.ticket, 'claims/db/second');
+    await n2.store.remove(second.ticket, 'claims/db/second');
+    expect(await claims()).toEqual([]);
+    expect(await store.tickets()).toEqual([]);
+  });
+
+  test('tells the records below a prefix that a request asks to read, as of the step of its grant', async () => {
+    const [n1, n2] = benchOf().clients;
+    const claims = { read: 'volumes/db', readBelow: 'claims/db/' };
+    const claim = { key: 'claims/db/first', value: 'of n1' };
+    const first = enabled(await n1.store.enqueue({ ...n1.request('db'), ...claims, claim }));
+    await n1.store.remove(first.ticket);
+    const write = { key: 'claims/db2/first', value: 'of another volume' };
+    await n1.store.commit({ guards: [], writes: [write], release: [] });
+    for (const ask of ['enqueue', 'tryEnqueue'] as const) {
+      const mine = { key: `claims/db/of-${ask}`, value: ask };
+      const granted = enabled(await n2.store[ask]({ ...n2.request('db'), ...claims, claim: mine }));
+      if (granted.state !== 'granted') throw new Error('n2 was refused');
+      expect(granted.ticket).not.toHaveProperty('readBelow');
+      expect(granted.read?.record).toBeUndefined();
+      const below = granted.read?.below?.filter(({ key }) => key !== mine.key);
+      expect(below).toEqual([{ ...claim, revision: first.ticket.token }]);
+      await n2.store.remove(granted.ticket, mine.key);
+    }
+  });
+
+  test('keeps the claim of a ticket whose session has ended', async () => {
+    const [n1, n2] = benchOf().clients;
+    const claim = { key: 'claims/db/n1', value: 'of n1' };
+    await n1.store.enqueue({ ...n1.request('db'), claim });
+    await n1.store.closeSession(n1.session);
+    expect(await n2.store.tickets()).toEqual([]);
+    expect(await n2.store.records('claims/')).toMatchObject([claim]);
+  });
+
+  test('reads the records below a prefix, by key, and no others', async () => {
+    const [n1, n2] = benchOf().clients;
+    const keys = ['a/b', 'a/', 'a', 'b/a', 'a/B', 'a/_', 'a/%c', 'A/b'];
+    const writes = keys.map((key) => ({ key, value: `value of ${key}` }));
+    await n1.store.commit({ guards: [], writes, release: [] });
+    const found = await n2.store.records('a/');
+    expect(found.map(({ key }) => key)).toEqual(['a/', 'a/%c', 'a/B', 'a/_', 'a/b']);
+    expect(await n2.store.records('c')).toEqual([]);
+    expect(await n2.store.records('')).toHaveLength(keys.length);
+  });
+
   test('S2 S11 refuses a try for a held lock, names the holder and leaves no ticket', async () => {
     const [n1, n2, n3] = benchOf().clients;
     const held = await n1.hold('db');

@@ -11,8 +11,11 @@ import type { Host } from '../../support/host.ts';
 import { waitFor } from '../../support/processes.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 
+/** A host whose sentinel is asked. */
+type Watched = { readonly host: Pick<Host, 'pathOf'> };
+
 /** Returns the report of the host's sentinel; rejects when none answers. */
-export async function sentinelReport({ host }: EngineNode): Promise<SentinelReport> {
+export async function sentinelReport({ host }: Watched): Promise<SentinelReport> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const socketPath = host.pathOf('/run/berth/admin.sock.sentinel');
   const signal = AbortSignal.timeout(1_000);
@@ -24,7 +27,7 @@ export async function sentinelReport({ host }: EngineNode): Promise<SentinelRepo
   return reportSchema.parse(JSON.parse(await promise));
 }
 
-export async function sentinelPid(node: EngineNode): Promise<number> {
+export async function sentinelPid(node: Watched): Promise<number> {
   return (await sentinelReport(node)).pid;
 }
 

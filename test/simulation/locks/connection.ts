@@ -40,8 +40,8 @@ export class Connection implements TicketStore {
   stands: TicketStore['stands'] = (ticket) =>
     this.#call('stands', () => this.#store.stands(ticket));
 
-  remove: TicketStore['remove'] = (ticket) =>
-    this.#call('remove', () => this.#store.remove(ticket));
+  remove: TicketStore['remove'] = (ticket, claim) =>
+    this.#call('remove', () => this.#store.remove(ticket, claim));
 
   commit: TicketStore['commit'] = (change) =>
     this.#call('commit', () => this.#store.commit(change));
@@ -50,6 +50,9 @@ export class Connection implements TicketStore {
     this.#call('tickets', () => this.#store.tickets(lockName));
 
   record: TicketStore['record'] = (key) => this.#call('record', () => this.#store.record(key));
+
+  records: TicketStore['records'] = (prefix) =>
+    this.#call('records', () => this.#store.records(prefix));
 
   closeGate: TicketStore['closeGate'] = (gate) =>
     this.#call('closeGate', () => this.#store.closeGate(gate));

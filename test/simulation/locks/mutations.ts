@@ -196,14 +196,21 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'unlock: the ticket is removed even after an outage of the store',
     file: engine('engine/own-tickets.ts'),
-    from: 'const removal = this.#removeUntilGone(ticket);',
+    from: 'const removal = this.#removeUntilGone(ticket, claim);',
     to: 'const removal = Promise.resolve();',
   },
   {
     promise: "unlock: it never removes another's ticket",
     file: store('ticket-model.ts'),
-    from: "if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;",
-    to: 'if (ticket === undefined) return;',
+    from: "const isThere = ticket && (!('token' in target) || target.token === ticket.token);",
+    to: 'const isThere = ticket !== undefined;',
+    test: 'test/contract/stores/memory/store.test.ts',
+  },
+  {
+    promise: 'claim: the step that releases the ticket deletes it',
+    file: store('ticket-model.ts'),
+    from: 'claim !== undefined && this.#records.delete(claim) ? [claim] : [];',
+    to: '[];',
     test: 'test/contract/stores/memory/store.test.ts',
   },
   {

@@ -58,11 +58,11 @@ export class RecordedStore implements Disposable {
         this.#answer('stands', host, ticket, ticket.token, answer, []);
         return stands;
       },
-      remove: (ticket) => {
+      remove: (ticket, claim) => {
         const { nonce } = ticket;
         const tokens = 'token' in ticket ? { tokens: [ticket.token] } : {};
         return this.#because({ method: 'remove', host, nonce, ...tokens }, () =>
-          store.remove(ticket),
+          store.remove(ticket, claim),
         );
       },
       commit: (change) => {

@@ -34,8 +34,8 @@ describe('output of the berth command', () => {
     expect(await berth('volume ls')).toEqual({
       exitCode: 0,
       stdout:
-        'NAME  DRIVER     ACCESS  SIZE   HELD BY  WAITING  SNAPSHOTS\n' +
-        'db    directory  host    4 KiB  -        0        1\n',
+        'NAME  DRIVER     ACCESS  FENCING  SIZE   HELD BY  WAITING  SNAPSHOTS\n' +
+        'db    directory  host    host     4 KiB  -        0        1\n',
       stderr: '',
     });
   });
@@ -52,6 +52,7 @@ describe('output of the berth command', () => {
         'access        host\n' +
         'failover      auto\n' +
         'on lost       pause\n' +
+        'fencing       host: in memory\n' +
         'size          4 KiB\n' +
         'used          1 KiB\n' +
         'options       size=4096\n' +

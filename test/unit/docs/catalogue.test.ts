@@ -98,6 +98,7 @@ const wordingConditions = [
   'lib/volumes/mounts/mount-table.ts',
   'lib/volumes/pools/pool-conditions.ts',
   'lib/volumes/silence.ts',
+  'lib/volumes/operations/fence-command.ts',
   'lib/etcd/errors.ts',
 ];
 /** A text that becomes a condition, assigned to a name or given to a function that makes one. */

@@ -1,4 +1,5 @@
 import type { LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import { recordsOf, storedPart } from '../../ticket.ts';
 import type { Effects } from '../effects.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type {
@@ -76,8 +77,9 @@ export class TicketQueue {
     );
   }
 
-  remove(target: Ticket | TicketRequest): void {
+  remove(target: Ticket | TicketRequest, claim?: string): void {
     this.#file.write((effects) => {
+      if (claim !== undefined) this.#writeRecord(claim, undefined, effects);
       const ticket = this.#find(target.nonce);
       if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;
       this.#delete(ticket, effects);
@@ -110,6 +112,10 @@ export class TicketQueue {
     return row === undefined ? undefined : toRecord(row);
   }
 
+  records(prefix: string): readonly StoredRecord[] {
+    return this.#file.statements.recordsBelow.all(prefix).map(toRecord);
+  }
+
   #place(ticket: Ticket, revision: number): Placement {
     if (!this.#exists(ticket)) return { state: 'gone' };
     return this.#gates.disabled(ticket.locks) ?? this.#placement(ticket, revision);
@@ -121,9 +127,10 @@ export class TicketQueue {
     return { state: 'waiting', ticket, blockers, revision };
   }
 
-  #granted(ticket: Ticket, { read }: TicketRequest): Granted {
+  #granted(ticket: Ticket, { read, readBelow }: TicketRequest): Granted {
     if (read === undefined) return { state: 'granted', ticket };
-    return { state: 'granted', ticket, read: { record: this.record(read) } };
+    const below = readBelow === undefined ? {} : { below: this.records(readBelow) };
+    return { state: 'granted', ticket, read: { record: this.record(read), ...below } };
   }
 
   #blockers(locks: readonly LockRequest[], below: number): Ticket[] {
@@ -147,7 +154,8 @@ export class TicketQueue {
     return this.#find(nonce)?.token === token;
   }
 
-  #add({ mark, read: _read, freesSpace: _, ...request }: TicketRequest, effects: Effects): Ticket {
+  #add(whole: TicketRequest, effects: Effects): Ticket {
+    const request = storedPart(whole);
     const { session, nonce, locks, kind, owner, holder } = request;
     const { writeTicket, writeLock } = this.#file.statements;
     const token = effects.revision;
@@ -156,7 +164,7 @@ export class TicketQueue {
     for (const { name, mode } of locks) writeLock.run(name, token, Number(mode === 'exclusive'));
     const ticket = { ...request, id: String(token), token };
     effects.tickets.push(ticket);
-    if (mark !== undefined) this.#writeRecord(mark, nonce, effects);
+    for (const { key, value } of recordsOf(whole)) this.#writeRecord(key, value, effects);
     return ticket;
   }
 

@@ -49,6 +49,9 @@ export function prepareStatements(db: DatabaseSync) {
 
     record: db.prepare('SELECT * FROM records WHERE key = ?'),
     records: db.prepare('SELECT * FROM records ORDER BY revision'),
+    recordsBelow: db.prepare(
+      'SELECT * FROM records WHERE substr(key, 1, length(?1)) = ?1 AND key >= ?1 ORDER BY key',
+    ),
     writeRecord: db.prepare(
       'INSERT OR REPLACE INTO records (key, value, revision) VALUES (?, ?, ?)',
     ),

@@ -6,10 +6,10 @@ import type {
   ITxnRequest,
   ITxnResponse,
 } from '../../../etcd/client.ts';
-import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
+import { EtcdRefusedError, LeaseGoneError, prefixRange } from '../../../etcd/client.ts';
 import { isPermanent } from '../../permanent-session.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
-import { namesOf } from '../../ticket.ts';
+import { namesOf, recordsOf, storedPart } from '../../ticket.ts';
 import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
 import type { EtcdBatches } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
@@ -102,7 +102,7 @@ export class EtcdQueue {
     return answer.succeeded && foundIn(answer.responses).length === 0;
   }
 
-  async remove(ticket: Ticket | TicketRequest): Promise<void> {
+  async remove(ticket: Ticket | TicketRequest, claim?: string): Promise<void> {
     const id = 'id' in ticket ? ticket.id : this.#slots.idFor(ticket);
     const keys = this.#keys.ticketKeys({ id, locks: ticket.locks });
     const still: (key: Buffer) => ICompare =
@@ -114,13 +114,16 @@ export class EtcdQueue {
       success: [{ request_delete_range: { key } }],
       failure: [],
     }));
+    const claims = claim === undefined ? [] : [{ key: this.#keys.recordKey(claim) }];
     const [only] = removals;
     // One nested Txn per key, so that a missing key does not keep the others.
-    const txn =
-      removals.length === 1 && only
-        ? only
-        : { compare: [], success: removals.map((r) => ({ request_txn: r })), failure: [] };
-    await this.#batches.send({ txn, touches: namesOf(ticket.locks) });
+    const success = [
+      ...removals.map((r) => ({ request_txn: r })),
+      ...claims.map((range) => ({ request_delete_range: range })),
+    ];
+    const txn = success.length === 1 && only ? only : { compare: [], success, failure: [] };
+    const touches = [...namesOf(ticket.locks), ...(claim === undefined ? [] : [claim])];
+    await this.#batches.send({ txn, touches });
     this.#slots.free(ticket);
   }
 
@@ -182,26 +185,38 @@ export class EtcdQueue {
     });
   }
 
-  #reads({ read }: TicketRequest): IRequestOp[] {
-    return read === undefined ? [] : [{ request_range: { key: this.#keys.recordKey(read) } }];
+  #reads({ read, readBelow }: TicketRequest): IRequestOp[] {
+    const ranges = [
+      ...(read === undefined ? [] : [{ key: this.#keys.recordKey(read) }]),
+      ...(readBelow === undefined ? [] : [prefixRange(`${this.#keys.recordsPrefix}${readBelow}`)]),
+    ];
+    return ranges.map((range) => ({ request_range: range }));
   }
 
-  /** `found` has the record that the request reads, if it exists. */
-  #granted({ read }: TicketRequest, ticket: Ticket, found: readonly IKeyValue[]): Granted {
+  /** `found` has the records that the request reads, as far as they exist. */
+  #granted(
+    { read, readBelow }: TicketRequest,
+    ticket: Ticket,
+    found: readonly IKeyValue[],
+  ): Granted {
     if (read === undefined) return { state: 'granted', ticket };
-    const stored = found.find((kv) => this.#keys.isRecord(kv.key.toString()));
-    const record = stored && this.#keys.parseRecord(stored);
-    return { state: 'granted', ticket, read: { record } };
+    const records = found
+      .filter((kv) => this.#keys.isRecord(kv.key.toString()))
+      .map((kv) => this.#keys.parseRecord(kv));
+    const record = records.find(({ key }) => key === read);
+    if (readBelow === undefined) return { state: 'granted', ticket, read: { record } };
+    const below = records.filter(({ key }) => key.startsWith(readBelow));
+    return { state: 'granted', ticket, read: { record, below } };
   }
 
   #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {
     const value = ticketValue(request);
     const lease = isPermanent(request.session) ? {} : { lease: request.session };
     const puts = keys.map((key) => ({ request_put: { key, value, ...lease } }));
-    const { mark, nonce } = request;
-    if (mark === undefined) return puts;
-    const key = this.#keys.recordKey(mark);
-    return [...puts, { request_put: { key, value: Buffer.from(nonce) } }];
+    const records = recordsOf(request).map(({ key, value: text }) => ({
+      request_put: { key: this.#keys.recordKey(key), value: Buffer.from(text) },
+    }));
+    return [...puts, ...records];
   }
 
   #gates({ locks }: TicketRequest): Buffer[] {
@@ -218,8 +233,8 @@ export class EtcdQueue {
     request: TicketRequest,
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
-    const { mark, read, freesSpace = false } = request;
-    const records = [mark, read].filter((key) => key !== undefined);
+    const { mark, claim, read, readBelow, freesSpace = false } = request;
+    const records = [mark, claim?.key, read, readBelow].filter((key) => key !== undefined);
     const touches = [...namesOf(request.locks), ...records];
     const lease = request.session;
     try {
@@ -276,6 +291,5 @@ function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T
 }
 
 function ticketOf(request: TicketRequest, id: string, token: number): Ticket {
-  const { mark: _mark, read: _read, freesSpace: _freesSpace, ...stored } = request;
-  return { ...stored, id, token };
+  return { ...storedPart(request), id, token };
 }

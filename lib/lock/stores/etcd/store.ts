@@ -136,8 +136,8 @@ export class EtcdStore implements TicketStore {
     return calling(() => this.#queue.stands(ticket));
   }
 
-  remove(ticket: Ticket | TicketRequest): Promise<void> {
-    return calling(() => this.#queue.remove(ticket));
+  remove(ticket: Ticket | TicketRequest, claim?: string): Promise<void> {
+    return calling(() => this.#queue.remove(ticket, claim));
   }
 
   async commit(change: GuardedChange): Promise<Committed> {
@@ -164,6 +164,13 @@ export class EtcdStore implements TicketStore {
     return calling(async () => {
       const { kvs } = await this.#client.range({ key: this.#keys.recordKey(key) });
       return kvs[0] && this.#keys.parseRecord(kvs[0]);
+    });
+  }
+
+  async records(prefix: string): Promise<readonly StoredRecord[]> {
+    return calling(async () => {
+      const { kvs } = await readAll(this.#client, `${this.#keys.recordsPrefix}${prefix}`);
+      return kvs.map((kv) => this.#keys.parseRecord(kv));
     });
   }
 

@@ -91,7 +91,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       droppingDead(() => write((model) => model.tryEnqueue(request)), blockersIn),
     place: (ticket) => droppingDead(() => read((model) => model.place(ticket)), blockersIn),
     stands: (ticket) => read((model) => model.stands(ticket)),
-    remove: (ticket) => write((model) => model.remove(ticket)),
+    remove: (ticket, claim) => write((model) => model.remove(ticket, claim)),
     commit: (change) => write((model) => model.commit(change)),
     tickets: (lockName) =>
       droppingDead(
@@ -99,6 +99,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
         (tickets) => tickets,
       ),
     record: (key) => read((model) => model.record(key)),
+    records: (prefix) => read((model) => model.records(prefix)),
     closeGate: (gate) => write((model) => model.closeGate(gate)),
     openGate: (lockName) => write((model) => model.openGate(lockName)),
     gates: () => read((model) => model.gates()),

@@ -96,8 +96,8 @@ export class MemoryState {
     return this.#now().stands(ticket);
   }
 
-  remove(target: Ticket | TicketRequest): void {
-    this.#now().remove(target);
+  remove(target: Ticket | TicketRequest, claim?: string): void {
+    this.#now().remove(target, claim);
   }
 
   commit(change: GuardedChange): Committed {
@@ -110,6 +110,10 @@ export class MemoryState {
 
   record(key: string): StoredRecord | undefined {
     return this.#now().record(key);
+  }
+
+  records(prefix: string): readonly StoredRecord[] {
+    return this.#now().records(prefix);
   }
 
   closeGate(gate: Gate): void {

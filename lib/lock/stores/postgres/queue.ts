@@ -1,10 +1,18 @@
 import { SessionGoneError } from '../../errors.ts';
 import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import { recordsOf, storedPart } from '../../ticket.ts';
 import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import type { Database, Statement, Transaction } from './database.ts';
-import { putRecords, readRecord, recordIn } from './records.ts';
-import { flag, number, parseTicket, texts, toGates, toTicket } from './rows.ts';
+import {
+  deleteRecords,
+  putRecords,
+  readBelowPrefix,
+  readRecord,
+  recordIn,
+  recordsBelowIn,
+} from './records.ts';
+import { flag, number, parseTicket, texts, toGates } from './rows.ts';
 import { toColumn } from './text.ts';
 
 /** The facts that decide a request, in the state that a step sees. */
@@ -67,15 +75,22 @@ export class TicketQueue {
     return flag(row, 'exists') && texts(row, 'blockers').length === 0;
   }
 
-  remove(target: Ticket | TicketRequest): Promise<void> {
-    const { tickets } = this.#database.tables;
+  remove(target: Ticket | TicketRequest, claim?: string): Promise<void> {
+    const { tickets, records } = this.#database.tables;
     return this.#database.write(
-      [`SELECT ticket FROM ${tickets} WHERE nonce = $1`, [toColumn(target.nonce)]],
-      (rows, transaction) => {
-        const found = rows
-          .map(toTicket)
+      [
+        `SELECT ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $1) AS tickets,
+                EXISTS (SELECT 1 FROM ${records} WHERE key = $2) AS is_claimed`,
+        [toColumn(target.nonce), toColumn(claim ?? '')],
+      ],
+      ([row], transaction) => {
+        const found = texts(row, 'tickets')
+          .map(parseTicket)
           .filter(({ token }) => !('token' in target) || token === target.token);
         this.#database.deleteTickets(found, transaction);
+        if (claim !== undefined && flag(row, 'is_claimed')) {
+          deleteRecords(this.#database, [claim], transaction);
+        }
       },
     );
   }
@@ -90,30 +105,33 @@ export class TicketQueue {
     return texts(row, 'tickets').map(parseTicket);
   }
 
-  #look({ session, nonce, locks, read }: TicketRequest): Statement {
+  #look({ session, nonce, locks, read, readBelow }: TicketRequest): Statement {
     const { sessions, tickets } = this.#database.tables;
     const record = read === undefined ? '' : `, ${readRecord('$5', this.#database)}`;
+    const isBelow = read !== undefined && readBelow !== undefined;
+    const below = isBelow ? `, ${readBelowPrefix('$6', this.#database)}` : '';
     const written = `SELECT token FROM ${tickets} WHERE nonce = $2`;
     // Every existing ticket is lower than one that is not written yet.
-    const below = `COALESCE((${written}), ${Number.MAX_SAFE_INTEGER})`;
+    const lower = `COALESCE((${written}), ${Number.MAX_SAFE_INTEGER})`;
     return [
       `SELECT EXISTS (
          SELECT 1 FROM ${sessions} WHERE id = $1 AND NOT (${this.#database.isOver})
        ) AS is_alive,
        ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $2) AS written,
-       ${this.#gates('$3')} AS gates, ${this.#blockers(below, '$3', '$4')} AS blockers${record}`,
+       ${this.#gates('$3')} AS gates, ${this.#blockers(lower, '$3', '$4')} AS blockers${record}${below}`,
       [
         toColumn(session),
         toColumn(nonce),
         ...arrays(locks),
         ...(read === undefined ? [] : [toColumn(read)]),
+        ...(isBelow ? [toColumn(readBelow)] : []),
       ],
     ];
   }
 
   #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
     const { tickets, ticketLocks } = this.#database.tables;
-    const { mark, read: _read, freesSpace: _, ...stored } = request;
+    const stored = storedPart(request);
     const { session, nonce, locks } = stored;
     const token = effects.revision;
     const ticket: Ticket = { ...stored, id: String(token), token };
@@ -129,9 +147,7 @@ export class TicketQueue {
       [token, ...arrays(locks)],
     );
     effects.tickets.push(ticket);
-    if (mark !== undefined) {
-      putRecords(this.#database, [{ key: mark, value: nonce }], { effects, send });
-    }
+    putRecords(this.#database, recordsOf(request), { effects, send });
     return ticket;
   }
 
@@ -164,9 +180,14 @@ function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: 
   return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
 }
 
-function granted(ticket: Ticket, { read }: TicketRequest, row: Row | undefined): Granted {
+function granted(
+  ticket: Ticket,
+  { read, readBelow }: TicketRequest,
+  row: Row | undefined,
+): Granted {
   if (read === undefined) return { state: 'granted', ticket };
-  return { state: 'granted', ticket, read: { record: recordIn(row, read) } };
+  const below = readBelow === undefined ? {} : { below: recordsBelowIn(row) };
+  return { state: 'granted', ticket, read: { record: recordIn(row, read), ...below } };
 }
 
 function standing(row: Row | undefined): Omit<Standing, 'written'> {

@@ -1,5 +1,5 @@
 import { judgeChange } from '../guarded-change.ts';
-import type { Committed, GuardedChange, RecordWrite, StoredRecord } from '../ticket-store.ts';
+import type { Committed, GuardedChange, StoredRecord } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import type { Database, Statement, Transaction } from './database.ts';
 import { flag, number, text, texts, toRecord } from './rows.ts';
@@ -20,6 +20,11 @@ export class Records {
     );
   }
 
+  async below(prefix: string): Promise<StoredRecord[]> {
+    const columns = readBelowPrefix('$1', this.#database);
+    return recordsBelowIn(await this.#database.read(columns, [toColumn(prefix)]));
+  }
+
   commit(change: GuardedChange): Promise<Committed> {
     return this.#database.write(this.#look(change), (rows, transaction) => {
       const { effects } = transaction;
@@ -38,8 +43,12 @@ export class Records {
         value === undefined ? [] : [{ key, value }],
       );
       putRecords(this.#database, written, transaction);
-      this.#delete(
-        change.writes.filter(({ key, value }) => value === undefined && records.has(key)),
+      const unwanted = change.writes.filter(
+        ({ key, value }) => value === undefined && records.has(key),
+      );
+      deleteRecords(
+        this.#database,
+        unwanted.map(({ key }) => key),
         transaction,
       );
       this.#database.deleteTickets(change.release, transaction);
@@ -61,20 +70,41 @@ export class Records {
       ],
     ];
   }
+}
 
-  #delete(unwanted: readonly RecordWrite[], { effects, send }: Transaction): void {
-    if (unwanted.length === 0) return;
-    const keys = unwanted.map(({ key }) => key);
-    const { records } = this.#database.tables;
-    send(`DELETE FROM ${records} WHERE key = ANY($1::text[])`, [keys.map(toColumn)]);
-    effects.removedRecords.push(...keys);
-  }
+/** Deletes records that exist. */
+export function deleteRecords(
+  { tables }: Database,
+  keys: readonly string[],
+  { effects, send }: Transaction,
+): void {
+  if (keys.length === 0) return;
+  send(`DELETE FROM ${tables.records} WHERE key = ANY($1::text[])`, [keys.map(toColumn)]);
+  effects.removedRecords.push(...keys);
 }
 
 /** Returns the columns that `recordIn` reads, for the record whose key is the parameter `key`. */
 export function readRecord(key: string, { tables }: Database): string {
   const where = `FROM ${tables.records} WHERE key = ${key}`;
   return `ARRAY(SELECT value ${where}) AS value, (SELECT revision ${where}) AS revision`;
+}
+
+/** Returns the columns that `recordsBelowIn` reads; the parameter `prefix` begins their keys. */
+export function readBelowPrefix(prefix: string, { tables }: Database): string {
+  const where = `FROM ${tables.records} WHERE starts_with(key, ${prefix}) ORDER BY key`;
+  return `ARRAY(SELECT key ${where}) AS keys_below, ARRAY(SELECT value ${where}) AS values_below,
+    ARRAY(SELECT revision::text ${where}) AS revisions_below`;
+}
+
+export function recordsBelowIn(row: Row | undefined): StoredRecord[] {
+  const [values, revisions] = [texts(row, 'values_below'), texts(row, 'revisions_below')];
+  return texts(row, 'keys_below')
+    .map((key, index) => ({
+      key: fromColumn(key),
+      value: fromColumn(values[index] ?? ''),
+      revision: Number(revisions[index]),
+    }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 export function recordIn(row: Row | undefined, key: string): StoredRecord | undefined {

@@ -25,6 +25,7 @@ import { DeadDevices, waitUntilDetached, writableLoopDevices } from './loop-devi
 import { parseSize } from './size.ts';
 import { imageStorage } from './storage.ts';
 import { endStranded } from './stranded.ts';
+import { asideImages, imageTakeover } from './takeover.ts';
 
 /**
  * Volumes as image files, each with a file system of its own, so that the size is a limit that
@@ -32,6 +33,7 @@ import { endStranded } from './stranded.ts';
  *
  *     VOLUME_DIR/image/NAME/volume.img
  *     VOLUME_DIR/image/NAME/snapshots/SNAPSHOT.img
+ *     VOLUME_DIR/image/NAME/aside/                  what former owners may still write to: takeover.ts
  *     VOLUME_DIR/image/.tmp-*                       things half made or half deleted
  *
  * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
@@ -115,12 +117,17 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
 
     async abandon(volume, mountpoint, context) {
       context.signal.throwIfAborted();
+      const images = await imagesAt(volume, mountpoint);
       await shutDown(mountpoint);
       await detachAt(mountpoint, context);
-      await endStranded(imageOf(volume), mountpoint, shutDown, dead, context);
-      await abandonCopies(imageOf(volume));
+      for (const image of images) {
+        await endStranded(image, mountpoint, shutDown, dead, context);
+        await abandonCopies(image);
+      }
       await removeMountpoint(mountpoint); // The kernel removes the copies of the mount with it.
-      await untilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
+      for (const image of images) {
+        await untilDetached(`volume ${volume.name}`, image, context.signal);
+      }
     },
 
     async snapshot(target, context) {
@@ -173,6 +180,8 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     pool: directoryPool(base),
     storage: imageStorage(base),
 
+    takeover: imageTakeover(base),
+
     async recover(mountpoint) {
       await thaw(mountpoint);
     },
@@ -212,6 +221,18 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     throw new NotFoundError(
       `the storage of snapshot ${target.volume.name}@${target.snapshot} is not there`,
     );
+  }
+
+  /**
+   * Returns the file that is mounted at the mountpoint: another host's takeover may have given it
+   * another name. All files of the volume if nothing is mounted there.
+   */
+  async function imagesAt(volume: DriverVolume, mountpoint: string): Promise<string[]> {
+    const all = [imageOf(volume), ...(await asideImages(base, volume))];
+    const top = (await currentMountsAt(mountpoint)).at(-1);
+    if (all.length === 1 || top === undefined) return all;
+    for (const image of all) if (await isMountOf(top, image)) return [image];
+    return all;
   }
 
   /** Copies the image of a volume that may be mounted here, and may be in use. */

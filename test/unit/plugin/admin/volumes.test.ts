@@ -26,6 +26,7 @@ const db = {
   access: 'host',
   failover: 'auto',
   onLost: 'pause',
+  fencing: { level: 'host', means: 'in memory' },
   options: { size: '4096' },
   createdAt: '2026-01-02T03:04:06.000Z',
   createdBy: 'n1',

@@ -30,6 +30,7 @@ const defaults: Config = {
   reconcileIntervalMs: 60_000,
   driver: 'directory',
   dockerSocket: '/var/run/docker.sock',
+  fenceCommand: undefined,
   fenceHostProcesses: false,
 };
 

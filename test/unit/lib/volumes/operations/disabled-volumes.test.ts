@@ -13,6 +13,7 @@ import { LockedVolumes } from '../../../../../lib/volumes/operations/locked-volu
 import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
 import { hostMounts } from '../../../../support/host-mounts.ts';
+import { hostTakeovers } from '../../../../support/host-takeovers.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 const context = { signal: new AbortController().signal };
@@ -38,9 +39,14 @@ beforeEach(async () => {
     await hostMounts({ directory: path, locks, catalog, drivers, manager, owner: 'n1' }),
   );
   ({ table, states } = host);
+  const { events } = host;
+  const { fencing, ...taking } = hostTakeovers({ store, drivers, events, clock });
   volumes = new LockedVolumes({
+    ...taking,
+    fencing,
     volumes: new Volumes({
-      ...{ catalog, drivers, host: 'n1', mounts, clock },
+      ...{ catalog, drivers, host: 'n1', mounts, clock, fencing },
+      claimKeys: () => [],
       pools: { require: async () => {} },
     }),
     locks,

@@ -1,0 +1,226 @@
+import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { hasCode } from '../../../linux/error-code.ts';
+import { ProgramError, run } from '../../../linux/run.ts';
+import { readIfThere, replaceFile } from '../../../linux/state-file.ts';
+import { never } from '../../../running/never.ts';
+import { UnavailableError } from '../../errors.ts';
+import type { DriverContext, DriverTakeover, DriverVolume } from '../driver.ts';
+import { copyFile, fileBytes } from '../shared/copy.ts';
+import { exists, syncPath } from '../shared/storage-files.ts';
+import { withTemporary } from '../shared/temporary.ts';
+import type { FormerOwner, PutAside, TakeoverAbility } from '../takeover.ts';
+
+/*
+ * The taking over of an image. The former owner's kernel has the file open, not its name: what it
+ * writes later goes to that inode. So the volume gets a new inode with the same content.
+ *
+ *     aside/HOST.TOKEN.MARK.json   1. what is known of the former owner, and the time of the last write
+ *     .tmp-…/volume.img            2. a clone of volume.img (or a full copy)
+ *     aside/HOST.TOKEN.MARK.img    3. a second name of the old inode
+ *     volume.img                   4. the clone, renamed: one step
+ *
+ * After a crash before step 4 the volume has its old inode, and a repeat goes through all steps again.
+ * The inode behind the name `aside/….img` tells whether step 4 has been done.
+ *
+ * A clone (FICLONE) is of one moment, whatever writes meanwhile: the file system locks both files. A
+ * full copy is not, so it is repeated if the file has been written to while it was copied.
+ */
+
+export function imageTakeover(base: string): DriverTakeover {
+  let known: TakeoverAbility | undefined;
+
+  return {
+    async ability({ isNeeded }) {
+      if (known !== undefined) return known;
+      if (!isNeeded && !(await exists(base))) return undefined;
+      known = (await canClone(base)) ? 'at-once' : 'full-copy';
+      return known;
+    },
+
+    async takeOver(volume, former, context) {
+      context.signal.throwIfAborted();
+      const image = join(base, volume.name, imageName);
+      const asides = asidesOf(base, volume);
+      await mkdir(asides, { recursive: true, mode: 0o700 });
+      const name = `${former.host}.${former.token}.${former.mark}`;
+      const [aside, notes] = [join(asides, `${name}.img`), join(asides, `${name}.json`)];
+      if (await isDone(aside, image)) return;
+      await withTemporary(base, async (temporary) => {
+        const clone = join(temporary, imageName);
+        const before = await cloneOf(image, clone, context);
+        await replaceFile(notes, notesText(former, before));
+        context.signal.throwIfAborted();
+        await link(image, aside).catch((error) => {
+          if (!hasCode(error, 'EEXIST')) throw error;
+        });
+        await syncPath(asides);
+        await rename(clone, image);
+        await syncPath(join(base, volume.name));
+      });
+    },
+
+    async putAside(volume) {
+      const asides = asidesOf(base, volume);
+      const names = await namesIn(asides);
+      const found: PutAside[] = [];
+      for (const name of names.filter((file) => file.endsWith('.img'))) {
+        const path = join(asides, name);
+        const notes = await readNotes(`${path.slice(0, -'.img'.length)}.json`);
+        const { mtime, mtimeNs, size } = await freshStat(path);
+        const isSame = notes && notes.mtimeNs === String(mtimeNs) && notes.size === String(size);
+        found.push({
+          mark: notes?.mark ?? markOf(name),
+          host: notes?.host ?? name,
+          token: notes?.token ?? 0,
+          since: notes?.at ?? mtime.toISOString(),
+          path,
+          bytes: await fileBytes(path),
+          writtenAt: isSame ? undefined : mtime.toISOString(),
+        });
+      }
+      return found;
+    },
+
+    async discard(volume, mark, { signal }) {
+      signal.throwIfAborted();
+      const asides = asidesOf(base, volume);
+      const names = await namesIn(asides);
+      // The notes go last: without them, nobody knows whether the file was written to.
+      for (const suffix of [`.${mark}.img`, `.${mark}.json`]) {
+        for (const name of names.filter((file) => file.endsWith(suffix))) {
+          await unlink(join(asides, name));
+        }
+      }
+    },
+  };
+}
+
+/** Lists the image files of a volume that other owners had before this one. */
+export async function asideImages(base: string, volume: DriverVolume): Promise<string[]> {
+  const asides = asidesOf(base, volume);
+  const names = await namesIn(asides);
+  return names.filter((name) => name.endsWith('.img')).map((name) => join(asides, name));
+}
+
+const imageName = 'volume.img';
+
+function asidesOf(base: string, { name }: DriverVolume): string {
+  return join(base, name, 'aside');
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch((error) => {
+    if (hasCode(error, 'ENOENT')) return [];
+    throw error;
+  });
+}
+
+function markOf(name: string): string {
+  return basename(name, '.img').split('.').at(-1) ?? name;
+}
+
+/** True if the old inode has the name `aside`, and the volume has another one. */
+async function isDone(aside: string, image: string): Promise<boolean> {
+  if (!(await exists(aside))) return false;
+  const [old, now] = [await stat(aside, { bigint: true }), await stat(image, { bigint: true })];
+  return old.ino !== now.ino;
+}
+
+/** How often a full copy is made before the former owner counts as one that goes on writing. */
+const copies = 3;
+
+/** Makes a clone of one moment, or else a copy; returns the state of the source then. */
+async function cloneOf(image: string, to: string, context: DriverContext) {
+  for (let attempt = 1; ; attempt += 1) {
+    const before = await freshStat(image);
+    if (await isCloned(image, to, context)) {
+      await syncPath(to);
+      return before;
+    }
+    await copyFile(image, to, context);
+    await syncPath(to);
+    const after = await freshStat(image);
+    if (after.mtimeNs === before.mtimeNs && after.size === before.size) return before;
+    if (attempt === copies) {
+      throw new UnavailableError(
+        `the former owner writes to ${image} while it is copied, so that the copy would not be of one ` +
+          'moment; end that host, or use a pool with reflinks (xfs, btrfs)',
+      );
+    }
+    await unlink(to);
+  }
+}
+
+async function isCloned(from: string, to: string, { signal }: DriverContext): Promise<boolean> {
+  try {
+    const args = ['--reflink=always', '--no-target-directory', from, to];
+    await run('cp', args, { signal, dieWithParent: true });
+    return true;
+  } catch (error) {
+    if (!isUnsupported(error)) throw error;
+    await unlink(to).catch((reason) => {
+      if (!hasCode(reason, 'ENOENT')) throw reason;
+    });
+    return false;
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  if (!(error instanceof ProgramError) || error.exitCode !== 1) return false;
+  return /failed to clone .*(not supported|Invalid cross-device link|Invalid argument|Inappropriate ioctl)/i.test(
+    error.output.stderr,
+  );
+}
+
+/** Opens the file first: a network file system then asks its server. */
+async function freshStat(path: string) {
+  await using file = await open(path, 'r');
+  return await file.stat({ bigint: true });
+}
+
+const probeBytes = 4096;
+
+/** Tries to clone a small file in the pool. */
+async function canClone(base: string): Promise<boolean> {
+  return withTemporary(base, async (temporary) => {
+    const [one, other] = [join(temporary, 'probe'), join(temporary, 'clone')];
+    {
+      await using file = await open(one, 'wx', 0o600);
+      await file.write(Buffer.alloc(probeBytes, 1));
+      await file.sync();
+    }
+    return await isCloned(one, other, { signal: never });
+  });
+}
+
+const notesSchema = z.object({
+  mark: z.string(),
+  host: z.string(),
+  owner: z.string(),
+  token: z.number(),
+  since: z.string(),
+  at: z.string(),
+  mtimeNs: z.string(),
+  size: z.string(),
+});
+
+function notesText(
+  { mark, host, owner, token, since }: FormerOwner,
+  { mtimeNs, size }: { readonly mtimeNs: bigint; readonly size: bigint },
+): string {
+  const at = new Date().toISOString();
+  const notes = { mark, host, owner, token, since, at };
+  return JSON.stringify({ ...notes, mtimeNs: String(mtimeNs), size: String(size) });
+}
+
+async function readNotes(path: string) {
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
+  try {
+    return notesSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined; // A person's own file; the image then counts as written to.
+  }
+}

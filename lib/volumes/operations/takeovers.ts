@@ -1,0 +1,173 @@
+import createDebug from 'debug';
+import type { KeptLock } from '../../lock/use/kept-lock.ts';
+import type { Clock } from '../../running/clock.ts';
+import { never } from '../../running/never.ts';
+import type { VolumeDriver } from '../drivers/driver.ts';
+import type { FormerOwner, PutAside } from '../drivers/takeover.ts';
+import { UnavailableError } from '../errors.ts';
+import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
+import type { Claim, Claimant, Claims } from '../records/claims.ts';
+import { claimsIn, takenOverText } from '../records/claims.ts';
+import type { CallContext } from '../service.ts';
+import type { VolumeRecord } from '../volume.ts';
+import type { FenceCommand } from './fence-command.ts';
+import type { Fencing } from './fencing.ts';
+
+const log = createDebug('berth:takeover');
+
+export interface TakeoversOptions {
+  readonly claims: Claims;
+  readonly claimant: Claimant;
+  readonly fencing: Fencing;
+  readonly command?: FenceCommand | undefined;
+  readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  readonly events: EventSink;
+  readonly clock: Clock;
+}
+
+/** A lock under which records change. */
+type GuardingLock = Pick<KeptLock, 'token' | 'guard' | 'read'>;
+
+/**
+ * Takes a volume over after an unclean end, under its lock and before its mount, so that no write of
+ * the former owner reaches it any more; and deletes what was put aside when that owner has let go.
+ *
+ *     claims of others, older than this lock ──► none: nothing to do, and nothing was written
+ *         │
+ *         ├─ fencing=host, or nothing better ──► the mount goes on; the claim stays
+ *         └─ driver or fence command ──► the claim says `takenOver`, one guarded write
+ */
+export class Takeovers {
+  readonly #options: TakeoversOptions;
+  /** The marks whose kept files have been reported. */
+  readonly #reported = new Set<string>();
+  /** The volumes for which nothing is put aside, as far as is known. */
+  readonly #looked = new Set<string>();
+
+  constructor(options: TakeoversOptions) {
+    this.#options = options;
+  }
+
+  /** Prepares a volume for its mount. When it rejects, the volume must not be mounted. */
+  async before(record: VolumeRecord, lock: GuardingLock, context: CallContext): Promise<void> {
+    if (record.access === 'shared') return;
+    const { claimant } = this.#options;
+    const older = claimsIn(lock.read?.below ?? []).filter(({ token }) => token < lock.token);
+    const own = older.filter(({ owner }) => owner === claimant.owner);
+    if (own.length > 0) {
+      // Its kernel is this one, or was this machine's before it was booted again.
+      await lock.guard(own.map(({ stored }) => ({ key: stored.key, value: undefined })));
+    }
+    const others = older.filter(({ owner }) => owner !== claimant.owner);
+    for (const claim of others) {
+      if (claim.takenOver === undefined) await this.#takeOver(record, claim, lock, context);
+    }
+    if (others.length === 0 && this.#looked.has(record.name)) return;
+    // Not awaited: the Mount needs nothing of it.
+    void this.settle(record, new Set(others.map(({ mark }) => mark)));
+  }
+
+  /** Looks again at the next Mount: a former owner's claim on the volume has gone. */
+  lookAgain(volume: string): void {
+    this.#looked.delete(volume);
+  }
+
+  /**
+   * Deletes what was put aside for owners that have let go since, if they wrote nothing to it; else
+   * tells once where it is. The caller holds the volume's lock. Never rejects.
+   */
+  async settle(record: VolumeRecord, claimed?: ReadonlySet<string>): Promise<void> {
+    const { drivers, claims } = this.#options;
+    const takeover = drivers.get(record.driver)?.takeover;
+    if (!takeover) return;
+    try {
+      const kept = await takeover.putAside(record);
+      if (kept.length === 0) {
+        this.#looked.add(record.name);
+        return;
+      }
+      const marks = claimed ?? new Set((await claims.of(record.name)).map(({ mark }) => mark));
+      for (const aside of kept.filter(({ mark }) => !marks.has(mark))) {
+        if (aside.writtenAt === undefined) {
+          await takeover.discard(record, aside.mark, { signal: never });
+          this.#record('info', 'aside', record.name, lettingGo(aside), aside.token);
+        } else if (!this.#reported.has(aside.mark)) {
+          this.#reported.add(aside.mark);
+          this.#record('warning', 'aside', record.name, writtenAside(aside), aside.token);
+        }
+      }
+    } catch (error) {
+      log('volume=%s: %s', record.name, error);
+    }
+  }
+
+  async #takeOver(
+    record: VolumeRecord,
+    claim: Claim,
+    lock: GuardingLock,
+    { signal, onProgress }: CallContext,
+  ): Promise<void> {
+    const { fencing, command, drivers, claimant, clock } = this.#options;
+    await fencing.learn(record.driver);
+    const way = fencing.way(record);
+    const volume = record.name;
+    const former: FormerOwner = claim;
+    if (way === 'none') return this.#goOn(record, former);
+    if (way === 'command') {
+      if (!command) throw new UnavailableError(`there is no fence command for volume ${volume}`);
+      await command.end(volume, former, signal);
+    } else {
+      const takeover = drivers.get(record.driver)?.takeover;
+      if (!takeover)
+        throw new UnavailableError(`driver ${record.driver} can't take over ${volume}`);
+      await takeover.takeOver(record, former, { signal, onProgress });
+      this.#record('warning', 'taken-over', volume, takenOver(former), lock.token);
+    }
+    const how = way === 'command' ? 'command' : 'storage';
+    const value = takenOverText(claim, how, claimant.host, clock.date());
+    const { key, revision } = claim.stored;
+    await lock.guard([{ key, value, expectedRevision: revision }]).catch((error) => {
+      // The former owner has just deleted its claim: it has let go.
+      log('volume=%s claim of %s: %s', volume, former.host, error);
+    });
+  }
+
+  /** Mounts without a takeover, unless the volume demands one. */
+  #goOn({ name, fencing }: VolumeRecord, { host }: FormerOwner): void {
+    if (fencing !== 'storage') return;
+    throw new UnavailableError(
+      `volume ${name} has fencing=storage, and host ${host} did not unmount it, but nothing here can ` +
+        "keep that host's writes away: its fence command is not set any more",
+    );
+  }
+
+  #record(
+    severity: VolumeEvent['severity'],
+    kind: EventKind,
+    volume: string,
+    message: string,
+    token: number,
+  ): void {
+    this.#options.events.record({ severity, kind, volume, message, token });
+  }
+}
+
+function takenOver({ host, since }: FormerOwner): string {
+  return (
+    `host ${host} had it since ${since} and did not unmount it: taken over onto a clone, so what that ` +
+    'host still writes goes aside'
+  );
+}
+
+function lettingGo({ host }: PutAside): string {
+  return `host ${host} has let go and wrote nothing after the takeover: what was put aside is deleted`;
+}
+
+/** Says where a person finds what a former owner wrote after the takeover. */
+export function writtenAside({ host, since, writtenAt, path }: PutAside): string {
+  return (
+    `host ${host} wrote to it after it was taken over at ${since}, until ${writtenAt}; that is not in the ` +
+    `volume but in ${path}; look at it with: mount -o ro,loop ${path} /mnt; delete the file when nothing ` +
+    'of it is needed'
+  );
+}

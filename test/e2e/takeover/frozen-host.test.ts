@@ -1,0 +1,127 @@
+// A host is frozen past its TTL while it has an image mounted, and goes on writing after its
+// successor. Two hosts without engines, real etcd, one pool with reflinks, a TTL of 5 s. The daemon and
+// the sentinel of the frozen host stand still, its writer does not: the worst that a machine can do
+// that goes on before its sentinel has looked.
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { makeFileSystem } from '../../support/loop-fs.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { sentinelPid } from '../fencing/sentinel-process.ts';
+import type { BareNode } from '../hosts/bare-cluster.ts';
+import { startBareCluster } from '../hosts/bare-cluster.ts';
+
+const id = 'a'.repeat(64);
+const ttl = '5s';
+
+/** Appends numbered lines, each on the disk before the next. */
+const writer = (path: string, who: string) =>
+  `i=0; while :; do i=$((i+1)); echo "${who} $i" >> ${path} && sync ${path} || exit; sleep 0.02; done`;
+
+describeWith(['root', 'etcd', 'loop'], 'a host that is frozen and goes on', () => {
+  test('no byte that it writes after its successor reaches what the successor sees', async () => {
+    await using pool = await makeFileSystem('xfs', 1_000);
+    await using cluster = await startBareCluster();
+    const options = { volumeDir: join(pool.path, 'volumes'), ttl, lockTimeout: '30s' };
+    const [one, two] = [await cluster.join('n1', options), await cluster.join('n2', options)];
+    await one.create('db', { driver: 'image', size: '32M', fencing: 'storage' });
+    expect((await one.ok('Get', { Name: 'db' })).Volume?.Status.fencing).toMatch(/^storage /);
+    await one.ok('Mount', { Name: 'db', ID: id });
+    const [stale, file] = [
+      join(one.mountpoint('db'), 'lines'),
+      join(two.mountpoint('db'), 'lines'),
+    ];
+    await using writing = one.host.spawn('sh', ['-c', writer(stale, 'n1')]);
+    const written = async () => (await one.host.execOk('cat', stale)).split('\n').length;
+    await waitFor(async () => (await written()) > 5, 10_000, 'the first lines');
+
+    const frozen = await processesOf(one);
+    for (const pid of frozen) process.kill(pid, 'SIGSTOP');
+    try {
+      await two.ok('Mount', { Name: 'db', ID: id });
+      await two.host.execOk('sh', '-c', `echo n2 first >> ${file} && sync ${file}`);
+      const lines = (await two.host.execOk('cat', file)).split('\n');
+      const before = await written();
+      await waitFor(async () => (await written()) > before + 20, 10_000, 'late lines of n1');
+      await two.host.execOk('sh', '-c', `echo n2 last >> ${file} && sync ${file}`);
+      expect(writing.hasExited).toBe(false);
+      expect((await two.host.execOk('cat', file)).split('\n')).toEqual([...lines, 'n2 last']);
+      expect(lines.at(-1)).toBe('n2 first');
+    } finally {
+      for (const pid of frozen) process.kill(pid, 'SIGCONT');
+    }
+    await one.waitUntilUnmounted('db', 20_000);
+    const aside = async () =>
+      (await eventsOf(two)).find(
+        ({ kind, severity }) => kind === 'aside' && severity === 'warning',
+      );
+    await waitFor(
+      async () => (await aside()) !== undefined,
+      10_000,
+      'the report of what was aside',
+    );
+    const path = /in (\/\S+\.img);/.exec((await aside())?.message ?? '')?.[1] ?? '';
+    expect(path).toContain('/volumes/image/db/aside/n1.');
+    expect((await readFile(path)).includes('n1 1\n')).toBe(true);
+    expect((await eventsOf(two)).map(({ kind }) => kind)).toEqual(['taken-over', 'aside']);
+    await two.ok('Unmount', { Name: 'db', ID: id });
+    expect(await claims(cluster.etcd)).toBe('');
+    await two.ok('Remove', { Name: 'db' });
+  });
+
+  test('a directory volume waits for the fence command, which ends the machine', async () => {
+    await using cluster = await startBareCluster();
+    const one = await cluster.join('n1', { ttl });
+    const fence = join(cluster.volumeDir, 'fence');
+    const flags = ['--fence-command', fence];
+    const two = await cluster.join('n2', { ttl, lockTimeout: '30s', flags });
+    await one.create('db');
+    expect((await one.ok('Get', { Name: 'db' })).Volume?.Status.fencing).toMatch(/^host /);
+    expect((await two.ok('Get', { Name: 'db' })).Volume?.Status.fencing).toMatch(/^storage /);
+    await one.ok('Mount', { Name: 'db', ID: id });
+    const [stale, file] = [
+      join(one.mountpoint('db'), 'lines'),
+      join(two.mountpoint('db'), 'lines'),
+    ];
+    await using writing = one.host.spawn('sh', ['-c', writer(stale, 'n1')]);
+    const victims = [...(await processesOf(one)), writing.pid];
+    // It fails once; then it ends every process of the machine.
+    const script = `[ -e ${fence}.ran ] || { touch ${fence}.ran; echo no answer >&2; exit 1; }`;
+    const kill = `kill -KILL ${victims.join(' ')}; sleep 0.2; exit 0`;
+    await writeFile(fence, `#!/bin/sh\n${script}\n${kill}\n`, { mode: 0o755 });
+    for (const pid of await processesOf(one)) process.kill(pid, 'SIGSTOP');
+
+    await two.ok('Mount', { Name: 'db', ID: id });
+    const lines = await two.host.execOk('cat', file);
+    expect(lines.split('\n').every((line) => line.startsWith('n1 '))).toBe(true);
+    expect(writing.hasExited).toBe(true);
+    await two.host.execOk('sh', '-c', `echo n2 >> ${file}`);
+    expect(await two.host.execOk('cat', file)).toBe(`${lines}\nn2`);
+    const events = (await eventsOf(two)).map(({ kind, severity }) => `${kind} ${severity}`);
+    expect(events).toEqual(['fence-command warning', 'fence-command info']);
+    await two.ok('Unmount', { Name: 'db', ID: id });
+    // The next Mount does not run it again: the claim says that the host was ended.
+    await writeFile(fence, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    await two.ok('Mount', { Name: 'db', ID: id });
+    await two.ok('Unmount', { Name: 'db', ID: id });
+  });
+});
+
+/** Returns the daemon of a host and its sentinel. */
+async function processesOf(node: BareNode): Promise<number[]> {
+  return [node.daemon.process.pid, await sentinelPid(node)];
+}
+
+async function eventsOf({ daemon }: BareNode) {
+  const output = await daemon.berthOk('events', '--volume', 'db', '--json');
+  const { events } = JSON.parse(output) as {
+    events: { kind: string; severity: string; message: string }[];
+  };
+  return events;
+}
+
+function claims(etcd: { ctlOk(...args: string[]): Promise<string> }): Promise<string> {
+  return etcd.ctlOk('get', '--prefix', '--keys-only', '/berth/records/claims/');
+}
