@@ -7,6 +7,8 @@ export interface Silence {
   readonly volume: string;
   /** The work that does not end, such as `mount`. */
   readonly work: string;
+  /** True: it changes nothing, so operations on the volume need not wait for its end. */
+  readonly isRead: boolean;
   /** When the storage answered last, or was first asked. */
   readonly since: Date;
 }

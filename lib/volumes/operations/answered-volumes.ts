@@ -35,15 +35,19 @@ export function answeredVolumes(volumes: VolumeService, silences: Silences): Vol
         await volumes.unmount(name, mountId, { signal: never });
       };
       const mount = (inner: CallContext) => volumes.mount(name, mountId, inner);
-      // A further Mount of a mounted volume does not ask its storage.
-      const isMounted = () => volumes.get(name)?.mounted !== undefined;
-      if (silences.of(name) && isMounted()) return mount(context);
+      if (silences.of(name) && asksNoStorage(name)) return race([name], context, mount, late);
       return answered([name], context, mount, late);
     },
     unmount: (name, mountId, context) =>
       race([name], context, (inner) => volumes.unmount(name, mountId, inner)),
     usage: (name) => answered([name], { signal: never }, () => volumes.usage(name)),
   };
+
+  /** A further Mount of a mounted volume, unless it would wait for the end of a silent change. */
+  function asksNoStorage(name: string): boolean {
+    const isChanging = silences.all().some(({ volume, isRead }) => volume === name && !isRead);
+    return !isChanging && (volumes.get(name)?.mounted?.mountIds.length ?? 0) > 0;
+  }
 
   async function answered<T>(
     names: readonly string[],

@@ -220,8 +220,8 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   }
 
   #becameSilent(call: Call<W>, lane: Lane<W>): StorageSilentError {
-    const { volumes, work } = call.kind;
-    const silenceOf = (volume: string): Silence => ({ volume, work, since: call.since });
+    const { volumes, work, isRead } = call.kind;
+    const silenceOf = (volume: string): Silence => ({ volume, work, isRead, since: call.since });
     const first = silenceOf(volumes[0] ?? '');
     call.silences = [first, ...volumes.slice(1).map(silenceOf)];
     const error = new StorageSilentError(first);

@@ -103,7 +103,12 @@ test('storage that does not answer is named, and calls on it fail until it answe
   await clock.pass(limitMs - 1);
   expect(lanes.all()).toEqual([]);
   await clock.pass(1);
-  const silence = { volume: 'db', work: 'mount', since: new Date(Date.UTC(2026, 0, 1)) };
+  const silence = {
+    volume: 'db',
+    work: 'mount',
+    isRead: false,
+    since: new Date(Date.UTC(2026, 0, 1)),
+  };
   expect(lanes.of('db')).toEqual(silence);
   expect(silenceConditions(lanes)).toMatchObject([
     {

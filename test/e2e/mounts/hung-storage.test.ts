@@ -1,0 +1,104 @@
+// One volume on a file system that never answers: nothing but that volume is affected. Bare host.
+import { readdir, readFile, rename, symlink, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { HungFileSystem } from '../../support/hung-file-system.ts';
+import { makeHungFileSystem } from '../../support/hung-file-system.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { startBareHost } from '../hosts/bare-host.ts';
+import type { Node } from '../hosts/node.ts';
+import { startNode } from '../hosts/node.ts';
+
+const mountId = 'a'.repeat(64);
+const rounds = 20;
+
+describeWith(['root', 'fuse'], 'storage that does not answer', () => {
+  let stack: AsyncDisposableStack;
+  let node: Node;
+  let storage: HungFileSystem;
+  let home: string;
+
+  beforeAll(async () => {
+    await using started = new AsyncDisposableStack();
+    storage = started.use(await makeHungFileSystem());
+    const host = started.use(await startBareHost('n1'));
+    node = started.use(await startNode(host, { lockTimeout: '5s' }));
+    home = join(host.directory, 'volumes/directory/hung');
+    await node.create('hung');
+    stack = started.move();
+  });
+  afterAll(async () => {
+    await stack[Symbol.asyncDispose]();
+  });
+
+  test('defect C4: four calls that hang stop no other volume, and status names theirs', async () => {
+    await rename(home, `${home}-aside`);
+    await symlink(storage.path, home);
+    const before = await descriptors();
+    const hanging = [
+      node.call('Mount', { Name: 'hung', ID: mountId }),
+      ...['one', 'two', 'three'].map(() => node.daemon.berth('volume', 'inspect', 'hung')),
+    ];
+    const settled = Promise.allSettled(hanging);
+    const times: number[] = [];
+    let isNamed = false;
+    for (let round = 0; round < rounds || !isNamed; round++) {
+      const other = { Name: `other-${round}`, ID: mountId };
+      for (const method of ['Create', 'Mount', 'Unmount', 'Remove']) {
+        const start = performance.now();
+        await node.ok(method, other);
+        times.push(performance.now() - start);
+      }
+      isNamed = (await status()).includes('the storage of volume hung does not answer since');
+    }
+    const slowest = times.sort((a, b) => b - a)[Math.floor(times.length / 100)];
+    process.stdout.write(
+      `99 of 100 calls of other volumes took ${slowest?.toFixed(0)} ms or less\n`,
+    );
+    const [mount] = await settled;
+    expect(mount).toMatchObject({ value: { Err: expect.stringContaining('does not answer') } });
+
+    for (let batch = 0; batch < 20; batch++) {
+      const calls = Array.from({ length: 50 }, () =>
+        node.call('Mount', { Name: 'hung', ID: mountId }),
+      );
+      for (const { Err } of await Promise.all(calls))
+        expect(Err).toContain('does not answer since');
+    }
+    expect(await workers()).toHaveLength(2);
+    expect(await descriptors()).toBeLessThan(before + 20);
+
+    await storage.answer();
+    await waitFor(async () => !(await status()).includes('does not answer'), 10_000, 'the end');
+    await waitFor(async () => (await workers()).length === 1, 10_000, 'one worker to be left');
+    await unlink(home);
+    await rename(`${home}-aside`, home);
+    await node.ok('Mount', { Name: 'hung', ID: mountId });
+    expect(await node.mountCount('hung')).toBe(1);
+    await node.ok('Unmount', { Name: 'hung', ID: mountId });
+    await node.ok('Remove', { Name: 'hung' });
+    const events = await node.daemon.berthOk('events');
+    expect(events).toContain('the storage of volume hung does not answer since');
+    expect(events).toContain('the storage of volume hung answers again');
+  });
+
+  async function status(): Promise<string> {
+    return (await node.daemon.berth('status')).stdout;
+  }
+
+  /** Lists the storage workers of the daemon. */
+  async function workers(): Promise<string[]> {
+    const { pid } = node.daemon.process;
+    const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    const commands = text
+      .split(' ')
+      .filter(Boolean)
+      .map((child) => readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => ''));
+    return (await Promise.all(commands)).filter((command) => command.includes('worker/main'));
+  }
+
+  async function descriptors(): Promise<number> {
+    return (await readdir(`/proc/${node.daemon.process.pid}/fd`)).length;
+  }
+});
