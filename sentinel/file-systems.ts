@@ -1,11 +1,14 @@
+import { discardsEnded } from '../lib/linux/discards.ts';
 import { keepFrozen, thaw } from '../lib/linux/freeze.ts';
-import { isMountpoint } from '../lib/linux/mountinfo.ts';
+import { currentMountsAt, isMountpoint } from '../lib/linux/mountinfo.ts';
 import { run } from '../lib/linux/run.ts';
 import { cutOffAtOnce } from '../lib/linux/shut-down.ts';
 import type { FileSystems } from './ports.ts';
 
 /** Limit of a flush: storage that is away can block it for ever. */
 const flushLimitMs = 60_000;
+/** Longer than the pauses between two discards; a part of the time that a freeze may take. */
+const quietMs = 200;
 
 /** The file systems of this machine. Does nothing where nothing is mounted. */
 export const machineFileSystems: FileSystems = {
@@ -14,7 +17,9 @@ export const machineFileSystems: FileSystems = {
     await run('sync', ['--file-system', mountpoint], { timeoutMs: flushLimitMs });
   },
   freeze: async ({ mountpoint, ownsFileSystem }) => {
-    if (ownsFileSystem) await keepFrozen(mountpoint);
+    if (!ownsFileSystem) return;
+    await keepFrozen(mountpoint);
+    await untilDiscarded(mountpoint);
   },
   cutOff: async ({ mountpoint, ownsFileSystem }) => {
     if (ownsFileSystem) await cutOffAtOnce(mountpoint);
@@ -23,3 +28,9 @@ export const machineFileSystems: FileSystems = {
     if (ownsFileSystem) await thaw(mountpoint);
   },
 };
+
+/** Waits for what a frozen file system still discards: that would destroy what the next host writes. */
+async function untilDiscarded(mountpoint: string): Promise<void> {
+  const mount = (await currentMountsAt(mountpoint)).at(-1);
+  if (mount?.superOptions.includes('discard')) await discardsEnded(mount.device, { quietMs });
+}

@@ -14,7 +14,7 @@ import {
   waitUntilDetached,
   writableLoopDevices,
 } from './loop-device.ts';
-import { discardsEnded, ShownElsewhereError, shutDownShown } from './shown-elsewhere.ts';
+import { ShownElsewhereError, shutDownShown, untilDiscarded } from './shown-elsewhere.ts';
 
 /*
  * A container with `-v /:/host` (a monitor, a backup agent) has copies of all mounts of its host. Its
@@ -112,7 +112,7 @@ async function shutDownKept(
   await mountAt(mountpoint, ['-o', 'norecovery', device], context);
   try {
     await freeze(mountpoint);
-    await discardsEnded(device);
+    await untilDiscarded(device);
     await shutDown(mountpoint); // Thaws it, too.
     await dead.add([device]);
   } finally {

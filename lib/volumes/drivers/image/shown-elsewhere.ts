@@ -1,6 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { discardsEnded } from '../../../linux/discards.ts';
 import type { MountViewer } from '../../../linux/mount-viewers.ts';
 import { namesOf, openView } from '../../../linux/mount-viewers.ts';
 import { run } from '../../../linux/run.ts';
@@ -36,7 +34,7 @@ export async function shutDownShown(
     const path = `/proc/${process.pid}/fd/${directory.fd}`;
     if (flush) {
       await run('fsfreeze', ['--freeze', path]).catch(ifNotFrozen);
-      await discardsEnded(viewer.source);
+      await untilDiscarded(viewer.source);
     }
     await shutDownFileSystem(path);
     done.add(viewer.source);
@@ -48,7 +46,6 @@ function ifNotFrozen(error: unknown): void {
   if (!/busy/.test(String(error))) throw error; // Busy: it was frozen before.
 }
 
-const discardPauseMs = 50;
 const quietMs = 500;
 const discardLimitMs = 30_000;
 
@@ -56,22 +53,7 @@ const discardLimitMs = 30_000;
  * Waits until the kernel has discarded the blocks of deleted files. It does so after the commit that
  * frees them, also in a frozen file system, and would destroy what the next host writes there.
  */
-export async function discardsEnded(device: string): Promise<void> {
-  const end = performance.now() + discardLimitMs;
-  let before = '';
-  let quietSince = performance.now();
-  for (;;) {
-    const [, , , , , , , , inFlight, , , discards] = await statOf(device);
-    const now = `${inFlight} ${discards}`;
-    if (now !== before || inFlight !== '0') quietSince = performance.now();
-    before = now;
-    if (performance.now() - quietSince > quietMs) return;
-    if (performance.now() > end) throw new InUseError(`${device} does not finish its writes`);
-    await sleep(discardPauseMs);
-  }
-}
-
-async function statOf(device: string): Promise<string[]> {
-  const text = await readFile(`/sys/block/${basename(device)}/stat`, 'utf8');
-  return text.trim().split(/\s+/);
+export async function untilDiscarded(device: string): Promise<void> {
+  const hasEnded = await discardsEnded(device, { quietMs, limitMs: discardLimitMs });
+  if (!hasEnded) throw new InUseError(`${device} does not finish its writes`);
 }

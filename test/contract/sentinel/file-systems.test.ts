@@ -1,0 +1,45 @@
+// What a volume's own file system still does when the sentinel calls it frozen: a real ext4 on a loop
+// device that discards. Needs root.
+import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from '@jest/globals';
+import { currentMountsAt } from '../../../lib/linux/mountinfo.ts';
+import { run } from '../../../lib/linux/run.ts';
+import { machineFileSystems } from '../../../sentinel/file-systems.ts';
+import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
+
+const files = 400;
+
+describeWith(['root'], 'a file system', () => {
+  test('discards nothing any more when it counts as frozen', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await makeTemporaryDirectory());
+    const [image, mountpoint] = [join(path, 'image'), join(path, 'mount')];
+    await Promise.all([writeFile(image, ''), mkdir(mountpoint)]);
+    await truncate(image, 2 ** 30);
+    await run('mkfs.ext4', ['-q', image]);
+    await run('mount', ['-o', 'loop,discard', image, mountpoint]);
+    stack.defer(async () => {
+      await run('umount', [mountpoint]);
+    });
+    const fileSystem = { mountpoint, ownsFileSystem: true };
+    stack.defer(() => machineFileSystems.thaw(fileSystem));
+    const names = Array.from({ length: files }, (_, index) => join(mountpoint, String(index)));
+    for (const name of names) await writeFile(name, Buffer.alloc(500_000));
+    await run('sync', ['--file-system', mountpoint]);
+    const device = (await currentMountsAt(mountpoint)).at(-1)?.device;
+    const discards = async () =>
+      (await readFile(`/sys/dev/block/${device}/stat`, 'utf8')).trim().split(/\s+/)[11];
+    const before = await discards();
+
+    // Every other one: each is a range of its own.
+    for (const name of names.filter((_, index) => index % 2 === 0)) await rm(name);
+    await machineFileSystems.freeze(fileSystem);
+    const frozen = await discards();
+    expect(frozen).not.toBe(before);
+    await pause(500);
+    expect(await discards()).toBe(frozen);
+  });
+});
