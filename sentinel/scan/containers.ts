@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ControlGroup } from '../../lib/linux/control-group.ts';
 import { hasCode } from '../../lib/linux/error-code.ts';
-import { processStatSync } from '../../lib/linux/proc.ts';
+import { namespaceOfSync } from '../../lib/linux/proc.ts';
 import type { ContainerGroup } from './container-group.ts';
 import { containerIn } from './container-group.ts';
 import type { ThisHost } from './this-host.ts';
@@ -40,8 +40,9 @@ export class Containers {
   #meet(found: ContainerGroup, pid: number): ScannedContainer {
     const group = this.#host.groupOf(found);
     const members = group ? processesIn(group.path) : [];
-    // A group that is found under another path than its own lists other processes, or none.
-    const isReached = members.includes(pid) || processStatSync(pid) === undefined;
+    // A group that is found under another path than its own lists other processes, or none. A process
+    // that ends leaves its namespaces first and its group next, and may stay as a zombie.
+    const isReached = members.includes(pid) || namespaceOfSync(pid, 'mnt') === undefined;
     // The process may end meanwhile: then others of the container say whose it is.
     const isOurs = [pid, ...members.slice(0, 20)].some((each) => this.#host.has(each));
     const container = { ...found, group: isReached ? group : undefined, isOurs };
