@@ -5,11 +5,10 @@ import { kernelName } from './history.ts';
 import type { KernelUserOptions, Task } from './kernel-user.ts';
 import { KernelUser, newTask } from './kernel-user.ts';
 import type { Machine } from './machine.ts';
+import { Newcomers } from './newcomers.ts';
 import type { SimulatedMountOptions } from './simulated-mount.ts';
 import { SimulatedMount } from './simulated-mount.ts';
 
-/** A sentinel stops a user that has just appeared within this time, and two scans. */
-const reactionMs = 1_500;
 /** A sentinel moves what it froze out of its engine's reach within this time. */
 const holdWithinMs = 1_000;
 
@@ -23,11 +22,8 @@ export class Kernel {
   readonly groups: 1 | 2;
   /** The volumes whose storage does not answer this host. */
   readonly hung = new Set<string>();
-  isCrowded = false;
-  /** How long a scan takes because of other processes. */
-  scanMs = 0;
-  /** Why each user can't be kept from writing yet, and until when. */
-  readonly #excuses = new Map<KernelUser, { why: string; untilMs: number }>();
+  /** What no sentinel can stop yet. */
+  readonly newcomers: Newcomers;
   readonly #record: Record;
   readonly #random: () => number;
   readonly #onEnd: (user: KernelUser) => void;
@@ -45,11 +41,7 @@ export class Kernel {
     this.#onEnd = options.onEnd;
     this.#random = randomStream(options.seed, `${options.machine.name} kernel`);
     this.groups = this.#random() < 0.7 ? 2 : 1;
-  }
-
-  /** A sentinel stops a user that has just appeared within this time. */
-  get reactionMs(): number {
-    return reactionMs + 2 * this.scanMs;
+    this.newcomers = new Newcomers(this.machine, this.party, options.record);
   }
 
   get #host(): string {
@@ -91,53 +83,23 @@ export class Kernel {
     this.users.set(user.key, user);
     const volumes = options.mounts.map(({ volume }) => volume);
     this.#record({ kind: 'appeared', host: this.#host, user: user.key, volumes });
-    this.excuse(user, 'it has just appeared');
+    this.newcomers.excuse(user, 'it has just appeared');
     this.update(user);
     return user;
-  }
-
-  /** How long a scan takes because of other processes, and until when the last such scan may last. */
-  crowded(scanMs: number, untilMs: number): void {
-    this.isCrowded = scanMs > 0;
-    if (this.isCrowded) this.scanMs = scanMs;
-    else this.#later(untilMs - this.machine.scheduler.now, () => this.#disperse());
-    this.#noteSleep('a crowd', untilMs);
-  }
-
-  #disperse(): void {
-    if (!this.isCrowded) this.scanMs = 0;
   }
 
   /** A process of a container is started by its engine, in the group that the engine knows. */
   exec(user: KernelUser): void {
     user.tasks.push(newTask());
-    this.excuse(user, 'a process was just started in it');
+    this.newcomers.excuse(user, 'a process was just started in it');
     this.update(user);
-  }
-
-  excuse(user: KernelUser, why: string): void {
-    this.#excuse(user, why, this.reactionMs);
-  }
-
-  /** The machine goes on: a sentinel reacts to those who appeared before its pause only from now on. */
-  continueExcuses(pausedAt: number): void {
-    for (const [user, { why, untilMs }] of this.#excuses) {
-      if (untilMs > pausedAt) this.#excuse(user, why, untilMs - pausedAt);
-      else this.#excuses.delete(user);
-    }
-  }
-
-  #excuse(user: KernelUser, why: string, ms: number): void {
-    const untilMs = this.machine.scheduler.now + ms;
-    this.#excuses.set(user, { why, untilMs });
-    this.#record({ kind: 'excused', host: this.#host, user: user.key, untilMs, why });
   }
 
   /** An engine, or berth, changes the freeze of the container's own group. */
   setFrozen(user: KernelUser, isFrozen: boolean): void {
     const { now } = this.machine.scheduler;
     if (!isFrozen && user.isAskedByBerth && now - user.askedAt < holdWithinMs) {
-      this.excuse(user, 'its engine thawed it before it was held');
+      this.newcomers.excuse(user, 'its engine thawed it before it was held');
     }
     user.isFrozen = isFrozen;
     this.update(user);
@@ -188,7 +150,7 @@ export class Kernel {
     // A container that was started again has the same key.
     if (user.hasEnded && this.users.get(user.key) === user) {
       this.users.delete(user.key);
-      this.#excuses.delete(user);
+      this.newcomers.forget(user);
       this.#record({ kind: 'ended', host: this.#host, user: user.key });
       for (const mount of user.mounts) this.#forgetUnused(mount);
       this.#onEnd(user);

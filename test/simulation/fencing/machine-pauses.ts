@@ -45,7 +45,7 @@ export class MachinePauses {
     this.#fault(`the machine goes on; its pause is ${sight}`);
     this.#machine.resume(sight);
     this.#options.kernel.updateAll();
-    this.#options.kernel.continueExcuses(pausedAt);
+    this.#options.kernel.newcomers.continueAfter(pausedAt);
     const { now } = this.#machine.scheduler;
     if (sight === 'time of day') this.#jumpedAtMs = now;
     const showsJump = this.#options.sentinel.isInformed && !this.#setInPause;
@@ -53,7 +53,7 @@ export class MachinePauses {
     const isSeen = sight === 'counted' || (sight === 'time of day' && showsJump);
     if (isSeen) {
       // Who appeared since the last scan is found by the next: nothing announces a jump.
-      this.#excuse(now + jumpReactionMs + 2 * this.#options.kernel.scanMs);
+      this.#excuse(now + jumpReactionMs + 2 * this.#options.kernel.newcomers.scanMs);
       this.#excuseSlowDisks();
     } else {
       this.#excuse(now);
@@ -65,7 +65,7 @@ export class MachinePauses {
   hideJump(): void {
     if (this.#machine.isPaused) return;
     const untilMs =
-      this.#machine.scheduler.now + this.#options.ttlMs + this.#options.kernel.reactionMs;
+      this.#machine.scheduler.now + this.#options.ttlMs + this.#options.kernel.newcomers.reactionMs;
     this.#excuse(untilMs, 'the clocks do not show a pause');
   }
 
@@ -89,7 +89,7 @@ export class MachinePauses {
     )
       return;
     const untilMs =
-      this.#machine.scheduler.now + this.#options.ttlMs + this.#options.kernel.reactionMs;
+      this.#machine.scheduler.now + this.#options.ttlMs + this.#options.kernel.newcomers.reactionMs;
     const why = 'its disk is slow after a jump';
     this.#options.record({
       kind: 'excused',

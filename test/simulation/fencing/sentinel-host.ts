@@ -210,7 +210,7 @@ export class SentinelHost {
   }
 
   #back(): void {
-    this.#excuse(this.#kernel.machine.scheduler.now + this.#kernel.reactionMs);
+    this.#excuse(this.#kernel.machine.scheduler.now + this.#kernel.newcomers.reactionMs);
   }
 
   #excuse(untilMs: number): void {

@@ -7,7 +7,8 @@ import type { VolumeName } from './commands.ts';
 import { volumes } from './commands.ts';
 import type { DaemonDisk, Row } from './daemon-disk.ts';
 import { mountpointOf } from './daemon-disk.ts';
-import { DaemonWatch, marginMs } from './daemon-watch.ts';
+import { DaemonLease } from './daemon-lease.ts';
+import { DaemonWatch } from './daemon-watch.ts';
 import type { Kernel } from './kernel.ts';
 import type { SentinelHost } from './sentinel-host.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
@@ -28,9 +29,6 @@ export interface SimulatedDaemonOptions {
   readonly isForgetful: boolean;
 }
 
-/** How long a container waits for its volumes. */
-const lockTimeoutMs = 8_000;
-
 /** A daemon, reduced to what the sentinel and the store notice of it. */
 export class SimulatedDaemon {
   readonly party: Party;
@@ -38,9 +36,7 @@ export class SimulatedDaemon {
   readonly #random: () => number;
   readonly #watch: DaemonWatch;
   readonly #telling = new LatestOnly(() => this.#watch.tell());
-  /** The time by the boot clock after which no lock is proved. */
-  #deadline = Number.NEGATIVE_INFINITY;
-  #lease: number | undefined;
+  readonly #lease: DaemonLease;
   /** Volumes on which an operation runs, with those that wait for its end. */
   readonly #busy = new Map<VolumeName, (() => void)[]>();
 
@@ -59,8 +55,14 @@ export class SimulatedDaemon {
       ownership: (row) => this.#ownership(row),
       wait: (ms = longTailed(this.#random, 1, 30)) => this.#wait(ms),
     });
+    this.#lease = new DaemonLease({
+      ...options,
+      random: this.#random,
+      wait: (ms) => this.#wait(ms),
+      renewed: () => void this.#telling.run(),
+    });
     if (!options.isForgetful) adoptMounts(options);
-    void this.#renew();
+    void this.#lease.renew();
     void this.#repeat();
   }
 
@@ -101,7 +103,7 @@ export class SimulatedDaemon {
     this.#busy.set(volume, []);
     try {
       const mark = disk.newMark();
-      if (!(await this.#queue(volume, mark))) return false;
+      if (!(await this.#lease.queue(volume, mark))) return false;
       const row: Row = {
         volume,
         mark,
@@ -134,72 +136,12 @@ export class SimulatedDaemon {
     for (const resolve of waiting) resolve();
   }
 
-  /** Waits in the queue of the volume; gives up in the end. */
-  async #queue(volume: VolumeName, mark: string): Promise<boolean> {
-    const { store, kernel } = this.#options;
-    const { machine } = kernel;
-    const end = machine.bootMs() + lockTimeoutMs;
-    let isQueued = false;
-    while (machine.bootMs() < end) {
-      const lease = this.#lease;
-      isQueued = true;
-      const isAsked = await this.#call(() => {
-        if (!store.hasLease(this.#host)) return false;
-        store.enqueue(this.#host, volume, mark);
-        return store.holder(volume)?.mark === mark;
-      });
-      // An answer of an earlier lease says nothing about this one.
-      if (isAsked && lease === this.#lease && machine.bootMs() < this.#deadline) return true;
-      await this.#wait(200);
-    }
-    while (isQueued) {
-      const isDone = await this.#call(() => store.remove(this.#host, volume, 'given up') ?? true);
-      if (isDone) break;
-    }
-    return false;
-  }
-
   #isHeld(row: Row): boolean {
     return this.#isProved(row) && !row.isEvicted;
   }
 
   #isProved(row: Row): boolean {
-    const { machine } = this.#options.kernel;
-    return row.isProved && !row.isLost && machine.bootMs() < this.#deadline;
-  }
-
-  /** Renews the lease for ever. */
-  async #renew(): Promise<void> {
-    const { store, kernel, disk } = this.#options;
-    for (;;) {
-      const sentAt = kernel.machine.bootMs();
-      const lease = await this.#call(() => store.renew(this.#host));
-      if (lease === undefined) {
-        await this.#wait(300);
-        continue;
-      }
-      const wasLapsed = kernel.machine.bootMs() >= this.#deadline;
-      if (wasLapsed || lease !== this.#lease) {
-        for (const row of disk.rows.values()) row.isProved = false;
-      }
-      this.#lease = lease;
-      this.#deadline = sentAt + store.ttlMs - marginMs(store.ttlMs);
-      await this.#prove();
-      void this.#telling.run();
-      await this.#wait(store.ttlMs / 3);
-    }
-  }
-
-  /** Asks for the tickets of the mounts that are not proved. */
-  async #prove(): Promise<void> {
-    const { store, disk } = this.#options;
-    for (const row of [...disk.rows.values()]) {
-      if (row.isProved || row.isLost) continue;
-      const isMine = await this.#call(() => store.attach(this.#host, row.volume, row.mark));
-      if (isMine === undefined) continue;
-      row.isProved = isMine;
-      row.isLost = !isMine;
-    }
+    return row.isProved && !row.isLost && this.#lease.isInTime;
   }
 
   /** Does each second what is due. */
@@ -241,7 +183,7 @@ export class SimulatedDaemon {
     try {
       if (mount) kernel.unmount(mount);
       while (!row.isLost) {
-        const isDone = await this.#call(
+        const isDone = await this.#lease.call(
           () => store.remove(this.#host, row.volume, 'unmounted') ?? true,
         );
         if (isDone) break;
@@ -267,21 +209,8 @@ export class SimulatedDaemon {
   #ownership(row: Row): Pick<Watch['volumes'][number], 'state' | 'deadlineMs'> {
     if (row.isLost) return { state: 'lost' };
     if (!this.#isProved(row)) return { state: 'unproven' };
-    const deadlineMs = Math.floor(this.#deadline);
+    const deadlineMs = Math.floor(this.#lease.deadlineMs);
     return { state: row.isEvicted ? 'evicted' : 'held', deadlineMs };
-  }
-
-  /** Calls the store; resolves to undefined if the request or the answer does not get through. */
-  async #call<T>(work: () => T): Promise<T | undefined> {
-    const { isConnected } = this.#options;
-    await this.#wait(longTailed(this.#random, 1, 60));
-    if (!isConnected()) {
-      await this.#wait(500);
-      return undefined;
-    }
-    const answer = work();
-    await this.#wait(longTailed(this.#random, 1, 60));
-    return isConnected() ? answer : undefined;
   }
 
   #wait(ms: number): Promise<void> {

@@ -159,16 +159,14 @@ export class SimulatedHost {
   blind(isBlind: boolean): void {
     this.sentinel.extraScanMs = isBlind ? undefined : 0;
     const { now } = this.#options.scheduler;
-    const untilMs = isBlind ? Number.POSITIVE_INFINITY : now + this.kernel.reactionMs;
+    const untilMs = isBlind ? Number.POSITIVE_INFINITY : now + this.kernel.newcomers.reactionMs;
     this.#excuse(untilMs, 'users can not be looked for');
   }
 
   /** So many processes that a scan takes long: only those who were known before are stopped in time. */
   crowd(isCrowded: boolean): void {
-    const { now } = this.#options.scheduler;
-    if (isCrowded) this.kernel.crowded(crowdMs, Number.POSITIVE_INFINITY);
-    // The last scan has begun just before.
-    else if (this.kernel.isCrowded) this.kernel.crowded(0, now + 2 * crowdMs);
+    if (isCrowded) this.kernel.newcomers.crowd(crowdMs);
+    else this.kernel.newcomers.disperse();
     this.sentinel.extraScanMs = isCrowded ? crowdMs : 0;
   }
 

@@ -1,0 +1,74 @@
+import type { Party } from '../scheduler.ts';
+import type { Record } from './history.ts';
+import type { KernelUser } from './kernel-user.ts';
+import type { Machine } from './machine.ts';
+
+/** A sentinel stops a user that has just appeared within this time, and two scans. */
+const reactionMs = 1_500;
+
+/** Excuses the users of a host that a sentinel can't know yet: it has to look for them first. */
+export class Newcomers {
+  isCrowded = false;
+  /** How long a scan takes because of other processes. */
+  scanMs = 0;
+  readonly #machine: Machine;
+  readonly #party: Party;
+  readonly #record: Record;
+  readonly #excuses = new Map<KernelUser, { why: string; untilMs: number }>();
+
+  constructor(machine: Machine, party: Party, record: Record) {
+    this.#machine = machine;
+    this.#party = party;
+    this.#record = record;
+  }
+
+  /** How long a sentinel may take to stop a user that it has never seen. */
+  get reactionMs(): number {
+    return reactionMs + 2 * this.scanMs;
+  }
+
+  excuse(user: KernelUser, why: string): void {
+    this.#excuse(user, why, this.reactionMs);
+  }
+
+  forget(user: KernelUser): void {
+    this.#excuses.delete(user);
+  }
+
+  /** The machine goes on: a sentinel reacts to those who appeared before its pause only from now on. */
+  continueAfter(pausedAt: number): void {
+    for (const [user, { why, untilMs }] of this.#excuses) {
+      if (untilMs > pausedAt) this.#excuse(user, why, untilMs - pausedAt);
+      else this.#excuses.delete(user);
+    }
+  }
+
+  /** So many processes come that a scan takes so much longer. */
+  crowd(scanMs: number): void {
+    this.isCrowded = true;
+    this.scanMs = scanMs;
+    this.#noteSleep(Number.POSITIVE_INFINITY);
+  }
+
+  /** They leave; a scan that began just before still takes as long. */
+  disperse(): void {
+    if (!this.isCrowded) return;
+    this.isCrowded = false;
+    const lastMs = 2 * this.scanMs;
+    this.#noteSleep(this.#machine.scheduler.now + lastMs);
+    this.#machine.scheduler.after(lastMs, this.#party, 'timer', () => {
+      if (!this.isCrowded) this.scanMs = 0;
+    });
+  }
+
+  #excuse(user: KernelUser, why: string, ms: number): void {
+    const untilMs = this.#machine.scheduler.now + ms;
+    this.#excuses.set(user, { why, untilMs });
+    this.#record({ kind: 'excused', host: this.#machine.name, user: user.key, untilMs, why });
+  }
+
+  /** A fence may take as long as a scan, as it may while a process sleeps. */
+  #noteSleep(untilMs: number): void {
+    this.#record({ kind: 'sleeps', host: this.#machine.name, in: 'a crowd', untilMs });
+  }
+}
