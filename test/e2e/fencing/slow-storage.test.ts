@@ -25,7 +25,7 @@ describeWith(['docker', 'etcd', 'throttle'], 'storage that is slow', () => {
     });
     await using tickets = await watchTickets(cluster);
     const { nodes } = cluster;
-    await Promise.all(nodes.map(startWriting));
+    await Promise.all(nodes.map((node, index) => startWriting(node, scripts[index] ?? '')));
     await disk.limitKernel(100_000);
     // Now a freeze would take minutes: it has to write everything back.
     await sleep(3_000);
@@ -57,9 +57,12 @@ describeWith(['docker', 'etcd', 'throttle'], 'storage that is slow', () => {
 
 const volumeOf = ({ name }: EngineNode) => `db-${name}`;
 
-async function startWriting(node: EngineNode): Promise<void> {
+const write = 'dd if=/dev/zero of=/data/big bs=1M count=100 conv=notrunc';
+/** One that waits for the disk when its host is cut off, and one that stands still at once. */
+const scripts = [`while ${write}; do :; done`, `${write}; echo ready; exec sleep 1000`];
+
+async function startWriting(node: EngineNode, script: string): Promise<void> {
   await node.create(volumeOf(node), { driver: 'image', size: '200M' });
-  const script = 'while dd if=/dev/zero of=/data/big bs=1M count=100 conv=notrunc; do :; done';
   const flags = ['-d', '--name', 'writer', '-v', `${volumeOf(node)}:/data`];
   await node.dockerOk('run', ...flags, 'busybox', 'sh', '-c', script);
 }
