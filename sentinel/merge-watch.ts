@@ -1,4 +1,4 @@
-import type { ReleasedMount, Watch, WatchChange, WatchedVolume } from './watch.ts';
+import type { Watch, WatchChange, WatchedVolume } from './watch.ts';
 import { isSameMount, isSameVolume } from './watch.ts';
 
 export interface MergedWatch {
@@ -50,15 +50,17 @@ export function mergeChange(
   { volumes, released }: Pick<WatchChange, 'volumes' | 'released'>,
 ): MergedWatch {
   const given = new Map(volumes.map((volume) => [volume.volume, volume]));
-  const marks = new Set(released.map(keyOf));
+  const named = new Set([...given.keys(), ...released.map(({ volume }) => volume)]);
+  const before = new Map<string, WatchedVolume>();
   const ended: string[] = [];
   const left = known.filter((volume) => {
-    const isReleased = marks.has(keyOf(volume));
+    if (!named.has(volume.volume)) return true;
+    before.set(volume.volume, volume);
+    const isReleased = released.some((each) => isSameMount(each, volume));
     const next = given.get(volume.volume);
     if (isReleased && !(next && isSameMount(next, volume))) ended.push(volume.volume);
     return !isReleased && !next;
   });
-  const before = new Map(known.map((volume) => [volume.volume, volume]));
   const merged = volumes.map((volume) => withFormerDeadline(volume, before.get(volume.volume)));
   return { volumes: [...left, ...merged], ended };
 }
@@ -97,11 +99,6 @@ function differOnlyBy(deadlineMs: number, former: WatchedVolume, volume: Watched
       ? former.deadlineMs !== undefined
       : volume.deadlineMs === undefined && former.deadlineMs === undefined;
   return isDeadline && isSameVolume(former, volume);
-}
-
-// tidy-ok: protocol name
-function keyOf({ volume, tenure }: ReleasedMount): string {
-  return JSON.stringify([volume, tenure]); // tidy-ok: protocol name
 }
 
 /** A volume whose lock is unproven keeps its last deadline. */

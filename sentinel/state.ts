@@ -122,7 +122,9 @@ export class SentinelState {
   }
 
   #noticeChanges(volumes: readonly WatchedVolume[], ended: readonly string[]): void {
-    const former = new Map(this.volumes.map(({ volume, state }) => [volume, state]));
+    const names = new Set(volumes.map(({ volume }) => volume));
+    const known = this.volumes.filter(({ volume }) => names.has(volume));
+    const former = new Map(known.map(({ volume, state }) => [volume, state]));
     for (const volume of ended) this.#forget(volume);
     for (const { volume, state } of volumes) {
       // What was seen before the loss does not prove that nobody is left.

@@ -1,5 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isInside } from '../../lib/linux/mount-namespaces.ts';
 import { ifSeenSync } from '../../lib/linux/proc.ts';
@@ -49,14 +50,26 @@ export function pathOf({ path }: TaskLink): string | undefined {
   return text?.startsWith('/') ? text : undefined;
 }
 
+/**
+ * Returns the paths of what a task holds, and of each directory above. A path that is not among them
+ * leads to nothing that the task holds.
+ */
+export function pathsAbove(reading: Reading): ReadonlySet<string> {
+  const task = taskOf(reading);
+  const links = ['root', 'cwd', ...(descriptorsOf(task) ?? []).map((each) => `fd/${each}`)];
+  const paths = new Set<string>();
+  for (const link of links) {
+    let path = pathOf({ path: `/proc/${task}/${link}`, bit: 0 });
+    while (path !== undefined && !paths.has(path)) {
+      paths.add(path);
+      path = path === '/' ? undefined : dirname(path);
+    }
+  }
+  return paths;
+}
+
 /** Returns true if one of these bits of the task leads below a path of this mount. */
 export function leadsBelow(reading: Reading, mountId: number, path: string, bits: number): boolean {
-  const task = taskOf(reading);
-  const candidates = ['root', 'cwd', ...(descriptorsOf(task) ?? []).map((each) => `fd/${each}`)];
-  // The path is compared first, because it costs less than the number of the mount.
-  const isBelow = (link: string) =>
-    isInside(pathOf({ path: `/proc/${task}/${link}`, bit: 0 }) ?? '', path);
-  if (!candidates.some(isBelow)) return false;
   return linksInto(reading, mountId).some(
     (link) => (link.bit & bits) !== 0 && isInside(pathOf(link) ?? '', path),
   );

@@ -5,7 +5,7 @@ import { heldVolumes } from './held-volumes.ts';
 import type { Holdings } from './holdings.ts';
 import { holds } from './holdings.ts';
 import type { DeviceQuestions } from './links.ts';
-import { isBelowInode, leadsBelow, linksInto, pathOf } from './links.ts';
+import { isBelowInode, leadsBelow, linksInto, pathOf, pathsAbove } from './links.ts';
 import { MountTables } from './mount-tables.ts';
 import type { Reading } from './readings.ts';
 import type { ThisHost } from './this-host.ts';
@@ -66,10 +66,18 @@ export class Scan {
   /** Returns the volumes that the task holds. */
   async heldBy(reading: Reading, whose: keyof Bits): Promise<Set<SoughtVolume>> {
     const found = new Set<SoughtVolume>();
+    // Read once for all volumes, and compared first: it costs less than the numbers of the mounts.
+    let above: ReadonlySet<string> | undefined;
+    const isBelow = (held: Held & { is: 'more' }) => {
+      const bits = held.bits[whose];
+      if (bits === 0) return false;
+      above ??= pathsAbove(reading);
+      return above.has(held.path) && leadsBelow(reading, held.mountId, held.path, bits);
+    };
     for (const held of await this.mayBeHeldBy(reading)) {
       if (held.is === 'unknown') {
         for (const each of this.#heldDetached(reading, held.mountId)) found.add(each);
-      } else if (held.is === 'part' ? held.bits[whose] !== 0 : isBelow(reading, held, whose)) {
+      } else if (held.is === 'part' ? held.bits[whose] !== 0 : isBelow(held)) {
         found.add(held.sought);
       }
     }
@@ -124,9 +132,4 @@ export class Scan {
     const mount = this.#host.mounts.find((each) => each.mountpoint === mountpoint);
     return mount && mountpoint !== undefined ? placeAt(mountpoint)?.inode : undefined;
   }
-}
-
-function isBelow(reading: Reading, held: Held & { is: 'more' }, whose: keyof Bits): boolean {
-  const bits = held.bits[whose];
-  return bits !== 0 && leadsBelow(reading, held.mountId, held.path, bits);
 }

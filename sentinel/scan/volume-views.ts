@@ -23,23 +23,39 @@ export function soughtVolumes(
   own: readonly Mount[],
   volumes: readonly MountedVolume[],
 ): SoughtVolume[] {
+  // Indexed, because a host with thousands of volumes has as many mounts.
+  const at = Map.groupBy(own, (mount) => mount.mountpoint);
+  const byId = new Map(own.map((mount) => [mount.id, mount]));
+  const parents = new Map<string, Mount | undefined>();
+  const placeIn = (mount: Pick<Mount, 'parentId' | 'mountpoint'>) => {
+    const parent = byId.get(mount.parentId);
+    return parent && placeOf(mount, [parent]);
+  };
+  const placeOfPath = (path: string) => {
+    const directory = dirname(path);
+    if (!parents.has(directory)) parents.set(directory, mountOf(directory, own));
+    const below = parents.get(directory);
+    return below && placeIn({ parentId: below.id, mountpoint: path });
+  };
   return volumes.flatMap(({ volume, mountpoint, identity }) => {
+    const stack = mountsAt(at.get(mountpoint) ?? [], mountpoint);
+    const top = stack.at(-1);
     // An engine that restarts removes a managed plugin's mounts, but not those of containers.
-    const mounted = identityIn(own, mountpoint) ?? identity;
+    const mounted = top ? { device: top.device, root: top.root } : identity;
     if (!mounted) return [];
-    const stack = mountsAt(own, mountpoint).map((mount) => placeOf(mount, own));
-    const places = [...stack, placeOfPath(mountpoint, own)].filter((place) => place !== undefined);
-    return [{ volume, identity: mounted, places: new Set(places) }];
+    const places = [...stack.map(placeIn), placeOfPath(mountpoint)];
+    return [
+      { volume, identity: mounted, places: new Set(places.filter((place) => place !== undefined)) },
+    ];
   });
 }
 
-/** Returns the directory that a mount at this path covers, or would cover. */
-function placeOfPath(path: string, mounts: readonly Mount[]): string | undefined {
-  const below = mounts
-    .filter(({ mountpoint }) => isInside(dirname(path), mountpoint))
+/** Returns the mount that a path lies in. */
+function mountOf(path: string, mounts: readonly Mount[]): Mount | undefined {
+  return mounts
+    .filter(({ mountpoint }) => isInside(path, mountpoint))
     .toSorted((a, b) => a.mountpoint.length - b.mountpoint.length)
     .at(-1);
-  return below && placeOf({ parentId: below.id, mountpoint: path }, mounts);
 }
 
 /**

@@ -13,8 +13,18 @@ export interface LockQueue {
 export function lockQueueOf(tickets: readonly Ticket[]): LockQueue {
   const holders: Ticket[] = [];
   const waiting: Ticket[] = [];
+  // Only tickets on the same lock conflict: a host may have thousands of others.
+  const onLock = new Map<string, Ticket[]>();
   for (const ticket of tickets) {
-    (blockersOf(ticket, tickets).length === 0 ? holders : waiting).push(ticket);
+    for (const { name } of ticket.locks) {
+      const others = onLock.get(name);
+      if (others) others.push(ticket);
+      else onLock.set(name, [ticket]);
+    }
+  }
+  for (const ticket of tickets) {
+    const others = new Set(ticket.locks.flatMap(({ name }) => onLock.get(name) ?? []));
+    (blockersOf(ticket, others).length === 0 ? holders : waiting).push(ticket);
   }
   return { holders, waiting };
 }

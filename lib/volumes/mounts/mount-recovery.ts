@@ -198,7 +198,9 @@ export class MountRecovery {
   async #adoptMount(row: MountRow): Promise<void> {
     const { mountpoint } = row;
     if (this.#mountpoints.has(mountpoint) || (await isMountpoint(mountpoint))) {
-      await driverOf(row, this.#options.drivers).recover(row.mountpoint, { signal: never });
+      const driver = driverOf(row, this.#options.drivers);
+      // Nobody freezes a file system that is not the volume's own.
+      if (driver.capabilities.ownsFileSystem) await driver.recover(mountpoint, { signal: never });
       return;
     }
     // An engine that restarts or disables a managed plugin takes its mounts away. Containers may

@@ -32,10 +32,11 @@ describeWith(['root', 'etcd'], 'early write-back', () => {
     // A renewal that a busy machine delays brings the deadline near, and a volume is written back.
     const most = 3;
     for (const volume of volumes) expect(await syncsOf(volume)).toBeLessThanOrEqual(most);
+    const before = await Promise.all(volumes.map(syncsOf));
     await node.host.disconnect();
-    for (const volume of volumes) {
-      const before = await syncsOf(volume);
-      await waitFor(async () => (await syncsOf(volume)) > before, 20_000, `${volume} to be synced`);
+    for (const [index, volume] of volumes.entries()) {
+      const isSynced = async () => (await syncsOf(volume)) > (before[index] ?? 0);
+      await waitFor(isSynced, 20_000, `${volume} to be synced`);
     }
   });
 });

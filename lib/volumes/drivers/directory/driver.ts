@@ -81,7 +81,10 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
     async mount(volume, mountpoint, context) {
       beginSweep();
       const data = await existingData(volume);
-      if ((await currentMountsAt(mountpoint)).length > 0) {
+      context.signal.throwIfAborted();
+      // Nothing is mounted on a directory that this call has made: the mount table need not be read.
+      const made = await mkdir(mountpoint, { recursive: true, mode: 0o700 });
+      if (made === undefined && (await currentMountsAt(mountpoint)).length > 0) {
         if (await isSameDirectory(data, mountpoint)) return;
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
