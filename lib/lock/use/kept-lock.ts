@@ -63,6 +63,11 @@ export class KeptLock {
     return this.#state;
   }
 
+  /** Aborts when the lock can't be proved any more; a lock that is taken back has another signal. */
+  get signal(): AbortSignal {
+    return this.#lock.signal;
+  }
+
   /** Changes records as `Lock.guard` does. */
   guard(writes: readonly RecordWrite[]): Promise<void> {
     return this.#lock.guard(writes);

@@ -26,7 +26,7 @@ export interface TakeoversOptions {
 }
 
 /** A lock under which records change. */
-type GuardingLock = Pick<KeptLock, 'token' | 'guard' | 'read'>;
+type GuardingLock = Pick<KeptLock, 'token' | 'guard' | 'read' | 'signal'>;
 
 /**
  * Takes a volume over after an unclean end, under its lock and before its mount, so that no write of
@@ -112,15 +112,17 @@ export class Takeovers {
     const way = fencing.way(record);
     const volume = record.name;
     const former: FormerOwner = claim;
+    // A host that has lost the lock meanwhile must not put its clone in the place of another's.
+    const during = AbortSignal.any([signal, lock.signal]);
     if (way === 'none') return this.#goOn(record, former);
     if (way === 'command') {
       if (!command) throw new UnavailableError(`there is no fence command for volume ${volume}`);
-      await command.end(volume, former, signal);
+      await command.end(volume, former, during);
     } else {
       const takeover = drivers.get(record.driver)?.takeover;
       if (!takeover)
         throw new UnavailableError(`driver ${record.driver} can't take over ${volume}`);
-      await takeover.takeOver(record, former, { signal, onProgress });
+      await takeover.takeOver(record, former, { signal: during, onProgress });
       this.#record('warning', 'taken-over', volume, takenOver(former), lock.token);
     }
     const how = way === 'command' ? 'command' : 'storage';

@@ -56,6 +56,7 @@ export function imageTakeover(base: string): DriverTakeover {
           if (!hasCode(error, 'EEXIST')) throw error;
         });
         await syncPath(asides);
+        context.signal.throwIfAborted();
         await rename(clone, image);
         await syncPath(join(base, volume.name));
       });

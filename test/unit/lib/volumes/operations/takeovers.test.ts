@@ -14,6 +14,7 @@ import { locks as table } from '../../../../../lib/volumes/operations/lock-table
 import { claimKey, claimPrefix, claimText } from '../../../../../lib/volumes/records/claims.ts';
 import type { VolumeRecord } from '../../../../../lib/volumes/volume.ts';
 import { EventLog } from '../../../../../plugin/events/event-log.ts';
+import { eventually } from '../../../../support/eventually.ts';
 import { hostTakeovers } from '../../../../support/host-takeovers.ts';
 import { ManualClock } from '../../../../support/manual-clock.ts';
 
@@ -156,11 +157,12 @@ test("a host's own unclean end is none for itself, and its old claim goes", asyn
 test('a host that waits, and gives up or is next, has ended nothing uncleanly', async () => {
   const first = await at('n1').mount();
   const waiting = at('n2').mount();
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  expect(await at('n3').claims.of('db')).toHaveLength(2);
+  await eventually(async () => expect(await at('n1').claims.of('db')).toHaveLength(2));
+  const behind = at('n3').mount();
+  await eventually(async () => expect(await at('n1').claims.of('db')).toHaveLength(3));
   await at('n1').unmount(first);
   await at('n2').unmount(await waiting);
-  await at('n3').mount();
+  await behind;
   expect(calls).toEqual([]);
 });
 
