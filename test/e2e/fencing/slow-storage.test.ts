@@ -58,7 +58,7 @@ describeWith(['docker', 'etcd', 'throttle'], 'storage that is slow', () => {
 const volumeOf = ({ name }: EngineNode) => `db-${name}`;
 
 const write = 'dd if=/dev/zero of=/data/big bs=1M count=100 conv=notrunc';
-/** One that waits for the disk when its host is cut off, and one that stands still at once. */
+/** A writer that waits for the disk when its host is cut off, and a writer that stands still at once. */
 const scripts = [`while ${write}; do :; done`, `${write}; echo ready; exec sleep 1000`];
 
 async function startWriting(node: EngineNode, script: string): Promise<void> {
