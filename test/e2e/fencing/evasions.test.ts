@@ -57,7 +57,6 @@ describeWith(
     beforeAll(async () => {
       cluster = await startCluster({
         engines: [
-          { docker: '26.1', controlGroups: 1 },
           { docker: '20.10', controlGroups: 1 },
           { docker: '26.1', controlGroups: 2 },
           '26.1',
@@ -67,6 +66,8 @@ describeWith(
       const taker = cluster.nodes.at(-1);
       if (!taker) throw new Error('the cluster has nodes');
       const victims = cluster.nodes.slice(0, -1);
+      // The first volume marks the pool: two hosts at once would each find the other's mark missing.
+      await taker.create('first');
       const started = await Promise.all(
         victims.map(async (node) => {
           const all: Evader[] = [];
@@ -111,9 +112,8 @@ describeWith(
     }
 
     const hosts = [
-      { docker: '26.1', controlGroups: 1, index: 0 },
-      { docker: '20.10', controlGroups: 1, index: 1 },
-      { docker: '26.1', controlGroups: 2, index: 2 },
+      { docker: '20.10', controlGroups: 1, index: 0 },
+      { docker: '26.1', controlGroups: 2, index: 1 },
     ] as const;
     const evadersOn = (index: number, kind: Kind | 'cp') =>
       evaders.filter((each) => each.node === cluster.nodes[index] && each.kind === kind);

@@ -79,7 +79,7 @@ describeWith(['docker', 'etcd'], 'containers that were ended because their volum
   const stateOf = (on: EngineNode, name: string) =>
     on.dockerOk('inspect', '-f', '{{.State.Status}}', name);
 
-  /** Starts a container that writes its name to each of its volumes, ten times a second. */
+  /** Starts a container that writes its name to each of its volumes, three times a second. */
   async function run(
     on: EngineNode,
     name: string,
@@ -91,7 +91,7 @@ describeWith(['docker', 'etcd'], 'containers that were ended because their volum
     await on.dockerOk(
       ...['run', '-d', '--name', name, '--stop-timeout', '0', ...flags],
       ...volumes.flatMap((volume) => ['-v', `${volume}:/${volume}`]),
-      ...['busybox', 'sh', '-c', `while ${lines}; do usleep 100000; done`],
+      ...['busybox', 'sh', '-c', `while ${lines}; do usleep 300000; done`],
     );
   }
 

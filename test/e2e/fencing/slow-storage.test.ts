@@ -25,6 +25,10 @@ describeWith(['docker', 'etcd', 'throttle'], 'storage that is slow', () => {
     });
     await using tickets = await watchTickets(cluster);
     const { nodes } = cluster;
+    // The first volume marks the pool: two hosts at once would each find the other's mark missing.
+    for (const node of nodes) {
+      await node.create(volumeOf(node), { driver: 'image', size: '200M' });
+    }
     await Promise.all(nodes.map((node, index) => startWriting(node, scripts[index] ?? '')));
     await disk.limitKernel(100_000);
     // Now a freeze would take minutes: it has to write everything back.
@@ -62,7 +66,6 @@ const write = 'dd if=/dev/zero of=/data/big bs=1M count=100 conv=notrunc';
 const scripts = [`while ${write}; do :; done`, `${write}; echo ready; exec sleep 1000`];
 
 async function startWriting(node: EngineNode, script: string): Promise<void> {
-  await node.create(volumeOf(node), { driver: 'image', size: '200M' });
   const flags = ['-d', '--name', 'writer', '-v', `${volumeOf(node)}:/data`];
   await node.dockerOk('run', ...flags, 'busybox', 'sh', '-c', script);
 }
