@@ -42,6 +42,7 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/merge-watch.ts',
     from: 'return watch.protocol < 2 || isNamed(former);',
     to: 'return true;',
+    test: mergeUnit,
   },
   {
     promise: "exclusion: the engine's own copies are stopped (faults 4)",

@@ -25,6 +25,14 @@ export function simulatedFileSystems(kernel: Kernel, random: Random): FileSystem
     }
     mount.synced(scheduler.now);
   };
+  const freezeNow = async (mount: SimulatedMount) => {
+    mount.fs = 'freezing';
+    kernel.changed(mount);
+    await writeBack(mount);
+    mount.fs = mount.isCutOff ? 'open' : 'frozen';
+    mount.freeze = undefined;
+    kernel.changed(mount);
+  };
   const find = ({ mountpoint }: WatchedFileSystem) => kernel.mountAt(mountpoint);
   return {
     flush: async (fileSystem) => {
@@ -34,13 +42,13 @@ export function simulatedFileSystems(kernel: Kernel, random: Random): FileSystem
     freeze: async (fileSystem) => {
       const mount = find(fileSystem);
       if (!mount || !fileSystem.ownsFileSystem) return;
-      while (mount.fs === 'freezing') await wait(hungPollMs);
-      if (mount.fs === 'frozen') return;
-      mount.fs = 'freezing';
-      kernel.changed(mount);
-      await writeBack(mount);
-      mount.fs = mount.isCutOff ? 'open' : 'frozen';
-      kernel.changed(mount);
+      // The kernel lets requests in as they came: the next one finds it frozen, also if its process
+      // has died, and a thaw that came later undoes both.
+      if (mount.fs === 'freezing') await mount.freeze;
+      else if (mount.fs === 'open') {
+        mount.freeze = freezeNow(mount);
+        await mount.freeze;
+      }
       if (mount.isCutOff) throw new Error('EIO: the file system is shut down');
     },
     cutOff: async (fileSystem) => {

@@ -18,6 +18,8 @@ const cleanMs = 2_000;
 export class SimulatedMount {
   readonly options: SimulatedMountOptions;
   fs: 'open' | 'freezing' | 'frozen' = 'open';
+  /** Settles when the freeze in progress has ended. */
+  freeze: Promise<void> | undefined;
   isCutOff = false;
   /** False when the host has unmounted it; a process that uses it still may. */
   isMounted = true;
