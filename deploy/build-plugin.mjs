@@ -22,7 +22,7 @@ Options after -- go to docker build: --build-arg NODE_IMAGE=IMAGE, --network hos
 /** The programs that the drivers run, and those that xfs_admin, a shell script, runs in turn. */
 const programs = [
   ...['mount', 'umount', 'losetup', 'fsfreeze', 'setpriv'],
-  ...['cp', 'du', 'rm', 'sync'],
+  ...['cp', 'du', 'fallocate', 'rm', 'sync'],
   ...['mkfs.ext4', 'tune2fs', 'debugfs', 'e2fsck'],
   ...['mkfs.xfs', 'xfs_admin', 'xfs_db', 'xfs_io', 'xfs_repair', 'sh'],
 ];

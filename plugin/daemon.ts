@@ -28,6 +28,7 @@ import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { Takeovers } from '../lib/volumes/operations/takeovers.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
+import { PoolRoom } from '../lib/volumes/pools/pool-room.ts';
 import { PoolWatch } from '../lib/volumes/pools/pool-watch.ts';
 import { Pools } from '../lib/volumes/pools/pools.ts';
 import { Catalog } from '../lib/volumes/records/catalog.ts';
@@ -118,6 +119,8 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   });
   const poolWatch = new PoolWatch({
     ...{ pools: cluster.pools, drivers: host.drivers, events, clock, signal: stopping.signal },
+    mounted: () =>
+      host.mounts.rows().filter(({ volume }) => host.mounts.lockState(volume) === 'held'),
   });
   const adopt = async () => {
     const isComplete = await host.recovery.adopt();
@@ -283,6 +286,7 @@ function openVolumes(
   const unlocked = new Volumes({
     ...{ catalog, drivers: allDrivers, mounts, pools, clock, fencing },
     claimKeys: (volume) => claimWatch.keysOf(volume),
+    room: new PoolRoom({ catalog, overcommit: config.overcommit }),
     host: config.host,
   });
   const locked = new LockedVolumes({

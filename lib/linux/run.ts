@@ -121,6 +121,7 @@ const packages: Readonly<Record<string, string>> = {
   du: 'coreutils',
   rm: 'coreutils',
   sync: 'coreutils',
+  fallocate: 'util-linux',
   fsfreeze: 'util-linux',
   losetup: 'mount',
   setpriv: 'util-linux',

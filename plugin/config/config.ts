@@ -25,6 +25,8 @@ export interface Config {
   readonly onLostRestart: 'yes' | 'no';
   readonly reconcileIntervalMs: number;
   readonly driver: (typeof driverNames)[number];
+  /** The space that may be promised to volumes, as a multiple of what the pool has. */
+  readonly overcommit: number;
   readonly dockerSocket: string;
   /** The program that ends another host. */
   readonly fenceCommand: string | undefined;
@@ -72,6 +74,7 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
     onLostRestart: read(settings.onLostRestart),
     reconcileIntervalMs: read(settings.reconcileInterval),
     driver: read(settings.driver),
+    overcommit: read(settings.overcommit),
     dockerSocket: read(settings.dockerSocket),
     fenceCommand: read(settings.fenceCommand),
     fenceHostProcesses: read(settings.fenceHostProcesses),

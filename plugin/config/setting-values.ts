@@ -39,6 +39,14 @@ export function duration({ minMs, maxMs, stepMs = 1, allowed }: DurationRange) {
   });
 }
 
+export function factor({ min, max, allowed }: { min: number; max: number; allowed: string }) {
+  return z
+    .string()
+    .regex(/^\d{1,6}(?:\.\d{1,3})?$/, { error: allowed })
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, { error: allowed });
+}
+
 export function matching(pattern: RegExp, allowed: string) {
   return z.string().regex(pattern, { error: allowed });
 }

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import {
   absolutePath,
   duration,
+  factor,
   matching,
   oneOf,
   socketPath,
@@ -180,6 +181,17 @@ export const settings = {
     default: 'directory',
     help: 'The driver of volumes created without -o driver=',
     schema: oneOf(driverNames),
+  }),
+  overcommit: setting({
+    name: 'overcommit',
+    placeholder: 'FACTOR',
+    default: '1',
+    help: 'How much space may be promised to volumes with a size, as a multiple of what their pool has',
+    schema: factor({
+      min: 0.1,
+      max: 1_000,
+      allowed: 'use a number from 0.1 to 1000, like 1 or 2.5',
+    }),
   }),
   dockerSocket: setting({
     name: 'docker-socket',

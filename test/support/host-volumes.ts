@@ -6,6 +6,7 @@ import { directoryDriver } from '../../lib/volumes/drivers/directory/driver.ts';
 import type { MountsAt } from '../../lib/volumes/mounts/found-mount.ts';
 import { LockedVolumes } from '../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../lib/volumes/operations/volumes.ts';
+import { PoolRoom } from '../../lib/volumes/pools/pool-room.ts';
 import { Pools } from '../../lib/volumes/pools/pools.ts';
 import { Catalog } from '../../lib/volumes/records/catalog.ts';
 import { Cluster } from '../../lib/volumes/records/cluster.ts';
@@ -42,11 +43,12 @@ export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: Mo
     ...{ cluster: new Cluster({ mirror, store }), catalog, mirror, store, clock },
     ...{ host: 'n1', owner: 'n1' },
   });
+  const room = new PoolRoom({ catalog, overcommit: 1 });
   const { fencing, ...taking } = hostTakeovers({ store, drivers, events, clock });
   const volumes = new LockedVolumes({
     ...{ ...onHost, ...taking, fencing, locks, catalog, mirror: manager.mirror },
     volumes: new Volumes({
-      ...{ catalog, drivers, host: 'n1', mounts, pools, clock, fencing },
+      ...{ catalog, drivers, host: 'n1', mounts, pools, room, clock, fencing },
       claimKeys: () => [],
     }),
     defaultDriver: driver.name,

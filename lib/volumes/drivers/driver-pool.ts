@@ -17,6 +17,18 @@ export interface DriverPool {
    * It is on disk when this resolves; a crash leaves a whole mark or none.
    */
   mark(cluster: string): Promise<void>;
+  /** Measures the pool's file system, or that of the nearest directory above a pool that is missing. */
+  space(): Promise<PoolSpace>;
+}
+
+export interface PoolSpace {
+  /** The bytes that volumes could have if nothing else were there, and those that are free. */
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** The part of the inodes that is free, 0 to 1; 1 on a file system without a limit. */
+  readonly freeFiles: number;
+  /** Copies may share their blocks with the original. */
+  readonly sharesBlocks: boolean;
 }
 
 /** The state of a pool, as one host sees it. */

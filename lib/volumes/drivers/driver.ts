@@ -99,6 +99,15 @@ export interface VolumeDriver {
   /** Lists the driver's storage, so that the doctor finds what interrupted work has left. */
   readonly storage: DriverStorage;
 
+  /** Returns the bytes that a volume with these options may fill; 0 if it has no size. */
+  promisedBytes(volume: DriverVolume): number;
+
+  /**
+   * Measures the bytes that a volume and its snapshots occupy in the pool. What several of them share
+   * counts in each. A volume without storage occupies nothing.
+   */
+  occupied(volume: DriverVolume): Promise<Occupied>;
+
   /** Undoes what a crash may have left on a mounted volume: thaws a frozen file system. */
   recover(mountpoint: string, context: DriverContext): Promise<void>;
 
@@ -169,6 +178,12 @@ export interface LiveSource {
 
 export interface SnapshotTarget extends LiveSource {
   readonly snapshot: string;
+}
+
+export interface Occupied {
+  readonly volumeBytes: number;
+  /** The bytes of each snapshot. */
+  readonly snapshotsBytes: readonly number[];
 }
 
 export interface DriverUsage {

@@ -3,6 +3,7 @@ import type { Clock } from '../../running/clock.ts';
 import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
 import type { Mounts } from '../mounts/mounts.ts';
+import type { PoolRoom } from '../pools/pool-room.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog, CatalogEntry } from '../records/catalog.ts';
 import { recordDeletion, recordWrite } from '../records/catalog.ts';
@@ -25,6 +26,7 @@ export interface VolumesOptions {
   readonly fencing: Pick<Fencing, 'require'>;
   /** Returns the keys of the claims on a volume, which end with it. */
   readonly claimKeys: (volume: string) => readonly string[];
+  readonly room: Pick<PoolRoom, 'during'>;
 }
 
 /**
@@ -87,7 +89,8 @@ export class Volumes {
     const during = this.#during(lock, context);
     // A crash may have left a snapshot of that name, without a record, of an older moment.
     await driver.removeSnapshot(target, during);
-    await driver.snapshot(target, during);
+    const { volumeBytes } = await driver.occupied(record);
+    await this.#options.room.during(driver, volumeBytes, () => driver.snapshot(target, during));
     const snapshot = { name, createdAt: this.#options.clock.date().toISOString() };
     await this.#changeRecord(record, revision, lock, {
       snapshots: [...record.snapshots, snapshot],
@@ -171,12 +174,9 @@ export class Volumes {
     await this.#options.mounts.requireUnmounted(wanted.name);
     await this.#options.fencing.require(wanted);
     const during = this.#during(lock, context);
-    if (wanted.source) {
-      await driver.clone(await this.#cloneSource(wanted.source), wanted, during);
-    } else {
-      refuseLeft(wanted, await driver.storage.find(wanted.name));
-      await driver.create(wanted, during);
-    }
+    const { source } = wanted;
+    const from = source && (await this.#cloneSource(source));
+    if (!from) refuseLeft(wanted, await driver.storage.find(wanted.name));
     const record: VolumeRecord = {
       version: 1,
       name: wanted.name,
@@ -192,7 +192,11 @@ export class Volumes {
       snapshots: [],
       token: lock.token,
     };
-    await lock.guard([recordWrite(record, 0)], { unlock: true });
+    await this.#options.room.during(driver, driver.promisedBytes(wanted), async () => {
+      if (from) await driver.clone(from, wanted, during);
+      else await driver.create(wanted, during);
+      await lock.guard([recordWrite(record, 0)], { unlock: true });
+    });
   }
 
   async #cloneSource({ volume, snapshot }: VolumeSource): Promise<LiveSource | SnapshotTarget> {

@@ -1,5 +1,5 @@
 import type { Condition } from '../../lock/condition.ts';
-import type { DriverPool } from '../drivers/driver-pool.ts';
+import type { DriverPool, PoolSpace } from '../drivers/driver-pool.ts';
 import type { Disagreement, PoolVerdict } from './mark-rule.ts';
 import type { PoolClaim } from './pool-claim.ts';
 
@@ -47,6 +47,39 @@ export function poolProblem(trouble: PoolTrouble): string {
     `${text}${whyNotMarked(trouble)}: mount the file system of the volumes there, or correct ` +
     `volume-dir; if it is the right place: ${byHand(trouble)}`
   );
+}
+
+/** The part of a pool that may be used without a warning, and the free space that always suffices. */
+const calmPart = 0.95;
+const roomyBytes = 5 * 2 ** 30;
+
+/** Says that a pool will soon be full; undefined: it has room. */
+export function fillingPool(
+  driver: string,
+  { place }: Pick<DriverPool, 'place'>,
+  { freeBytes, totalBytes, freeFiles }: PoolSpace,
+): Condition | undefined {
+  const isShort = freeBytes < Math.min(roomyBytes, totalBytes * (1 - calmPart));
+  if (!isShort && freeFiles >= 1 - calmPart) return undefined;
+  const left = isShort
+    ? `${Math.floor(freeBytes / 2 ** 20)} of ${Math.floor(totalBytes / 2 ** 20)} MiB are free`
+    : `${Math.floor(freeFiles * 100)} % of its inodes are free`;
+  const text = `the pool of driver ${driver} at ${place} is nearly full`;
+  const message =
+    `${text} (${left}): remove volumes, snapshots or files, or enlarge it; in a full pool, writes to ` +
+    'volumes fail, and data that are not synced are lost';
+  return { severity: 'warning', message };
+}
+
+/** A mounted volume whose file system has stopped writing. */
+export function stoppedVolume(volume: string): Condition {
+  const text = `the file system of volume ${volume} has stopped writing after an error of its storage`;
+  return {
+    severity: 'error',
+    message:
+      `${text}: the pool was full, or its disk failed. Make room or repair it, then stop the ` +
+      'containers that use the volume, and start them again',
+  };
 }
 
 function whyNotMarked({ claim, differs }: PoolTrouble): string {

@@ -2,26 +2,42 @@ import type { Condition } from '../../lock/condition.ts';
 import type { Clock } from '../../running/clock.ts';
 import { every } from '../../running/every.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
-import type { EventSink } from '../events.ts';
-import { poolCondition, poolProblem } from './pool-conditions.ts';
+import type { EventKind, EventSink } from '../events.ts';
+import { fillingPool, poolCondition, stoppedVolume } from './pool-conditions.ts';
 import type { Pools } from './pools.ts';
+import type { OwnFileSystem } from './stopped-volumes.ts';
+import { stoppedVolumes } from './stopped-volumes.ts';
 
 export interface PoolWatchOptions {
-  readonly pools: Pick<Pools, 'trouble'>;
+  readonly pools: Pick<Pools, 'trouble' | 'space'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
+  /** Returns the volumes mounted on this host under a proved lock. */
+  readonly mounted: () => readonly (OwnFileSystem & { readonly driver: string })[];
   readonly events: EventSink;
   readonly clock: Clock;
   /** Aborts when the daemon stops. */
   readonly signal: AbortSignal;
 }
 
+/** A fault of a pool or of a volume in it, with the events of its begin and its end. */
+interface Fault {
+  /** Identifies the fault while its text changes. */
+  readonly key: string;
+  readonly condition: Condition;
+  readonly kind: EventKind;
+  readonly volume: string;
+  readonly end?: { readonly kind: EventKind; readonly message: string };
+}
+
 const pauseMs = 10_000;
 
-/** Notices while berth runs that a pool goes or comes back, and records an event for each change. */
+/**
+ * Notices while berth runs that a pool goes or comes back or fills, and that a mounted file system has
+ * stopped writing. Each fault is a condition as long as it lasts, and an event when it begins and ends.
+ */
 export class PoolWatch {
   readonly #options: PoolWatchOptions;
-  /** The problem of each driver's pool at the last look. */
-  readonly #problems = new Map<string, string>();
+  #faults: ReadonlyMap<string, Fault> = new Map();
 
   constructor(options: PoolWatchOptions) {
     this.#options = options;
@@ -33,31 +49,51 @@ export class PoolWatch {
     for await (const _ of every(pauseMs, clock, signal)) await this.conditions();
   }
 
-  /** Looks at all pools, and lists what is wrong with them. */
+  /** Looks at all pools and at the mounted volumes, and lists what is wrong with them. */
   async conditions(): Promise<Condition[]> {
-    const all = [...this.#options.drivers.values()].map((driver) => this.#look(driver));
-    return (await Promise.all(all)).flat();
+    const { drivers } = this.#options;
+    const ofPools = await Promise.all([...drivers.values()].map((driver) => this.#ofPool(driver)));
+    const all = [...ofPools.flat(), ...(await this.#ofVolumes())];
+    this.#record(new Map(all.map((fault) => [fault.key, fault])));
+    return all.map(({ condition }) => condition);
   }
 
-  async #look(driver: VolumeDriver): Promise<Condition[]> {
+  async #ofPool(driver: VolumeDriver): Promise<Fault[]> {
+    const { name, pool } = driver;
+    const at = `the pool of driver ${name} at ${pool.place}`;
     const trouble = await this.#options.pools.trouble(driver);
-    const had = this.#problems.get(driver.name);
-    if (!trouble) {
-      if (had !== undefined) this.#tellBack(driver);
-      return [];
+    if (trouble) {
+      const condition = poolCondition(trouble);
+      const end = { kind: 'pool-back', message: `${at} can be used again` } as const;
+      return [{ key: `away ${name}`, condition, kind: 'pool-away', volume: '', end }];
     }
-    const problem = poolProblem(trouble);
-    this.#problems.set(driver.name, problem);
-    if (problem !== had) {
-      const event = { severity: 'error', kind: 'pool-away', volume: '', message: problem } as const;
-      this.#options.events.record(event);
-    }
-    return [poolCondition(trouble)];
+    const space = await this.#options.pools.space(driver);
+    const condition = space && fillingPool(name, pool, space);
+    if (!condition) return [];
+    const end = { kind: 'pool-has-room', message: `${at} has room again` } as const;
+    return [{ key: `filling ${name}`, condition, kind: 'pool-filling', volume: '', end }];
   }
 
-  #tellBack({ name, pool }: VolumeDriver): void {
-    this.#problems.delete(name);
-    const message = `the pool of driver ${name} at ${pool.place} can be used again`;
-    this.#options.events.record({ severity: 'info', kind: 'pool-back', volume: '', message });
+  async #ofVolumes(): Promise<Fault[]> {
+    const { mounted, drivers } = this.#options;
+    const own = mounted().filter((row) => drivers.get(row.driver)?.capabilities.ownsFileSystem);
+    return (await stoppedVolumes(own)).map(({ volume }) => {
+      const condition = stoppedVolume(volume);
+      return { key: `stopped ${volume}`, condition, kind: 'read-only', volume };
+    });
+  }
+
+  #record(faults: ReadonlyMap<string, Fault>): void {
+    const { events } = this.#options;
+    const had = this.#faults;
+    this.#faults = faults;
+    for (const [key, { condition, kind, volume }] of faults) {
+      if (had.has(key)) continue;
+      events.record({ severity: condition.severity, kind, volume, message: condition.message });
+    }
+    for (const [key, { volume, end }] of had) {
+      if (!end || faults.has(key)) continue;
+      events.record({ severity: 'info', volume, ...end });
+    }
   }
 }

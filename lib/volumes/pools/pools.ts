@@ -5,7 +5,7 @@ import type { TicketStore } from '../../lock/stores/ticket-store.ts';
 import type { Clock } from '../../running/clock.ts';
 import { messageOf } from '../../running/message-of.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
-import type { PoolSight } from '../drivers/driver-pool.ts';
+import type { PoolSight, PoolSpace } from '../drivers/driver-pool.ts';
 import { UnavailableError } from '../errors.ts';
 import type { Catalog } from '../records/catalog.ts';
 import type { Cluster } from '../records/cluster.ts';
@@ -67,6 +67,21 @@ export class Pools {
     } catch (error) {
       if (!(error instanceof LockError) && !(error instanceof UnavailableError)) throw error;
       log('driver=%s the store says nothing of its pool: %s', driver.name, error);
+      return undefined;
+    }
+  }
+
+  /**
+   * Measures a pool that has volumes. Undefined: the driver has none, its pool does not answer, or the
+   * store is away.
+   */
+  async space(driver: VolumeDriver): Promise<PoolSpace | undefined> {
+    if (!this.#options.mirror.isLive || this.#recorded(driver).length === 0) return undefined;
+    const { name, pool } = driver;
+    try {
+      return await pool.space();
+    } catch (error) {
+      log('driver=%s its pool does not tell its space: %s', name, error);
       return undefined;
     }
   }

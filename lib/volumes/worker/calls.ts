@@ -28,7 +28,15 @@ export interface CallKind {
 /** The members of a driver that touch storage, and so run in the worker. */
 export type StorageMethod = Exclude<
   keyof VolumeDriver,
-  'name' | 'capabilities' | 'options' | 'parseOptions' | 'owns' | 'storage' | 'takeover' | 'pool'
+  | 'name'
+  | 'capabilities'
+  | 'options'
+  | 'parseOptions'
+  | 'promisedBytes'
+  | 'owns'
+  | 'storage'
+  | 'takeover'
+  | 'pool'
 >;
 
 /** The members of a driver's list of its storage, in the worker as well. */
@@ -84,6 +92,7 @@ export const callKinds = {
   clone: (source: LiveSource, { name }: DriverVolume) =>
     copy('copy', name, [name, source.volume.name]),
   usage: ({ name }: DriverVolume) => read('measure', name),
+  occupied: ({ name }: DriverVolume) => read('measure the storage', name),
 } satisfies Record<StorageMethod, (...args: never[]) => CallKind>;
 
 /** Returns the kind of each call of a driver's takeover. */
@@ -119,4 +128,5 @@ export const poolKinds = {
     ...change(`mark the pool of driver ${driver}`, `pool ${driver}`),
     volumes: [],
   }),
+  space: (driver: string) => read(`measure the pool of driver ${driver}`, `pool ${driver}`, []),
 } satisfies Record<PoolMethod, (driver: string) => CallKind>;

@@ -53,6 +53,7 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
     options: local.options,
     parseOptions: (options) => local.parseOptions(options),
     owns: (mount) => local.owns(mount),
+    promisedBytes: (volume) => local.promisedBytes(volume),
 
     create: (volume, context) => call(callKinds.create(volume), 'create', [sent(volume)], context),
     remove: (volume, context) => call(callKinds.remove(volume), 'remove', [sent(volume)], context),
@@ -76,6 +77,7 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
       call(callKinds.recover(mountpoint), 'recover', [mountpoint], context),
     usage: (volume, mountpoint) =>
       call(callKinds.usage(volume), 'usage', [sent(volume), mountpoint]),
+    occupied: (volume) => call(callKinds.occupied(volume), 'occupied', [sent(volume)]),
     pool: remotePool(local, call),
     storage: remoteStorage(driver, call),
     ...(local.takeover && { takeover: remoteTakeover(driver, call) }),
@@ -101,6 +103,7 @@ function remotePool({ name, pool }: VolumeDriver, call: Call): DriverPool {
     markPath: pool.markPath,
     look: () => call(poolKinds.look(name), 'pool.look', []),
     mark: (cluster) => call(poolKinds.mark(name), 'pool.mark', [cluster]),
+    space: () => call(poolKinds.space(name), 'pool.space', []),
   };
 }
 

@@ -151,6 +151,11 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
     pool: directoryPool(base),
     storage: directoryStorage(base),
 
+    promisedBytes: () => 0,
+
+    // Only volumes with a size are counted.
+    occupied: async () => ({ volumeBytes: 0, snapshotsBytes: [] }),
+
     async recover() {
       // A bind mount is never frozen.
     },

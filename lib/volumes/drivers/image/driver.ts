@@ -22,6 +22,7 @@ import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
 import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
 import { DeadDevices, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
+import { reserveSpace } from './reserve.ts';
 import { parseSize } from './size.ts';
 import { imageStorage } from './storage.ts';
 import { endStranded } from './stranded.ts';
@@ -52,13 +53,14 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     options: {
       size: `how much it can hold, such as 512M or 20G (default ${defaults.size})`,
       fs: `its file system: ${fileSystems.join(' or ')} (default ${defaults.fs})`,
+      reserve: 'yes: its whole size is allocated at once, so that nothing else can take it',
     },
 
     parseOptions(options) {
-      const { size = defaults.size, fs: fsName = defaults.fs, ...unknown } = options;
+      const { size = defaults.size, fs: fsName = defaults.fs, reserve, ...unknown } = options;
       for (const name of Object.keys(unknown)) {
         throw new InvalidRequestError(
-          `the image driver does not know the option ${JSON.stringify(name)}: use size or fs`,
+          `the image driver does not know the option ${JSON.stringify(name)}: use size, fs or reserve`,
         );
       }
       const fs = fileSystems.find((known) => known === fsName);
@@ -67,17 +69,23 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
           `fs=${JSON.stringify(fsName)} is not possible: use ${fileSystems.join(' or ')}`,
         );
       }
+      if (reserve !== undefined && reserve !== 'yes' && reserve !== 'no') {
+        throw new InvalidRequestError(
+          `reserve=${JSON.stringify(reserve)} is not possible: use yes or no`,
+        );
+      }
       const minBytes = smallestBytes[fs];
-      return { size: String(parseSize(size, { minBytes, maxBytes, stepBytes })), fs };
+      const bytes = String(parseSize(size, { minBytes, maxBytes, stepBytes }));
+      return { size: bytes, fs, ...(reserve === 'yes' ? { reserve } : {}) };
     },
 
     async create(volume, context) {
       beginSweep();
       if (await exists(imageOf(volume))) return;
-      const { fs, size } = readOptions(volume);
+      const wanted = readOptions(volume);
       await withTemporary(base, async (temporary) => {
         const made = await makeHome(temporary);
-        await makeImage(made.image, fs, size, context);
+        await makeImage(made.image, wanted, context);
         context.signal.throwIfAborted();
         await renameDurably(made.home, homeOf(volume));
       });
@@ -101,7 +109,7 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       }
       if (context.isContinued && (await mountedAgain(image, mountpoint, dead, context))) return;
       await untilDetached(`volume ${volume.name}`, image, context.signal);
-      await mountImage(image, readOptions(volume).fs, mountpoint, context);
+      await mountImage(image, readOptions(volume), mountpoint, context);
     },
 
     async unmount(volume, mountpoint, context) {
@@ -151,7 +159,8 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       await untilDetached(`volume ${target.volume.name}`, image, context.signal);
       await withTemporary(base, async (temporary) => {
         const copy = join(temporary, 'volume.img');
-        await copyStill(await existingSnapshot(target), copy, context);
+        await copyImage(await existingSnapshot(target), copy, target.volume, context);
+        await reserveIfAsked(copy, target.volume, context);
         await renameDurably(copy, image);
       });
     },
@@ -163,11 +172,12 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       await withTemporary(base, async (temporary) => {
         const made = await makeHome(temporary);
         if ('snapshot' in source) {
-          await copyStill(await existingSnapshot(source), made.image, context);
+          await copyImage(await existingSnapshot(source), made.image, target, context);
         } else {
           await copyLive(source, made.image, context);
         }
         await giveNewUuid(made.image, fs, temporary, context);
+        await reserveIfAsked(made.image, target, context);
         await syncPath(made.image);
         context.signal.throwIfAborted();
         await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'));
@@ -181,6 +191,17 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     storage: imageStorage(base),
 
     takeover: imageTakeover(base),
+
+    promisedBytes: (volume) => readOptions(volume).size,
+
+    async occupied(volume) {
+      const snapshots = (await imageStorage(base).find(volume.name))?.snapshots ?? [];
+      const images = snapshots.map((snapshot) => snapshotImage({ volume, snapshot }));
+      return {
+        volumeBytes: await bytesIfThere(imageOf(volume)),
+        snapshotsBytes: await Promise.all(images.map(bytesIfThere)),
+      };
+    },
 
     async recover(mountpoint) {
       await thaw(mountpoint);
@@ -241,12 +262,11 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     const { mountpoint } = source;
     if (mountpoint !== undefined && (await isMountedAt(image, mountpoint))) {
       await using _frozen = await freeze(mountpoint);
-      await copyFile(image, to, context);
+      await copyImage(image, to, source.volume, context);
     } else {
       await untilDetached(`volume ${source.volume.name}`, image, context.signal);
-      await copyFile(image, to, context);
+      await copyImage(image, to, source.volume, context);
     }
-    await syncCopy(to, context);
   }
 }
 
@@ -261,7 +281,11 @@ const stepBytes = 4096;
 const imageName = 'volume.img';
 const snapshotsName = 'snapshots';
 
-const optionsSchema = z.object({ size: z.coerce.number().int(), fs: z.enum(fileSystems) });
+const optionsSchema = z.object({
+  size: z.coerce.number().int(),
+  fs: z.enum(fileSystems),
+  reserve: z.literal('yes').optional(),
+});
 
 function readOptions(volume: DriverVolume) {
   return optionsSchema.parse(volume.options);
@@ -270,7 +294,7 @@ function readOptions(volume: DriverVolume) {
 /** A copy of an image is as large as the image, and holds the same file system. */
 function sameOptions(source: DriverVolume, target: DriverVolume) {
   const [had, wanted] = [readOptions(source), readOptions(target)];
-  for (const option of ['size', 'fs'] as const) {
+  for (const option of ['size', 'fs', 'reserve'] as const) {
     if (had[option] !== wanted[option]) {
       throw new InvalidRequestError(
         `a copy of volume ${source.name} has ${option}=${had[option]} as it has; ${option}=${wanted[option]} is not possible`,
@@ -286,15 +310,33 @@ async function makeHome(temporary: string) {
   return { home, image: join(home, imageName) };
 }
 
-/** Copies an image that nobody writes to: a snapshot. */
-async function copyStill(from: string, to: string, context: DriverContext): Promise<void> {
-  await copyFile(from, to, context);
-  await syncCopy(to, context);
+/**
+ * Copies an image or a snapshot that nobody writes to now. A volume with its own space shares no
+ * blocks with its copies: its next write to a shared block would need another one.
+ */
+async function copyImage(
+  from: string,
+  to: string,
+  volume: DriverVolume,
+  context: DriverContext,
+): Promise<void> {
+  await copyFile(from, to, context, { sharesBlocks: readOptions(volume).reserve !== 'yes' });
+  await syncPath(to);
+  context.signal.throwIfAborted();
 }
 
-async function syncCopy(path: string, { signal }: DriverContext): Promise<void> {
-  await syncPath(path);
-  signal.throwIfAborted();
+async function reserveIfAsked(
+  image: string,
+  volume: DriverVolume,
+  context: DriverContext,
+): Promise<void> {
+  const { reserve, size } = readOptions(volume);
+  if (reserve === 'yes') await reserveSpace(image, size, context);
+}
+
+/** Measures how much a file occupies; 0 if there is none. */
+async function bytesIfThere(path: string): Promise<number> {
+  return (await exists(path)) ? fileBytes(path) : 0;
 }
 
 /** Whether the file system in this very image is the one that is seen at the mountpoint. */

@@ -32,13 +32,22 @@ export async function copyTree(from: string, to: string, context: DriverContext)
   );
 }
 
-/** Copies one large file; blocks of zeros become holes. */
-export async function copyFile(from: string, to: string, context: DriverContext): Promise<void> {
+/**
+ * Copies one large file; blocks of zeros become holes. Without `sharesBlocks` the copy has blocks of its
+ * own also where the file system could share them.
+ */
+export async function copyFile(
+  from: string,
+  to: string,
+  context: DriverContext,
+  { sharesBlocks = true } = {},
+): Promise<void> {
+  const reflink = `--reflink=${sharesBlocks ? 'auto' : 'never'}`;
   await withProgress(
     { total: () => fileBytes(from), done: () => fileBytes(to) },
     context,
     async () => {
-      await cp(['--reflink=auto', '--sparse=always', '--no-target-directory', from, to], context);
+      await cp([reflink, '--sparse=always', '--no-target-directory', from, to], context);
     },
   );
 }

@@ -1,10 +1,10 @@
-import { access, constants, link, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, link, readFile, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { hasCode } from '../../../linux/error-code.ts';
 import { unmountedOnFstab } from '../../../linux/fstab.ts';
 import { canonical, readMountpoints } from '../../../linux/mountinfo.ts';
 import { replaceFile } from '../../../linux/state-file.ts';
-import type { DriverPool } from '../driver-pool.ts';
+import type { DriverPool, PoolSpace } from '../driver-pool.ts';
 import { syncPath } from './storage-files.ts';
 import { withTemporary } from './temporary.ts';
 
@@ -38,7 +38,35 @@ export function directoryPool(base: string): DriverPool {
         }
         await syncPath(base);
       }),
+
+    space: () => spaceAt(base),
   };
+}
+
+/** The types of statfs(2) whose files can share blocks; a server's files are not known to be unshared. */
+const sharing: ReadonlySet<number> = new Set([
+  0x58465342, // xfs
+  0x9123683e, // btrfs
+  0x6969, // NFS
+  0xff534d42, // CIFS
+  0x65735546, // FUSE
+]);
+
+async function spaceAt(path: string): Promise<PoolSpace> {
+  try {
+    const { type, bsize, blocks, bfree, bavail, files, ffree } = await statfs(path);
+    return {
+      // The blocks that ext4 keeps for root count as absent.
+      totalBytes: (blocks - (bfree - bavail)) * bsize,
+      freeBytes: bavail * bsize,
+      freeFiles: files === 0 ? 1 : ffree / files,
+      sharesBlocks: sharing.has(type),
+    };
+  } catch (error) {
+    const parent = dirname(path);
+    if (!hasCode(error, 'ENOENT') || parent === path) throw error;
+    return spaceAt(parent);
+  }
 }
 
 /** Reads the first line; a file without one is no mark. */

@@ -29,6 +29,7 @@ const defaults: Config = {
   onLostRestart: 'yes',
   reconcileIntervalMs: 60_000,
   driver: 'directory',
+  overcommit: 1,
   dockerSocket: '/var/run/docker.sock',
   fenceCommand: undefined,
   fenceHostProcesses: false,

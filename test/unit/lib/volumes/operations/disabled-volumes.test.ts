@@ -11,6 +11,7 @@ import type { MountStates } from '../../../../../lib/volumes/mounts/mount-state.
 import type { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
 import { LockedVolumes } from '../../../../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
+import { PoolRoom } from '../../../../../lib/volumes/pools/pool-room.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
 import { hostMounts } from '../../../../support/host-mounts.ts';
 import { hostTakeovers } from '../../../../support/host-takeovers.ts';
@@ -48,6 +49,7 @@ beforeEach(async () => {
       ...{ catalog, drivers, host: 'n1', mounts, clock, fencing },
       claimKeys: () => [],
       pools: { require: async () => {} },
+      room: new PoolRoom({ catalog, overcommit: 1 }),
     }),
     locks,
     catalog,

@@ -1,0 +1,48 @@
+import { statfs } from 'node:fs/promises';
+import { ProgramError, run } from '../../../linux/run.ts';
+import { InvalidRequestError, UnavailableError } from '../../errors.ts';
+import type { DriverContext } from '../driver.ts';
+import { syncPath } from '../shared/storage-files.ts';
+
+/** The type of statfs(2) of btrfs, which writes each change of a file to another place. */
+const btrfsType = 0x9123683e;
+
+/**
+ * Allocates all blocks of an image, with the content that it has, so that a write to it never needs
+ * space from the pool. The allocation is on disk when this resolves. May be repeated. Rejects
+ * UnavailableError if the pool has too little space, and InvalidRequestError on a file system that
+ * can't keep the promise.
+ */
+export async function reserveSpace(
+  image: string,
+  sizeBytes: number,
+  { signal }: DriverContext,
+): Promise<void> {
+  if ((await statfs(image)).type === btrfsType) {
+    throw new InvalidRequestError(
+      'reserve=yes is not possible on btrfs, which writes each change to another place: use ext4 or xfs for the pool',
+    );
+  }
+  try {
+    await run('fallocate', ['--length', String(sizeBytes), image], { signal });
+  } catch (error) {
+    if (!(error instanceof ProgramError)) throw error;
+    const { stderr } = error.output;
+    if (/No space left|quota exceeded/i.test(stderr)) {
+      throw new UnavailableError(
+        `the pool has not the ${sizeBytes} bytes that reserve=yes needs; nothing was changed`,
+        { cause: error },
+      );
+    }
+    if (/not supported/i.test(stderr)) {
+      throw new InvalidRequestError(
+        "reserve=yes is not possible: the pool's file system can't allocate",
+        {
+          cause: error,
+        },
+      );
+    }
+    throw error;
+  }
+  await syncPath(image);
+}

@@ -1,0 +1,145 @@
+// Pools that are full, and promises of space. A real daemon, pools on loop devices; no Docker engine.
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import type { FileSystemKind } from '../../support/loop-fs.ts';
+import { makeFileSystem } from '../../support/loop-fs.ts';
+import { waitFor } from '../../support/processes.ts';
+import { describeWith } from '../../support/requirements.ts';
+import type { BareHost } from '../hosts/bare-host.ts';
+import { startBareHost } from '../hosts/bare-host.ts';
+import type { Node } from '../hosts/node.ts';
+import { startNode } from '../hosts/node.ts';
+
+const mountId = 'a'.repeat(64);
+
+interface OnPool extends AsyncDisposable {
+  readonly host: BareHost;
+  readonly node: Node;
+  /** The volume directory, a file system of its own. */
+  readonly pool: string;
+}
+
+async function startOnPool(
+  kind: FileSystemKind,
+  sizeMB: number,
+  ...flags: readonly string[]
+): Promise<OnPool> {
+  await using stack = new AsyncDisposableStack();
+  const disk = stack.use(await makeFileSystem(kind, sizeMB));
+  const host = stack.use(await startBareHost('n1'));
+  const pool = join(host.directory, 'pool');
+  await mkdir(pool);
+  await host.execOk('mount', '--bind', disk.path, pool);
+  stack.defer(async () => {
+    await host.exec('umount', ['--recursive', pool]);
+  });
+  const node = stack.use(await startNode(host, { volumeDir: pool, driver: 'image', flags }));
+  const owned = stack.move();
+  return { host, node, pool, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Writes that many MiB, or until the file system is full, and syncs the file; returns the error. */
+async function write({ host }: OnPool, file: string, mebibytes = 100_000): Promise<string> {
+  const args = ['if=/dev/urandom', `of=${file}`, 'bs=1M', `count=${mebibytes}`, 'conv=fsync'];
+  const { code, stderr } = await host.exec('dd', args);
+  return code === 0 ? '' : stderr;
+}
+
+const inVolume = ({ node }: OnPool, volume: string) => join(node.mountpoint(volume), 'data');
+
+async function conditions({ node }: OnPool): Promise<string> {
+  const report = JSON.parse((await node.daemon.berth('status', '--json')).stdout);
+  return report.conditions.map(({ message }: { message: string }) => message).join('\n');
+}
+
+async function eventKinds({ node }: OnPool): Promise<string[]> {
+  const { events } = JSON.parse(await node.daemon.berthOk('events', '--json'));
+  return events.map(({ kind }: { kind: string }) => kind);
+}
+
+const mount = ({ node }: OnPool, Name: string) => node.ok('Mount', { Name, ID: mountId });
+const unmount = ({ node }: OnPool, Name: string) => node.ok('Unmount', { Name, ID: mountId });
+
+describeWith(['root', 'loop'], 'the space of a pool', () => {
+  test('a volume that is full takes nothing that another was promised, and no more can be promised', async () => {
+    await using on = await startOnPool('ext4', 400);
+    await on.node.create('good', { size: '160M' });
+    await on.node.create('evil', { size: '160M' });
+    const refused = await on.node.call('Create', { Name: 'more', Opts: { size: '160M' } });
+    expect(refused.Err).toMatch(/has no room for 160 MiB more: 320 MiB are promised/);
+    for (const name of ['good', 'evil']) await mount(on, name);
+    expect(await write(on, inVolume(on, 'evil'))).toMatch(/No space left/);
+    const copy = await on.node.call('Snapshot', { Name: 'evil', Snapshot: 's' });
+    expect(copy.Err).toMatch(/has no room for 1\d\d MiB more/);
+    expect(await write(on, inVolume(on, 'good'), 120)).toBe('');
+    expect(await conditions(on)).not.toContain('stopped writing');
+    for (const name of ['good', 'evil']) await unmount(on, name);
+    for (const Name of ['good', 'evil']) await on.node.ok('Remove', { Name });
+    expect(await on.node.call('Create', { Name: 'more', Opts: { size: '300M' } })).toMatchObject({
+      Err: '',
+    });
+  });
+
+  test.each(['ext4', 'xfs'] as const)(
+    'a volume with reserved space on %s can be filled and changed while the pool is full',
+    async (kind) => {
+      await using on = await startOnPool(kind, 400, '--overcommit', '100');
+      await on.node.create('db', { size: '100M', reserve: 'yes' });
+      await mount(on, 'db');
+      expect(await write(on, inVolume(on, 'db'), 10)).toBe('');
+      await on.node.ok('Snapshot', { Name: 'db', Snapshot: 's' });
+      await write(on, join(on.pool, 'ballast'));
+      const big = await on.node.call('Create', {
+        Name: 'no',
+        Opts: { size: '200M', reserve: 'yes' },
+      });
+      expect(big.Err).not.toBe('');
+      for (let round = 0; round < 3; round += 1) {
+        expect(await write(on, inVolume(on, 'db'), 70)).toBe('');
+        await on.host.execOk('rm', inVolume(on, 'db'));
+        await on.host.execOk('sync');
+      }
+      await unmount(on, 'db');
+      await mount(on, 'db');
+      expect(await write(on, inVolume(on, 'db'), 70)).toBe('');
+      await unmount(on, 'db');
+      await on.node.daemon.berthOk('snapshot', 'rm', 'db@s');
+      await on.node.ok('Remove', { Name: 'db' });
+    },
+  );
+
+  test('berth warns before a pool is full, and names a file system that stops writing because of it', async () => {
+    await using on = await startOnPool('ext4', 200, '--overcommit', '100');
+    await on.node.create('good', { size: '1G' });
+    await on.node.create('evil', { size: '10G' });
+    for (const name of ['good', 'evil']) await mount(on, name);
+    expect(await conditions(on)).not.toContain('the pool');
+    await write(on, inVolume(on, 'evil'), 150);
+    await waitFor(
+      async () => /nearly full \(\d of 1\d\d MiB/.test(await conditions(on)),
+      20_000,
+      'the condition of a pool that fills',
+    );
+    // ext4 keeps its root for itself, and the loop device is root: fill that, too.
+    await write(on, inVolume(on, 'evil'));
+    await write(on, inVolume(on, 'good'), 20);
+    await on.host.exec('sync', []);
+    await waitFor(
+      async () => /file system of volume \w+ has stopped writing/.test(await conditions(on)),
+      20_000,
+      'the condition of a volume that has stopped writing',
+    );
+    expect(await eventKinds(on)).toEqual(expect.arrayContaining(['pool-filling', 'read-only']));
+
+    // Everything that makes room works, and then all is well.
+    for (const name of ['good', 'evil']) await unmount(on, name);
+    await on.node.ok('Remove', { Name: 'evil' });
+    await mount(on, 'good');
+    expect(await write(on, inVolume(on, 'good'), 20)).toBe('');
+    expect(await conditions(on)).not.toMatch(/the pool|stopped writing/);
+    expect(await eventKinds(on)).toContain('pool-has-room');
+    await unmount(on, 'good');
+  });
+});
