@@ -26,6 +26,7 @@ import { Fencing } from '../lib/volumes/operations/fencing.ts';
 import { isFreeHere } from '../lib/volumes/operations/free-volumes.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
+import { reservedVolumes } from '../lib/volumes/operations/reserved-volumes.ts';
 import { Takeovers } from '../lib/volumes/operations/takeovers.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
 import { PoolRoom } from '../lib/volumes/pools/pool-room.ts';
@@ -61,6 +62,7 @@ import { shortTtl } from './fencing/fence-conditions.ts';
 import { hostAddresses, hostIdentity } from './host/identity.ts';
 import { joinStore } from './host/membership.ts';
 import { takeStateDirectory } from './host/state-directory.ts';
+import { StateReserve } from './host/state-reserve.ts';
 import { openStore } from './host/store.ts';
 
 const log = createDebug('berth:main');
@@ -105,7 +107,9 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   const { manager } = cluster;
   started.defer(() => manager.close({ keep: !host.states.isEmpty }));
   started.defer(() => stopping.abort());
-  const volumes = openVolumes(start, cluster, host, events);
+  const reserve = new StateReserve(config.stateDir);
+  void reserve.keep();
+  const volumes = openVolumes(start, cluster, host, events, reserve);
   const engine = new Engine(config.dockerSocket, config.name);
   const reconciler = new Reconciler({
     ...{ mounts: host.mounts, engine, events, clock, signal: stopping.signal },
@@ -136,7 +140,10 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   void host.fence.run(stopping.signal);
 
   entrances.open(
-    apps(start, { ...cluster, ...host, ...volumes, reconciler, events, engine, poolWatch }),
+    apps(start, {
+      ...{ ...cluster, ...host, ...volumes },
+      ...{ reconciler, events, engine, poolWatch, reserve },
+    }),
   );
   started.use(sockets.move()); // From here on the sockets close before the objects that they use.
   void joined.then(() => reconciler.run()).catch((error) => log('ERROR %s', error));
@@ -266,6 +273,7 @@ function openVolumes(
   { store, locks, catalog, mirror, pools }: OpenCluster,
   { drivers: allDrivers, lanes, mounts, found, recovery, mutex, ...others }: HostMounts,
   events: EventLog,
+  reserve: StateReserve,
 ) {
   const { states, claims, claimant } = others;
   const fencing = new Fencing({
@@ -295,7 +303,7 @@ function openVolumes(
     defaultDriver: config.driver,
     lockTimeoutMs: config.lockTimeoutMs,
   });
-  const volumes: VolumeService = answeredVolumes(locked, lanes);
+  const volumes: VolumeService = answeredVolumes(reservedVolumes(locked, reserve), lanes);
   const evictions = new Evictions({
     ...{ locks, store, mirror, catalog, recovery, clock },
     host: config.host,
@@ -319,6 +327,7 @@ type Parts = OpenCluster &
     readonly events: EventLog;
     readonly engine: Engine;
     readonly poolWatch: PoolWatch;
+    readonly reserve: StateReserve;
   };
 
 /** Returns the two protocols, for the two sockets. */
@@ -355,13 +364,13 @@ function rememberedOptions(
 
 type StatusParts = Pick<
   Parts,
-  'manager' | 'mounts' | 'fence' | 'lanes' | 'poolWatch' | 'command' | 'fencing' | 'catalog'
+  'manager' | 'mounts' | 'fence' | 'lanes' | 'poolWatch' | 'reserve' | 'command' | 'fencing' | 'catalog'
 >;
 
 async function statusReport(
   { host, store, ttlMs }: Config,
   clock: Clock,
-  { manager, mounts, fence, lanes, poolWatch, command, fencing, catalog }: StatusParts,
+  { manager, mounts, fence, lanes, poolWatch, reserve, command, fencing, catalog }: StatusParts,
 ): Promise<StatusReport> {
   const fencingOf = (volume: string) => {
     const record = catalog.get(volume);
@@ -380,6 +389,7 @@ async function statusReport(
       ...(await conditionsOf(manager, clock)),
       ...mounts.conditions(),
       ...(await poolWatch.conditions()),
+      ...(await reserve.conditions()),
       ...fence.conditions(),
       ...silenceConditions(lanes),
       ...shortTtl(store.kind, ttlMs),

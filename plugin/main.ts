@@ -21,6 +21,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${usage}${settingsHelp()}`);
     return 0;
   }
+  // SQLite makes its files as the mask allows, and whoever can read them can lock them.
+  process.umask(0o077);
   // A signal during the start takes effect when the start is complete.
   const signal = new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve);

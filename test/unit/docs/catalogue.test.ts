@@ -90,6 +90,7 @@ const wordingConditions = [
   'plugin/admin/conditions.ts',
   'plugin/fencing/fence-conditions.ts',
   'plugin/fencing/sentinel-watch.ts',
+  'plugin/host/state-reserve.ts',
   'lib/lock/lock-manager.ts',
   'lib/lock/stores/embedded/sqlite-errors.ts',
   'lib/lock/stores/etcd/health.ts',

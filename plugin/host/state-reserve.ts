@@ -1,0 +1,81 @@
+import { randomFillSync } from 'node:crypto';
+import { open, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import createDebug from 'debug';
+import { hasCode } from '../../lib/linux/error-code.ts';
+import type { Condition } from '../../lib/lock/condition.ts';
+
+const log = createDebug('berth:host');
+
+/** Enough for the embedded store and the mount table to record the removal of many volumes. */
+const reserveBytes = 8 * 2 ** 20;
+/** The reserve takes at most this part of the free space. */
+const mostPart = 1 / 8;
+/** With less, a write of berth's own state fails now or soon. */
+const fullBytes = 2 ** 20;
+
+/**
+ * Keeps some space of the file system with berth's own state, which is that of the volumes by default.
+ * When a volume has filled it, berth could not even record that the volume is removed: the space is
+ * given up for that, and taken again when there is room.
+ */
+export class StateReserve {
+  readonly #directory: string;
+  readonly #path: string;
+
+  constructor(stateDir: string) {
+    this.#directory = stateDir;
+    this.#path = join(stateDir, 'reserve');
+  }
+
+  /** Makes the reserve if there is none and the file system has room for it. Never rejects. */
+  async keep(): Promise<void> {
+    try {
+      if ((await this.#size()) === reserveBytes) return;
+      if ((await this.#free()) * mostPart < reserveBytes) return;
+      // Not zeros: a file system that compresses would keep no space for them.
+      const block = randomFillSync(Buffer.alloc(2 ** 20));
+      await using file = await open(this.#path, 'w', 0o600);
+      for (let left = reserveBytes; left > 0; left -= block.length) await file.write(block);
+      await file.datasync();
+    } catch (error) {
+      log('no space could be reserved at %s: %s', this.#path, error);
+    }
+  }
+
+  /**
+   * Gives up the reserve if the file system is full. True: there is room now, so a write that has failed
+   * may be repeated.
+   */
+  async give(): Promise<boolean> {
+    if ((await this.#free()) >= fullBytes || (await this.#size()) === 0) return false;
+    log('WARNING the file system of %s is full: its reserve is given up', this.#directory);
+    await rm(this.#path, { force: true });
+    return true;
+  }
+
+  /** Says that the file system of the state is full. */
+  async conditions(): Promise<Condition[]> {
+    if ((await this.#free()) >= fullBytes) return [];
+    const text = `the file system of the state directory ${this.#directory} is full`;
+    const message =
+      `${text}: remove files, snapshots or volumes. Unmounts and removals still succeed, and new ` +
+      'Creates and Mounts fail. A volume directory on a file system of its own avoids it';
+    return [{ severity: 'error', message }];
+  }
+
+  /** Returns the free bytes; 0 if no inode is free. */
+  async #free(): Promise<number> {
+    const { bavail, bsize, files, ffree } = await statfs(this.#directory);
+    return files > 0 && ffree === 0 ? 0 : bavail * bsize;
+  }
+
+  async #size(): Promise<number> {
+    try {
+      return (await stat(this.#path)).size;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return 0;
+      throw error;
+    }
+  }
+}
