@@ -3,7 +3,8 @@ import type { VolumeDriver } from '../drivers/driver.ts';
 import type { StoredVolume } from '../drivers/stored-volume.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Volumes } from '../operations/volumes.ts';
-import { poolProblem } from '../pools/pool-conditions.ts';
+import type { PoolTrouble } from '../pools/pool-conditions.ts';
+import { poolAdvice, poolFault } from '../pools/pool-conditions.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { StorageSilentError } from '../silence.ts';
@@ -45,7 +46,7 @@ export class StorageDoctor {
   async #examineDriver(driver: VolumeDriver, treatment: Treatment): Promise<Outcome[]> {
     // Without its pool, every volume looks as if its storage were gone.
     const trouble = await this.#options.pools.trouble(driver);
-    if (trouble) return [found(poolAway(driver, poolProblem(trouble)))];
+    if (trouble) return [found(poolAway(trouble))];
     const outcomes = await leftovers(driver, treatment);
     const { suspects, silent } = await this.#suspects(driver);
     outcomes.push(...silent);
@@ -197,8 +198,13 @@ function findings(
   ];
 }
 
-function poolAway({ pool }: VolumeDriver, message: string): Finding {
-  return { kind: 'pool-away', what: pool.place, message, next: [] };
+function poolAway(trouble: PoolTrouble): Finding {
+  return {
+    kind: 'pool-away',
+    what: `driver ${trouble.driver}`,
+    message: `has no pool that can be used: ${poolFault(trouble)}`,
+    next: poolAdvice(trouble),
+  };
 }
 
 function recordWithoutStorage({ name, createdAt, createdBy, snapshots }: VolumeRecord): Finding {

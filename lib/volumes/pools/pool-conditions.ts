@@ -22,31 +22,49 @@ export function poolCondition(trouble: PoolTrouble): Condition {
 
 /** Says what is wrong with a pool and what to do, in one sentence. */
 export function poolProblem(trouble: PoolTrouble): string {
+  return `${poolFault(trouble)}: ${poolAdvice(trouble).join('; ')}`;
+}
+
+/** Says what is wrong with a pool. */
+export function poolFault(trouble: PoolTrouble): string {
   const { driver, pool, verdict } = trouble;
   if (verdict.is === 'read-only') {
     const text = `the pool of driver ${driver} at ${pool.place} is read-only`;
-    return `${text}: repair its file system, or mount it with write access`;
+    return text;
   }
   if (verdict.is === 'unreadable') {
     const text = `the pool of driver ${driver} at ${pool.place} can't be read`;
-    return `${text} (${verdict.why}): repair its file system, or mount it`;
+    return `${text} (${verdict.why})`;
   }
   if (verdict.is === 'unmounted') {
     const text = `the pool of driver ${driver} at ${pool.place} is not mounted`;
-    return `${text}: /etc/fstab lists ${verdict.mountpoint}; mount it with: mount ${verdict.mountpoint}`;
+    return `${text}, and /etc/fstab lists ${verdict.mountpoint}`;
   }
   if (verdict.is === 'foreign') {
     const text = `the pool of driver ${driver} at ${pool.place} belongs to another cluster`;
-    return (
-      `${text} (${verdict.mark}; this one is ${trouble.cluster}): correct volume-dir, store or prefix; ` +
-      `if the pool is this cluster's, because its store was lost: ${byHand(trouble)}`
-    );
+    return `${text} (${verdict.mark}; this one is ${trouble.cluster})`;
   }
   const text = `the pool of driver ${driver} at ${pool.place} has no mark of this cluster`;
-  return (
-    `${text}${whyNotMarked(trouble)}: mount the file system of the volumes there, or correct ` +
-    `volume-dir; if it is the right place: ${byHand(trouble)}`
-  );
+  return text + whyNotMarked(trouble);
+}
+
+/** Lists what a person can do about it. */
+export function poolAdvice(trouble: PoolTrouble): string[] {
+  const { verdict } = trouble;
+  if (verdict.is === 'read-only') return ['repair its file system, or mount it with write access'];
+  if (verdict.is === 'unreadable') return ['repair its file system, or mount it'];
+  if (verdict.is === 'unmounted') return [`mount it: mount ${verdict.mountpoint}`];
+  const byHand = `mkdir -p ${trouble.pool.place} && echo ${trouble.cluster} > ${trouble.pool.markPath}`;
+  if (verdict.is === 'foreign') {
+    return [
+      'correct volume-dir, store or prefix',
+      `if the pool is this cluster's, because its store was lost: ${byHand}`,
+    ];
+  }
+  return [
+    'mount the file system of the volumes there, or correct volume-dir',
+    `if it is the right place: ${byHand}`,
+  ];
 }
 
 /** The part of a pool that may be used without a warning, and the free space that always suffices. */
@@ -99,8 +117,4 @@ const mostNames = 5;
 function some(names: readonly string[]): string {
   const more = names.length - mostNames;
   return names.slice(0, mostNames).join(', ') + (more > 0 ? ` and ${more} more` : '');
-}
-
-function byHand({ pool, cluster }: PoolTrouble): string {
-  return `mkdir -p ${pool.place} && echo ${cluster} > ${pool.markPath}`;
 }

@@ -26,6 +26,8 @@ interface Fault {
   readonly condition: Condition;
   readonly kind: EventKind;
   readonly volume: string;
+  /** While the fault of this key lasts, it is not known whether this one does. */
+  readonly hiddenBy?: string;
   readonly end?: { readonly kind: EventKind; readonly message: string };
 }
 
@@ -71,7 +73,8 @@ export class PoolWatch {
     const condition = space && fillingPool(name, pool, space);
     if (!condition) return [];
     const end = { kind: 'pool-has-room', message: `${at} has room again` } as const;
-    return [{ key: `filling ${name}`, condition, kind: 'pool-filling', volume: '', end }];
+    const hiddenBy = `away ${name}`;
+    return [{ key: `filling ${name}`, condition, kind: 'pool-filling', volume: '', hiddenBy, end }];
   }
 
   async #ofVolumes(): Promise<Fault[]> {
@@ -91,8 +94,8 @@ export class PoolWatch {
       if (had.has(key)) continue;
       events.record({ severity: condition.severity, kind, volume, message: condition.message });
     }
-    for (const [key, { volume, end }] of had) {
-      if (!end || faults.has(key)) continue;
+    for (const [key, { volume, end, hiddenBy }] of had) {
+      if (!end || faults.has(key) || (hiddenBy && faults.has(hiddenBy))) continue;
       events.record({ severity: 'info', volume, ...end });
     }
   }

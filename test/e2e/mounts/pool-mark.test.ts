@@ -77,7 +77,7 @@ describeWith(['root', 'etcd', 'loop'], 'the pool of the volumes', () => {
       expect(await n2.host.execOk('ls', '-A', cluster.volumeDir)).toBe('');
       expect(await conditions(n2)).toEqual([reason]);
       expect(await findings(n2)).toEqual([
-        expect.objectContaining({ kind: 'pool-away', message: reason }),
+        expect.objectContaining({ kind: 'pool-away', what: `driver ${driver}` }),
       ]);
       expect(Object.keys(await cluster.store.records())).toEqual(['db', 'idle']);
       expect(await conditions(n1)).toEqual([]);
