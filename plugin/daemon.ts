@@ -108,7 +108,7 @@ export async function startDaemon(config: Config, inherited?: InheritedSockets):
   started.defer(() => manager.close({ keep: !host.states.isEmpty }));
   started.defer(() => stopping.abort());
   const reserve = new StateReserve(config.stateDir);
-  void reserve.keep();
+  void reserve.run(clock, stopping.signal);
   const volumes = openVolumes(start, cluster, host, events, reserve);
   const engine = new Engine(config.dockerSocket, config.name);
   const reconciler = new Reconciler({

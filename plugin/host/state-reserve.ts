@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import createDebug from 'debug';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import type { Condition } from '../../lib/lock/condition.ts';
+import type { Clock } from '../../lib/running/clock.ts';
+import { every } from '../../lib/running/every.ts';
 
 const log = createDebug('berth:host');
 
@@ -11,6 +13,7 @@ const log = createDebug('berth:host');
 const reserveBytes = 8 * 2 ** 20;
 /** The reserve takes at most this part of the free space. */
 const mostPart = 1 / 8;
+const pauseMs = 60_000;
 /** With less, a write of berth's own state fails now or soon. */
 const fullBytes = 2 ** 20;
 
@@ -28,6 +31,11 @@ export class StateReserve {
     this.#path = join(stateDir, 'reserve');
   }
 
+  /** Keeps the reserve until the signal aborts: there may be room for it only later. */
+  async run(clock: Clock, signal: AbortSignal): Promise<void> {
+    for await (const _ of every(pauseMs, clock, signal)) await this.keep();
+  }
+
   /** Makes the reserve if there is none and the file system has room for it. Never rejects. */
   async keep(): Promise<void> {
     try {
@@ -43,10 +51,7 @@ export class StateReserve {
     }
   }
 
-  /**
-   * Gives up the reserve if the file system is full. True: there is room now, so a write that has failed
-   * may be repeated.
-   */
+  /** Gives up the reserve if the file system is full. True: there was one, so there is room now. */
   async give(): Promise<boolean> {
     if ((await this.#free()) >= fullBytes || (await this.#size()) === 0) return false;
     log('WARNING the file system of %s is full: its reserve is given up', this.#directory);
@@ -64,7 +69,10 @@ export class StateReserve {
     return [{ severity: 'error', message }];
   }
 
-  /** Returns the free bytes; 0 if no inode is free. */
+  /**
+   * Returns the free bytes; 0 if no inode is free. What ext4 keeps for root does not count: root may have
+   * used it, and a part of what ext4 shows as free (2 %) nobody can use.
+   */
   async #free(): Promise<number> {
     const { bavail, bsize, files, ffree } = await statfs(this.#directory);
     return files > 0 && ffree === 0 ? 0 : bavail * bsize;

@@ -2,15 +2,15 @@ import type { VolumeService } from '../service.ts';
 
 /** The space that berth keeps for its own records. */
 export interface Reserve {
-  /** Gives it up if there is no other space. True: a write that has failed may be repeated. */
+  /** Gives it up if there is no other space. True: there was one, so there is room now. */
   give(): Promise<boolean>;
   /** Takes it again if there is room. Never rejects. */
   keep(): Promise<void>;
 }
 
 /**
- * Lets operations that make room succeed on a host whose disk is full: when one fails, the reserve is
- * given up, and the operation is repeated once. Each of them may be repeated.
+ * Lets operations that make room succeed on a host whose disk is full: the reserve is given up before
+ * each, because a lock that can't be released, say, would keep the next operation out.
  */
 export function reservedVolumes(volumes: VolumeService, reserve: Reserve): VolumeService {
   return {
@@ -23,18 +23,14 @@ export function reservedVolumes(volumes: VolumeService, reserve: Reserve): Volum
     copy: (source, target, context) => volumes.copy(source, target, context),
     usage: (name) => volumes.usage(name),
 
-    remove: (name, context) => repeated(() => volumes.remove(name, context)),
-    removeSnapshot: (source, context) => repeated(() => volumes.removeSnapshot(source, context)),
-    unmount: (name, mountId, context) => repeated(() => volumes.unmount(name, mountId, context)),
+    remove: (name, context) => withRoom(() => volumes.remove(name, context)),
+    removeSnapshot: (source, context) => withRoom(() => volumes.removeSnapshot(source, context)),
+    unmount: (name, mountId, context) => withRoom(() => volumes.unmount(name, mountId, context)),
   };
 
-  async function repeated(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (!(await reserve.give())) throw error;
-      await work();
-      await reserve.keep();
-    }
+  async function withRoom(work: () => Promise<void>): Promise<void> {
+    await reserve.give();
+    await work();
+    await reserve.keep();
   }
 }

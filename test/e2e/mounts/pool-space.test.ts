@@ -124,8 +124,10 @@ describeWith(['root', 'loop'], 'the space of a pool', () => {
     );
     // ext4 keeps its root for itself, and the loop device is root: fill that, too.
     await write(on, inVolume(on, 'evil'));
-    await write(on, inVolume(on, 'good'), 20);
-    await on.host.exec('sync', []);
+    // Each sync goes on in the journal, which has no blocks of the pool yet.
+    const directory = on.node.mountpoint('good');
+    const many = 'for i in $(seq 500); do mkdir folder$i && sync folder$i || exit 0; done';
+    await on.host.exec('sh', ['-c', `cd ${directory} && ${many}`]);
     await waitFor(
       async () => /file system of volume \w+ has stopped writing/.test(await conditions(on)),
       20_000,

@@ -38,7 +38,7 @@ describeWith(['root', 'loop'], 'a disk with the state and the volumes', () => {
       await node.ok('Remove', { Name: 'other' });
       await node.ok('Remove', { Name: 'culprit' });
       await node.create('more');
-      expect(await readdir(stateDir)).toContain('reserve');
+      expect(await readdir(host.pathOf(stateDir))).toContain('reserve');
       expect((await node.daemon.berth('status')).stdout).not.toContain('is full');
     },
   );
