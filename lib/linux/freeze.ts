@@ -35,14 +35,18 @@ export async function keepFrozen(mountpoint: string): Promise<void> {
   }
 }
 
-/** Undoes a freeze. Succeeds if the file system is not frozen, or nothing is mounted there. */
+/**
+ * Undoes a freeze. Succeeds if the file system is not frozen, if nothing is mounted there, and if an xfs
+ * has shut down after an error: that can't be opened any more.
+ */
 export async function thaw(mountpoint: string): Promise<void> {
   if (!(await isMountpoint(mountpoint))) return;
   try {
     await run('fsfreeze', ['--unfreeze', mountpoint]);
   } catch (error) {
     const wasNotFrozen =
-      error instanceof ProgramError && error.output.stderr.includes('Invalid argument');
+      error instanceof ProgramError &&
+      /Invalid argument|Input\/output error/.test(error.output.stderr);
     if (!wasNotFrozen) throw error;
   }
 }
