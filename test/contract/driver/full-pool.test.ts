@@ -39,6 +39,37 @@ async function fill(pool: string): Promise<void> {
   }
 }
 
+describeWith(['root', 'loop'], 'content that can not be deleted', () => {
+  test.each(['directory', 'image'] as const)(
+    'a volume of driver %s is removed, the operator receives what is left, and the doctor can try again',
+    async (name) => {
+      await using fs = await makeFileSystem('ext4', 64);
+      const reports: string[] = [];
+      const report = (volume: string, message: string) => reports.push(`${volume}: ${message}`);
+      const driver = drivers({ volumeDir: join(fs.path, 'volumes'), report }).get(name);
+      if (!driver) throw new Error('no such driver');
+      const volume = { name: 'db', options: driver.parseOptions(options[name]) };
+      await driver.create(volume, context);
+      const home = join(fs.path, 'volumes', name, 'db');
+      await writeFile(join(home, 'snapshots/immutable'), 'x');
+      await runOk('chattr', ['+i', join(home, 'snapshots/immutable')]);
+      await driver.remove(volume, context);
+      expect(await driver.storage.names()).toEqual([]);
+      expect(reports).toEqual([
+        expect.stringMatching(/^db: .*could not be deleted.*not permitted/),
+      ]);
+      const [left] = await driver.storage.leftovers();
+      expect(reports[0]).toContain(left?.what);
+
+      await driver.storage.sweep();
+      expect(await driver.storage.leftovers()).toHaveLength(1);
+      await runOk('chattr', ['-R', '-i', left?.what ?? '']);
+      await driver.storage.sweep();
+      expect(await driver.storage.leftovers()).toEqual([]);
+    },
+  );
+});
+
 describeWith(['root', 'loop'], 'a pool without one free byte', () => {
   test.each(
     (['directory', 'image'] as const).flatMap((driver) =>

@@ -2,7 +2,13 @@ import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { currentMountsAt } from '../../../linux/mountinfo.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts';
-import type { DriverContext, DriverVolume, SnapshotTarget, VolumeDriver } from '../driver.ts';
+import type {
+  DriverContext,
+  DriverPlace,
+  DriverVolume,
+  SnapshotTarget,
+  VolumeDriver,
+} from '../driver.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
 import { detachAt, mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
@@ -29,7 +35,7 @@ import { directoryStorage } from './storage.ts';
  * Copies share blocks on btrfs and xfs and are real copies elsewhere. A copy of a directory in use
  * is not one point in time: files are copied one after the other.
  */
-export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): VolumeDriver {
+export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
   const base = join(volumeDir, 'directory');
   const beginSweep = sweeper(base);
 
@@ -75,7 +81,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       beginSweep();
       const { home } = paths(volume);
       signal.throwIfAborted();
-      await discard(home, base);
+      await discard(home, base, tellOf(volume));
     },
 
     async mount(volume, mountpoint, context) {
@@ -117,7 +123,7 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       beginSweep();
       const final = snapshotPath(target);
       signal.throwIfAborted();
-      await discard(final, base);
+      await discard(final, base, tellOf(target.volume));
     },
 
     async restore(target, context) {
@@ -167,6 +173,10 @@ export function directoryDriver({ volumeDir }: { readonly volumeDir: string }): 
       return { usedBytes: await treeBytes(content, { timeoutMs: usageTimeoutMs }) };
     },
   };
+
+  function tellOf({ name }: DriverVolume) {
+    return (message: string) => report?.(name, message);
+  }
 
   function paths({ name }: DriverVolume) {
     const home = join(base, name);

@@ -96,7 +96,7 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       signal.throwIfAborted();
       if (!(await exists(homeOf(volume)))) return;
       await untilDetached(`volume ${volume.name}`, imageOf(volume), signal);
-      await discard(homeOf(volume), base);
+      await discard(homeOf(volume), base, tellOf(volume));
     },
 
     async mount(volume, mountpoint, context) {
@@ -150,7 +150,7 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
     async removeSnapshot(target, { signal }) {
       beginSweep();
       signal.throwIfAborted();
-      await discard(snapshotImage(target), base);
+      await discard(snapshotImage(target), base, tellOf(target.volume));
     },
 
     async restore(target, context) {
@@ -217,6 +217,10 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       return { usedBytes: (blocks - bfree) * bsize, sizeBytes };
     },
   };
+
+  function tellOf({ name }: DriverVolume) {
+    return (message: string) => report?.(name, message);
+  }
 
   function homeOf({ name }: DriverVolume): string {
     return join(base, name);

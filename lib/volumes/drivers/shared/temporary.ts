@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, stat, utimes } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import createDebug from 'debug';
 import { hasCode } from '../../../linux/error-code.ts';
 import { processStatSync } from '../../../linux/proc.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
+import { messageOf } from '../../../running/message-of.ts';
 import type { Leftover } from '../stored-volume.ts';
 import { deleteTree, removeEmpty, renameDurably, syncPath } from './storage-files.ts';
 
@@ -48,9 +49,14 @@ export async function withTemporary<T>(
  * Deletes a file or directory that lies somewhere below `parent`. It loses its name in one step first,
  * so that nobody sees it half deleted, and needs no space for that, because a full disk must be emptied
  * like this. Resolves also if there is nothing. When this resolves, a power cut can't bring the name
- * back; the rest of the deletion is repeated by `sweep` if it fails.
+ * back. What can't be deleted (a file may be immutable) is a leftover from then on, which `sweep` tries
+ * again, and `tell` receives why.
  */
-export async function discard(path: string, parent: string): Promise<void> {
+export async function discard(
+  path: string,
+  parent: string,
+  tell?: (message: string) => void,
+): Promise<void> {
   const trash = join(parent, `${prefix}${formatOwner(ownIdentity())}-${randomUUID()}`);
   try {
     await renameDurably(path, trash);
@@ -63,9 +69,27 @@ export async function discard(path: string, parent: string): Promise<void> {
     return;
   }
   try {
-    if (!(await removeEmpty(trash))) await deleteTree(trash);
+    const isGone = await removeEmpty(trash).catch(() => false); // `rm` goes on, and says why.
+    if (!isGone) await deleteTree(trash);
   } catch (error) {
-    debug('clean path=%s %o', trash, error);
+    const left = await asLeftover(trash, parent);
+    tell?.(
+      `it is removed, but a part of its storage could not be deleted and lies in ${left} ` +
+        `(${messageOf(error)}); make it deletable, then run: berth doctor --fix`,
+    );
+  }
+}
+
+/** Renames trash so that it does not look like work of this process; returns its path. */
+async function asLeftover(trash: string, parent: string): Promise<string> {
+  const owner = formatOwner({ ...ownIdentity(), startTime: '0' });
+  const left = join(parent, `${prefix}${owner}-${randomUUID()}`);
+  try {
+    await rename(trash, left);
+    return left;
+  } catch (error) {
+    debug('leave path=%s %o', trash, error); // It is a leftover when this process has ended.
+    return trash;
   }
 }
 
