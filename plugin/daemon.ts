@@ -364,7 +364,15 @@ function rememberedOptions(
 
 type StatusParts = Pick<
   Parts,
-  'manager' | 'mounts' | 'fence' | 'lanes' | 'poolWatch' | 'reserve' | 'command' | 'fencing' | 'catalog'
+  | 'manager'
+  | 'mounts'
+  | 'fence'
+  | 'lanes'
+  | 'poolWatch'
+  | 'reserve'
+  | 'command'
+  | 'fencing'
+  | 'catalog'
 >;
 
 async function statusReport(

@@ -8,7 +8,7 @@ import type { DriverContext } from '../driver.ts';
 import { mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { syncPath } from '../shared/storage-files.ts';
 import { attach, detach, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
-import { reserveSpace } from './reserve.ts';
+import { reserveSpace, withinSpace } from './reserve.ts';
 
 const debug = createDebug('berth:driver');
 
@@ -44,7 +44,7 @@ export async function makeImage(
     await using file = await open(path, 'wx', 0o600);
     await file.truncate(size);
   }
-  await makeFileSystem[fs](path, reserve === 'yes', context.signal);
+  await withinSpace(() => makeFileSystem[fs](path, reserve === 'yes', context.signal));
   if (reserve === 'yes') await reserveSpace(path, size, context);
   await utimes(path, neverWritten, neverWritten);
   await syncPath(path);

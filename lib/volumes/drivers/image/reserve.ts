@@ -24,25 +24,28 @@ export async function reserveSpace(
     );
   }
   try {
-    await run('fallocate', ['--length', String(sizeBytes), image], { signal });
+    await withinSpace(() => run('fallocate', ['--length', String(sizeBytes), image], { signal }));
   } catch (error) {
-    if (!(error instanceof ProgramError)) throw error;
-    const { stderr } = error.output;
-    if (/No space left|quota exceeded/i.test(stderr)) {
-      throw new UnavailableError(
-        `the pool has not the ${sizeBytes} bytes that reserve=yes needs; nothing was changed`,
-        { cause: error },
-      );
-    }
-    if (/not supported/i.test(stderr)) {
-      throw new InvalidRequestError(
-        "reserve=yes is not possible: the pool's file system can't allocate",
-        {
-          cause: error,
-        },
-      );
-    }
-    throw error;
+    if (!(error instanceof ProgramError) || !/not supported/i.test(error.output.stderr))
+      throw error;
+    throw new InvalidRequestError(
+      "reserve=yes is not possible: the pool's file system can't allocate space",
+      { cause: error },
+    );
   }
   await syncPath(image);
+}
+
+/** Runs a program that writes to an image; rejects UnavailableError if the pool has no space for that. */
+export async function withinSpace<T>(program: () => Promise<T>): Promise<T> {
+  try {
+    return await program();
+  } catch (error) {
+    const isFull =
+      error instanceof ProgramError && /no space left|quota exceeded/i.test(error.output.stderr);
+    if (!isFull) throw error;
+    throw new UnavailableError(`the pool has too little free space: ${error.message}`, {
+      cause: error,
+    });
+  }
 }
