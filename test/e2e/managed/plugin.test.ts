@@ -1,7 +1,7 @@
 // The managed plugin, installed in real engines of both versions. Its root file system is made of
 // this machine's programs. Real time.
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -251,7 +251,12 @@ for (const version of dockerVersions) {
         ...[`etcd.source=${folder}`, 'BERTH_ETCD_CA=/etc/berth/ca.pem'],
         ...['BERTH_ETCD_CERT=/etc/berth/cert.pem', 'BERTH_ETCD_KEY=/etc/berth/key.pem'],
       );
-      await on.docker('volume', 'create', '-d', plugin, 'shared');
+      const markPath = join(on.volumeDir, 'directory/.berth-pool');
+      const mark = await readFile(markPath, 'utf8');
+      const create = ['volume', 'create', '-d', plugin, 'shared'] as const;
+      expect(await on.dockerFails(...create)).toContain('belongs to another cluster');
+      await rm(markPath); // The pool is empty, so the next cluster may have it.
+      await on.docker(...create);
       await on.start('shared-user', 'shared');
       const format = '{{.Scope}} {{.Status.holder.host}}';
       expect(await on.docker('volume', 'inspect', '-f', format, 'shared')).toBe('global n1');
@@ -263,6 +268,7 @@ for (const version of dockerVersions) {
         ...['BERTH_ETCD_CA=', 'BERTH_ETCD_CERT=', 'BERTH_ETCD_KEY='],
         `etcd.source=${on.stateDir}`,
       );
+      await writeFile(markPath, mark);
     });
 
     test('the plugin can be enabled while its store does not answer', async () => {
