@@ -34,8 +34,15 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'never forgets: a change of the watch releases no other volume',
     file: 'sentinel/merge-watch.ts',
+    from: 'if (!named.has(volume.volume)) return true;',
+    to: 'if (!named.has(volume.volume)) return false;',
+  },
+  {
+    promise: 'never forgets: a change that names a mount of another mark releases none',
+    file: 'sentinel/merge-watch.ts',
     from: 'return !isReleased && !next;',
     to: 'return false;',
+    test: mergeUnit,
   },
   {
     promise: 'stands still: a mount with another mark and no release is the same mount (faults 3)',
