@@ -22,7 +22,7 @@ export class Kernel {
   readonly groups: 1 | 2;
   /** The volumes whose storage does not answer this host. */
   readonly hung = new Set<string>();
-  /** What no sentinel can stop yet. */
+  /** Users that no sentinel can stop yet. */
   readonly newcomers: Newcomers;
   readonly #record: Record;
   readonly #random: () => number;

@@ -43,14 +43,14 @@ export class Newcomers {
     }
   }
 
-  /** So many processes come that a scan takes so much longer. */
+  /** Adds so many processes that a scan takes `scanMs` longer. */
   crowd(scanMs: number): void {
     this.isCrowded = true;
     this.scanMs = scanMs;
     this.#noteSleep(Number.POSITIVE_INFINITY);
   }
 
-  /** They leave; a scan that began just before still takes as long. */
+  /** Removes those of `crowd`; a scan that began just before still takes as long. */
   disperse(): void {
     if (!this.isCrowded) return;
     this.isCrowded = false;

@@ -163,7 +163,7 @@ export class SimulatedHost {
     this.#excuse(untilMs, 'users can not be looked for');
   }
 
-  /** So many processes that a scan takes long: only those who were known before are stopped in time. */
+  /** Adds or removes so many processes that only users known before are stopped in time. */
   crowd(isCrowded: boolean): void {
     if (isCrowded) this.kernel.newcomers.crowd(crowdMs);
     else this.kernel.newcomers.disperse();
