@@ -141,7 +141,12 @@ export class Pools {
     const claim = parseClaim(stored);
     if (!mayClaim(claim, owner)) return this.#isMarkedSoon(driver, { ...trouble, claim });
     const differs = disagreement(await this.#survey(driver));
-    if (differs) return { ...trouble, differs };
+    if (differs) {
+      // Another host may have marked it since, and have made what no record names yet.
+      const now = await store.record(claimKey(driver.name));
+      if (now?.revision !== stored?.revision) return this.#mark(driver, trouble);
+      return { ...trouble, differs };
+    }
     if (!(await this.#claim(driver, 'marking', stored))) return this.#mark(driver, trouble);
     await driver.pool.mark(trouble.cluster);
     await this.#claim(driver, 'marked');
@@ -149,18 +154,21 @@ export class Pools {
     return undefined;
   }
 
-  /** Waits while another host is about to write the mark of a pool that the hosts share. */
+  /**
+   * Looks again for the mark of another host, which may have written it since `trouble` was seen, and
+   * waits while that host is about to write it.
+   */
   async #isMarkedSoon(
     driver: VolumeDriver,
     trouble: PoolTrouble,
   ): Promise<PoolTrouble | undefined> {
     const { clock } = this.#options;
     const end = clock.now() + markingLimitMs;
-    while (trouble.claim?.state === 'marking' && clock.now() < end) {
+    for (;;) {
       if ((await driver.pool.look()).mark === trouble.cluster) return undefined;
+      if (trouble.claim?.state !== 'marking' || clock.now() >= end) return trouble;
       await clock.sleep(markingPauseMs);
     }
-    return trouble;
   }
 
   /** Writes this host's claim; false if another host has written it since. */
