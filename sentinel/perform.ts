@@ -67,6 +67,8 @@ export class Perform {
       if (action.do === 'stop' || action.do === 'hold') await this.#hold(action.user);
     }
     const released = actions.flatMap((action) => (action.do === 'release' ? action.stopped : []));
+    // Whoever survives a kill and runs again is frozen first at the next kill.
+    for (const { user } of released) this.#killing.delete(user.key);
     await this.#releases.inKernel(released);
     for (const action of actions) this.#throughEngine(action);
     state.commit();

@@ -119,6 +119,17 @@ describe('a host that has lost its lease writes no more', () => {
       { kind: 'hang engine', atMs: 3_000, host: 0, ms: 9_000 },
     ]));
 
+  test('when containers that were to be killed run again, and are killed again, by an engine that hangs', () =>
+    survives(
+      [
+        run({ volumes: ['share', 'logs'], count: 2 }),
+        { kind: 'freeze sentinel', atMs: 3_808, host: 0, ms: 7_443 },
+        { kind: 'hang engine', atMs: 6_816, host: 0, ms: 12_993 },
+        { kind: 'cut off', atMs: 7_434, host: 0, ms: 10_375 },
+      ],
+      { ttlMs: 4_000 },
+    ));
+
   test('with a disk that takes long to write back (0a)', async () => {
     const histories = await survives([
       ...[run({ volumes: ['disk'] }), cutOff, rival({ volumes: ['disk'] })],

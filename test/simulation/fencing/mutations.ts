@@ -100,6 +100,13 @@ const mutations: readonly Mutation[] = [
     test: known,
   },
   {
+    promise: 'exclusion: who has survived a kill is frozen first at the next one',
+    file: 'sentinel/perform.ts',
+    from: 'for (const { user } of released) this.#killing.delete(user.key);',
+    to: '',
+    test: known,
+  },
+  {
     promise: 'exclusion: who is known is stopped without another look (B6, B7)',
     file: 'sentinel/sentinel.ts',
     from: 'const look = this.#looks.last;',
