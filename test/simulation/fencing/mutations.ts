@@ -109,8 +109,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: who is known is stopped without another look (B6, B7)',
     file: 'sentinel/sentinel.ts',
-    from: 'const look = this.#looks.last;',
-    to: 'const seen = this.#looks.last;\n    const look = seen && clock.now() - seen.beganAtMs < 1_000 ? seen : undefined;',
+    from: 'read(volumes, this.#looks.users, this.#state.stopped)',
+    to: 'read(volumes, clock.now() - (look?.beganAtMs ?? 0) < 1_000 ? this.#looks.users : [], this.#state.stopped)',
     test: known,
   },
   {

@@ -3,6 +3,7 @@ import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
 import { randomStream } from '../random.ts';
 import type { Claim, Record } from './history.ts';
 import type { Kernel } from './kernel.ts';
+import type { KernelUser } from './kernel-user.ts';
 import { LastWatch } from './last-watch.ts';
 import { sentinelPorts } from './sentinel-ports.ts';
 import type { MakeSentinel, SentinelUnderTest } from './sentinel-under-test.ts';
@@ -62,6 +63,11 @@ export class SentinelHost {
   /** True when a sentinel, or its state file, knows the mounts and the clock from before. */
   get isInformed(): boolean {
     return this.#isInformed;
+  }
+
+  /** True if a sentinel may have died when it was about to stop the user: its state says that it did. */
+  mayHaveMeant(user: KernelUser): boolean {
+    return !this.isRunning && this.#told.against(user).length > 0;
   }
 
   get lastReport(): SentinelReport | undefined {

@@ -177,7 +177,9 @@ export class SimulatedHost {
     if (!container) return;
     // For some seconds after a release a pause may be a late one that the sentinel asked for.
     const mayBeBerths = ({ user }: Container) =>
-      user.isTouched || this.#options.scheduler.now - user.releasedAt < latePauseMs;
+      user.isTouched ||
+      this.sentinel.mayHaveMeant(user) ||
+      this.#options.scheduler.now - user.releasedAt < latePauseMs;
     const wasBerths = mayBeBerths(container);
     const done = () => {
       const { user } = container;
