@@ -1,6 +1,7 @@
 import { open, readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { patience } from './processes.ts';
 
 /**
  * Returns the function that kills every process of a host at once, like a power cut. It must be
@@ -25,7 +26,7 @@ export async function powerCutOf(pid: number, group: string): Promise<() => Prom
  * processes and as members of its control group.
  */
 async function killAllProcesses(networkNamespace: string | undefined, group: string) {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 10_000 * patience;
   const held = new Set<string>();
   for (;;) {
     const pids = await processesOf(networkNamespace, group);
