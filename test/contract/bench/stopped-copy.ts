@@ -1,29 +1,35 @@
+import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { patience } from '../../support/processes.ts';
 
-/** Processes of the usual priority, such as the copy, wait for this one on a busy machine. */
-const highest = -20;
 const enoughBytes = 2 ** 20;
+
+const program = promisify(execFile);
+
+/**
+ * Gives the main thread of this process real-time priority until it is disposed: it then sees each
+ * step of a copy, however busy the machine is. What the thread starts has the usual priority.
+ */
+export async function realTime(): Promise<AsyncDisposable> {
+  const pid = String(process.pid);
+  await program('chrt', ['--reset-on-fork', '--rr', '--pid', '1', pid]);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await program('chrt', ['--other', '--pid', '0', pid]);
+    },
+  };
+}
 
 /**
  * Stops the `cp` that a process runs for a driver, in the middle of its work, and returns its pid.
- * `dir` is the directory in which it makes its file, whose name begins with a dot. All looks are
- * synchronous, for a step through the thread pool may take longer on a busy machine than the copy.
+ * `dir` is the directory in which it makes its file, whose name begins with a dot. Its looks are
+ * synchronous: a step through the thread pool may take longer on a busy machine than the copy.
+ * Needs `realTime`.
  */
 export async function stopCopy(parentPid: number, dir: string): Promise<number> {
-  const usual = getPriority();
-  setPriority(highest);
-  try {
-    return await stopEarly(parentPid, dir);
-  } finally {
-    setPriority(usual);
-  }
-}
-
-async function stopEarly(parentPid: number, dir: string): Promise<number> {
   const deadline = performance.now() + 20_000 * patience;
   let seen = 0;
   while (performance.now() < deadline) {
@@ -32,8 +38,8 @@ async function stopEarly(parentPid: number, dir: string): Promise<number> {
       seen += 1;
       if (stopWhenUnderWay(pid, dir)) return pid;
     }
-    // The driver of this process starts `cp` in a turn of the event loop.
-    await turn();
+    // A busy machine starts the copy only if this thread leaves it a processor.
+    await sleep(1);
   }
   throw new Error(`no copy was under way: cp was seen ${seen} times`);
 }

@@ -1,17 +1,26 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { DriverVolume, Progress } from '../../../lib/volumes/drivers/driver.ts';
 import { startProcess, waitFor } from '../../support/processes.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { never } from '../bench/driver-bench.ts';
+import { realTime } from '../bench/stopped-copy.ts';
 
 const program = new URL('operation.ts', import.meta.url).pathname;
 const bigBytes = 200 * 2 ** 20;
 
 /** Checks long copies that are aborted, or whose daemon is killed; needs copies that take time. */
 export function interruptionContract(bench: () => DriverBench): void {
+  let priority: AsyncDisposable;
+  beforeAll(async () => {
+    priority = await realTime();
+  });
+  afterAll(async () => {
+    await priority[Symbol.asyncDispose]();
+  });
+
   test('a long copy reports its progress', async () => {
     const source = await bigVolume();
     const reports: Progress[] = [];

@@ -19,9 +19,9 @@ export async function mountAt(
   args: readonly string[],
   { signal }: DriverContext,
 ): Promise<void> {
-  signal.throwIfAborted();
   await mkdir(mountpoint, { recursive: true, mode: 0o700 });
   try {
+    signal.throwIfAborted();
     await run('mount', [...args, mountpoint], { signal });
     signal.throwIfAborted();
   } catch (error) {
