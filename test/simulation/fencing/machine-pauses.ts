@@ -121,7 +121,6 @@ export class MachinePauses {
   }
 
   #excuse(untilMs: number, why = 'the machine stood still'): void {
-    const host = this.#machine.name;
-    this.#options.record({ kind: 'excused', host, user: undefined, untilMs, why });
+    this.#options.kernel.newcomers.excuseAll(why, untilMs - this.#machine.scheduler.now);
   }
 }

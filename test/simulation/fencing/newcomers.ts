@@ -6,7 +6,14 @@ import type { Machine } from './machine.ts';
 /** A sentinel stops a user that has just appeared within this time, and two scans. */
 const reactionMs = 1_500;
 
-/** Excuses the users of a host that a sentinel can't know yet: it has to look for them first. */
+interface Excuse {
+  /** Undefined: it excuses all users. */
+  readonly user: string | undefined;
+  readonly why: string;
+  readonly untilMs: number;
+}
+
+/** Excuses users of a host that a sentinel can't know yet: it has to look for them first. */
 export class Newcomers {
   isCrowded = false;
   /** How long a scan takes because of other processes. */
@@ -14,7 +21,8 @@ export class Newcomers {
   readonly #machine: Machine;
   readonly #party: Party;
   readonly #record: Record;
-  readonly #excuses = new Map<KernelUser, { why: string; untilMs: number }>();
+  /** By the user; those of all users of the host by the reason. */
+  readonly #excuses = new Map<KernelUser | string, Excuse>();
 
   constructor(machine: Machine, party: Party, record: Record) {
     this.#machine = machine;
@@ -28,7 +36,12 @@ export class Newcomers {
   }
 
   excuse(user: KernelUser, why: string): void {
-    this.#excuse(user, why, this.reactionMs);
+    this.#excuse(user, user.key, why, this.reactionMs);
+  }
+
+  /** Excuses all users of the host, for one reason at a time until the last moment that was said. */
+  excuseAll(why: string, ms: number): void {
+    this.#excuse(why, undefined, why, ms);
   }
 
   forget(user: KernelUser): void {
@@ -37,9 +50,14 @@ export class Newcomers {
 
   /** The machine goes on: a sentinel reacts to those who appeared before its pause only from now on. */
   continueAfter(pausedAt: number): void {
-    for (const [user, { why, untilMs }] of this.#excuses) {
-      if (untilMs > pausedAt) this.#excuse(user, why, untilMs - pausedAt);
-      else this.#excuses.delete(user);
+    this.#prolong(pausedAt, 0);
+  }
+
+  /** Lets each excuse last as long from now as it still did at that time, and longer. */
+  #prolong(sinceMs: number, byMs: number): void {
+    for (const [of, { user, why, untilMs }] of this.#excuses) {
+      if (untilMs > sinceMs) this.#excuse(of, user, why, untilMs - sinceMs + byMs);
+      else this.#excuses.delete(of);
     }
   }
 
@@ -47,6 +65,7 @@ export class Newcomers {
   crowd(scanMs: number): void {
     this.isCrowded = true;
     this.scanMs = scanMs;
+    this.#prolong(this.#machine.scheduler.now, 2 * scanMs);
     this.#noteSleep(Number.POSITIVE_INFINITY);
   }
 
@@ -61,10 +80,10 @@ export class Newcomers {
     });
   }
 
-  #excuse(user: KernelUser, why: string, ms: number): void {
+  #excuse(of: KernelUser | string, user: string | undefined, why: string, ms: number): void {
     const untilMs = this.#machine.scheduler.now + ms;
-    this.#excuses.set(user, { why, untilMs });
-    this.#record({ kind: 'excused', host: this.#machine.name, user: user.key, untilMs, why });
+    this.#excuses.set(of, { user, why, untilMs });
+    this.#record({ kind: 'excused', host: this.#machine.name, user, untilMs, why });
   }
 
   /** A fence may take as long as a scan, as it may while a process sleeps. */

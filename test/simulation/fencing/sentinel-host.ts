@@ -212,15 +212,12 @@ export class SentinelHost {
   }
 
   #away(): void {
-    this.#excuse(Number.POSITIVE_INFINITY);
+    this.#kernel.newcomers.excuseAll(reason, Number.POSITIVE_INFINITY);
   }
 
   #back(): void {
-    this.#excuse(this.#kernel.machine.scheduler.now + this.#kernel.newcomers.reactionMs);
-  }
-
-  #excuse(untilMs: number): void {
-    this.#record({ kind: 'excused', host: this.#host, user: undefined, untilMs, why: reason });
+    const { newcomers } = this.#kernel;
+    newcomers.excuseAll(reason, newcomers.reactionMs);
   }
 
   #fault(what: string): void {

@@ -113,6 +113,7 @@ export class SimulatedEngine {
       if (!user.isAskedByBerth) this.#kernel.setFrozen(user, false);
       throw new EngineRefusalError(409, `Cannot pause container ${id}: unable to freeze`);
     }
+    this.#running(id); // It may have ended meanwhile.
     container.isPaused = true;
     this.#did(container, 'pause');
   }

@@ -158,9 +158,9 @@ export class SimulatedHost {
   /** A sentinel that can't look knows only those users that it has seen before. */
   blind(isBlind: boolean): void {
     this.sentinel.extraScanMs = isBlind ? undefined : 0;
-    const { now } = this.#options.scheduler;
-    const untilMs = isBlind ? Number.POSITIVE_INFINITY : now + this.kernel.newcomers.reactionMs;
-    this.#excuse(untilMs, 'users can not be looked for');
+    const { newcomers } = this.kernel;
+    const ms = isBlind ? Number.POSITIVE_INFINITY : newcomers.reactionMs;
+    newcomers.excuseAll('users can not be looked for', ms);
   }
 
   /** Adds or removes so many processes that only users known before are stopped in time. */
@@ -227,9 +227,5 @@ export class SimulatedHost {
   #leaveAlone(user: string): void {
     const untilMs = Number.POSITIVE_INFINITY;
     this.#options.record({ kind: 'excused', host: this.name, user, untilMs, why: unfenced });
-  }
-
-  #excuse(untilMs: number, why: string): void {
-    this.#options.record({ kind: 'excused', host: this.name, user: undefined, untilMs, why });
   }
 }
