@@ -208,6 +208,8 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
 
   /** Resolves to true when the call has not moved for its limit, to false when it has ended. */
   async #watch(call: Call<W>, ended: AbortSignal): Promise<boolean> {
+    // A busy machine takes its time to start a worker, and that says nothing of the storage.
+    await call.place.worker.ready;
     const partMs = call.kind.limitMs / partsOfLimit;
     let seen = call.moves;
     for (let parts = 0; parts < partsOfLimit; ) {

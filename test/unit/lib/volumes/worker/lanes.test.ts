@@ -17,7 +17,7 @@ function kind(volume: string, more: Partial<CallKind> = {}): CallKind {
   };
 }
 
-/** A worker that the test starts and ends at will. */
+/** A worker that the test starts and ends at will; the first one starts at once. */
 class FakeWorker {
   hasEnded = false;
   readonly started = Promise.withResolvers<void>();
@@ -29,13 +29,14 @@ class FakeWorker {
   }
 }
 
-function makeBench() {
+function makeBench({ startsAtOnce = true } = {}) {
   const clock = new ManualClock();
   const workers: FakeWorker[] = [];
   const events: VolumeEvent[] = [];
   const lanes = new Lanes<FakeWorker>({
     start: () => {
       const worker = new FakeWorker();
+      if (workers.length === 0 && startsAtOnce) worker.started.resolve();
       workers.push(worker);
       return worker;
     },
@@ -94,6 +95,17 @@ test('a call that is aborted while it waits for its turn never begins', async ()
   await settled();
   expect(second.worker()).toBeUndefined();
   expect(third.worker()).toBeDefined();
+});
+
+test('the time that a worker takes to start does not count', async () => {
+  const { lanes, clock, workers } = makeBench({ startsAtOnce: false });
+  begin(lanes, kind('db'));
+  await clock.pass(2 * limitMs);
+  expect(lanes.all()).toEqual([]);
+  workers[0]?.started.resolve();
+  await settled();
+  await clock.pass(limitMs);
+  expect(lanes.all()).toHaveLength(1);
 });
 
 test('storage that does not answer is named, and calls on it fail until it answers', async () => {
