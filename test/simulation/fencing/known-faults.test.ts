@@ -119,7 +119,7 @@ describe('a host that has lost its lease writes no more', () => {
       { kind: 'hang engine', atMs: 3_000, host: 0, ms: 9_000 },
     ]));
 
-  test('when containers that were to be killed run again, and are killed again, by an engine that hangs', () =>
+  test('when containers that had to be killed run again, and are killed again, by an engine that hangs', () =>
     survives(
       [
         run({ volumes: ['share', 'logs'], count: 2 }),

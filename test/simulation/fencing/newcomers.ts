@@ -21,7 +21,7 @@ export class Newcomers {
   readonly #machine: Machine;
   readonly #party: Party;
   readonly #record: Record;
-  /** By the user; those of all users of the host by the reason. */
+  /** The excuse of each user, and under its reason the excuse of all users of the host. */
   readonly #excuses = new Map<KernelUser | string, Excuse>();
 
   constructor(machine: Machine, party: Party, record: Record) {
