@@ -17,6 +17,7 @@ import { startNetwork } from '../../support/network.ts';
 import type { RunningProcess } from '../../support/processes.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
+import { makeTemporaryDirectory, memoryDirectory } from '../../support/temporary-directory.ts';
 import type { EngineNode } from '../hosts/cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
 import type { ClockWriter } from './clock-writer.ts';
@@ -29,10 +30,12 @@ describeWith(['docker', 'etcd', 'history'], 'daemon and sentinel of two releases
   let etcd: Etcd;
   /** The directory of the release before protocol 2. */
   let before: string;
+  let volumeDir: string;
   beforeAll(async () => {
     network = stack.use(await startNetwork());
     etcd = stack.use(await startEtcd({ in: network }));
     before = stack.use(await checkOut('protocol1')).path;
+    volumeDir = stack.use(await makeTemporaryDirectory(memoryDirectory())).path;
   });
   afterAll(() => stack.disposeAsync());
 
@@ -41,7 +44,7 @@ describeWith(['docker', 'etcd', 'history'], 'daemon and sentinel of two releases
   }
 
   async function startNode(host: Host, release?: string): Promise<EngineNode> {
-    const berth = { store: etcd.url, ttl: '16s', lockTimeout: '40s' };
+    const berth = { store: etcd.url, volumeDir, ttl: '16s', lockTimeout: '40s' };
     return stack.use(await startEngineNode(host, { ...berth, ...(release && { release }) }));
   }
 
