@@ -1,4 +1,5 @@
 import type { Clock } from '../../running/clock.ts';
+import { UnavailableError } from '../errors.ts';
 import type { EventSink } from '../events.ts';
 import type { Silence, Silences } from '../silence.ts';
 import { describeSilence, StorageSilentError } from '../silence.ts';
@@ -48,6 +49,8 @@ interface Lane<W> {
   call?: Call<W>;
 }
 
+const closedError = () => new UnavailableError('berth is stopping, and begins no storage work');
+
 /** Bounds the memory: a worker takes about 50 MB. */
 const mostSetAside = 3;
 /** A limit is waited for in parts, so that the time for which this process stood still does not count. */
@@ -67,12 +70,16 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   #current: Place<W> | undefined;
   /** The place that is about to become the current one. */
   #starting: Place<W> | undefined;
+  #isClosed = false;
 
   constructor(options: LanesOptions<W>) {
     this.#options = options;
   }
 
-  /** Rejects StorageSilentError at once when the volume's storage does not answer. */
+  /**
+   * Rejects StorageSilentError at once when the volume's storage does not answer, and UnavailableError
+   * when the lanes are closed.
+   */
   async run<T>(
     kind: CallKind,
     signal: AbortSignal,
@@ -80,7 +87,9 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   ): Promise<T> {
     signal.throwIfAborted();
     this.#refuseSilent(kind);
+    this.#refuseWhenClosed();
     const lane = await this.#turn(kind.lane, signal);
+    this.#refuseWhenClosed();
     const call = this.#begin(kind);
     lane.call = call;
     const silent = Promise.withResolvers<never>();
@@ -106,13 +115,22 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
+  /** Ends all workers with what they run. No call begins any more, so that none starts a worker. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    for (const { waiters } of this.#lanes.values()) {
+      for (const waiter of waiters.splice(0)) waiter.refuse(closedError());
+    }
     await Promise.all([...this.#places].map(({ worker }) => worker.end()));
   }
 
   /** Starts a worker now, so that the first call does not wait for the start. */
   warmUp(): void {
     this.#place();
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#isClosed) throw closedError();
   }
 
   #refuseSilent({ lane, volumes, isAlwaysTried }: CallKind): void {
@@ -228,7 +246,8 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
     call.silences = [first, ...volumes.slice(1).map(silenceOf)];
     const error = new StorageSilentError(first);
     for (const waiter of lane.waiters.splice(0)) waiter.refuse(error);
-    const isReplaceable = call.place === this.#current && this.#starting === undefined;
+    const isReplaceable =
+      !this.#isClosed && call.place === this.#current && this.#starting === undefined;
     if (isReplaceable && this.#places.size <= mostSetAside) void this.#replace();
     for (const silence of call.silences) {
       this.#record('warning', 'silent', silence.volume, describeSilence(silence));

@@ -67,7 +67,7 @@ describe('the options of the image driver', () => {
     [{ size: '9'.repeat(400) }, /out of range/],
     [{ fs: 'ntfs' }, /fs="ntfs" is not possible: use ext4 or xfs/],
     [{ fs: 'EXT4' }, /use ext4 or xfs/],
-    [{ color: 'red' }, /"color": use size or fs/],
+    [{ color: 'red' }, /"color": use size, fs or reserve/],
   ])('%j is refused', (options: Record<string, string>, message) => {
     expect(() => parseOptions(options)).toThrow(InvalidRequestError);
     expect(() => parseOptions(options)).toThrow(message);

@@ -245,3 +245,16 @@ test('the next call after the end of a worker starts another one', async () => {
   await settled();
   expect(second.worker()).toBe(workers[1]);
 });
+
+test('closed lanes begin no call, and start no worker', async () => {
+  const { lanes, workers } = makeBench();
+  const first = begin(lanes, kind('db'));
+  const waiting = begin(lanes, kind('db'));
+  await settled();
+  await lanes[Symbol.asyncDispose]();
+  await expect(waiting.answer).rejects.toMatchObject({ code: 'unavailable' });
+  await expect(begin(lanes, kind('web')).answer).rejects.toThrow('berth is stopping');
+  first.end.resolve('');
+  await settled();
+  expect(workers).toMatchObject([{ hasEnded: true }]);
+});
