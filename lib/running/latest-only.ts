@@ -39,10 +39,13 @@ export class LatestOnly<T> {
   }
 
   #start(): Promise<T> {
-    const run = this.#task().finally(() => {
+    const outcome = Promise.withResolvers<T>();
+    const run = outcome.promise.finally(() => {
       this.#current = undefined;
     });
+    // Before the task begins: it may call `run` in its first step.
     this.#current = run;
+    this.#task().then(outcome.resolve, outcome.reject);
     return run;
   }
 }

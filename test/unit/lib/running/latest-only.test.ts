@@ -88,3 +88,23 @@ test('idle waits for the runs in progress and waiting, and ignores their errors'
   await idle;
   expect(runs).toHaveLength(2);
 });
+
+test('a task that asks for a run in its first step does not run twice at once', async () => {
+  const { task, runs, mostActive } = heldTask();
+  let isFirst = true;
+  const latest: LatestOnly<number> = new LatestOnly(() => {
+    if (isFirst) {
+      isFirst = false;
+      void latest.run();
+    }
+    return task();
+  });
+  const first = latest.run();
+  expect(runs).toHaveLength(1);
+  runs[0]?.resolve(1);
+  await expect(first).resolves.toBe(1);
+  await new Promise((resolve) => setImmediate(resolve));
+  runs[1]?.resolve(2);
+  await latest.idle();
+  expect(mostActive()).toBe(1);
+});
