@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rename, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import { hasCode } from '../../../linux/error-code.ts';
 import { processStatSync } from '../../../linux/proc.ts';
@@ -123,14 +124,24 @@ export async function abandonedIn(parent: string): Promise<Leftover[]> {
   return found;
 }
 
+/** The pauses before each sweep: the process before, whose work was killed, may still be ending. */
+const sweepPausesMs = [0, 1_000, 5_000];
+
 /** Returns a function whose first call sweeps in the background, because a sweep may take long. */
 export function sweeper(parent: string): () => void {
   let isSwept = false;
   return () => {
     if (isSwept) return;
     isSwept = true;
-    sweep(parent).catch((error) => debug('sweep parent=%s %o', parent, error));
+    sweepAgain(parent).catch((error) => debug('sweep parent=%s %o', parent, error));
   };
+}
+
+async function sweepAgain(parent: string): Promise<void> {
+  for (const pauseMs of sweepPausesMs) {
+    await sleep(pauseMs, undefined, { ref: false });
+    await sweep(parent);
+  }
 }
 
 /** A process, told apart from those of other machines, containers and boots. */
