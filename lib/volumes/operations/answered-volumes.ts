@@ -8,9 +8,9 @@ const debug = createDebug('berth:volumes');
 
 /**
  * Answers the caller of an operation when the storage of its volume does not: rejects
- * StorageSilentError, at once if the silence is known. The operation itself goes on, keeps its locks, and is aborted: it undoes what it
- * has done when the storage answers. Without that another host could have the volume while the kernel of
- * this one still has to complete a call on it.
+ * StorageSilentError, at once if the silence is known. The operation itself goes on, keeps its locks,
+ * and is aborted: it undoes what it has done when the storage answers. Without that another host could
+ * have the volume while the kernel of this one still has to complete a call on it.
  */
 export function answeredVolumes(volumes: VolumeService, silences: Silences): VolumeService {
   return {

@@ -28,24 +28,19 @@ export function poolProblem(trouble: PoolTrouble): string {
 /** Says what is wrong with a pool. */
 export function poolFault(trouble: PoolTrouble): string {
   const { driver, pool, verdict } = trouble;
-  if (verdict.is === 'read-only') {
-    const text = `the pool of driver ${driver} at ${pool.place} is read-only`;
-    return text;
+  const place = `the pool of driver ${driver} at ${pool.place}`;
+  switch (verdict.is) {
+    case 'read-only':
+      return `${place} is read-only`;
+    case 'unreadable':
+      return `${place} can't be read (${verdict.why})`;
+    case 'unmounted':
+      return `${place} is not mounted, and /etc/fstab lists ${verdict.mountpoint}`;
+    case 'foreign':
+      return `${place} belongs to another cluster (${verdict.mark}; this one is ${trouble.cluster})`;
+    default:
+      return `${place} has no mark of this cluster${whyNotMarked(trouble)}`;
   }
-  if (verdict.is === 'unreadable') {
-    const text = `the pool of driver ${driver} at ${pool.place} can't be read`;
-    return `${text} (${verdict.why})`;
-  }
-  if (verdict.is === 'unmounted') {
-    const text = `the pool of driver ${driver} at ${pool.place} is not mounted`;
-    return `${text}, and /etc/fstab lists ${verdict.mountpoint}`;
-  }
-  if (verdict.is === 'foreign') {
-    const text = `the pool of driver ${driver} at ${pool.place} belongs to another cluster`;
-    return `${text} (${verdict.mark}; this one is ${trouble.cluster})`;
-  }
-  const text = `the pool of driver ${driver} at ${pool.place} has no mark of this cluster`;
-  return text + whyNotMarked(trouble);
 }
 
 /** Lists what a person can do about it. */

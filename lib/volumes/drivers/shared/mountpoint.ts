@@ -35,9 +35,8 @@ export async function mountAt(
 /**
  * Unmounts everything that is mounted at a path. The kernel writes back a file system with its last
  * mount; nothing else is written back, least of all what other programs wrote to the file system that a
- * bind mount shows a part of. Waits a little for the last users
- * to leave; rejects InUseError, which names the processes, when they don't. Resolves also when
- * nothing is mounted there.
+ * bind mount shows a part of. Waits a little for the last users to leave; rejects InUseError, which names
+ * the processes, when they don't. Resolves also when nothing is mounted there.
  */
 export async function unmountAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
   signal.throwIfAborted();
