@@ -70,7 +70,7 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   #current: Place<W> | undefined;
   /** The place that is about to become the current one. */
   #starting: Place<W> | undefined;
-  #isClosed = false;
+  readonly #closed = new AbortController();
 
   constructor(options: LanesOptions<W>) {
     this.#options = options;
@@ -117,7 +117,7 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
 
   /** Ends all workers with what they run. No call begins any more, so that none starts a worker. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
+    this.#closed.abort();
     for (const { waiters } of this.#lanes.values()) {
       for (const waiter of waiters.splice(0)) waiter.refuse(closedError());
     }
@@ -130,7 +130,7 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   }
 
   #refuseWhenClosed(): void {
-    if (this.#isClosed) throw closedError();
+    if (this.#closed.signal.aborted) throw closedError();
   }
 
   #refuseSilent({ lane, volumes, isAlwaysTried }: CallKind): void {
@@ -224,15 +224,19 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
     }
   }
 
-  /** Resolves to true when the call has not moved for its limit, to false when it has ended. */
+  /**
+   * Resolves to true when the call has not moved for its limit, to false when it has ended or the
+   * lanes are closed.
+   */
   async #watch(call: Call<W>, ended: AbortSignal): Promise<boolean> {
     // A busy machine takes its time to start a worker, and that says nothing of the storage.
     await call.place.worker.ready;
+    const until = AbortSignal.any([ended, this.#closed.signal]);
     const partMs = call.kind.limitMs / partsOfLimit;
     let seen = call.moves;
     for (let parts = 0; parts < partsOfLimit; ) {
-      await this.#options.clock.sleep(partMs, ended);
-      if (ended.aborted) return false;
+      await this.#options.clock.sleep(partMs, until);
+      if (until.aborted) return false;
       parts = call.moves === seen ? parts + 1 : 0;
       seen = call.moves;
     }
@@ -247,7 +251,7 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
     const error = new StorageSilentError(first);
     for (const waiter of lane.waiters.splice(0)) waiter.refuse(error);
     const isReplaceable =
-      !this.#isClosed && call.place === this.#current && this.#starting === undefined;
+      !this.#closed.signal.aborted && call.place === this.#current && this.#starting === undefined;
     if (isReplaceable && this.#places.size <= mostSetAside) void this.#replace();
     for (const silence of call.silences) {
       this.#record('warning', 'silent', silence.volume, describeSilence(silence));

@@ -121,6 +121,7 @@ export class WorkerProcess {
       await Promise.race([this.#gone, clock.sleep(endLimitMs, waiting.signal)]);
     } finally {
       waiting.abort();
+      this.#child.unref(); // A thread that its storage keeps must not keep this process, too.
     }
   }
 

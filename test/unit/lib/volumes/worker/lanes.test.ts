@@ -247,13 +247,15 @@ test('the next call after the end of a worker starts another one', async () => {
 });
 
 test('closed lanes begin no call, and start no worker', async () => {
-  const { lanes, workers } = makeBench();
+  const { lanes, workers, clock } = makeBench();
   const first = begin(lanes, kind('db'));
   const waiting = begin(lanes, kind('db'));
   await settled();
   await lanes[Symbol.asyncDispose]();
   await expect(waiting.answer).rejects.toMatchObject({ code: 'unavailable' });
   await expect(begin(lanes, kind('web')).answer).rejects.toThrow('berth is stopping');
+  await clock.pass(limitMs);
+  expect(lanes.all()).toEqual([]);
   first.end.resolve('');
   await settled();
   expect(workers).toMatchObject([{ hasEnded: true }]);
