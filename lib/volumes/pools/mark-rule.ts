@@ -1,5 +1,5 @@
 import type { PoolSight } from '../drivers/driver-pool.ts';
-import type { PoolClaim } from './pool-claim.ts';
+import type { PoolRecord } from './pool-record.ts';
 
 /** The volumes of one driver by the store, and as this host sees them. */
 export interface PoolSurvey {
@@ -53,9 +53,9 @@ export function disagreement({ recorded, stored }: PoolSurvey): Disagreement | u
 }
 
 /**
- * Decides whether a host may mark a pool without a mark, if the volumes agree: nobody has claimed the
- * driver's pool in the store, or this host (`owner`) did and a crash interrupted it. Pure.
+ * Decides whether a host may mark a pool without a mark, if the volumes agree: the store has no record
+ * of the driver's pool, or this host (`owner`) wrote it and a crash interrupted the marking. Pure.
  */
-export function mayClaim(claim: PoolClaim | undefined, owner: string): boolean {
-  return claim === undefined || (claim.state === 'marking' && claim.owner === owner);
+export function mayMark(record: PoolRecord | undefined, owner: string): boolean {
+  return record === undefined || (record.state === 'marking' && record.owner === owner);
 }

@@ -1,7 +1,7 @@
 import type { Condition } from '../../lock/condition.ts';
 import type { DriverPool, PoolSpace } from '../drivers/driver-pool.ts';
 import type { Disagreement, PoolVerdict } from './mark-rule.ts';
-import type { PoolClaim } from './pool-claim.ts';
+import type { PoolRecord } from './pool-record.ts';
 
 /** A pool that is not this cluster's, or can't be used, with all that a person needs to decide. */
 export interface PoolTrouble {
@@ -11,7 +11,7 @@ export interface PoolTrouble {
   readonly verdict:
     | Exclude<PoolVerdict, { is: 'ours' }>
     | { readonly is: 'unreadable'; readonly why: string };
-  readonly claim?: PoolClaim | undefined;
+  readonly record?: PoolRecord | undefined;
   readonly differs?: Disagreement | undefined;
 }
 
@@ -95,8 +95,8 @@ export function stoppedVolume(volume: string): Condition {
   };
 }
 
-function whyNotMarked({ claim, differs }: PoolTrouble): string {
-  if (claim) return `, and host ${claim.host} marked the cluster's pool at ${claim.since}`;
+function whyNotMarked({ record, differs }: PoolTrouble): string {
+  if (record) return `, and host ${record.host} marked the cluster's pool at ${record.since}`;
   if (!differs) return '';
   const parts = [
     ...(differs.missing.length > 0 ? [`volumes that are not there: ${some(differs.missing)}`] : []),

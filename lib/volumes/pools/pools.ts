@@ -10,11 +10,11 @@ import { UnavailableError } from '../errors.ts';
 import type { Catalog } from '../records/catalog.ts';
 import type { Cluster } from '../records/cluster.ts';
 import type { PoolSurvey } from './mark-rule.ts';
-import { disagreement, mayClaim, verdictOn } from './mark-rule.ts';
-import type { PoolClaim } from './pool-claim.ts';
-import { claimKey, parseClaim, writeClaim } from './pool-claim.ts';
+import { disagreement, mayMark, verdictOn } from './mark-rule.ts';
 import type { PoolTrouble } from './pool-conditions.ts';
 import { poolProblem } from './pool-conditions.ts';
+import type { PoolRecord } from './pool-record.ts';
+import { parsePoolRecord, poolKey, writePoolRecord } from './pool-record.ts';
 
 const log = createDebug('berth:pool');
 
@@ -29,7 +29,7 @@ export interface PoolsOptions {
   readonly owner: string;
 }
 
-/** How long another host may take from its claim to its mark. */
+/** How long another host may take from its record to its mark. */
 const markingLimitMs = 5_000;
 const markingPauseMs = 100;
 
@@ -108,11 +108,11 @@ export class Pools {
     return this.#onlyOnce(driver, () => this.#mark(driver, trouble));
   }
 
-  /** Completes the claim of a pool with a mark: a crash, or a person, may have left it incomplete. */
+  /** Completes the record of a pool with a mark: a crash, or a person, may have left it incomplete. */
   async #complete(driver: VolumeDriver): Promise<void> {
     if (this.#known(driver)?.state === 'marked') return;
     try {
-      await this.#claim(driver, 'marked');
+      await this.#writeRecord(driver, 'marked');
     } catch (error) {
       if (!(error instanceof LockError)) throw error;
       log(
@@ -137,19 +137,19 @@ export class Pools {
   /** Marks a pool without a mark if the rule allows it; returns the trouble if not. */
   async #mark(driver: VolumeDriver, trouble: PoolTrouble): Promise<PoolTrouble | undefined> {
     const { store, owner } = this.#options;
-    const stored = await store.record(claimKey(driver.name));
-    const claim = parseClaim(stored);
-    if (!mayClaim(claim, owner)) return this.#isMarkedSoon(driver, { ...trouble, claim });
+    const stored = await store.record(poolKey(driver.name));
+    const record = parsePoolRecord(stored);
+    if (!mayMark(record, owner)) return this.#isMarkedSoon(driver, { ...trouble, record });
     const differs = disagreement(await this.#survey(driver));
     if (differs) {
       // Another host may have marked it since, and have made what no record names yet.
-      const now = await store.record(claimKey(driver.name));
+      const now = await store.record(poolKey(driver.name));
       if (now?.revision !== stored?.revision) return this.#mark(driver, trouble);
       return { ...trouble, differs };
     }
-    if (!(await this.#claim(driver, 'marking', stored))) return this.#mark(driver, trouble);
+    if (!(await this.#writeRecord(driver, 'marking', stored))) return this.#mark(driver, trouble);
     await driver.pool.mark(trouble.cluster);
-    await this.#claim(driver, 'marked');
+    await this.#writeRecord(driver, 'marked');
     log('marked pool=%s driver=%s', driver.pool.place, driver.name);
     return undefined;
   }
@@ -166,21 +166,21 @@ export class Pools {
     const end = clock.now() + markingLimitMs;
     for (;;) {
       if ((await driver.pool.look()).mark === trouble.cluster) return undefined;
-      if (trouble.claim?.state !== 'marking' || clock.now() >= end) return trouble;
+      if (trouble.record?.state !== 'marking' || clock.now() >= end) return trouble;
       await clock.sleep(markingPauseMs);
     }
   }
 
-  /** Writes this host's claim; false if another host has written it since. */
-  async #claim(
+  /** Writes this host's record; false if another host has written it since. */
+  async #writeRecord(
     driver: VolumeDriver,
-    state: PoolClaim['state'],
-    stored = this.#options.mirror.record(claimKey(driver.name)),
+    state: PoolRecord['state'],
+    stored = this.#options.mirror.record(poolKey(driver.name)),
   ): Promise<boolean> {
     const { store, mirror, host, owner, clock } = this.#options;
     const since = clock.date().toISOString();
-    const claim = { version: 1, state, owner, host, since } as const;
-    const written = await writeClaim(store, driver.name, claim, stored?.revision ?? 0);
+    const record = { version: 1, state, owner, host, since } as const;
+    const written = await writePoolRecord(store, driver.name, record, stored?.revision ?? 0);
     if (written) mirror.wrote(written.revision, [written.write]);
     return written !== undefined;
   }
@@ -207,8 +207,8 @@ export class Pools {
     return records.filter((record) => record.driver === driver).map(({ name }) => name);
   }
 
-  /** Reads the claim from the mirror. */
-  #known({ name }: VolumeDriver): PoolClaim | undefined {
-    return parseClaim(this.#options.mirror.record(claimKey(name)));
+  /** Reads the record from the mirror. */
+  #known({ name }: VolumeDriver): PoolRecord | undefined {
+    return parsePoolRecord(this.#options.mirror.record(poolKey(name)));
   }
 }

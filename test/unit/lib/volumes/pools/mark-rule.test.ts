@@ -2,8 +2,8 @@
 
 import { expect, test } from '@jest/globals';
 import type { PoolSight } from '../../../../../lib/volumes/drivers/driver-pool.ts';
-import { disagreement, mayClaim, verdictOn } from '../../../../../lib/volumes/pools/mark-rule.ts';
-import type { PoolClaim } from '../../../../../lib/volumes/pools/pool-claim.ts';
+import { disagreement, mayMark, verdictOn } from '../../../../../lib/volumes/pools/mark-rule.ts';
+import type { PoolRecord } from '../../../../../lib/volumes/pools/pool-record.ts';
 
 const seen = (sight: Partial<PoolSight>): PoolSight => ({
   ...{ mark: undefined, isReadOnly: false, unmounted: undefined },
@@ -34,13 +34,13 @@ test.each([
   expect(disagreement({ recorded, stored })).toEqual(expected);
 });
 
-test.each<[string, Pick<PoolClaim, 'state' | 'owner'> | undefined, boolean]>([
+test.each<[string, Pick<PoolRecord, 'state' | 'owner'> | undefined, boolean]>([
   ['nobody has claimed the pool', undefined, true],
   ['this host was interrupted while it marked', { state: 'marking', owner: 'me' }, true],
   ['this host has marked a pool before', { state: 'marked', owner: 'me' }, false],
   ['another host is marking', { state: 'marking', owner: 'other' }, false],
   ['another host has marked', { state: 'marked', owner: 'other' }, false],
-])('%s', (_, claim, expected) => {
-  const whole = claim && ({ version: 1, host: 'n', since: '', ...claim } as const);
-  expect(mayClaim(whole, 'me')).toBe(expected);
+])('%s', (_, record, expected) => {
+  const whole = record && ({ version: 1, host: 'n', since: '', ...record } as const);
+  expect(mayMark(whole, 'me')).toBe(expected);
 });

@@ -11,7 +11,7 @@ import { UnavailableError } from '../errors.ts';
  *     (none) ──► marking: the host writes the mark ──► marked: for ever
  */
 
-const claimSchema = z.looseObject({
+const recordSchema = z.looseObject({
   version: z.literal(1),
   state: z.enum(['marking', 'marked']),
   /** The identity and the name of the host that marked the pool. */
@@ -21,17 +21,17 @@ const claimSchema = z.looseObject({
   since: z.string(),
 });
 
-export type PoolClaim = z.infer<typeof claimSchema>;
+export type PoolRecord = z.infer<typeof recordSchema>;
 
-export function claimKey(driver: string): string {
+export function poolKey(driver: string): string {
   return `pools/${driver}`;
 }
 
-/** Reads a claim; undefined: there is none. Throws UnavailableError if another release wrote it. */
-export function parseClaim(stored: StoredRecord | undefined): PoolClaim | undefined {
+/** Reads a record; undefined: there is none. Throws UnavailableError if another release wrote it. */
+export function parsePoolRecord(stored: StoredRecord | undefined): PoolRecord | undefined {
   if (!stored) return undefined;
   try {
-    return claimSchema.parse(JSON.parse(stored.value));
+    return recordSchema.parse(JSON.parse(stored.value));
   } catch (error) {
     throw new UnavailableError(
       `the store's key records/${stored.key} is not one that this version of berth can read; run ` +
@@ -42,18 +42,18 @@ export function parseClaim(stored: StoredRecord | undefined): PoolClaim | undefi
 }
 
 /**
- * Writes a claim over the record of `revision` (0: there must be none). Returns the write with its
+ * Writes a record over the record of `revision` (0: there must be none). Returns the write with its
  * revision, or undefined if another host has changed the record since.
  */
-export async function writeClaim(
+export async function writePoolRecord(
   store: Pick<TicketStore, 'commit'>,
   driver: string,
-  claim: PoolClaim,
+  record: PoolRecord,
   revision: number,
 ): Promise<{ readonly write: RecordWrite; readonly revision: number } | undefined> {
   // The store takes a value for one write: the nonce makes it unique.
-  const value = JSON.stringify({ ...claim, nonce: randomUUID() });
-  const write = { key: claimKey(driver), value, expectedRevision: revision };
+  const value = JSON.stringify({ ...record, nonce: randomUUID() });
+  const write = { key: poolKey(driver), value, expectedRevision: revision };
   try {
     const committed = await store.commit({ guards: [], writes: [write], release: [] });
     return { write, revision: committed.revision };
