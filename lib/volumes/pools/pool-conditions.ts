@@ -27,19 +27,20 @@ export function poolProblem(trouble: PoolTrouble): string {
 
 /** Says what is wrong with a pool. */
 export function poolFault(trouble: PoolTrouble): string {
-  const { driver, pool, verdict } = trouble;
-  const place = `the pool of driver ${driver} at ${pool.place}`;
+  const { driver, verdict } = trouble;
+  const { place } = trouble.pool;
+  // Each sentence stands whole: it is what a person searches for, here and in the catalogue.
   switch (verdict.is) {
     case 'read-only':
-      return `${place} is read-only`;
+      return `the pool of driver ${driver} at ${place} is read-only`;
     case 'unreadable':
-      return `${place} can't be read (${verdict.why})`;
+      return `the pool of driver ${driver} at ${place} can't be read (${verdict.why})`;
     case 'unmounted':
-      return `${place} is not mounted, and /etc/fstab lists ${verdict.mountpoint}`;
+      return `the pool of driver ${driver} at ${place} is not mounted, and /etc/fstab lists ${verdict.mountpoint}`;
     case 'foreign':
-      return `${place} belongs to another cluster (${verdict.mark}; this one is ${trouble.cluster})`;
+      return `the pool of driver ${driver} at ${place} belongs to another cluster (${verdict.mark}; this one is ${trouble.cluster})`;
     default:
-      return `${place} has no mark of this cluster${whyNotMarked(trouble)}`;
+      return `the pool of driver ${driver} at ${place} has no mark of this cluster${whyNotMarked(trouble)}`;
   }
 }
 
