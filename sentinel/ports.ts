@@ -99,8 +99,14 @@ export interface Stops {
    * else had frozen it: a person's pause stays.
    */
   hold(user: User): Promise<void>;
-  /** Undoes `hold` and `freeze`; with `wasPaused` it stays frozen as a person had paused it. */
+  /**
+   * Undoes `hold` and `freeze`; with `wasPaused` it stays frozen as a person had paused it. Else a
+   * successor still finds a container that was held (`UserScan.held`) until `forget`: its engine
+   * may show a pause that nothing but the container's group tells.
+   */
   release(user: User, wasPaused: boolean): Promise<void>;
+  /** Removes what `release` has left: its engine shows it as it is. */
+  forget(user: User): Promise<void>;
   /** Returns true if SIGKILL is pending: a frozen process can't die until it is released. */
   isBeingKilled(user: User): Promise<boolean>;
   /** Returns true if SIGKILL is pending for each of its processes: none of them does anything more. */

@@ -19,6 +19,9 @@ import type { UserControl } from './user-control.ts';
  * | the engine's answer         | stopped, `releasedAtMs` | runs          | no pause            |
  * | the end of the confirmation | not stopped             | runs          | no pause            |
  *
+ * Until the confirmation ends the container's group is one that a successor finds, whose state file
+ * may be lost.
+ *
  * A sentinel that finds one of these states goes on from there: the plan releases whatever is
  * stopped and may run, and each part can be repeated.
  */
@@ -90,7 +93,8 @@ export class Releases {
     if (releasedAtMs === undefined) {
       if (!control.isReachable(user)) this.#noteReleased(user.key);
     } else if (shown !== 'asked' || clock.now() - releasedAtMs > latePauseMs) {
-      state.removeStopped(user.key);
+      await control.forget(user);
+      if (isWanted()) state.removeStopped(user.key);
     }
   }
 

@@ -71,6 +71,11 @@ export class UserControl {
     if (this.isReachable(user)) await this.#stops.release(user, wasPaused);
   }
 
+  /** Ends the release: a successor does not find the user any more. */
+  async forget(user: User): Promise<void> {
+    if (this.isReachable(user)) await this.#stops.forget(user);
+  }
+
   /**
    * Makes its engine show a released user as running: resolves to true if it does. The user stands
    * still meanwhile, and runs afterwards whatever the engine answers, unless `isWanted` says by then

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { ControlGroup } from '../../lib/linux/control-group.ts';
-import { freezeOf, parentOf } from '../../lib/linux/control-group.ts';
+import { freezeOf, parentOf, processesOf } from '../../lib/linux/control-group.ts';
 import { hasCode } from '../../lib/linux/error-code.ts';
 import type { Mount } from '../../lib/linux/mountinfo.ts';
 import { heldProcessOf, isHeldGroup } from '../stops/held-groups.ts';
@@ -17,13 +17,13 @@ export interface HeldGroup {
   readonly group: ControlGroup;
   /** Set if the group holds one process or thread that is in no container. */
   readonly process?: { readonly pid: number; readonly tid?: number | undefined } | undefined;
-  /** The processes that are held. */
+  /** The processes that are held, or, of a container that a sentinel has just released, run. */
   readonly pids: readonly number[];
 }
 
 /**
  * Finds the groups in which something is held, on both versions, and those of containers that a
- * sentinel has frozen and not yet emptied.
+ * sentinel has frozen and not yet emptied, or has released and whose engine may not know it.
  */
 export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
   const seen = new Set<number>();
@@ -33,9 +33,9 @@ export function* heldGroups(host: ThisHost): Generator<HeldGroup> {
     if (version === undefined || seen.has(version)) continue;
     seen.add(version);
     for (const held of heldIn({ path: mount.mountpoint, version })) {
-      const pids = processesOf(held);
-      if (pids.length === 0) continue;
       const group = isHeldGroup(held) ? parentOf(held) : held;
+      const pids = processesFor(held, group);
+      if (pids.length === 0) continue;
       const above = pathInHierarchy(group.path, mount);
       const container = containerIn(above);
       // A group that the container has made is frozen where it is, and part of the container.
@@ -69,7 +69,14 @@ function isFrozenByUs(group: ControlGroup): boolean {
   return isMarked(group) && freezeOf(group)?.isRequested === true;
 }
 
-function processesOf(held: ControlGroup): number[] {
+/** Returns the processes of a group that we made inside another one, or of that one. */
+function processesFor(held: ControlGroup, group: ControlGroup): readonly number[] {
+  const pids = heldPids(held);
+  // An empty group is what the release of a container leaves.
+  return pids.length > 0 || processIn(held) ? pids : processesOf(group);
+}
+
+function heldPids(held: ControlGroup): number[] {
   try {
     return idsIn(held, 'cgroup.procs');
   } catch (error) {

@@ -31,6 +31,10 @@ import { UnstoppableError } from './unstoppable.ts';
  * | the inner groups' freeze   | marked, frozen   | held                     |
  * | the thaw and the unmark    | thawed           | held                     |
  * | release: some moves        | thawed or paused | some held, some in it    |
+ * | release                    | thawed           | in it, none held         |
+ * | `forgetContainer`          | thawed           | in it                    |
+ *
+ * The empty group inside tells a successor that the engine may still show our pause.
  */
 
 /** In each round all that are there are moved: only an engine that starts more needs another. */
@@ -76,7 +80,10 @@ export async function holdContainer(group: ControlGroup): Promise<void> {
   if (isOutOfReach(group)) thawIfMarked(group);
 }
 
-/** With `wasPaused` a freeze without a mark stays: it is a person's. */
+/**
+ * With `wasPaused` a freeze without a mark stays: it is a person's. Else the group that held the
+ * container stays, empty, until `forgetContainer`.
+ */
 export async function releaseContainer(group: ControlGroup, wasPaused: boolean): Promise<void> {
   const held = heldIn(group);
   for (const inner of childrenOf(group)) {
@@ -84,10 +91,17 @@ export async function releaseContainer(group: ControlGroup, wasPaused: boolean):
   }
   // Without a pause where nothing is held: the caller has just seen that it may run.
   if (ownProcesses(held).length > 0) await moveAll(held, group);
-  removeGroup(held);
-  if (wasPaused) return thawIfMarked(group);
+  if (wasPaused) {
+    removeGroup(held);
+    return thawIfMarked(group);
+  }
   setFrozen(group, false);
   setMarked(group, false);
+}
+
+/** Removes the group that has held a container. Does nothing while it holds a process. */
+export function forgetContainer(group: ControlGroup): void {
+  removeGroup(heldIn(group));
 }
 
 /** Moves the processes of one group, not of those inside it, to another. */

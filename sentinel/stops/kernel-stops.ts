@@ -6,7 +6,7 @@ import type { Mount } from '../../lib/linux/mountinfo.ts';
 import { parseMountInfo } from '../../lib/linux/mountinfo.ts';
 import { processFileSync } from '../../lib/linux/proc.ts';
 import type { Standing, Stops, User } from '../ports.ts';
-import { freezeContainer, holdContainer, releaseContainer } from './container.ts';
+import { forgetContainer, freezeContainer, holdContainer, releaseContainer } from './container.ts';
 import {
   holdProcess,
   isHeldProcessBeingKilled,
@@ -54,6 +54,10 @@ export class KernelStops implements Stops {
   async release({ group, process }: User, wasPaused: boolean): Promise<void> {
     if (process) return releaseProcess(process, this.#mounts(), wasPaused);
     if (group) await releaseContainer(group, wasPaused);
+  }
+
+  async forget({ group, process }: User): Promise<void> {
+    if (group && !process) forgetContainer(group);
   }
 
   async isBeingKilled({ group, process }: User): Promise<boolean> {

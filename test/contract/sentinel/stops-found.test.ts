@@ -36,8 +36,34 @@ describeWith(['root'], 'a sentinel that knows nothing', () => {
         await stops.release(again, false);
         await writer.untilItWrites();
         await inner.untilItWrites();
+        await stops.forget(again);
         expect(await found()).toEqual([]);
       }
+    },
+  );
+
+  test.each(versions)(
+    'finds a container that was held and released, until it is forgotten (control groups v%d)',
+    async (version) => {
+      await using container = await makeUserGroup(version);
+      if (!container) return;
+      const { user } = container;
+      const writer = await container.start(programs.writer);
+      const found = () => foundAs(({ id }) => id === user.id);
+      await stops.hold(user);
+      await stops.forget(user);
+      await stops.release(user, false);
+      await writer.untilItWrites();
+      expect(await found()).toMatchObject([{ kind: 'container', id: user.id }]);
+      expect(await stops.standing(user)).toEqual({ is: 'running' });
+      await stops.forget(user);
+      await stops.forget(user);
+      expect(await found()).toEqual([]);
+
+      // What a person had paused needs nothing of its engine.
+      await stops.hold(user);
+      await stops.release(user, true);
+      expect(await found()).toEqual([]);
     },
   );
 

@@ -48,6 +48,8 @@ export class KernelUser {
   readonly mounts: Set<SimulatedMount>;
   /** The freeze of the container's own group was requested. */
   isFrozen = false;
+  /** Berth has made a group inside its own, which shows a successor that berth has held it. */
+  hasHeldGroup = false;
   /** Berth told it to freeze, and has not moved the processes yet. */
   isAskedByBerth = false;
   /** When berth told it to freeze, in the storage's time. */

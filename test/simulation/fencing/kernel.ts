@@ -90,7 +90,9 @@ export class Kernel {
 
   /** A process of a container is started by its engine, in the group that the engine knows. */
   exec(user: KernelUser): void {
-    user.tasks.push(newTask());
+    // A PID namespace whose first process is being killed takes no other one in.
+    const isDying = user.tasks.every((task) => task.isDying || task.hasEnded);
+    user.tasks.push({ ...newTask(), isDying });
     this.newcomers.excuse(user, 'a process was just started in it');
     this.update(user);
   }

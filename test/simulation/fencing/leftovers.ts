@@ -20,6 +20,8 @@ export function leftoversOf(host: SimulatedHost): string[] {
   }
   for (const user of kernel.users.values()) {
     if (user.isTouched) found.push(`${user.key} of ${name} is still stopped by berth`);
+    const isLeft = user.hasHeldGroup && !user.hasEnded && !user.isTouched;
+    if (isLeft) found.push(`${user.key} of ${name} still has the group of berth`);
   }
   for (const container of engine.containers.values()) {
     found.push(...wrongWith(container).map((what) => `${container.user.key} of ${name} ${what}`));

@@ -49,6 +49,7 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
         onRelease(user);
         return process.call(hold, () => stops.release(user, wasPaused));
       },
+      forget: (user) => process.call(hold, () => stops.forget(user)),
       isBeingKilled: (user) => process.call(look, () => stops.isBeingKilled(user)),
       isDying: (user) => process.call(look, () => stops.isDying(user)),
       kill: (user) => process.call(kill, () => stops.kill(user)),

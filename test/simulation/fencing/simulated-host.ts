@@ -188,7 +188,11 @@ export class SimulatedHost {
     const work = async () => {
       const { id } = container;
       if (does === 'restart') return this.#restart(container);
-      if (does === 'stop') return this.engine.stop(id, 1_000);
+      if (does === 'stop') {
+        await this.engine.stop(id, 1_000);
+        container.isPersons = false;
+        return;
+      }
       await this.engine.request(() => this.engine[does](id));
       if (does === 'unpause') container.isPersons = false;
       if (does === 'pause')

@@ -29,7 +29,7 @@ export function simulatedScan({ kernel, random, wait, extraMs }: SimulatedScanOp
       for (const user of kernel.users.values()) {
         if (!isLate.has(user.key)) isLate.set(user.key, random() < 0.5);
         if (isLate.get(user.key) !== late || user.hasEnded) continue;
-        if (isHeld && !user.isTouched) continue;
+        if (isHeld && !user.isTouched && !user.hasHeldGroup) continue;
         const names = usedOf(kernel, user, volumes);
         if (isHeld || names.length > 0) found.set(user.key, user.asUser(names));
       }

@@ -21,6 +21,7 @@ export function simulatedStops(kernel: Kernel, record: Record): Stops {
       const target = find(user);
       if (!target || target.tasks.every((task) => task.isHeld)) return;
       record({ kind: 'stopped', host, user: user.key, how: 'held' });
+      target.hasHeldGroup = true;
       for (const task of target.tasks) task.isHeld = true;
       returnToEngine(kernel, target);
     },
@@ -29,8 +30,13 @@ export function simulatedStops(kernel: Kernel, record: Record): Stops {
       if (!target) return;
       for (const task of target.tasks) task.isHeld = false;
       target.releasedAt = kernel.machine.scheduler.now;
-      if (!wasPaused) target.isAskedByBerth = true;
+      if (wasPaused) target.hasHeldGroup = false;
+      else target.isAskedByBerth = true;
       returnToEngine(kernel, target);
+    },
+    forget: async (user) => {
+      const target = find(user);
+      if (target && !target.tasks.some(({ isHeld }) => isHeld)) target.hasHeldGroup = false;
     },
     isBeingKilled: async (user) => {
       const tasks = find(user)?.tasks ?? [];

@@ -28,6 +28,7 @@ test('a container that was killed from outside is not frozen again before it has
     freeze: does('freeze'),
     hold: does('hold'),
     release: does('release'),
+    forget: does('forget'),
     kill: does('kill'),
     isBeingKilled: async () => true,
     isDying: async () => isDying,

@@ -55,6 +55,7 @@ function machine(engineNeedsMs: number) {
     release: async () => {
       state.isFrozen = false;
     },
+    forget: async () => {},
     isBeingKilled: async () => state.isSignalled,
     isDying: async () => false,
     kill: async () => {
