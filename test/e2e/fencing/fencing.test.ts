@@ -43,7 +43,8 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that are cut off for less than t
       expect(toMs - fromMs).toBeGreaterThan(200);
       await eventually(async () => {
         expect(await eventsWhileFenced(node, plain.volume)).toEqual([
-          expect.stringMatching(/^paused: paused container w-plain-\S+ \(\w{12}\) \d+ ms/),
+          // A busy engine may not tell the name in time.
+          expect.stringMatching(/^paused: paused container (w-plain-\S+ \(\w{12}\)|\w{12}) \d+ ms/),
           expect.stringMatching(/^resumed: resumed container w-plain-\S+ \(\w{12}\)/),
         ]);
       });

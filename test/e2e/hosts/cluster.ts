@@ -77,6 +77,13 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   };
 }
 
+/** Returns the host with that index, and the other one of a cluster of two. */
+export function nodesOf({ nodes }: Cluster, index: 0 | 1): { one: EngineNode; two: EngineNode } {
+  const [one, two] = [nodes[index], nodes[1 - index]];
+  if (!one || !two) throw new Error('there are two hosts');
+  return { one, two };
+}
+
 export async function startEngineNode(host: Host, berth: BerthOptions = {}): Promise<EngineNode> {
   const node = await startNode(host, berth);
   const { docker, dockerOk } = host;
