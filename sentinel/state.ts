@@ -98,18 +98,22 @@ export class SentinelState {
     const isStopped = (volume: string) =>
       [...this.#stopped.values()].some(({ user }) => user.volumes.includes(volume));
     const { volumes, ended } = mergeWatch(this.volumes, watch, isStopped);
+    const isNew = this.#isNew();
     this.#noticeChanges(volumes, ended);
     this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
     this.#setWatch({ ...watch, volumes: [...volumes] });
-    if (!this.#isInformed) this.#suspectFreezes();
+    this.#suspectFreezes(volumes.filter(isNew));
+    this.#isInformed = true;
     this.commit();
   }
 
   /** Takes what has changed since the last list, and writes only that. */
   change({ volumes: given, released }: Pick<WatchChange, 'volumes' | 'released'>): void {
     const { volumes, ended } = mergeChange(this.volumes, { volumes: given, released });
+    const isNew = this.#isNew();
     this.#noticeChanges(given, ended);
     this.#watch = { ...this.#watch, volumes: [...volumes] };
+    this.#suspectFreezes(given.filter(isNew));
     this.#change = { volumes: given, released };
     this.#changed.add('change');
     this.commit();
@@ -203,11 +207,19 @@ export class SentinelState {
     }
   }
 
-  /** A predecessor whose state is lost may have frozen any file system. */
-  #suspectFreezes(): void {
-    this.#isInformed = true;
-    for (const { volume, ownsFileSystem } of this.volumes) {
-      if (ownsFileSystem) this.changeFence(volume, { fs: 'freezing' });
+  /** Returns the test for volumes that are not watched yet. */
+  #isNew(): (volume: WatchedVolume) => boolean {
+    const known = new Set(this.volumes.map(({ volume }) => volume));
+    return ({ volume }) => !known.has(volume);
+  }
+
+  /**
+   * A predecessor whose state is lost may have frozen any file system that was mounted then. Some
+   * daemons do not say whether a mount is new: the first watch of a process counts for them.
+   */
+  #suspectFreezes(added: readonly WatchedVolume[]): void {
+    for (const { volume, ownsFileSystem, isAdopted = !this.#isInformed } of added) {
+      if (ownsFileSystem && isAdopted) this.changeFence(volume, { fs: 'freezing' });
     }
   }
 

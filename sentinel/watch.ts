@@ -32,6 +32,11 @@ const watchedVolumeSchema = z.object({
   ownsFileSystem: z.boolean(),
   onLost: z.enum(['pause', 'stop']),
   /**
+   * True: the mount is older than the daemon's process, so a sentinel whose state is lost may have
+   * frozen its file system.
+   */
+  isAdopted: z.boolean().optional(),
+  /**
    * The ownership of the volume:
    * - `held`: no other host can hold it before the deadline.
    * - `unproven`: no news; the last deadline counts. Without one it counts as passed.

@@ -12,13 +12,13 @@ export function watchedVolumes(
   drivers: ReadonlyMap<string, VolumeDriver>,
   deadlineMs: number,
 ): WatchedVolume[] {
-  return mounts.flatMap(({ row, ownership }): WatchedVolume[] => {
+  return mounts.flatMap(({ row, isAdopted, ownership }): WatchedVolume[] => {
     const state = ownership();
     const isSafe =
       deadlineMs === Number.POSITIVE_INFINITY && (state === 'held' || state === 'unproven');
     if (row.onLost === 'keep' || isSafe) return [];
     const ownsFileSystem = drivers.get(row.driver)?.capabilities.ownsFileSystem ?? false;
-    const watched = watchedVolume(row, row.onLost, ownsFileSystem);
+    const watched = { ...watchedVolume(row, row.onLost, ownsFileSystem), isAdopted };
     const hasDeadline = (state === 'held' || state === 'evicted') && Number.isFinite(deadlineMs);
     return [hasDeadline ? { ...watched, state, deadlineMs } : { ...watched, state }];
   });

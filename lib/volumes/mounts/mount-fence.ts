@@ -4,6 +4,8 @@ import type { MountRow, MountTable } from './mount-table.ts';
 /** A volume mounted on this host, as its fence sees it. */
 export interface FencedMount {
   readonly row: MountRow;
+  /** True if the mount is older than this process. */
+  readonly isAdopted: boolean;
   /** Reads the ownership at the moment of the call: the state of a lock changes by itself. */
   readonly ownership: () => Ownership;
 }
@@ -33,5 +35,9 @@ export interface MountFence {
 
 /** All volumes mounted on this host, for the fence. */
 export function fencedMounts(table: MountTable, states: MountStates): FencedMount[] {
-  return table.rows().map((row) => ({ row, ownership: () => states.ownership(row.volume) }));
+  return table.rows().map((row) => ({
+    row,
+    isAdopted: states.isAdopted(row.volume),
+    ownership: () => states.ownership(row.volume),
+  }));
 }

@@ -92,6 +92,7 @@ export type Ownership = 'held' | 'unproven' | 'evicted' | 'lost';
 /** The states of all volumes mounted on this host. Nothing else sets them. */
 export class MountStates {
   readonly #states = new Map<string, MountState>();
+  readonly #adopted = new Set<string>();
 
   /** Starts with the mounts of the process before, none of whose locks this process has yet. */
   constructor(rows: readonly MountRow[], bootId: string, found: readonly FoundMount[] = []) {
@@ -100,6 +101,12 @@ export class MountStates {
       this.enter(row.volume, { is: isOver ? 'interrupted' : 'unlocked' });
     }
     for (const each of found) this.enter(each.volume, { is: 'found', found: each });
+    for (const volume of this.#states.keys()) this.#adopted.add(volume);
+  }
+
+  /** True if the volume's mount is older than this process. */
+  isAdopted(volume: string): boolean {
+    return this.#adopted.has(volume);
   }
 
   /** True if no volume is mounted on this host, as far as is known. */
@@ -133,6 +140,7 @@ export class MountStates {
     this.#check(volume, 'none');
     const lock = this.lock(volume);
     this.#states.delete(volume);
+    this.#adopted.delete(volume);
     return lock;
   }
 

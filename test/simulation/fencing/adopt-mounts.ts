@@ -26,6 +26,7 @@ export function adoptMounts({ kernel, disk, store, sentinel, engine }: AdoptOpti
       .map(({ id }) => id);
     disk.rows.set(name, {
       ...{ volume: name, mark, isProved: false, isLost: false, isEvicted: false },
+      isAdopted: true,
       containers: new Set(containers),
     });
   }

@@ -10,6 +10,8 @@ export interface Row {
   isProved: boolean;
   isLost: boolean;
   isEvicted: boolean;
+  /** The mount is older than the daemon. */
+  isAdopted: boolean;
   readonly containers: Set<string>;
 }
 

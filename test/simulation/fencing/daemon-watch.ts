@@ -85,6 +85,7 @@ export class DaemonWatch {
         mountpoint: mountpointOf(row.volume),
         ownsFileSystem: volumes[row.volume].isOwn,
         onLost: volumes[row.volume].onLost,
+        isAdopted: row.isAdopted,
         ...ownership(row),
       })),
     };

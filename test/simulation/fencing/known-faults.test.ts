@@ -199,6 +199,39 @@ describe('nothing is stuck', () => {
       ]),
   );
 
+  // Rare ones, which a long search has found: each replays with its own seed.
+  test.each<[string, Scenario]>([
+    [
+      'when the state is lost of a sentinel that has released a container and not told its engine',
+      {
+        ...{ seed: -679_991_956, ttlMs: 6_000, fenceHostProcesses: false },
+        commands: [
+          run({ atMs: 289, tasks: 1, count: 7 }),
+          { kind: 'set time of day', atMs: 15_000, host: 0, byMs: 30_926_351 },
+          { kind: 'kill daemon', atMs: 11_000, host: 0, ms: 678 },
+          { kind: 'kill sentinel', atMs: 17_818, host: 0, state: 'garbage', steps: 0 },
+          { kind: 'freeze sentinel', atMs: 11_917, host: 0, ms: 6_246 },
+        ],
+      },
+    ],
+    [
+      'when a file system is frozen whose mount is found after the table and the state are lost',
+      {
+        ...{ seed: 2, ttlMs: 4_000, fenceHostProcesses: false },
+        commands: [
+          run({ volumes: ['disk'], tasks: 1 }),
+          { kind: 'person', atMs: 12_554, host: 0, does: 'unpause', container: 1 },
+          { kind: 'freeze sentinel', atMs: 9_476, host: 0, ms: 1_313 },
+          { kind: 'lose table', atMs: 8_247, host: 0, ms: 1_015 },
+          { kind: 'kill sentinel', atMs: 11_000, host: 0, state: 'garbage', steps: 0 },
+        ],
+      },
+    ],
+  ])('%s', async (_, scenario) => {
+    const history = await simulate(scenario, (ports) => new Sentinel(ports));
+    expect(violationsOf(history)).toEqual([]);
+  });
+
   test('and 100 containers run again before their engine has resumed twenty of them', async () => {
     const histories = await survives([run({ count: 100 }), cutOff]);
     for (const history of histories) {

@@ -234,6 +234,20 @@ const mutations: readonly Mutation[] = [
     test: known,
   },
   {
+    promise: 'never stuck: a released container is found again until its engine knows',
+    file: 'sentinel/releases.ts',
+    from: "await control.release(user, shown === 'persons');",
+    to: "await control.release(user, shown === 'persons');\n        await control.forget(user);",
+    test: known,
+  },
+  {
+    promise: 'never stuck: a mount that is found late may be frozen',
+    file: 'sentinel/state.ts',
+    from: 'if (ownsFileSystem && isAdopted)',
+    to: 'if (ownsFileSystem && !this.#isInformed)',
+    test: known,
+  },
+  {
     promise: 'a healthy host writes nothing back (F1)',
     file: 'sentinel/sentinel.ts',
     from: 'prepareMs: ttlMs > 0 ? ttlMs / 5 : 2 * leadMs,',

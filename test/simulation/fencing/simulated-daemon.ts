@@ -47,6 +47,7 @@ export class SimulatedDaemon {
     this.#random = randomStream(options.seed, this.party.name);
     for (const row of options.disk.rows.values()) {
       row.isProved = false;
+      row.isAdopted = true;
       this.#dropUnused(row, 'started');
     }
     this.#watch = new DaemonWatch({
@@ -110,6 +111,7 @@ export class SimulatedDaemon {
         isProved: true,
         isLost: false,
         isEvicted: false,
+        isAdopted: false,
         containers: new Set([id]),
       };
       disk.rows.set(volume, row);

@@ -109,7 +109,7 @@ beforeEach(() => {
 });
 
 function fenced(volume: string, own: Ownership = 'held', change?: Partial<MountRow>): FencedMount {
-  return { row: mountRow(volume, change), ownership: () => own };
+  return { row: mountRow(volume, change), isAdopted: false, ownership: () => own };
 }
 
 const lastTold = () => link.told.at(-1)?.volumes;
