@@ -133,6 +133,7 @@ describe('each call to the sentinel', () => {
             tenure: 'mark', // tidy-ok: the protocol's name
             mountpoint: '/mounts/v',
             ownsFileSystem: false,
+            isAdopted: false,
             onLost: 'pause',
             state: 'held',
             deadlineMs: upMs + 7_000,
