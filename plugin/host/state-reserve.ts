@@ -6,6 +6,8 @@ import { hasCode } from '../../lib/linux/error-code.ts';
 import type { Condition } from '../../lib/lock/condition.ts';
 import type { Clock } from '../../lib/running/clock.ts';
 import { every } from '../../lib/running/every.ts';
+import { messageOf } from '../../lib/running/message-of.ts';
+import { SayOnce } from '../../lib/running/say-once.ts';
 
 const log = createDebug('berth:host');
 
@@ -25,6 +27,7 @@ const fullBytes = 2 ** 20;
 export class StateReserve {
   readonly #directory: string;
   readonly #path: string;
+  readonly #trouble = new SayOnce((text) => log('WARNING no space is reserved: %s', text));
 
   constructor(stateDir: string) {
     this.#directory = stateDir;
@@ -46,22 +49,37 @@ export class StateReserve {
       await using file = await open(this.#path, 'w', 0o600);
       for (let left = reserveBytes; left > 0; left -= block.length) await file.write(block);
       await file.datasync();
+      this.#trouble.clear();
     } catch (error) {
-      log('no space could be reserved at %s: %s', this.#path, error);
+      this.#trouble.say(messageOf(error));
     }
   }
 
-  /** Gives up the reserve if the file system is full. True: there was one, so there is room now. */
+  /**
+   * Gives up the reserve if the file system is full. True: there was one, so there is room now. Never
+   * rejects: the operation that it should help goes on without it.
+   */
   async give(): Promise<boolean> {
-    if ((await this.#free()) >= fullBytes || (await this.#size()) === 0) return false;
-    log('WARNING the file system of %s is full: its reserve is given up', this.#directory);
-    await rm(this.#path, { force: true });
-    return true;
+    try {
+      if ((await this.#free()) >= fullBytes || (await this.#size()) === 0) return false;
+      log('WARNING the file system of %s is full: its reserve is given up', this.#directory);
+      await rm(this.#path, { force: true });
+      return true;
+    } catch (error) {
+      this.#trouble.say(messageOf(error));
+      return false;
+    }
   }
 
-  /** Says that the file system of the state is full. */
+  /** Says that the file system of the state is full, or can't be measured. */
   async conditions(): Promise<Condition[]> {
-    if ((await this.#free()) >= fullBytes) return [];
+    let free: number;
+    try {
+      free = await this.#free();
+    } catch (error) {
+      return [unmeasured(this.#directory, messageOf(error))];
+    }
+    if (free >= fullBytes) return [];
     const text = `the file system of the state directory ${this.#directory} is full`;
     const message =
       `${text}: remove files, snapshots or volumes. Unmounts and removals still succeed, and new ` +
@@ -86,4 +104,10 @@ export class StateReserve {
       throw error;
     }
   }
+}
+
+function unmeasured(directory: string, why: string): Condition {
+  const text = `the free space of the state directory ${directory} can't be measured`;
+  const message = `${text} (${why}): repair its file system, because berth can't record a Mount there`;
+  return { severity: 'error', message };
 }

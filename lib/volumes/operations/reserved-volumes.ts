@@ -2,7 +2,7 @@ import type { VolumeService } from '../service.ts';
 
 /** The space that berth keeps for its own records. */
 export interface Reserve {
-  /** Gives it up if there is no other space. True: there was one, so there is room now. */
+  /** Gives it up if there is no other space. True: there was one, so there is room now. Never rejects. */
   give(): Promise<boolean>;
   /** Takes it again if there is room. Never rejects. */
   keep(): Promise<void>;
