@@ -67,13 +67,16 @@ export class FenceCommand {
     const whom = `host ${former.host}, which did not unmount it`;
     const message = `the Mount of volume ${volume} waits for ${program}, which has to end ${whom}`;
     this.#waiting.set(volume, message);
+    let failure = '';
     try {
       for (let attempt = 0; ; attempt += 1) {
-        const failure = await this.#attempt(volume, former, end, signal);
-        if (failure === undefined) {
+        const failed = await this.#attempt(volume, former, end, signal);
+        if (failed === undefined) {
           note('info', `${program} has confirmed that ${whom}, can't write to it any more`);
           return;
         }
+        // A run that only the end of the patience has ended says nothing about the command.
+        if (!failed.isCut || failure === '') failure = failed.why;
         const pause = pauseMs * Math.min(2 ** attempt, 10);
         if (attempt === 0) note('warning', `${failure}; it is repeated until it exits with 0`);
         if (performance.now() + pause >= end) {
@@ -89,13 +92,16 @@ export class FenceCommand {
     }
   }
 
-  /** Runs it once; returns why it did not confirm, or undefined if it did. */
+  /**
+   * Runs it once; returns why it did not confirm, or undefined if it did. `isCut`: it was ended before
+   * the time that a run may take.
+   */
   async #attempt(
     volume: string,
     { host, owner, addresses, token, since }: FormerOwner,
     end: number,
     signal: AbortSignal,
-  ): Promise<string | undefined> {
+  ): Promise<{ readonly why: string; readonly isCut: boolean } | undefined> {
     const { program } = this.#options;
     const limitMs = Math.max(1, Math.round(Math.min(this.#limits.runMs, end - performance.now())));
     const late = AbortSignal.timeout(limitMs);
@@ -113,10 +119,17 @@ export class FenceCommand {
       return undefined;
     } catch (error) {
       signal.throwIfAborted();
-      if (late.aborted) return `${program} did not end within ${limitMs / 1000} s and was killed`;
-      if (!(error instanceof ProgramError)) return messageOf(error);
-      const code = error.exitCode === undefined ? '' : ` (exit code ${error.exitCode})`;
-      return `${error.message}${code}`;
+      if (late.aborted) {
+        const why = `${program} did not end within ${limitMs / 1000} s and was killed`;
+        return { why, isCut: limitMs < this.#limits.runMs };
+      }
+      return { why: causeOf(error), isCut: false };
     }
   }
+}
+
+function causeOf(error: unknown): string {
+  if (!(error instanceof ProgramError)) return messageOf(error);
+  const code = error.exitCode === undefined ? '' : ` (exit code ${error.exitCode})`;
+  return `${error.message}${code}`;
 }
