@@ -55,7 +55,6 @@ const identifyMs = 250;
 const adoptMs = 1_000;
 /** A freeze may take half the margin beyond its deadline, but at most this long. */
 const longestFreezeMs = 1_000;
-const keptHappenings = 200;
 
 export interface SentinelOptions {
   readonly scan: UserScan;
@@ -153,7 +152,7 @@ export class Sentinel {
   }
 
   report(protocol = protocolVersion): SentinelReport {
-    const { volumes, happenings } = this.#state;
+    const { volumes, reported } = this.#state;
     const fences = volumes.map((each) => [each, this.#state.fence(each.volume)] as const);
     const isOver = (phase: string) => phase === 'fenced' || phase === 'ended';
     const report = {
@@ -162,7 +161,7 @@ export class Sentinel {
       volumes: Object.fromEntries(
         fences.map(([{ volume }, { phase }]) => [volume, isOver(phase) ? phase : 'running']),
       ),
-      happenings: happenings.slice(-keptHappenings),
+      happenings: reported,
     } as SentinelReport;
     if (protocol < 2) return report;
     const stopped = new Set([...this.#state.stopped.values()].flatMap(({ user }) => user.volumes));

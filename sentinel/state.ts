@@ -1,5 +1,6 @@
 import createDebug from 'debug';
 import type { ClockNews } from './clock-jump.ts';
+import { Happenings } from './happenings.ts';
 import { mergeChange, mergeWatch, newDeadline, withDeadline } from './merge-watch.ts';
 import type { MachineClock, StateFile } from './ports.ts';
 import type { StateParts } from './state-format.ts';
@@ -36,12 +37,11 @@ export class SentinelState {
   readonly #fences = new Map<string, VolumeFence>();
   readonly #stopped = new Map<string, StoppedUser>();
   #clockNews: ClockNews | undefined;
-  #happenings: Happening[] = [];
+  readonly #happenings: Happenings;
   /** The change of the watch that is not written yet. */
   #change: StateParts['change'];
   /** The deadline of all proved locks, if it is all that is new in the watch. */
   #deadlineMs: number | undefined;
-  #nextNumber: number;
   /** The number of the last happening in the file. */
   #writtenNumber = Number.NEGATIVE_INFINITY;
   readonly #changed = new Set<Changed>();
@@ -59,7 +59,7 @@ export class SentinelState {
     this.#clock = clock;
     this.#watch = watchSchema.parse({ bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 });
     // Larger than the numbers of a predecessor whose state is lost.
-    this.#nextNumber = clock.date().getTime();
+    this.#happenings = new Happenings(clock.date().getTime());
     const parts = readStateLines(file.read());
     this.#isInformed = parts[0]?.watch?.bootId === bootId;
     if (this.#isInformed) for (const each of parts) this.#take(each);
@@ -84,8 +84,14 @@ export class SentinelState {
     return this.#clockNews;
   }
 
+  /** Returns what the daemon has not recorded. */
   get happenings(): readonly Happening[] {
-    return this.#happenings;
+    return this.#happenings.all;
+  }
+
+  /** Returns the part of it that one report has. */
+  get reported(): readonly Happening[] {
+    return this.#happenings.reported;
   }
 
   fence(volume: string): VolumeFence {
@@ -100,7 +106,7 @@ export class SentinelState {
     const { volumes, ended } = mergeWatch(this.volumes, watch, isStopped);
     const isNew = this.#isNew();
     this.#noticeChanges(volumes, ended);
-    this.#happenings = this.#happenings.filter(({ number }) => number > watch.noted);
+    this.#happenings.forget(watch.noted);
     this.#setWatch({ ...watch, volumes: [...volumes] });
     this.#suspectFreezes(volumes.filter(isNew));
     this.#isInformed = true;
@@ -156,9 +162,8 @@ export class SentinelState {
   note(kind: Happening['kind'], volume: string, message: string, container?: string): void {
     log('%s volume=%s: %s', kind, volume, message);
     const at = this.#clock.date().toISOString();
-    const happening = { number: this.#nextNumber, at, kind, volume, message };
-    this.#happenings.push({ ...happening, ...(container !== undefined && { container }) });
-    this.#nextNumber += 1;
+    const happening = { at, kind, volume, message };
+    this.#happenings.add({ ...happening, ...(container !== undefined && { container }) });
     this.#changed.add('happenings');
   }
 
@@ -192,8 +197,8 @@ export class SentinelState {
       ...(fences.length > 0 && { fences: Object.fromEntries(fences) }),
       ...(stopped.length > 0 && { stopped: Object.fromEntries(stopped) }),
       ...(this.#changed.has('happenings') && {
-        happenings: this.#happenings.filter(({ number }) => number > this.#writtenNumber),
-        nextNumber: this.#nextNumber,
+        happenings: this.#happenings.after(this.#writtenNumber),
+        nextNumber: this.#happenings.nextNumber,
       }),
     });
     this.#written(this.#file.append(line));
@@ -239,8 +244,8 @@ export class SentinelState {
       clock: this.#clockNews,
       fences: Object.fromEntries(this.#fences),
       stopped: Object.fromEntries(this.#stopped),
-      happenings: this.#happenings,
-      nextNumber: this.#nextNumber,
+      happenings: [...this.#happenings.all],
+      nextNumber: this.#happenings.nextNumber,
     });
     this.#written(this.#file.replace(line));
     this.#startLength = line.length;
@@ -250,7 +255,7 @@ export class SentinelState {
   #written(isWritten: boolean): void {
     this.#isIncomplete = !isWritten;
     this.#changed.clear();
-    this.#writtenNumber = this.#nextNumber - 1;
+    this.#writtenNumber = this.#happenings.nextNumber - 1;
   }
 
   #take({
@@ -280,11 +285,7 @@ export class SentinelState {
       if (each) this.#stopped.set(key, each);
       else this.#stopped.delete(key);
     }
-    // A release before wrote all of them into each line.
-    const last = this.#happenings.at(-1)?.number ?? Number.NEGATIVE_INFINITY;
-    const added = (happenings ?? []).filter(({ number }) => number > last);
-    const { noted } = this.#watch;
-    this.#happenings = [...this.#happenings, ...added].filter(({ number }) => number > noted);
-    if (nextNumber !== undefined) this.#nextNumber = nextNumber;
+    this.#happenings.take(happenings ?? [], nextNumber);
+    this.#happenings.forget(this.#watch.noted);
   }
 }

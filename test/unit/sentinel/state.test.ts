@@ -67,6 +67,37 @@ describe('a successor', () => {
     expect(texts()).toEqual(['third']);
   });
 
+  test('loses no happening: a daemon that was away gets all in several reports', () => {
+    const file = new MemoryFile();
+    let state = open(file);
+    state.update(watch);
+    const texts = Array.from({ length: 450 }, (_, index) => `action ${index}`);
+    for (const text of texts) state.note('paused', 'db', text);
+    state.commit();
+    const recorded: string[] = [];
+    for (let noted = 0; state.reported.length > 0; state.update({ ...watch, noted })) {
+      recorded.push(...state.reported.map(({ message }) => message));
+      noted = state.reported.at(-1)?.number ?? 0;
+      state = open(file);
+    }
+    expect(recorded).toEqual(texts);
+  });
+
+  test('says how many happenings are lost when no daemon comes for very long', () => {
+    const file = new MemoryFile();
+    const state = open(file);
+    state.update(watch);
+    for (let index = 0; index < 6_000; index++) state.note('paused', 'db', `action ${index}`);
+    const [lost, first] = state.happenings;
+    expect(lost).toMatchObject({ kind: 'failed', volume: '' });
+    const missing = Number(/^(\d+) or more/.exec(lost?.message ?? '')?.[1]);
+    expect(first?.message).toBe(`action ${missing}`);
+    expect(missing + state.happenings.length - 1).toBe(6_000);
+    expect(first?.number).toBe((lost?.number ?? 0) + 1);
+    state.commit();
+    expect(open(file).happenings).toHaveLength(state.happenings.length);
+  });
+
   test('knows mounts that were added, have ended, or have a new deadline, which are short lines', () => {
     const file = new MemoryFile();
     const first = open(file);
