@@ -26,7 +26,7 @@ import type { UserControl } from './user-control.ts';
  * stopped and may run, and each part can be repeated.
  */
 
-/** An engine that hung may still carry out an old pause request: keep checking this long. */
+/** An engine that hung may still carry out an old pause request: check so long after it answers. */
 const latePauseMs = 5_000;
 /** Releases in one step take about this long at most: other users may have to be stopped meanwhile. */
 const longestReleasesMs = 50;
@@ -49,6 +49,8 @@ export interface ReleasesOptions {
 export class Releases {
   readonly #options: ReleasesOptions;
   readonly #confirmations: Tasks;
+  /** The keys of released users, with the time since which their engine answers each question. */
+  readonly #answersSinceMs = new Map<string, number>();
 
   constructor(options: ReleasesOptions) {
     this.#options = options;
@@ -85,17 +87,27 @@ export class Releases {
   }
 
   async #confirm({ user, shown, releasedAtMs }: StoppedUser): Promise<void> {
-    const { state, control, clock } = this.#options;
+    const { state, control } = this.#options;
     const isWanted = () => this.#isWanted(user.key, releasedAtMs);
     if (!isWanted()) return;
     const isConfirmed = shown === 'persons' || (await control.showReleased(user, isWanted));
+    if (!isConfirmed) this.#answersSinceMs.delete(user.key);
     if (!isConfirmed || !isWanted()) return;
     if (releasedAtMs === undefined) {
       if (!control.isReachable(user)) this.#noteReleased(user.key);
-    } else if (shown !== 'asked' || clock.now() - releasedAtMs > latePauseMs) {
+    } else if (shown !== 'asked' || this.#answersMs(user.key) > latePauseMs) {
+      this.#answersSinceMs.delete(user.key);
       await control.forget(user);
       if (isWanted()) state.removeStopped(user.key);
     }
+  }
+
+  /** Returns for how long the engine of a released user has answered. */
+  #answersMs(key: string): number {
+    const now = this.#options.clock.now();
+    const sinceMs = this.#answersSinceMs.get(key) ?? now;
+    this.#answersSinceMs.set(key, sinceMs);
+    return now - sinceMs;
   }
 
   /** Returns false if the user was stopped again, or must be, since it was released at that time. */
@@ -114,6 +126,7 @@ export class Releases {
       state.removeStopped(key);
       return;
     }
+    this.#answersSinceMs.delete(key);
     state.setStopped({ ...stopped, releasedAtMs: clock.now() });
     void control.nameOf(user).then((name) => {
       const message = `resumed ${name}: this host holds the volume`;

@@ -57,11 +57,12 @@ export class SentinelState {
     this.bootId = bootId;
     this.#file = file;
     this.#clock = clock;
-    this.#watch = watchSchema.parse({ bootId, leadMs: 0, graceMs: 0, volumes: [], noted: 0 });
+    // No boot: a successor of a process that nobody has told anything is not informed either.
+    this.#watch = watchSchema.parse({ bootId: '', leadMs: 0, graceMs: 0, volumes: [], noted: 0 });
     // Larger than the numbers of a predecessor whose state is lost.
     this.#happenings = new Happenings(clock.date().getTime());
     const parts = readStateLines(file.read());
-    this.#isInformed = parts[0]?.watch?.bootId === bootId;
+    this.#isInformed = parts.some(({ watch }) => watch?.bootId === bootId);
     if (this.#isInformed) for (const each of parts) this.#take(each);
     this.#continueFreezes();
     this.#rewrite();
@@ -219,12 +220,13 @@ export class SentinelState {
   }
 
   /**
-   * A predecessor whose state is lost may have frozen any file system that was mounted then. Some
-   * daemons do not say whether a mount is new: the first watch of a process counts for them.
+   * A predecessor whose state is lost may have frozen any file system that was mounted then: those
+   * in the first watch, and those that their daemon has found later.
    */
   #suspectFreezes(added: readonly WatchedVolume[]): void {
-    for (const { volume, ownsFileSystem, isAdopted = !this.#isInformed } of added) {
-      if (ownsFileSystem && isAdopted) this.changeFence(volume, { fs: 'freezing' });
+    for (const { volume, ownsFileSystem, isAdopted } of added) {
+      const isSuspect = isAdopted || !this.#isInformed;
+      if (ownsFileSystem && isSuspect) this.changeFence(volume, { fs: 'freezing' });
     }
   }
 

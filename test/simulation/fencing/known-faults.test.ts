@@ -227,6 +227,17 @@ describe('nothing is stuck', () => {
         ],
       },
     ],
+    [
+      'when an engine that hung answers for a moment before it carries out its late pauses',
+      {
+        ...{ seed: 3, ttlMs: 4_000, fenceHostProcesses: false },
+        commands: [
+          run({ count: 3 }),
+          { kind: 'cut off', atMs: 6_000, host: 0, ms: 2_500 },
+          { kind: 'hang engine', atMs: 3_000, host: 0, ms: 11_200 },
+        ],
+      },
+    ],
   ])('%s', async (_, scenario) => {
     const history = await simulate(scenario, (ports) => new Sentinel(ports));
     expect(violationsOf(history)).toEqual([]);

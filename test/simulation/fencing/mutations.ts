@@ -241,10 +241,17 @@ const mutations: readonly Mutation[] = [
     test: known,
   },
   {
+    promise: 'never stuck: a late pause counts from when the engine answers again',
+    file: 'sentinel/releases.ts',
+    from: 'this.#answersMs(user.key) > latePauseMs',
+    to: 'this.#options.clock.now() - releasedAtMs > latePauseMs',
+    test: known,
+  },
+  {
     promise: 'never stuck: a mount that is found late may be frozen',
     file: 'sentinel/state.ts',
-    from: 'if (ownsFileSystem && isAdopted)',
-    to: 'if (ownsFileSystem && !this.#isInformed)',
+    from: 'const isSuspect = isAdopted || !this.#isInformed;',
+    to: 'const isSuspect = !this.#isInformed;',
     test: known,
   },
   {

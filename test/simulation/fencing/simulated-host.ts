@@ -175,9 +175,11 @@ export class SimulatedHost {
     const containers = [...this.engine.containers.values()];
     const container = containers[index % Math.max(1, containers.length)];
     if (!container) return;
-    // For some seconds after a release a pause may be a late one that the sentinel asked for.
+    // After a release a pause may be a late one that the sentinel asked for, for some seconds, and
+    // until the engine has answered for as long.
     const mayBeBerths = ({ user }: Container) =>
       user.isTouched ||
+      user.hasHeldGroup ||
       this.sentinel.mayHaveMeant(user) ||
       this.#options.scheduler.now - user.releasedAt < latePauseMs;
     const wasBerths = mayBeBerths(container);
