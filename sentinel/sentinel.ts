@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
-import { messageOf } from '../lib/running/message-of.ts';
+import { Adoption } from './adoption.ts';
 import { ClockJump } from './clock-jump.ts';
 import { whyIncomplete } from './incomplete.ts';
 import { Looks } from './looks.ts';
-import { Perform, unproven } from './perform.ts';
+import type { Pace } from './pacing.ts';
+import { guardedSleepMs, lookPauseMs, measureMs, Pacing, sleepMs } from './pacing.ts';
+import { PauseReports } from './pause-reports.ts';
+import { Perform } from './perform.ts';
 import type { UserView, View, VolumeView } from './plan.ts';
-import { areUsersKnown, demandOn, needsLook, plan, unknownVolume } from './plan.ts';
+import { areUsersKnown, demandOn, needsLook, plan } from './plan.ts';
 import type {
   EngineCalls,
   FileSystems,
@@ -23,36 +26,12 @@ import { UserViews } from './user-views.ts';
 import type { ChangeReport, SentinelReport, Watch, WatchChange, WatchedVolume } from './watch.ts';
 import { protocolVersion } from './watch.ts';
 import type { WishTimes } from './wish.ts';
-import { mayRun, quietMs, wishFor } from './wish.ts';
+import { mayRun, wishFor } from './wish.ts';
 
 const log = createDebug('berth:sentinel');
 
-/** The pause between two steps while a deadline is near. */
-const guardedSleepMs = 50;
-/** The longest pause while all users run and no deadline is near. */
-const longestSleepMs = 1_000;
-/** The same while users stand still: `docker exec` may start a process in one. */
-const fencedSleepMs = 100;
-/** The pause between two steps while users are being stopped. */
-const stoppingSleepMs = 5;
-/** A stop that takes longer than this waits for something: it is looked at less often. */
-const longStopMs = 3_000;
-/** The pause while nothing is watched. */
-const idleSleepMs = 250;
-/** How often users are looked for while a deadline is near, or has passed. */
-const lookPauseMs: Record<Pace, number> = {
-  idle: 500,
-  guarding: 500,
-  stopping: 500,
-  waiting: 500,
-  fenced: 1_000,
-};
-/** How often users are looked for while no deadline is near: this measures how long a look takes. */
-const measureMs = 60_000;
 /** How often the mount of a volume is looked for that has none yet. */
 const identifyMs = 250;
-/** How often the volumes are looked for of users that an earlier sentinel holds: it is a whole scan. */
-const adoptMs = 1_000;
 /** A freeze may take half the margin beyond its deadline, but at most this long. */
 const longestFreezeMs = 1_000;
 
@@ -88,16 +67,12 @@ export class Sentinel {
   readonly #looks: Looks;
   readonly #jump: ClockJump;
   readonly #users: UserViews;
-  /** The keys of users whose pause is not reported yet, with the volumes for which they were stopped. */
-  readonly #unreported = new Map<string, readonly VolumeView[]>();
+  readonly #adoption: Adoption;
+  readonly #pauses: PauseReports;
+  readonly #pacing = new Pacing();
   #incomplete: Record<string, string> = {};
   #stepTookMs = 0;
   #identifiedAtMs = Number.NEGATIVE_INFINITY;
-  #adoptedAtMs = Number.NEGATIVE_INFINITY;
-  /** False until it is known whom an earlier sentinel holds. */
-  #hasAdopted = false;
-  /** The time when users began to be stopped who are not all stopped yet. */
-  #stoppingSinceMs: number | undefined;
   #toldAtMs: number;
   /** Tells this process from others, and its states one from another: see `PATCH /watch`. */
   readonly #nonce = randomUUID();
@@ -118,6 +93,8 @@ export class Sentinel {
       mayRun: (user) => this.#mayRun(user),
       changed: () => this.#wake(),
     });
+    this.#adoption = new Adoption({ state: this.#state, scan, clock });
+    this.#pauses = new PauseReports({ state: this.#state, control: this.#control });
     this.#users = new UserViews({
       ...{ control: this.#control, clock },
       complain: (volume, message) => this.#state.complain(volume, message),
@@ -196,16 +173,16 @@ export class Sentinel {
     const { clock } = this.#options;
     const wake = () => this.#wake();
     signal.addEventListener('abort', wake);
-    await this.#adopt();
+    await this.#adoption.run(this.#mountedVolumes);
     while (!signal.aborted) {
       this.#pause = new AbortController();
-      let sleepMs = guardedSleepMs;
+      let pauseMs = guardedSleepMs;
       try {
-        sleepMs = await this.#step();
+        pauseMs = await this.#step();
       } catch (error) {
         log('ERROR %O', error);
       }
-      await clock.sleep(sleepMs, this.#pause.signal);
+      await clock.sleep(pauseMs, this.#pause.signal);
     }
     signal.removeEventListener('abort', wake);
   }
@@ -216,34 +193,12 @@ export class Sentinel {
     this.#pause.abort('wake');
   }
 
-  /** Takes over whom an earlier sentinel holds: its state may be lost. */
-  async #adopt(): Promise<void> {
-    this.#adoptedAtMs = this.#options.clock.now();
-    try {
-      for (const user of await this.#options.scan.held(this.#state.volumes.map(this.#mounted))) {
-        const known = this.#state.stopped.get(user.key);
-        if (known && !known.user.volumes.includes(unknownVolume)) continue;
-        const volumes = user.volumes.length > 0 ? user.volumes : [unknownVolume];
-        this.#state.setStopped({ user: { ...user, volumes }, shown: 'asked' });
-        if (!known) log('container %s stands still for an earlier sentinel', user.id ?? user.key);
-      }
-      this.#hasAdopted = true;
-    } catch (error) {
-      log('ERROR what an earlier sentinel holds is not known: %s', messageOf(error));
-    }
-    this.#state.commit();
-  }
-
   /** Makes one step; resolves to the milliseconds until the next. */
   async #step(): Promise<number> {
     const { clock } = this.#options;
     const beganAtMs = clock.now();
     this.#noticeJump();
-    const isUnknown = [...this.#state.stopped.values()].some(({ user }) =>
-      user.volumes.includes(unknownVolume),
-    );
-    const mayAdopt = isUnknown || !this.#hasAdopted;
-    if (mayAdopt && beganAtMs - this.#adoptedAtMs >= adoptMs) await this.#adopt();
+    if (this.#adoption.isDue(beganAtMs)) await this.#adoption.run(this.#mountedVolumes);
     await this.#identify(beganAtMs);
     const volumes = this.#volumeViews();
     // Read once: another look may end meanwhile, whose users were not read.
@@ -260,22 +215,15 @@ export class Sentinel {
       fenceHostProcesses: this.#state.watch.fenceHostProcesses,
     };
     const actions = plan(view);
-    for (const action of actions) {
-      if (action.do !== 'stop' || action.wasPaused) continue;
-      const names = action.user.volumes;
-      const still = volumes.filter(({ watched, wish }) => {
-        return names.includes(watched.volume) && wish === 'stand-still';
-      });
-      this.#unreported.set(action.user.key, still);
-    }
+    this.#pauses.expect(actions, volumes);
     await this.#perform.all(actions);
     this.#report(view);
-    const pace = this.#pace(volumes);
+    const pace = this.#pacing.of(volumes, this.#state.stopped.size > 0, clock.now());
     this.#look(view, pace);
     if (actions.some((action) => action.do === 'stop')) {
       this.#stepTookMs = Math.max(clock.now() - beganAtMs, this.#stepTookMs / 2);
     }
-    return this.#sleepMs(pace, volumes);
+    return sleepMs(pace, volumes, this.#wishTimes());
   }
 
   /** A later look may find that a stopped user uses more volumes: none of them may be forgotten. */
@@ -321,6 +269,10 @@ export class Sentinel {
     return { volume, mountpoint, identity: this.#state.fence(volume).identity };
   };
 
+  get #mountedVolumes(): MountedVolume[] {
+    return this.#state.volumes.map(this.#mounted);
+  }
+
   #wishTimes(): WishTimes {
     const { graceMs, ttlMs, leadMs } = this.#state.watch;
     return {
@@ -336,19 +288,6 @@ export class Sentinel {
       const fence = this.#state.fence(watched.volume);
       return { watched, fence, wish: wishFor(watched, fence, times) };
     });
-  }
-
-  #pace(volumes: readonly VolumeView[]): Pace {
-    const isStopping = volumes.some(({ wish, fence: { phase } }) => {
-      return wish === 'end' ? phase !== 'ended' : wish === 'stand-still' && phase !== 'fenced';
-    });
-    const now = this.#options.clock.now();
-    this.#stoppingSinceMs = isStopping ? (this.#stoppingSinceMs ?? now) : undefined;
-    if (this.#stoppingSinceMs !== undefined) {
-      return now - this.#stoppingSinceMs < longStopMs ? 'stopping' : 'waiting';
-    }
-    if (this.#state.stopped.size > 0) return 'fenced';
-    return volumes.length > 0 ? 'guarding' : 'idle';
   }
 
   #mayRun(user: User): boolean {
@@ -372,7 +311,7 @@ export class Sentinel {
 
   /** Reports pauses that are seen for the first time, and what keeps a volume from being fenced. */
   #report(view: View): void {
-    for (const each of view.users) this.#reportPause(each, view.now);
+    for (const each of view.users) this.#pauses.report(each, view.now);
     const incomplete: Record<string, string> = {};
     for (const volume of view.volumes) {
       const reason = whyIncomplete(volume, view, this.#looks.failure);
@@ -382,23 +321,6 @@ export class Sentinel {
     }
     this.#incomplete = incomplete;
     this.#state.commit();
-  }
-
-  #reportPause({ user, standing, stopped }: UserView, now: number): void {
-    const paused = this.#unreported.get(user.key);
-    const isStopping = standing.is === 'running' || standing.is === 'freezing';
-    if (paused === undefined || (isStopping && stopped !== undefined)) return;
-    this.#unreported.delete(user.key);
-    if (standing.is === 'ended') return;
-    void this.#control.nameOf(user).then((name) => {
-      for (const { watched } of paused) {
-        const leftMs = Math.round((watched.deadlineMs ?? 0) - now);
-        const isLate = leftMs < 0 && watched.deadlineMs !== undefined;
-        const when = isLate ? `${-leftMs} ms AFTER` : `${leftMs} ms before`;
-        const message = `paused ${name} ${when} the deadline: ${unproven}`;
-        this.#state.note('paused', watched.volume, message, user.id);
-      }
-    });
   }
 
   /** How long before a deadline the stop has to begin: a look before it, a look after it. */
@@ -413,28 +335,4 @@ export class Sentinel {
     const longest = ttlMs - marginMs - ttlMs / 3 - ttlMs / 5;
     return Math.max(leadMs, Math.min(this.#leadFor(this.#looks.lastMs), longest));
   }
-
-  #sleepMs(pace: Pace, volumes: readonly VolumeView[]): number {
-    if (pace === 'stopping') return stoppingSleepMs;
-    if (pace === 'fenced') return fencedSleepMs;
-    if (pace === 'idle') return idleSleepMs;
-    return pace === 'guarding' ? this.#guardMs(volumes) : guardedSleepMs;
-  }
-
-  /** Returns the time until something is due; news of the daemon and jumps of a clock come before. */
-  #guardMs(volumes: readonly VolumeView[]): number {
-    const areQuiet = volumes.every(({ wish, fence: { phase, fs, identity } }) => {
-      return wish === 'run' && phase === 'running' && fs === 'open' && identity !== undefined;
-    });
-    if (!areQuiet) return guardedSleepMs;
-    const times = this.#wishTimes();
-    const dueMs = volumes.map(({ watched }) => quietMs(watched, times));
-    return Math.max(1, Math.min(longestSleepMs, ...dueMs));
-  }
 }
-
-/**
- * How often to look, by what goes on: nothing is watched; all users run; users are being stopped;
- * the same for long, as something has to wake first; all that should stand still do.
- */
-type Pace = 'idle' | 'guarding' | 'stopping' | 'waiting' | 'fenced';

@@ -3,7 +3,7 @@
 // TTL of 10 s are real.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { processFileSync } from '../../../lib/linux/proc.ts';
+import { processFileSync, processStatSync } from '../../../lib/linux/proc.ts';
 import type { HungFileSystem } from '../../support/hung-file-system.ts';
 import { makeHungFileSystem } from '../../support/hung-file-system.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -82,10 +82,11 @@ async function startWriter(
   return startClockWriter(node, { name, volume, log: logOf(cluster, volume), ...options });
 }
 
-/** Waits until a process of the container waits for the file system that hangs. */
+/** Waits until a process of the container waits for the file system, or for another one that does. */
 async function untilOneSleeps(node: EngineNode, container: string): Promise<void> {
   const pids = async () =>
     (await node.dockerOk('top', container, '-o', 'pid')).split('\n').slice(1).map(Number);
-  const isAsleep = (pid: number) => /request_wait/.test(processFileSync(pid, 'wchan') ?? '');
+  const isAsleep = (pid: number) =>
+    /request_wait/.test(processFileSync(pid, 'wchan') ?? '') || processStatSync(pid)?.state === 'D';
   await waitFor(async () => (await pids()).some(isAsleep), 10_000, `${container} to sleep`);
 }
