@@ -7,7 +7,8 @@ COPY package.json package-lock.json ./
 # Without install scripts: the only important one fetches a Node, and the image has one.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN npm run build && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+# Optional packages stay: one of them is koffi's library for this processor.
+RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM ${NODE_IMAGE}
 # The programs that the drivers run. The Python that xfsprogs brings is for a service that berth does

@@ -148,12 +148,17 @@ async function rootfsFromHost(rootfs) {
 }
 
 /**
- * Returns the modules that `npm prune --omit=dev --omit=optional` would leave, without running it.
+ * Returns the modules that the daemon needs, without running npm. Of the optional ones, only koffi's
+ * library for this processor; npm has installed no other.
  */
 async function productionModules() {
   const lock = JSON.parse(await readFile(join(repository, 'package-lock.json'), 'utf8'));
+  const isNeeded = ([path, { dev, optional, devOptional }]) =>
+    path && !(dev || optional || devOptional);
+  const isLibrary = ([path]) =>
+    path.startsWith('node_modules/@koromix/') && existsSync(join(repository, path));
   return Object.entries(lock.packages)
-    .filter(([path, { dev, optional, devOptional }]) => path && !(dev || optional || devOptional))
+    .filter((entry) => isNeeded(entry) || isLibrary(entry))
     .map(([path]) => path);
 }
 

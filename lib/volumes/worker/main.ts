@@ -1,5 +1,6 @@
 // The storage worker: runs the drivers for the daemon that started it, and ends with it.
 import createDebug from 'debug';
+import { systemCalls } from '../../linux/mounting.ts';
 import { systemClock } from '../../running/clock.ts';
 import { every } from '../../running/every.ts';
 import { never } from '../../running/never.ts';
@@ -28,6 +29,7 @@ process.on('disconnect', () => process.kill(-process.pid, 'SIGKILL'));
 // It ends with its daemon, which may need it to the last.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
+await systemCalls(); // So that no Mount waits for a library to be loaded.
 say({ is: 'ready' });
 for await (const _ of every(lookEveryMs, systemClock(), never)) {
   for (const id of movement.moved()) say({ is: 'moved', id });

@@ -4,10 +4,12 @@ import type { Host } from '../../support/host.ts';
 import { powerCutOf } from '../../support/host-processes.ts';
 import { makeNamespaces } from '../../support/namespaces.ts';
 import type { Network } from '../../support/network.ts';
+import { hideMountCalls } from '../../support/no-mount-calls.ts';
 
 /**
  * A host without a Docker engine: the test calls the plugin in its place. Its directory is in
- * memory, where a sync to disk takes no time.
+ * memory, where a sync to disk takes no time. berth mounts by programs there, so that `shadow` can
+ * make a mount fail or wait.
  */
 export interface BareHost
   extends Pick<Host, 'name' | 'address' | 'directory' | 'dockerSocket' | 'pathOf'>,
@@ -21,7 +23,8 @@ export interface BareHost
 const preparation = `
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/docker/plugins /run/lock
-mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin`;
+mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin
+${hideMountCalls}`;
 
 export async function startBareHost(name: string, network?: Network): Promise<BareHost> {
   await using stack = new AsyncDisposableStack();

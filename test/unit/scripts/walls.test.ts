@@ -58,10 +58,14 @@ type Sample = keyof typeof samples;
 
 const everySample = Object.keys(samples) as Sample[];
 
-const libraries = ['express', 'dockerode', 'etcd3', 'pg', 'cockatiel', 'node:sqlite', 'commander'];
+const libraries = [
+  ...['express', 'dockerode', 'etcd3', 'pg', 'cockatiel', 'node:sqlite', 'commander'],
+  'koffi',
+];
 
 /** The rooms that may import one of the libraries; no other room may import any. */
 const allowedLibraries: Readonly<Record<string, string>> = {
+  'lib/linux': 'koffi',
   'lib/etcd': 'etcd3 cockatiel',
   'lib/lock/stores/embedded': 'node:sqlite',
   'plugin/admin': 'express',

@@ -10,7 +10,7 @@ import type {
   VolumeDriver,
 } from '../driver.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
-import { detachAt, mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import { bindAt, detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
 import {
   exists,
@@ -62,8 +62,8 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
 
     async create(volume, { signal }) {
       beginSweep();
-      const { home, data } = await settled(volume);
-      if (await exists(data)) return;
+      const { home, hasData } = await settled(volume);
+      if (hasData) return;
       await withTemporary(base, async (temporary) => {
         const made = join(temporary, 'volume');
         await makeHome(made);
@@ -94,13 +94,14 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
         if (await isSameDirectory(data, mountpoint)) return;
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
-      await mountAt(mountpoint, ['--bind', data], context);
+      await bindAt(mountpoint, data, context);
     },
 
     async unmount(_volume, mountpoint, context) {
       context.signal.throwIfAborted();
-      await flushShared(mountpoint);
-      await unmountAt(mountpoint, context);
+      const mounts = await currentMountsAt(mountpoint);
+      await flushShared(mountpoint, mounts);
+      await unmountAt(mountpoint, context, mounts);
       await removeMountpoint(mountpoint);
     },
 
@@ -193,19 +194,17 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
    */
   async function settled(volume: DriverVolume) {
     const found = paths(volume);
-    if (await exists(found.old)) {
-      if (await exists(found.data)) {
-        await discard(found.old, base);
-      } else {
-        await renameDurably(found.old, found.data);
-      }
+    const [hasOld, hasData] = await Promise.all([exists(found.old), exists(found.data)]);
+    if (hasOld) {
+      if (hasData) await discard(found.old, base);
+      else await renameDurably(found.old, found.data);
     }
-    return found;
+    return { ...found, hasData: hasOld || hasData };
   }
 
   async function existingData(volume: DriverVolume): Promise<string> {
-    const { data } = await settled(volume);
-    if (!(await exists(data))) throw noStorage(volume);
+    const { data, hasData } = await settled(volume);
+    if (!hasData) throw noStorage(volume);
     return data;
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
-import { currentMountsAt } from '../../../linux/mountinfo.ts';
+import type { Mount } from '../../../linux/mountinfo.ts';
 import { syncFileSystem } from '../shared/storage-files.ts';
 
 const debug = createDebug('berth:driver');
@@ -21,9 +21,10 @@ const flushLimitMs = 10_000;
  * Writes back what this host has cached of a file system that other hosts may share, because the next
  * host reads from its server. The kernel only flushes the file system as a whole, with what other
  * programs wrote, so the flush is limited. Network file systems also write back when a file is closed.
+ * `mounts`: what is mounted at the mountpoint, the topmost last.
  */
-export async function flushShared(mountpoint: string): Promise<void> {
-  const top = (await currentMountsAt(mountpoint)).at(-1);
+export async function flushShared(mountpoint: string, mounts: readonly Mount[]): Promise<void> {
+  const top = mounts.at(-1);
   if (top === undefined || localTypes.has(top.fsType)) return;
   const waited = new AbortController();
   const late = sleep(flushLimitMs, 'late', { signal: waited.signal }).catch(() => 'done');

@@ -3,8 +3,10 @@ import createDebug from 'debug';
 import pRetry from 'p-retry';
 import { hasCode } from '../../../linux/error-code.ts';
 import { mountUsers } from '../../../linux/mount-users.ts';
+import type { Mount } from '../../../linux/mountinfo.ts';
 import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
-import { ProgramError, run } from '../../../linux/run.ts';
+import { bindMount, isBusy, unmount } from '../../../linux/mounting.ts';
+import { run } from '../../../linux/run.ts';
 import { InUseError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
 
@@ -20,13 +22,35 @@ export async function mountAt(
   { signal }: DriverContext,
 ): Promise<void> {
   await mkdir(mountpoint, { recursive: true, mode: 0o700 });
+  await mounting(mountpoint, signal, async () => {
+    await run('mount', [...args, mountpoint], { signal });
+  });
+}
+
+/**
+ * Makes a directory appear at a mountpoint that exists. When it rejects, nothing is mounted and the
+ * mountpoint is gone.
+ */
+export async function bindAt(
+  mountpoint: string,
+  directory: string,
+  { signal }: DriverContext,
+): Promise<void> {
+  await mounting(mountpoint, signal, () => bindMount(directory, mountpoint, signal));
+}
+
+async function mounting(
+  mountpoint: string,
+  signal: AbortSignal,
+  mount: () => Promise<void>,
+): Promise<void> {
   try {
     signal.throwIfAborted();
-    await run('mount', [...args, mountpoint], { signal });
+    await mount();
     signal.throwIfAborted();
   } catch (error) {
-    // A killed `mount` may have mounted the volume before it ended.
-    if (await isMountpoint(mountpoint)) await run('umount', [mountpoint]);
+    // What was aborted may have mounted the volume before it ended.
+    if (await isMountpoint(mountpoint)) await unmount(mountpoint);
     await removeMountpoint(mountpoint);
     throw error;
   }
@@ -36,11 +60,16 @@ export async function mountAt(
  * Unmounts everything that is mounted at a path. The kernel writes back a file system with its last
  * mount; nothing else is written back, least of all what other programs wrote to the file system that a
  * bind mount shows a part of. Waits a little for the last users to leave; rejects InUseError, which names
- * the processes, when they don't. Resolves also when nothing is mounted there.
+ * the processes, when they don't. Resolves also when nothing is mounted there. `mounts`: those at the
+ * path, if the caller has just read them.
  */
-export async function unmountAt(mountpoint: string, { signal }: DriverContext): Promise<void> {
+export async function unmountAt(
+  mountpoint: string,
+  { signal }: DriverContext,
+  mounts?: readonly Mount[],
+): Promise<void> {
   signal.throwIfAborted();
-  for (let left = (await currentMountsAt(mountpoint)).length; left > 0; left--) {
+  for (let left = (mounts ?? (await currentMountsAt(mountpoint))).length; left > 0; left--) {
     try {
       await unmountPatiently(mountpoint, signal);
     } catch (error) {
@@ -67,7 +96,7 @@ export async function detachAt(mountpoint: string, { signal }: DriverContext): P
     } catch (error) {
       if (!isBusy(error)) throw error;
       debug('lazily mountpoint=%s users=%s', mountpoint, (await mountUsers(mountpoint)).join(','));
-      await run('umount', ['--lazy', mountpoint]);
+      await unmount(mountpoint, { isLazy: true });
     }
   }
 }
@@ -85,15 +114,11 @@ export async function removeMountpoint(mountpoint: string): Promise<void> {
 }
 
 function unmountPatiently(mountpoint: string, signal: AbortSignal) {
-  return pRetry(() => run('umount', [mountpoint]), {
+  return pRetry(() => unmount(mountpoint), {
     retries: 6,
     minTimeout: 50,
     maxTimeout: 1000,
     signal,
     shouldRetry: ({ error }) => isBusy(error),
   });
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof ProgramError && /\bbusy\b/.test(error.output.stderr);
 }

@@ -2,6 +2,7 @@ import { lstat, open, opendir, rename, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { hasCode } from '../../../linux/error-code.ts';
 import { currentMountsBelow } from '../../../linux/mountinfo.ts';
+import { unmount } from '../../../linux/mounting.ts';
 import { run } from '../../../linux/run.ts';
 
 /** True when a path exists. Rejects when that can't be known. */
@@ -54,7 +55,7 @@ export async function replaceDirectory(from: string, to: string, trash: string):
  */
 export async function deleteTree(path: string): Promise<void> {
   if (!(await exists(path))) return;
-  for (const mount of await currentMountsBelow(path)) await run('umount', [mount.mountpoint]);
+  for (const mount of await currentMountsBelow(path)) await unmount(mount.mountpoint);
   await run('rm', ['-rf', '--one-file-system', '--', path]);
 }
 
