@@ -18,7 +18,7 @@ import { watchedFile } from './watched-file.ts';
 
 /**
  * Makes the volumes of a host `n1` on a memory store that can be broken, in a temporary directory,
- * with a driver that mounts nothing in the kernel: that needs root.
+ * with a driver that mounts nothing in the kernel: that needs root. `looks` counts those at the pool.
  */
 export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: MountsAt } = {}) {
   await using resources = new AsyncDisposableStack();
@@ -28,7 +28,13 @@ export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: Mo
   resources.use(manager);
   const locks = new LockDriver(manager, 60_000);
   const nothing = async () => {};
-  const driver = { ...directoryDriver({ volumeDir: path }), mount: nothing, unmount: nothing };
+  const real = directoryDriver({ volumeDir: path });
+  const looks = { count: 0 };
+  const look = () => {
+    looks.count += 1;
+    return real.pool.look();
+  };
+  const driver = { ...real, pool: { ...real.pool, look }, mount: nothing, unmount: nothing };
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
   const file = watchedFile(join(path, 'mounts.json'));
@@ -57,7 +63,7 @@ export async function hostVolumes({ mountsAt = async () => [] }: { mountsAt?: Mo
   await manager.mirror.firstReset;
   const owned = resources.move();
   return {
-    ...{ ...onHost, path, store, locks, catalog, drivers, driver, pools, file, volumes },
+    ...{ ...onHost, path, store, locks, catalog, drivers, driver, pools, file, volumes, looks },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

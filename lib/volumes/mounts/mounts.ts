@@ -175,7 +175,9 @@ export class Mounts {
     const volume = volumeOf(row);
     if (isOurs) await driver.unmount(volume, row.mountpoint, { signal: never });
     else await driver.abandon(volume, row.mountpoint, { signal: never });
-    await (await this.#forget(row)).synced;
+    const { synced } = await this.#forget(row);
+    this.#fenceChanged(volume.name);
+    await synced;
   }
 
   /** Removes one use; the last one unmounts the volume and releases its lock. */
@@ -256,13 +258,14 @@ export class Mounts {
   async #mountFenced(row: MountRow, driver: VolumeDriver, signal: AbortSignal): Promise<void> {
     const mount = () => driver.mount(volumeOf(row), row.mountpoint, { signal });
     const mounts = fencedMounts(this.#table, this.#states);
-    const watched = this.#options.fence.watch(mounts, row.volume);
+    const watch = () => this.#options.fence.watch(mounts, row.volume);
     if (driver.capabilities.ownsFileSystem) {
-      await watched;
+      await watch();
       await mount();
     } else {
-      // Both have ended before the mount is undone.
-      const outcomes = await Promise.allSettled([watched, mount()]);
+      // Both have ended before the mount is undone. The mount is quicker to pass on, so it comes first.
+      const mounted = mount();
+      const outcomes = await Promise.allSettled([watch(), mounted]);
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     }
   }
@@ -310,17 +313,18 @@ export class Mounts {
       throw error;
     }
     const { lock, synced } = await this.#forget(row);
-    await Promise.all([endInStore(row, lock, this.#options.claims), synced]);
+    const ended = endInStore(row, lock, this.#options.claims);
+    this.#fenceChanged(row.volume); // The caller does not wait for it, so the store comes first.
+    await Promise.all([ended, synced]);
   }
 
   /**
    * Deletes the row and the state of a volume that is not mounted any more. The deletion is written
-   * when this resolves, and on disk when `synced` does (MountTable).
+   * when this resolves, and on disk when `synced` does (MountTable). The caller tells the fence.
    */
   async #forget({ volume }: MountRow): Promise<BegunRow & { lock: MountLock | undefined }> {
     const lock = this.#states.leave(volume);
     const { synced } = await this.#table.delete(volume);
-    this.#fenceChanged(volume);
     return { lock, synced };
   }
 

@@ -27,6 +27,9 @@ import type { NewVolume } from './volume-options.ts';
 import { newCopy, newVolume, sourceOf } from './volume-options.ts';
 import type { Volumes } from './volumes.ts';
 
+/** A Mount looks at the pool again if its wait for the lock has taken this long: it may have gone. */
+const freshMs = 500;
+
 export interface LockedVolumesOptions {
   readonly volumes: Volumes;
   readonly locks: LockService;
@@ -101,7 +104,8 @@ export class LockedVolumes implements VolumeService {
       }
       const { access, failover, driver } = this.#get(name);
       await found.refuse(name);
-      // Before the lock, too: to another host, a request for the lock counts as a use of the volume.
+      // Before the lock: to another host, a request for the lock counts as a use of the volume.
+      const lookedAt = this.#options.mirror.isLive ? clock.now() : Number.NEGATIVE_INFINITY;
       if (this.#options.mirror.isLive) {
         await translated(name, () => this.#options.volumes.requirePool({ driver }));
       }
@@ -129,7 +133,8 @@ export class LockedVolumes implements VolumeService {
           );
         }
         return await translated(name, async () => {
-          await this.#options.volumes.requirePool(entry.record); // It may have gone during the wait.
+          const isFresh = clock.now() - lookedAt < freshMs && entry.record.driver === driver;
+          if (!isFresh) await this.#options.volumes.requirePool(entry.record);
           await takeovers.before(entry.record, lock, context);
           return await mounts.mount(entry.record, mountId, lock, context);
         });

@@ -3,6 +3,7 @@ import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { LockError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
 import type { Clock } from '../../running/clock.ts';
+import { LatestOnly } from '../../running/latest-only.ts';
 import { messageOf } from '../../running/message-of.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import type { PoolSight, PoolSpace } from '../drivers/driver-pool.ts';
@@ -41,6 +42,8 @@ export class Pools {
   readonly #options: PoolsOptions;
   /** The running marking of each driver's pool. */
   readonly #markings = new Map<string, Promise<PoolTrouble | undefined>>();
+  /** The looks at each driver's pool. */
+  readonly #looks = new Map<string, LatestOnly<PoolSight>>();
 
   constructor(options: PoolsOptions) {
     this.#options = options;
@@ -94,7 +97,7 @@ export class Pools {
     const base = { driver: driver.name, pool: driver.pool, cluster };
     let sight: PoolSight;
     try {
-      sight = await driver.pool.look();
+      sight = await this.#sight(driver);
     } catch (error) {
       return { ...base, verdict: { is: 'unreadable', why: messageOf(error) } };
     }
@@ -106,6 +109,13 @@ export class Pools {
     const trouble = { ...base, verdict };
     if (verdict.is !== 'unmarked' || !marks) return trouble;
     return this.#onlyOnce(driver, () => this.#mark(driver, trouble));
+  }
+
+  /** Looks at a pool; operations that come during a look share the next one. */
+  #sight({ name, pool }: VolumeDriver): Promise<PoolSight> {
+    const looks = this.#looks.get(name) ?? new LatestOnly(() => pool.look());
+    this.#looks.set(name, looks);
+    return looks.run();
   }
 
   /** Completes the record of a pool with a mark: a crash, or a person, may have left it incomplete. */

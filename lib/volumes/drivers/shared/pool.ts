@@ -19,12 +19,12 @@ export function directoryPool(base: string): DriverPool {
     markPath,
 
     async look() {
-      const mark = await readMark(markPath);
+      const [mark, isWriteProtected] = await Promise.all([readMark(markPath), isReadOnly(base)]);
       const unmounted =
         mark === undefined
           ? await unmountedOnFstab(await canonical(base), await readMountpoints())
           : undefined;
-      return { mark, isReadOnly: await isReadOnly(base), unmounted };
+      return { mark, isReadOnly: isWriteProtected, unmounted };
     },
 
     mark: (cluster) =>

@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { UseMount } from '../../../../../lib/lock/use/use.ts';
 import { recordDeletion, recordWrite } from '../../../../../lib/volumes/records/catalog.ts';
 import { eventually } from '../../../../support/eventually.ts';
 import type { HostVolumes } from '../../../../support/host-volumes.ts';
@@ -64,6 +65,32 @@ test('a Mount is refused when the volume has got other rules before the grant', 
   );
   await committing;
   expect(await store.tickets('mount/db')).toEqual([]);
+});
+
+test('a Mount looks at the pool once, and again after it has waited for the lock', async () => {
+  const { looks, locks } = host;
+  looks.count = 0;
+  await volumes.mount('db', 'id', context);
+  expect(looks.count).toBe(1);
+  await volumes.unmount('db', 'id', context);
+
+  const options = { reason: 'Test', ...context };
+  const mounting = await locks.executeWithUseLock(UseMount('db', 'remove'), options, async () => {
+    const waiting = volumes.mount('db', 'id', context);
+    await eventually(() => expect(looks.count).toBe(2));
+    host.clock.advance(600);
+    return { waiting };
+  });
+  await mounting.waiting;
+  expect(looks.count).toBe(3);
+});
+
+test('sixteen Mounts that come together share two looks at the pool', async () => {
+  const names = Array.from({ length: 16 }, (_, index) => `v${index}`);
+  for (const name of names) await volumes.create({ name, options: {} }, context);
+  host.looks.count = 0;
+  await Promise.all(names.map((name) => volumes.mount(name, 'id', context)));
+  expect(host.looks.count).toBe(2);
 });
 
 test('a Mount waits for one sync of the disk, and so do a second user, its end and the Unmount', async () => {
