@@ -62,6 +62,8 @@ export function openDatabase(path: string): DatabaseSync {
   try {
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
     inTransaction(db, 'IMMEDIATE', () => prepareSchema(db, path));
+    // From here on SQLite syncs at checkpoints only; CommitSync syncs what is committed.
+    db.exec('PRAGMA synchronous = NORMAL');
     return db;
   } catch (error) {
     db.close();
@@ -69,7 +71,7 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** Runs `step` as one transaction: all of it is on disk, or, if it throws, nothing. */
+/** Runs `step` as one transaction: all of it is committed, or, if it throws, nothing. */
 export function inTransaction<T>(
   db: DatabaseSync,
   kind: 'IMMEDIATE' | 'DEFERRED',
@@ -84,6 +86,17 @@ export function inTransaction<T>(
     // After some errors (a full disk, say) SQLite has already rolled back.
     if (db.isTransaction) db.exec('ROLLBACK');
   }
+}
+
+/**
+ * Copies the log into the database and syncs that. Throws an error that counts as busy while another
+ * process uses a part of the log.
+ */
+export function checkpoint(db: DatabaseSync): void {
+  const row = db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get();
+  if (row?.busy === 0) return;
+  const sqliteBusy = { errcode: 5 };
+  throw Object.assign(new Error('the lock file is in use by another process'), sqliteBusy);
 }
 
 function prepareSchema(db: DatabaseSync, path: string): void {

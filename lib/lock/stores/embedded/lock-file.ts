@@ -1,7 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { Effects } from '../effects.ts';
 import type { StoreChange, StoreState } from '../ticket-store.ts';
-import { inTransaction, openDatabase } from './database.ts';
+import type { WalFile } from './commit-sync.ts';
+import { CommitSync, walFile } from './commit-sync.ts';
+import { checkpoint, inTransaction, openDatabase } from './database.ts';
 import type { Statements } from './statements.ts';
 import { integer, prepareStatements, toChange, toGate, toRecord, toTicket } from './statements.ts';
 
@@ -10,17 +12,25 @@ const changesKept = 1000;
 
 /**
  * One connection to the file. Each step is a transaction; one that changes something raises the
- * revision by one and adds a row that tells watchers of the change.
+ * revision by one and adds a row that tells watchers of the change. What a step has written is on disk
+ * when `settled` resolves.
  */
 export class LockFile {
   readonly statements: Statements;
   readonly #db: DatabaseSync;
+  readonly #sync: CommitSync;
   /** Called after each committed change of this connection. Must not throw. */
   onChange: () => void = () => {};
 
-  constructor(path: string) {
+  constructor(path: string, openWal: (path: string) => WalFile = walFile) {
     this.#db = openDatabase(path);
-    this.statements = prepareStatements(this.#db);
+    try {
+      this.statements = prepareStatements(this.#db);
+      this.#sync = new CommitSync(path, openWal(path), () => checkpoint(this.#db));
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
   }
 
   read<T>(step: () => T): T {
@@ -28,6 +38,7 @@ export class LockFile {
   }
 
   write<T>(step: (effects: Effects) => T): T {
+    const before = this.#writtenRows();
     const { outcome, isChange } = inTransaction(this.#db, 'IMMEDIATE', () => {
       const effects = new Effects(this.revision() + 1);
       const outcome = step(effects);
@@ -35,8 +46,19 @@ export class LockFile {
       if (isChange) this.#log(effects);
       return { outcome, isChange };
     });
+    if (this.#writtenRows() !== before) this.#sync.committed();
     if (isChange) this.onChange();
     return outcome;
+  }
+
+  /** Makes good a failed sync; call it before a step. Throws when it can't. */
+  repair(): void {
+    this.#sync.repair();
+  }
+
+  /** Resolves when all that was written before is on disk; as `CommitSync.settled`. */
+  settled(): Promise<void> {
+    return this.#sync.settled();
   }
 
   /** Returns the revision of the last change. */
@@ -71,7 +93,12 @@ export class LockFile {
   }
 
   close(): void {
+    this.#sync[Symbol.dispose]();
     this.#db.close();
+  }
+
+  #writtenRows(): number {
+    return integer(this.statements.writtenRows.get(), 'rows');
   }
 
   #log(effects: Effects): void {

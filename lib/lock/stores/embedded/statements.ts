@@ -18,6 +18,7 @@ export function prepareStatements(db: DatabaseSync) {
     revision: db.prepare('SELECT revision FROM counter'),
     setRevision: db.prepare('UPDATE counter SET revision = ?'),
     dataVersion: db.prepare('PRAGMA data_version'),
+    writtenRows: db.prepare('SELECT total_changes() AS rows'),
 
     session: db.prepare('SELECT * FROM sessions WHERE id = ?'),
     // A resumable session only ends with the boot.

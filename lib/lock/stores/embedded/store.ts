@@ -4,6 +4,7 @@ import { systemClock } from '../../../running/clock.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import { ChangeFeed } from '../change-feed.ts';
 import type { TicketStore } from '../ticket-store.ts';
+import type { WalFile } from './commit-sync.ts';
 import { Gates } from './gates.ts';
 import { LockFile } from './lock-file.ts';
 import { TicketQueue } from './queue.ts';
@@ -20,14 +21,21 @@ export interface EmbeddedStoreOptions {
   readonly clock?: Clock;
   /** Returns the id of the running boot. */
   readonly readBootId?: () => string;
+  /** Opens the log of the file at this path. */
+  readonly openWal?: (path: string) => WalFile;
 }
 
 /**
  * Keeps tickets in one SQLite file, for the processes of one host. Each step is one transaction
- * that is on disk when it answers, so a crash loses nothing and leaves nothing half done.
+ * that is on disk when it answers, so a crash loses nothing and leaves nothing half done. Steps that
+ * come together share one sync.
  *
  *     step ─ retried while busy ─► LockFile.write ─► BEGIN IMMEDIATE ─► Queue, Sessions, Gates
- *                                                 └► a row in `changes` ─► ChangeFeed ─► watchers
+ *       │                                         └► a row in `changes` ─► ChangeFeed ─► watchers
+ *       └─ CommitSync ─► one sync for all that wait ─► answers
+ *
+ * A step that only reads waits for that sync, too: its answer may tell what another one has written.
+ * Watchers, and other processes, may see a change before it is on disk; a power cut ends them, too.
  *
  * Sessions don't expire. A dead process's session is removed as soon as a request would have to
  * wait for it, except for a resumable session, which stays until it is resumed or closed, or the
@@ -38,9 +46,9 @@ export interface EmbeddedStoreOptions {
  * newer version of berth wrote it.
  */
 export async function embeddedStore(options: EmbeddedStoreOptions): Promise<TicketStore> {
-  const { path, clock = systemClock(), readBootId } = options;
+  const { path, clock = systemClock(), readBootId, openWal } = options;
   const attempt = <T>(step: () => T) => persist(step, path, clock);
-  const file = await attempt(() => new LockFile(path));
+  const file = await attempt(() => new LockFile(path, openWal));
   const sessions = new Sessions(file, thisProcess(readBootId));
   const gates = new Gates(file);
   const queue = new TicketQueue(file, sessions, gates);
@@ -49,11 +57,15 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
   };
   const feed = new ChangeFeed(file, () => succeeds(purge));
   let isClosed = false;
-  const step = <T>(take: () => T) =>
-    attempt(() => {
+  const step = async <T>(take: () => T) => {
+    const answer = await attempt(() => {
       if (isClosed) throw new StoreUnavailableError(`the lock file ${path} is closed`);
+      file.repair();
       return take();
     });
+    await file.settled();
+    return answer;
+  };
   const store: TicketStore = {
     name: 'embedded',
     properties: {
@@ -92,6 +104,8 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
       if (isClosed) return;
       isClosed = true;
       feed[Symbol.dispose]();
+      // Steps that are waiting for it answer before.
+      await file.settled().catch(() => {});
       file.close();
     },
   };

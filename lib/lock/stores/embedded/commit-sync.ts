@@ -1,0 +1,103 @@
+import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { diskProblem } from '../../../running/disk-problem.ts';
+import { StoreUnavailableError } from '../../errors.ts';
+
+const flush = promisify(fdatasync);
+
+/** SQLite's log of commits (`-wal`), which the connection has opened. */
+export interface WalFile extends Disposable {
+  /** Resolves when all commits that were made before the call are on disk. */
+  sync(): Promise<void>;
+}
+
+/**
+ * Opens the log of the database at a path. SQLite has no lock on this file, so that closing it here
+ * releases none. The file keeps its inode while a connection is open.
+ */
+export function walFile(path: string): WalFile {
+  const directory = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(directory); // SQLite has made the file, and would sync its name later.
+  } finally {
+    closeSync(directory);
+  }
+  const fd = openSync(`${path}-wal`, 'r');
+  return {
+    sync: () => flush(fd),
+    [Symbol.dispose]: () => closeSync(fd),
+  };
+}
+
+/**
+ * Brings commits to disk, beside the main thread, and one sync for all that wait.
+ *
+ *     commit ─┐
+ *     commit ─┼─▶ one sync ─▶ all of them are answered
+ *     commit ─┘   what is committed meanwhile shares the next one
+ *
+ * After a failed sync nobody knows what of the log is on disk, also if the next sync succeeds. So
+ * nothing is answered until SQLite has copied the log into the database (a checkpoint).
+ */
+export class CommitSync implements Disposable {
+  readonly #path: string;
+  readonly #file: WalFile;
+  readonly #checkpoint: () => void;
+  /** The number of commits, and of those that are on disk. */
+  #commits = 0;
+  #onDisk = 0;
+  #running: Promise<void> | undefined;
+  #mustCheckpoint = false;
+
+  /** `checkpoint` copies the log into the database, syncs that, and empties the log; or it throws. */
+  constructor(path: string, file: WalFile, checkpoint: () => void) {
+    this.#path = path;
+    this.#file = file;
+    this.#checkpoint = checkpoint;
+  }
+
+  /** Records that the connection has committed a change. */
+  committed(): void {
+    this.#commits += 1;
+  }
+
+  /** Makes good a failed sync; call it before a step. Throws SQLite's error when it can't. */
+  repair(): void {
+    if (!this.#mustCheckpoint) return;
+    this.#checkpoint();
+    this.#mustCheckpoint = false;
+    this.#onDisk = this.#commits;
+  }
+
+  /**
+   * Resolves when all that this connection has committed is on disk. Rejects StoreUnavailableError when
+   * the disk refuses that: whether the commits outlive a power cut is then unknown.
+   */
+  async settled(): Promise<void> {
+    const wanted = this.#commits;
+    while (this.#onDisk < wanted) {
+      this.#running ??= this.#sync().finally(() => {
+        this.#running = undefined;
+      });
+      await this.#running; // One that began before the last commit is followed by another one.
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+
+  async #sync(): Promise<void> {
+    const commits = this.#commits;
+    try {
+      if (this.#mustCheckpoint) throw new Error('a sync before this one has failed');
+      await this.#file.sync();
+      this.#onDisk = Math.max(this.#onDisk, commits);
+    } catch (error) {
+      this.#mustCheckpoint = true;
+      const message = `the lock file ${this.#path} can't be used: ${diskProblem(error)}`;
+      throw new StoreUnavailableError(message, { cause: error });
+    }
+  }
+}
