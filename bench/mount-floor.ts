@@ -105,7 +105,9 @@ function unmountFloor({ releaseMs, appendMs, unmountMs, tellMs }: FloorTimes): n
 }
 
 async function onSlowDisk(name: string, store: string): Promise<number> {
-  await using daemon = await startBenchDaemon(store, { under: slowSyncs });
+  // With a prefix of its own: the pool of another daemon belongs to another cluster.
+  const flags = ['--prefix', '/slow'];
+  await using daemon = await startBenchDaemon(store, { under: slowSyncs, flags });
   const volumes: Volume[] = [];
   for (let i = 0; i < clients; i += 1) volumes.push(await newVolume(daemon, `v${i}`));
   const cycles = async (count: number) => {
