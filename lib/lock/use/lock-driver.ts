@@ -53,7 +53,6 @@ export class LockDriver implements LockService, LockClearer {
       ...(options.expires === false && { ttlMs: Number.POSITIVE_INFINITY }),
       ...(options.mark !== undefined && { mark: options.mark }),
       ...(options.claim && { claim: options.claim }),
-      ...(options.read !== undefined && { read: options.read }),
       ...(options.readBelow !== undefined && { readBelow: options.readBelow }),
     });
     return new KeptLock(lock, this.#manager, options.onChange);
@@ -130,6 +129,7 @@ export class LockDriver implements LockService, LockClearer {
       signal: options.signal,
       timeoutMs: options.timeoutMs ?? this.#timeoutMs,
       ...(options.detail === undefined ? {} : { detail: options.detail }),
+      ...(options.read !== undefined && { read: options.read }),
       ...(options.onWait ? { onWait: options.onWait } : {}),
     };
   }

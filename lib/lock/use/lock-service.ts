@@ -64,6 +64,8 @@ export interface UseLockOptions {
   /** Describes the holder for people, e.g. mount IDs or a command line. */
   readonly detail?: string;
   /** See `LockOptions`. */
+  readonly read?: string;
+  /** See `LockOptions`. */
   readonly onWait?: (blockers: readonly Ticket[]) => void;
 }
 
@@ -74,8 +76,6 @@ export interface KeepOptions extends UseLockOptions {
   readonly mark?: string;
   /** See `LockOptions`. */
   readonly claim?: { readonly prefix: string; readonly value: string };
-  /** See `LockOptions`. */
-  readonly read?: string;
   /** See `LockOptions`. */
   readonly readBelow?: string;
   /** Called at each change of the lock's state, also at `unlock`. */

@@ -4,6 +4,7 @@ import type { AppendFile } from '../../linux/append-file.ts';
 import { appendFile } from '../../linux/append-file.ts';
 import { readIfThere } from '../../linux/state-file.ts';
 import type { Condition } from '../../lock/condition.ts';
+import { allOf } from '../../running/all-of.ts';
 import type { Clock } from '../../running/clock.ts';
 import { diskProblem } from '../../running/disk-problem.ts';
 import { UnavailableError } from '../errors.ts';
@@ -217,13 +218,6 @@ export class MountTable implements AsyncDisposable {
     this.#isRetrying = false;
     if (this.#stopping.signal.aborted || this.#problem === undefined) return;
     await this.#wanted(this.#journal.replace());
-  }
-}
-
-/** Waits for all, whatever happens to each; rejects as the first that has failed. */
-async function allOf(works: readonly Promise<void>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(works)) {
-    if (outcome.status === 'rejected') throw outcome.reason;
   }
 }
 

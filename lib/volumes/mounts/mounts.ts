@@ -4,6 +4,7 @@ import { mountUsers } from '../../linux/mount-users.ts';
 import { isMountpoint } from '../../linux/mountinfo.ts';
 import type { Condition } from '../../lock/condition.ts';
 import type { KeptLockState } from '../../lock/use/kept-lock.ts';
+import { allOf } from '../../running/all-of.ts';
 import { never } from '../../running/never.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
@@ -265,8 +266,7 @@ export class Mounts {
     } else {
       // Both have ended before the mount is undone. The mount is quicker to pass on, so it comes first.
       const mounted = mount();
-      const outcomes = await Promise.allSettled([watch(), mounted]);
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+      await allOf([watch(), mounted]);
     }
   }
 

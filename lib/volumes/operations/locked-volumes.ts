@@ -242,6 +242,7 @@ export class LockedVolumes implements VolumeService {
     return mutex.run(volume, () => work(mounts.get(volume) === undefined));
   }
 
+  /** Runs `work` under locks, whose grant reads the record of the first use's volume. */
   #during<T>(
     uses: readonly UseLocker[],
     { signal, onWait }: CallContext,
@@ -252,8 +253,10 @@ export class LockedVolumes implements VolumeService {
       refuse?.(blockers);
       onWait?.(blockers);
     };
-    const options = { signal, onWait: refuseOrReport };
-    return translated(uses[0]?.volume ?? '', () =>
+    const [first] = uses;
+    const volume = first?.volume ?? '';
+    const options = { signal, onWait: refuseOrReport, read: recordKey(volume) };
+    return translated(volume, () =>
       this.#options.locks.executeWithMultiUseLock(uses, options, work),
     );
   }

@@ -1,4 +1,5 @@
 import type { Lock } from '../../lock/lock.ts';
+import { allOf } from '../../running/all-of.ts';
 import type { Clock } from '../../running/clock.ts';
 import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
@@ -43,14 +44,14 @@ export class Volumes {
 
   /** Creates a volume. A volume that exists as wanted stays unchanged. */
   async create(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const existing = await this.#options.catalog.read(wanted.name);
+    const existing = await this.#entry(wanted.name, lock);
     if (existing) return wanted.checkSame(existing.record);
     await this.#make(wanted, lock, context);
   }
 
   /** Creates a volume whose name must be new. */
   async copy(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const existing = await this.#options.catalog.read(wanted.name);
+    const existing = await this.#entry(wanted.name, lock);
     if (existing) {
       throw new ExistsError(`volume ${wanted.name} exists already; a copy needs a new name`);
     }
@@ -59,7 +60,7 @@ export class Volumes {
 
   /** Removes the storage first: a record without storage can be removed again; the reverse can't. */
   async remove(name: string, lock: Lock, context: CallContext): Promise<void> {
-    const { record, revision } = await this.#read(name);
+    const { record, revision } = await this.#read(name, lock);
     if (record.snapshots.length > 0) {
       const snapshots = record.snapshots.map((snapshot) => `${name}@${snapshot.name}`);
       throw new InUseError(
@@ -67,8 +68,8 @@ export class Volumes {
           `"berth snapshot rm ${snapshots[0]}"`,
       );
     }
-    await this.#options.mounts.requireUnmounted(name);
-    const driver = await this.#driverInPlace(record.driver);
+    const unmounted = this.#options.mounts.requireUnmounted(name);
+    const [, driver] = await allOf([unmounted, this.#driverInPlace(record.driver)]);
     await driver.remove(record, this.#during(lock, context));
     const claims = this.#options.claimKeys(name).map((key) => ({ key, value: undefined }));
     await lock.guard([...recordDeletion(name, revision), ...claims], { unlock: true });
@@ -80,7 +81,7 @@ export class Volumes {
     lock: Lock,
     context: CallContext,
   ): Promise<Snapshot> {
-    const { record, revision } = await this.#read(volume);
+    const { record, revision } = await this.#read(volume, lock);
     if (record.snapshots.some((snapshot) => snapshot.name === name)) {
       throw new ExistsError(`volume ${volume} has a snapshot ${name} already`);
     }
@@ -103,7 +104,7 @@ export class Volumes {
     lock: Lock,
     context: CallContext,
   ): Promise<void> {
-    const { record, revision } = await this.#read(volume);
+    const { record, revision } = await this.#read(volume, lock);
     findSnapshot(record, snapshot);
     const target = { ...this.#live(record), snapshot };
     const driver = await this.#driverInPlace(record.driver);
@@ -118,7 +119,7 @@ export class Volumes {
     lock: Lock,
     context: CallContext,
   ): Promise<void> {
-    const { record } = await this.#read(volume);
+    const { record } = await this.#read(volume, lock);
     findSnapshot(record, snapshot);
     const target = { ...this.#live(record), snapshot };
     await this.#options.mounts.requireUnmounted(volume);
@@ -148,10 +149,16 @@ export class Volumes {
     return driver;
   }
 
-  async #read(name: string): Promise<CatalogEntry> {
-    const entry = await this.#options.catalog.read(name);
+  async #read(name: string, lock?: Pick<Lock, 'read'>): Promise<CatalogEntry> {
+    const entry = await this.#entry(name, lock);
     if (!entry) throw new NotFoundError(`no such volume: ${name}`);
     return entry;
+  }
+
+  /** Returns the volume's record, which the grant of the lock has read. */
+  async #entry(name: string, lock?: Pick<Lock, 'read'>): Promise<CatalogEntry | undefined> {
+    const { catalog } = this.#options;
+    return lock?.read ? catalog.entry(lock.read.record) : await catalog.read(name);
   }
 
   #live(record: VolumeRecord): LiveSource {
@@ -169,14 +176,18 @@ export class Volumes {
    * is refused, unless the request adopts it; a copy replaces it.
    */
   async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const driver = await this.#driverInPlace(wanted.driver);
-    // Storage without a record may still be mounted here, by a volume that had this name.
-    await this.#options.mounts.requireUnmounted(wanted.name);
+    const driver = this.driver(wanted.driver);
+    const [, , found] = await allOf([
+      this.#options.pools.require(driver),
+      // Storage without a record may still be mounted here, by a volume that had this name.
+      this.#options.mounts.requireUnmounted(wanted.name),
+      wanted.source ? Promise.resolve(undefined) : driver.storage.find(wanted.name),
+    ]);
     await this.#options.fencing.require(wanted);
     const during = this.#during(lock, context);
     const { source } = wanted;
     const from = source && (await this.#cloneSource(source));
-    if (!from) refuseLeft(wanted, await driver.storage.find(wanted.name));
+    if (!from) refuseLeft(wanted, found);
     const record: VolumeRecord = {
       version: 1,
       name: wanted.name,

@@ -37,6 +37,20 @@ test('a first Mount calls the store once, and its Unmount once', async () => {
   expect(store.takeCalls()).toEqual(['remove']);
 });
 
+test('a Create and a Remove call the store twice: for the locks with the record, and to commit', async () => {
+  await volumes.create({ name: 'other', options: {} }, context);
+  expect(store.takeCalls()).toEqual(['enqueue', 'commit']);
+  await volumes.remove('other', context);
+  expect(store.takeCalls()).toEqual(['enqueue', 'commit']);
+});
+
+test('a Create whose answer was lost asks for its locks once more', async () => {
+  store.fail('enqueue', 'lost reply');
+  await volumes.create({ name: 'other', options: {} }, context);
+  expect(store.takeCalls()).toEqual(['enqueue', 'enqueue', 'commit']);
+  expect(await catalog.read('other')).toMatchObject({ record: { name: 'other' } });
+});
+
 test('a Mount whose answer was lost calls the store once more', async () => {
   store.fail('enqueue', 'lost reply');
   await volumes.mount('db', 'id', context);
