@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import type { Failure, FailureReply, LongWorkEvent, LongWorkStep } from '../plugin/admin/api.ts';
+
+// An `import` of it by name loads more than it needs (lib/linux/unix-call.ts), before each command.
+const { request } = process.getBuiltinModule('node:http');
 
 /** The daemon refused a request, or failed to execute it. */
 export class AdminError extends Error {

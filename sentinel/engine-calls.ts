@@ -1,6 +1,6 @@
-import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
+import { callUnixSocket } from '../lib/linux/unix-call.ts';
 import type { EngineCalls, InspectedContainer } from './ports.ts';
 
 /** The engine answered with an error. */
@@ -58,21 +58,14 @@ export class DockerCalls implements EngineCalls {
     await this.#call('POST', `/containers/${id}/stop?t=${seconds}`, graceMs + 1_000);
   }
 
-  #call(method: string, path: string, limitMs: number): Promise<string> {
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const signal = AbortSignal.timeout(Math.max(1, limitMs));
-    const call = request(
-      { socketPath: this.#socketPath, method, path, signal, headers: { Host: 'docker' } },
-      (response) => {
-        text(response).then((body) => {
-          const status = response.statusCode ?? 0;
-          if (status < 400) resolve(body);
-          else reject(new EngineRefusalError(status, body));
-        }, reject);
-      },
-    );
-    call.on('error', reject);
-    call.end();
-    return promise;
+  async #call(method: string, path: string, limitMs: number): Promise<string> {
+    const response = await callUnixSocket({
+      ...{ socketPath: this.#socketPath, method, path, headers: { Host: 'docker' } },
+      signal: AbortSignal.timeout(Math.max(1, limitMs)),
+    });
+    const body = await text(response);
+    const status = response.statusCode ?? 0;
+    if (status >= 400) throw new EngineRefusalError(status, body);
+    return body;
   }
 }

@@ -1,6 +1,8 @@
-import { get as getPlain } from 'node:http';
-import { get as getSecure } from 'node:https';
 import type { EtcdTls } from './target.ts';
+
+// An `import` of these by name loads more than they need (lib/linux/unix-call.ts).
+const http = process.getBuiltinModule('node:http');
+const https = process.getBuiltinModule('node:https');
 
 /** The state of one member of the cluster, as the member reports it. */
 export interface EtcdMember {
@@ -47,7 +49,7 @@ function metrics(endpoint: string, tls: EtcdTls | undefined, timeoutMs: number):
   const signal = AbortSignal.timeout(timeoutMs);
   const options = { signal, agent: false, ...tls };
   const url = `${tls ? 'https' : 'http'}://${endpoint}/metrics`;
-  const request = (tls ? getSecure : getPlain)(url, options, (response) => {
+  const request = (tls ? https : http).get(url, options, (response) => {
     response.setEncoding('utf8');
     let text = '';
     response.on('data', (part: string) => {

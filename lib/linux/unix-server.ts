@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import type { RequestListener, Server } from 'node:http';
-import { createServer } from 'node:http';
 import type { Server as NetServer, Socket } from 'node:net';
 import { connect, createServer as createNetServer } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { hasCode } from './error-code.ts';
+import { http } from './unix-call.ts';
 
 /** An HTTP server on a Unix socket. Disposing closes it with the default grace. */
 export interface UnixServer extends AsyncDisposable {
@@ -55,7 +55,7 @@ export async function listenOnUnixSocket(
   handler: RequestListener,
   { path, mode, inheritedFd }: UnixServerOptions,
 ): Promise<UnixServer> {
-  const server = createServer(neverHangUp, handler);
+  const server = http.createServer(neverHangUp, handler);
   if (inheritedFd === undefined) await makeSocket(server, path, mode);
   else await bind(server, { fd: inheritedFd });
   const closing = connectionCloser(server);

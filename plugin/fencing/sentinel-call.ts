@@ -1,6 +1,6 @@
-import type { RequestOptions } from 'node:http';
-import { Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
+import type { UnixCall } from '../../lib/linux/unix-call.ts';
+import { callUnixSocket, http } from '../../lib/linux/unix-call.ts';
 
 /** A busy sentinel answers late; a repeated call carries newer deadlines. */
 const callLimitMs = 2_000;
@@ -21,32 +21,25 @@ export class SentinelRefusal extends Error {
 export type SentinelCall = (method: string, path: string, body?: string) => Promise<string>;
 
 export function sentinelCall(socketPath: string): SentinelCall {
-  let lasting = new Agent({ keepAlive: true, maxSockets: 1 });
+  let lasting = new http.Agent({ keepAlive: true, maxSockets: 1 });
   return async (method, path, body = '') => {
     const isFrequent = method === 'PATCH';
     const agent = isFrequent ? lasting : false;
     try {
-      return await send({ socketPath, method, path, agent }, body);
+      return await send({ socketPath, method, path, agent, body });
     } catch (error) {
       if (isFrequent) {
         lasting.destroy(); // The process at its other end may not be the one that has the socket.
-        lasting = new Agent({ keepAlive: true, maxSockets: 1 });
+        lasting = new http.Agent({ keepAlive: true, maxSockets: 1 });
       }
       throw error;
     }
   };
 }
 
-async function send(options: RequestOptions, body: string): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const signal = AbortSignal.timeout(callLimitMs);
-  const call = request({ ...options, signal }, (response) => {
-    text(response).then((answer) => {
-      if (response.statusCode === 200) resolve(answer);
-      else reject(new SentinelRefusal(`the sentinel answers with an error: ${answer}`));
-    }, reject);
-  });
-  call.on('error', reject);
-  call.end(body);
-  return await promise;
+async function send(call: UnixCall): Promise<string> {
+  const response = await callUnixSocket({ ...call, signal: AbortSignal.timeout(callLimitMs) });
+  const answer = await text(response);
+  if (response.statusCode === 200) return answer;
+  throw new SentinelRefusal(`the sentinel answers with an error: ${answer}`);
 }
