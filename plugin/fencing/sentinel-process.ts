@@ -8,6 +8,7 @@ import { hasCode } from '../../lib/linux/error-code.ts';
 import { ifSeen, processFile, processStatSync } from '../../lib/linux/proc.ts';
 import { listenersOn } from '../../lib/linux/unix-listeners.ts';
 import type { Clock } from '../../lib/running/clock.ts';
+import { compileCacheVariable } from '../../lib/running/compile-cache.ts';
 import type { ProcessLook } from './liveness.ts';
 
 const log = createDebug('berth:sentinel');
@@ -74,7 +75,10 @@ export function sentinelProcesses(options: SentinelProcessOptions): SentinelProc
       const child = spawn(process.execPath, ['--optimize-for-size', program, ...flags], {
         detached: true,
         stdio: ['ignore', output, output],
-        env: { ...process.env, DEBUG: process.env.DEBUG || 'berth:sentinel' },
+        env: {
+          ...{ ...process.env, ...compileCacheVariable() },
+          DEBUG: process.env.DEBUG || 'berth:sentinel',
+        },
       });
       closeSync(output);
       child.on('error', (error) => log('ERROR the sentinel can not be started: %s', error));

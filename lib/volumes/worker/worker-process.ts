@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import createDebug from 'debug';
 import { hasCode } from '../../linux/error-code.ts';
 import type { Clock } from '../../running/clock.ts';
+import { compileCacheVariable } from '../../running/compile-cache.ts';
 import type { DriverContext, DriverPlace } from '../drivers/driver.ts';
 import { UnavailableError } from '../errors.ts';
 import type { MethodName, Order, Report, SentContext } from './messages.ts';
@@ -61,7 +62,7 @@ export class WorkerProcess {
       // A process group of its own: its programs can be ended together, and Ctrl-C does not reach it.
       detached: true,
       execArgv: [mode],
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
+      env: { ...process.env, ...compileCacheVariable(), UV_THREADPOOL_SIZE: String(threads) },
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
