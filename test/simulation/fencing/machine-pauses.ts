@@ -5,6 +5,8 @@ import type { Kernel } from './kernel.ts';
 import type { Machine, PauseSight } from './machine.ts';
 import type { SentinelHost } from './sentinel-host.ts';
 
+/** A sentinel that waits for nothing else reads its clocks at least this often. */
+const clockReadMs = 1_500;
 /** How long writers may run after the clocks of their machine have jumped. */
 const jumpReactionMs = 600;
 
@@ -20,8 +22,8 @@ export class MachinePauses {
   readonly #options: MachinePausesOptions;
   /** The last pause that only the time of day shows ended then. */
   #jumpedAtMs = Number.NEGATIVE_INFINITY;
-  /** The time of day was set while the machine stood still: that may hide the pause. */
-  #setInPause = false;
+  /** When the time of day was set last. */
+  #setAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: MachinePausesOptions) {
     this.#options = options;
@@ -48,8 +50,9 @@ export class MachinePauses {
     this.#options.kernel.newcomers.continueAfter(pausedAt);
     const { now } = this.#machine.scheduler;
     if (sight === 'time of day') this.#jumpedAtMs = now;
-    const showsJump = this.#options.sentinel.isInformed && !this.#setInPause;
-    this.#setInPause = false;
+    // The sentinel sees only the sum of a pause and of what was set since it last read its clocks.
+    const isHidden = this.#setAtMs > pausedAt - clockReadMs;
+    const showsJump = this.#options.sentinel.isInformed && !isHidden;
     const isSeen = sight === 'counted' || (sight === 'time of day' && showsJump);
     if (isSeen) {
       // Who appeared since the last scan is found by the next: nothing announces a jump.
@@ -103,7 +106,7 @@ export class MachinePauses {
   setTimeOfDay(byMs: number): void {
     this.#fault('the time of day is set');
     this.#machine.jumpTimeOfDay(byMs);
-    this.#setInPause ||= this.#machine.isPaused;
+    this.#setAtMs = this.#machine.scheduler.now;
     if (this.#hasJustJumped) this.hideJump();
   }
 
