@@ -68,6 +68,11 @@ export class KeptLock {
     return this.#lock.signal;
   }
 
+  /** Asks the store as `Lock.confirm` does. */
+  confirm(): Promise<void> {
+    return this.#lock.confirm();
+  }
+
   /** Changes records as `Lock.guard` does. */
   guard(writes: readonly RecordWrite[]): Promise<void> {
     return this.#lock.guard(writes);

@@ -37,7 +37,8 @@ export interface VolumeDriver {
   /**
    * Mounts the volume at `mountpoint` (an empty directory that the driver creates). Resolves also
    * when it is mounted there already; never stacks a second mount on the first. After a crash the
-   * mount may still be there.
+   * mount may still be there. With a `takeover`, it never mounts what a later holder of the lock has
+   * taken over, however long this host stands still in it.
    */
   mount(volume: DriverVolume, mountpoint: string, context: DriverContext): Promise<void>;
 
@@ -202,6 +203,8 @@ export interface DriverPlace {
 export interface DriverContext {
   /** Aborts when the caller's locks are lost or the caller gave up: stop, undo, reject. */
   readonly signal: AbortSignal;
+  /** The lock on the volume under which the caller works. Absent in tests of a driver alone. */
+  readonly lock?: DriverLock | undefined;
   /**
    * For `mount`: true if this host has held the volume's lock without a gap since it mounted the volume
    * last, so that nobody else can have written to it.
@@ -209,6 +212,17 @@ export interface DriverContext {
   readonly isContinued?: boolean;
   /** Called now and then during a long copy. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** The lock of a caller, as far as a driver needs it to tell its holders apart. */
+export interface DriverLock {
+  /** Larger for each later holder, in one past of the store. */
+  readonly token: number;
+  /**
+   * Asks the store whether the lock is still held; rejects if it is not, or if the store does not say.
+   * Resolves only to what was true after the call: a host that was frozen must ask after its pause.
+   */
+  confirm(): Promise<void>;
 }
 
 export interface Progress {

@@ -4,7 +4,10 @@ import type { FoundMount } from './found-mount.ts';
 import type { MountRow } from './mount-table.ts';
 
 /** The part of a kept lock that a mount needs. */
-export type MountLock = Pick<KeptLock, 'state' | 'ticket' | 'token' | 'unlock'>;
+export type MountLock = Pick<
+  KeptLock,
+  'state' | 'ticket' | 'token' | 'unlock' | 'confirm' | 'guard'
+>;
 
 /**
  * The state of a volume that is mounted on this host. A volume has a state as long as it has a row

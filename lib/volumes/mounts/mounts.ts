@@ -6,7 +6,7 @@ import type { Condition } from '../../lock/condition.ts';
 import type { KeptLockState } from '../../lock/use/kept-lock.ts';
 import { allOf } from '../../running/all-of.ts';
 import { never } from '../../running/never.ts';
-import type { VolumeDriver } from '../drivers/driver.ts';
+import type { DriverContext, VolumeDriver } from '../drivers/driver.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
 import type { Claims } from '../records/claims.ts';
 import type { CallContext } from '../service.ts';
@@ -148,7 +148,7 @@ export class Mounts {
     this.#states.enter(volume, { is: 'mounting', lock });
     const begun = await this.#begin(row);
     try {
-      await this.#mountFenced(row, driver, signal);
+      await this.#mountFenced(row, driver, { signal, lock });
       signal.throwIfAborted();
       if (lock.state !== 'held') {
         throw new UnavailableError(`lost the lock on volume ${volume} while mounting it`);
@@ -256,8 +256,8 @@ export class Mounts {
    * nothing, and nobody knows of it before the Mount is answered, so both are done side by side: if
    * this process ends in between, the row lets the next start undo the mount.
    */
-  async #mountFenced(row: MountRow, driver: VolumeDriver, signal: AbortSignal): Promise<void> {
-    const mount = () => driver.mount(volumeOf(row), row.mountpoint, { signal });
+  async #mountFenced(row: MountRow, driver: VolumeDriver, context: DriverContext): Promise<void> {
+    const mount = () => driver.mount(volumeOf(row), row.mountpoint, context);
     const mounts = fencedMounts(this.#table, this.#states);
     const watch = () => this.#options.fence.watch(mounts, row.volume);
     if (driver.capabilities.ownsFileSystem) {
@@ -274,7 +274,8 @@ export class Mounts {
     const driver = driverOf(row, this.#options.drivers);
     // With on-lost=keep the lock is acquired again also if another host had it meanwhile.
     const isContinued = row.onLost !== 'keep';
-    await driver.mount(volumeOf(row), row.mountpoint, { signal, isContinued });
+    const lock = this.#states.lock(row.volume);
+    await driver.mount(volumeOf(row), row.mountpoint, { signal, lock, isContinued });
     try {
       signal.throwIfAborted();
       this.#states.requireHeld(row.volume);

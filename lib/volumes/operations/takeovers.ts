@@ -1,4 +1,5 @@
 import createDebug from 'debug';
+import { RecordConflictError } from '../../lock/errors.ts';
 import type { KeptLock } from '../../lock/use/kept-lock.ts';
 import type { Clock } from '../../running/clock.ts';
 import { never } from '../../running/never.ts';
@@ -26,7 +27,7 @@ export interface TakeoversOptions {
 }
 
 /** A lock under which records change. */
-type GuardingLock = Pick<KeptLock, 'token' | 'guard' | 'read' | 'signal'>;
+type GuardingLock = Pick<KeptLock, 'token' | 'guard' | 'confirm' | 'read' | 'signal'>;
 
 /**
  * Takes a volume over after an unclean end, under its lock and before its mount, so that no write of
@@ -122,13 +123,14 @@ export class Takeovers {
       const takeover = drivers.get(record.driver)?.takeover;
       if (!takeover)
         throw new UnavailableError(`driver ${record.driver} can't take over ${volume}`);
-      await takeover.takeOver(record, former, { signal: during, onProgress });
+      await takeover.takeOver(record, former, { signal: during, onProgress, lock });
       this.#record('warning', 'taken-over', volume, takenOver(former), lock.token);
     }
     const how = way === 'command' ? 'command' : 'storage';
     const value = takenOverText(claim, how, claimant.host, clock.date());
     const { key, revision } = claim.stored;
     await lock.guard([{ key, value, expectedRevision: revision }]).catch((error) => {
+      if (!(error instanceof RecordConflictError)) throw error;
       // The former owner has just deleted its claim: it has let go.
       log('volume=%s claim of %s: %s', volume, former.host, error);
     });

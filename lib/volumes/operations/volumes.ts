@@ -168,7 +168,7 @@ export class Volumes {
   /** Returns a context that stops storage work when the caller leaves or the lock is lost. */
   #during(lock: Lock, { signal, onProgress }: CallContext): DriverContext {
     lock.throwIfLost();
-    return { signal: AbortSignal.any([signal, lock.signal]), onProgress };
+    return { signal: AbortSignal.any([signal, lock.signal]), onProgress, lock };
   }
 
   /**

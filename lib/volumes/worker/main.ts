@@ -4,10 +4,10 @@ import { systemCalls } from '../../linux/mounting.ts';
 import { systemClock } from '../../running/clock.ts';
 import { every } from '../../running/every.ts';
 import { never } from '../../running/never.ts';
-import type { DriverContext } from '../drivers/driver.ts';
+import type { DriverContext, Progress } from '../drivers/driver.ts';
 import { drivers } from '../drivers/registry.ts';
 import type { Order, Report } from './messages.ts';
-import { failureOf } from './messages.ts';
+import { errorOf, failureOf } from './messages.ts';
 import { programMovement } from './movement.ts';
 
 const debug = createDebug('berth:worker');
@@ -19,9 +19,12 @@ const all = drivers({
 });
 const movement = programMovement();
 const aborts = new Map<number, AbortController>();
+/** The drivers that wait to hear whether their caller's lock is still held, by call. */
+const asking = new Map<number, PromiseWithResolvers<void>>();
 
 process.on('message', (order: Order) => {
   if (order.is === 'call') void answer(order);
+  else if (order.is === 'confirmed') heard(order);
   else aborts.get(order.id)?.abort(new Error(order.reason));
 });
 // The daemon has ended. Its successor must not meet what this process still does.
@@ -55,11 +58,31 @@ async function answer(order: Extract<Order, { is: 'call' }>): Promise<void> {
 
 function driverContext(
   id: number,
-  { wantsProgress, ...rest }: NonNullable<Extract<Order, { is: 'call' }>['context']>,
+  { wantsProgress, token, ...rest }: NonNullable<Extract<Order, { is: 'call' }>['context']>,
   signal: AbortSignal,
 ): DriverContext {
-  if (!wantsProgress) return { ...rest, signal };
-  return { ...rest, signal, onProgress: (progress) => say({ is: 'progress', id, progress }) };
+  const onProgress = wantsProgress
+    ? (progress: Progress) => say({ is: 'progress', id, progress })
+    : undefined;
+  const lock = token === undefined ? undefined : { token, confirm: () => confirm(id) };
+  return { ...rest, signal, onProgress, lock };
+}
+
+/** Asks the daemon. It ends this process when it has ended itself, so its answer needs no limit. */
+async function confirm(id: number): Promise<void> {
+  // The answer to an earlier question would not do.
+  if (asking.has(id)) throw new Error('a driver asks for its lock twice at once');
+  const asked = Promise.withResolvers<void>();
+  asking.set(id, asked);
+  say({ is: 'confirm', id });
+  await asked.promise;
+}
+
+function heard({ id, failure }: Extract<Order, { is: 'confirmed' }>): void {
+  const asked = asking.get(id);
+  asking.delete(id);
+  if (failure === undefined) asked?.resolve();
+  else asked?.reject(errorOf(failure));
 }
 
 type Method = (...args: readonly unknown[]) => Promise<unknown>;

@@ -25,11 +25,15 @@ export type Order =
       /** Absent: the method takes no context. */
       readonly context?: SentContext;
     }
-  | { readonly is: 'abort'; readonly id: number; readonly reason: string };
+  | { readonly is: 'abort'; readonly id: number; readonly reason: string }
+  /** The answer to `confirm`; `failure`: the lock is not held, or the store did not say. */
+  | { readonly is: 'confirmed'; readonly id: number; readonly failure?: Failure | undefined };
 
-/** The context of a call without what can't cross: its signal and its function. */
-export type SentContext = Omit<DriverContext, 'signal' | 'onProgress'> & {
+/** The context of a call without what can't cross: its signal and its functions. */
+export type SentContext = Omit<DriverContext, 'signal' | 'onProgress' | 'lock'> & {
   readonly wantsProgress: boolean;
+  /** The token of the caller's lock. */
+  readonly token?: number | undefined;
 };
 
 /** A message of a worker to the daemon. */
@@ -39,6 +43,8 @@ export type Report =
   | { readonly is: 'failure'; readonly id: number; readonly failure: Failure }
   | { readonly is: 'progress'; readonly id: number; readonly progress: Progress }
   | { readonly is: 'moved'; readonly id: number }
+  /** The driver asks whether the caller's lock is still held, and waits for `confirmed`. */
+  | { readonly is: 'confirm'; readonly id: number }
   | { readonly is: 'kept'; readonly volume: string; readonly message: string };
 
 /** An error, as it crosses. */

@@ -6,10 +6,12 @@ import createDebug from 'debug';
 import { hasCode } from '../../linux/error-code.ts';
 import type { Clock } from '../../running/clock.ts';
 import { compileCacheVariable } from '../../running/compile-cache.ts';
+import { messageOf } from '../../running/message-of.ts';
+import { never } from '../../running/never.ts';
 import type { DriverContext, DriverPlace } from '../drivers/driver.ts';
 import { UnavailableError } from '../errors.ts';
 import type { MethodName, Order, Report, SentContext } from './messages.ts';
-import { errorOf } from './messages.ts';
+import { errorOf, failureOf } from './messages.ts';
 
 const log = createDebug('berth:worker');
 
@@ -144,12 +146,24 @@ export class WorkerProcess {
     if (pending === undefined) return;
     pending.call.moved();
     const { context } = pending.call;
+    if (report.is === 'confirm') void this.#confirm(report.id, context);
     if (report.is === 'answer') pending.resolve(report.value);
     if (report.is === 'progress') context?.onProgress?.(report.progress);
     if (report.is === 'failure') {
       const { failure } = report;
       const isAbort = failure.isAbort && context?.signal.aborted === true;
       pending.reject(isAbort ? context.signal.reason : errorOf(failure));
+    }
+  }
+
+  /** Answers a driver that asks whether its caller's lock is still held. */
+  async #confirm(id: number, context: DriverContext | undefined): Promise<void> {
+    try {
+      await context?.lock?.confirm();
+      this.#send({ is: 'confirmed', id });
+    } catch (error) {
+      const unproved = new UnavailableError(`${messageOf(error)}; try again`, { cause: error });
+      this.#send({ is: 'confirmed', id, failure: failureOf(unproved, never) });
     }
   }
 
@@ -168,8 +182,8 @@ export class WorkerProcess {
   }
 }
 
-function sentContext({ signal: _, onProgress, ...rest }: DriverContext): SentContext {
-  return { ...rest, wantsProgress: onProgress !== undefined };
+function sentContext({ signal: _, onProgress, lock, ...rest }: DriverContext): SentContext {
+  return { ...rest, wantsProgress: onProgress !== undefined, token: lock?.token };
 }
 
 /** Kills a worker's process group. False: it has no process left. */

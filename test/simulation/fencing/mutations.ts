@@ -317,6 +317,27 @@ const mutations: readonly Mutation[] = [
     to: 'this.#muteMs += gapMs;',
     test: 'test/unit/plugin/fencing/liveness.test.ts',
   },
+  {
+    promise: 'a host that was frozen in its takeover renames nothing',
+    file: 'lib/volumes/drivers/image/stage.ts',
+    from: 'for (const other of others) await rm',
+    to: 'for (const other of [] as string[]) await rm',
+    test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
+  },
+  {
+    promise: 'a host that was frozen in its Mount mounts only what was its own',
+    file: 'lib/volumes/drivers/image/stage.ts',
+    from: '    return staged;',
+    to: '    return undefined;',
+    test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
+  },
+  {
+    promise: 'a host that was frozen asks the store before it mounts',
+    file: 'lib/volumes/drivers/image/stage.ts',
+    from: '  await lock?.confirm();\n  signal',
+    to: '  signal',
+    test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
+  },
 ];
 
 /** Texts in the sentinel; the numbers name the reports of trials that found the fault. */

@@ -1,5 +1,5 @@
-import { mkdir, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rename, stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { freeze, thaw } from '../../../linux/freeze.ts';
 import type { Mount } from '../../../linux/mountinfo.ts';
@@ -24,6 +24,7 @@ import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from '
 import { DeadDevices, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { reserveSpace } from './reserve.ts';
 import { parseSize } from './size.ts';
+import { confirmed, fromStage, onStage, stagedImage } from './stage.ts';
 import { imageStorage } from './storage.ts';
 import { endStranded } from './stranded.ts';
 import { asideImages, imageTakeover } from './takeover.ts';
@@ -35,6 +36,7 @@ import { asideImages, imageTakeover } from './takeover.ts';
  *     VOLUME_DIR/image/NAME/volume.img
  *     VOLUME_DIR/image/NAME/snapshots/SNAPSHOT.img
  *     VOLUME_DIR/image/NAME/aside/                  what former owners may still write to: takeover.ts
+ *     VOLUME_DIR/image/NAME/.stage-TOKEN/           names that one holder of the lock uses: stage.ts
  *     VOLUME_DIR/image/.tmp-*                       things half made or half deleted
  *
  * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
@@ -108,8 +110,11 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
       if (context.isContinued && (await mountedAgain(image, mountpoint, dead, context))) return;
+      const staged = await stagedImage(homeOf(volume), image, context);
       await untilDetached(`volume ${volume.name}`, image, context.signal);
-      await mountImage(image, readOptions(volume), mountpoint, context);
+      await confirmed(context);
+      const mount = () => mountImage(staged ?? image, readOptions(volume), mountpoint, context);
+      await (staged === undefined ? mount() : fromStage(dirname(staged), mount));
     },
 
     async unmount(volume, mountpoint, context) {
@@ -157,12 +162,19 @@ export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
       beginSweep();
       const image = await existingImage(target.volume);
       await untilDetached(`volume ${target.volume.name}`, image, context.signal);
-      await withTemporary(base, async (temporary) => {
-        const copy = join(temporary, 'volume.img');
-        await copyImage(await existingSnapshot(target), copy, target.volume, context);
-        await reserveIfAsked(copy, target.volume, context);
-        await renameDurably(copy, image);
-      });
+      await onStage(homeOf(target.volume), context, (stage) =>
+        withTemporary(base, async (temporary) => {
+          const copy = join(temporary, imageName);
+          const restored = join(stage, imageName);
+          await copyImage(await existingSnapshot(target), copy, target.volume, context);
+          await reserveIfAsked(copy, target.volume, context);
+          await fromStage(stage, async () => {
+            await rename(copy, restored);
+            await confirmed(context);
+            await renameDurably(restored, image);
+          });
+        }),
+      );
     },
 
     async clone(source, target, context) {

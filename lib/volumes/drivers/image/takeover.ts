@@ -1,9 +1,8 @@
 import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { z } from 'zod';
 import { hasCode } from '../../../linux/error-code.ts';
 import { ProgramError, run } from '../../../linux/run.ts';
-import { readIfThere, replaceFile } from '../../../linux/state-file.ts';
+import { replaceFile } from '../../../linux/state-file.ts';
 import { never } from '../../../running/never.ts';
 import { UnavailableError } from '../../errors.ts';
 import type { DriverContext, DriverTakeover, DriverVolume } from '../driver.ts';
@@ -11,18 +10,24 @@ import { copyFile, fileBytes } from '../shared/copy.ts';
 import { exists, syncPath } from '../shared/storage-files.ts';
 import { withTemporary } from '../shared/temporary.ts';
 import type { FormerOwner, PutAside, TakeoverAbility } from '../takeover.ts';
+import { notesText, readNotes } from './aside-notes.ts';
+import { confirmed, fromStage, onStage } from './stage.ts';
 
 /*
  * The taking over of an image. The former owner's kernel has the file open, not its name: what it
  * writes later goes to that inode. So the volume gets a new inode with the same content.
  *
- *     aside/HOST.TOKEN.MARK.json   1. what is known of the former owner, and the time of the last write
- *     .tmp-…/volume.img            2. a clone of volume.img (or a full copy)
- *     aside/HOST.TOKEN.MARK.img    3. a second name of the old inode
- *     volume.img                   4. the clone, renamed: one step
+ *     .stage-TOKEN/former.img      1. a second name of the old inode
+ *     .stage-TOKEN/volume.img      2. a clone of it (or a full copy), made in .tmp-…
+ *     .stage-TOKEN/notes.json      3. what is known of the former owner, and the time of the last write
+ *                                  4. the store says that the lock is still held
+ *     aside/HOST.TOKEN.MARK.json   5. the notes, renamed
+ *     aside/HOST.TOKEN.MARK.img    6. the second name of the old inode, renamed
+ *     volume.img                   7. the clone, renamed: one step
  *
- * After a crash before step 4 the volume has its old inode, and a repeat goes through all steps again.
- * The inode behind the name `aside/….img` tells whether step 4 has been done.
+ * After a crash before step 7 the volume has its old inode, and a repeat goes through all steps again.
+ * The inode behind the name `aside/….img` tells whether step 7 has been done. stage.ts says why a host
+ * that is frozen at any step, and goes on after its successor, does no harm.
  *
  * A clone (FICLONE) is of one moment, whatever writes meanwhile: the file system locks both files. A
  * full copy is not, so it is repeated if the file has been written to while it was copied.
@@ -41,24 +46,23 @@ export function imageTakeover(base: string): DriverTakeover {
 
     async takeOver(volume, former, context) {
       context.signal.throwIfAborted();
-      const image = join(base, volume.name, imageName);
-      const asides = asidesOf(base, volume);
-      await mkdir(asides, { recursive: true, mode: 0o700 });
-      const name = `${former.host}.${former.token}.${former.mark}`;
-      const [aside, notes] = [join(asides, `${name}.img`), join(asides, `${name}.json`)];
-      if (await isDone(aside, image)) return;
-      await withTemporary(base, async (temporary) => {
-        const clone = join(temporary, imageName);
-        const before = await cloneOf(image, clone, context);
-        await replaceFile(notes, notesText(former, before));
-        context.signal.throwIfAborted();
-        await link(image, aside).catch((error) => {
-          if (!hasCode(error, 'EEXIST')) throw error;
+      const home = join(base, volume.name);
+      await onStage(home, context, async (stage) => {
+        const image = join(home, imageName);
+        const asides = asidesOf(base, volume);
+        await mkdir(asides, { recursive: true, mode: 0o700 });
+        const name = `${former.host}.${former.token}.${former.mark}`;
+        const [aside, notes] = [join(asides, `${name}.img`), join(asides, `${name}.json`)];
+        if (await isDone(aside, image)) return;
+        const prepared = await prepare(base, stage, image, former, context);
+        await confirmed(context);
+        await fromStage(stage, async () => {
+          await rename(prepared.notes, notes);
+          await rename(prepared.old, aside); // Without effect if a crash has left that name.
+          await syncPath(asides);
+          await rename(prepared.clone, image);
         });
-        await syncPath(asides);
-        context.signal.throwIfAborted();
-        await rename(clone, image);
-        await syncPath(join(base, volume.name));
+        await syncPath(home);
       });
     },
 
@@ -129,6 +133,29 @@ async function isDone(aside: string, image: string): Promise<boolean> {
   return old.ino !== now.ino;
 }
 
+/** Makes on a stage everything that the takeover then gives its name. */
+async function prepare(
+  base: string,
+  stage: string,
+  image: string,
+  former: FormerOwner,
+  context: DriverContext,
+) {
+  const old = join(stage, 'former.img');
+  const clone = join(stage, imageName);
+  const notes = join(stage, 'notes.json');
+  return fromStage(stage, async () => {
+    await link(image, old);
+    await withTemporary(base, async (temporary) => {
+      const made = join(temporary, imageName);
+      const before = await cloneOf(old, made, context);
+      await replaceFile(notes, notesText(former, before));
+      await rename(made, clone);
+    });
+    return { old, clone, notes };
+  });
+}
+
 /** How often a full copy is made before the former owner counts as one that goes on writing. */
 const copies = 3;
 
@@ -194,34 +221,4 @@ async function canClone(base: string): Promise<boolean> {
     }
     return await isCloned(one, other, { signal: never });
   });
-}
-
-const notesSchema = z.object({
-  mark: z.string(),
-  host: z.string(),
-  owner: z.string(),
-  token: z.number(),
-  since: z.string(),
-  at: z.string(),
-  mtimeNs: z.string(),
-  size: z.string(),
-});
-
-function notesText(
-  { mark, host, owner, token, since }: FormerOwner,
-  { mtimeNs, size }: { readonly mtimeNs: bigint; readonly size: bigint },
-): string {
-  const at = new Date().toISOString();
-  const notes = { mark, host, owner, token, since, at };
-  return JSON.stringify({ ...notes, mtimeNs: String(mtimeNs), size: String(size) });
-}
-
-async function readNotes(path: string) {
-  const text = await readIfThere(path);
-  if (text === undefined) return undefined;
-  try {
-    return notesSchema.parse(JSON.parse(text));
-  } catch {
-    return undefined; // A person's own file; the image then counts as written to.
-  }
 }

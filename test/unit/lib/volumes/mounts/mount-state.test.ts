@@ -16,7 +16,14 @@ const ticket = ticketSchema.parse({
 });
 
 function lockThatIs(state: MountLock['state']): MountLock {
-  return { state, token: 7, ticket, unlock: async () => {} };
+  return {
+    state,
+    token: 7,
+    ticket,
+    confirm: async () => {},
+    guard: async () => {},
+    unlock: async () => {},
+  };
 }
 
 const held = lockThatIs('held');
