@@ -17,19 +17,23 @@ export interface ClaimWatchOptions {
   readonly takeovers: Pick<Takeovers, 'settle' | 'lookAgain'>;
   readonly catalog: Pick<Catalog, 'get'>;
   readonly mounts: Pick<Mounts, 'get' | 'requireUnmounted'>;
-  readonly states: Pick<MountStates, 'get'>;
+  readonly states: Pick<MountStates, 'get' | 'lock'>;
   readonly mutex: KeyedMutex;
 }
 
 /**
  * Follows the claims in the store. A claim of this host whose mount is not here any more is deleted:
  * its last words did not reach the store, or the host was booted since. When another host's claim on a
- * volume that is mounted here goes, what was put aside for it is settled.
+ * volume that is mounted here goes, what was put aside for it is settled. When a request of another host
+ * ends without its claim while this host holds the lock before it, that host died as it waited: it never
+ * had the lock, and its claim is deleted.
  */
 export class ClaimWatch {
   readonly #options: ClaimWatchOptions;
   /** This host's claims as the mirror has them, by key. */
   readonly #own = new Map<string, Claim>();
+  /** The other hosts' claims that say nothing of a takeover, by mark. */
+  readonly #others = new Map<string, Claim>();
   /** The keys of all claims as the mirror has them, by volume. */
   readonly #keys = new Map<string, Set<string>>();
 
@@ -82,28 +86,58 @@ export class ClaimWatch {
     if (event.kind === 'interrupted') return;
     if (event.kind === 'reset') {
       this.#own.clear();
+      this.#others.clear();
       this.#keys.clear();
     }
-    const { records, removedRecords } =
+    const { records, removedRecords, removedTickets } =
       event.kind === 'change'
         ? event.change
-        : { records: this.#options.mirror.records(), removedRecords: [] };
+        : { records: this.#options.mirror.records(), removedRecords: [], removedTickets: [] };
     for (const record of records) {
       const volume = parseClaimKey(record.key)?.volume;
       if (volume === undefined) continue;
       this.#keys.set(volume, (this.#keys.get(volume) ?? new Set()).add(record.key));
       const claim = parseClaim(record);
-      if (claim?.owner === this.#options.claimant.owner) this.#own.set(record.key, claim);
+      if (claim) this.#keep(claim);
     }
     for (const key of removedRecords) {
       this.#forget(key);
       if (!this.#own.delete(key)) this.#noteRelease(key);
     }
+    for (const { nonce } of removedTickets) {
+      const claim = this.#others.get(nonce);
+      if (claim) this.#endWaiting(claim);
+    }
+  }
+
+  #keep(claim: Claim): void {
+    const { owner, mark, takenOver, stored } = claim;
+    if (owner === this.#options.claimant.owner) this.#own.set(stored.key, claim);
+    else if (takenOver === undefined) this.#others.set(mark, claim);
+    else this.#others.delete(mark);
+  }
+
+  /**
+   * Deletes the claim of a request that was never granted: its ticket is gone, and this host holds the lock
+   * of an earlier token at the moment of the deletion, as it did all the time.
+   */
+  #endWaiting({ volume, token, stored }: Claim): void {
+    const { mutex, mounts, states } = this.#options;
+    void mutex
+      .run(volume, async () => {
+        const lock = states.lock(volume);
+        if (!lock || lock.token >= token || mounts.get(volume)?.access === 'shared') return;
+        const { key, revision: expectedRevision } = stored;
+        await lock.guard([{ key, value: undefined, expectedRevision }]);
+        log('volume=%s: the host of %s died as it waited', volume, key);
+      })
+      .catch((error) => log('volume=%s claim %s: %s', volume, stored.key, error));
   }
 
   #forget(key: string): void {
-    const volume = parseClaimKey(key)?.volume;
-    if (volume === undefined) return;
+    const { volume, mark } = parseClaimKey(key) ?? {};
+    if (volume === undefined || mark === undefined) return;
+    this.#others.delete(mark);
     const keys = this.#keys.get(volume);
     keys?.delete(key);
     if (keys?.size === 0) this.#keys.delete(volume);

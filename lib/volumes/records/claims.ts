@@ -14,8 +14,8 @@ import type { StoredRecord, TicketStore } from '../../lock/stores/ticket-store.t
  *     A lets go      claims/db/MARK-A is gone                        nothing of A can write any more
  *
  * A claim of this host's own identity is no unclean end for this host: its kernel has the mount, or was
- * booted since. A host that died while it waited for the lock has a claim, too; that counts as an
- * unclean end, the safe side.
+ * booted since. A host that died while it waited for the lock has a claim, too: the holder of the lock
+ * deletes it (claim-watch.ts). If that holder ends first, it counts as an unclean end, the safe side.
  */
 
 /** How the writes of a former owner were kept from the volume. */
