@@ -28,6 +28,7 @@ import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { reservedVolumes } from '../lib/volumes/operations/reserved-volumes.ts';
 import { Takeovers } from '../lib/volumes/operations/takeovers.ts';
+import { UncleanEnds } from '../lib/volumes/operations/unclean-ends.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
 import { PoolRoom } from '../lib/volumes/pools/pool-room.ts';
 import { PoolWatch } from '../lib/volumes/pools/pool-watch.ts';
@@ -291,6 +292,7 @@ function openVolumes(
     ...{ mirror, claims, claimant, takeovers, catalog, mounts, states, mutex },
   });
   started.use(claimWatch.follow());
+  const uncleanEnds = new UncleanEnds({ mirror, store, claims, claimant, events });
   const unlocked = new Volumes({
     ...{ catalog, drivers: allDrivers, mounts, pools, clock, fencing },
     claimKeys: (volume) => claimWatch.keysOf(volume),
@@ -317,7 +319,7 @@ function openVolumes(
       }
     }
   };
-  return { unlocked, volumes, evictions, claimWatch, command, fencing, learn };
+  return { unlocked, volumes, evictions, claimWatch, uncleanEnds, command, fencing, learn };
 }
 
 type Parts = OpenCluster &
@@ -333,6 +335,7 @@ type Parts = OpenCluster &
 /** Returns the two protocols, for the two sockets. */
 function apps({ config, clock, signal }: Start, parts: Parts): Apps {
   const { store, identity, locks, volumes, unlocked, evictions, reconciler, events } = parts;
+  const { uncleanEnds } = parts;
   const onActivate = () => reconciler.engineStarted();
   const scope = store.properties.multiHost ? 'global' : 'local';
   const physician = doctor({
@@ -342,7 +345,7 @@ function apps({ config, clock, signal }: Start, parts: Parts): Apps {
   return {
     docker: { app: dockerApp(volumes, { scope, onActivate, clock }), onActivate },
     admin: adminApp({
-      ...{ volumes, locks, clearer: evictions, doctor: physician, events, clock },
+      ...{ volumes, locks, clearer: evictions, doctor: physician, events, clock, uncleanEnds },
       status: () => statusReport(config, clock, parts),
       stopping: signal,
     }),

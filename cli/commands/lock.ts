@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { GateReply, LocksReply, TicketReply } from '../../plugin/admin/api.ts';
+import type { GateReply, GoneReply, LocksReply, TicketReply } from '../../plugin/admin/api.ts';
 import { parseDuration } from '../../plugin/config/setting-values.ts';
 import type { AdminClient } from '../admin-client.ts';
 import { path } from '../admin-client.ts';
@@ -13,6 +13,7 @@ import { runUnderLock } from '../run-under-lock.ts';
 interface ClearOptions extends CommonOptions {
   readonly token?: number;
   readonly force?: boolean;
+  readonly hostGone?: boolean;
 }
 
 interface DisableOptions extends CommonOptions {
@@ -60,6 +61,10 @@ export function lockCommands(root: Command, run: Run): void {
       token,
     )
     .option('--force', 'clear it even if the holder is alive: its containers are killed first')
+    .option(
+      '--host-gone',
+      "the host of this token can't write any more: it is switched off for good (berth doctor lists such hosts)",
+    )
     .description('clear the lock of a dead host, or with --force of a living one')
     .action((volume: string, options: ClearOptions) =>
       run(options, volume, (context) => clear(context, volume, options)),
@@ -126,6 +131,14 @@ async function clear(
     return tickets.length === 0 ? exitCodes.notFound : exitCodes.usage;
   }
   const body = { token: options.token, force: options.force ?? false };
+  if (options.hostGone) {
+    const reply = await client.post<GoneReply>(path`/locks/${volume}/gone`, body);
+    print(
+      reply,
+      ({ gone }) => `host ${gone.host} is gone: volume ${volume} is free of its Mount\n`,
+    );
+    return exitCodes.ok;
+  }
   const { cleared } = await client.post<{ cleared: TicketReply }>(
     path`/locks/${volume}/clear`,
     body,

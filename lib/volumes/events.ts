@@ -8,6 +8,7 @@ export const eventKinds = [
   'failed',
   'fence-command',
   'fenced',
+  'host-gone',
   'incomplete',
   'kept',
   'killed',

@@ -43,6 +43,17 @@ export interface LocksReply {
   readonly gates: readonly GateReply[];
 }
 
+/** A Mount that a host has not ended and, as an operator says, can't write through any more. */
+export interface GoneReply {
+  readonly gone: {
+    readonly volume: string;
+    readonly host: string;
+    /** The time of that Mount (RFC 3339), by that host's clock. */
+    readonly since: string;
+    readonly token: number;
+  };
+}
+
 /** The way in which the writes of a host that has lost a volume are kept from it. */
 export interface FencingReply {
   readonly level: 'storage' | 'host' | 'none';

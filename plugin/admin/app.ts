@@ -7,6 +7,7 @@ import { systemClock } from '../../lib/running/clock.ts';
 import { never } from '../../lib/running/never.ts';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
+import type { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { EventLog } from '../events/event-log.ts';
 import { collectBody } from '../http/json-body.ts';
@@ -24,6 +25,7 @@ export interface AdminAppOptions {
   readonly volumes: VolumeService;
   readonly locks: LockService;
   readonly clearer: LockClearer;
+  readonly uncleanEnds: Pick<UncleanEnds, 'confirmGone'>;
   readonly doctor: Doctor;
   readonly status: () => Promise<StatusReport>;
   readonly events: EventLog;
@@ -40,6 +42,7 @@ export function adminApp({
   volumes,
   locks,
   clearer,
+  uncleanEnds,
   doctor,
   status,
   events,
@@ -65,7 +68,7 @@ export function adminApp({
   app.use(
     '/v1',
     volumeRoutes(volumes, clock),
-    lockRoutes({ locks, clearer, volumes, stopping, clock }),
+    lockRoutes({ locks, clearer, uncleanEnds, volumes, stopping, clock }),
   );
   app.use('/v1', eventRoutes({ events, stopping }), doctorRoutes(doctor));
   app.use(({ method, path }: Request) => {

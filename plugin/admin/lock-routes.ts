@@ -6,15 +6,21 @@ import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.t
 import { UseMount, UseSnapshot } from '../../lib/lock/use/use.ts';
 import type { Clock } from '../../lib/running/clock.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
+import type { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { LocksReply } from './api.ts';
+import type { GoneReply, LocksReply } from './api.ts';
 import { answerLongWork } from './long-work.ts';
 import { gateReplies, ticketReplies } from './replies.ts';
 
 const clearBody = z.strictObject({
+  token: z.int().positive(),
+  force: z.boolean().default(false),
+});
+
+const goneBody = z.strictObject({
   token: z.int().positive(),
   force: z.boolean().default(false),
 });
@@ -34,6 +40,7 @@ const holdBody = z.strictObject({
 export interface LockRoutesOptions {
   readonly locks: LockService;
   readonly clearer: LockClearer;
+  readonly uncleanEnds: Pick<UncleanEnds, 'confirmGone'>;
   readonly volumes: VolumeService;
   /** Aborts when the daemon is about to stop: it releases locks that it holds for commands. */
   readonly stopping: AbortSignal;
@@ -42,7 +49,7 @@ export interface LockRoutesOptions {
 
 /** Routes that show locks, clear and disable them, and hold one while the client is connected. */
 export function lockRoutes(options: LockRoutesOptions): Router {
-  const { locks, clearer, volumes, stopping, clock } = options;
+  const { locks, clearer, uncleanEnds, volumes, stopping, clock } = options;
   const router = Router();
   router.get('/locks', (_request, response) => {
     const reply: LocksReply = {
@@ -60,6 +67,13 @@ export function lockRoutes(options: LockRoutesOptions): Router {
     const body = parseJson(bodyText(request.body), clearBody);
     const ticket = await clearer.clearLock({ ...body, volume, signal: clientGone(response) });
     response.json({ cleared: ticketReplies([ticket])[0] });
+  });
+
+  router.post('/locks/:volume/gone', async (request: Request<{ volume: string }>, response) => {
+    const volume = nameOf(request);
+    const body = parseJson(bodyText(request.body), goneBody);
+    const { host, since, token } = await uncleanEnds.confirmGone({ ...body, volume });
+    response.json({ gone: { volume, host, since, token } } satisfies GoneReply);
   });
 
   router.post('/locks/:volume/disable', async (request: Request<{ volume: string }>, response) => {

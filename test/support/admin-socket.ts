@@ -13,6 +13,8 @@ import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts'
 import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
 import { systemClock } from '../../lib/running/clock.ts';
 import type { Finding } from '../../lib/volumes/doctor/finding.ts';
+import { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
+import { Claims } from '../../lib/volumes/records/claims.ts';
 import type { ConditionReply } from '../../plugin/admin/api.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
@@ -50,9 +52,10 @@ export interface AdminSocket extends AsyncDisposable {
 export async function openAdminSocket(): Promise<AdminSocket> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-'));
   const shared = memoryState(systemClock());
-  const host = (name: string) =>
-    new LockManager({ store: memoryStore({ shared }), host: name, owner: name, ttlMs: 30_000 });
-  const [n1, n2] = [host('n1'), host('n2')];
+  const ticketStore = memoryStore({ shared });
+  const host = (name: string, of = memoryStore({ shared })) =>
+    new LockManager({ store: of, host: name, owner: name, ttlMs: 30_000 });
+  const [n1, n2] = [host('n1', ticketStore), host('n2')];
   const volumes = new MemoryVolumes();
   const store = { kind: 'embedded', reachable: true };
   const conditions: ConditionReply[] = [];
@@ -64,6 +67,10 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     volumes,
     locks,
     clearer: locks,
+    uncleanEnds: new UncleanEnds({
+      ...{ store: ticketStore, mirror: n1.mirror, events, claimant: { owner: 'n1' } },
+      claims: new Claims(ticketStore),
+    }),
     doctor: {
       examine: async ({ fix }) =>
         findings.map((finding) => ({ ...finding, state: fix && finding.fix ? 'fixed' : 'found' })),

@@ -7,10 +7,13 @@ import type { MountDoctorOptions } from './mounts.ts';
 import { MountDoctor } from './mounts.ts';
 import type { StorageDoctorOptions } from './storage.ts';
 import { StorageDoctor } from './storage.ts';
+import type { UncleanEndDoctorOptions } from './unclean-ends.ts';
+import { UncleanEndDoctor } from './unclean-ends.ts';
 
 export type DoctorOptions = MountDoctorOptions &
   HeldDoctorOptions &
-  StorageDoctorOptions & {
+  StorageDoctorOptions &
+  UncleanEndDoctorOptions & {
     /** While it is not live, its records and tickets may be out of date. */
     readonly mirror: Pick<StoreMirror, 'isLive'>;
   };
@@ -29,6 +32,7 @@ export function doctor(options: DoctorOptions): Doctor {
   const mounts = new MountDoctor(options);
   const storage = new StorageDoctor(options);
   const held = new HeldDoctor(options);
+  const uncleanEnds = new UncleanEndDoctor(options);
   return {
     examine: async (treatment) => {
       if (!options.mirror.isLive) {
@@ -43,7 +47,8 @@ export function doctor(options: DoctorOptions): Doctor {
       // A stray mount keeps its storage from being fixed, so mounts go first.
       const mounted = await mounts.examine(treatment);
       const stored = await storage.examine(treatment);
-      return [...mounted, ...stored, ...(await held.examine(treatment))];
+      const unclean = await uncleanEnds.examine(treatment);
+      return [...mounted, ...stored, ...unclean, ...(await held.examine(treatment))];
     },
   };
 }

@@ -15,6 +15,8 @@ export const findingKinds = [
   'held-container',
   'silent-storage',
   'pool-away',
+  'unclean-end',
+  'put-aside',
 ] as const;
 
 export type FindingKind = (typeof findingKinds)[number];

@@ -7,13 +7,13 @@ import type { PoolTrouble } from '../pools/pool-conditions.ts';
 import { poolAdvice, poolFault } from '../pools/pool-conditions.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog } from '../records/catalog.ts';
-import { StorageSilentError } from '../silence.ts';
 import type { VolumeRecord } from '../volume.ts';
 import { checkVolumeName, formatSource } from '../volume.ts';
 import type { Ailment, Finding, Outcome, Treatment } from './finding.ts';
 import { found, isSame, mended } from './finding.ts';
 import type { Hold } from './locks.ts';
 import { whileIdle } from './locks.ts';
+import { orSilent } from './silent.ts';
 
 export interface StorageDoctorOptions {
   readonly catalog: Catalog;
@@ -137,18 +137,6 @@ export class StorageDoctor {
         const isAllowed = fix && (finding.fix !== undefined || deletions.has(finding.what));
         return { finding, mend: isAllowed && mend ? () => mend(finding) : undefined };
       });
-  }
-}
-
-/** Examines something, and says so when its storage does not answer: the others are still examined. */
-async function orSilent(what: string, examine: () => Promise<Outcome[]>): Promise<Outcome[]> {
-  try {
-    return await examine();
-  } catch (error) {
-    if (!(error instanceof StorageSilentError)) throw error;
-    const message = 'could not be examined, because its storage does not answer';
-    const next = ['look at the file system of the volume directory, then run berth doctor again'];
-    return [found({ kind: 'silent-storage', what, message, next })];
   }
 }
 

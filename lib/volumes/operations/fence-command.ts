@@ -4,6 +4,7 @@ import { messageOf } from '../../running/message-of.ts';
 import type { FormerOwner } from '../drivers/takeover.ts';
 import { UnavailableError } from '../errors.ts';
 import type { EventSink } from '../events.ts';
+import { goneCommand } from './unclean-ends.ts';
 
 /** The limits of a fence command; a test passes shorter ones. */
 export interface FenceLimits {
@@ -82,7 +83,8 @@ export class FenceCommand {
         if (performance.now() + pause >= end) {
           throw new UnavailableError(
             `volume ${volume} was mounted by ${whom}, and the fence command has not confirmed that this ` +
-              `host can't write any more (${failure}); repair the command, then try again`,
+              `host can't write any more (${failure}); repair the command, then try again, or, if that host is ` +
+              `gone for good: ${goneCommand({ volume, token: former.token })}`,
           );
         }
         await sleep(pause, undefined, { signal });

@@ -13,6 +13,7 @@ import type { CallContext } from '../service.ts';
 import type { VolumeRecord } from '../volume.ts';
 import type { FenceCommand } from './fence-command.ts';
 import type { Fencing } from './fencing.ts';
+import { goneCommand } from './unclean-ends.ts';
 
 const log = createDebug('berth:takeover');
 
@@ -137,11 +138,12 @@ export class Takeovers {
   }
 
   /** Mounts without a takeover, unless the volume demands one. */
-  #goOn({ name, fencing }: VolumeRecord, { host }: FormerOwner): void {
+  #goOn({ name, fencing }: VolumeRecord, { host, token }: FormerOwner): void {
     if (fencing !== 'storage') return;
     throw new UnavailableError(
       `volume ${name} has fencing=storage, and host ${host} did not unmount it, but nothing here can ` +
-        "keep that host's writes away: its fence command is not set any more",
+        "keep that host's writes away: its fence command is not set any more; set it again, or, if that " +
+        `host is gone for good: ${goneCommand({ volume: name, token })}`,
     );
   }
 

@@ -1,9 +1,10 @@
 // The locks in the admin API: listing, holding and clearing, over a real socket; two hosts on a
 // memory store.
 
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Lock } from '../../../../lib/lock/lock.ts';
 import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
+import { claimPrefix, claimText } from '../../../../lib/volumes/records/claims.ts';
 import type { AdminSocket } from '../../../support/admin-socket.ts';
 import { openAdminSocket } from '../../../support/admin-socket.ts';
 import { eventually } from '../../../support/eventually.ts';
@@ -167,4 +168,54 @@ test.each<[path: string, body: unknown, status: number, message: RegExp]>([
   const answer = await socket.call('POST', path, body);
   expect(answer.status).toBe(status);
   expect(answer.body).toMatchObject({ error: { message: expect.stringMatching(message) } });
+});
+
+describe('a host that did not end its Mount', () => {
+  /** Leaves a claim as a Mount of a host does, and removes its ticket, as when its lease expires. */
+  async function uncleanEnd(manager: LockManager): Promise<Lock> {
+    const lock = await manager.lock([{ name: 'mount/db', mode: 'exclusive' }], {
+      reason: 'Mount',
+      claim: { prefix: claimPrefix('db'), value: claimText(claimant, new Date()) },
+    });
+    await manager.breakLock(lock.ticket);
+    await eventually(() => expect(socket.n1.mirror.ticket(lock.ticket.nonce)).toBeUndefined());
+    return lock;
+  }
+  const claimant = { owner: 'n2', host: 'n2', addresses: [], boot: 'boot' };
+  const gone = (body: object) => socket.call('POST', '/v1/locks/db/gone', body);
+
+  test('is gone when an operator says so, and only by the token of that Mount', async () => {
+    const { token, ticket } = await uncleanEnd(socket.n2);
+    const key = claimPrefix('db') + ticket.nonce;
+    const other = await gone({ token: token + 1 });
+    expect(other).toMatchObject({ status: 404 });
+    expect(JSON.stringify(other.body)).toContain(`clear db --token ${token} --host-gone`);
+    expect(socket.n1.mirror.record(key)).toBeDefined();
+    expect(await gone({ token })).toMatchObject({
+      status: 200,
+      body: { gone: { volume: 'db', host: 'n2', token } },
+    });
+    await eventually(() => expect(socket.n1.mirror.record(key)).toBeUndefined());
+    expect(socket.events.since(0)).toMatchObject([{ kind: 'host-gone', volume: 'db', token }]);
+  });
+
+  test('is not gone while it is alive or has the lock, unless forced', async () => {
+    const { token } = await uncleanEnd(socket.n2);
+    await using other = await socket.n2.lock([{ name: 'host/n2', mode: 'exclusive' }], {
+      reason: 'Host',
+    });
+    await eventually(() => expect(socket.n1.mirror.ticket(other.ticket.nonce)).toBeDefined());
+    const alive = await gone({ token });
+    expect(alive).toMatchObject({ status: 409 });
+    expect(JSON.stringify(alive.body)).toMatch(/n2 is alive.*--force/);
+    await using held = await socket.n2.lock([{ name: 'mount/db', mode: 'exclusive' }], {
+      reason: 'Mount',
+      claim: { prefix: claimPrefix('db'), value: claimText(claimant, new Date()) },
+    });
+    await eventually(() => expect(socket.n1.mirror.ticket(held.ticket.nonce)).toBeDefined());
+    const holder = await gone({ token: held.token, force: true });
+    expect(holder).toMatchObject({ status: 409 });
+    expect(JSON.stringify(holder.body)).toContain(`clear db --token ${held.token}`);
+    expect(await gone({ token, force: true })).toMatchObject({ status: 200 });
+  });
 });
