@@ -13,21 +13,31 @@ export interface WalFile extends Disposable {
 }
 
 /**
- * Opens the log of the database at a path. SQLite has no lock on this file, so that closing it here
+ * Opens the log of the database at a path; throws StoreUnavailableError. SQLite has no lock on this file, so that closing it here
  * releases none. The file keeps its inode while a connection is open.
  */
 export function walFile(path: string): WalFile {
-  const directory = openSync(dirname(path), 'r');
   try {
-    fsyncSync(directory); // SQLite has made the file, and would sync its name later.
-  } finally {
-    closeSync(directory);
+    syncDirectory(dirname(path)); // SQLite has made the file, and would sync its name later.
+    const fd = openSync(`${path}-wal`, 'r');
+    return { sync: () => flush(fd), [Symbol.dispose]: () => closeSync(fd) };
+  } catch (error) {
+    throw unusable(path, error);
   }
-  const fd = openSync(`${path}-wal`, 'r');
-  return {
-    sync: () => flush(fd),
-    [Symbol.dispose]: () => closeSync(fd),
-  };
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function unusable(path: string, error: unknown): StoreUnavailableError {
+  const message = `the lock file ${path} can't be used: ${diskProblem(error)}`;
+  return new StoreUnavailableError(message, { cause: error });
 }
 
 /**
@@ -96,8 +106,7 @@ export class CommitSync implements Disposable {
       this.#onDisk = Math.max(this.#onDisk, commits);
     } catch (error) {
       this.#mustCheckpoint = true;
-      const message = `the lock file ${this.#path} can't be used: ${diskProblem(error)}`;
-      throw new StoreUnavailableError(message, { cause: error });
+      throw unusable(this.#path, error);
     }
   }
 }
