@@ -1,12 +1,14 @@
-// The steps that a durable Mount and Unmount can't do without, each alone and as bare as it can be:
+// The steps that a durable operation can't do without, each alone and as bare as it can be:
 //
 //   transaction   one store transaction of the kind that the operation writes, by a client of the store
 //   append        a row of the mount table added to a file beside the daemon's, and synced (fdatasync)
 //   mount         mount(2), umount2(2): the system calls alone, by a process that does nothing else
+//   make, remove  the directories of a volume, made aside and renamed, or renamed and deleted; the directories
+//                 that a power cut must not empty are synced (fsync)
 //   sentinel      a sentinel receives one mount, over a connection that stays open, and answers
 
 import { once } from 'node:events';
-import { open } from 'node:fs/promises';
+import { mkdir, open, rename, rmdir } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -26,6 +28,8 @@ export interface FloorTimes {
   readonly mountMs: number;
   readonly unmountMs: number;
   readonly tellMs: number;
+  readonly makeMs: number;
+  readonly removeMs: number;
 }
 
 export interface Floor extends AsyncDisposable {
@@ -55,6 +59,7 @@ export async function openFloor(store: string, directory: string): Promise<Floor
     await file.appendFile(line);
     await file.datasync();
   };
+  const storage = await directories(join(directory, 'floor-volumes'));
   const running = stack.move();
   return {
     pass: async () => ({
@@ -64,6 +69,8 @@ export async function openFloor(store: string, directory: string): Promise<Floor
       mountMs: await helper.mountMs(),
       unmountMs: await helper.unmountMs(),
       releaseMs: await timed(transactions.release),
+      makeMs: await timed(storage.make),
+      removeMs: await timed(storage.remove),
     }),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
@@ -121,6 +128,33 @@ function sqliteTransactions(path: string): Transactions {
     take: () => step(() => insert.run(ticket)),
     release: () => step(() => remove.run()),
     [Symbol.asyncDispose]: async () => db.close(),
+  };
+}
+
+/** Makes and removes what the driver `directory` has for a volume. */
+async function directories(base: string) {
+  const [made, home, trash] = ['made', 'volume', 'trash'].map((name) => join(base, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await mkdir(base);
+  const sync = async (path: string) => {
+    await using directory = await open(path, 'r');
+    await directory.sync();
+  };
+  return {
+    make: async () => {
+      for (const path of [made, join(made, 'snapshots'), join(made, 'data')]) await mkdir(path);
+      await sync(made);
+      await rename(made, home);
+      await sync(base);
+    },
+    remove: async () => {
+      await rename(home, trash);
+      await sync(base);
+      for (const path of [join(trash, 'snapshots'), join(trash, 'data'), trash]) await rmdir(path);
+    },
   };
 }
 

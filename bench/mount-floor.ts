@@ -17,8 +17,8 @@ const clients = 16;
 const slowSyncMs = 10;
 
 /**
- * Measures Mount and Unmount at the plugin's socket against their floor (floor.ts), in rounds that
- * alternate; and how many cycles 16 clients reach against one on a disk whose syncs take 10 ms more.
+ * Measures Mount, Unmount, Create and Remove at the plugin's socket against their floors (floor.ts), in
+ * rounds that alternate; and how many cycles 16 clients reach against one on a disk whose syncs take 10 ms more.
  */
 export async function benchMountFloor(): Promise<number> {
   await using etcd = await startEtcd({ onDisk: true });
@@ -42,20 +42,34 @@ async function againstFloor(name: string, store: string): Promise<number> {
   const passes: FloorTimes[] = [];
   const mounts: number[] = [];
   const unmounts: number[] = [];
-  const ratios = { mount: [] as number[], unmount: [] as number[] };
+  const creates: number[] = [];
+  const removes: number[] = [];
+  const ratios: Record<Operation, number[]> = { mount: [], unmount: [], create: [], remove: [] };
   for (let round = -2; round < rounds; round += 1) {
-    const [m, u, f]: [number[], number[], FloorTimes[]] = [[], [], []];
+    const [m, u, c, r]: [number[], number[], number[], number[]] = [[], [], [], []];
+    const f: FloorTimes[] = [];
     for (let i = 0; i < cyclesPerRound; i += 1) {
       m.push(await timed(volume.mount));
       u.push(await timed(volume.unmount));
+    }
+    for (let i = 0; i < cyclesPerRound; i += 1) {
+      c.push(await timed(() => daemon.call('VolumeDriver.Create', { Name: 'new', Opts: {} })));
+      r.push(await timed(() => daemon.call('VolumeDriver.Remove', { Name: 'new' })));
     }
     for (let i = 0; i < cyclesPerRound; i += 1) f.push(await floor.pass());
     if (round < 0) continue; // Warms both up.
     mounts.push(...m);
     unmounts.push(...u);
+    creates.push(...c);
+    removes.push(...r);
     passes.push(...f);
-    ratios.mount.push(quantile(m, 0.5) / quantile(f.map(mountFloor), 0.5));
-    ratios.unmount.push(quantile(u, 0.5) / quantile(f.map(unmountFloor), 0.5));
+    const against = (operation: Operation, times: number[]) => {
+      ratios[operation].push(quantile(times, 0.5) / quantile(f.map(floors[operation]), 0.5));
+    };
+    against('mount', m);
+    against('unmount', u);
+    against('create', c);
+    against('remove', r);
   }
   const p50 = (read: (pass: FloorTimes) => number) => quantile(passes.map(read), 0.5);
   const ms = (what: string, value: number): Figure => ({ what, value, unit: 'ms' });
@@ -67,6 +81,8 @@ async function againstFloor(name: string, store: string): Promise<number> {
     ms('Mount, p95', quantile(mounts, 0.95)),
     ms('Unmount', quantile(unmounts, 0.5)),
     ms('Unmount, p95', quantile(unmounts, 0.95)),
+    ms('Create', quantile(creates, 0.5)),
+    ms('Remove', quantile(removes, 0.5)),
     ms(
       'floor: store transaction of a Mount',
       p50(({ takeMs }) => takeMs),
@@ -91,18 +107,31 @@ async function againstFloor(name: string, store: string): Promise<number> {
       "floor: the sentinel's answer",
       p50(({ tellMs }) => tellMs),
     ),
+    ms(
+      'floor: the directories of a Create',
+      p50(({ makeMs }) => makeMs),
+    ),
+    ms(
+      'floor: the directories of a Remove',
+      p50(({ removeMs }) => removeMs),
+    ),
     ratio('Mount against its floor, median of the rounds', ratios.mount),
     ratio('Unmount against its floor, median of the rounds', ratios.unmount),
+    ratio('Create against its floor, median of the rounds', ratios.create),
+    ratio('Remove against its floor, median of the rounds', ratios.remove),
   ]);
 }
 
-function mountFloor({ takeMs, appendMs, mountMs, tellMs }: FloorTimes): number {
-  return takeMs + appendMs + mountMs + tellMs;
-}
+type Operation = 'mount' | 'unmount' | 'create' | 'remove';
 
-function unmountFloor({ releaseMs, appendMs, unmountMs, tellMs }: FloorTimes): number {
-  return releaseMs + appendMs + unmountMs + tellMs;
-}
+/** Create and Remove commit a record with the release of their locks. */
+const floors: Readonly<Record<Operation, (times: FloorTimes) => number>> = {
+  mount: ({ takeMs, appendMs, mountMs, tellMs }) => takeMs + appendMs + mountMs + tellMs,
+  unmount: ({ releaseMs, appendMs, unmountMs, tellMs }) =>
+    releaseMs + appendMs + unmountMs + tellMs,
+  create: ({ takeMs, releaseMs, makeMs }) => takeMs + releaseMs + makeMs,
+  remove: ({ takeMs, releaseMs, removeMs }) => takeMs + releaseMs + removeMs,
+};
 
 async function onSlowDisk(name: string, store: string): Promise<number> {
   // With a prefix of its own: the pool of another daemon belongs to another cluster.
