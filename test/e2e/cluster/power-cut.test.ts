@@ -1,5 +1,6 @@
 // A host with its own kernel (User Mode Linux) loses power: unflushed writes are lost and the boot
-// ID changes. etcd and the second host, with Docker, are real; time is real, with a TTL of 10 s.
+// ID changes. etcd and the second host, with Docker, are real, and so is the embedded store of a single
+// host; time is real, with a TTL of 10 s.
 
 import { expect, jest, test } from '@jest/globals';
 import type { BerthOptions } from '../../support/berth.ts';
@@ -109,6 +110,20 @@ describeWith(['uml', 'etcd'], 'a host that loses its power', () => {
       ['Remove', { Name: 'second' }],
     );
     expect(await view.locks()).toEqual(['mount/first']);
+  });
+
+  test('what the embedded store has answered is on the disk', async () => {
+    await using network = await startNetwork();
+    await using guest = await startUmlHost({ network, name: 'single' });
+    await startBerth(guest);
+    const names = ['first', 'second', 'third'];
+    await callInGuest(guest, ...names.map((Name): Call => ['Create', { Name }]));
+    await guest.cutPower();
+
+    await guest.boot();
+    await startBerth(guest);
+    // The last Create syncs its directory before it writes the record, and nothing after that.
+    await callInGuest(guest, ...names.map((Name): Call => ['Mount', { Name, ID: 'after' }]));
   });
 });
 
