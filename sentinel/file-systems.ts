@@ -17,9 +17,10 @@ export const machineFileSystems: FileSystems = {
     await run('sync', ['--file-system', mountpoint], { timeoutMs: flushLimitMs });
   },
   freeze: async ({ mountpoint, ownsFileSystem }) => {
-    if (!ownsFileSystem) return;
-    await keepFrozen(mountpoint);
-    await untilDiscarded(mountpoint);
+    return ownsFileSystem && !(await keepFrozen(mountpoint)) ? 'found' : 'frozen';
+  },
+  settle: async ({ mountpoint, ownsFileSystem }) => {
+    if (ownsFileSystem) await untilDiscarded(mountpoint);
   },
   cutOff: async ({ mountpoint, ownsFileSystem }) => {
     if (ownsFileSystem) await cutOffAtOnce(mountpoint);

@@ -143,8 +143,13 @@ export interface WatchedFileSystem {
 export interface FileSystems {
   /** Writes cached data back to storage. */
   flush(fileSystem: WatchedFileSystem): Promise<void>;
-  /** Freezes an own file system: no process and not even the kernel writes to it any more. */
-  freeze(fileSystem: WatchedFileSystem): Promise<void>;
+  /**
+   * Freezes an own file system: no process and not even the kernel writes to it any more. `found`: it
+   * was frozen already, by whom is not known.
+   */
+  freeze(fileSystem: WatchedFileSystem): Promise<'frozen' | 'found'>;
+  /** Resolves when the device of a frozen file system is not changed any more by what was begun before. */
+  settle(fileSystem: WatchedFileSystem): Promise<void>;
   /** Shuts an own file system down: cached data are dropped, and every access fails. */
   cutOff(fileSystem: WatchedFileSystem): Promise<void>;
   /** Undoes `freeze`. */

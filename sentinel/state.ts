@@ -35,6 +35,8 @@ export class SentinelState {
   readonly #clock: Pick<MachineClock, 'date'>;
   #watch: Watch;
   readonly #fences = new Map<string, VolumeFence>();
+  /** The volumes whose file systems a predecessor may have frozen. */
+  readonly #inherited = new Set<string>();
   readonly #stopped = new Map<string, StoppedUser>();
   #clockNews: ClockNews | undefined;
   readonly #happenings: Happenings;
@@ -151,6 +153,16 @@ export class SentinelState {
     this.#changed.add(`fence ${volume}`);
   }
 
+  /** Returns true if a predecessor may have frozen the volume's file system, and nothing has thawed it since. */
+  mayHaveFrozen(volume: string): boolean {
+    return this.#inherited.has(volume);
+  }
+
+  /** Takes note that the volume's file system is not frozen by a sentinel. */
+  thawed(volume: string): void {
+    this.#inherited.delete(volume);
+  }
+
   setStopped(stopped: StoppedUser): void {
     this.#stopped.set(stopped.user.key, stopped);
     this.#changed.add(`stopped ${stopped.user.key}`);
@@ -209,7 +221,9 @@ export class SentinelState {
   /** A freeze that a predecessor has begun gets its time again, before a shutdown loses data. */
   #continueFreezes(): void {
     for (const [volume, fence] of this.#fences) {
-      if (fence.fs === 'freezing') this.#fences.set(volume, { ...fence, stopSinceMs: undefined });
+      if (fence.fs !== 'freezing') continue;
+      this.#fences.set(volume, { ...fence, stopSinceMs: undefined });
+      this.#inherited.add(volume);
     }
   }
 
@@ -226,12 +240,15 @@ export class SentinelState {
   #suspectFreezes(added: readonly WatchedVolume[]): void {
     for (const { volume, ownsFileSystem, isAdopted } of added) {
       const isSuspect = isAdopted || !this.#isInformed;
-      if (ownsFileSystem && isSuspect) this.changeFence(volume, { fs: 'freezing' });
+      if (!ownsFileSystem || !isSuspect) continue;
+      this.changeFence(volume, { fs: 'freezing' });
+      this.#inherited.add(volume);
     }
   }
 
   #forget(volume: string): void {
     this.#fences.delete(volume);
+    this.#inherited.delete(volume);
     this.#changed.add(`fence ${volume}`);
     for (const { user, ...rest } of this.#stopped.values()) {
       if (!user.volumes.includes(volume)) continue;

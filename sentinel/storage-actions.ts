@@ -11,12 +11,14 @@ export interface StorageActionsOptions {
   readonly fileSystems: FileSystems;
   readonly clock: Pick<MachineClock, 'now'>;
   /** Carries them out beside the loop: each may take for ever where storage hangs. */
-  readonly tasks: Tasks;
+  readonly tasks: Pick<Tasks, 'start'>;
 }
 
 /** Carries out what a plan wants of the volumes' file systems, and records what came of it. */
 export class StorageActions {
   readonly #options: StorageActionsOptions;
+  /** The volumes whose file systems this process has frozen, and not thawed since. */
+  readonly #own = new Set<string>();
 
   constructor(options: StorageActionsOptions) {
     this.#options = options;
@@ -51,7 +53,7 @@ export class StorageActions {
 
   async #freeze(volume: WatchedVolume): Promise<void> {
     try {
-      await this.#try(volume, "can't be frozen", (storage) => storage.freeze(volume));
+      await this.#try(volume, "can't be frozen", (storage) => this.#freezeNow(storage, volume));
     } catch (error) {
       if (this.#fs(volume) === 'freezing') this.#enter(volume, 'open');
       throw error;
@@ -65,8 +67,24 @@ export class StorageActions {
     }
   }
 
+  /**
+   * Rejects if the freeze is another's: the daemon's, for a copy, which thaws it in the end. A freeze that
+   * is not made in time becomes a shutdown (plan.ts).
+   */
+  async #freezeNow(storage: FileSystems, watched: WatchedVolume): Promise<void> {
+    const { volume } = watched;
+    const isOwn = (await storage.freeze(watched)) === 'frozen' || this.#own.has(volume);
+    if (isOwn) this.#own.add(volume);
+    else if (!this.#options.state.mayHaveFrozen(volume)) {
+      throw new Error('another program has frozen it, and may thaw it at any time');
+    }
+    await storage.settle(watched);
+  }
+
   async #thaw(volume: WatchedVolume): Promise<void> {
     await this.#try(volume, "can't be thawed", (storage) => storage.thaw(volume));
+    this.#own.delete(volume.volume);
+    this.#options.state.thawed(volume.volume);
     const fs = this.#fs(volume);
     if (fs === 'frozen' || fs === 'freezing') this.#enter(volume, 'open');
   }

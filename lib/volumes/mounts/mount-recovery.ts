@@ -199,8 +199,12 @@ export class MountRecovery {
     const { mountpoint } = row;
     if (this.#mountpoints.has(mountpoint) || (await isMountpoint(mountpoint))) {
       const driver = driverOf(row, this.#options.drivers);
-      // Nobody freezes a file system that is not the volume's own.
-      if (driver.capabilities.ownsFileSystem) await driver.recover(mountpoint, { signal: never });
+      // Nobody freezes a file system that is not the volume's own. Without proof of the lock, the freeze is
+      // the sentinel's.
+      const isOurs = row.onLost === 'keep' || this.#states.ownership(row.volume) === 'held';
+      if (driver.capabilities.ownsFileSystem && isOurs) {
+        await driver.recover(mountpoint, { signal: never });
+      }
       return;
     }
     // An engine that restarts or disables a managed plugin takes its mounts away. Containers may

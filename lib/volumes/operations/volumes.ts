@@ -1,3 +1,4 @@
+import createDebug from 'debug';
 import type { Lock } from '../../lock/lock.ts';
 import { allOf } from '../../running/all-of.ts';
 import type { Clock } from '../../running/clock.ts';
@@ -14,6 +15,8 @@ import { formatSource } from '../volume.ts';
 import type { Fencing } from './fencing.ts';
 import { refuseLeft } from './left-storage.ts';
 import type { NewVolume } from './volume-options.ts';
+
+const log = createDebug('berth:volumes');
 
 export interface VolumesOptions {
   readonly catalog: Catalog;
@@ -91,7 +94,9 @@ export class Volumes {
     // A crash may have left a snapshot of that name, without a record, of an older moment.
     await driver.removeSnapshot(target, during);
     const { volumeBytes } = await driver.occupied(record);
-    await this.#options.room.during(driver, volumeBytes, () => driver.snapshot(target, during));
+    await this.#options.room.during(driver, volumeBytes, () =>
+      this.#thawedAfter(driver, target, lock, () => driver.snapshot(target, during)),
+    );
     const snapshot = { name, createdAt: this.#options.clock.date().toISOString() };
     await this.#changeRecord(record, revision, lock, {
       snapshots: [...record.snapshots, snapshot],
@@ -172,6 +177,29 @@ export class Volumes {
   }
 
   /**
+   * Thaws a mounted volume when a copy of it fails: the process that did the work may have ended in the
+   * middle. Without proof of the lock the volume may be frozen by the sentinel, and stays so.
+   */
+  async #thawedAfter(
+    driver: VolumeDriver,
+    { mountpoint }: LiveSource,
+    lock: Lock,
+    copy: () => Promise<void>,
+  ): Promise<void> {
+    try {
+      await copy();
+    } catch (error) {
+      const mayBeFrozen = mountpoint !== undefined && driver.capabilities.ownsFileSystem;
+      if (mayBeFrozen && !lock.signal.aborted) {
+        await driver.recover(mountpoint, { signal: lock.signal }).catch((reason) => {
+          log('driver=%s %s could not be thawed: %s', driver.name, mountpoint, reason);
+        });
+      }
+      throw error;
+    }
+  }
+
+  /**
    * Creates storage, then the record. Empty storage that a crash left is used; storage with content
    * is refused, unless the request adopts it; a copy replaces it.
    */
@@ -204,7 +232,8 @@ export class Volumes {
       token: lock.token,
     };
     await this.#options.room.during(driver, driver.promisedBytes(wanted), async () => {
-      if (from) await driver.clone(from, wanted, during);
+      const clone = (source: LiveSource) => driver.clone(source, wanted, during);
+      if (from) await this.#thawedAfter(driver, from, lock, () => clone(from));
       else await driver.create(wanted, during);
       await lock.guard([recordWrite(record, 0)], { unlock: true });
     });

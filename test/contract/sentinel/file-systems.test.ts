@@ -36,7 +36,9 @@ describeWith(['root'], 'a file system', () => {
 
     // Every other one: each is a range of its own.
     for (const name of names.filter((_, index) => index % 2 === 0)) await rm(name);
-    await machineFileSystems.freeze(fileSystem);
+    await expect(machineFileSystems.freeze(fileSystem)).resolves.toBe('frozen');
+    await expect(machineFileSystems.freeze(fileSystem)).resolves.toBe('found');
+    await machineFileSystems.settle(fileSystem);
     const frozen = await discards();
     expect(frozen).toBeGreaterThan(before);
     await pause(500);

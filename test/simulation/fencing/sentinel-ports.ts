@@ -62,6 +62,7 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
         return process.call(look, () => fileSystems.flush(fileSystem));
       },
       freeze: (fileSystem) => process.call(look, () => fileSystems.freeze(fileSystem)),
+      settle: (fileSystem) => fileSystems.settle(fileSystem),
       cutOff: (fileSystem) => process.call(look, () => fileSystems.cutOff(fileSystem)),
       thaw: (fileSystem) => {
         onReport();

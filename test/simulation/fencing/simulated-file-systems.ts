@@ -41,7 +41,8 @@ export function simulatedFileSystems(kernel: Kernel, random: Random): FileSystem
     },
     freeze: async (fileSystem) => {
       const mount = find(fileSystem);
-      if (!mount || !fileSystem.ownsFileSystem) return;
+      if (!mount || !fileSystem.ownsFileSystem) return 'frozen';
+      const isNew = mount.fs === 'open';
       // The kernel lets requests in as they came: the next one finds it frozen, also if its process
       // has died, and a thaw that came later undoes both.
       if (mount.fs === 'freezing') await mount.freeze;
@@ -50,7 +51,9 @@ export function simulatedFileSystems(kernel: Kernel, random: Random): FileSystem
         await mount.freeze;
       }
       if (mount.isCutOff) throw new Error('EIO: the file system is shut down');
+      return isNew ? 'frozen' : 'found';
     },
+    settle: async () => {},
     cutOff: async (fileSystem) => {
       const mount = find(fileSystem);
       if (!mount || !fileSystem.ownsFileSystem) return;

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freeze } from '../../../linux/freeze.ts';
+import { keepFrozen } from '../../../linux/freeze.ts';
 import { placeOfPath } from '../../../linux/mount-namespaces.ts';
 import type { MountViewer } from '../../../linux/mount-viewers.ts';
 import { namesOf, viewersOf } from '../../../linux/mount-viewers.ts';
@@ -111,7 +111,7 @@ async function shutDownKept(
   if (!(await hasFileSystem(device))) return;
   await mountAt(mountpoint, ['-o', 'norecovery', device], context);
   try {
-    await freeze(mountpoint);
+    await keepFrozen(mountpoint);
     await untilDiscarded(device);
     await shutDown(mountpoint); // Thaws it, too.
     await dead.add([device]);
