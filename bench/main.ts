@@ -7,6 +7,7 @@ import { benchManyContainers } from './many-containers.ts';
 import { benchManyMounts } from './many-mounts.ts';
 import { benchMountFloor } from './mount-floor.ts';
 import { benchPluginSocket } from './plugin-socket.ts';
+import { benchResident } from './resident.ts';
 import { benchStopGroups } from './stop-groups.ts';
 import { benchStoreWrites } from './store-writes.ts';
 import { benchWriteStop } from './write-stop.ts';
@@ -19,6 +20,7 @@ const benches: Readonly<Record<string, () => Promise<number>>> = {
   'many-mounts': benchManyMounts,
   'mount-floor': benchMountFloor,
   'plugin-socket': benchPluginSocket,
+  resident: benchResident,
   'stop-groups': benchStopGroups,
   'store-writes': benchStoreWrites,
   'write-stop': benchWriteStop,

@@ -1,0 +1,61 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { processIds } from '../lib/linux/proc.ts';
+import { startEtcd } from '../test/support/etcd-server.ts';
+import type { BenchDaemon } from './daemon.ts';
+import { startBenchDaemon } from './daemon.ts';
+import { printFigures } from './statistics.ts';
+
+const volumes = 1_000;
+const mounted = 50;
+const atOnce = 8;
+/** The time in which the garbage of the Creates is collected. */
+const restMs = 20_000;
+
+/** Measures the memory of the daemon, the sentinel and the storage worker on a host in use. */
+export async function benchResident(): Promise<number> {
+  await using etcd = await startEtcd();
+  const onEtcd = await onStore('etcd', etcd.url);
+  return onEtcd + (await onStore('embedded', 'embedded'));
+}
+
+async function onStore(name: string, store: string): Promise<number> {
+  await using daemon = await startBenchDaemon(store);
+  const names = Array.from({ length: volumes }, (_, index) => `volume-${index}`);
+  const waiting = names.values();
+  const filling = Array.from({ length: atOnce }, async () => {
+    for (const Name of waiting) await daemon.call('VolumeDriver.Create', { Name, Opts: null });
+  });
+  await Promise.all(filling);
+  const inUse = names.slice(0, mounted).map((Name) => ({ Name, ID: Name.padEnd(64, 'a') }));
+  for (const mount of inUse) await daemon.call('VolumeDriver.Mount', mount);
+  await delay(restMs);
+  const parts = await memoryOf(daemon);
+  for (const mount of inUse) await daemon.call('VolumeDriver.Unmount', mount);
+  const total = (of: 'pss' | 'rss') => parts.reduce((sum, part) => sum + part[of], 0);
+  return printFigures(`Memory with ${volumes} volumes, ${mounted} mounted, on ${name}`, [
+    ...parts.flatMap(({ part, pss, rss }) => [
+      { what: `${part}, own and its part of what is shared`, value: pss, unit: 'MB' },
+      { what: `${part}, resident`, value: rss, unit: 'MB' },
+    ]),
+    { what: 'all, resident', value: total('rss'), unit: 'MB' },
+    { what: 'all, shared pages once', value: total('pss'), unit: 'MB', limit: 250 },
+  ]);
+}
+
+const programs = { daemon: 'plugin/main', sentinel: 'sentinel/main', worker: 'worker/main' };
+
+async function memoryOf({ path }: BenchDaemon) {
+  const found: { readonly part: string; readonly pss: number; readonly rss: number }[] = [];
+  for (const pid of await processIds()) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (!command.includes(path)) continue;
+    const part = Object.entries(programs).find(([, program]) => command.includes(program))?.[0];
+    if (part === undefined) continue;
+    const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
+    const megabytes = (key: string) =>
+      Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
+    found.push({ part, pss: megabytes('Pss'), rss: megabytes('Rss') });
+  }
+  return found;
+}
