@@ -258,6 +258,7 @@ async function openMounts(
 function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: EventLog) {
   const place: DriverPlace = {
     volumeDir: config.volumeDir,
+    hostDir: config.stateDir,
     report: (volume, message) =>
       events.record({ severity: 'warning', kind: 'kept', volume, message }),
   };

@@ -195,6 +195,8 @@ export interface DriverUsage {
 /** Where a driver keeps its volumes, and whom it tells. */
 export interface DriverPlace {
   readonly volumeDir: string;
+  /** A directory of this host alone, for what the next process has to know in this boot; absent: none. */
+  readonly hostDir?: string;
   /** Receives what an operator should know of a volume although the call succeeded. */
   readonly report?: (volume: string, message: string) => void;
 }

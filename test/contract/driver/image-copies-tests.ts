@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { imageDriver } from '../../../lib/volumes/drivers/image/driver.ts';
 import type { FileSystem } from '../../../lib/volumes/drivers/image/image-file.ts';
@@ -37,7 +37,8 @@ export function copiesTests(bench: () => DriverBench, fs: FileSystem): void {
   function reporting() {
     const reports: string[] = [];
     const report = (volume: string, message: string) => reports.push(`${volume}: ${message}`);
-    return { reports, driver: imageDriver({ volumeDir: bench().volumeDir, report }) };
+    const { volumeDir } = bench();
+    return { reports, driver: imageDriver({ volumeDir, hostDir: dirname(volumeDir), report }) };
   }
 
   test('an unmount takes the copies of the mount away, and frees the image', async () => {
@@ -69,13 +70,14 @@ export function copiesTests(bench: () => DriverBench, fs: FileSystem): void {
     const held = `/proc/${copy.pid}/fd/3`;
     await expect(writeFile(held, 'late', { flush: true })).rejects.toThrow(/EIO/);
     expect(await hashOf(image())).toBe(before);
-    // Meanwhile this host goes on with the volume, on another device.
-    await driver.mount(volume, mountpoint, never);
+    // Meanwhile this host goes on with the volume, on another device, also in another storage worker.
+    const { driver: next } = reporting();
+    await next.mount(volume, mountpoint, never);
     expect(await readFile(join(mountpoint, 'file'), 'utf8')).toBe('not flushed yet');
     await writeFile(join(mountpoint, 'file'), 'later');
-    await driver.snapshot({ volume, snapshot: 'monday', mountpoint }, never);
-    await driver.unmount(volume, mountpoint, never);
-    await driver.restore({ volume, snapshot: 'monday' }, never);
+    await next.snapshot({ volume, snapshot: 'monday', mountpoint }, never);
+    await next.unmount(volume, mountpoint, never);
+    await next.restore({ volume, snapshot: 'monday' }, never);
     const after = await hashOf(image());
     await copy.stop();
     await waitFor(async () => (await bench().loopDevices()).length === 0, 5_000, 'no device');

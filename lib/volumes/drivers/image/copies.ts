@@ -7,7 +7,7 @@ import { namesOf, viewersOf } from '../../../linux/mount-viewers.ts';
 import { shutDown } from '../../../linux/shut-down.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt, removeMountpoint } from '../shared/mountpoint.ts';
-import type { DeadDevices } from './loop-device.ts';
+import type { DeadDevices } from './dead-devices.ts';
 import {
   hasFileSystem,
   otherNamespacesMs,

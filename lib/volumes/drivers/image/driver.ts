@@ -20,8 +20,9 @@ import { directoryPool } from '../shared/pool.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
 import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
 import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
+import { DeadDevices } from './dead-devices.ts';
 import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
-import { DeadDevices, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
+import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { reserveSpace } from './reserve.ts';
 import { parseSize } from './size.ts';
 import { confirmed, fromStage, onStage, stagedImage } from './stage.ts';
@@ -42,10 +43,10 @@ import { asideImages, imageTakeover } from './takeover.ts';
  * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
  * mounted volume stands still for some milliseconds only; elsewhere for as long as the copy takes.
  */
-export function imageDriver({ volumeDir, report }: DriverPlace): VolumeDriver {
+export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): VolumeDriver {
   const base = join(volumeDir, 'image');
   const beginSweep = sweeper(base);
-  const dead = new DeadDevices();
+  const dead = new DeadDevices(hostDir && join(hostDir, 'dead-devices'));
   const untilDetached = (what: string, image: string, signal: AbortSignal) =>
     waitUntilDetached(what, image, signal, dead);
 

@@ -4,9 +4,9 @@ import { z } from 'zod';
 import { viewersOf } from '../../../linux/mount-viewers.ts';
 import { readMounts } from '../../../linux/mountinfo.ts';
 import { run } from '../../../linux/run.ts';
-import { readIfThere } from '../../../linux/state-file.ts';
 import { InUseError } from '../../errors.ts';
 import { exists } from '../shared/storage-files.ts';
+import { DeadDevices } from './dead-devices.ts';
 import { ShownElsewhereError } from './shown-elsewhere.ts';
 
 /**
@@ -69,32 +69,6 @@ export async function attach(image: string): Promise<string> {
 /** Frees a device; the kernel frees a device in use when its last use ends. */
 export async function detach(device: string): Promise<void> {
   await run('losetup', ['--detach', device]);
-}
-
-/**
- * The devices whose file system was shut down although a process still has files open in it. They
- * write nothing any more, and are known by the number that the kernel gives to each new attachment.
- */
-export class DeadDevices {
-  readonly #sequences = new Set<string>();
-
-  async add(devices: readonly string[]): Promise<void> {
-    for (const sequence of await Promise.all(devices.map(sequenceOf))) {
-      if (sequence !== undefined) this.#sequences.add(sequence);
-    }
-  }
-
-  /** Leaves out the devices that are dead. */
-  async without(devices: readonly string[]): Promise<string[]> {
-    if (this.#sequences.size === 0) return [...devices];
-    const sequences = await Promise.all(devices.map(sequenceOf));
-    return devices.filter((_, index) => !this.#sequences.has(sequences[index] ?? ''));
-  }
-}
-
-/** Undefined on a kernel before 5.15, which does not number attachments. */
-function sequenceOf(device: string): Promise<string | undefined> {
-  return readIfThere(`/sys/block/${basename(device)}/diskseq`);
 }
 
 /** Returns true if the kernel has a file system of the device, mounted or not. */

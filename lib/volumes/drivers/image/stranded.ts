@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { processFile, processIds } from '../../../linux/proc.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt } from '../shared/mountpoint.ts';
-import type { DeadDevices } from './loop-device.ts';
+import type { DeadDevices } from './dead-devices.ts';
 import { hasFileSystem, writableLoopDevices } from './loop-device.ts';
 
 /** A file system that is shutting down normally is gone after this. */
