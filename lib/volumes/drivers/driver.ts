@@ -112,6 +112,12 @@ export interface VolumeDriver {
   /** Undoes what a crash may have left on a mounted volume: thaws a frozen file system. */
   recover(mountpoint: string, context: DriverContext): Promise<void>;
 
+  /**
+   * Asks the volume's own file system, mounted at `mountpoint`, whether it has shut down after an error of
+   * its storage. False for a driver whose volumes have none. Reads only.
+   */
+  hasShutDown(volume: DriverVolume, mountpoint: string): Promise<boolean>;
+
   /** Measures the bytes in use and the limit, if any. `mountpoint` is given when mounted here. */
   usage(volume: DriverVolume, mountpoint: string | undefined): Promise<DriverUsage>;
 }

@@ -8,11 +8,15 @@ import type { Pools } from './pools.ts';
 import type { OwnFileSystem } from './stopped-volumes.ts';
 import { stoppedVolumes } from './stopped-volumes.ts';
 
+interface MountedVolume extends OwnFileSystem {
+  readonly driver: string;
+}
+
 export interface PoolWatchOptions {
   readonly pools: Pick<Pools, 'trouble' | 'space'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** Returns the volumes mounted on this host under a proved lock. */
-  readonly mounted: () => readonly (OwnFileSystem & { readonly driver: string })[];
+  readonly mounted: () => readonly MountedVolume[];
   readonly events: EventSink;
   readonly clock: Clock;
   /** Aborts when the daemon stops. */
@@ -80,7 +84,9 @@ export class PoolWatch {
   async #ofVolumes(): Promise<Fault[]> {
     const { mounted, drivers } = this.#options;
     const own = mounted().filter((row) => drivers.get(row.driver)?.capabilities.ownsFileSystem);
-    return (await stoppedVolumes(own)).map(({ volume }) => {
+    const hasShutDown = async ({ volume, driver, mountpoint }: MountedVolume) =>
+      (await drivers.get(driver)?.hasShutDown({ name: volume, options: {} }, mountpoint)) ?? false;
+    return (await stoppedVolumes(own, hasShutDown)).map(({ volume }) => {
       const condition = stoppedVolume(volume);
       return { key: `stopped ${volume}`, condition, kind: 'read-only', volume };
     });

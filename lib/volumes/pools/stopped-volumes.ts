@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises';
-import { hasCode } from '../../linux/error-code.ts';
-import type { Mount } from '../../linux/mountinfo.ts';
-import { mountsAt, readMounts } from '../../linux/mountinfo.ts';
+import createDebug from 'debug';
+import { mountsAt, readMountsAt } from '../../linux/mountinfo.ts';
+
+const debug = createDebug('berth:pool');
 
 /** A mounted volume that has a file system of its own. */
 export interface OwnFileSystem {
@@ -16,27 +16,26 @@ export interface OwnFileSystem {
 const stoppedWords = ['ro', 'emergency_ro', 'shutdown'];
 
 /**
- * Returns those volumes whose file system writes nothing any more, after an error of its storage. It
- * reads only what the kernel has in memory, so a volume whose storage hangs does not delay it.
+ * Returns those volumes whose file system writes nothing any more, after an error of its storage. Reads the
+ * kernel's mount table. xfs shows a shutdown in no option: `hasShutDown` asks such a file system, in
+ * another process, because it may hang; it counts as going on while the answer is not known.
  */
-export async function stoppedVolumes(mounted: readonly OwnFileSystem[]): Promise<OwnFileSystem[]> {
+export async function stoppedVolumes<T extends OwnFileSystem>(
+  mounted: readonly T[],
+  hasShutDown: (volume: T) => Promise<boolean>,
+): Promise<T[]> {
   if (mounted.length === 0) return [];
-  const mounts = await readMounts();
-  const stopped: OwnFileSystem[] = [];
-  for (const each of mounted) {
-    const top = mountsAt(mounts, each.mountpoint).at(-1);
-    if (top && (await hasStopped(top))) stopped.push(each);
-  }
-  return stopped;
-}
-
-async function hasStopped({ fsType, superOptions, mountpoint }: Mount): Promise<boolean> {
-  if (stoppedWords.some((word) => superOptions.includes(word))) return true;
-  if (fsType !== 'xfs') return false;
-  try {
-    await stat(mountpoint); // xfs shows a shutdown in no option: it refuses every request instead.
-    return false;
-  } catch (error) {
-    return hasCode(error, 'EIO');
-  }
+  const mounts = await readMountsAt(new Set(mounted.map(({ mountpoint }) => mountpoint)));
+  const hasStopped = async (each: T) => {
+    const top = mountsAt(mounts.get(each.mountpoint) ?? [], each.mountpoint).at(-1);
+    if (top === undefined) return false;
+    if (stoppedWords.some((word) => top.superOptions.includes(word))) return true;
+    if (top.fsType !== 'xfs') return false;
+    return hasShutDown(each).catch((error) => {
+      debug('volume=%s: %s', each.volume, error); // Storage that does not answer is a condition itself.
+      return false;
+    });
+  };
+  const found = await Promise.all(mounted.map(hasStopped));
+  return mounted.filter((_, index) => found[index]);
 }

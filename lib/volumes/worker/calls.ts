@@ -91,6 +91,7 @@ export const callKinds = {
   snapshot: ({ volume }: SnapshotTarget) => copy('snapshot', volume.name),
   clone: (source: LiveSource, { name }: DriverVolume) =>
     copy('copy', name, [name, source.volume.name]),
+  hasShutDown: ({ name }: DriverVolume) => read('look at', name),
   usage: ({ name }: DriverVolume) => read('measure', name),
   occupied: ({ name }: DriverVolume) => read('measure the storage', name),
 } satisfies Record<StorageMethod, (...args: never[]) => CallKind>;

@@ -75,6 +75,8 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
     },
     recover: (mountpoint, context) =>
       call(callKinds.recover(mountpoint), 'recover', [mountpoint], context),
+    hasShutDown: (volume, mountpoint) =>
+      call(callKinds.hasShutDown(volume), 'hasShutDown', [sent(volume), mountpoint]),
     usage: (volume, mountpoint) =>
       call(callKinds.usage(volume), 'usage', [sent(volume), mountpoint]),
     occupied: (volume) => call(callKinds.occupied(volume), 'occupied', [sent(volume)]),

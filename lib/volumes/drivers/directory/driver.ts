@@ -167,6 +167,8 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
       // A bind mount is never frozen.
     },
 
+    hasShutDown: async () => false,
+
     async usage(volume) {
       const { data, old } = paths(volume);
       const content = (await exists(data)) ? data : old;

@@ -1,6 +1,7 @@
 import { mkdir, rename, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { hasCode } from '../../../linux/error-code.ts';
 import { freeze, thaw } from '../../../linux/freeze.ts';
 import type { Mount } from '../../../linux/mountinfo.ts';
 import { currentMountsAt } from '../../../linux/mountinfo.ts';
@@ -218,6 +219,15 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
 
     async recover(mountpoint) {
       await thaw(mountpoint);
+    },
+
+    async hasShutDown(_volume, mountpoint) {
+      try {
+        await stat(mountpoint); // xfs refuses every request then; ext4 shows it as an option.
+        return false;
+      } catch (error) {
+        return hasCode(error, 'EIO');
+      }
     },
 
     async usage(volume, mountpoint) {
