@@ -25,6 +25,8 @@ export interface StoredVolume {
   /** A restore was interrupted; the next operation, or `create`, completes it or rolls it back. */
   readonly isTorn: boolean;
   readonly snapshots: readonly string[];
+  /** A copy made it, and it was never mounted since: all its content is somewhere else, too. */
+  readonly isFreshCopy: boolean;
   /** The time of the directory's last change (RFC 3339). */
   readonly changedAt: string;
 }

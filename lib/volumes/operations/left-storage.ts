@@ -4,17 +4,20 @@ import type { NewVolume } from './volume-options.ts';
 
 /**
  * Throws if storage of a volume's name is there although the volume has no record, unless the storage
- * is proved empty (an interrupted Create left it) or the request adopts it: its content is somebody's,
- * and the new volume must neither show nor lose it.
+ * is proved empty (an interrupted Create left it), the request adopts it, or the request and the storage
+ * are a copy (an interrupted one left it): its content is somebody's, and the new volume must neither
+ * show nor lose it.
  */
 export function refuseLeft(wanted: NewVolume, left: StoredVolume | undefined): void {
   if (!left || (left.content !== 'some' && left.snapshots.length === 0)) return;
-  const { name, driver, options } = wanted;
+  const { name, driver, options, source } = wanted;
+  if (source && left.isFreshCopy && left.snapshots.length === 0) return;
   if (!wanted.adopts) {
     const flags = Object.entries(left.options).map(([key, value]) => `-o ${key}=${value} `);
+    const again = source ? 'create the volume without from and' : 'repeat the command';
     throw new ExistsError(
       `volume ${name} has no record, but driver ${driver} has storage with content of that name, ` +
-        `changed at ${left.changedAt}; nothing was changed. Keep the content: repeat the command ` +
+        `changed at ${left.changedAt}; nothing was changed. Keep the content: ${again} ` +
         `with ${flags.join('')}-o adopt=yes; or delete it first: berth doctor --fix --delete ${name}`,
     );
   }

@@ -200,8 +200,8 @@ export class Volumes {
   }
 
   /**
-   * Creates storage, then the record. Empty storage that a crash left is used; storage with content
-   * is refused, unless the request adopts it; a copy replaces it.
+   * Creates storage, then the record. Empty storage that a crash left is used, and a copy that a crash left
+   * is replaced by a copy; other storage with content is refused, unless the request adopts it.
    */
   async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
     const driver = this.driver(wanted.driver);
@@ -209,13 +209,13 @@ export class Volumes {
       this.#options.pools.require(driver),
       // Storage without a record may still be mounted here, by a volume that had this name.
       this.#options.mounts.requireUnmounted(wanted.name),
-      wanted.source ? Promise.resolve(undefined) : driver.storage.find(wanted.name),
+      driver.storage.find(wanted.name),
     ]);
     await this.#options.fencing.require(wanted);
     const during = this.#during(lock, context);
     const { source } = wanted;
     const from = source && (await this.#cloneSource(source));
-    if (!from) refuseLeft(wanted, found);
+    refuseLeft(wanted, found);
     const record: VolumeRecord = {
       version: 1,
       name: wanted.name,

@@ -27,6 +27,7 @@ export function storageContract(bench: () => DriverBench): void {
       options: volume.options,
       content: expect.stringMatching(/^(empty|some)$/),
       isTorn: false,
+      isFreshCopy: false,
       snapshots: ['monday', 'tuesday'],
       changedAt: expect.stringMatching(/^20/),
     });
@@ -44,6 +45,15 @@ export function storageContract(bench: () => DriverBench): void {
     for (const name of ['db', 'copy']) {
       await expect(driver.storage.find(name)).resolves.toMatchObject({ content: 'some' });
     }
+  });
+
+  test('tells a copy to which nobody can have written from one that was mounted', async () => {
+    const { driver } = bench();
+    const volume = await bench().created('db');
+    await driver.clone({ volume }, bench().volume('copy'), never);
+    await expect(driver.storage.find('copy')).resolves.toMatchObject({ isFreshCopy: true });
+    await bench().inside(bench().volume('copy'), async () => {});
+    await expect(driver.storage.find('copy')).resolves.toMatchObject({ isFreshCopy: false });
   });
 
   test('lists leftovers that nobody works on any more, and sweeps them', async () => {

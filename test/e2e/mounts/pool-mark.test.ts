@@ -223,6 +223,10 @@ describeWith(['root', 'loop'], 'storage without a record', () => {
         const refused = await node.call('Create', { Name: 'old', Opts: other });
         expect(refused.Err).toMatch(/has size=16777216, so it can't be adopted with size=17825792/);
       }
+      const copied = await node.call('Create', { Name: 'old', Opts: { from: 'db' } });
+      expect(copied.Err).toMatch(
+        /^volume old has no record, but .* create the volume without from/,
+      );
       await node.create('old', { ...options, adopt: 'yes' });
       await node.ok('Mount', { Name: 'old', ID: mountId });
       const file = host.pathOf(join(node.mountpoint('old'), 'file'));

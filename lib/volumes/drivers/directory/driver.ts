@@ -10,6 +10,7 @@ import type {
   VolumeDriver,
 } from '../driver.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
+import { markFresh, markUsed } from '../shared/fresh-copy.ts';
 import { bindAt, detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
 import {
@@ -94,6 +95,7 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
         if (await isSameDirectory(data, mountpoint)) return;
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
+      await markUsed(paths(volume).home);
       await bindAt(mountpoint, data, context);
     },
 
@@ -147,6 +149,7 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
       await withTemporary(base, async (temporary) => {
         const made = join(temporary, 'volume');
         await makeHome(made);
+        await markFresh(made);
         await syncedCopy(from, join(made, 'data'), context);
         await replaceDirectory(made, paths(target).home, join(temporary, 'old'));
       });

@@ -1,5 +1,6 @@
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isFresh } from '../shared/fresh-copy.ts';
 import { exists } from '../shared/storage-files.ts';
 import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage } from '../stored-volume.ts';
@@ -20,6 +21,7 @@ export function directoryStorage(base: string): DriverStorage {
         isTorn: await exists(join(home, 'data.old')),
         snapshots: await visibleNames(join(home, 'snapshots')),
         changedAt: (await stat(home)).mtime.toISOString(),
+        isFreshCopy: await isFresh(home),
       };
     },
 

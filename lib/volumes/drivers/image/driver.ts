@@ -16,6 +16,7 @@ import type {
   VolumeDriver,
 } from '../driver.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
+import { markFresh, markUsed } from '../shared/fresh-copy.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
 import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
@@ -114,6 +115,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       if (context.isContinued && (await mountedAgain(image, mountpoint, dead, context))) return;
       const staged = await stagedImage(homeOf(volume), image, context);
       await untilDetached(`volume ${volume.name}`, image, context.signal);
+      await markUsed(homeOf(volume));
       await confirmed(context);
       const mount = () => mountImage(staged ?? image, readOptions(volume), mountpoint, context);
       await (staged === undefined ? mount() : fromStage(dirname(staged), mount));
@@ -192,6 +194,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
         }
         await giveNewUuid(made.image, fs, temporary, context);
         await reserveIfAsked(made.image, target, context);
+        await markFresh(made.home);
         await syncPath(made.image);
         context.signal.throwIfAborted();
         await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'));

@@ -1,5 +1,6 @@
 import { open, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isFresh } from '../shared/fresh-copy.ts';
 import { exists } from '../shared/storage-files.ts';
 import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage, Leftover } from '../stored-volume.ts';
@@ -25,6 +26,7 @@ export function imageStorage(base: string): DriverStorage {
         isTorn: false,
         snapshots,
         changedAt: (await stat(home)).mtime.toISOString(),
+        isFreshCopy: await isFresh(home),
       };
       if (!(await exists(image))) return { ...known, options: {}, content: 'missing' };
       const { fs, wasMounted } = await superblockOf(image);
