@@ -10,15 +10,24 @@ import { runOk } from './processes.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 
 export interface HungFileSystem extends AsyncDisposable {
-  /** The mountpoint. Whoever opens `PATH/NAME` sleeps until this is disposed of. */
+  /** The mountpoint. Whoever opens or lists it, or looks a name up in it, sleeps until this is disposed of. */
   readonly path: string;
-  /** Answers every name that was or will be looked up, from now on: there is none. */
+  /** Answers all that was or will be asked, from now on: there is nothing. */
   answer(): Promise<void>;
 }
 
 /** Requests of the kernel (linux/fuse.h). */
-const operations = { lookup: 1, forget: 2, getattr: 3, statfs: 17, init: 26, interrupt: 36 };
-const unanswered = [operations.lookup, operations.forget, operations.interrupt, 42];
+const operations = {
+  ...{ lookup: 1, forget: 2, getattr: 3, statfs: 17, init: 26, opendir: 27, access: 34 },
+  ...{ interrupt: 36, batchForget: 42, syncfs: 50 },
+};
+/** The requests whose sender sleeps. */
+const held = [
+  ...[operations.lookup, operations.statfs, operations.opendir, operations.access],
+  operations.syncfs,
+];
+/** The kernel expects no answer to these. */
+const silent = [operations.forget, operations.interrupt, operations.batchForget];
 /** ENOSYS: there is no such operation here. */
 const noSuchOperation = -38;
 /** ENOENT. */
@@ -26,7 +35,7 @@ const noSuchName = -2;
 
 /**
  * Mounts it on this machine, at `at` or in a directory of its own; hosts that start later see it, too.
- * It answers no lookup of a name.
+ * It answers nothing that a program waits for but the attributes of its root.
  */
 export async function makeHungFileSystem(at?: string): Promise<HungFileSystem> {
   await using stack = new AsyncDisposableStack();
@@ -41,11 +50,11 @@ export async function makeHungFileSystem(at?: string): Promise<HungFileSystem> {
   });
   const [code] = await once(mount, 'exit');
   if (code !== 0) throw new Error(`mount ended with ${code}`);
-  const lookups = new HeldLookups((answer) => device.write(answer));
+  const requests = new HeldRequests((answer) => device.write(answer));
   const serving = serve(
     (buffer) => device.read(buffer),
     (answer) => device.write(answer),
-    lookups,
+    requests,
   );
   stack.defer(async () => {
     await runOk('umount', ['--lazy', '--force', path]);
@@ -54,13 +63,13 @@ export async function makeHungFileSystem(at?: string): Promise<HungFileSystem> {
   const owned = stack.move();
   return {
     path,
-    answer: () => lookups.answer(),
+    answer: () => requests.answer(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
-/** The lookups that sleep. */
-class HeldLookups {
+/** Keeps the requests whose senders sleep. */
+class HeldRequests {
   readonly #write: (answer: Buffer) => Promise<unknown>;
   readonly #held: Buffer[] = [];
   #isAnswering = false;
@@ -102,7 +111,7 @@ async function send(
 async function serve(
   read: (buffer: Buffer) => Promise<{ bytesRead: number }>,
   write: (answer: Buffer) => Promise<unknown>,
-  lookups: HeldLookups,
+  requests: HeldRequests,
 ): Promise<void> {
   const buffer = Buffer.alloc(1 << 18);
   for (;;) {
@@ -113,8 +122,8 @@ async function serve(
       throw error;
     }
     const operation = buffer.readUInt32LE(4);
-    if (operation === operations.lookup) await lookups.add(buffer.subarray(0, 64));
-    if (unanswered.includes(operation)) continue;
+    if (held.includes(operation)) await requests.add(buffer.subarray(0, 64));
+    if (held.includes(operation) || silent.includes(operation)) continue;
     const answer = answerTo(operation);
     await send(write, buffer, answer ? 0 : noSuchOperation, answer);
   }
@@ -128,7 +137,6 @@ function answerTo(operation: number): Buffer | undefined {
     answer.writeUInt32LE(4096, 20); // The longest write.
     return answer;
   }
-  if (operation === operations.statfs) return Buffer.alloc(80);
   if (operation !== operations.getattr) return undefined;
   const answer = Buffer.alloc(104);
   answer.writeBigUInt64LE(3600n, 0); // Seconds for which the kernel may keep it.

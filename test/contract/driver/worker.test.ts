@@ -2,79 +2,20 @@
 import { mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { Clock } from '../../../lib/running/clock.ts';
-import { systemClock } from '../../../lib/running/clock.ts';
-import type { DriverVolume, VolumeDriver } from '../../../lib/volumes/drivers/driver.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../../../lib/volumes/errors.ts';
-import type { VolumeEvent } from '../../../lib/volumes/events.ts';
-import { Lanes } from '../../../lib/volumes/worker/lanes.ts';
-import { remoteDrivers } from '../../../lib/volumes/worker/remote-drivers.ts';
-import { WorkerProcess } from '../../../lib/volumes/worker/worker-process.ts';
 import { makeHungFileSystem } from '../../support/hung-file-system.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
-import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 import { command, never } from '../bench/driver-bench.ts';
 import { stopCopy } from '../bench/stopped-copy.ts';
-
-/** The limits of calls pass this many times faster. */
-const haste = 10;
-
-interface Bench extends AsyncDisposable {
-  readonly volumeDir: string;
-  readonly lanes: Lanes<WorkerProcess>;
-  readonly workers: readonly WorkerProcess[];
-  readonly events: readonly VolumeEvent[];
-  driver(name: string): VolumeDriver;
-  mountpoint(name: string): string;
-}
-
-async function makeBench(): Promise<Bench> {
-  await using stack = new AsyncDisposableStack();
-  const directory = stack.use(await makeTemporaryDirectory());
-  const place = { volumeDir: join(directory.path, 'volumes') };
-  const real = systemClock();
-  const clock: Clock = { ...real, sleep: (ms, signal) => real.sleep(ms / haste, signal) };
-  const workers: WorkerProcess[] = [];
-  const events: VolumeEvent[] = [];
-  const start = () => {
-    const worker = new WorkerProcess({ place, clock: real });
-    workers.push(worker);
-    return worker;
-  };
-  const record = (event: VolumeEvent) => void events.push(event);
-  const lanes = stack.use(new Lanes({ start, clock, events: { record } }));
-  const drivers = remoteDrivers(place, lanes);
-  const owned = stack.move();
-  return {
-    volumeDir: place.volumeDir,
-    lanes,
-    workers,
-    events,
-    driver: (name) => {
-      const driver = drivers.get(name);
-      if (!driver) throw new Error(`there is no driver ${name}`);
-      return driver;
-    },
-    mountpoint: (name) => join(directory.path, 'mounts', name),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
-
-const options: Readonly<Record<string, Record<string, string>>> = {
-  directory: {},
-  image: { size: '20M' },
-};
-
-function volumeOf(driver: VolumeDriver, name: string): DriverVolume {
-  return { name, options: driver.parseOptions(options[driver.name] ?? {}) };
-}
+import type { WorkerBench } from '../bench/worker-bench.ts';
+import { makeWorkerBench, volumeOf } from '../bench/worker-bench.ts';
 
 describeWith(['root', 'loop', 'fuse'], 'drivers in a storage worker', () => {
-  let bench: Bench;
+  let bench: WorkerBench;
 
   beforeEach(async () => {
-    bench = await makeBench();
+    bench = await makeWorkerBench();
   });
   afterEach(async () => {
     await bench[Symbol.asyncDispose]();
@@ -151,54 +92,6 @@ describeWith(['root', 'loop', 'fuse'], 'drivers in a storage worker', () => {
     await driver.clone({ volume: db }, volumeOf(driver, 'copy'), never);
     await expect(driver.storage.names()).resolves.toEqual(['copy', 'db']);
   });
-
-  test.each(['directory', 'image'])(
-    '%s on storage that does not answer: each method is limited, the other driver goes on',
-    async (name) => {
-      const driver = bench.driver(name);
-      const other = bench.driver(name === 'image' ? 'directory' : 'image');
-      await using storage = await makeHungFileSystem(join(bench.volumeDir, name));
-      const volume = (text: string) => volumeOf(driver, text);
-      const monday = (text: string) => ({ volume: volume(text), snapshot: 'monday' });
-      const changes = [
-        driver.create(volume('a'), never),
-        driver.remove(volume('b'), never),
-        driver.mount(volume('c'), bench.mountpoint('c'), never),
-        driver.snapshot(monday('d'), never),
-        driver.removeSnapshot(monday('e'), never),
-        driver.restore(monday('f'), never),
-        driver.clone(monday('g'), volume('h'), never),
-      ];
-      const settled = Promise.allSettled(changes);
-      const reads = [driver.usage(volume('i'), undefined), driver.storage.find('j')];
-      for (const read of reads) await expect(read).rejects.toThrow('does not answer');
-      const silent = () => new Set(bench.lanes.all().map(({ volume: of }) => of));
-      await waitFor(() => silent().size === 10, 30_000, 'all to be silent');
-      for (const text of 'abcdefghij') {
-        await expect(driver.create(volume(text), never)).rejects.toThrow('does not answer since');
-      }
-      expect(bench.workers.length).toBeGreaterThan(1);
-
-      const db = volumeOf(other, 'db');
-      const mountpoint = bench.mountpoint('db');
-      await other.create(db, never);
-      await other.mount(db, mountpoint, never);
-      await other.unmount(db, mountpoint, never);
-      await other.remove(db, never);
-
-      await storage.answer();
-      await settled;
-      await waitFor(() => bench.lanes.all().length === 0, 10_000, 'the silences to end');
-      await waitFor(
-        () => bench.workers.filter(({ hasEnded }) => !hasEnded).length === 1,
-        10_000,
-        'the workers that were set aside to end',
-      );
-      const kinds = bench.events.map(({ kind }) => kind);
-      expect(kinds.filter((kind) => kind === 'silent')).toHaveLength(10);
-      expect(kinds.filter((kind) => kind === 'answered')).toHaveLength(10);
-    },
-  );
 
   test('a directory volume is unmounted although its storage does not answer', async () => {
     const driver = bench.driver('directory');

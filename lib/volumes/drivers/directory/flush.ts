@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import type { Mount } from '../../../linux/mountinfo.ts';
+import { readMounts } from '../../../linux/mountinfo.ts';
 import { syncFileSystem } from '../shared/storage-files.ts';
 
 const debug = createDebug('berth:driver');
@@ -26,13 +27,22 @@ const flushLimitMs = 10_000;
 export async function flushShared(mountpoint: string, mounts: readonly Mount[]): Promise<void> {
   const top = mounts.at(-1);
   if (top === undefined || localTypes.has(top.fsType)) return;
+  // A flush that its server does not answer would keep the mount busy through which it began.
+  const path = (await mountAbove(top))?.mountpoint ?? mountpoint;
   const waited = new AbortController();
   const late = sleep(flushLimitMs, 'late', { signal: waited.signal }).catch(() => 'done');
   // A failed flush is only logged: a broken server would else keep its volume mounted for ever.
-  const flushed = syncFileSystem(mountpoint).catch((error) =>
-    debug('flush %s %o', mountpoint, error),
-  );
+  const flushed = syncFileSystem(path).catch((error) => debug('flush %s %o', path, error));
   const first = await Promise.race([flushed, late]);
   waited.abort();
-  if (first === 'late') debug('flush %s is not done after %d ms', mountpoint, flushLimitMs);
+  if (first === 'late') debug('flush %s is not done after %d ms', path, flushLimitMs);
+}
+
+/** Finds another mount of the same file system that shows the same directory or one above it: the pool's. */
+async function mountAbove({ id, device, root }: Mount): Promise<Mount | undefined> {
+  const isAbove = (other: string) =>
+    other === '/' || root === other || root.startsWith(`${other}/`);
+  return (await readMounts())
+    .filter((mount) => mount.id !== id && mount.device === device && isAbove(mount.root))
+    .sort((one, other) => one.root.length - other.root.length)[0];
 }

@@ -149,6 +149,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
 
     async snapshot(target, context) {
       beginSweep();
+      await existingImage(target.volume);
       await withTemporary(base, async (temporary) => {
         const copy = join(temporary, 'snapshot.img');
         await copyLive(target, copy, context);
@@ -185,10 +186,12 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       beginSweep();
       const { fs } = sameOptions(source.volume, target);
       await untilDetached(`volume ${target.name}`, imageOf(target), context.signal);
+      const snapshot = 'snapshot' in source ? await existingSnapshot(source) : undefined;
+      if (snapshot === undefined) await existingImage(source.volume);
       await withTemporary(base, async (temporary) => {
         const made = await makeHome(temporary);
-        if ('snapshot' in source) {
-          await copyImage(await existingSnapshot(source), made.image, target, context);
+        if (snapshot !== undefined) {
+          await copyImage(snapshot, made.image, target, context);
         } else {
           await copyLive(source, made.image, context);
         }

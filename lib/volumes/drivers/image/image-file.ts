@@ -92,6 +92,8 @@ export async function mountImage(
 ): Promise<void> {
   const words = [reserve === 'yes' ? 'nodiscard' : 'discard', ...(fs === 'xfs' ? ['nouuid'] : [])];
   const options = words.join(',');
+  // In a read-only pool `mount` would make a read-only mount, with success.
+  await using _writable = await open(path, 'r+');
   if (reserve === 'yes') await reserveAgain(path, size, context);
   // Data may stay in memory long after the mount: the image must not look unused until then.
   if (await isUnused(path)) await utimes(path, new Date(), new Date());

@@ -50,11 +50,11 @@ export function imageTakeover(base: string): DriverTakeover {
       await onStage(home, context, async (stage) => {
         const image = join(home, imageName);
         const asides = asidesOf(base, volume);
-        await mkdir(asides, { recursive: true, mode: 0o700 });
         const name = `${former.host}.${former.token}.${former.mark}`;
         const [aside, notes] = [join(asides, `${name}.img`), join(asides, `${name}.json`)];
         if (await isDone(aside, image)) return;
         const prepared = await prepare(base, stage, image, former, context);
+        await makeIfMissing(asides); // A takeover that fails before leaves nothing.
         await confirmed(context);
         await fromStage(stage, async () => {
           await rename(prepared.notes, notes);
@@ -124,6 +124,12 @@ async function namesIn(directory: string): Promise<string[]> {
 
 function markOf(name: string): string {
   return basename(name, '.img').split('.').at(-1) ?? name;
+}
+
+async function makeIfMissing(directory: string): Promise<void> {
+  await mkdir(directory, { mode: 0o700 }).catch((error) => {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  });
 }
 
 /** True if the old inode has the name `aside`, and the volume has another one. */
