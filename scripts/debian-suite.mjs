@@ -1,4 +1,4 @@
-// Unpacks Docker engines and etcd of two Debian releases, and a kernel of a third, below a cache
+// Unpacks Docker engines, etcd and a registry of two Debian releases, and a kernel of a third, below a cache
 // directory, so that nothing is installed on the machine.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
@@ -40,6 +40,12 @@ export const suites = {
     packages: [...engine, ...libraries, 'docker-cli'],
     programs,
   },
+  registry: {
+    release: 'trixie',
+    holds: 'a plugin registry',
+    packages: ['docker-registry', 'libc6'],
+    programs: [['usr/bin/docker-registry', '--version']],
+  },
   /** Takes whatever version sid has today: see uml-kernel.mjs. */
   sid: {
     holds: 'User Mode Linux',
@@ -49,8 +55,10 @@ export const suites = {
 };
 
 /** Without sid: uml-kernel.mjs has an alternative. */
-export const requiredSuites = ['bookworm', 'trixie'];
+export const requiredSuites = ['bookworm', 'trixie', 'registry'];
 
+/** Returns the name of the Debian release; a set of programs that is fetched by itself has another name. */
+const releaseOf = (suite) => suites[suite].release ?? suite;
 export const suiteDirectory = (suite) => join(cacheDirectory, suite);
 // Names the recipe, so that a changed list of packages is fetched again.
 const stampOf = (suite) => JSON.stringify(suites[suite].packages);
@@ -70,7 +78,7 @@ export async function unpackSuite(suite) {
   try {
     const files = join(work, 'files');
     mkdirSync(files, { recursive: true });
-    say(`fetching ${suites[suite].holds} from Debian ${suite}`);
+    say(`fetching ${suites[suite].holds} from Debian ${releaseOf(suite)}`);
     for (const archive of await download(suite, work)) {
       await mustExecute('dpkg', ['-x', archive, files]);
     }
@@ -104,7 +112,7 @@ async function download(suite, work) {
   writeFileSync(join(work, 'status'), '');
   writeFileSync(
     join(work, 'sources.list'),
-    `deb [signed-by=${keyring}] ${debianMirror()} ${suite} main\n`,
+    `deb [signed-by=${keyring}] ${debianMirror()} ${releaseOf(suite)} main\n`,
   );
   const settings = [
     `Dir::Etc::sourcelist=${join(work, 'sources.list')}`,

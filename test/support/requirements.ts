@@ -14,13 +14,14 @@ import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from 
  * hang, see hung-file-system.ts. `uml`: hosts with their
  * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
  * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
- * earlier-release.ts.
+ * earlier-release.ts. `registry`: a registry for images and plugins.
  */
 export type Requirement =
   | 'root'
   | 'etcd'
   | 'postgres'
   | 'docker'
+  | 'registry'
   | 'loop'
   | 'spin'
   | 'flock'
@@ -73,6 +74,7 @@ const problems: Record<Requirement, () => string[]> = {
     ...missingPrograms(['ip', 'iptables', 'nsenter', 'unshare']),
     ...missingNamespaces(),
   ],
+  registry: () => missingSuite('docker-registry', stampOf('registry')),
   loop: () => [
     ...problems.root(),
     ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),

@@ -89,12 +89,17 @@ export function busyboxArchive(): string {
   return join(suiteDirectory('bookworm'), 'busybox.tar');
 }
 
-/** Returns the path of the file that marks a version as unpacked: set-up writes it last. */
-export function stampOf(version: DockerVersion | EtcdVersion): string {
-  return join(suiteDirectory(suiteOf[version]), 'stamp');
+/** Returns the path of Debian's `docker-registry`. */
+export function registryProgram(): string {
+  return join(suiteDirectory('registry'), 'usr/bin/docker-registry');
 }
 
-function suiteDirectory(suite: 'bookworm' | 'trixie'): string {
+/** Returns the path of the file that marks a version as unpacked: set-up writes it last. */
+export function stampOf(version: DockerVersion | EtcdVersion | 'registry'): string {
+  return join(suiteDirectory(version === 'registry' ? version : suiteOf[version]), 'stamp');
+}
+
+function suiteDirectory(suite: 'bookworm' | 'trixie' | 'registry'): string {
   return join(cacheDirectory(), suite);
 }
 
