@@ -152,11 +152,15 @@ async function leftovers(driver: VolumeDriver, { fix }: Treatment): Promise<Outc
     }),
   );
   if (!fix || before.length === 0) return before.map(found);
-  await driver.storage.sweep();
+  const kept = new Map((await driver.storage.sweep()).map(({ what, why }) => [what, why]));
   const left = new Set((await driver.storage.leftovers()).map(({ what }) => what));
   return before.map((finding) =>
     left.has(finding.what)
-      ? { ...finding, state: 'failed', error: 'it could not be removed; see the log of berth' }
+      ? {
+          ...finding,
+          state: 'failed',
+          error: `can't be removed: ${kept.get(finding.what) ?? 'in use'}`,
+        }
       : { ...finding, state: 'fixed' },
   );
 }

@@ -12,8 +12,8 @@ export interface DriverStorage {
   find(name: string): Promise<StoredVolume | undefined>;
   /** Lists what interrupted work has left beside the volumes and no process works on any more. */
   leftovers(): Promise<Leftover[]>;
-  /** Removes the leftovers, as far as that is possible. */
-  sweep(): Promise<void>;
+  /** Removes the leftovers; returns those that can't be removed, with the reason. */
+  sweep(): Promise<readonly KeptLeftover[]>;
 }
 
 export interface StoredVolume {
@@ -36,6 +36,10 @@ export interface Leftover {
   readonly what: string;
   /** RFC 3339. */
   readonly since?: string;
+}
+
+export interface KeptLeftover extends Leftover {
+  readonly why: string;
 }
 
 /** Lists the names in a directory that are not hidden, sorted; none when it does not exist. */

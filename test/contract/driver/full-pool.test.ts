@@ -4,6 +4,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { directoryDriver } from '../../../lib/volumes/drivers/directory/driver.ts';
 import type { DriverContext } from '../../../lib/volumes/drivers/driver.ts';
 import { drivers } from '../../../lib/volumes/drivers/registry.ts';
 import { makeFileSystem } from '../../support/loop-fs.ts';
@@ -61,13 +62,38 @@ describeWith(['root', 'loop'], 'content that can not be deleted', () => {
       const [left] = await driver.storage.leftovers();
       expect(reports[0]).toContain(left?.what);
 
-      await driver.storage.sweep();
+      expect(await driver.storage.sweep()).toEqual([
+        { ...left, why: expect.stringContaining('not permitted') },
+      ]);
       expect(await driver.storage.leftovers()).toHaveLength(1);
       await runOk('chattr', ['-R', '-i', left?.what ?? '']);
       await driver.storage.sweep();
       expect(await driver.storage.leftovers()).toEqual([]);
     },
   );
+});
+
+describeWith(['root', 'loop'], 'former content that can not be deleted', () => {
+  test('a restore reports what it could not delete, and the doctor sees it at once', async () => {
+    await using fs = await makeFileSystem('ext4', 64);
+    const reports: string[] = [];
+    const report = (volume: string, message: string) => reports.push(`${volume}: ${message}`);
+    const driver = directoryDriver({ volumeDir: join(fs.path, 'volumes'), report });
+    const volume = { name: 'db', options: {} };
+    await driver.create(volume, context);
+    await driver.snapshot({ volume, snapshot: 'monday' }, context);
+    const data = join(fs.path, 'volumes/directory/db/data');
+    await writeFile(join(data, 'immutable'), 'x');
+    await runOk('chattr', ['+i', join(data, 'immutable')]);
+    await driver.restore({ volume, snapshot: 'monday' }, context);
+    expect(await readdir(data)).toEqual([]);
+    const [left] = await driver.storage.leftovers();
+    expect(reports).toEqual([expect.stringMatching(/^db: .*could not be deleted.*not permitted/)]);
+    expect(reports[0]).toContain(left?.what);
+    await runOk('chattr', ['-R', '-i', left?.what ?? '']);
+    expect(await driver.storage.sweep()).toEqual([]);
+    expect(await driver.storage.leftovers()).toEqual([]);
+  });
 });
 
 describeWith(['root', 'loop'], 'a pool without one free byte', () => {

@@ -134,12 +134,16 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
       const data = await existingData(target.volume);
       const { old } = paths(target.volume);
       const from = await existingSnapshot(target);
-      await withTemporary(base, async (temporary) => {
-        const copy = await syncedCopy(from, join(temporary, 'data'), context);
-        // A crash between these two renames is settled by the next call: see `settled`.
-        await replaceDirectory(copy, data, old);
-        await renameDurably(old, join(temporary, 'old'));
-      });
+      await withTemporary(
+        base,
+        async (temporary) => {
+          const copy = await syncedCopy(from, join(temporary, 'data'), context);
+          // A crash between these two renames is settled by the next call: see `settled`.
+          await replaceDirectory(copy, data, old);
+          await renameDurably(old, join(temporary, 'old'));
+        },
+        tellOf(target.volume),
+      );
     },
 
     async clone(source, target, context) {

@@ -44,8 +44,9 @@ export function imageStorage(base: string): DriverStorage {
     },
 
     async sweep() {
-      await sweep(base);
+      const kept = await sweep(base);
       for (const device of await idleDevices()) await detach(device);
+      return kept;
     },
   };
 

@@ -7,7 +7,7 @@ import { hasCode } from '../../../linux/error-code.ts';
 import { processStatSync } from '../../../linux/proc.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
 import { messageOf } from '../../../running/message-of.ts';
-import type { Leftover } from '../stored-volume.ts';
+import type { KeptLeftover, Leftover } from '../stored-volume.ts';
 import { deleteTree, removeEmpty, renameDurably, syncPath } from './storage-files.ts';
 
 const debug = createDebug('berth:driver');
@@ -24,12 +24,13 @@ const sayAliveEveryMs = 60 * 60 * 1000;
 
 /**
  * Makes a temporary directory in `parent`, passes it to `use`, and deletes it with what is still in
- * it. A failed deletion is not reported to the caller: `sweep` repeats it. After a crash the
- * directory stays until the next `sweep`.
+ * it. What can't be deleted (a file may be immutable) is a leftover, which `sweep` tries again, and
+ * `tell` receives why. After a crash the directory stays until the next `sweep`.
  */
 export async function withTemporary<T>(
   parent: string,
   use: (directory: string) => Promise<T>,
+  tell?: (message: string) => void,
 ): Promise<T> {
   await mkdir(parent, { recursive: true, mode: 0o700 });
   const directory = await mkdtemp(join(parent, `${prefix}${formatOwner(ownIdentity())}-`));
@@ -42,7 +43,10 @@ export async function withTemporary<T>(
     return await use(directory);
   } finally {
     clearInterval(alive);
-    await deleteTree(directory).catch((error) => debug('clean directory=%s %o', directory, error));
+    await deleteTree(directory).catch(async (error) => {
+      debug('clean directory=%s %o', directory, error);
+      tell?.(keptMessage(await asLeftover(directory, parent), error));
+    });
   }
 }
 
@@ -73,12 +77,15 @@ export async function discard(
     const isGone = await removeEmpty(trash).catch(() => false); // `rm` goes on, and says why.
     if (!isGone) await deleteTree(trash);
   } catch (error) {
-    const left = await asLeftover(trash, parent);
-    tell?.(
-      `it is removed, but a part of its storage could not be deleted and lies in ${left} ` +
-        `(${messageOf(error)}); make it deletable, then run: berth doctor --fix`,
-    );
+    tell?.(keptMessage(await asLeftover(trash, parent), error));
   }
+}
+
+function keptMessage(left: string, error: unknown): string {
+  return (
+    `a part of what was removed could not be deleted and lies in ${left} (${messageOf(error)}); make it ` +
+    'deletable, then run: berth doctor --fix'
+  );
 }
 
 /** Renames trash so that it does not look like work of this process; returns its path. */
@@ -97,14 +104,20 @@ async function asLeftover(trash: string, parent: string): Promise<string> {
 /**
  * Deletes what crashes left in `parent`: the temporary directories of processes of this machine that
  * have ended, and those of other machines that were not touched for a day. A directory that can't be
- * deleted stays.
+ * deleted stays, and is returned with the reason.
  */
-export async function sweep(parent: string): Promise<void> {
-  for (const { what: path } of await abandonedIn(parent)) {
-    debug('sweep directory=%s', path);
-    // Another sweep may have been faster; one that can't be deleted must not keep the others.
-    await deleteTree(path).catch((error) => debug('sweep directory=%s %o', path, error));
+export async function sweep(parent: string): Promise<KeptLeftover[]> {
+  const kept: KeptLeftover[] = [];
+  for (const each of await abandonedIn(parent)) {
+    debug('sweep directory=%s', each.what);
+    try {
+      await deleteTree(each.what); // Another sweep may have been faster.
+    } catch (error) {
+      debug('sweep directory=%s %o', each.what, error);
+      kept.push({ ...each, why: messageOf(error) });
+    }
   }
+  return kept;
 }
 
 /** Lists what `sweep` would delete. */
