@@ -3,9 +3,7 @@ import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { constants } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { cacheDirectory } from './tools.ts';
 
 export interface ProcessOptions {
   readonly cwd?: string;
@@ -45,12 +43,6 @@ export interface StartOptions extends ProcessOptions {
   readonly orphanSignal?: NodeJS.Signals;
 }
 
-/**
- * Where each Node that a test starts finds what an earlier one compiled: that halves the work of a
- * start.
- */
-const compiled = join(cacheDirectory(), 'compiled');
-
 export function startProcess(
   command: string,
   args: readonly string[],
@@ -58,7 +50,7 @@ export function startProcess(
 ): RunningProcess {
   const { orphanSignal = 'SIGKILL', input = '', cwd, env } = options;
   const child = spawn('setpriv', ['--pdeathsig', orphanSignal.slice(3), command, ...args], {
-    env: { ...process.env, NODE_COMPILE_CACHE: compiled, ...env },
+    env: { ...process.env, ...env },
     ...(cwd === undefined ? {} : { cwd }),
   });
   const stdout: Buffer[] = [];
