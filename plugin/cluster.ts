@@ -1,0 +1,63 @@
+import { join } from 'node:path';
+import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
+import { LockManager } from '../lib/lock/lock-manager.ts';
+import { LockDriver } from '../lib/lock/use/lock-driver.ts';
+import type { Clock } from '../lib/running/clock.ts';
+import { Pools } from '../lib/volumes/pools/pools.ts';
+import { Catalog } from '../lib/volumes/records/catalog.ts';
+import { Cluster } from '../lib/volumes/records/cluster.ts';
+import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
+import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
+import type { Config } from './config/config.ts';
+import { hostIdentity } from './host/identity.ts';
+import { openStore } from './host/store.ts';
+
+/** The arguments that every part of the daemon starts with. */
+export interface Start {
+  readonly config: Config;
+  readonly clock: Clock;
+  /** Aborts when the daemon stops. */
+  readonly signal: AbortSignal;
+  /** The parts that end with the daemon, in the reverse order of their start. */
+  readonly started: AsyncDisposableStack;
+}
+
+export type OpenCluster = Awaited<ReturnType<typeof openCluster>>;
+
+/** Opens the part that all hosts share: the store, its locks and the volumes' records. */
+export async function openCluster({ config, clock, started }: Start) {
+  const store = started.use(await openStore(config));
+  const identity = await hostIdentity(config.host, config.stateDir);
+  // Each kind of store has sessions of its own.
+  const sessionPath = join(config.stateDir, `session-${config.store.kind}`);
+  const manager = new LockManager({
+    store,
+    host: config.host,
+    owner: identity,
+    ttlMs: config.ttlMs,
+    keep: {
+      resume: await readIfThere(sessionPath),
+      save: (id) => replaceFile(sessionPath, id),
+    },
+  });
+  const remembered = store.properties.multiHost
+    ? started.use(await RememberedRecords.open(rememberedOptions(config, clock)))
+    : undefined; // A store of this host alone is never away.
+  const catalog = new Catalog(manager.mirror, store, remembered?.records);
+  remembered?.follow(manager.mirror, () => catalog.list());
+  const locks = new LockDriver(manager, config.lockTimeoutMs);
+  const { mirror } = manager;
+  const cluster = new Cluster({ mirror, store });
+  const pools = new Pools({
+    ...{ cluster, catalog, mirror, store, clock },
+    ...{ host: config.host, owner: identity },
+  });
+  return { store, identity, manager, locks, catalog, mirror, pools };
+}
+
+function rememberedOptions(
+  { stateDir, store, prefix }: Config,
+  clock: Clock,
+): RememberedRecordsOptions {
+  return { path: join(stateDir, 'records.json'), store: `${store.kind} ${prefix}`, clock };
+}
