@@ -112,6 +112,7 @@ export class SentinelHost {
     if (!process || !sentinel || process.party.state !== 'running') return undefined;
     const report = this.#tellIt(sentinel, watch);
     if (process.isGone) return undefined;
+    this.#told.noteAnswer(watch);
     this.#checkMemory(report);
     if (!this.#isInformed && knowsAll) {
       this.#isInformed = true;

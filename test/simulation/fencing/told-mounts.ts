@@ -29,11 +29,15 @@ export class ToldMounts {
       const isSame = before?.tenure === tenure; // tidy-ok: protocol name
       const deadlineMs = state === 'unproven' && isSame ? before.deadlineMs : each.deadlineMs;
       this.#told.set(volume, { ...each, deadlineMs });
-      this.toWatch.add(volume);
       if (before?.state === state && isSame) continue;
       const leftMs = Math.round((deadlineMs ?? 0) - this.#machine.bootMs());
       this.#record({ kind: 'told', host: this.#machine.name, volume, state, leftMs });
     }
+  }
+
+  /** A sentinel has answered: one that dies before may have written nothing of a watch. */
+  noteAnswer({ volumes }: Pick<Watch, 'volumes'>): void {
+    for (const { volume } of volumes) this.toWatch.add(volume);
   }
 
   /** Returns those of a user's volumes for which it should stand still or end. */
