@@ -16,6 +16,13 @@ export const fastTests = [
   'test/simulation/mutations.test.ts',
 ];
 
+/** Tests that start compilers, Jest and many a Node: only `npm test` takes these seconds. */
+const starters = [
+  'test/unit/cli/compile-cache.test.ts',
+  'test/unit/plugin/start-cost.test.ts',
+  'test/unit/scripts/{loop,walls}.test.ts',
+];
+
 /** The arguments of Node that run the fast tests under Jest. */
 export function fastJest(...args) {
   return [
@@ -24,6 +31,7 @@ export function fastJest(...args) {
     join(root, 'node_modules/jest/bin/jest.js'),
     ...['--testSequencer', join(root, 'test/support/longest-first.mjs')],
     ...['--testMatch', ...fastTests.map((glob) => `<rootDir>/${glob}`)],
+    ...starters.map((glob) => `!${join(root, glob)}`),
     ...args,
   ];
 }

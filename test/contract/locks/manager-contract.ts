@@ -11,10 +11,15 @@ import { lockWaitingContract } from './waiting-contract.ts';
 
 /**
  * The contract of the lock engine on every store: once with one manager that plays all hosts, and
- * once with three managers on connections of their own. S-numbers as in the store's contract.
+ * once with three managers on connections of their own, unless `counts` names one of the two.
+ * S-numbers as in the store's contract.
  */
-export function lockManagerContract(name: string, makeStore: () => Promise<StoreFixture>): void {
-  describe.each([1, 3] as const)(`%i lock manager(s) on the ${name} store`, (count) => {
+export function lockManagerContract(
+  name: string,
+  makeStore: () => Promise<StoreFixture>,
+  counts: readonly (1 | 3)[] = [1, 3],
+): void {
+  describe.each(counts)(`%i lock manager(s) on the ${name} store`, (count) => {
     let bench: ManagerBench | undefined;
 
     beforeEach(async () => {
