@@ -71,7 +71,7 @@ const problems: Record<Requirement, () => string[]> = {
   docker: () => [
     ...problems.root(),
     ...dockerVersions.flatMap((version) => missingSuite(`Docker ${version}`, stampOf(version))),
-    ...missingPrograms(['ip', 'iptables', 'nsenter', 'unshare']),
+    ...missingPrograms(['ip', 'nsenter', 'unshare']),
     ...missingNamespaces(),
   ],
   registry: () => missingSuite('docker-registry', stampOf('registry')),
