@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import type { DriverVolume } from '../../../lib/volumes/drivers/driver.ts';
 import { NotFoundError } from '../../../lib/volumes/errors.ts';
 import { waitFor } from '../../support/processes.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
@@ -10,6 +11,32 @@ import { command, never } from '../bench/driver-bench.ts';
 
 /** Checks snapshots, restores and clones that complete. */
 export function copyContract(bench: () => DriverBench): void {
+  test('no copy is removed or replaced, and none replaces anything, when the store says that the lock is lost', async () => {
+    const { driver } = bench();
+    const [volume, other] = [await bench().created('db'), await bench().created('other')];
+    const write = (to: DriverVolume, text: string) =>
+      bench().inside(to, (path) => writeFile(join(path, 'state'), text, { flush: true }));
+    const target = { volume, snapshot: 'monday' };
+    await write(volume, 'monday');
+    await write(other, 'of another');
+    await driver.snapshot(target, never);
+    await write(volume, 'tuesday');
+    const confirm = () => Promise.reject(new Error('the lock is lost'));
+    const lost = { ...never, lock: { token: 1, confirm } };
+    const attempts = [
+      () => driver.snapshot(target, lost),
+      () => driver.removeSnapshot(target, lost),
+      () => driver.restore(target, lost),
+      () => driver.clone(target, other, lost),
+    ];
+    for (const attempt of attempts) await expect(attempt()).rejects.toThrow('the lock is lost');
+    await expect(bench().read(volume, 'state')).resolves.toBe('tuesday');
+    await expect(bench().read(other, 'state')).resolves.toBe('of another');
+    await driver.restore(target, never);
+    await expect(bench().read(volume, 'state')).resolves.toBe('monday');
+    await expect(bench().leftovers()).resolves.toEqual([]);
+  });
+
   test('a snapshot keeps the content, and can be restored repeatedly', async () => {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');

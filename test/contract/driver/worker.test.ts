@@ -2,7 +2,12 @@
 import { mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { InUseError, InvalidRequestError, NotFoundError } from '../../../lib/volumes/errors.ts';
+import {
+  InUseError,
+  InvalidRequestError,
+  NotFoundError,
+  UnavailableError,
+} from '../../../lib/volumes/errors.ts';
 import { makeHungFileSystem } from '../../support/hung-file-system.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -19,6 +24,24 @@ describeWith(['root', 'loop', 'fuse'], 'drivers in a storage worker', () => {
   });
   afterEach(async () => {
     await bench[Symbol.asyncDispose]();
+  });
+
+  test('a driver asks its caller, across the processes, whether the lock is still held', async () => {
+    const driver = bench.driver('directory');
+    const target = { volume: volumeOf(driver, 'v'), snapshot: 'monday' };
+    await driver.create(target.volume, never);
+    let asked = 0;
+    const lost = async () => {
+      asked += 1;
+      throw new Error('lost the lock on mount/v');
+    };
+    const attempt = driver.snapshot(target, { ...never, lock: { token: 7, confirm: lost } });
+    await expect(attempt).rejects.toThrow(UnavailableError);
+    await expect(attempt).rejects.toThrow('lost the lock on mount/v; try again');
+    expect(asked).toBe(1);
+    expect(await driver.storage.find('v')).toMatchObject({ snapshots: [] });
+    await driver.snapshot(target, { ...never, lock: { token: 7, confirm: async () => {} } });
+    expect(await driver.storage.find('v')).toMatchObject({ snapshots: ['monday'] });
   });
 
   test.each(['directory', 'image'])('%s: a life of a volume', async (name) => {

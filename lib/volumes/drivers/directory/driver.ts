@@ -9,6 +9,7 @@ import type {
   SnapshotTarget,
   VolumeDriver,
 } from '../driver.ts';
+import { confirmed } from '../shared/confirmed.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
 import { bindAt, detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
@@ -118,14 +119,15 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
       const final = snapshotPath(target);
       await withTemporary(base, async (temporary) => {
         const copy = await syncedCopy(data, join(temporary, 'data'), context);
+        await confirmed(context);
         await replaceDirectory(copy, final, join(temporary, 'old'));
       });
     },
 
-    async removeSnapshot(target, { signal }) {
+    async removeSnapshot(target, context) {
       beginSweep();
       const final = snapshotPath(target);
-      signal.throwIfAborted();
+      await confirmed(context);
       await discard(final, base, tellOf(target.volume));
     },
 
@@ -138,6 +140,7 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
         base,
         async (temporary) => {
           const copy = await syncedCopy(from, join(temporary, 'data'), context);
+          await confirmed(context);
           // A crash between these two renames is settled by the next call: see `settled`.
           await replaceDirectory(copy, data, old);
           await renameDurably(old, join(temporary, 'old'));
@@ -155,6 +158,7 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
         await makeHome(made);
         await markFresh(made);
         await syncedCopy(from, join(made, 'data'), context);
+        await confirmed(context);
         await replaceDirectory(made, paths(target).home, join(temporary, 'old'));
       });
     },

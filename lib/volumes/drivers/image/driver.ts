@@ -15,6 +15,7 @@ import type {
   SnapshotTarget,
   VolumeDriver,
 } from '../driver.ts';
+import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
@@ -27,7 +28,7 @@ import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from '
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { reserveSpace } from './reserve.ts';
 import { parseSize } from './size.ts';
-import { confirmed, fromStage, onStage, stagedImage } from './stage.ts';
+import { fromStage, onStage, stagedImage } from './stage.ts';
 import { imageStorage } from './storage.ts';
 import { endStranded } from './stranded.ts';
 import { asideImages, imageTakeover } from './takeover.ts';
@@ -153,13 +154,14 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       await withTemporary(base, async (temporary) => {
         const copy = join(temporary, 'snapshot.img');
         await copyLive(target, copy, context);
+        await confirmed(context);
         await renameDurably(copy, snapshotImage(target));
       });
     },
 
-    async removeSnapshot(target, { signal }) {
+    async removeSnapshot(target, context) {
       beginSweep();
-      signal.throwIfAborted();
+      await confirmed(context);
       await discard(snapshotImage(target), base, tellOf(target.volume));
     },
 
@@ -199,7 +201,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
         await reserveIfAsked(made.image, target, context);
         await markFresh(made.home);
         await syncPath(made.image);
-        context.signal.throwIfAborted();
+        await confirmed(context);
         await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'));
       });
     },

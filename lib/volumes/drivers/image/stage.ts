@@ -98,13 +98,6 @@ export async function fromStage<T>(stage: string, step: () => Promise<T>): Promi
   }
 }
 
-/** Rejects unless the store says, after this call has begun, that the caller still holds the lock. */
-export async function confirmed({ signal, lock }: DriverContext): Promise<void> {
-  signal.throwIfAborted();
-  await lock?.confirm();
-  signal.throwIfAborted();
-}
-
 /**
  * Gives the image a name on a stage. The stage stays while the image is mounted, because the kernel shows
  * that name (`losetup`); the next stage ends it. Undefined: the pool has no room for a name, is read-only,

@@ -6,12 +6,13 @@ import { replaceFile } from '../../../linux/state-file.ts';
 import { never } from '../../../running/never.ts';
 import { UnavailableError } from '../../errors.ts';
 import type { DriverContext, DriverTakeover, DriverVolume } from '../driver.ts';
+import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { exists, syncPath } from '../shared/storage-files.ts';
 import { withTemporary } from '../shared/temporary.ts';
 import type { FormerOwner, PutAside, TakeoverAbility } from '../takeover.ts';
 import { notesText, readNotes } from './aside-notes.ts';
-import { confirmed, fromStage, onStage } from './stage.ts';
+import { fromStage, onStage } from './stage.ts';
 
 /*
  * The taking over of an image. The former owner's kernel has the file open, not its name: what it
