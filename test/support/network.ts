@@ -75,7 +75,13 @@ export async function startNetwork(): Promise<Network> {
     const { port, end } = nextPort();
     await execOk('ip', 'tuntap', 'add', 'dev', port, 'mode', 'tap');
     await execOk('ip', 'link', 'set', port, 'master', 'switch', 'up');
-    return { ...cableAt({ port, end }), device: port };
+    // The kernel of the machine gives a device up for good that can't send: this one only loses packets.
+    return {
+      address: end,
+      device: port,
+      disconnect: async () => void (await execOk('ip', 'link', 'set', port, 'nomaster')),
+      reconnect: async () => void (await execOk('ip', 'link', 'set', port, 'master', 'switch')),
+    };
   }
 
   return {

@@ -27,6 +27,7 @@ export type Requirement =
   | 'flock'
   | 'fuse'
   | 'uml'
+  | 'gcc'
   | 'systemd'
   | 'throttle'
   | 'history';
@@ -90,6 +91,7 @@ const problems: Record<Requirement, () => string[]> = {
     ...missingPrograms(['modprobe', 'mkfs.ext4']),
   ],
   spin: () => missingPrograms(['spin', 'gcc']),
+  gcc: () => missingPrograms(['gcc']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
   history: () => [missingHistory()].filter((reason) => reason !== undefined),
   throttle: () => [

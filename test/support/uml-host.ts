@@ -1,5 +1,5 @@
 import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { BerthHost } from './berth.ts';
 import type { Network } from './network.ts';
 import type { FinishedProcess, RunningProcess, StartOptions } from './processes.ts';
@@ -7,6 +7,8 @@ import { runOk, succeeded, waitFor } from './processes.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 import type { UmlKernel } from './tools.ts';
 import { busyboxArchive, dockerTools, umlKernel } from './tools.ts';
+import { makeFreezer } from './uml-freeze.ts';
+import { agentPort, initScript } from './uml-init.ts';
 
 export interface UmlHostOptions {
   readonly network: Network;
@@ -14,6 +16,8 @@ export interface UmlHostOptions {
   readonly name: string;
   /** Directories of this machine that the guest shares at the same paths, like a file server's. */
   readonly shared?: readonly string[];
+  /** True: `freeze` works; needs gcc. */
+  readonly canFreeze?: boolean;
 }
 
 /**
@@ -38,15 +42,23 @@ export interface UmlHost extends BerthHost, AsyncDisposable {
   execOk(command: string, ...args: string[]): Promise<string>;
   /** Ends the guest at once, with its kernel. */
   cutPower(): Promise<void>;
+  /** The process below which the kernel runs; its end is a power cut. */
+  readonly pid: number;
+  /** Stops the guest with its kernel, as a hypervisor pauses a virtual machine. */
+  freeze(): Promise<void>;
+  /** Continues it. `clockCounts: false`: its clocks have not counted the pause. Without effect if it is not frozen. */
+  thaw(options: { readonly clockCounts: boolean }): Promise<void>;
+  /** Loses packets in both directions until `reconnect`. */
+  disconnect(): Promise<void>;
+  reconnect(): Promise<void>;
   /** Boots the guest again after a power cut. Its disk has what its kernel had written. */
   boot(): Promise<void>;
 }
 
-const agentPort = 1;
 const enginePort = 2375;
 
 export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
-  const { network, name, shared = [] } = options;
+  const { network, name, shared = [], canFreeze = false } = options;
   const { kernel: program, modules, version, origin } = requireUmlKernel();
   await using stack = new AsyncDisposableStack();
   const outside = stack.use(await makeTemporaryDirectory()).path;
@@ -63,6 +75,8 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     }),
   ]);
 
+  const freezer = canFreeze ? await makeFreezer(program, outside) : undefined;
+
   // With their own PID namespace, all processes of the guest end with the first one. The copies of
   // this machine's mounts must end with the mounts: they would keep the volumes of other tests in use.
   const separate = ['--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'slave'];
@@ -78,7 +92,9 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
 
   async function boot(): Promise<void> {
     if (machine && !machine.hasExited) throw new Error(`host ${name} is running`);
-    const booting = network.spawn('unshare', [...separate, ...kernel]);
+    const booting = network.spawn('unshare', [...separate, ...kernel], {
+      env: freezer?.env ?? {},
+    });
     machine = booting;
     const isUp = () => booting.hasExited || booting.output().includes('the guest takes commands');
     await waitFor(isUp, 60_000, `${name} to boot`);
@@ -90,6 +106,15 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     machine?.kill('SIGKILL');
     for (const command of commands) command.kill('SIGKILL');
     await Promise.all([machine, ...commands].map((each) => each?.finished));
+  }
+
+  function kernelProcess(): RunningProcess {
+    if (machine === undefined) throw new Error(`host ${name} does not run`);
+    return machine;
+  }
+  async function freeze(): Promise<void> {
+    if (!freezer) throw new Error(`host ${name} was started without canFreeze`);
+    await freezer.freeze(kernelProcess().pid);
   }
 
   function spawn(command: string, args: readonly string[], { env, cwd, input }: StartOptions = {}) {
@@ -158,6 +183,13 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     dockerOk,
     cutPower,
     boot,
+    get pid() {
+      return kernelProcess().pid;
+    },
+    freeze,
+    thaw: async (how) => freezer?.thaw(how),
+    disconnect: () => cable.disconnect(),
+    reconnect: () => cable.reconnect(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
@@ -184,47 +216,4 @@ async function makeDisk(path: string): Promise<void> {
 async function linkModules(modules: string, outside: string): Promise<void> {
   await mkdir(join(outside, 'lib'));
   await symlink(modules, join(outside, 'lib/modules'));
-}
-
-interface Guest {
-  readonly name: string;
-  readonly address: string;
-  readonly directory: string;
-  readonly outside: string;
-  readonly shared: readonly string[];
-}
-
-function initScript({ name, address, directory, outside, shared }: Guest): string {
-  const root = '/mnt/root';
-  const node = dirname(process.execPath);
-  const agent = join(import.meta.dirname, 'guest-agent.mjs');
-  return `#!/bin/sh
-set -e
-export PATH=${node}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-# Linux 7.2 as a process maps the rings of io_uring wrongly, which corrupts the memory of each Node.
-[ ! -e /proc/sys/kernel/io_uring_disabled ] || echo 2 > /proc/sys/kernel/io_uring_disabled
-modprobe -d ${outside} -a overlay loop
-mount -t tmpfs tmpfs /mnt
-mkdir /mnt/upper /mnt/work ${root}
-mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay ${root}
-for each in proc sys dev; do mount --rbind /$each ${root}/$each; done
-mount -t tmpfs -o mode=755 tmpfs ${root}/run
-mkdir -p ${root}/run/docker/plugins ${root}/run/lock ${root}/dev/shm
-mount -t tmpfs tmpfs ${root}/dev/shm
-mount -t cgroup2 cgroup ${root}/sys/fs/cgroup
-mount -t ext4 /dev/ubda ${root}${directory}
-${shared.map((path) => `mount -t hostfs none ${root}${path} -o ${path}`).join('\n')}
-hostname ${name}
-ip link set lo up
-ip addr add ${address}/24 dev vec0
-ip link set vec0 up
-cd ${root}
-mkdir run/before
-pivot_root . run/before
-umount -l run/before
-mount --make-rshared /
-exec node ${agent} ${agentPort}
-`;
 }

@@ -18,6 +18,8 @@ import type { UmlHost } from '../../support/uml-host.ts';
 import { startUmlHost } from '../../support/uml-host.ts';
 import { mountedOn } from '../hosts/bare-cluster.ts';
 import { startEngineNode } from '../hosts/cluster.ts';
+import type { Call } from '../hosts/guest-calls.ts';
+import { callInGuest } from '../hosts/guest-calls.ts';
 
 // The guest is about ten times slower than the machine.
 jest.setTimeout(400_000);
@@ -144,20 +146,4 @@ function grantedAt(log: string): number {
 async function mountTable(guest: UmlHost): Promise<unknown> {
   // The output is trimmed, and a line without its end counts as torn.
   return storedMounts(`${await guest.execOk('cat', `${guest.directory}/berth/mounts.json`)}\n`);
-}
-
-type Call = readonly [method: string, body: object];
-
-/**
- * Calls the plugin on a guest without an engine, all calls in one process, because its start takes
- * seconds.
- */
-async function callInGuest(guest: UmlHost, ...calls: readonly Call[]): Promise<void> {
-  const script = `
-    import { callPlugin } from '${import.meta.dirname}/../../support/plugin-call.ts';
-    for (const [method, body] of JSON.parse(process.argv[1])) {
-      const answer = await callPlugin('/run/docker/plugins/berth.sock', 'VolumeDriver.' + method, body);
-      if (answer.body.Err) throw new Error(method + ': ' + answer.body.Err);
-    }`;
-  await guest.execOk('node', '--input-type=module', '--eval', script, JSON.stringify(calls));
 }
