@@ -1,8 +1,6 @@
-import type { IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
+import type Docker from 'dockerode';
 import { z } from 'zod';
-import { callUnixSocket } from '../../lib/linux/unix-call.ts';
 import type { InspectedContainer } from './restart-verdict.ts';
 
 /** States in which a container has its volumes mounted. */
@@ -15,22 +13,10 @@ const startTimeoutMs = 300_000;
 /** How containers use a volume: `live` if one of them runs, `created` if all were only created. */
 export type VolumeUse = 'live' | 'created';
 
-/** The engine answered with an error. */
-class EngineError extends Error {
-  override readonly name = 'EngineError';
-  readonly status: number;
-  constructor(status: number, reason: string) {
-    super(`the engine answers ${status}: ${reason}`);
-    this.status = status;
-  }
-}
-
-/**
- * berth's questions to the Docker engine, over its HTTP API (docs.docker.com/reference/api/engine).
- * They do without dockerode, which loads an SSH and a gRPC client: 15 MB and 0.2 s of each start.
- */
+/** berth's questions to the Docker engine. */
 export class Engine {
   readonly #socketPath: string;
+  #client: Promise<Docker> | undefined;
   readonly #driverName: string;
 
   /** `driverName` is the plugin's name, as the engine shows it for the volumes of this daemon. */
@@ -39,18 +25,25 @@ export class Engine {
     this.#driverName = driverName;
   }
 
+  /** Loads dockerode with the first question: importing a daemon loads neither its SSH nor its gRPC. */
+  get #docker(): Promise<Docker> {
+    const socketPath = this.#socketPath;
+    this.#client ??= import('dockerode').then(({ default: Client }) => new Client({ socketPath }));
+    return this.#client;
+  }
+
   /**
    * Returns the volumes of this plugin that containers use. Ignores a dead container, although it
    * may be about to start. Rejects when the engine does not answer.
    */
   async volumesInUse(signal: AbortSignal): Promise<ReadonlyMap<string, VolumeUse>> {
-    const filters = JSON.stringify({ status: ['created', ...liveStates] });
-    const answer = await this.#ask(
-      `/containers/json?all=true&filters=${encodeURIComponent(filters)}`,
-      AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)]),
-    );
+    const containers = await (await this.#docker).listContainers({
+      all: true,
+      filters: { status: ['created', ...liveStates] },
+      abortSignal: AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)]),
+    });
     const uses = new Map<string, VolumeUse>();
-    for (const { State, Mounts } of listSchema.parse(answer)) {
+    for (const { State, Mounts } of containers) {
       for (const { Driver, Name } of Mounts) {
         if (!Name || !this.#isOurs(Driver)) continue;
         if (State !== 'created') uses.set(Name, 'live');
@@ -62,12 +55,11 @@ export class Engine {
 
   /** Yields once the engine sends events, and at each end of a container. Ends with the engine. */
   async *news(signal: AbortSignal): AsyncGenerator<'listens' | 'container ended', void> {
-    const filters = JSON.stringify({ type: ['container'], event: ['die', 'destroy'] });
-    const stream = await this.#call(
-      'GET',
-      `/events?filters=${encodeURIComponent(filters)}`,
-      signal,
-    );
+    const options = {
+      filters: { type: ['container' as const], event: ['die', 'destroy'] },
+      abortSignal: signal,
+    };
+    const stream = await (await this.#docker).getEvents(options);
     yield 'listens';
     for await (const _event of createInterface({ input: stream })) yield 'container ended';
   }
@@ -77,15 +69,16 @@ export class Engine {
    * Rejects when the engine does not answer, or when the signal aborts.
    */
   async meetPlugins(signal: AbortSignal): Promise<void> {
-    await this.#ask('/volumes', signal);
+    await (await this.#docker).listVolumes({ abortSignal: signal });
   }
 
   /** Resolves to undefined if there is no such container. Rejects when the engine does not answer. */
   async inspect(id: string): Promise<InspectedContainer | undefined> {
     try {
-      const signal = AbortSignal.timeout(answerTimeoutMs);
-      const answer = await this.#ask(`/containers/${encodeURIComponent(id)}/json`, signal);
-      const { Name, State, HostConfig, Config, Mounts } = containerSchema.parse(answer);
+      const options = { abortSignal: AbortSignal.timeout(answerTimeoutMs) };
+      const { Name, State, HostConfig, Config, Mounts } = await (await this.#docker)
+        .getContainer(id)
+        .inspect(options);
       const volumes = Mounts.flatMap((mount) =>
         mount.Name && this.#isOurs(mount.Driver) ? [mount.Name] : [],
       );
@@ -98,43 +91,25 @@ export class Engine {
         volumes: [...new Set(volumes)],
       };
     } catch (error) {
-      if (error instanceof EngineError && error.status === 404) return undefined;
+      if (statusOf(error) === 404) return undefined;
       throw error;
     }
   }
 
   /** Lets a paused container go on. Resolves also if it is not paused. */
   async unpause(id: string): Promise<void> {
+    const options = { abortSignal: AbortSignal.timeout(answerTimeoutMs) };
     try {
-      await this.#tell(id, 'unpause', answerTimeoutMs);
+      await (await this.#docker).getContainer(id).unpause(options);
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error; // Any answer: it is not paused, or has gone.
+      if (statusOf(error) === undefined) throw error; // Any answer: it is not paused, or has gone.
     }
   }
 
   /** Starts a container that is not running. Rejects with the engine's reason when it can't. */
   async start(id: string): Promise<void> {
-    await this.#tell(id, 'start', startTimeoutMs);
-  }
-
-  async #ask(path: string, signal: AbortSignal): Promise<unknown> {
-    return JSON.parse(await text(await this.#call('GET', path, signal)));
-  }
-
-  async #tell(id: string, what: 'start' | 'unpause', limitMs: number): Promise<void> {
-    const path = `/containers/${encodeURIComponent(id)}/${what}`;
-    await text(await this.#call('POST', path, AbortSignal.timeout(limitMs)));
-  }
-
-  /** Resolves to the response. Rejects EngineError when the engine answers with an error. */
-  async #call(method: string, path: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const response = await callUnixSocket({
-      ...{ socketPath: this.#socketPath, method, path, signal, agent: false },
-      headers: { Host: 'docker' },
-    });
-    const status = response.statusCode ?? 0;
-    if (status >= 400) throw new EngineError(status, reasonOf(await text(response)));
-    return response;
+    const options = { abortSignal: AbortSignal.timeout(startTimeoutMs) };
+    await (await this.#docker).getContainer(id).start(options);
   }
 
   /**
@@ -147,32 +122,9 @@ export class Engine {
   }
 }
 
-const mountsSchema = z.array(
-  z.object({ Name: z.string().optional(), Driver: z.string().optional() }),
-);
+const refusalSchema = z.object({ statusCode: z.number() });
 
-const listSchema = z.array(z.object({ State: z.string(), Mounts: mountsSchema }));
-
-const containerSchema = z.object({
-  Name: z.string(),
-  State: z.object({
-    StartedAt: z.string(),
-    Running: z.boolean(),
-    Paused: z.boolean(),
-    Restarting: z.boolean(),
-  }),
-  HostConfig: z.object({ RestartPolicy: z.object({ Name: z.string() }).nullish() }),
-  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }),
-  Mounts: mountsSchema,
-});
-
-const refusalSchema = z.object({ message: z.string() });
-
-/** The reason in the engine's answer, which is JSON unless something else than an engine answers. */
-function reasonOf(body: string): string {
-  try {
-    return refusalSchema.parse(JSON.parse(body)).message;
-  } catch {
-    return body.trim();
-  }
+/** Returns the status of the engine's answer; undefined if it did not answer. */
+function statusOf(error: unknown): number | undefined {
+  return refusalSchema.safeParse(error).data?.statusCode;
 }

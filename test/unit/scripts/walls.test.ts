@@ -58,7 +58,10 @@ type Sample = keyof typeof samples;
 
 const everySample = Object.keys(samples) as Sample[];
 
-const libraries = ['express', 'etcd3', 'pg', 'cockatiel', 'node:sqlite', 'commander', 'koffi'];
+const libraries = [
+  ...['express', 'dockerode', 'etcd3', 'pg', 'cockatiel', 'node:sqlite', 'commander'],
+  'koffi',
+];
 
 /** The rooms that may import one of the libraries; no other room may import any. */
 const allowedLibraries: Readonly<Record<string, string>> = {
@@ -67,6 +70,7 @@ const allowedLibraries: Readonly<Record<string, string>> = {
   'lib/lock/stores/embedded': 'node:sqlite',
   'plugin/admin': 'express',
   'plugin/docker': 'express',
+  'plugin/engine': 'dockerode',
   'plugin/host': 'node:sqlite',
   'plugin/http': 'express',
   cli: 'commander',
