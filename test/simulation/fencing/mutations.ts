@@ -88,8 +88,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'never stuck: a file system that a predecessor froze is thawed (faults 7)',
     file: 'sentinel/state.ts',
-    from: "if (ownsFileSystem && isSuspect) this.changeFence(volume, { fs: 'freezing' });",
-    to: 'if (ownsFileSystem && isSuspect) this.changeFence(volume, {});',
+    from: "this.changeFence(volume, { fs: 'freezing' });\n      this.#inherited",
+    to: 'this.#inherited',
     test: known,
   },
   {
@@ -334,8 +334,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'a host that was frozen asks the store before it mounts',
     file: 'lib/volumes/drivers/image/stage.ts',
-    from: '  await lock?.confirm();\n  signal',
-    to: '  signal',
+    from: 'if (others.some((name) => !(tokenOf(name) < (lock?.token ?? 0)))) {',
+    to: 'if (others.length > others.length) {',
     test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
   },
 ];
