@@ -1,12 +1,11 @@
 import { mkdir, rename, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { z } from 'zod';
 import { hasCode } from '../../../linux/error-code.ts';
 import { freeze, thaw } from '../../../linux/freeze.ts';
 import type { Mount } from '../../../linux/mountinfo.ts';
 import { currentMountsAt } from '../../../linux/mountinfo.ts';
 import { shutDown } from '../../../linux/shut-down.ts';
-import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts';
+import { InUseError, NotFoundError } from '../../errors.ts';
 import type {
   DriverContext,
   DriverPlace,
@@ -24,10 +23,10 @@ import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/sto
 import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
 import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
 import { DeadDevices } from './dead-devices.ts';
-import { fileSystems, giveNewUuid, makeImage, mountImage, smallestBytes } from './image-file.ts';
+import { giveNewUuid, makeImage, mountImage } from './image-file.ts';
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
+import { imageOptions, parseImageOptions, readOptions, sameOptions } from './options.ts';
 import { reserveSpace } from './reserve.ts';
-import { parseSize } from './size.ts';
 import { fromStage, onStage, stagedImage } from './stage.ts';
 import { imageStorage } from './storage.ts';
 import { endStranded } from './stranded.ts';
@@ -56,34 +55,8 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
   return {
     name: 'image',
     capabilities: { size: true, multiHostMount: false, copyNeedsQuiet: true, ownsFileSystem: true },
-    options: {
-      size: `how much it can hold, such as 512M or 20G (default ${defaults.size})`,
-      fs: `its file system: ${fileSystems.join(' or ')} (default ${defaults.fs})`,
-      reserve: 'yes: its whole size is allocated at once, so that nothing else can take it',
-    },
-
-    parseOptions(options) {
-      const { size = defaults.size, fs: fsName = defaults.fs, reserve, ...unknown } = options;
-      for (const name of Object.keys(unknown)) {
-        throw new InvalidRequestError(
-          `the image driver does not know the option ${JSON.stringify(name)}: use size, fs or reserve`,
-        );
-      }
-      const fs = fileSystems.find((known) => known === fsName);
-      if (fs === undefined) {
-        throw new InvalidRequestError(
-          `fs=${JSON.stringify(fsName)} is not possible: use ${fileSystems.join(' or ')}`,
-        );
-      }
-      if (reserve !== undefined && reserve !== 'yes' && reserve !== 'no') {
-        throw new InvalidRequestError(
-          `reserve=${JSON.stringify(reserve)} is not possible: use yes or no`,
-        );
-      }
-      const minBytes = smallestBytes[fs];
-      const bytes = String(parseSize(size, { minBytes, maxBytes, stepBytes }));
-      return { size: bytes, fs, ...(reserve === 'yes' ? { reserve } : {}) };
-    },
+    options: imageOptions,
+    parseOptions: parseImageOptions,
 
     async create(volume, context) {
       beginSweep();
@@ -305,39 +278,8 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
   }
 }
 
-const defaults = { size: '1G', fs: 'ext4' };
-
-/** The largest file of ext4, which may hold the images, is one block smaller than this. */
-const maxBytes = 16 * 2 ** 40;
-
-/** One block: a part of one would be lost. */
-const stepBytes = 4096;
-
 const imageName = 'volume.img';
 const snapshotsName = 'snapshots';
-
-const optionsSchema = z.object({
-  size: z.coerce.number().int(),
-  fs: z.enum(fileSystems),
-  reserve: z.literal('yes').optional(),
-});
-
-function readOptions(volume: DriverVolume) {
-  return optionsSchema.parse(volume.options);
-}
-
-/** A copy of an image is as large as the image, and holds the same file system. */
-function sameOptions(source: DriverVolume, target: DriverVolume) {
-  const [had, wanted] = [readOptions(source), readOptions(target)];
-  for (const option of ['size', 'fs', 'reserve'] as const) {
-    if (had[option] !== wanted[option]) {
-      throw new InvalidRequestError(
-        `a copy of volume ${source.name} has ${option}=${had[option]} as it has; ${option}=${wanted[option]} is not possible`,
-      );
-    }
-  }
-  return wanted;
-}
 
 async function makeHome(temporary: string) {
   const home = join(temporary, 'volume');
