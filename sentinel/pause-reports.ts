@@ -6,13 +6,13 @@ import type { UserControl } from './user-control.ts';
 /** Reports each pause when the user is first seen to stand still, with how early or late that was. */
 export class PauseReports {
   readonly #state: SentinelState;
-  readonly #control: Pick<UserControl, 'nameOf'>;
+  readonly #control: Pick<UserControl, 'eventNameOf'>;
   /** The keys of users whose pause is not reported yet, with the volumes for which they were stopped. */
   readonly #expected = new Map<string, readonly VolumeView[]>();
 
   constructor(options: {
     readonly state: SentinelState;
-    readonly control: Pick<UserControl, 'nameOf'>;
+    readonly control: Pick<UserControl, 'eventNameOf'>;
   }) {
     this.#state = options.state;
     this.#control = options.control;
@@ -36,7 +36,7 @@ export class PauseReports {
     if (paused === undefined || (isStopping && stopped !== undefined)) return;
     this.#expected.delete(user.key);
     if (standing.is === 'ended') return;
-    void this.#control.nameOf(user).then((name) => {
+    void this.#control.eventNameOf(user).then((name) => {
       for (const { watched } of paused) {
         const leftMs = Math.round((watched.deadlineMs ?? 0) - now);
         const isLate = leftMs < 0 && watched.deadlineMs !== undefined;

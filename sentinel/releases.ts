@@ -128,7 +128,7 @@ export class Releases {
     }
     this.#answersSinceMs.delete(key);
     state.setStopped({ ...stopped, releasedAtMs: clock.now() });
-    void control.nameOf(user).then((name) => {
+    void control.eventNameOf(user).then((name) => {
       const message = `resumed ${name}: this host holds the volume`;
       for (const volume of user.volumes) state.note('resumed', volume, message, user.id);
     });

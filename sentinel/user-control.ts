@@ -7,6 +7,7 @@ const log = createDebug('berth:sentinel');
 /** A healthy engine pauses a container within a few hundredths of a second. */
 const engineLimitMs = 400;
 const slowEngineLimitMs = 4 * engineLimitMs;
+const eventLimitMs = 1_500;
 /** A container that must end stands still: there is time for an engine that is busy. */
 const killLimitMs = 5_000;
 const killPollMs = 50;
@@ -26,6 +27,8 @@ export class UserControl {
   readonly #stops: Stops;
   readonly #engine: EngineCalls;
   readonly #clock: Pick<MachineClock, 'now' | 'sleep'>;
+  /** The names for events that the engine has not told yet, by the keys of the users. */
+  readonly #asked = new Map<string, Promise<string>>();
   #hangsUntilMs = 0;
   #hangMs = shortestHangMs;
 
@@ -172,13 +175,29 @@ export class UserControl {
     return this.#stops.kill(user);
   }
 
-  /** Returns a name for people; containers with their short ID. */
-  async nameOf({ id, key, process }: User): Promise<string> {
+  /** Returns a name for people; containers with their short ID. Waits for a busy engine only a moment. */
+  nameOf(user: User): Promise<string> {
+    return this.#ask(user, engineLimitMs);
+  }
+
+  /**
+   * Returns the same for an event, for which nothing waits: an engine that pauses many containers has
+   * time to answer. Two events of one user keep their order.
+   */
+  async eventNameOf(user: User): Promise<string> {
+    const asked = this.#asked.get(user.key) ?? this.#ask(user, eventLimitMs);
+    this.#asked.set(user.key, asked);
+    const name = await asked;
+    this.#asked.delete(user.key);
+    return name;
+  }
+
+  async #ask({ id, key, process }: User, limitMs: number): Promise<string> {
     if (process) return `process ${process.name} (pid ${process.pid})`;
     if (id === undefined) return `container ${key}`;
     const short = id.slice(0, 12);
     try {
-      const state = await this.#engine.inspect(id, engineLimitMs);
+      const state = await this.#engine.inspect(id, limitMs);
       return state ? `container ${state.name} (${short})` : `container ${short}`;
     } catch {
       return `container ${short}`; // The engine hangs, or the container belongs to another engine.

@@ -123,7 +123,7 @@ describeWith(
         const node = cluster.nodes[index];
         expect(await isAlive(monitors.get(node) ?? 0)).toBe(true);
         const events = (await node?.daemon.berthOk('events')) ?? '';
-        expect(events).toMatch(/paused container path-/);
+        expect(events).toMatch(/ v-path-\S+ +paused container /);
         expect(events).not.toMatch(/container monitor/);
       });
 

@@ -13,6 +13,7 @@ const user: User = {
 function machine(engineNeedsMs: number) {
   let now = 0;
   const did: string[] = [];
+  let inspected = 0;
   const state = { isFrozen: false, isPaused: true, isSignalled: false };
   const wait = async (ms: number, signal?: AbortSignal) => {
     const end = now + ms;
@@ -28,7 +29,12 @@ function machine(engineNeedsMs: number) {
     work();
   };
   const engine: EngineCalls = {
-    inspect: async () => ({ name: 'c', isPaused: state.isPaused, isRunning: true }),
+    inspect: async (_, limitMs) => {
+      await call(limitMs, () => {
+        inspected += 1;
+      });
+      return { name: 'c', isPaused: state.isPaused, isRunning: true };
+    },
     pause: async () => {},
     unpause: (_, limitMs) =>
       call(limitMs, () => {
@@ -62,7 +68,14 @@ function machine(engineNeedsMs: number) {
       did.push('kernel: kill');
     },
   };
-  return { control: new UserControl(stops, engine, clock), did, state, pass: wait, now: () => now };
+  return {
+    control: new UserControl(stops, engine, clock),
+    did,
+    state,
+    pass: wait,
+    now: () => now,
+    inspected: () => inspected,
+  };
 }
 
 const wanted = () => true;
@@ -121,4 +134,16 @@ test('a container that must stand still again is not let run after a call to its
   };
   await control.showReleased(user, changes);
   expect(state.isFrozen).toBe(true);
+});
+
+test('an event waits for a name longer than an act does, and two events keep their order', async () => {
+  const { control, inspected } = machine(800);
+  expect(await control.nameOf(user)).toBe('container c');
+  const told: string[] = [];
+  await Promise.all([
+    control.eventNameOf(user).then((name) => told.push(`paused ${name}`)),
+    control.eventNameOf(user).then((name) => told.push(`resumed ${name}`)),
+  ]);
+  expect(told).toEqual(['paused container c (c)', 'resumed container c (c)']);
+  expect(inspected()).toBe(1);
 });
