@@ -166,7 +166,9 @@ test('bin/berth without node_modules uses the Node of the machine', () => {
   try {
     mkdirSync(join(dir, 'bin'));
     mkdirSync(join(dir, 'cli'));
-    copyFileSync(program, join(dir, 'bin', 'berth'));
+    for (const name of ['berth', 'compile-cache.mjs']) {
+      copyFileSync(join(dirname(program), name), join(dir, 'bin', name));
+    }
     writeFileSync(join(dir, 'cli', 'berth.ts'), 'process.stdout.write(process.argv[2] as string)');
     const withNode = (PATH: string) =>
       ({ env: { PATH }, encoding: 'utf8', stdio: 'pipe' }) as const;

@@ -90,7 +90,8 @@ export class HalfDone {
       content: content.sort(),
       files: files.sort(),
     });
-    return JSON.parse(text.replaceAll(name, 'NAME'));
+    // A stage is named after the token of its lock.
+    return JSON.parse(text.replaceAll(name, 'NAME').replaceAll(/\.stage-\d+/g, '.stage-TOKEN'));
   }
 
   /** Returns temporary files of operations that were not completed. */
