@@ -11,8 +11,8 @@ import { eventsOf } from './events.ts';
 import { sentinelReport } from './sentinel-process.ts';
 import { linesBesideSuccessor, logOf } from './successor.ts';
 
-/** BERTH_SLEEPERS=25000 is the figure of the promise; so many would slow all tests that run beside. */
-const idle = Number(process.env.BERTH_SLEEPERS ?? 5_000);
+/** TEST_SLEEPERS=25000 is the figure of the promise; so many would slow all tests that run beside. */
+const idle = Number(process.env.TEST_SLEEPERS ?? 5_000);
 const sleepers = (count: number) =>
   `i=0; while [ $i -lt ${count} ]; do sleep 100000 & i=$((i+1)); done`;
 

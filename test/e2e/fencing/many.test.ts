@@ -14,8 +14,8 @@ import { logOf } from './successor.ts';
 import type { TicketWatch } from './ticket-watch.ts';
 import { watchTickets } from './ticket-watch.ts';
 
-/** BERTH_CONTAINERS=100 is what a host could not stop in time once; so many slow the tests beside. */
-const count = Number(process.env.BERTH_CONTAINERS ?? 15);
+/** TEST_CONTAINERS=100 is what a host could not stop in time once; so many slow the tests beside. */
+const count = Number(process.env.TEST_CONTAINERS ?? 15);
 const startsAtOnce = 4;
 
 describeWith(['docker', 'etcd'], 'a host with many containers that is cut off', () => {

@@ -15,8 +15,8 @@ import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 const program = join(import.meta.dirname, '../../support/scan-users.ts');
 const freezer = '/sys/fs/cgroup/freezer';
 const unified = '/sys/fs/cgroup/unified';
-/** `BERTH_SLEEPERS=25000` is the figure of the promise. */
-const sleepers = Number(process.env.BERTH_SLEEPERS ?? 2_000);
+/** `TEST_SLEEPERS=25000` is the figure of the promise. */
+const sleepers = Number(process.env.TEST_SLEEPERS ?? 2_000);
 
 describeWith(['docker'], 'a scan for users', () => {
   const stack = new AsyncDisposableStack();

@@ -2,7 +2,7 @@
 // mounted it: a guest with a kernel of its own (User Mode Linux) that is stopped as a process. Its daemon,
 // its sentinel and its page cache go on with it. The successor is a host of namespaces; etcd is real; the
 // pool is a local xfs with reflinks that the guest sees as a file server's. One pass of each case, or
-// BERTH_FROZEN_ROUNDS of them.
+// TEST_FROZEN_ROUNDS of them.
 
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ import { startBareHost } from '../hosts/bare-host.ts';
 import { callInGuest } from '../hosts/guest-calls.ts';
 import { startNode } from '../hosts/node.ts';
 
-const rounds = Number(process.env.BERTH_FROZEN_ROUNDS ?? 1);
+const rounds = Number(process.env.TEST_FROZEN_ROUNDS ?? 1);
 jest.setTimeout(200_000 + rounds * 120_000);
 
 const id = 'a'.repeat(64);
