@@ -15,12 +15,8 @@ import type { GoneReply, LocksReply } from './api.ts';
 import { answerLongWork } from './long-work.ts';
 import { gateReplies, ticketReplies } from './replies.ts';
 
+/** The lock to clear, or the Mount of a host that is gone. */
 const clearBody = z.strictObject({
-  token: z.int().positive(),
-  force: z.boolean().default(false),
-});
-
-const goneBody = z.strictObject({
   token: z.int().positive(),
   force: z.boolean().default(false),
 });
@@ -71,7 +67,7 @@ export function lockRoutes(options: LockRoutesOptions): Router {
 
   router.post('/locks/:volume/gone', async (request: Request<{ volume: string }>, response) => {
     const volume = nameOf(request);
-    const body = parseJson(bodyText(request.body), goneBody);
+    const body = parseJson(bodyText(request.body), clearBody);
     const { host, since, token } = await uncleanEnds.confirmGone({ ...body, volume });
     response.json({ gone: { volume, host, since, token } } satisfies GoneReply);
   });

@@ -38,8 +38,8 @@ export class UncleanEnds {
 
   /**
    * Deletes the claim of a host of which an operator knows that it can't write any more: it was switched
-   * off for good, or installed again from the start. Then nothing is taken over from that host, and what was put aside for
-   * it is settled. Returns the claim. Rejects NotFoundError, which lists what there is, and InUseError if
+   * off for good, or installed again from the start. Then nothing is taken over from that host, and
+   * what was put aside for it is settled. Returns the claim. Rejects NotFoundError, which lists what there is, and InUseError if
    * the host has the lock or is alive: it ends its claim itself.
    */
   async confirmGone({ volume, token, force }: GoneRequest): Promise<Claim> {

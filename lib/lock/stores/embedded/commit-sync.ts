@@ -13,8 +13,8 @@ export interface WalFile extends Disposable {
 }
 
 /**
- * Opens the log of the database at a path; throws StoreUnavailableError. SQLite has no lock on this file, so that closing it here
- * releases none. The file keeps its inode while a connection is open.
+ * Opens the log of the database at a path. Throws StoreUnavailableError. SQLite has no lock on this
+ * file, so that closing it here releases none. The file keeps its inode while a connection is open.
  */
 export function walFile(path: string): WalFile {
   try {

@@ -85,9 +85,9 @@ const pauseMs = 20;
 
 /**
  * Resolves when no device can write to the file any more, which is a moment after the unmount, or
- * when all that are left are dead. Rejects InUseError when a device stays: the image is then mounted somewhere else on this host (ShownElsewhereError, if another
- * mount namespace has it), or a process has the device open, and a second mount or a copy would
- * destroy or tear it.
+ * when all that are left are dead. Rejects InUseError when a device stays: the image is then mounted
+ * somewhere else on this host (ShownElsewhereError, if another mount namespace has it), or a process
+ * has the device open, and a second mount or a copy would destroy or tear it.
  */
 export async function waitUntilDetached(
   what: string,
