@@ -1,7 +1,10 @@
 // Runs all benches, or those that the arguments name. Exits with 1 if a figure breaks its limit.
 
+import { benchCopyDirectory } from './copy-directory.ts';
 import { benchFailover } from './failover.ts';
 import { benchGroupCommit } from './group-commit.ts';
+import { benchHosts } from './hosts.ts';
+import { benchImageMount } from './image-mount.ts';
 import { benchLockCycle } from './lock-cycle.ts';
 import { benchManyContainers } from './many-containers.ts';
 import { benchManyMounts } from './many-mounts.ts';
@@ -13,8 +16,11 @@ import { benchStoreWrites } from './store-writes.ts';
 import { benchWriteStop } from './write-stop.ts';
 
 const benches: Readonly<Record<string, () => Promise<number>>> = {
+  'copy-directory': benchCopyDirectory,
   failover: benchFailover,
   'group-commit': benchGroupCommit,
+  hosts: benchHosts,
+  'image-mount': benchImageMount,
   'lock-cycle': benchLockCycle,
   'many-containers': benchManyContainers,
   'many-mounts': benchManyMounts,

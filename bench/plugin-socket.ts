@@ -1,10 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { EtcdClient } from '../lib/etcd/client.ts';
-import { EtcdStore } from '../lib/lock/stores/etcd/store.ts';
-import { recordWrite } from '../lib/volumes/records/catalog.ts';
 import { startEtcd } from '../test/support/etcd-server.ts';
 import { startBenchDaemon } from './daemon.ts';
 import { printFigures, quantile, timed } from './statistics.ts';
+import { addRecords } from './stored-volumes.ts';
 
 const volumes = 10_000;
 
@@ -14,8 +12,11 @@ const volumes = 10_000;
  */
 export async function benchPluginSocket(): Promise<number> {
   await using etcd = await startEtcd({ onDisk: true });
-  await addRecords(etcd.endpoints.map((url) => new URL(url).host));
   await using daemon = await startBenchDaemon(etcd.url);
+  // Now the pool of the driver has the mark of this cluster, and volumes may be missing in it.
+  await daemon.call('VolumeDriver.Create', { Name: 'first', Opts: null });
+  await daemon.call('VolumeDriver.Remove', { Name: 'first' });
+  await addRecords(etcd, volumes);
   const get = (index: number) =>
     daemon.call('VolumeDriver.Get', { Name: `volume-${(index * 7919) % volumes}` });
   const list = () => daemon.call('VolumeDriver.List', {});
@@ -55,33 +56,6 @@ async function mutationTimes(call: (endpoint: string, body: object) => Promise<s
     value: quantile(values, 0.5),
     unit: 'ms',
   }));
-}
-
-/** Writes the records directly into the store: making the storage, too, would take minutes. */
-async function addRecords(endpoints: readonly string[]): Promise<void> {
-  await using store = new EtcdStore(new EtcdClient({ endpoints }), '/berth');
-  const batch = 100;
-  for (let first = 0; first < volumes; first += batch) {
-    const writes = Array.from({ length: batch }, (_, i) =>
-      recordWrite(
-        {
-          version: 1,
-          name: `volume-${first + i}`,
-          driver: 'directory',
-          options: {},
-          access: 'host',
-          failover: 'auto',
-          onLost: 'pause',
-          createdAt: new Date().toISOString(),
-          createdBy: 'bench',
-          snapshots: [],
-          token: first + i,
-        },
-        0,
-      ),
-    );
-    await store.commit({ guards: [], writes, release: [] });
-  }
 }
 
 async function residentMegabytes(pid: number): Promise<number> {

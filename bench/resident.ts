@@ -32,31 +32,53 @@ async function onStore(name: string, store: string): Promise<number> {
   await delay(restMs);
   const parts = await memoryOf(daemon);
   for (const mount of inUse) await daemon.call('VolumeDriver.Unmount', mount);
-  const own = parts.reduce((sum, part) => sum + part.own, 0);
-  // Other processes of Node on the machine show the same pages, so a proportional share says little.
+  const sum = (kind: 'own' | 'proportional' | 'resident') =>
+    parts.reduce((total, part) => total + part[kind], 0);
+  const own = sum('own');
   const shared = Math.max(...parts.map((part) => part.shared));
   return printFigures(`Memory with ${volumes} volumes, ${mounted} mounted, on ${name}`, [
     ...parts.map(({ part, own: value }) => ({ what: `${part}, its own`, value, unit: 'MB' })),
     { what: 'shared, mostly the program of Node', value: shared, unit: 'MB' },
-    { what: 'all', value: own + shared, unit: 'MB', limit: 250 },
+    { what: 'all, what they share counted once', value: own + shared, unit: 'MB', limit: 250 },
+    {
+      what: 'sum of PSS: other Node processes take a part',
+      value: sum('proportional'),
+      unit: 'MB',
+    },
+    { what: 'sum of RSS: shared pages three times', value: sum('resident'), unit: 'MB' },
   ]);
+}
+
+/** The memory of one process, in MB. */
+interface Memory {
+  readonly part: string;
+  readonly own: number;
+  readonly shared: number;
+  readonly proportional: number;
+  readonly resident: number;
 }
 
 const programs = { daemon: 'plugin/main', sentinel: 'sentinel/main', worker: 'worker/main' };
 
 async function memoryOf({ path }: BenchDaemon) {
-  const found: { readonly part: string; readonly own: number; readonly shared: number }[] = [];
+  const found: Memory[] = [];
   for (const pid of await processIds()) {
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
     if (!command.includes(path)) continue;
     const part = Object.entries(programs).find(([, program]) => command.includes(program))?.[0];
     if (part === undefined) continue;
     const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
-    const megabytes = (kind: string) =>
-      [...text.matchAll(new RegExp(`^${kind}_(?:Clean|Dirty):\\s+(\\d+) kB`, 'gm'))]
+    const megabytes = (...kinds: string[]) =>
+      [...text.matchAll(new RegExp(`^(?:${kinds.join('|')}):\\s+(\\d+) kB`, 'gm'))]
         .map(([, kilobytes]) => Number(kilobytes) / 1024)
         .reduce((sum, each) => sum + each, 0);
-    found.push({ part, own: megabytes('Private'), shared: megabytes('Shared') });
+    found.push({
+      part,
+      own: megabytes('Private_Clean', 'Private_Dirty'),
+      shared: megabytes('Shared_Clean', 'Shared_Dirty'),
+      proportional: megabytes('Pss'),
+      resident: megabytes('Rss'),
+    });
   }
   return found;
 }

@@ -11,9 +11,12 @@ const { request } = process.getBuiltinModule('node:http');
 export class AdminError extends Error {
   override readonly name = 'AdminError';
   readonly failure: Failure;
-  constructor(failure: Failure) {
+  /** The advice of a command that knows better than the code of the failure. */
+  readonly next: readonly string[] | undefined;
+  constructor(failure: Failure, next?: readonly string[]) {
     super(failure.message);
     this.failure = failure;
+    this.next = next;
   }
 }
 

@@ -23,6 +23,8 @@ const byFailure: Readonly<Record<FailureCode, number>> = {
   lost: exitCodes.failed,
   cancelled: exitCodes.failed,
   disabled: exitCodes.held,
+  'not-still': exitCodes.failed,
+  'command-failed': exitCodes.failed,
   unsupported: exitCodes.failed,
   unavailable: exitCodes.unavailable,
   internal: exitCodes.failed,

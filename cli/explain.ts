@@ -20,7 +20,7 @@ export function explain(error: unknown, volume: string | undefined): Explanation
   if (error instanceof AdminError) {
     const { failure, message } = error;
     const exitCode = exitCodeOf(failure);
-    return { exitCode, message, next: advice(failure, volume), failure };
+    return { exitCode, message, next: error.next ?? advice(failure, volume), failure };
   }
   return undefined;
 }
@@ -38,12 +38,11 @@ function advice({ code, holders }: Failure, volume = 'VOLUME'): string[] {
     case 'not-found':
       return ['list the volumes: berth volume ls'];
     case 'in-use':
+      // Without a holder, no lock is in the way: a snapshot, a rule or a container of this host is.
+      return holders?.length ? lockAdvice(volume) : [];
     case 'contended':
     case 'timeout':
-      return [
-        `see who holds it and who waits: berth lock inspect ${volume}`,
-        `if that host is dead: berth lock clear ${volume}`,
-      ];
+      return lockAdvice(volume);
     case 'refused':
       return holders?.length
         ? [`see what can be cleared, and how: berth lock clear ${volume}`]
@@ -55,8 +54,17 @@ function advice({ code, holders }: Failure, volume = 'VOLUME'): string[] {
     case 'lost':
     case 'cancelled':
     case 'disabled':
+    case 'not-still':
+    case 'command-failed':
     case 'unsupported':
     case 'internal':
       return [];
   }
+}
+
+function lockAdvice(volume: string): string[] {
+  return [
+    `see who holds it and who waits: berth lock inspect ${volume}`,
+    `if that host is dead: berth lock clear ${volume}`,
+  ];
 }

@@ -1,5 +1,13 @@
 import type { GateReply, HolderReply } from '../plugin/admin/api.ts';
 
+/**
+ * Returns a text without what changes a terminal: names and reasons come from the store, which every host of the
+ * cluster writes. Line ends stay.
+ */
+export function visible(text: string): string {
+  return text.replaceAll(/(?!\n)[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '\uFFFD');
+}
+
 /** Returns a table whose columns are as wide as their widest cell. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headers, ...rows];
@@ -24,7 +32,12 @@ export function since(time: string, now: Date = new Date()): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return time;
   const text = date.toISOString().replace(/\.\d+Z$/, 'Z');
-  return `${text} (${age(now.getTime() - date.getTime())} ago)`;
+  return `${text} (${ago(time, now)})`;
+}
+
+/** Returns how long ago a time was: `5 min ago`. */
+export function ago(time: string, now: Date = new Date()): string {
+  return `${age(now.getTime() - Date.parse(time))} ago`;
 }
 
 /**

@@ -1,21 +1,33 @@
-import type { HolderReply, LongWorkStep } from '../plugin/admin/api.ts';
+import type { HolderReply, LongWorkStep, ProgressReply } from '../plugin/admin/api.ts';
 import { humanSize } from '../plugin/http/human-size.ts';
 import type { Context } from './context.ts';
 import { holderText } from './format.ts';
 
+/** How often the progress is printed where no terminal shows it. */
+const printEveryMs = 10_000;
+
 /**
  * Follows a long operation to its end and returns its result. On a terminal one line shows the
- * progress; whom it waits for is printed everywhere.
+ * progress, elsewhere a new line every 10 s; whom it waits for is printed everywhere.
  */
 export async function followWork<T extends object>(
-  { stderr, json }: Context,
+  { stderr, json }: Pick<Context, 'stderr' | 'json'>,
   steps: AsyncIterable<LongWorkStep<T>>,
+  now: () => number = () => performance.now(),
 ): Promise<T | undefined> {
-  const showsProgress = stderr.isTTY === true && !json;
+  const isTerminal = stderr.isTTY === true;
+  let printedAt = now();
   let isLineOpen = false;
   const line = (text: string) => {
     stderr.write(`\r\u001b[K${text}`);
     isLineOpen = text !== '';
+  };
+  const show = (progress: ProgressReply) => {
+    if (isTerminal) line(progressText(progress));
+    else if (now() - printedAt >= printEveryMs) {
+      printedAt = now();
+      stderr.write(`${progressText(progress)}\n`);
+    }
   };
   try {
     for await (const step of steps) {
@@ -23,7 +35,7 @@ export async function followWork<T extends object>(
         if (isLineOpen) line('');
         stderr.write(waitingText(step.holders));
       }
-      if (step.event === 'progress' && showsProgress) line(progressText(step));
+      if (step.event === 'progress' && !json) show(step);
       if (step.event === 'done') return step;
     }
     return undefined;
@@ -36,13 +48,8 @@ export function waitingText(holders: readonly HolderReply[]): string {
   return holders.map((holder) => `waiting for ${holderText(holder)}\n`).join('');
 }
 
-function progressText({
-  doneBytes,
-  totalBytes,
-}: {
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-}): string {
+function progressText({ doneBytes, totalBytes, doneFiles, totalFiles }: ProgressReply): string {
   const percent = totalBytes === 0 ? 100 : Math.floor((doneBytes / totalBytes) * 100);
-  return `${percent} % (${humanSize(doneBytes)} of ${humanSize(totalBytes)})`;
+  const files = totalFiles === undefined ? '' : `, ${doneFiles} of ${totalFiles} files`;
+  return `${percent} % (${humanSize(doneBytes)} of ${humanSize(totalBytes)}${files})`;
 }

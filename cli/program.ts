@@ -13,6 +13,7 @@ import type { CliIo, Context, Run } from './context.ts';
 import { exitCodes } from './exit-code.ts';
 import type { Explanation } from './explain.ts';
 import { explain } from './explain.ts';
+import { visible } from './format.ts';
 
 const exitCodeHelp = `
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 held by another,
@@ -32,15 +33,16 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
       client: new AdminClient(socketPath),
       json,
       print: (result, human) =>
-        io.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : human(result)),
+        io.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : visible(human(result))),
     };
     try {
-      exitCode = (await work(context)) ?? exitCodes.ok;
+      const code = (await work(context)) ?? exitCodes.ok;
+      exitCode ||= code;
     } catch (error) {
       const explanation = explain(error, volume);
       if (explanation === undefined) throw error;
-      ({ exitCode } = explanation);
-      io.stderr.write(json ? asJson(explanation) : asText(explanation));
+      exitCode ||= explanation.exitCode; // A command may do several pieces of work: the first failure counts.
+      io.stderr.write(json ? asJson(explanation) : visible(asText(explanation)));
     }
   };
   const root = new Command('berth')

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { thisProcess } from '../lib/linux/process-identity.ts';
 import { readIfThere, replaceFile } from '../lib/linux/state-file.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
 import { LockDriver } from '../lib/lock/use/lock-driver.ts';
@@ -9,7 +10,8 @@ import { Cluster } from '../lib/volumes/records/cluster.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
 import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
 import type { Config } from './config/config.ts';
-import { hostIdentity } from './host/identity.ts';
+import { hostIdentity, nameOfIdentity } from './host/identity.ts';
+import { earlierSessionPath, ownStateDirectory } from './host/state-owner.ts';
 import { openStore } from './host/store.ts';
 
 /** The arguments that every part of the daemon starts with. */
@@ -27,7 +29,10 @@ export type OpenCluster = Awaited<ReturnType<typeof openCluster>>;
 /** Opens the part that all hosts share: the store, its locks and the volumes' records. */
 export async function openCluster({ config, clock, started }: Start) {
   const store = started.use(await openStore(config));
-  const identity = await hostIdentity(config.host, config.stateDir);
+  const self = await hostIdentity(config.host, config.stateDir);
+  const identity = nameOfIdentity(self);
+  const { stateDir } = config;
+  const stateOwner = await ownStateDirectory(stateDir, self, thisProcess(), clock.date());
   // Each kind of store has sessions of its own.
   const sessionPath = join(config.stateDir, `session-${config.store.kind}`);
   const manager = new LockManager({
@@ -40,11 +45,9 @@ export async function openCluster({ config, clock, started }: Start) {
       save: (id) => replaceFile(sessionPath, id),
     },
   });
-  const remembered = store.properties.multiHost
-    ? started.use(await RememberedRecords.open(rememberedOptions(config, clock)))
-    : undefined; // A store of this host alone is never away.
-  const catalog = new Catalog(manager.mirror, store, remembered?.records);
-  remembered?.follow(manager.mirror, () => catalog.list());
+  const remembered = started.use(await RememberedRecords.open(rememberedOptions(config, clock)));
+  const catalog = new Catalog(manager.mirror, store, remembered.records);
+  remembered.follow(manager.mirror, catalog);
   const locks = new LockDriver(manager, config.lockTimeoutMs);
   const { mirror } = manager;
   const cluster = new Cluster({ mirror, store });
@@ -52,7 +55,8 @@ export async function openCluster({ config, clock, started }: Start) {
     ...{ cluster, catalog, mirror, store, clock },
     ...{ host: config.host, owner: identity },
   });
-  return { store, identity, manager, locks, catalog, mirror, pools };
+  const earlierSession = await readIfThere(earlierSessionPath(stateDir));
+  return { store, identity, stateOwner, earlierSession, manager, locks, catalog, mirror, pools };
 }
 
 function rememberedOptions(

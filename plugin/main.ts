@@ -40,9 +40,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     log('%O', error);
     return error instanceof ConfigError ? 2 : 1;
   }
-  process.stdout.write(
-    `berth serves "${config.name}" on ${config.socket} (store: ${config.store.kind}, host: ${config.host})\n`,
-  );
+  await announce(config, daemon);
   try {
     const name = await Promise.race([signal, daemon.failed]);
     log('%s: stopping', name);
@@ -53,6 +51,20 @@ export async function main(argv: readonly string[]): Promise<number> {
     await daemon.stop();
     return 1;
   }
+}
+
+/** Says what is served, and whether the store is reachable: without it, no volume can be mounted. */
+async function announce({ name, socket, store, host }: Config, daemon: Daemon): Promise<void> {
+  const trouble = await daemon.storeTrouble();
+  const reachable = trouble === undefined ? '' : ', NOT reachable yet';
+  process.stdout.write(
+    `berth serves "${name}" on ${socket} (store: ${store.kind}${reachable}, host: ${host})\n`,
+  );
+  if (trouble === undefined) return;
+  process.stderr.write(
+    `berth: the store can't be reached, so no volume can be created or mounted: ${trouble}; berth goes on trying\n`,
+  );
+  void daemon.reached.then(() => process.stdout.write('berth: the store is reachable now\n'));
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

@@ -1,11 +1,19 @@
 import type { Clock } from '../lib/running/clock.ts';
+import { unreadableConditions } from '../lib/volumes/doctor/unreadable-records.ts';
+import { UnavailableError } from '../lib/volumes/errors.ts';
 import type { PoolWatch } from '../lib/volumes/pools/pool-watch.ts';
 import { silenceConditions } from '../lib/volumes/silence.ts';
+import type { VolumeRecord } from '../lib/volumes/volume.ts';
 import type { StatusReport } from './admin/api.ts';
 import { conditionsOf } from './admin/conditions.ts';
 import type { OpenCluster } from './cluster.ts';
 import type { Config } from './config/config.ts';
+import type { NamesInTheWay } from './engine/names-in-the-way.ts';
 import { shortTtl } from './fencing/fence-conditions.ts';
+import { etcdSafety } from './host/etcd-safety.ts';
+import type { HostName } from './host/host-name.ts';
+import { formerNameConditions, nameConditions } from './host/host-name.ts';
+import type { MachineCopy } from './host/machine-copy.ts';
 import type { StateReserve } from './host/state-reserve.ts';
 import type { HostMounts, openVolumes } from './volumes.ts';
 
@@ -13,16 +21,24 @@ import type { HostMounts, openVolumes } from './volumes.ts';
 interface StatusSources {
   readonly poolWatch: PoolWatch;
   readonly reserve: StateReserve;
+  readonly machineCopy: MachineCopy;
+  readonly hostName: HostName;
+  readonly namesInTheWay: NamesInTheWay;
 }
 
 export type StatusParts = Pick<
   OpenCluster & HostMounts & ReturnType<typeof openVolumes> & StatusSources,
+  | 'store'
   | 'manager'
   | 'mounts'
   | 'fence'
   | 'lanes'
   | 'poolWatch'
   | 'reserve'
+  | 'machineCopy'
+  | 'hostName'
+  | 'namesInTheWay'
+  | 'identity'
   | 'command'
   | 'fencing'
   | 'catalog'
@@ -32,15 +48,37 @@ export type StatusParts = Pick<
 export async function statusReport(
   { host, store, ttlMs }: Config,
   clock: Clock,
-  { manager, mounts, fence, lanes, poolWatch, reserve, command, fencing, catalog }: StatusParts,
+  parts: StatusParts,
 ): Promise<StatusReport> {
+  const {
+    store: ticketStore,
+    manager,
+    mounts,
+    fence,
+    lanes,
+    poolWatch,
+    reserve,
+    machineCopy,
+  } = parts;
+  const { command, fencing, catalog } = parts;
   const fencingOf = (volume: string) => {
-    const record = catalog.get(volume);
+    const record = knownRecord(catalog, volume);
     return record ? { fencing: fencing.of(record) } : {};
   };
+  const [members, conditions, poolConditions, reserveConditions, safety] = await Promise.all([
+    ticketStore.members?.(),
+    conditionsOf(manager, clock),
+    poolWatch.conditions(),
+    reserve.conditions(),
+    etcdSafety(store),
+  ]);
   return {
     host,
-    store: { kind: store.kind, reachable: manager.mirror.isLive },
+    store: {
+      kind: store.kind,
+      reachable: manager.mirror.isLive,
+      ...(members && { members }),
+    },
     mounts: mounts.rows().map(({ volume, mountpoint }) => ({
       volume,
       mountpoint,
@@ -48,14 +86,30 @@ export async function statusReport(
       ...fencingOf(volume),
     })),
     conditions: [
-      ...(await conditionsOf(manager, clock)),
+      ...conditions,
+      ...safety,
+      ...unreadableConditions({ mirror: manager.mirror, catalog }),
       ...mounts.conditions(),
-      ...(await poolWatch.conditions()),
-      ...(await reserve.conditions()),
+      ...poolConditions,
+      ...reserveConditions,
+      ...machineCopy.conditions(),
+      ...nameConditions(parts.hostName),
+      ...parts.namesInTheWay.conditions(),
+      ...formerNameConditions(manager.mirror.tickets(), parts.identity),
       ...fence.conditions(),
       ...silenceConditions(lanes),
       ...shortTtl(store.kind, ttlMs),
       ...(command?.waiting() ?? []).map((message) => ({ severity: 'warning' as const, message })),
     ],
   };
+}
+
+/** Returns the record as far as it is known: one that can't be read, or not be asked for, hides nothing else. */
+function knownRecord(catalog: StatusParts['catalog'], volume: string): VolumeRecord | undefined {
+  try {
+    return catalog.get(volume);
+  } catch (error) {
+    if (error instanceof UnavailableError) return undefined;
+    throw error;
+  }
 }

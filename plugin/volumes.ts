@@ -9,29 +9,39 @@ import { MountRecovery } from '../lib/volumes/mounts/mount-recovery.ts';
 import { MountStates } from '../lib/volumes/mounts/mount-state.ts';
 import { MountTable } from '../lib/volumes/mounts/mount-table.ts';
 import { Mounts } from '../lib/volumes/mounts/mounts.ts';
+import { OneContainer } from '../lib/volumes/mounts/one-container.ts';
+import { standIn } from '../lib/volumes/mounts/stand-in.ts';
 import { answeredVolumes } from '../lib/volumes/operations/answered-volumes.ts';
 import { ClaimWatch } from '../lib/volumes/operations/claim-watch.ts';
+import { CopiesInUse } from '../lib/volumes/operations/copies-in-use.ts';
 import { FenceCommand } from '../lib/volumes/operations/fence-command.ts';
 import { Fencing } from '../lib/volumes/operations/fencing.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
+import { Prune } from '../lib/volumes/operations/prune.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { reservedVolumes } from '../lib/volumes/operations/reserved-volumes.ts';
+import { RuleWatch } from '../lib/volumes/operations/rule-watch.ts';
 import { Takeovers } from '../lib/volumes/operations/takeovers.ts';
 import { UncleanEnds } from '../lib/volumes/operations/unclean-ends.ts';
+import type { VolumesOptions } from '../lib/volumes/operations/volumes.ts';
 import { Volumes } from '../lib/volumes/operations/volumes.ts';
-import { PoolRoom } from '../lib/volumes/pools/pool-room.ts';
 import { Claims } from '../lib/volumes/records/claims.ts';
+import { LastUses, lastUseNote } from '../lib/volumes/records/last-uses.ts';
 import type { VolumeService } from '../lib/volumes/service.ts';
 import { Lanes } from '../lib/volumes/worker/lanes.ts';
 import { remoteDrivers } from '../lib/volumes/worker/remote-drivers.ts';
 import { WorkerProcess } from '../lib/volumes/worker/worker-process.ts';
 import type { OpenCluster, Start } from './cluster.ts';
 import { sentinelSuffix } from './config/settings.ts';
+import { containerCommands } from './engine/container-commands.ts';
 import type { EndedContainers } from './engine/ended-containers.ts';
+import type { Engine } from './engine/engine.ts';
+import { askEngine } from './engine/volume-containers.ts';
 import type { EventLog } from './events/event-log.ts';
 import { sentinelFence } from './fencing/fence.ts';
 import { hostAddresses } from './host/identity.ts';
 import type { StateReserve } from './host/state-reserve.ts';
+import { openTrash } from './trash.ts';
 
 export type HostMounts = Awaited<ReturnType<typeof openMounts>>;
 
@@ -42,7 +52,7 @@ export async function openMounts(
   events: EventLog,
   ended: EndedContainers,
 ) {
-  const { lanes, drivers: allDrivers } = openStorage({ config, clock, started }, events);
+  const { lanes, drivers: allDrivers } = await openStorage({ config, clock, started }, events);
   const boot = bootId();
   const fence = sentinelFence({
     ...{ drivers: allDrivers, bootId: boot, clock, events },
@@ -59,9 +69,10 @@ export async function openMounts(
   const table = started.use(await MountTable.open(join(config.stateDir, 'mounts.json'), clock));
   const states = new MountStates(table.rows(), boot, await foundMounts(config.mountDir, table));
   const mutex = new KeyedMutex();
-  const relocks = relocker({ locks, catalog, manager, owner: identity });
-  const claims = new Claims(store);
+  const claims = new Claims(store, identity);
   const claimant = { owner: identity, host: config.host, addresses: hostAddresses(), boot };
+  const isShared = store.properties.multiHost;
+  const relocks = relocker({ locks, catalog, manager, claimant, clock, isShared });
   const parts = {
     table,
     states,
@@ -71,6 +82,7 @@ export async function openMounts(
     bootId: boot,
     claims,
     claimant,
+    noteUse: (volume: string) => lastUseNote(volume, config.host, clock.date()),
   };
   const found = new FoundMounts({ ...parts, catalog, locks: relocks });
   const mounts = new Mounts({ ...parts, mountDir: config.mountDir });
@@ -82,7 +94,7 @@ export async function openMounts(
 }
 
 /** Starts the process that does the storage work, and returns the drivers that run there. */
-function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: EventLog) {
+async function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: EventLog) {
   const place: DriverPlace = {
     volumeDir: config.volumeDir,
     hostDir: config.stateDir,
@@ -93,18 +105,25 @@ function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: 
     new Lanes({ start: () => new WorkerProcess({ place, clock }), clock, events }),
   );
   lanes.warmUp();
-  return { lanes, drivers: remoteDrivers(place, lanes) };
+  return { lanes, drivers: await remoteDrivers(place, lanes) };
 }
+
+type VolumesParts = Pick<VolumesOptions, 'mappedRoot'> & {
+  readonly events: EventLog;
+  readonly reserve: StateReserve;
+  readonly engine: Engine;
+};
 
 /** Returns the operations on volumes, and the clearing of their locks. */
 export function openVolumes(
-  { config, clock, started }: Start,
-  { store, locks, catalog, mirror, pools }: OpenCluster,
+  start: Start,
+  cluster: OpenCluster,
   { drivers: allDrivers, lanes, mounts, found, recovery, mutex, ...others }: HostMounts,
-  events: EventLog,
-  reserve: StateReserve,
+  { events, reserve, engine, mappedRoot }: VolumesParts,
 ) {
-  const { states, claims, claimant } = others;
+  const { config, clock, started } = start;
+  const { store, locks, catalog, mirror, pools } = cluster;
+  const { states, claims, claimant, fence, noteUse } = others;
   const fencing = new Fencing({
     ...{ drivers: allDrivers, command: config.fenceCommand },
     hasOtherHosts: store.properties.multiHost,
@@ -120,20 +139,35 @@ export function openVolumes(
     ...{ mirror, claims, claimant, takeovers, catalog, mounts, states, mutex },
   });
   started.use(claimWatch.follow());
+  started.use(new RuleWatch({ mirror, catalog, mounts, mutex }).follow());
   const uncleanEnds = new UncleanEnds({ mirror, store, claims, claimant, events });
+  const kept = openTrash(start, cluster, {
+    ...{ drivers: allDrivers, mounts, events, noteUse, claimWatch },
+  });
+  const lastUses = new LastUses(mirror, store);
+  const { trash, room } = kept;
   const unlocked = new Volumes({
-    ...{ catalog, drivers: allDrivers, mounts, pools, clock, fencing },
+    ...{ catalog, drivers: allDrivers, mounts, pools, clock, fencing, trash, room },
+    ...{ claims, claimant, noteUse, containers: askEngine(engine) },
     claimKeys: (volume) => claimWatch.keysOf(volume),
-    room: new PoolRoom({ catalog, overcommit: config.overcommit }),
+    copies: new CopiesInUse({
+      ...{ standstills: fence.standstills, events, holdLimitMs: config.holdLimitMs },
+      commands: containerCommands(engine),
+    }),
+    mappedRoot,
     host: config.host,
   });
   const locked = new LockedVolumes({
     ...{ volumes: unlocked, locks, catalog, mirror, mounts, found, recovery, mutex, clock },
-    ...{ takeovers, fencing, claimant },
+    ...{ takeovers, fencing, claimant, noteUse, lastUses },
+    oneContainer: new OneContainer({ engine: askEngine(engine) }),
+    standIn: started.use(standIn(config.mountDir)),
     defaultDriver: config.driver,
+    defaultAccess: config.defaultAccess,
     lockTimeoutMs: config.lockTimeoutMs,
   });
   const volumes: VolumeService = answeredVolumes(reservedVolumes(locked, reserve), lanes);
+  const prune = new Prune({ volumes, lastUses, clock });
   const evictions = new Evictions({
     ...{ locks, store, mirror, catalog, recovery, clock },
     host: config.host,
@@ -147,5 +181,16 @@ export function openVolumes(
       }
     }
   };
-  return { unlocked, volumes, evictions, claimWatch, uncleanEnds, command, fencing, learn };
+  return {
+    ...kept,
+    prune,
+    unlocked,
+    volumes,
+    evictions,
+    claimWatch,
+    uncleanEnds,
+    command,
+    fencing,
+    learn,
+  };
 }

@@ -1,4 +1,4 @@
-// Unpacks Docker engines, etcd and a registry of two Debian releases, and a kernel of a third, below a cache
+// Unpacks Docker engines, etcd, a registry, Compose and Podman of two Debian releases, and a kernel of a third, below a cache
 // directory, so that nothing is installed on the machine.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
@@ -46,6 +46,22 @@ export const suites = {
     packages: ['docker-registry', 'libc6'],
     programs: [['usr/bin/docker-registry', '--version']],
   },
+  compose: {
+    release: 'trixie',
+    holds: 'Docker Compose',
+    packages: ['docker-compose', 'libc6'],
+    programs: [['usr/libexec/docker/cli-plugins/docker-compose', 'version']],
+  },
+  /** test/support/podman.ts runs it with these libraries, and with the runc of bookworm. */
+  podman: {
+    release: 'bookworm',
+    holds: 'Podman 4.3',
+    packages: [
+      ...['podman', 'conmon', 'libgpgme11', 'libassuan0', 'libsubid4', 'libdevmapper1.02.1'],
+      ...['libseccomp2', 'libglib2.0-0'],
+    ],
+    programs: [],
+  },
   /** Takes whatever version sid has today: see uml-kernel.mjs. */
   sid: {
     holds: 'User Mode Linux',
@@ -55,7 +71,7 @@ export const suites = {
 };
 
 /** Without sid: uml-kernel.mjs has an alternative. */
-export const requiredSuites = ['bookworm', 'trixie', 'registry'];
+export const requiredSuites = ['bookworm', 'trixie', 'registry', 'compose', 'podman'];
 
 /** Returns the name of the Debian release; a set of programs that is fetched by itself has another name. */
 const releaseOf = (suite) => suites[suite].release ?? suite;

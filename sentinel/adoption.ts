@@ -1,6 +1,6 @@
 import createDebug from 'debug';
 import { messageOf } from '../lib/running/message-of.ts';
-import { unknownVolume } from './plan.ts';
+import { unknownVolume } from './demand.ts';
 import type { MachineClock, MountedVolume, UserScan } from './ports.ts';
 import type { SentinelState } from './state.ts';
 

@@ -18,7 +18,8 @@ export function whyIncomplete(
   lookFailure: unknown,
 ): Incomplete | undefined {
   const { watched, fence, wish } = volume;
-  if (mayRun(wish) || view.now < (watched.deadlineMs ?? 0)) return undefined;
+  const isEarly = wish !== 'copy' && view.now < (watched.deadlineMs ?? 0);
+  if (mayRun(wish) || isEarly) return undefined;
   const users = view.users.filter(
     ({ user, standing }) => user.volumes.includes(watched.volume) && standing.is !== 'ended',
   );

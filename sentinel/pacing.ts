@@ -1,6 +1,6 @@
 import type { VolumeView } from './plan.ts';
 import type { WishTimes } from './wish.ts';
-import { quietMs } from './wish.ts';
+import { mayRun, quietMs } from './wish.ts';
 
 /**
  * How often to look, by what goes on: nothing is watched; all users run; users are being stopped;
@@ -38,7 +38,7 @@ export class Pacing {
 
   of(volumes: readonly VolumeView[], hasStopped: boolean, now: number): Pace {
     const isStopping = volumes.some(({ wish, fence: { phase } }) => {
-      return wish === 'end' ? phase !== 'ended' : wish === 'stand-still' && phase !== 'fenced';
+      return wish === 'end' ? phase !== 'ended' : !mayRun(wish) && phase !== 'fenced';
     });
     this.#stoppingSinceMs = isStopping ? (this.#stoppingSinceMs ?? now) : undefined;
     if (this.#stoppingSinceMs !== undefined) {

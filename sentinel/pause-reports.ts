@@ -18,10 +18,10 @@ export class PauseReports {
     this.#control = options.control;
   }
 
-  /** Notes the users that are about to be stopped; a person's pause is no news. */
+  /** Notes the users that are about to be stopped; a person's pause is no news, and a copy is none. */
   expect(actions: readonly Action[], volumes: readonly VolumeView[]): void {
     for (const action of actions) {
-      if (action.do !== 'stop' || action.wasPaused) continue;
+      if (action.do !== 'stop' || action.wasPaused || action.isForCopy) continue;
       const names = action.user.volumes;
       const still = volumes.filter(({ watched, wish }) => {
         return names.includes(watched.volume) && wish === 'stand-still';

@@ -1,4 +1,5 @@
 import { messageOf } from '../lib/running/message-of.ts';
+import { unknownVolume } from './demand.ts';
 import type { Action, StorageAction } from './plan.ts';
 import type { FileSystems, MachineClock, User } from './ports.ts';
 import { Releases } from './releases.ts';
@@ -57,14 +58,16 @@ export class Perform {
     state.commit();
     // Storage goes first: a frozen file system stops every writer, however it got there.
     for (const action of actions) if (isStorageAction(action)) this.#storage.begin(action);
-    for (const action of actions) {
-      if (action.do === 'stop') await this.#freeze(action.user);
-      // With version 1 of control groups a process that is killed ends only while it is not frozen.
-      const isToFreeze = action.do === 'kill' && !this.#killing.has(action.user.key);
-      if (isToFreeze) await this.#freeze(action.user);
+    // With version 1 of control groups a process that is killed ends only while it is not frozen.
+    const isToKill = ({ do: what, user: { key } }: UserAction) =>
+      what === 'kill' && !this.#killing.has(key);
+    const ofUsers = actions.filter(isUserAction);
+    for (const action of ofUsers) {
+      if (action.do === 'stop' || isToKill(action)) await this.#freeze(action.user);
     }
-    for (const action of actions) {
-      if (action.do === 'stop' || action.do === 'hold') await this.#hold(action.user);
+    // Many that must be killed wait for their turn: an engine may carry out an old request meanwhile.
+    for (const action of ofUsers) {
+      if (action.do !== 'kill' || isToKill(action)) await this.#hold(action.user);
     }
     const released = actions.flatMap((action) => (action.do === 'release' ? action.stopped : []));
     // Whoever survives a kill and runs again is frozen first at the next kill.
@@ -82,7 +85,8 @@ export class Perform {
     else if (action.do === 'stop' || action.do === 'kill') {
       const known = state.stopped.get(action.user.key);
       const shown = known ? shownAgain(known) : action.wasPaused ? 'persons' : 'no';
-      state.setStopped({ user: action.user, shown });
+      const { isForCopy } = action;
+      state.setStopped({ user: action.user, shown, ...(isForCopy && { isForCopy }) });
     }
   }
 
@@ -107,9 +111,13 @@ export class Perform {
     return false;
   }
 
-  async #tried(user: User, work: () => Promise<void>): Promise<void> {
+  async #tried(user: User, work: () => Promise<'frozen' | 'held' | 'found'>): Promise<void> {
     try {
-      await work();
+      const was = await work();
+      // A person has paused it since the plan.
+      const isPersons =
+        was === 'found' && this.#options.state.stopped.get(user.key)?.shown === 'no';
+      if (isPersons) this.#update(user.key, { shown: 'persons' });
     } catch (error) {
       const { id, key, process } = user;
       const who = process ? `${process.name} (pid ${process.pid})` : `container ${id ?? key}`;
@@ -144,11 +152,9 @@ export class Perform {
       this.#dying.add(user.key);
       return control.letDie(user);
     }
-    const stopped = state.stopped.get(user.key);
-    // It may have been released since the plan.
-    if (!stopped || stopped.releasedAtMs !== undefined) return;
-    if (stopped.shown === 'paused' || stopped.shown === 'persons') return;
-    this.#update(user.key, { shown: 'asked' });
+    const shown = state.stopped.get(user.key)?.shown;
+    if (!this.#standsStill(user) || shown === 'paused' || shown === 'persons') return;
+    this.#update(user.key, { shown: 'asked', isForCopy: undefined });
     state.commit();
     if (await control.show(user)) this.#update(user.key, { shown: 'paused' });
   }
@@ -157,14 +163,23 @@ export class Perform {
     const { control } = this.#options;
     // Before the kill: an engine forgets what has ended.
     const name = this.#killing.get(user.key) ?? (await control.nameOf(user));
+    if (!this.#standsStill(user)) return;
     this.#killing.set(user.key, name);
     await control.kill(user);
   }
 
+  /** Returns false if the user was released since the plan. */
+  #standsStill({ key }: User): boolean {
+    const stopped = this.#options.state.stopped.get(key);
+    return stopped !== undefined && stopped.releasedAtMs === undefined;
+  }
+
   /** Reports the end of a user, if it was killed. */
-  #ended({ key, id, volumes }: User): void {
-    const { state } = this.#options;
-    state.removeStopped(key);
+  #ended(user: User): void {
+    const { state, control } = this.#options;
+    const { key, id, volumes } = user;
+    control.startAgain(user);
+    this.#forget(key);
     const name = this.#killing.get(key);
     if (name === undefined) return;
     this.#killing.delete(key);
@@ -174,6 +189,16 @@ export class Perform {
       state.changeFence(volume, { killed: [...killed, key] });
       state.note('killed', volume, `killed ${name}: ${reasons[lock]}`, id);
     }
+  }
+
+  /** Forgets an ended user, unless its engine may still pause it: after a restart it would stay paused. */
+  #forget(key: string): void {
+    const { state, clock } = this.#options;
+    const stopped = state.stopped.get(key);
+    // A release waits until all volumes may be used, and nobody says that of one that is not known.
+    const isFollowed = stopped?.shown === 'asked' && !stopped.user.volumes.includes(unknownVolume);
+    if (!isFollowed) state.removeStopped(key);
+    else if (stopped.releasedAtMs === undefined) this.#update(key, { releasedAtMs: clock.now() });
   }
 
   async #ask({ volume }: WatchedVolume, user: User): Promise<void> {
@@ -195,6 +220,12 @@ export class Perform {
 function shownAgain({ shown, releasedAtMs }: StoppedUser): StoppedUser['shown'] {
   // Whether the engine shows a released container as running is known only when that is confirmed.
   return releasedAtMs !== undefined && shown === 'paused' ? 'asked' : shown;
+}
+
+type UserAction = Action & { readonly do: 'stop' | 'hold' | 'kill' };
+
+function isUserAction(action: Action): action is UserAction {
+  return action.do === 'stop' || action.do === 'hold' || action.do === 'kill';
 }
 
 function isStorageAction(action: Action): action is StorageAction {

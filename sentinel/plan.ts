@@ -1,3 +1,4 @@
+import { demandOn } from './demand.ts';
 import type { Look } from './looks.ts';
 import type { Standing, User } from './ports.ts';
 import type { StoppedUser } from './stopped-user.ts';
@@ -34,8 +35,8 @@ export interface View {
   readonly users: readonly UserView[];
   readonly look: Look | undefined;
   /**
-   * How long after the deadline, and after the begin of the stop, a file system may take to freeze
-   * before it is shut down: a part of the margin, because a shutdown loses what is not synced.
+   * How long after the deadline a file system may take to freeze before it is shut down: a part of the
+   * margin, because a shutdown loses what is not synced.
    */
   readonly freezeLimitMs: number;
   /** Deadlines before this moment prove nothing: the clock has jumped. */
@@ -52,13 +53,24 @@ export type Action =
   | StorageAction
   | { readonly do: 'enter'; readonly volume: string; readonly change: Partial<VolumeFence> }
   | { readonly do: 'ask'; readonly volume: WatchedVolume; readonly user: User }
-  | { readonly do: 'stop' | 'hold' | 'kill'; readonly user: User; readonly wasPaused: boolean }
+  | {
+      readonly do: 'stop' | 'hold' | 'kill';
+      readonly user: User;
+      readonly wasPaused: boolean;
+      /** True: only until a copy is made, which is no news for people. */
+      readonly isForCopy?: boolean;
+    }
   /** `show`: make the engine show the pause, and end who is killed meanwhile. */
   | { readonly do: 'show' | 'release'; readonly stopped: StoppedUser }
   | { readonly do: 'forget'; readonly user: User };
 
 /** A failed freeze is repeated after this time. */
 const freezeRetryMs = 100;
+/**
+ * How long a freeze may take at most that begins after its deadline, as after a pause of the machine: the
+ * lease may have ended.
+ */
+const lateFreezeMs = 500;
 
 export function plan(view: View): Action[] {
   const volumes = [...view.volumes].sort(byDeadline);
@@ -83,6 +95,7 @@ function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Ac
   const mayBeFrozen = fs === 'frozen' || fs === 'freezing';
   switch (wish) {
     case 'run':
+    case 'copy':
       return mayBeFrozen ? [{ do: 'thaw', volume: watched }] : [];
     case 'prepare':
     case 'ask':
@@ -91,8 +104,9 @@ function fileSystemActions({ watched, fence, wish }: VolumeView, view: View): Ac
     case 'stand-still': {
       if (!watched.ownsFileSystem || isFileSystemStill(fence, true)) return [];
       if (!fence.identity) return [];
-      const lateMs = Math.max(watched.deadlineMs ?? 0, stopSinceMs ?? now);
-      return now >= lateMs + freezeLimitMs ? [{ do: 'cut off', volume: watched }] : freeze;
+      const lateMs = (stopSinceMs ?? now) + Math.min(freezeLimitMs, lateFreezeMs);
+      const limitMs = Math.max((watched.deadlineMs ?? 0) + freezeLimitMs, lateMs);
+      return now >= limitMs ? [{ do: 'cut off', volume: watched }] : freeze;
     }
     case 'end': {
       if (!watched.ownsFileSystem) return [];
@@ -112,9 +126,10 @@ function phaseActions(volume: VolumeView, view: View): Action[] {
   const { watched, fence, wish } = volume;
   const { volume: name, onLost } = watched;
   const enter = (change: Partial<VolumeFence>): Action[] => [{ do: 'enter', volume: name, change }];
+  const fenced = { phase: 'fenced' as const, fencedSinceMs: view.now };
   const isOpen = fence.fs === 'open' || fence.fs === 'flushing';
   // A thaw may have worked before its end is seen, so the volume counts as fenced no longer.
-  const beforeThaw = fence.phase === 'fenced' ? enter({ phase: 'preparing' }) : [];
+  const beforeThaw = fence.phase === 'fenced' ? enter(notFenced) : [];
   switch (wish) {
     case 'run':
       if (!isOpen) return beforeThaw;
@@ -137,47 +152,42 @@ function phaseActions(volume: VolumeView, view: View): Action[] {
         ...enter({ ...running, phase: 'asked' }),
       ];
     }
+    case 'copy':
     case 'stand-still': {
       if (fence.stopSinceMs === undefined) {
         const phase = fence.phase === 'running' ? 'preparing' : fence.phase;
         return enter({ phase, stopSinceMs: view.now });
       }
-      const isDone = isStill(volume, view) && isFileSystemStill(fence, watched.ownsFileSystem);
-      if (!isDone) return fence.phase === 'fenced' ? enter({ phase: 'preparing' }) : [];
-      const kills = onLost === 'stop' && !isEmpty(name, view);
-      return fence.phase === 'fenced' || kills ? [] : enter({ phase: 'fenced' });
+      const isForCopy = wish === 'copy';
+      const isOpen = !isForCopy && !isFileSystemStill(fence, watched.ownsFileSystem);
+      const isDone = isStill(volume, view) && !isOpen;
+      if (!isDone) return fence.phase === 'fenced' ? enter(notFenced) : [];
+      const kills = !isForCopy && onLost === 'stop' && !isEmpty(name, view);
+      if (fence.phase === 'fenced' || kills) return [];
+      return enter(fenced);
     }
     case 'end':
       if (fence.stopSinceMs === undefined) {
         return enter({ phase: 'preparing', stopSinceMs: view.now });
       }
-      // A container may start whose Mount was granted before the loss.
-      if (!isEmpty(name, view)) return fence.phase === 'ended' ? enter({ phase: 'preparing' }) : [];
+      if (!isEmpty(name, view)) {
+        // A frozen file system is thawed for users to end in.
+        const isOver = !watched.ownsFileSystem || fence.fs === 'cut-off';
+        if (isOver && isStill(volume, view)) return fence.phase === 'fenced' ? [] : enter(fenced);
+        // A container may start whose Mount was granted before the loss.
+        return fence.phase === 'ended' || fence.phase === 'fenced' ? enter(notFenced) : [];
+      }
       if (fence.phase === 'ended' || !isLookedFor(volume, view)) return [];
       if (watched.state === 'lost' && !isFileSystemStill(fence, watched.ownsFileSystem)) return [];
-      return enter({ phase: 'ended' });
+      return enter({ phase: 'ended', fencedSinceMs: view.now });
   }
 }
 
-const running: Partial<VolumeFence> = { phase: 'running', stopSinceMs: undefined, complaint: '' };
-
-/** The strictest wish of all volumes of a user. */
-type Demand = 'run' | 'stand still' | 'end';
-
-export function demandOn(user: User, volumes: ReadonlyMap<string, VolumeView>): Demand {
-  const demands = user.volumes.map((name): Demand => {
-    if (name === unknownVolume) return 'stand still';
-    const volume = volumes.get(name);
-    if (!volume || mayRun(volume.wish)) return 'run';
-    if (volume.wish === 'end' || volume.watched.onLost === 'stop') return 'end';
-    return 'stand still';
-  });
-  if (demands.includes('end')) return 'end';
-  return demands.includes('stand still') ? 'stand still' : 'run';
-}
-
-/** The volume of a user that an earlier sentinel has stopped, for a volume that nobody knows. */
-export const unknownVolume = '?';
+const notFenced: Partial<VolumeFence> = { phase: 'preparing', fencedSinceMs: undefined };
+const running: Partial<VolumeFence> = {
+  phase: 'running',
+  ...{ stopSinceMs: undefined, fencedSinceMs: undefined, complaint: '' },
+};
 
 function userActions(
   { user, standing, stopped }: UserView,
@@ -186,6 +196,9 @@ function userActions(
 ): Action[] {
   const demand = demandOn(user, volumes);
   if (standing.is === 'ended') {
+    // Its engine may still pause it, late, when it has been started again.
+    const isAsked = stopped?.shown === 'asked' && stopped.releasedAtMs !== undefined;
+    if (isAsked && demand === 'run') return [{ do: 'release', stopped }];
     return stopped || demand === 'end' ? [{ do: 'forget', user }] : [];
   }
   if (demand === 'run') {
@@ -197,9 +210,11 @@ function userActions(
   const isNew = stopped === undefined || stopped.releasedAtMs !== undefined;
   const wasPaused = stopped ? stopped.shown === 'persons' : standing.is === 'frozen';
   if (demand === 'end') return [{ do: 'kill', user, wasPaused }];
-  if (isNew || standing.is === 'running') return [{ do: 'stop', user, wasPaused }];
+  const isForCopy = demand === 'stand still for a copy';
+  if (isNew || standing.is === 'running')
+    return [{ do: 'stop', user, wasPaused, ...(isForCopy && { isForCopy }) }];
   if (standing.is !== 'held') return [{ do: 'hold', user, wasPaused }];
-  return [{ do: 'show', stopped }];
+  return isForCopy ? [] : [{ do: 'show', stopped }];
 }
 
 /**

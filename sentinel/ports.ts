@@ -57,13 +57,19 @@ export interface UserScan {
   /**
    * Finds all users of these volumes. It asks the kernel, because an engine may hang. Gives up the
    * processor now and then. Rejects when it could not look (too many open files): "nobody uses it"
-   * is never concluded from a failed look. Calls `onFound` with those containers that are found long
-   * before the end; it may be called again with more.
+   * is never concluded from a failed look. Calls `onFound` with the users that are found long
+   * before the end, almost all containers at first; it is called again with more.
    */
   users(
     volumes: readonly MountedVolume[],
     onFound?: (users: readonly User[]) => void,
   ): Promise<readonly User[]>;
+
+  /**
+   * Finds those containers that `users` reports by `onFound`: almost all, in a small part of its time. It may
+   * run beside `users`, which does not see a container that was started after its own beginning.
+   */
+  plainUsers(volumes: readonly MountedVolume[]): Promise<readonly User[]>;
 
   /**
    * Finds the containers of this host that a sentinel holds, from the control groups alone: its
@@ -91,22 +97,28 @@ export type Standing =
 /** Stops and releases users through the kernel. Each method is idempotent and never waits long. */
 export interface Stops {
   standing(user: User): Promise<Standing>;
-  /** Requests the freeze of all its processes in one step: those that it forks later freeze too. */
-  freeze(user: User): Promise<void>;
+  /**
+   * Requests the freeze of all its processes in one step: those that it forks later freeze too.
+   * Resolves to `found` if somebody else had requested it before: a person's pause.
+   */
+  freeze(user: User): Promise<'frozen' | 'found'>;
   /**
    * Keeps a frozen user frozen whatever its engine does. What sleeps freezes when it wakes. The
    * container's own group, then empty, is thawed, so that its engine can pause it, unless somebody
-   * else had frozen it: a person's pause stays.
+   * else had frozen it: a person's pause stays, and this resolves to `found`.
    */
-  hold(user: User): Promise<void>;
+  hold(user: User): Promise<'held' | 'found'>;
   /**
-   * Undoes `hold` and `freeze`; with `wasPaused` it stays frozen as a person had paused it. Else a
-   * successor still finds a container that was held (`UserScan.held`) until `forget`: its engine
-   * may show a pause that nothing but the container's group tells.
+   * Undoes `hold` and `freeze`. With `keepsPause` a freeze that others have requested stays: a person's
+   * pause. Without, a successor still finds a container that was held (`UserScan.held`) until `forget`:
+   * its engine may show a pause that nothing but the container's group tells.
    */
-  release(user: User, wasPaused: boolean): Promise<void>;
-  /** Removes what `release` has left: its engine shows it as it is. */
-  forget(user: User): Promise<void>;
+  release(user: User, keepsPause: boolean): Promise<void>;
+  /**
+   * Removes what `release` has left: its engine shows it as it is. Resolves to false if something is
+   * left: it has to be called again, or the user was stopped again, of which nothing is undone.
+   */
+  forget(user: User): Promise<boolean>;
   /** Returns true if SIGKILL is pending: a frozen process can't die until it is released. */
   isBeingKilled(user: User): Promise<boolean>;
   /** Returns true if SIGKILL is pending for each of its processes: none of them does anything more. */

@@ -70,7 +70,7 @@ export class Releases {
       // A lock may have been lost since the plan.
       if (!this.#isWanted(user.key, undefined)) continue;
       try {
-        await control.release(user, shown === 'persons');
+        await control.release(user, keepsPause(user, shown));
         this.#noteReleased(user.key);
       } catch (error) {
         const message = `${user.id ?? user.key} can't be released: ${messageOf(error)}`;
@@ -90,15 +90,18 @@ export class Releases {
     const { state, control } = this.#options;
     const isWanted = () => this.#isWanted(user.key, releasedAtMs);
     if (!isWanted()) return;
-    const isConfirmed = shown === 'persons' || (await control.showReleased(user, isWanted));
+    // A pause in the moment of the freeze may be one in name only: then it is not frozen now.
+    const isPersons =
+      shown === 'persons' || (shown === 'no' && (await control.standing(user)).is === 'frozen');
+    const isConfirmed = isPersons || (await control.showReleased(user, isWanted));
     if (!isConfirmed) this.#answersSinceMs.delete(user.key);
     if (!isConfirmed || !isWanted()) return;
     if (releasedAtMs === undefined) {
       if (!control.isReachable(user)) this.#noteReleased(user.key);
     } else if (shown !== 'asked' || this.#answersMs(user.key) > latePauseMs) {
+      if (!(await control.forget(user)) || !isWanted()) return;
       this.#answersSinceMs.delete(user.key);
-      await control.forget(user);
-      if (isWanted()) state.removeStopped(user.key);
+      state.removeStopped(user.key);
     }
   }
 
@@ -121,16 +124,22 @@ export class Releases {
     const { state, control, clock } = this.#options;
     const stopped = state.stopped.get(key);
     if (!stopped) return;
-    const { user, shown } = stopped;
-    if (shown === 'persons') {
-      state.removeStopped(key);
-      return;
-    }
+    const { user, shown, isForCopy } = stopped;
     this.#answersSinceMs.delete(key);
-    state.setStopped({ ...stopped, releasedAtMs: clock.now() });
+    if (shown === 'persons') state.removeStopped(key);
+    else state.setStopped({ ...stopped, releasedAtMs: clock.now() });
+    if (shown === 'persons' || isForCopy) return;
     void control.eventNameOf(user).then((name) => {
       const message = `resumed ${name}: this host holds the volume`;
       for (const volume of user.volumes) state.note('resumed', volume, message, user.id);
     });
   }
+}
+
+/**
+ * Returns true if a freeze that the sentinel has not requested stays: a container whose engine was not asked
+ * to pause it was paused by a person.
+ */
+function keepsPause({ process }: User, shown: StoppedUser['shown']): boolean {
+  return shown === 'persons' || (shown === 'no' && process === undefined);
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
 import { Adoption } from './adoption.ts';
 import { ClockJump } from './clock-jump.ts';
+import { demandOn } from './demand.ts';
 import { whyIncomplete } from './incomplete.ts';
 import { Looks } from './looks.ts';
 import type { Pace } from './pacing.ts';
@@ -9,7 +10,7 @@ import { guardedSleepMs, lookPauseMs, measureMs, Pacing, sleepMs } from './pacin
 import { PauseReports } from './pause-reports.ts';
 import { Perform } from './perform.ts';
 import type { UserView, View, VolumeView } from './plan.ts';
-import { areUsersKnown, demandOn, needsLook, plan } from './plan.ts';
+import { areUsersKnown, needsLook, plan } from './plan.ts';
 import type {
   EngineCalls,
   FileSystems,
@@ -146,9 +147,10 @@ export class Sentinel {
       ...report,
       watched: Object.fromEntries(
         // tidy-ok: protocol name
-        fences.map(([{ volume, tenure, mountpoint }, { phase, fs }]) => {
+        fences.map(([{ volume, tenure, mountpoint }, { phase, fs, fencedSinceMs }]) => {
           const hasStopped = stopped.has(volume);
-          return [volume, { tenure, phase, fs, mountpoint, hasStopped }]; // tidy-ok: protocol name
+          const times = fencedSinceMs === undefined ? {} : { fencedSinceMs };
+          return [volume, { tenure, phase, fs, mountpoint, hasStopped, ...times }]; // tidy-ok: protocol name
         }),
       ),
       leadMs: this.#leadFor(this.#looks.usualMs),
@@ -299,14 +301,13 @@ export class Sentinel {
   /** Begins a look if one is due; a look when time is short only if it can complete a fence. */
   #look(view: View, pace: Pace): void {
     const { volumes } = view;
+    if (volumes.length === 0) return;
     const near = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
-    const wanted = near.length > 0 ? near : volumes;
-    if (wanted.length === 0) return;
     const measures = near.length === 0;
     const isNeeded = near.some((each) => !mayRun(each.wish) && needsLook(each, view));
     const pauseMs = measures ? measureMs : isNeeded ? 0 : lookPauseMs[pace];
-    const mounted = wanted.map(({ watched }) => this.#mounted(watched));
-    this.#looks.begin(mounted, { pauseMs, measures }, () => this.#wake());
+    // For all volumes: the next deadline may be another volume's, and only the last look's users are known.
+    this.#looks.begin(this.#mountedVolumes, { pauseMs, measures }, () => this.#wake());
   }
 
   /** Reports pauses that are seen for the first time, and what keeps a volume from being fenced. */
@@ -317,7 +318,8 @@ export class Sentinel {
       const reason = whyIncomplete(volume, view, this.#looks.failure);
       if (!reason) continue;
       incomplete[volume.watched.volume] = reason.message;
-      if (reason.isLasting) this.#state.complain(volume.watched.volume, reason.message);
+      if (reason.isLasting && volume.wish !== 'copy')
+        this.#state.complain(volume.watched.volume, reason.message);
     }
     this.#incomplete = incomplete;
     this.#state.commit();

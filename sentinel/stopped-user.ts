@@ -32,6 +32,8 @@ export const shownSchema = z.enum(['no', 'asked', 'paused', 'persons']);
 export const stoppedUserSchema = z.object({
   user: userSchema,
   shown: shownSchema,
+  /** True: it stands still for a copy only, and its engine hears nothing of it. */
+  isForCopy: z.boolean().optional(),
   /** The time by the boot clock of its release, kept for a while in case a late pause follows. */
   releasedAtMs: z.number().optional(),
 });

@@ -1,6 +1,7 @@
 import createDebug from 'debug';
 import { EngineRefusalError } from './engine-calls.ts';
 import type { EngineCalls, MachineClock, Standing, Stops, User } from './ports.ts';
+import { Repeats } from './repeats.ts';
 
 const log = createDebug('berth:sentinel');
 
@@ -29,6 +30,8 @@ export class UserControl {
   readonly #clock: Pick<MachineClock, 'now' | 'sleep'>;
   /** The names for events that the engine has not told yet, by the keys of the users. */
   readonly #asked = new Map<string, Promise<string>>();
+  /** Pauses and kills that an engine is asked for, each by the keys of the users. */
+  readonly #repeats: Record<'pause' | 'kill', Repeats>;
   #hangsUntilMs = 0;
   #hangMs = shortestHangMs;
 
@@ -36,6 +39,7 @@ export class UserControl {
     this.#stops = stops;
     this.#engine = engine;
     this.#clock = clock;
+    this.#repeats = { pause: new Repeats(clock), kill: new Repeats(clock) };
   }
 
   async standing(user: User): Promise<Standing> {
@@ -46,20 +50,27 @@ export class UserControl {
     return { is: state.isPaused ? 'held' : 'running' };
   }
 
-  async freeze(user: User): Promise<void> {
-    if (this.isReachable(user)) await this.#stops.freeze(user);
-    else await this.#engine.pause(user.id ?? '', engineLimitMs);
+  /** Resolves to `found` if a person had paused it before. */
+  async freeze(user: User): Promise<'frozen' | 'found'> {
+    if (this.isReachable(user)) return this.#stops.freeze(user);
+    await this.#engine.pause(user.id ?? '', engineLimitMs);
+    return 'frozen';
   }
 
-  async hold(user: User): Promise<void> {
-    if (this.isReachable(user)) await this.#stops.hold(user);
+  /** Resolves to `found` if a person had paused it before. */
+  async hold(user: User): Promise<'held' | 'found'> {
+    return this.isReachable(user) ? this.#stops.hold(user) : 'held';
   }
 
-  /** Asks the engine to pause it, so `docker ps` shows it; false if not confirmed. */
-  async show({ id }: User): Promise<boolean> {
+  /**
+   * Asks the engine to pause it, so `docker ps` shows it; false if not confirmed, also if it was asked
+   * a short time ago.
+   */
+  async show({ id, key }: User): Promise<boolean> {
     if (id === undefined) return true;
+    if (!this.#repeats.pause.isDue(key)) return false;
     try {
-      await this.#engine.pause(id, slowEngineLimitMs);
+      await this.#repeats.pause.noted(key, this.#engine.pause(id, slowEngineLimitMs));
       return true;
     } catch (error) {
       log('the engine does not pause %s: %s', id, error);
@@ -69,14 +80,15 @@ export class UserControl {
     }
   }
 
-  /** Lets it run, in the kernel; with `wasPaused` it stays frozen as a person had paused it. */
-  async release(user: User, wasPaused: boolean): Promise<void> {
-    if (this.isReachable(user)) await this.#stops.release(user, wasPaused);
+  /** Lets it run, in the kernel; with `keepsPause` a freeze that others have requested stays. */
+  async release(user: User, keepsPause: boolean): Promise<void> {
+    this.startAgain(user);
+    if (this.isReachable(user)) await this.#stops.release(user, keepsPause);
   }
 
-  /** Ends the release: a successor does not find the user any more. */
-  async forget(user: User): Promise<void> {
-    if (this.isReachable(user)) await this.#stops.forget(user);
+  /** Ends the release: if it resolves to true, a successor does not find the user any more. */
+  async forget(user: User): Promise<boolean> {
+    return this.isReachable(user) ? this.#stops.forget(user) : true;
   }
 
   /**
@@ -86,29 +98,33 @@ export class UserControl {
    */
   async showReleased(user: User, isWanted: () => boolean): Promise<boolean> {
     if (user.id === undefined) return true;
-    try {
-      return await this.#unpause(user, user.id, isWanted);
-    } finally {
-      if (isWanted()) await this.release(user, false);
-    }
+    const answer = await this.#unpause(user, user.id, isWanted);
+    // A container that runs for its engine is frozen by nobody but a person who pauses it now.
+    if (answer !== 'runs' && isWanted()) await this.release(user, false);
+    return answer !== 'fails';
   }
 
-  async #unpause(user: User, id: string, isWanted: () => boolean): Promise<boolean> {
+  /** Resolves to `runs` if the engine shows it as running without being asked to resume it. */
+  async #unpause(
+    user: User,
+    id: string,
+    isWanted: () => boolean,
+  ): Promise<'runs' | 'resumed' | 'fails'> {
     // Many containers must not wait for an engine that hangs, one after another.
-    if (this.isReachable(user) && this.#clock.now() < this.#hangsUntilMs) return false;
+    if (this.isReachable(user) && this.#clock.now() < this.#hangsUntilMs) return 'fails';
     try {
       const state = await this.#engine.inspect(id, engineLimitMs);
-      if (!state?.isPaused) return true;
-      if (!isWanted()) return false;
+      if (!state?.isPaused) return 'runs';
+      if (!isWanted()) return 'fails';
       // Engines refuse to resume what is not frozen.
       if (this.isReachable(user)) await this.#stops.freeze(user);
       await this.#engine.unpause(id, slowEngineLimitMs);
       this.#hangMs = shortestHangMs;
-      return true;
+      return 'resumed';
     } catch (error) {
       log('the engine does not resume %s: %s', id, error);
       if (!(error instanceof EngineRefusalError)) this.#noteHang();
-      return false;
+      return 'fails';
     }
   }
 
@@ -125,10 +141,12 @@ export class UserControl {
   /**
    * Kills it; it may take a moment to end. Its engine goes first: a container that ends without its
    * engine's doing is a crash to the engine, which starts it again at once. An engine kills by a
-   * signal, which is seen, and may then wait for long: what is held ends only by `Stops.kill`.
+   * signal, which is seen, and may then wait for long: what is held ends only by `Stops.kill`. A
+   * repeated kill goes to the engine less and less often, and each time to the kernel.
    */
   async kill(user: User): Promise<void> {
-    if (user.id !== undefined) await this.#killByEngine(user, user.id);
+    const isEnginesTurn = this.#repeats.kill.isDue(user.key);
+    if (user.id !== undefined && isEnginesTurn) await this.#killByEngine(user, user.id);
     if (this.isReachable(user) && (await this.standing(user)).is !== 'ended') {
       await this.#stops.kill(user);
     }
@@ -138,8 +156,8 @@ export class UserControl {
   async #killByEngine(user: User, id: string): Promise<void> {
     const limitMs = this.#clock.now() < this.#hangsUntilMs ? engineLimitMs : killLimitMs;
     const answered = new AbortController();
-    const killing = this.#engine
-      .kill(id, limitMs)
+    const killing = this.#repeats.kill
+      .noted(user.key, this.#engine.kill(id, limitMs))
       .catch((error) => {
         log('the engine does not kill %s: %s', id, error);
         if (!(error instanceof EngineRefusalError)) this.#noteHang();
@@ -152,8 +170,16 @@ export class UserControl {
     void killing;
   }
 
+  /** The next pause and the next kill are new ones, not repeats: it has ended, or runs again. */
+  startAgain({ key }: User): void {
+    for (const repeats of Object.values(this.#repeats)) repeats.startAgain(key);
+  }
+
+  /** One hang counts once, however many requests find it. */
   #noteHang(): void {
-    this.#hangsUntilMs = this.#clock.now() + this.#hangMs;
+    const now = this.#clock.now();
+    if (now < this.#hangsUntilMs) return;
+    this.#hangsUntilMs = now + this.#hangMs;
     this.#hangMs = Math.min(2 * this.#hangMs, longestHangMs);
   }
 

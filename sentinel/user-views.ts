@@ -1,6 +1,6 @@
 import { messageOf } from '../lib/running/message-of.ts';
+import { demandOn } from './demand.ts';
 import type { UserView, VolumeView } from './plan.ts';
-import { demandOn } from './plan.ts';
 import type { MachineClock, User } from './ports.ts';
 import type { StoppedUser } from './stopped-user.ts';
 import type { UserControl } from './user-control.ts';

@@ -41,6 +41,8 @@ export const volumeFenceSchema = z.object({
   fsSinceMs: z.number(),
   /** The time by the boot clock when its users had to stand still; absent while they may run. */
   stopSinceMs: z.number().optional(),
+  /** The time by the boot clock when `fenced` or `ended` was entered; only in these phases. */
+  fencedSinceMs: z.number().optional(),
   /** The keys of the users that were killed for the volume. */
   killed: z.array(z.string()),
   /** The last failure that was reported. */

@@ -47,6 +47,11 @@ const watchedVolumeSchema = z.object({
   state: z.enum(['held', 'unproven', 'lost', 'evicted']),
   /** Milliseconds by the machine's boot clock; only with `held` and `evicted`. */
   deadlineMs: z.number().optional(),
+  /**
+   * Everybody who uses the volume stands still until this time by the boot clock, for a copy of one moment.
+   * They run again at that time also if the daemon has ended.
+   */
+  stillUntilMs: z.number().optional(),
 });
 
 export type WatchedVolume = z.infer<typeof watchedVolumeSchema>;
@@ -71,7 +76,8 @@ export function isSameVolume(one: WatchedVolume, other: WatchedVolume): boolean 
     one.mountpoint === other.mountpoint &&
     one.ownsFileSystem === other.ownsFileSystem &&
     one.onLost === other.onLost &&
-    one.state === other.state
+    one.state === other.state &&
+    one.stillUntilMs === other.stillUntilMs
   );
 }
 
@@ -149,6 +155,8 @@ const watchedReportSchema = z.object({
   mountpoint: z.string().optional(),
   /** True while users of the volume stand still for the sentinel: releasing it resumes them. */
   hasStopped: z.boolean().optional(),
+  /** The time by the boot clock since which nobody can have written; with phase `fenced` and `ended`. */
+  fencedSinceMs: z.number().optional(),
 });
 
 export const reportSchema = z.object({

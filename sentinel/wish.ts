@@ -9,10 +9,11 @@ import type { WatchedVolume } from './watch.ts';
  * | `run`         | the deadline is far                                                         |
  * | `prepare`     | it is near: write cached data back and look for users                       |
  * | `ask`         | the same, with `on-lost=stop`: ask the containers to stop                   |
+ * | `copy`        | a copy of one moment is made: all stand still, and run again soon           |
  * | `stand-still` | the lead before the deadline has begun, or a clock has jumped: stop all     |
  * | `end`         | the lock is lost or evicted, or the file system is cut off: kill all        |
  */
-export type Wish = 'run' | 'prepare' | 'ask' | 'stand-still' | 'end';
+export type Wish = 'run' | 'prepare' | 'ask' | 'copy' | 'stand-still' | 'end';
 
 export interface WishTimes {
   /** Milliseconds since boot. */
@@ -33,6 +34,7 @@ export function wishFor(volume: WatchedVolume, fence: VolumeFence, times: WishTi
   const deadlineMs = volume.deadlineMs ?? 0;
   const leftMs = deadlineMs - leadMs - now;
   if (leftMs <= 0 || deadlineMs < distrustedBeforeMs) return 'stand-still';
+  if (now < (volume.stillUntilMs ?? now)) return 'copy';
   if (volume.onLost === 'stop' && leftMs <= graceMs) return 'ask';
   return quietMs(volume, times) <= 0 ? 'prepare' : 'run';
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { DoctorReply, FindingReply } from '../../plugin/admin/api.ts';
+import type { AcceptedReply, DoctorReply, FindingReply } from '../../plugin/admin/api.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';
@@ -8,6 +8,7 @@ import { since } from '../format.ts';
 interface DoctorCommandOptions extends CommonOptions {
   readonly fix?: boolean;
   readonly delete?: readonly string[];
+  readonly acceptStore?: boolean;
 }
 
 export function doctorCommand(root: Command, run: Run): void {
@@ -18,6 +19,10 @@ export function doctorCommand(root: Command, run: Run): void {
       'with --fix: delete this volume or snapshot that has no record (repeatable)',
       (name: string, names: readonly string[] = []) => [...names, name],
     )
+    .option(
+      '--accept-store',
+      'go on with the lock file of this host as it is, after it was put back, cut off or replaced',
+    )
     .description(
       'find what interrupted operations left on this host; exit code 1 if anything remains',
     )
@@ -26,7 +31,15 @@ export function doctorCommand(root: Command, run: Run): void {
       if (deletions.length > 0 && !options.fix) {
         command.error("error: option '--delete <name>' works only together with --fix");
       }
+      if (options.acceptStore && options.fix) {
+        command.error("error: option '--accept-store' can't be used with --fix");
+      }
       return run(options, undefined, async ({ client, print }) => {
+        if (options.acceptStore) {
+          const reply = await client.post<AcceptedReply>('/doctor/accept-store', {});
+          print(reply, acceptedText);
+          return exitCodes.ok;
+        }
         const reply = options.fix
           ? await client.post<DoctorReply>('/doctor', { delete: deletions })
           : await client.get<DoctorReply>('/doctor');
@@ -35,6 +48,12 @@ export function doctorCommand(root: Command, run: Run): void {
         return isClean ? exitCodes.ok : exitCodes.failed;
       });
     });
+}
+
+function acceptedText({ accepted }: AcceptedReply): string {
+  return accepted
+    ? 'the store is used as it is; look for what is missing with "berth doctor"\n'
+    : 'the store is not refused: nothing to accept\n';
 }
 
 /** Returns one line per finding. */

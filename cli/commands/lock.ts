@@ -1,9 +1,15 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { GateReply, GoneReply, LocksReply, TicketReply } from '../../plugin/admin/api.ts';
+import type {
+  GateReply,
+  GoneReply,
+  LocksReply,
+  TicketReply,
+  UncleanEndsReply,
+} from '../../plugin/admin/api.ts';
 import { parseDuration } from '../../plugin/config/setting-values.ts';
 import type { AdminClient } from '../admin-client.ts';
-import { path } from '../admin-client.ts';
+import { AdminError, path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Context, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';
@@ -125,26 +131,66 @@ async function clear(
   volume: string,
   options: ClearOptions,
 ): Promise<number> {
+  if (options.hostGone) return await confirmGone({ client, print }, volume, options);
   if (options.token === undefined) {
     const { tickets } = await locksOf(client, volume);
     print(tickets, (all) => howToClear(volume, all));
     return tickets.length === 0 ? exitCodes.notFound : exitCodes.usage;
   }
   const body = { token: options.token, force: options.force ?? false };
-  if (options.hostGone) {
-    const reply = await client.post<GoneReply>(path`/locks/${volume}/gone`, body);
-    print(
-      reply,
-      ({ gone }) => `host ${gone.host} is gone: volume ${volume} is free of its Mount\n`,
-    );
-    return exitCodes.ok;
-  }
   const { cleared } = await client.post<{ cleared: TicketReply }>(
     path`/locks/${volume}/clear`,
     body,
   );
   print(cleared, (ticket) => `cleared the lock of ${holderText(ticket)}\n`);
   return exitCodes.ok;
+}
+
+/** Says that a host can't write to a volume any more; without a token, shows of which that can be said. */
+async function confirmGone(
+  { client, print }: Pick<Context, 'client' | 'print'>,
+  volume: string,
+  { token: ofMount, force = false }: ClearOptions,
+): Promise<number> {
+  const route = path`/locks/${volume}/gone`;
+  if (ofMount === undefined) {
+    const { uncleanEnds } = await client.get<UncleanEndsReply>(route);
+    print(uncleanEnds, (all) => howToConfirm(volume, all));
+    return uncleanEnds.length === 0 ? exitCodes.notFound : exitCodes.usage;
+  }
+  try {
+    const reply = await client.post<GoneReply>(route, { token: ofMount, force });
+    print(
+      reply,
+      ({ gone }) => `host ${gone.host} is gone: volume ${volume} is free of its Mount\n`,
+    );
+    return exitCodes.ok;
+  } catch (error) {
+    if (!(error instanceof AdminError) || error.failure.code !== 'not-found') throw error;
+    const next = [
+      `see which hosts did not end their Mount of it: berth lock clear ${volume} --host-gone`,
+      'of all volumes: berth doctor',
+    ];
+    throw new AdminError(error.failure, next);
+  }
+}
+
+function howToConfirm(volume: string, unclean: UncleanEndsReply['uncleanEnds']): string {
+  const [first] = unclean;
+  if (first === undefined) {
+    return `every other host has ended its Mounts of volume ${volume}: there is nothing to confirm\n`;
+  }
+  const rows = unclean.map(({ host, since: at, token: number }) => [
+    host,
+    since(at),
+    String(number),
+  ]);
+  return (
+    `${table(['HOST', 'MOUNTED', 'TOKEN'], rows)}\n` +
+    `These hosts did not end their Mount of volume ${volume}, and may still write to it.\n` +
+    'A host that comes back ends its Mount by itself. If the first one is gone for good:\n' +
+    `  berth lock clear ${volume} --token ${first.token} --host-gone\n`
+  );
 }
 
 /** Explains how to clear the first ticket: holders come before waiters. */

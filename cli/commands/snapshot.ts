@@ -1,9 +1,12 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { SnapshotReply, VolumeDetailReply } from '../../plugin/admin/api.ts';
+import type { SnapshotTaken, VolumeDetailReply } from '../../plugin/admin/api.ts';
+import { humanSize } from '../../plugin/http/human-size.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
+import type { CopyOptions } from '../copy-options.ts';
+import { copyInUse, stoodStillText, withCopyOptions } from '../copy-options.ts';
 import { since, table } from '../format.ts';
 import { followWork } from '../long-work.ts';
 
@@ -14,18 +17,19 @@ interface SnapshotName {
 
 export function snapshotCommands(root: Command, run: Run): void {
   const group = root.command('snapshot').description('take, list, remove and restore snapshots');
-  withCommonOptions(group.command('create'))
+  withCopyOptions(withCommonOptions(group.command('create')))
     .argument('<volume[@name]>', 'without a name, one is made from the time')
     .description('take a snapshot')
-    .action((argument: string, options: CommonOptions) => {
+    .action((argument: string, options: CopyOptions) => {
       const [volume, name] = splitAt(argument);
       return run(options, volume, async (context) => {
-        const steps = context.client.work<{ snapshot: SnapshotReply }>(
+        const steps = context.client.work<SnapshotTaken>(
           'POST',
           path`/volumes/${volume}/snapshots`,
-          name === undefined ? {} : { name },
+          { ...(name !== undefined && { name }), ...copyInUse(options) },
         );
         const done = await followWork(context, steps);
+        if (!context.json && done) context.stderr.write(stoodStillText(done));
         context.print(done?.snapshot, () => `${volume}@${done?.snapshot.name}\n`);
         return undefined;
       });
@@ -38,8 +42,14 @@ export function snapshotCommands(root: Command, run: Run): void {
         const { snapshots } = await client.get<VolumeDetailReply>(path`/volumes/${volume}`);
         print(snapshots, (all) =>
           table(
-            ['SNAPSHOT', 'CREATED'],
-            all.map(({ name, createdAt }) => [`${volume}@${name}`, since(createdAt)]),
+            ['SNAPSHOT', 'CREATED', 'SIZE', 'OF', 'PARENT'],
+            all.map(({ name, createdAt, bytes, kind, parent }) => [
+              `${volume}@${name}`,
+              since(createdAt),
+              bytes === undefined ? '-' : humanSize(bytes),
+              kindText(kind),
+              parent ?? '-',
+            ]),
           ),
         );
         return undefined;
@@ -73,6 +83,11 @@ export function snapshotCommands(root: Command, run: Run): void {
         return undefined;
       }),
     );
+}
+
+function kindText(kind: string | undefined): string {
+  if (kind === undefined) return 'unknown';
+  return kind === 'moment' ? 'one moment' : 'live files';
 }
 
 function splitAt(argument: string): [volume: string, snapshot: string | undefined] {

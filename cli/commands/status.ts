@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { StatusReply } from '../../plugin/admin/api.ts';
+import type { MemberReply, StatusReply } from '../../plugin/admin/api.ts';
+import { humanSize } from '../../plugin/http/human-size.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';
@@ -27,6 +28,7 @@ function statusText({ host, store, volumes, locks, mounts, conditions }: StatusR
     locks: `${locks.held} held, ${locks.waiting} waiting`,
   });
   const parts = [summary];
+  if (store.members) parts.push(membersTable(store.members));
   if (conditions.length > 0) {
     parts.push(conditions.map(({ severity, message }) => `${severity}: ${message}\n`).join(''));
   }
@@ -42,4 +44,30 @@ function statusText({ host, store, volumes, locks, mounts, conditions }: StatusR
     }
   }
   return parts.join('\n');
+}
+
+/** Returns one line per server of the store, whichever of them answer. */
+function membersTable(members: readonly MemberReply[]): string {
+  const rows = members.map((member) => {
+    const { endpoint, name, version = '-' } = member;
+    return [
+      name ? `${endpoint} (${name})` : endpoint,
+      memberState(member),
+      version,
+      sizeOf(member),
+    ];
+  });
+  return table(['MEMBER', 'STATE', 'VERSION', 'DATABASE'], rows);
+}
+
+function memberState({ reachable, why, role, leader }: MemberReply): string {
+  if (!reachable) return `NOT REACHABLE: ${why}`;
+  if (role === 'no leader') return 'reachable, NO LEADER';
+  return role === 'leader' ? 'leader' : `follows ${leader}`;
+}
+
+function sizeOf({ databaseBytes, quotaBytes }: MemberReply): string {
+  if (databaseBytes === undefined) return '-';
+  const size = humanSize(databaseBytes);
+  return quotaBytes === undefined ? size : `${size} of ${humanSize(quotaBytes)}`;
 }

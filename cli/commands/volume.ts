@@ -1,19 +1,51 @@
 import type { Command } from 'commander';
-import type { HolderReply, VolumeDetailReply, VolumeReply } from '../../plugin/admin/api.ts';
+import type {
+  HolderReply,
+  RulesReply,
+  UnreadableReply,
+  VolumeDetailReply,
+  VolumeReply,
+  VolumesReply,
+} from '../../plugin/admin/api.ts';
 import { humanSize } from '../../plugin/http/human-size.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
 import { facts, gateText, holderText, since, table } from '../format.ts';
+import { followWork } from '../long-work.ts';
+import type { Given } from '../option-values.ts';
+import { collectOptions } from '../option-values.ts';
+import { lastUseCell, lastUseText, pruneCommand } from './prune.ts';
+import { listTrash, trashCommands } from './trash.ts';
+import { volumeNameCommands } from './volume-names.ts';
 
 export function volumeCommands(root: Command, run: Run): void {
-  const group = root.command('volume').description('list and inspect volumes');
+  const group = root
+    .command('volume')
+    .description('create, list, inspect, change and remove volumes');
+  volumeNameCommands(group, run);
   withCommonOptions(group.command('ls'))
+    .option('--trash', 'list the removed volumes that the trash keeps')
     .description('list the volumes and who holds them')
-    .action((options: CommonOptions) =>
-      run(options, undefined, async ({ client, print }) => {
-        const { volumes } = await client.get<{ volumes: VolumeReply[] }>('/volumes');
-        print(volumes, volumeTable);
+    .action((options: ListOptions) =>
+      run(options, undefined, async (context) => {
+        if (options.trash) return listTrash(context);
+        const { client, print } = context;
+        const { volumes, unreadable = [] } = await client.get<VolumesReply>('/volumes');
+        print([...volumes, ...unreadable.map(marked)], () => volumeTable(volumes, unreadable));
+        return undefined;
+      }),
+    );
+  withCommonOptions(group.command('resize'))
+    .argument('<volume>')
+    .argument('<size>', 'the new size, such as 20G; a volume can only become larger')
+    .description('make a volume larger, also while containers use it on this host')
+    .action((volume: string, size: string, options: CommonOptions) =>
+      run(options, volume, async (context) => {
+        const steps = context.client.work('POST', path`/volumes/${volume}/resize`, { size });
+        await followWork(context, steps);
+        const { options: now } = await context.client.get<VolumeReply>(path`/volumes/${volume}`);
+        context.print({ volume, size: now.size }, () => `${volume} has ${sizeText(now)} now\n`);
         return undefined;
       }),
     );
@@ -26,9 +58,47 @@ export function volumeCommands(root: Command, run: Run): void {
         return undefined;
       }),
     );
+  withCommonOptions(group.command('set'))
+    .argument('<volume>')
+    .argument(
+      '<option=value...>',
+      'access=, failover=, on-lost=, protect=, keep= or mount-options=',
+      collectOptions,
+    )
+    .description('change options of a volume')
+    .action((volume: string, given: Given, options: CommonOptions) =>
+      run(options, volume, async (context) => {
+        const at = path`/volumes/${volume}/options`;
+        const steps = context.client.work<{ rules: RulesReply }>('POST', at, { options: given });
+        const done = await followWork(context, steps);
+        context.print(done?.rules, (rules) => (rules ? `${volume}: ${rulesText(rules)}\n` : ''));
+        return undefined;
+      }),
+    );
+  trashCommands(group, run);
+  pruneCommand(group, run);
 }
 
-function volumeTable(volumes: readonly VolumeReply[]): string {
+interface ListOptions extends CommonOptions {
+  readonly trash?: boolean;
+}
+
+function rulesText({ access, failover, onLost, protect, options }: RulesReply): string {
+  const rules = { access, failover, 'on-lost': onLost, protect: protect ? 'yes' : 'no' };
+  return Object.entries({ ...rules, ...options })
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+}
+
+/** The JSON of a volume of which only the name is known: it can't be taken for another's. */
+function marked(unreadable: UnreadableReply) {
+  return { ...unreadable, unreadable: true };
+}
+
+function volumeTable(
+  volumes: readonly VolumeReply[],
+  unreadable: readonly UnreadableReply[],
+): string {
   const headers = [
     'NAME',
     'DRIVER',
@@ -38,6 +108,7 @@ function volumeTable(volumes: readonly VolumeReply[]): string {
     'HELD BY',
     'WAITING',
     'SNAPSHOTS',
+    'LAST USED',
   ];
   const rows = volumes.map((volume) => [
     volume.name,
@@ -49,8 +120,12 @@ function volumeTable(volumes: readonly VolumeReply[]): string {
     volume.holders.map(briefHolder).join(', ') || '-',
     String(volume.waiting.length),
     String(volume.snapshots.length),
+    lastUseCell(volume.lastUse),
   ]);
-  return table(headers, rows);
+  const unknown = unreadable.map(({ name, key }) => [name ?? key, 'UNREADABLE']);
+  const notes = unreadable.map(({ name, key, why }) => `${name ?? key} can't be used: ${why}\n`);
+  const advice = notes.length === 0 ? '' : 'see: berth doctor\n';
+  return [table(headers, [...rows, ...unknown]), ...notes, advice].join('');
 }
 
 function volumeText(volume: VolumeDetailReply): string {
@@ -61,14 +136,16 @@ function volumeText(volume: VolumeDetailReply): string {
     access: volume.access,
     failover: volume.failover,
     'on lost': volume.onLost,
+    protected: volume.protect ? 'yes' : undefined,
     fencing: fencingText(volume.fencing),
     size: sizeText(options),
     used: usage ? humanSize(usage.usedBytes) : (usageError ?? '-'),
     options: Object.entries(options)
       .map(([name, value]) => `${name}=${value}`)
       .join(' '),
-    from: volume.from,
+    from: volume.from && `${volume.from}${volume.copyKind === 'live' ? liveText : ''}`,
     created: `${since(volume.createdAt)} on ${volume.createdBy}`,
+    'last used': lastUseText(volume.lastUse),
     'mounted here': mounted && `${mounted.mountpoint} for ${mounted.mountIds.join(', ')}`,
     'held by': volume.holders.map(holderText).join('; ') || 'nobody',
     waiting: volume.waiting.map(holderText).join('; '),
@@ -77,6 +154,9 @@ function volumeText(volume: VolumeDetailReply): string {
   });
   return lines;
 }
+
+/** Follows the source of a copy that was made of files in use. */
+const liveText = ' (copied live: not of one moment)';
 
 function sizeText({ size }: VolumeReply['options']): string | undefined {
   const bytes = Number(size ?? Number.NaN);

@@ -1,23 +1,28 @@
-import { noop } from 'cockatiel';
-import type {
-  IEvent,
-  IKeyValue,
-  IOptions,
-  IRangeRequest,
-  IRangeResponse,
-  ITxnRequest,
-  ITxnResponse,
-} from 'etcd3';
-import { Etcd3 } from 'etcd3';
-import { callError, EtcdCallError, isOutdatedLogin, LeaseGoneError } from './errors.ts';
+import type { IEvent, IRangeRequest, IRangeResponse, ITxnRequest, ITxnResponse } from 'etcd3';
+import { EtcdConnection } from './connection.ts';
+import {
+  callError,
+  EtcdCallError,
+  EtcdRefusedError,
+  isOutdatedLogin,
+  LeaseGoneError,
+} from './errors.ts';
+import type { AnswerHeader } from './headers.ts';
+import { EtcdHeaders } from './headers.ts';
 import { KeepAlives } from './keep-alives.ts';
+import type { MemberMemory } from './learnt-members.ts';
+import { LearntMembers } from './learnt-members.ts';
+import { MemberList } from './member-list.ts';
 import type { EtcdMember, MemberState } from './members.ts';
-import { quotaBytes } from './members.ts';
-import type { EtcdTls } from './target.ts';
-import { target } from './target.ts';
+import { askAll, quotaBytes } from './members.ts';
+import type { EtcdLogin, EtcdOptions } from './options.ts';
+import type { EtcdTls } from './tls.ts';
+import type { EtcdWatch } from './watch.ts';
+import { tellsProgress, watchOn } from './watch.ts';
+import { within } from './within.ts';
 
 /**
- * A client of etcd that uses etcd3 as plain gRPC. No other file imports etcd3.
+ * A client of etcd that uses etcd3 as plain gRPC; connection.ts has its channels.
  *
  * etcd3's own fault handling is off (its circuit breaker can cost a whole TTL and its retry repeats
  * writes blindly), every call has a deadline, and dead connections are found by pings. Its Lock,
@@ -34,43 +39,42 @@ export type {
   ITxnResponse,
 } from 'etcd3';
 export { EtcdCallError, EtcdRefusedError, LeaseGoneError } from './errors.ts';
+export type { MemberMemory, RememberedMembers } from './learnt-members.ts';
 export type { EtcdMember, MemberState } from './members.ts';
-
-export interface EtcdOptions {
-  /** One or more members of one cluster, as `host:port`. */
-  readonly endpoints: readonly string[];
-  readonly tls?: EtcdTls | undefined;
-  readonly auth?: { readonly user: string; readonly password: string } | undefined;
-  /** The deadline of one call. Default 2,000. */
-  readonly callTimeoutMs?: number;
-}
-
-/** One open watch. */
-export interface EtcdWatch {
-  /** Resolves with the reason when the watch has ended. */
-  readonly ended: Promise<string>;
-  close(): void;
-}
+export type { EtcdLogin, EtcdOptions } from './options.ts';
+export type { EtcdWatch } from './watch.ts';
+export { LateError, within } from './within.ts';
 
 export class EtcdClient {
   readonly #options: EtcdOptions;
   /** The deadline of one call. */
   readonly callTimeoutMs: number;
-  #client: Promise<Etcd3> | undefined;
+  /** The headers of all answers. */
+  readonly headers = new EtcdHeaders();
+  readonly #list: MemberList;
+  readonly #learning: LearntMembers | undefined;
+  #client: EtcdConnection | undefined;
+  /** The release of the member that `applied` asked last. */
+  #version: string | undefined;
   #keepAlives: Promise<KeepAlives> | undefined;
 
   constructor(options: EtcdOptions) {
     this.#options = options;
     this.callTimeoutMs = options.callTimeoutMs ?? 2_000;
+    this.#list = new MemberList(options.endpoints);
+    this.#learning = options.memory && this.#learn(options.memory);
   }
 
   /** Runs a transaction; `timeoutMs` is for a call that must take less time than others. */
   async txn(request: ITxnRequest, timeoutMs = this.callTimeoutMs): Promise<ITxnResponse> {
-    return this.#call((client) => client.kv.txn(request, { deadline: Date.now() + timeoutMs }));
+    const deadline = Date.now() + timeoutMs;
+    return this.#call((client) => client.kv.txn(request, { deadline }), this.headers.revision);
   }
 
-  async range(request: IRangeRequest): Promise<IRangeResponse> {
-    return this.#call((client) => client.kv.range(request));
+  /** Reads a range; `timeoutMs` is for one that may take more time than other calls. */
+  async range(request: IRangeRequest, timeoutMs = this.callTimeoutMs): Promise<IRangeResponse> {
+    const deadline = Date.now() + timeoutMs;
+    return this.#call((client) => client.kv.range(request, { deadline }), this.headers.revision);
   }
 
   async leaseGrant(ttlSeconds: number): Promise<{ id: string; ttlSeconds: number }> {
@@ -104,42 +108,59 @@ export class EtcdClient {
     startRevision: number,
     onEvents: (events: readonly IEvent[], revision: number) => void,
   ): Promise<EtcdWatch> {
-    const stream = await this.#call((client) => client.watchClient.watch());
-    const ended = Promise.withResolvers<string>();
-    stream.on('data', (message) => {
-      if (message.canceled) {
-        const compacted = Number(message.compact_revision);
-        ended.resolve(compacted > 0 ? `compacted at ${compacted}` : message.cancel_reason);
-      } else if (message.events.length > 0) {
-        try {
-          onEvents(message.events, Number(message.header.revision));
-        } catch (error) {
-          ended.resolve(String(error)); // An error thrown in this listener would end the process.
-        }
-      }
-    });
-    stream.on('error', (error) => ended.resolve(error.message));
-    stream.on('end', () => ended.resolve('the stream ended'));
-    stream.write({ create_request: { ...range, start_revision: String(startRevision) } });
-    return {
-      ended: ended.promise,
-      close: () => {
-        ended.resolve('closed');
-        stream.cancel();
-      },
-    };
+    const stream = await this.#answer((client) => client.watchClient.watch());
+    return watchOn(stream, { range, startRevision, onEvents, headers: this.headers });
   }
 
-  /** Asks the member behind each endpoint for its state. Never rejects. */
-  async members(): Promise<EtcdMember[]> {
-    return Promise.all(
-      this.#options.endpoints.map(async (endpoint) => {
-        const single = new EtcdClient({ ...this.#options, endpoints: [endpoint] });
-        const state = await single.#state(endpoint).catch((error: Error) => error);
-        await single.close();
-        return { endpoint, state };
-      }),
-    );
+  /** True if etcd says when a watch has caught up (`EtcdWatch.caughtUp`), as far as `applied` has shown. */
+  get tellsProgress(): boolean {
+    return this.#version !== undefined && tellsProgress(this.#version);
+  }
+
+  /**
+   * Returns how many entries of the cluster's log one member has applied, and which member; 0 entries
+   * if its release does not tell.
+   */
+  async applied(): Promise<{ readonly member: string; readonly entries: number }> {
+    const { header, raftAppliedIndex, version } = await this.#call((c) => c.maintenance.status());
+    this.#version = version;
+    return { member: header.member_id, entries: Number(raftAppliedIndex) || 0 };
+  }
+
+  /** Asks the member behind each endpoint for its state, each for at most `limitMs`. Never rejects. */
+  async members(limitMs = this.callTimeoutMs): Promise<EtcdMember[]> {
+    return askAll(this.#list, (endpoint) => within(limitMs, this.#stateAt(endpoint, limitMs)));
+  }
+
+  #learn(memory: MemberMemory): LearntMembers {
+    return new LearntMembers({
+      ...{ list: this.#list, isSecure: this.#options.tls !== undefined, memory },
+      ask: async () => {
+        const { header, members } = await this.#call((client) => client.cluster.memberList({}));
+        const voters = members.filter(({ isLearner }) => !isLearner);
+        const listed = voters.map(({ ID, clientURLs }) => ({ id: ID, urls: clientURLs }));
+        return { cluster: header.cluster_id, members: listed };
+      },
+      probe: (endpoint) => this.#stateAt(endpoint, this.callTimeoutMs),
+      doubts: () => this.headers.suspicions,
+    });
+  }
+
+  /** Asks one member. */
+  async #stateAt(endpoint: string, limitMs: number): Promise<MemberState> {
+    const own = { endpoints: [endpoint], callTimeoutMs: limitMs, memory: undefined };
+    const options = { ...this.#options, ...own };
+    // etcd checks no login for this call, and a login takes its processor longer than many calls.
+    const single = new EtcdClient({ ...options, auth: undefined });
+    const withLogin = new EtcdClient(options);
+    try {
+      return await single.#state(endpoint).catch((error) => {
+        if (options.auth && error instanceof EtcdRefusedError) return withLogin.#state(endpoint);
+        throw error;
+      });
+    } finally {
+      await Promise.all([single.close(), withLogin.close()]);
+    }
   }
 
   /** Returns the members' names by their numbers. */
@@ -158,19 +179,21 @@ export class EtcdClient {
   }
 
   async close(): Promise<void> {
+    this.#learning?.[Symbol.dispose]();
     (await this.#keepAlives?.catch(() => undefined))?.end(
       new EtcdCallError('the client is closed'),
     );
-    (await this.#client?.catch(() => undefined))?.close();
+    this.#client?.close();
   }
 
   async #state(endpoint: string): Promise<MemberState> {
     const [status, quota] = await Promise.all([
       this.#call((client) => client.maintenance.status()),
-      quotaBytes(endpoint, this.#options.tls, this.callTimeoutMs),
+      quotaBytes(endpoint, await this.#certificates(), this.callTimeoutMs),
     ]);
     return {
       id: status.header.member_id,
+      cluster: status.header.cluster_id,
       leader: status.leader,
       version: status.version,
       databaseBytes: Number(status.dbSize),
@@ -181,35 +204,56 @@ export class EtcdClient {
     };
   }
 
-  async #call<T>(call: (client: Etcd3) => Promise<T>): Promise<T> {
-    const client = await this.#connected();
+  async #certificates(): Promise<EtcdTls | undefined> {
+    const { tls } = this.#options;
+    return typeof tls === 'function' ? await tls() : tls;
+  }
+
+  /** `floor`: see `EtcdHeaders.heard`. */
+  async #call<T extends { readonly header?: AnswerHeader }>(
+    call: (client: EtcdConnection) => Promise<T>,
+    floor = 0,
+  ): Promise<T> {
+    try {
+      const answer = await this.#answer(call);
+      this.headers.heard(answer.header, floor);
+      return answer;
+    } catch (error) {
+      if (error instanceof EtcdCallError) this.headers.suspect();
+      throw error;
+    }
+  }
+
+  async #answer<T>(call: (client: EtcdConnection) => Promise<T>): Promise<T> {
+    const client = this.#connected();
     return call(client).catch(async (error) => {
       if (!isOutdatedLogin(error)) throw callError(error);
-      // etcd3 logs in again only when etcd rejects its token; an outdated token is still accepted.
-      if ((await this.#client?.catch(() => undefined)) === client) {
+      // etcd still accepts an outdated token for some calls, so it is not enough to log in when etcd rejects it.
+      if (this.#client === client) {
         this.#client = undefined;
         client.close(); // Open streams of the old client continue.
       }
-      return call(await this.#connected()).catch((repeated) => {
+      return call(this.#connected()).catch((repeated) => {
         throw callError(repeated);
       });
     });
   }
 
-  async #connected(): Promise<Etcd3> {
-    this.#client ??= clientOptions(this.#options, this.callTimeoutMs).then((o) => new Etcd3(o));
-    try {
-      return await this.#client;
-    } catch (error) {
-      this.#client = undefined; // The next call resolves the names again.
-      throw callError(error);
-    }
+  #connected(): EtcdConnection {
+    const { tls, auth } = this.#options;
+    this.#client ??= new EtcdConnection({
+      members: this.#list,
+      tls: tls && (typeof tls === 'function' ? tls : async () => tls),
+      auth: auth && (() => loginOf(auth)),
+      callTimeoutMs: this.callTimeoutMs,
+    });
+    return this.#client;
   }
 
   async #openKeepAlives(): Promise<KeepAlives> {
-    this.#keepAlives ??= this.#call(async (client) => {
+    this.#keepAlives ??= this.#answer(async (client) => {
       const stream = await client.leaseClient.leaseKeepAlive();
-      return new KeepAlives(stream, this.callTimeoutMs, () => {
+      return new KeepAlives(stream, this.callTimeoutMs, this.headers, () => {
         this.#keepAlives = undefined;
       });
     });
@@ -222,66 +266,6 @@ export class EtcdClient {
   }
 }
 
-/** Returns the half-open range of all keys that start with `prefix`. */
-export function prefixRange(prefix: string): { key: Buffer; range_end: Buffer } {
-  const key = Buffer.from(prefix);
-  const end = Buffer.from(key);
-  // Prefixes end in '/', so the last byte can be raised.
-  end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
-  return { key, range_end: end };
-}
-
-/** Reads every key below `prefix` at one revision, in pages. */
-export async function readAll(
-  client: EtcdClient,
-  prefix: string,
-): Promise<{ revision: number; kvs: IKeyValue[] }> {
-  const range = prefixRange(prefix);
-  const kvs: IKeyValue[] = [];
-  let key = range.key;
-  let revision = 0;
-  for (;;) {
-    const page = await client.range({ key, range_end: range.range_end, limit: 1_000, revision });
-    revision ||= Number(page.header.revision);
-    kvs.push(...page.kvs);
-    const last = page.kvs.at(-1);
-    if (!page.more || last === undefined) return { revision, kvs };
-    key = Buffer.concat([last.key, Buffer.from([0])]);
-  }
-}
-
-async function clientOptions(options: EtcdOptions, callTimeoutMs: number): Promise<IOptions> {
-  const { hosts, authority } = await target(options.endpoints);
-  const { tls, auth } = options;
-  return {
-    hosts,
-    faultHandling: { host: () => noop, global: noop },
-    defaultCallOptions: (context) =>
-      context.isStream ? {} : { deadline: Date.now() + callTimeoutMs },
-    grpcOptions: {
-      // etcd's servers accept no shorter interval than five seconds.
-      'grpc.keepalive_time_ms': 5_000,
-      'grpc.keepalive_timeout_ms': 1_000,
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1_000,
-      // After a call without an answer, etcd3 makes a new channel. It must not share the attempt to
-      // connect of the old channel, which has no time limit and hangs if its packets are lost.
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.max_receive_message_length': -1,
-      ...(tls && authority
-        ? { 'grpc.ssl_target_name_override': authority, 'grpc.default_authority': authority }
-        : {}),
-    },
-    ...(tls ? { credentials: tlsCredentials(tls) } : {}),
-    ...(auth ? { auth: { username: auth.user, password: auth.password } } : {}),
-  };
-}
-
-function tlsCredentials({ ca, cert, key }: EtcdTls): NonNullable<IOptions['credentials']> {
-  return {
-    // The binding accepts null for the system's roots, although its type does not.
-    rootCertificate: (ca ?? null) as Buffer,
-    ...(cert ? { certChain: cert } : {}),
-    ...(key ? { privateKey: key } : {}),
-  };
+async function loginOf({ user, password }: EtcdLogin) {
+  return { user, password: typeof password === 'string' ? password : await password() };
 }

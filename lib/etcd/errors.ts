@@ -23,6 +23,16 @@ export function isOutdatedLogin(error: unknown): boolean {
   return /revision of auth store is old/.test(messageOf(error));
 }
 
+/** True when etcd did not answer within the time limit of the call. */
+export function isLate(error: unknown): boolean {
+  return error instanceof EtcdCallError && /DEADLINE_EXCEEDED/.test(error.message);
+}
+
+/** True when etcd no longer has the revision that the call asked for. */
+export function isCompacted(error: unknown): boolean {
+  return error instanceof EtcdCallError && /revision has been compacted/.test(error.message);
+}
+
 /** Turns the failure of a call into one of the three errors; returns such an error unchanged. */
 export function callError(error: unknown): Error {
   const isNamed = [LeaseGoneError, EtcdRefusedError, EtcdCallError].some((c) => error instanceof c);

@@ -1,4 +1,5 @@
-import type { EtcdTls } from './target.ts';
+import type { MemberList } from './member-list.ts';
+import type { EtcdTls } from './tls.ts';
 
 // An `import` of these by name loads more than they need (lib/linux/unix-call.ts).
 const http = process.getBuiltinModule('node:http');
@@ -15,6 +16,8 @@ export interface EtcdMember {
 export interface MemberState {
   /** The member's number. */
   readonly id: string;
+  /** The number of its cluster. */
+  readonly cluster: string;
   /** The number of the leader that the member follows; `0` without a leader. */
   readonly leader: string;
   readonly version: string;
@@ -27,6 +30,34 @@ export interface MemberState {
   readonly applied: number;
   /** The member's own complaints, such as `NOSPACE`. */
   readonly errors: readonly string[];
+}
+
+/**
+ * Asks who is at each place where a member may be. A member that answers at a configured place is not named again for
+ * a place that was learnt. Never rejects.
+ */
+export async function askAll(
+  list: MemberList,
+  ask: (endpoint: string) => Promise<MemberState>,
+): Promise<EtcdMember[]> {
+  const at = async (endpoint: string) => ({
+    endpoint,
+    state: await ask(endpoint).catch((error: Error) => error),
+  });
+  const [configured, learnt] = await Promise.all([
+    Promise.all(list.configured.map(at)),
+    Promise.all(list.learnt.map(async ({ id, endpoint }) => ({ id, ...(await at(endpoint)) }))),
+  ]);
+  const seen = new Set(configured.flatMap(({ state }) => ('id' in state ? [state.id] : [])));
+  const others = Map.groupBy(
+    learnt.filter(({ id }) => !seen.has(id)),
+    ({ id }) => id,
+  );
+  // A member may advertise several addresses.
+  const ofOthers = [...others.values()].flatMap(
+    (places) => places.find(({ state }) => 'id' in state) ?? places.slice(0, 1),
+  );
+  return [...configured, ...ofOthers.map(({ endpoint, state }) => ({ endpoint, state }))];
 }
 
 /**

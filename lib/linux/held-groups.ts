@@ -1,5 +1,6 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { freezeOf } from './control-group.ts';
 import { hasCode } from './error-code.ts';
 import { readMounts } from './mountinfo.ts';
 import { namespaceOf, processFile } from './proc.ts';
@@ -21,7 +22,10 @@ export interface HeldGroup {
 
 const heldName = 'berth-held';
 
-/** Finds all such groups with processes on this machine, on both versions of control groups. */
+/**
+ * Finds all such groups with processes that stand still on this machine, on both versions of control
+ * groups. One that is not frozen itself belongs to a container that a sentinel has released.
+ */
 export async function heldGroups(): Promise<HeldGroup[]> {
   const found: HeldGroup[] = [];
   const seen = new Set<1 | 2>();
@@ -90,6 +94,7 @@ async function groupsBelow(path: string): Promise<string[]> {
 }
 
 async function heldGroup(path: string, version: 1 | 2): Promise<HeldGroup | undefined> {
+  if (freezeOf({ path, version })?.isRequested !== true) return undefined;
   const text = (await ifThere(readFile(join(path, 'cgroup.procs'), 'latin1'))) ?? '';
   const pids = text.split('\n').filter(Boolean).map(Number);
   const since = (await ifThere(stat(path)))?.ctime;

@@ -10,6 +10,10 @@ export interface RunOptions {
   readonly dieWithParent?: boolean | undefined;
   /** True: the program gets a process group of its own, and aborting kills the whole group. */
   readonly isGroup?: boolean | undefined;
+  /** The Debian package of the program, named if it is missing; by default that of the table below. */
+  readonly debianPackage?: string | undefined;
+  /** Called with each part of the standard output. */
+  readonly onOutput?: ((text: string) => void) | undefined;
   /** Variables that the program gets beside the fixed ones. */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
@@ -47,7 +51,14 @@ export function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  const { signal, timeoutMs = 0, dieWithParent = false, isGroup = false, env = {} } = options;
+  const {
+    signal,
+    timeoutMs = 0,
+    dieWithParent = false,
+    isGroup = false,
+    env = {},
+    onOutput,
+  } = options;
   const [file, argv] = dieWithParent
     ? ['setpriv', ['--pdeathsig', 'KILL', '--', program, ...args]]
     : isGroup
@@ -74,7 +85,7 @@ export function run(
           const exitCode = typeof failure.code === 'number' ? failure.code : undefined;
           const why =
             failure.code === 'ENOENT'
-              ? missing(file)
+              ? missing(file, packages[file] ?? options.debianPackage)
               : failure.killed === true && exitCode === undefined
                 ? `${program} did not finish within ${timeoutMs / 1000} s`
                 : `${program} failed: ${inOneLine(stderr) || failure.message}`;
@@ -82,6 +93,7 @@ export function run(
         }
       },
     );
+    if (onOutput) child.stdout?.on('data', onOutput);
     const kill = () => {
       if (!isGroup || !killGroup(child.pid)) child.kill('SIGKILL');
     };
@@ -109,29 +121,21 @@ const maxOutputBytes = 64 * 2 ** 20;
 
 const longestMessage = 400;
 
-/** The Debian package of each program. */
+/** The Debian package of each program that several rooms run; a driver names those of its own. */
 const packages: Readonly<Record<string, string>> = {
-  'mkfs.ext4': 'e2fsprogs',
-  tune2fs: 'e2fsprogs',
-  debugfs: 'e2fsprogs',
-  'mkfs.xfs': 'xfsprogs',
-  xfs_admin: 'xfsprogs',
   xfs_io: 'xfsprogs',
   cp: 'coreutils',
   du: 'coreutils',
   rm: 'coreutils',
   sync: 'coreutils',
-  fallocate: 'util-linux',
   fsfreeze: 'util-linux',
-  losetup: 'mount',
   setpriv: 'util-linux',
   setsid: 'util-linux',
   mount: 'mount',
   umount: 'mount',
 };
 
-function missing(program: string): string {
-  const owner = packages[program];
+function missing(program: string, owner: string | undefined): string {
   const advice = owner === undefined ? '' : `; on Debian: apt-get install ${owner}`;
   return `the program ${program} is not installed${advice}`;
 }

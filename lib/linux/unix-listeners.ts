@@ -1,4 +1,5 @@
 import { readdir, readlink, stat } from 'node:fs/promises';
+import { hasCode } from './error-code.ts';
 import { ifSeen, namespaceOf, processFile, processIds } from './proc.ts';
 
 /**
@@ -46,11 +47,24 @@ export function listeningSockets(text: string, path: string): Set<string> {
 async function hasOneOf(pid: number, sockets: ReadonlySet<string>): Promise<boolean> {
   const directory = `/proc/${pid}/fd`;
   for (const descriptor of (await ifSeen(readdir(directory))) ?? []) {
-    const target = await ifSeen(readlink(`${directory}/${descriptor}`));
-    const inode = /^socket:\[(\d+)\]$/.exec(target ?? '')?.[1];
+    const inode = socketIn(await targetOf(`${directory}/${descriptor}`));
     if (inode !== undefined && sockets.has(inode)) return true;
   }
   return false;
+}
+
+/** Returns undefined also for a file whose path is too long to be read: it is no socket. */
+async function targetOf(link: string): Promise<string | undefined> {
+  try {
+    return await ifSeen(readlink(link));
+  } catch (error) {
+    if (hasCode(error, 'ENAMETOOLONG')) return undefined;
+    throw error;
+  }
+}
+
+function socketIn(target: string | undefined): string | undefined {
+  return /^socket:\[(\d+)\]$/.exec(target ?? '')?.[1];
 }
 
 /** Undefined: there is no such file, or it may not be looked at. */

@@ -1,3 +1,4 @@
+import type { HistoryChange } from './history.ts';
 import { isPermanent } from './permanent-session.ts';
 import type { Gate, Ticket } from './ticket.ts';
 
@@ -73,7 +74,22 @@ export class LockUnsupportedError extends LockError {
 /** The lock was held or waited for; it is not any more, or nobody can prove that it still is. */
 export class LockLostError extends LockError {
   readonly code = 'lost';
-  override readonly name = 'LockLostError';
+  override readonly name: string = 'LockLostError';
+}
+
+/** The store has another history than when the lock was granted. This host held the lock until then. */
+export class HistoryChangedError extends LockLostError {
+  override readonly name = 'HistoryChangedError';
+  readonly change: HistoryChange;
+  constructor(change: HistoryChange) {
+    super(`the store has another history: ${change.why}`);
+    this.change = change;
+  }
+}
+
+/** A lock can't be put back any more: the quarantine is over, or the history has changed again. */
+export class ProofExpiredError extends LockLostError {
+  override readonly name = 'ProofExpiredError';
 }
 
 /** The store can't be reached, or did not answer. For a write: it may or may not have happened. */

@@ -15,7 +15,8 @@ import { marginMs } from './engine/session.ts';
 import { SessionPool } from './engine/session-pool.ts';
 import { StoreMirror } from './engine/store-mirror.ts';
 import { checkDuration, checkTtl } from './engine/wait-limit.ts';
-import { LockCancelledError, LockContendedError } from './errors.ts';
+import { HistoryChangedError, LockCancelledError, LockContendedError } from './errors.ts';
+import type { HistoryChange } from './history.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
 import type { LockObserver } from './observer.ts';
@@ -105,6 +106,7 @@ export class LockManager implements Locks {
     this.#sessions = sessions;
     const mirror = new StoreMirror(store);
     this.mirror = mirror;
+    mirror.onHistoryChanged((change) => sessions.historyChanged(new HistoryChangedError(change)));
     const closing = this.#closing.signal;
     const resumes = keep?.resume !== undefined;
     const tickets = new OwnTickets({ store, clock, sessions, mirror, closing, resumes });
@@ -264,14 +266,24 @@ export class LockManager implements Locks {
   }
 
   /** Calls `listener` when the main session lapses or is gone, or at once if it already has. */
-  onLapsed(listener: () => void): Disposable {
+  onLapsed(listener: (reason?: unknown) => void): Disposable {
     const { main } = this.#sessions;
     if (!main || main.isLapsed || main.isGone) {
-      listener();
+      listener(main?.sessionPeriod.reason);
       return { [Symbol.dispose]: () => {} };
     }
     main.addHolder(listener);
     return { [Symbol.dispose]: () => main.removeHolder(listener) };
+  }
+
+  /** Calls `listener` when the store has another history, after all sessions have lapsed by it. */
+  onHistoryChanged(listener: (change: HistoryChange) => void): Disposable {
+    return this.mirror.onHistoryChanged(listener);
+  }
+
+  /** The ID of the store's history; undefined before its first answer, or if it keeps none. */
+  get historyId(): string | undefined {
+    return this.#store.historyId;
   }
 
   /**

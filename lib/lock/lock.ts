@@ -1,4 +1,4 @@
-import type { ReadRecord, RecordWrite } from './stores/ticket-store.ts';
+import type { ReadRecord, RecordNote, RecordWrite } from './stores/ticket-store.ts';
 import type { Ticket } from './ticket.ts';
 
 /** A held lock, from the grant to the loss or unlock. Not re-entrant; `await using` unlocks it. */
@@ -28,8 +28,15 @@ export interface Lock extends AsyncDisposable {
   guard(writes: readonly RecordWrite[], options?: { readonly unlock?: boolean }): Promise<void>;
   /**
    * Releases the lock. Idempotent; never touches another's lock. While the store is away, `unlock`
-   * resolves after two seconds and is retried in the background until the ticket is gone. `claim` is
-   * the key of a claim (`LockOptions.claim`) that the same step deletes: the work has ended.
+   * resolves after two seconds and is retried in the background until the ticket is gone.
    */
-  unlock(options?: { readonly claim?: string | undefined }): Promise<void>;
+  unlock(end?: Unlocking): Promise<void>;
+}
+
+/** The words of a holder at the end of its work. */
+export interface Unlocking {
+  /** The key of a claim (`LockOptions.claim`) that the step of the release deletes: the work has ended. */
+  readonly claim?: string | undefined;
+  /** A record that the step of the release writes, if the lock was still held. */
+  readonly note?: RecordNote | undefined;
 }

@@ -113,6 +113,8 @@ export interface LockOptions {
   readonly readBelow?: string;
   /** The work under the lock frees space in the store: a store that is full still grants it. */
   readonly freesSpace?: boolean;
+  /** See `TicketRequest`. */
+  readonly proof?: number | undefined;
   /**
    * Called when the request has to wait, with the nearest tickets in its way, and each time that
    * these change; throw to give up.

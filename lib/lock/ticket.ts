@@ -63,9 +63,15 @@ export interface TicketRequest {
   readonly readBelow?: string;
   /** The work under the locks frees space in the store, so a full store need not refuse it. */
   readonly freesSpace?: boolean;
+  /**
+   * The number of the store's change of history (`HistoryChange`) until which this host held the
+   * locks: the request puts them back. The store grants it in the quarantine after that change, and
+   * only then.
+   */
+  readonly proof?: number;
 }
 
-type UnstoredField = 'mark' | 'claim' | 'read' | 'readBelow' | 'freesSpace';
+type UnstoredField = 'mark' | 'claim' | 'read' | 'readBelow' | 'freesSpace' | 'proof';
 
 /** A record that shows that the work under a lock has begun and has not ended yet. */
 export interface Claim {
@@ -155,6 +161,7 @@ export function recordsOf({
 
 /** Returns the part of a request that its ticket keeps. */
 export function storedPart(request: TicketRequest): Omit<TicketRequest, UnstoredField> {
-  const { mark: _m, claim: _c, read: _r, readBelow: _b, freesSpace: _f, ...stored } = request;
+  const { mark: _m, claim: _c, read: _r, readBelow: _b, ...kept } = request;
+  const { freesSpace: _f, proof: _p, ...stored } = kept;
   return stored;
 }

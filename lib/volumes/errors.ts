@@ -5,6 +5,8 @@ export type VolumeErrorCode =
   | 'exists'
   | 'in-use'
   | 'disabled'
+  | 'not-still'
+  | 'command-failed'
   | 'unavailable';
 
 /** Every expected failure of a volume operation, with a message for the person who asked. */
@@ -43,6 +45,18 @@ export class InUseError extends VolumeError {
 export class DisabledError extends VolumeError {
   readonly code = 'disabled';
   override readonly name = 'DisabledError';
+}
+
+/** The volume's users did not stand still for as long as a copy of one moment takes. Nothing was changed. */
+export class NotStillError extends VolumeError {
+  readonly code = 'not-still';
+  override readonly name = 'NotStillError';
+}
+
+/** A command in a container that the caller wanted around a copy has failed. No copy was kept. */
+export class CommandFailedError extends VolumeError {
+  readonly code = 'command-failed';
+  override readonly name = 'CommandFailedError';
 }
 
 /** The request can't be answered at the moment, for example while the store is away. Nothing was changed. */

@@ -1,6 +1,8 @@
 import type { Gate, Ticket } from '../lock/ticket.ts';
 import type { DriverUsage, Progress } from './drivers/driver.ts';
-import type { Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
+import type { NotFoundError } from './errors.ts';
+import type { LastUse } from './last-use.ts';
+import type { Changeable, Snapshot, VolumeRecord, VolumeSource } from './volume.ts';
 
 /**
  * The operations on volumes: the port that the Docker socket and the admin socket serve.
@@ -25,9 +27,37 @@ export interface VolumeService {
    */
   unmount(name: string, mountId: string, context: CallContext): Promise<void>;
 
+  /**
+   * Changes options of a volume that exists: access, failover, on-lost, protect, and those of its driver that
+   * can be changed. Returns them as they are now. Refused while the volume is used in a way that contradicts the change.
+   */
+  set(
+    name: string,
+    options: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<Changeable>;
+
   /** Undefined: there is no such volume. Throws UnavailableError when that can't be known now. */
   get(name: string): VolumeView | undefined;
+  /** Returns the error for a name that `get` does not know; it says under which name that volume is now. */
+  notFound(name: string): NotFoundError;
+  /** Lists the volumes whose records this release can use; `unreadable` has the others. */
   list(): readonly VolumeView[];
+  /** Names the volumes whose records this release can't use, with what is wrong with each. Never throws. */
+  unreadable(): readonly UnreadableVolume[];
+
+  /**
+   * Makes a volume larger, at once where it is mounted here, else with its next Mount. Refused while another host
+   * has it mounted. A repeat changes nothing.
+   */
+  resize(name: string, size: string, context: CallContext): Promise<void>;
+
+  /**
+   * Gives a volume another name; it keeps its size, options, snapshots and rules. Refused while any host has it mounted,
+   * while a container of this host's engine uses it, and if the other name is taken. After a crash in the middle it
+   * has its former name, and refuses what needs its storage until a repeat completes the rename.
+   */
+  rename(name: string, to: string, context: CallContext): Promise<void>;
 
   /** Takes a snapshot; a name is made from the time when none is given. */
   snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot>;
@@ -52,6 +82,32 @@ export interface CallContext {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Called each time the operation has to wait for a lock, with the tickets that block it. */
   readonly onWait?: ((blockers: readonly Ticket[]) => void) | undefined;
+  /** Says how a snapshot or a copy of a volume in use is made. */
+  readonly inUse?: CopyInUse | undefined;
+  /** Called by a Remove under its locks, before it changes anything; rejects to end it. */
+  readonly check?: ((record: VolumeRecord) => Promise<void>) | undefined;
+}
+
+/** Commands in a container around a copy; `after` also runs if `before` or the copy has failed. */
+export interface CommandsAround {
+  readonly before?: string | undefined;
+  readonly after?: string | undefined;
+  /** The name or ID of the container; undefined: the only one that uses the volume. */
+  readonly container?: string | undefined;
+  /** Limits the time of each command. */
+  readonly limitMs?: number | undefined;
+}
+
+/** How a volume is copied whose files containers of this host may write to meanwhile. */
+export interface CopyInUse {
+  /** True: the containers write on, and the copy is not of one moment. */
+  readonly isLive?: boolean | undefined;
+  /** Limits how long they stand still; then the copy fails. Undefined: the host's setting. */
+  readonly holdLimitMs?: number | undefined;
+  /** Commands in a container that uses the volume, such as to flush a database. */
+  readonly commands?: CommandsAround | undefined;
+  /** Called when they have stood still for a copy. */
+  readonly onStoodStill?: ((ms: number) => void) | undefined;
 }
 
 /**
@@ -68,6 +124,17 @@ export interface VolumeFencing {
   readonly means: string;
 }
 
+/** A volume of which only the name is known: its record is damaged, or of a later release. */
+export interface UnreadableVolume {
+  /** Absent: the record's key has no name that a volume can have. */
+  readonly name?: string;
+  /** The record's key in the store, for people. */
+  readonly key: string;
+  readonly isNewer: boolean;
+  /** Says what is wrong with the record. */
+  readonly why: string;
+}
+
 /** One volume as this host knows it. */
 export interface VolumeView {
   readonly record: VolumeRecord;
@@ -75,6 +142,8 @@ export interface VolumeView {
   readonly fencing: VolumeFencing;
   /** Tickets on the volume's mount lock in order, holders first; empty: nobody. */
   readonly mountTickets: readonly Ticket[];
+  /** When the volume was used last; `now`: it is mounted somewhere, or about to be. */
+  readonly lastUse: LastUse | { readonly is: 'now' };
   /** The closed gates of the volume: while there is one, the volume is disabled. */
   readonly gates: readonly Gate[];
   /** The mountpoint on this host and the mount IDs that use it; absent: not mounted here. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { InvalidRequestError } from './errors.ts';
+import { plainText } from './stored-text.ts';
 
 /**
  * The nouns of the volume layer.
@@ -13,7 +14,7 @@ import { InvalidRequestError } from './errors.ts';
 export const accessModes = ['host', 'container', 'shared'] as const;
 
 /**
- * - `host`: one host, any number of its containers (the default).
+ * - `host`: one host, any number of its containers.
  * - `container`: one container in the whole cluster.
  * - `shared`: any number of hosts. Still blocks Remove.
  */
@@ -59,47 +60,118 @@ export const lockRulesSchema = z.object({
 
 export type LockRules = z.infer<typeof lockRulesSchema>;
 
+/**
+ * The kinds of copies of a volume:
+ * - `moment`: its content at one moment, as after a power failure.
+ * - `live`: files that were copied one after the other while they may have been written to.
+ */
+export const copyKinds = ['moment', 'live'] as const;
+
+export type CopyKind = (typeof copyKinds)[number];
+
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
+const nameRule = '1 to 128 of A-Z a-z 0-9 _ . -, starting with a letter or a digit';
+
+/** A name that may become a part of a path. */
+const nameSchema = z.string().regex(namePattern, 'is no name');
+
+const sourceSchema = z
+  .string()
+  .refine((text) => text.split('@', 2).every((name) => namePattern.test(name)), 'is no volume');
+
 const snapshotSchema = z.object({
-  name: z.string(),
+  name: nameSchema,
   /** RFC 3339. */
-  createdAt: z.string(),
+  createdAt: plainText,
+  /** Absent in records of the first releases: not known. */
+  kind: z.enum(copyKinds).optional(),
+  /** The bytes that it occupied in the pool when it was taken; absent in records of the first releases. */
+  bytes: z.int().min(0).optional(),
+  /** The snapshot that its content descends from; absent: none, or the record is of a first release. */
+  parent: nameSchema.optional(),
+});
+
+const formerNameSchema = z.object({
+  name: nameSchema,
+  /** RFC 3339: when it was renamed. */
+  until: plainText,
+  /** The host that renamed it. */
+  by: plainText,
 });
 
 export const recordSchema = z.object({
-  /** The format of this record; raised when an older berth could misread it. */
-  version: z.literal(1),
-  name: z.string(),
-  driver: z.string(),
+  /** The format of this record: 1, or 2 during a rename, which an older berth could misread. */
+  version: z.literal([1, 2]),
+  name: nameSchema,
+  driver: nameSchema,
   /** The driver's own options, normalised by the driver (`size` in bytes, for example). */
-  options: z.record(z.string(), z.string()),
+  options: z.record(nameSchema, plainText),
   ...lockRulesSchema.shape,
   /** Absent: `storage` where the pool can, else `host`. */
   fencing: z.enum(fencingModes).optional(),
-  createdAt: z.string(),
+  /** True: Remove is refused. */
+  protect: z.boolean().optional(),
+  createdAt: plainText,
   /** The host that created it. */
-  createdBy: z.string(),
+  createdBy: plainText,
   /** The source of a copy: `VOLUME` or `VOLUME@SNAPSHOT`. */
-  from: z.string().optional(),
+  from: sourceSchema.optional(),
+  /** The kind of the copy; absent in records of the first releases, and if it is no copy. */
+  copyKind: z.enum(copyKinds).optional(),
   /** Oldest first. */
-  snapshots: z.array(snapshotSchema),
+  snapshots: z.array(snapshotSchema).refine(haveOwnNames, 'has a name twice'),
+  /** The snapshot that the content descends from: the last one taken, or the one restored since. */
+  head: nameSchema.optional(),
   /** The fencing token of the last writer; makes each written value unique. */
-  token: z.number(),
+  token: z.int(),
+  /** The next name of the volume, whose storage has this name or that one: a rename has begun. */
+  renamingTo: nameSchema.optional(),
+  /** The names that it had, the last one last; the oldest are forgotten. */
+  formerNames: z.array(formerNameSchema).optional(),
+  /** This record only keeps its name for the volume that is being renamed to it, from this name. */
+  renamingFrom: nameSchema.optional(),
 });
 
 export type Snapshot = z.infer<typeof snapshotSchema>;
 export type VolumeRecord = z.infer<typeof recordSchema>;
 
-/** Reads a record as stored; throws on any other text. */
-export function parseRecord(text: string): VolumeRecord {
-  return recordSchema.parse(JSON.parse(text));
+/** The rules that `berth volume set` changes: those of the mount lock, and whether Remove is refused. */
+export interface VolumeRules extends LockRules {
+  readonly protect: boolean;
 }
 
-const namePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
-const nameRule = '1 to 128 of A-Z a-z 0-9 _ . -, starting with a letter or a digit';
+/** The parts of a volume that can be changed after Create: its rules, and options of its driver. */
+export type Changeable = VolumeRules & { readonly options: Readonly<Record<string, string>> };
+
+export function rulesOf({ access, failover, onLost, protect = false }: VolumeRecord): VolumeRules {
+  return { access, failover, onLost, protect };
+}
+
+function haveOwnNames(all: readonly { readonly name: string }[]): boolean {
+  return new Set(all.map(({ name }) => name)).size === all.length;
+}
+
+/** True for a name that a volume can have. */
+export function isVolumeName(name: string): boolean {
+  return namePattern.test(name);
+}
 
 /** Throws on a name that is not allowed (the engine checks none: `../x` reaches the plugin). */
 export function checkVolumeName(name: string): void {
   checkName('volume', name);
+}
+
+/**
+ * Throws on a name that is not allowed for a new volume. An engine takes the `v` of `-v v:/data` for a
+ * drive of Windows and mounts another volume; older volumes may have such names.
+ */
+export function checkNewVolumeName(name: string): void {
+  checkVolumeName(name);
+  if (name.length > 1) return;
+  throw new InvalidRequestError(
+    `${JSON.stringify(name)} is too short for the name of a volume: use at least two characters, because ` +
+      `Docker takes "-v ${name}:/data" for a path of Windows`,
+  );
 }
 
 /** Throws on a name that is not allowed; the rule is the same as for volumes. */

@@ -43,6 +43,27 @@ export interface LocksReply {
   readonly gates: readonly GateReply[];
 }
 
+/** The Mounts of a volume that other hosts have not ended, although their locks are gone; oldest first. */
+export interface UncleanEndsReply {
+  readonly uncleanEnds: readonly GoneReply['gone'][];
+}
+
+/** A volume of which only the name is known: its record is damaged, or of a later release. */
+export interface UnreadableReply {
+  readonly name?: string;
+  /** The record's key in the store. */
+  readonly key: string;
+  readonly isNewer: boolean;
+  readonly why: string;
+}
+
+/** All volumes. */
+export interface VolumesReply {
+  readonly volumes: readonly VolumeReply[];
+  /** Absent in the answers of earlier releases. */
+  readonly unreadable?: readonly UnreadableReply[];
+}
+
 /** A Mount that a host has not ended and, as an operator says, can't write through any more. */
 export interface GoneReply {
   readonly gone: {
@@ -61,17 +82,31 @@ export interface FencingReply {
   readonly means: string;
 }
 
+/** The last use of a volume. */
+export interface LastUseReply {
+  /** `now`: it is mounted, or about to be. `never`: nobody has mounted it. `unknown`: its host did not say. */
+  readonly is: 'now' | 'ended' | 'never' | 'unknown';
+  /** The end of its last use (RFC 3339), if it has ended. */
+  readonly at?: string;
+}
+
 export interface VolumeReply {
   readonly name: string;
   readonly driver: string;
   readonly access: string;
   readonly failover: string;
   readonly onLost: string;
+  /** True: Remove is refused; absent in the answer of an earlier release. */
+  readonly protect?: boolean;
   readonly fencing: FencingReply;
   readonly options: Readonly<Record<string, string>>;
   readonly createdAt: string;
   readonly createdBy: string;
   readonly from?: string;
+  /** The kind of the copy, as in SnapshotReply; absent: it is no copy, or that is not known. */
+  readonly copyKind?: string;
+  /** The time of its last use; absent in the answer of an earlier release. */
+  readonly lastUse?: LastUseReply;
   /** Oldest first. */
   readonly snapshots: readonly SnapshotReply[];
   /** The holders of the volume's content; several if they share it. */
@@ -83,9 +118,88 @@ export interface VolumeReply {
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
 }
 
+/** A volume that nobody has used for the time that was asked for. */
+export interface UnusedReply {
+  readonly name: string;
+  readonly driver: string;
+  /** RFC 3339: the end of its last use, or the time of its creation if nobody has used it. */
+  readonly unusedSince: string;
+  /** The reason why it is not removed; absent: it may be, or was. */
+  readonly kept?: string;
+}
+
+/** The unused volumes, unused for the longest time first, and the names of those that were removed. */
+export interface PruneReply {
+  readonly unused: readonly UnusedReply[];
+  readonly removed: readonly string[];
+}
+
+/** A removed volume that the trash keeps. */
+export interface RemovedReply {
+  readonly volume: string;
+  /** Tells the removed volumes of one name apart. */
+  readonly id: string;
+  readonly driver: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** The names of its snapshots, oldest first. */
+  readonly snapshots: readonly string[];
+  /** RFC 3339. */
+  readonly removedAt: string;
+  /** The host that removed it. */
+  readonly removedBy: string;
+  /** RFC 3339. It goes earlier if its pool needs the space. */
+  readonly keptUntil: string;
+  /** The bytes that it occupies. */
+  readonly bytes?: number;
+  /** The reason why that could not be measured. */
+  readonly bytesError?: string;
+}
+
+/** The removed volumes, the first removed first. */
+export interface TrashReply {
+  /** Milliseconds for which this host keeps what it removes; 0: not at all. Absent in the answer of an earlier release. */
+  readonly termMs?: number;
+  readonly removed: readonly RemovedReply[];
+}
+
+/** A removed volume that was restored, and the name that it has now. */
+export interface RestoredReply {
+  readonly volume: string;
+  readonly id: string;
+  readonly removedAt: string;
+  readonly as: string;
+}
+
+/** The options of a volume that can be changed, as they are now. */
+export interface RulesReply {
+  readonly access: string;
+  readonly failover: string;
+  readonly onLost: string;
+  /** True: Remove is refused. */
+  readonly protect: boolean;
+  /** The options of the driver that can be changed. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
 export interface SnapshotReply {
   readonly name: string;
   readonly createdAt: string;
+  /** `moment`, or `live`: files copied one after the other while they were in use. Absent: not known. */
+  readonly kind?: string | undefined;
+  /** The bytes that it occupied in the pool when it was taken. Absent: not known. */
+  readonly bytes?: number | undefined;
+  /** The snapshot that its content descends from. */
+  readonly parent?: string | undefined;
+}
+
+/** The end of a copy of a volume in use. */
+export interface StoodStill {
+  /** How long its containers stood still; absent if they did not have to. */
+  readonly stoodStillMs?: number;
+}
+
+export interface SnapshotTaken extends StoodStill {
+  readonly snapshot: SnapshotReply;
 }
 
 export interface VolumeDetailReply extends VolumeReply {
@@ -94,10 +208,32 @@ export interface VolumeDetailReply extends VolumeReply {
   readonly usageError?: string;
 }
 
+/** One server of the store. A field is absent while its value is not known. */
+export interface MemberReply {
+  /** `host:port`. */
+  readonly endpoint: string;
+  readonly name?: string;
+  readonly reachable: boolean;
+  /** Why it can't be reached, in a few words. */
+  readonly why?: string;
+  readonly role?: 'leader' | 'follower' | 'no leader';
+  /** The name of the leader that it follows. */
+  readonly leader?: string;
+  readonly version?: string;
+  readonly databaseBytes?: number;
+  /** The size of the database at which it refuses writes. */
+  readonly quotaBytes?: number;
+}
+
 /** The state of the daemon. */
 export interface StatusReport {
   readonly host: string;
-  readonly store: { readonly kind: string; readonly reachable: boolean };
+  readonly store: {
+    readonly kind: string;
+    readonly reachable: boolean;
+    /** Absent: the store has no servers, or an earlier release answers. */
+    readonly members?: readonly MemberReply[];
+  };
   /** The mounts of this host, each with the state of its lock. */
   readonly mounts: readonly {
     readonly volume: string;
@@ -166,6 +302,11 @@ export interface DoctorReply {
   readonly findings: readonly FindingReply[];
 }
 
+/** The answer to an operator who accepts the store as it is; false: it was not refused. */
+export interface AcceptedReply {
+  readonly accepted: boolean;
+}
+
 /** The cause of a failure. `refused`: a lock was not cleared. `internal`: a bug. */
 export type FailureCode =
   | 'invalid'
@@ -178,6 +319,8 @@ export type FailureCode =
   | 'lost'
   | 'cancelled'
   | 'disabled'
+  | 'not-still'
+  | 'command-failed'
   | 'unsupported'
   | 'unavailable'
   | 'internal';
@@ -193,11 +336,20 @@ export interface FailureReply {
   readonly error: Failure;
 }
 
+/** How far a copy is. */
+export interface ProgressReply {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** Files and directories; absent from an older daemon. */
+  readonly doneFiles?: number;
+  readonly totalFiles?: number;
+}
+
 /** One line of the answer to long work that succeeds. `T` is the result of the work. */
 export type LongWorkStep<T extends object = object> =
   | { readonly event: 'waiting'; readonly holders: readonly HolderReply[] }
   | { readonly event: 'held'; readonly token: number }
-  | { readonly event: 'progress'; readonly doneBytes: number; readonly totalBytes: number }
+  | ({ readonly event: 'progress' } & ProgressReply)
   | ({ readonly event: 'done' } & T);
 
 /** Any line of the answer to long work; `error` is always the last line. */

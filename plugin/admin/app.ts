@@ -7,16 +7,22 @@ import { systemClock } from '../../lib/running/clock.ts';
 import { never } from '../../lib/running/never.ts';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
+import type { Prune } from '../../lib/volumes/operations/prune.ts';
 import type { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { EventLog } from '../events/event-log.ts';
 import { collectBody } from '../http/json-body.ts';
 import type { StatusReply, StatusReport } from './api.ts';
+import type { AcceptStore } from './doctor-routes.ts';
 import { doctorRoutes } from './doctor-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { failureOf, statusOf } from './failure.ts';
 import { lockRoutes } from './lock-routes.ts';
+import { pruneRoutes } from './prune-routes.ts';
 import { ticketReplies } from './replies.ts';
+import type { TrashOfRoutes } from './trash-routes.ts';
+import { trashRoutes } from './trash-routes.ts';
+import { volumeNameRoutes } from './volume-name-routes.ts';
 import { volumeRoutes } from './volume-routes.ts';
 
 const log = createDebug('berth:admin');
@@ -25,8 +31,11 @@ export interface AdminAppOptions {
   readonly volumes: VolumeService;
   readonly locks: LockService;
   readonly clearer: LockClearer;
-  readonly uncleanEnds: Pick<UncleanEnds, 'confirmGone'>;
+  readonly uncleanEnds: Pick<UncleanEnds, 'confirmGone' | 'list'>;
+  readonly trash: TrashOfRoutes;
+  readonly prune: Pick<Prune, 'unused' | 'remove'>;
   readonly doctor: Doctor;
+  readonly acceptStore: AcceptStore;
   readonly status: () => Promise<StatusReport>;
   readonly events: EventLog;
   /** Aborts when the daemon is about to stop: locks held for a command are released. */
@@ -43,7 +52,10 @@ export function adminApp({
   locks,
   clearer,
   uncleanEnds,
+  trash,
+  prune,
   doctor,
+  acceptStore,
   status,
   events,
   stopping = never,
@@ -68,9 +80,12 @@ export function adminApp({
   app.use(
     '/v1',
     volumeRoutes(volumes, clock),
+    volumeNameRoutes(volumes, clock),
+    trashRoutes(trash, clock),
+    pruneRoutes(prune, clock),
     lockRoutes({ locks, clearer, uncleanEnds, volumes, stopping, clock }),
   );
-  app.use('/v1', eventRoutes({ events, stopping }), doctorRoutes(doctor));
+  app.use('/v1', eventRoutes({ events, stopping }), doctorRoutes(doctor, acceptStore));
   app.use(({ method, path }: Request) => {
     throw new NotFoundError(`the admin socket has no ${method} ${path}`);
   });

@@ -3,12 +3,15 @@ import { z } from 'zod';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { DoctorReply } from './api.ts';
+import type { AcceptedReply, DoctorReply } from './api.ts';
 
 const fixBody = z.strictObject({ delete: z.array(z.string()).default([]) });
 
+/** Goes on with a store that was refused; see `TicketStore.accept`. */
+export type AcceptStore = () => Promise<boolean>;
+
 /** Routes for leftovers of interrupted work: GET finds them, POST also repairs them. */
-export function doctorRoutes(doctor: Doctor): Router {
+export function doctorRoutes(doctor: Doctor, acceptStore: AcceptStore): Router {
   const router = Router();
   router.get('/doctor', async (_request, response) => {
     const signal = clientGone(response);
@@ -20,6 +23,9 @@ export function doctorRoutes(doctor: Doctor): Router {
     const signal = clientGone(response);
     const findings = await doctor.examine({ fix: true, deletions: new Set(body.delete), signal });
     response.json({ findings } satisfies DoctorReply);
+  });
+  router.post('/doctor/accept-store', async (_request, response) => {
+    response.json({ accepted: await acceptStore() } satisfies AcceptedReply);
   });
   return router;
 }

@@ -26,6 +26,8 @@ const statusByCode: Readonly<Record<FailureCode, number>> = {
   lost: 409,
   cancelled: 409,
   disabled: 409,
+  'not-still': 409,
+  'command-failed': 409,
   unsupported: 400,
   unavailable: 503,
   internal: 500,

@@ -5,13 +5,13 @@ import { z } from 'zod';
 import type { LockClearer, LockService } from '../../lib/lock/use/lock-service.ts';
 import { UseMount, UseSnapshot } from '../../lib/lock/use/use.ts';
 import type { Clock } from '../../lib/running/clock.ts';
-import { NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
+import { UnavailableError } from '../../lib/volumes/errors.ts';
 import type { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { GoneReply, LocksReply } from './api.ts';
+import type { GoneReply, LocksReply, UncleanEndsReply } from './api.ts';
 import { answerLongWork } from './long-work.ts';
 import { gateReplies, ticketReplies } from './replies.ts';
 
@@ -36,7 +36,7 @@ const holdBody = z.strictObject({
 export interface LockRoutesOptions {
   readonly locks: LockService;
   readonly clearer: LockClearer;
-  readonly uncleanEnds: Pick<UncleanEnds, 'confirmGone'>;
+  readonly uncleanEnds: Pick<UncleanEnds, 'confirmGone' | 'list'>;
   readonly volumes: VolumeService;
   /** Aborts when the daemon is about to stop: it releases locks that it holds for commands. */
   readonly stopping: AbortSignal;
@@ -65,6 +65,15 @@ export function lockRoutes(options: LockRoutesOptions): Router {
     response.json({ cleared: ticketReplies([ticket])[0] });
   });
 
+  router.get('/locks/:volume/gone', (request: Request<{ volume: string }>, response) => {
+    const volume = nameOf(request);
+    const unclean = uncleanEnds.list().filter((claim) => claim.volume === volume);
+    if (unclean.length === 0) requireVolume(volumes, volume);
+    const reply: UncleanEndsReply = {
+      uncleanEnds: unclean.map(({ host, since, token }) => ({ volume, host, since, token })),
+    };
+    response.json(reply);
+  });
   router.post('/locks/:volume/gone', async (request: Request<{ volume: string }>, response) => {
     const volume = nameOf(request);
     const body = parseJson(bodyText(request.body), clearBody);
@@ -122,7 +131,7 @@ function nameOf({ params }: Request<{ volume: string }>): string {
 
 /** Throws NotFoundError: without this check a mistyped name would be locked. */
 function requireVolume(volumes: VolumeService, name: string): void {
-  if (volumes.get(name) === undefined) throw new NotFoundError(`no such volume: ${name}`);
+  if (volumes.get(name) === undefined) throw volumes.notFound(name);
 }
 
 /** Computes held and waiting over all tickets, then filters: one may wait for another volume. */

@@ -38,13 +38,14 @@ export async function answerLongWork(
       signal: clientGone(response),
       send,
       onWait: (blockers) => send({ event: 'waiting', holders: blockers.map(holderReply) }),
-      onProgress: ({ doneBytes, totalBytes }) => {
+      onProgress: (progress) => {
         const now = clock.now();
-        const isDue = now - progressAt >= progressEveryMs || doneBytes === totalBytes;
+        const isDue =
+          now - progressAt >= progressEveryMs || progress.doneBytes === progress.totalBytes;
         // A client that reads slowly gets fewer events, not all of them later.
         if (!isDue || response.writableNeedDrain) return;
         progressAt = now;
-        send({ event: 'progress', doneBytes, totalBytes });
+        send({ event: 'progress', ...progress });
       },
     });
     send({ event: 'done', ...result });

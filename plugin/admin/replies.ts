@@ -35,9 +35,9 @@ export function gateReplies(gates: readonly Gate[]): GateReply[] {
 }
 
 export function volumeReply(view: VolumeView): VolumeReply {
-  const { record, fencing, mountTickets, gates, mounted } = view;
-  const { name, driver, access, failover, onLost, options } = record;
-  const { createdAt, createdBy, from, snapshots } = record;
+  const { record, fencing, mountTickets, gates, mounted, lastUse } = view;
+  const { name, driver, access, failover, onLost, protect = false, options } = record;
+  const { createdAt, createdBy, from, copyKind, snapshots } = record;
   const { holders, waiting } = lockQueueOf(mountTickets);
   const [gate] = gateReplies(gates);
   return {
@@ -46,11 +46,14 @@ export function volumeReply(view: VolumeView): VolumeReply {
     access,
     failover,
     onLost,
+    protect,
     fencing,
     options,
     createdAt,
     createdBy,
     ...(from !== undefined && { from }),
+    ...(copyKind !== undefined && { copyKind }),
+    lastUse: { is: lastUse.is, ...(lastUse.is === 'ended' && { at: lastUse.at }) },
     snapshots,
     holders: holders.map(holderReply),
     waiting: waiting.map(holderReply),

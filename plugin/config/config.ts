@@ -4,7 +4,7 @@ import { ConfigError } from './config-error.ts';
 import type { Environment, Given } from './given-settings.ts';
 import { readEnvironment, readFlags } from './given-settings.ts';
 import type { StoreAddress } from './setting-values.ts';
-import type { driverNames, Setting } from './settings.ts';
+import type { Setting } from './settings.ts';
 import { allSettings, settings } from './settings.ts';
 
 /** The settings of the daemon, complete and checked. */
@@ -24,14 +24,20 @@ export interface Config {
   /** `yes`: containers that the sentinel ended are started again when their volume is free. */
   readonly onLostRestart: 'yes' | 'no';
   readonly reconcileIntervalMs: number;
-  readonly driver: (typeof driverNames)[number];
+  readonly driver: string;
+  /** The access of new volumes that don't name one, by driver; absent: the driver's own default. */
+  readonly defaultAccess: Partial<Record<string, 'container' | 'host'>>;
   /** The space that may be promised to volumes, as a multiple of what the pool has. */
   readonly overcommit: number;
+  /** How long removed volumes are kept; 0: not at all. */
+  readonly trashMs: number;
   readonly dockerSocket: string;
   /** The program that ends another host. */
   readonly fenceCommand: string | undefined;
   /** The sentinel also stops processes of the host itself that use a volume. */
   readonly fenceHostProcesses: boolean;
+  /** How long containers stand still for a copy, at most. */
+  readonly holdLimitMs: number;
 }
 
 export type StoreConfig =
@@ -74,10 +80,13 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
     onLostRestart: read(settings.onLostRestart),
     reconcileIntervalMs: read(settings.reconcileInterval),
     driver: read(settings.driver),
+    defaultAccess: read(settings.defaultAccess),
     overcommit: read(settings.overcommit),
+    trashMs: read(settings.trash),
     dockerSocket: read(settings.dockerSocket),
     fenceCommand: read(settings.fenceCommand),
     fenceHostProcesses: read(settings.fenceHostProcesses),
+    holdLimitMs: read(settings.holdLimit),
   };
   if (problems.length === 0) checkTogether(config, problems);
   if (problems.length > 0) throw new ConfigError(problems);

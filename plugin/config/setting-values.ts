@@ -9,15 +9,19 @@ import { z } from 'zod';
 /** The kernel's `sun_path` holds 108 bytes with the final zero; longer ones can't be bound. */
 const socketPathLimit = 107;
 
-const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+const durationUnits = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** Returns the milliseconds of `500ms`, `30s`, `1m`, `2h`; undefined for any other text. */
+/** Returns the milliseconds of `500ms`, `30s`, `1m`, `2h`, `7d`; undefined for any other text. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text);
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text);
   if (match === null) return undefined;
   const unit = match[2];
-  if (unit !== 'ms' && unit !== 's' && unit !== 'm' && unit !== 'h') return undefined;
+  if (unit === undefined || !isUnit(unit)) return undefined;
   return Math.round(Number(match[1]) * durationUnits[unit]);
+}
+
+function isUnit(text: string): text is keyof typeof durationUnits {
+  return Object.hasOwn(durationUnits, text);
 }
 
 interface DurationRange {
@@ -39,6 +43,12 @@ export function duration({ minMs, maxMs, stepMs = 1, allowed }: DurationRange) {
   });
 }
 
+/** A duration, or `0` for none. */
+export function durationOrNone(range: DurationRange) {
+  const none = z.literal('0').transform(() => 0);
+  return z.union([none, duration(range)], { error: range.allowed });
+}
+
 export function factor({ min, max, allowed }: { min: number; max: number; allowed: string }) {
   return z
     .string()
@@ -51,8 +61,31 @@ export function matching(pattern: RegExp, allowed: string) {
   return z.string().regex(pattern, { error: allowed });
 }
 
-export function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
+export function oneOf<const T extends readonly string[]>(values: T) {
   return z.enum(values, { error: `use one of ${values.join(', ')}` });
+}
+
+/** Pairs such as `image=container,directory=host`; each key at most once. */
+export function wordPairs<const K extends string, const V extends string>(
+  keys: readonly K[],
+  values: readonly V[],
+) {
+  const allowed = `use ${keys.map((key) => `${key}=${values.join('|')}`).join(',')}, or one of them`;
+  return z.string().transform((text, context): Partial<Record<K, V>> => {
+    const pairs: Partial<Record<K, V>> = {};
+    for (const part of text.split(',')) {
+      const [key, value] = part.split('=').map((word) => word.trim());
+      const knownKey = keys.find((known) => known === key);
+      const knownValue = values.find((known) => known === value);
+      const isPair = part.split('=').length === 2 && knownKey && knownValue;
+      if (!isPair || pairs[knownKey] !== undefined) {
+        context.addIssue({ code: 'custom', message: allowed });
+        return z.NEVER;
+      }
+      pairs[knownKey] = knownValue;
+    }
+    return pairs;
+  });
 }
 
 /** An absolute path, without `.`, `..` and a final slash. */

@@ -1,12 +1,15 @@
 import type { z } from 'zod';
+import { driverNames } from '../../lib/volumes/drivers/registry.ts';
 import {
   absolutePath,
   duration,
+  durationOrNone,
   factor,
   matching,
   oneOf,
   socketPath,
   storeAddress,
+  wordPairs,
   yesOrNo,
 } from './setting-values.ts';
 
@@ -26,11 +29,15 @@ export interface Setting<T> {
   readonly schema: z.ZodType<T, string | undefined> | z.ZodType<T, string>;
 }
 
-/** The drivers that can be the default of `docker volume create`. */
-export const driverNames = ['directory', 'image'] as const;
-
 /** The sentinel's socket is the admin socket with this appended. */
 export const sentinelSuffix = '.sentinel';
+
+/** The values of `hold-limit`, for the host and for one copy. */
+export const holdLimit = {
+  minMs: 100,
+  maxMs: 600_000,
+  allowed: 'use 100ms to 10m, such as 30s',
+};
 
 const hostRule = 'use 1 to 64 of A-Z a-z 0-9 _ . -';
 
@@ -182,6 +189,13 @@ export const settings = {
     help: 'The driver of volumes created without -o driver=',
     schema: oneOf(driverNames),
   }),
+  defaultAccess: setting({
+    name: 'default-access',
+    placeholder: 'DRIVER=ACCESS,…',
+    default: 'image=container,directory=host',
+    help: 'Who may mount a volume created without -o access=, by driver: container (one container) or host (all containers of one host)',
+    schema: wordPairs(driverNames, ['container', 'host']),
+  }),
   overcommit: setting({
     name: 'overcommit',
     placeholder: 'FACTOR',
@@ -191,6 +205,17 @@ export const settings = {
       min: 0.1,
       max: 1_000,
       allowed: 'use a number from 0.1 to 1000, like 1 or 2.5',
+    }),
+  }),
+  trash: setting({
+    name: 'trash',
+    placeholder: 'DURATION',
+    default: '0',
+    help: 'How long a removed volume is kept, with its snapshots, so that berth volume restore can undo the removal; 0: not at all',
+    schema: durationOrNone({
+      minMs: 1_000,
+      maxMs: 366 * 86_400_000,
+      allowed: 'use 0, or 1s to 366d, like 7d or 12h',
     }),
   }),
   dockerSocket: setting({
@@ -213,6 +238,13 @@ export const settings = {
     default: 'no',
     help: 'Whether the sentinel also stops processes outside containers that use a volume which this host may have lost',
     schema: yesOrNo(),
+  }),
+  holdLimit: setting({
+    name: 'hold-limit',
+    placeholder: 'DURATION',
+    default: '10s',
+    help: 'How long containers stand still at most while a volume is copied whose driver has no moment of its own; then the copy fails',
+    schema: duration(holdLimit),
   }),
 } as const;
 

@@ -4,12 +4,7 @@ import express from 'express';
 import type { z } from 'zod';
 import type { Clock } from '../../lib/running/clock.ts';
 import { systemClock } from '../../lib/running/clock.ts';
-import {
-  InvalidMountIdError,
-  InvalidRequestError,
-  NotFoundError,
-  VolumeError,
-} from '../../lib/volumes/errors.ts';
+import { InvalidMountIdError, InvalidRequestError, VolumeError } from '../../lib/volumes/errors.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkSnapshotName, checkVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
@@ -72,7 +67,12 @@ export function dockerApp(
       Name: record.name,
       ...(mounted && { Mountpoint: mounted.mountpoint }),
     }));
-    await reply(response, 200, { Volumes, Err: '' } satisfies ListResponse);
+    // Only their names are known; without them the engine would take them for removed.
+    const unreadable = volumes.unreadable().flatMap(({ name: Name }) => (Name ? { Name } : []));
+    await reply(response, 200, {
+      Volumes: [...Volumes, ...unreadable],
+      Err: '',
+    } satisfies ListResponse);
   });
   app.post('/VolumeDriver.Get', getVolume(volumes, storeWait, clock));
 
@@ -110,7 +110,7 @@ export function dockerApp(
   });
   post('/VolumeDriver.Path', nameRequest, async ({ Name: name }, response) => {
     const view = volumes.get(name);
-    if (view === undefined) throw new NotFoundError('no such volume');
+    if (view === undefined) throw volumes.notFound(name);
     const Mountpoint = view.mounted?.mountpoint ?? '';
     await reply(response, 200, { Mountpoint, Err: '' } satisfies MountResponse);
   });

@@ -2,6 +2,8 @@ import type { Request, Response } from 'express';
 import type { Clock } from '../../lib/running/clock.ts';
 import { InvalidRequestError, NotFoundError, UnavailableError } from '../../lib/volumes/errors.ts';
 import type { VolumeService, VolumeView } from '../../lib/volumes/service.ts';
+import { UnreadableRecordError } from '../../lib/volumes/stored-text.ts';
+import { isVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
 import { reply } from './reply.ts';
@@ -39,6 +41,7 @@ export function getVolume(volumes: VolumeService, wait: StoreWait, clock: Clock)
       if (error instanceof UnavailableError) return;
       throw error;
     }
+    if (view === undefined && isVolumeName(name)) throw volumes.notFound(name);
     if (view === undefined) throw new NotFoundError('no such volume');
     await reply(response, 200, { Volume: volumeDetails(view), Err: '' } satisfies GetResponse);
   };
@@ -55,7 +58,8 @@ async function lookUp(
     try {
       return volumes.get(name);
     } catch (error) {
-      const isOver = signal.aborted || clock.now() >= end;
+      // Time does not mend a record.
+      const isOver = signal.aborted || clock.now() >= end || error instanceof UnreadableRecordError;
       if (!(error instanceof UnavailableError) || isOver) throw error;
     }
     await clock.sleep(everyMs, signal);

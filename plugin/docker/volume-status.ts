@@ -10,6 +10,7 @@ export function volumeDetails({
   fencing,
   mountTickets,
   gates: [gate],
+  lastUse,
   mounted,
 }: VolumeView): GetResponse['Volume'] {
   const createdAt = rfc3339(record.createdAt);
@@ -25,10 +26,15 @@ export function volumeDetails({
       access: record.access,
       failover: record.failover,
       onLost: record.onLost,
+      ...(record.protect && { protect: 'yes' }),
       fencing: `${fencing.level} (${fencing.means})`,
       ...(Number.isFinite(size) && { size: humanSize(size) }),
       options: record.options,
       ...(record.from !== undefined && { from: record.from }),
+      ...(record.copyKind === 'live' && { copyKind: 'live' }),
+      ...(lastUse.is !== 'unknown' && {
+        lastUsed: lastUse.is === 'ended' ? lastUse.at : lastUse.is,
+      }),
       ...(holder && { holder }),
       ...(others.length > 0 && { otherHolders: others }),
       ...(waiting.length > 0 && { waiting: waiting.length }),

@@ -21,6 +21,7 @@ import { ReleasedMounts } from './released-mounts.ts';
 import type { SentinelLink } from './sentinel-link.ts';
 import type { EndedContainer } from './sentinel-news.ts';
 import { SentinelNews } from './sentinel-news.ts';
+import { SentinelStandstills } from './standstills.ts';
 import type { IsMounted } from './unknown-volumes.ts';
 import { noUnknownVolumes, unknownVolumes } from './unknown-volumes.ts';
 import { watchedVolumes } from './watched-volumes.ts';
@@ -92,9 +93,15 @@ export class SentinelWatch implements MountFence {
   readonly #changed = new Set<string>();
   readonly #trouble = new SayOnce((text) => log('ERROR the sentinel can not be reached: %s', text));
   readonly #news: SentinelNews;
+  /** Lets users of a volume stand still for a copy. */
+  readonly standstills: SentinelStandstills;
 
   constructor(options: SentinelWatchOptions) {
     this.#options = options;
+    this.standstills = new SentinelStandstills({
+      ...options,
+      tell: () => this.#tell(this.#mounts),
+    });
     const { events, clock, onEnded } = options;
     const isEvicted = (volume: string) => this.#isEvicted(volume);
     this.#news = new SentinelNews({ events, clock, isEvicted, onEnded });
@@ -269,7 +276,8 @@ export class SentinelWatch implements MountFence {
       : this.#mounts;
     // The clock is read first: a process that is frozen in between must not move a deadline on.
     const nowMs = bootNowMs();
-    return watchedVolumes(mounts, drivers, Math.floor(nowMs + leftMs()));
+    const deadlineMs = Math.floor(nowMs + leftMs());
+    return watchedVolumes(mounts, drivers, deadlineMs, this.standstills.untilMs);
   }
 
   #message(volumes: WatchedVolume[], released: ReleasedMount[]): WatchMessage {

@@ -3,16 +3,28 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { readIfThere, replaceFile } from '../../lib/linux/state-file.ts';
 
+/** Two hosts may have one name by mistake, and copies of a machine have one machine ID. */
+export interface HostIdentity {
+  /** The ID of the machine (machine-id(5)). */
+  readonly machine: string;
+  /** The host name given to berth. */
+  readonly host: string;
+}
+
 /**
- * Returns the identity of this host: the machine's ID and the host name given to berth. Two hosts
- * may have one name by mistake. A machine without an ID (a container) gets one, which is kept in
+ * Returns the identity of this host. A machine without an ID (a container) gets one, which is kept in
  * the state directory.
  */
-export async function hostIdentity(host: string, stateDir: string): Promise<string> {
+export async function hostIdentity(host: string, stateDir: string): Promise<HostIdentity> {
   const machine =
     (await readIfThere('/etc/machine-id')) ||
     (await readIfThere(join(stateDir, 'machine-id'))) ||
     (await newMachineId(join(stateDir, 'machine-id')));
+  return { machine, host };
+}
+
+/** Returns the name by which locks and records know a host. */
+export function nameOfIdentity({ machine, host }: HostIdentity): string {
   return `${machine}.${host}`;
 }
 

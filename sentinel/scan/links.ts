@@ -1,7 +1,7 @@
-import { readlinkSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pathOfLink, tooLong } from '../../lib/linux/link-paths.ts';
 import { isInside } from '../../lib/linux/mount-namespaces.ts';
 import { ifSeenSync } from '../../lib/linux/proc.ts';
 import {
@@ -41,25 +41,20 @@ export function linksInto(reading: Reading, mountId: number): TaskLink[] {
   return [...places, ...files];
 }
 
-/**
- * Returns the path that the kernel gives for a link's end: below the root of this process, or of
- * its own mount namespace. Undefined for what has no place in a file system, such as a pipe.
- */
-export function pathOf({ path }: TaskLink): string | undefined {
-  const text = ifSeenSync(() => readlinkSync(path));
-  return text?.startsWith('/') ? text : undefined;
+/** Paths, and the directories above them. */
+export interface PathsAbove {
+  /** Returns false if nothing that the task holds lies at or below this path. */
+  has(path: string): boolean;
 }
 
-/**
- * Returns the paths of what a task holds, and of each directory above. A path that is not among them
- * leads to nothing that the task holds.
- */
-export function pathsAbove(reading: Reading): ReadonlySet<string> {
+/** Returns the paths of what a task holds, and of each directory above. */
+export function pathsAbove(reading: Reading): PathsAbove {
   const task = taskOf(reading);
   const links = ['root', 'cwd', ...(descriptorsOf(task) ?? []).map((each) => `fd/${each}`)];
   const paths = new Set<string>();
   for (const link of links) {
-    let path = pathOf({ path: `/proc/${task}/${link}`, bit: 0 });
+    let path = pathOfLink(`/proc/${task}/${link}`);
+    if (path === tooLong) return { has: () => true };
     while (path !== undefined && !paths.has(path)) {
       paths.add(path);
       path = path === '/' ? undefined : dirname(path);
@@ -68,17 +63,25 @@ export function pathsAbove(reading: Reading): ReadonlySet<string> {
   return paths;
 }
 
-/** Returns true if one of these bits of the task leads below a path of this mount. */
+/**
+ * Returns true if one of these bits of the task leads below a path of this mount. What has a path
+ * that is too long to be read counts as below: the task reaches the whole mount anyway.
+ */
 export function leadsBelow(reading: Reading, mountId: number, path: string, bits: number): boolean {
-  return linksInto(reading, mountId).some(
-    (link) => (link.bit & bits) !== 0 && isInside(pathOf(link) ?? '', path),
-  );
+  return linksInto(reading, mountId).some((link) => {
+    if ((link.bit & bits) === 0) return false;
+    const end = pathOfLink(link.path);
+    return end === tooLong || isInside(end ?? '', path);
+  });
 }
 
-/** Bounds a climb through directories that are moved meanwhile. */
+/** Bounds a climb through directories that are moved meanwhile, and what a deep one costs. */
 const deepest = 256;
 
-/** Returns true if a directory is this one or lies below it, in the same mount. */
+/**
+ * Returns true if a directory is this one or lies below it, in the same mount, or if it is so deep
+ * that it may be.
+ */
 export function isBelowInode(link: string, inode: string): boolean {
   let path = link;
   let mountId: number | undefined;
@@ -91,7 +94,7 @@ export function isBelowInode(link: string, inode: string): boolean {
     last = here.inode;
     path = `${path}/..`;
   }
-  return false;
+  return true;
 }
 
 /**

@@ -1,11 +1,12 @@
+import { pathOfLink } from '../../lib/linux/link-paths.ts';
 import { placeAt } from '../../lib/linux/task-files.ts';
 import type { MountedVolume } from '../ports.ts';
 import type { Bits, Held } from './held-volumes.ts';
 import { heldVolumes } from './held-volumes.ts';
 import type { Holdings } from './holdings.ts';
 import { holds } from './holdings.ts';
-import type { DeviceQuestions } from './links.ts';
-import { isBelowInode, leadsBelow, linksInto, pathOf, pathsAbove } from './links.ts';
+import type { DeviceQuestions, PathsAbove } from './links.ts';
+import { isBelowInode, leadsBelow, linksInto, pathsAbove } from './links.ts';
 import { MountTables } from './mount-tables.ts';
 import type { Reading } from './readings.ts';
 import type { ThisHost } from './this-host.ts';
@@ -34,9 +35,16 @@ export class Scan {
     for (const table of host.tables) this.#tables.add(table);
   }
 
-  /** Notes the mounts that a task sees. Every task must have been noted before the first decision. */
+  /** Notes the mounts that a task sees. `heldBy` is complete when every task has been noted. */
   note(reading: Reading): void {
     this.#tables.of(reading);
+  }
+
+  /** Forgets what was decided about held mounts while not every task had been noted. */
+  decideAgain(): void {
+    this.#held.clear();
+    this.#identified.clear();
+    this.#detached.clear();
   }
 
   /** Returns the volumes that the task's mount table shows at places of their own. */
@@ -67,7 +75,7 @@ export class Scan {
   async heldBy(reading: Reading, whose: keyof Bits): Promise<Set<SoughtVolume>> {
     const found = new Set<SoughtVolume>();
     // Read once for all volumes, and compared first: it costs less than the numbers of the mounts.
-    let above: ReadonlySet<string> | undefined;
+    let above: PathsAbove | undefined;
     const isBelow = (held: Held & { is: 'more' }) => {
       const bits = held.bits[whose];
       if (bits === 0) return false;
@@ -97,7 +105,7 @@ export class Scan {
     if (this.#identified.has(mountId)) return;
     this.#identified.add(mountId);
     const [link] = linksInto(reading, mountId);
-    const isFile = link && pathOf(link) !== undefined;
+    const isFile = link && pathOfLink(link.path) !== undefined;
     if (!isFile) return; // A pipe or a socket, or it is closed by now.
     this.#tables.readAgain(reading);
     if (this.#tables.has(mountId)) {

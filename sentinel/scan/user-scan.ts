@@ -21,6 +21,8 @@ export interface KernelUserScanOptions {
    * it. By default, the process that started this one, if it runs the same program.
    */
   readonly daemon?: () => number | undefined;
+  /** How often a walk over all processes reports whom it has found so far; 200 ms by default. */
+  readonly partMs?: number;
 }
 
 /** Finds users of volumes by what the kernel says of processes; README.md says how. */
@@ -50,29 +52,37 @@ export class KernelUserScan implements UserScan {
     const host = this.#host();
     const scan = new Scan(host, volumes, this.#questions);
     if (scan.sought.length === 0) return [];
-    const turns = new Turns();
-    const containers = new Containers(host);
-    if (onFound) onFound((await this.#plainUsers(scan, containers, host, turns)).all(volumes));
-    const readings = await this.#readAll(scan, containers, turns);
-    const users = new UserList();
-    for (const reading of readings) {
-      await turns.pause();
-      const shown = scan.shownTo(reading);
-      if (shown.length === 0 && (await scan.mayBeHeldBy(reading)).length === 0) continue;
-      const container = containers.of(reading.pid);
-      if (!(container?.isOurs ?? host.has(reading.pid))) continue;
-      const held = await scan.heldBy(reading, container ? 'inContainer' : 'onHost');
-      const used = [...new Set([...shown, ...held])].map(({ volume }) => volume);
-      if (used.length === 0 || host.isBerth(reading.pid, container)) continue;
-      addUser(users, { host, container, reading, used, shows: shown.length > 0 });
+    const walk: Walk = { host, scan, containers: new Containers(host), turns: new Turns() };
+    const early = new UserList();
+    if (onFound) {
+      await this.#addPlainUsers(early, walk);
+      onFound(early.all(volumes));
     }
+    const readings = await this.#readAll(walk, async (part) => {
+      if (!onFound) return;
+      await addUsers(early, walk, part);
+      scan.decideAgain();
+      onFound(early.all(volumes));
+    });
+    const users = new UserList();
+    await addUsers(users, walk, readings);
     // Whoever sees a process can open its files, by way of /proc/PID/root.
     for (const reading of readings) {
       const shared = users.sharedIn(reading.pidNamespace);
       if (shared.length === 0) continue;
-      const container = containers.of(reading.pid);
+      const container = walk.containers.of(reading.pid);
       if (container?.isOurs) users.addContainer(container, shared);
     }
+    return users.all(volumes);
+  }
+
+  async plainUsers(volumes: readonly MountedVolume[]): Promise<readonly User[]> {
+    const host = this.#host();
+    const scan = new Scan(host, volumes, this.#questions);
+    if (scan.sought.length === 0) return [];
+    const users = new UserList();
+    const walk = { host, scan, containers: new Containers(host), turns: new Turns() };
+    await this.#addPlainUsers(users, walk);
     return users.all(volumes);
   }
 
@@ -88,13 +98,7 @@ export class KernelUserScan implements UserScan {
   }
 
   /** Finds the containers that show a volume to their first processes: almost all users. */
-  async #plainUsers(
-    scan: Scan,
-    containers: Containers,
-    host: ThisHost,
-    turns: Turns,
-  ): Promise<UserList> {
-    const users = new UserList();
+  async #addPlainUsers(users: UserList, { scan, containers, host, turns }: Walk): Promise<void> {
     for (const pid of firstProcesses(host.groupMounts)) {
       await turns.pause();
       for (const reading of this.#readings.at(pid)) {
@@ -104,17 +108,26 @@ export class KernelUserScan implements UserScan {
         if (container?.isOurs && !host.isBerth(pid, container)) users.addContainer(container, used);
       }
     }
-    return users;
   }
 
   #host(): ThisHost {
     return new ThisHost(this.#options.daemon?.());
   }
 
-  async #readAll(scan: Scan, containers: Containers, turns: Turns): Promise<Reading[]> {
+  /**
+   * Reads all processes, in the order of their IDs. Beside many, the first read takes seconds, so what
+   * was read since the last part is given to `onPart` now and then.
+   */
+  async #readAll(
+    { scan, containers, turns }: Walk,
+    onPart: (part: readonly Reading[]) => Promise<void>,
+  ): Promise<Reading[]> {
+    const { partMs = usualPartMs } = this.#options;
     const pids = processIdsSync();
     this.#readings.keep(pids);
     const all: Reading[] = [];
+    let partBegan = performance.now();
+    let partFrom = 0;
     for (const pid of pids) {
       await turns.pause();
       for (const reading of this.#readings.at(pid)) {
@@ -123,8 +136,38 @@ export class KernelUserScan implements UserScan {
         // Now, because the process may be one of a chain that live for a moment each.
         if (scan.shownTo(reading).length > 0) containers.of(pid);
       }
+      if (performance.now() - partBegan < partMs) continue;
+      await onPart(all.slice(partFrom));
+      [partFrom, partBegan] = [all.length, performance.now()];
     }
     return all;
+  }
+}
+
+/** A walk takes longer than this only beside thousands of processes that it has not read before. */
+const usualPartMs = 200;
+
+/** One walk over all processes, and what it knows. */
+interface Walk {
+  readonly host: ThisHost;
+  readonly scan: Scan;
+  readonly containers: Containers;
+  readonly turns: Turns;
+}
+
+/** Adds those of these tasks that use a volume. */
+async function addUsers(users: UserList, walk: Walk, readings: readonly Reading[]): Promise<void> {
+  const { host, scan, containers, turns } = walk;
+  for (const reading of readings) {
+    await turns.pause();
+    const shown = scan.shownTo(reading);
+    if (shown.length === 0 && (await scan.mayBeHeldBy(reading)).length === 0) continue;
+    const container = containers.of(reading.pid);
+    if (!(container?.isOurs ?? host.has(reading.pid))) continue;
+    const held = await scan.heldBy(reading, container ? 'inContainer' : 'onHost');
+    const used = [...new Set([...shown, ...held])].map(({ volume }) => volume);
+    if (used.length === 0 || host.isBerth(reading.pid, container)) continue;
+    addUser(users, { host, container, reading, used, shows: shown.length > 0 });
   }
 }
 

@@ -30,23 +30,30 @@ import { UnstoppableError } from './unstoppable.ts';
  * | some moves                 | marked, frozen   | some held, some in it    |
  * | the inner groups' freeze   | marked, frozen   | held                     |
  * | the thaw and the unmark    | thawed           | held                     |
- * | release: some moves        | thawed or paused | some held, some in it    |
- * | release                    | thawed           | in it, none held         |
+ * | release                    | thawed           | inside it, and run       |
+ * | forget: some moves         | thawed           | some inside it, some in  |
  * | `forgetContainer`          | thawed           | in it                    |
  *
- * The empty group inside tells a successor that the engine may still show our pause.
+ * A release thaws and moves nobody: each move waits for all processors, for some milliseconds or more,
+ * so hundreds of containers would go on one after another. Until `forgetContainer` the group
+ * inside tells a successor that the engine may still show our pause. A freeze of the outer group reaches
+ * what is inside it.
  */
 
 /** In each round all that are there are moved: only an engine that starts more needs another. */
 const mostRounds = 10;
 
-/** Requests the freeze of the group, and marks it as ours if nobody else had requested it. */
-export function freezeContainer(group: ControlGroup): void {
+/**
+ * Requests the freeze of the group, and marks it as ours if nobody else had requested it. Returns `found`
+ * if somebody else had.
+ */
+export function freezeContainer(group: ControlGroup): 'frozen' | 'found' {
   const freeze = freezeOf(group);
-  if (freeze === undefined || (freeze.isRequested && freeze.is === 'frozen')) return;
+  if (freeze === undefined) return 'frozen'; // The container has just ended.
   // The mark comes first: after a crash an unmarked freeze counts as the engine's.
   if (!freeze.isRequested) setMarked(group, true);
-  setFrozen(group, true);
+  if (!freeze.isRequested || freeze.is !== 'frozen') setFrozen(group, true);
+  return isMarked(group) ? 'frozen' : 'found';
 }
 
 /** Undoes `freezeContainer`, but not a freeze that somebody else requested. */
@@ -65,53 +72,75 @@ export function isOutOfReach(group: ControlGroup): boolean {
   );
 }
 
-export async function holdContainer(group: ControlGroup): Promise<void> {
+/** Returns `found` if somebody else had frozen the group: a person's pause has no mark. */
+export async function holdContainer(group: ControlGroup): Promise<'held' | 'found'> {
+  const isFound = freezeOf(group)?.isRequested === true && !isMarked(group);
   if (!isOutOfReach(group)) {
     freezeContainer(group);
     const held = heldIn(group);
-    if (!makeGroup(held)) return; // The container has just ended.
+    if (!makeGroup(held)) return 'held'; // The container has just ended.
     setFrozen(held, true);
     await moveAll(group, held);
     for (const inner of childrenOf(group)) {
       if (!isHeldGroup(inner)) freezeContainer(inner);
     }
   }
-  // The engine refuses to pause a group that is frozen already. A person's pause has no mark.
+  // The engine refuses to pause a group that is frozen already.
   if (isOutOfReach(group)) thawIfMarked(group);
+  return isFound ? 'found' : 'held';
 }
 
 /**
- * With `wasPaused` a freeze without a mark stays: it is a person's. Else the group that held the
- * container stays, empty, until `forgetContainer`.
+ * With `keepsPause` a freeze without a mark stays: it is a person's. Else the container runs when this
+ * returns, without a pause in between, because the caller has just seen that it may; its processes stay
+ * in the group that held them until `forgetContainer`.
  */
-export async function releaseContainer(group: ControlGroup, wasPaused: boolean): Promise<void> {
-  const held = heldIn(group);
+export async function releaseContainer(group: ControlGroup, keepsPause: boolean): Promise<void> {
   for (const inner of childrenOf(group)) {
     if (!isHeldGroup(inner)) thawIfMarked(inner);
   }
-  // Without a pause where nothing is held: the caller has just seen that it may run.
-  if (ownProcesses(held).length > 0) await moveAll(held, group);
-  if (wasPaused) {
+  const held = heldIn(group);
+  if (keepsPause) {
+    await moveAll(held, group);
     removeGroup(held);
     return thawIfMarked(group);
   }
+  setFrozen(held, false);
   setFrozen(group, false);
   setMarked(group, false);
 }
 
-/** Removes the group that has held a container. Does nothing while it holds a process. */
-export function forgetContainer(group: ControlGroup): void {
-  removeGroup(heldIn(group));
+/**
+ * Moves the processes of a released container back to its own group, and removes the one that held
+ * them. Resolves to false if that is not complete: it forks too fast, or is held again, of which nothing
+ * is undone.
+ */
+export async function forgetContainer(group: ControlGroup): Promise<boolean> {
+  const held = heldIn(group);
+  await moveAll(held, group, () => freezeOf(held)?.isRequested === false);
+  // Of a sentinel that was killed while its engine resumed the container. A pause after this is a person's.
+  if (freezeOf(group)?.isRequested === false) setMarked(group, false);
+  return removeGroup(held);
 }
 
-/** Moves the processes of one group, not of those inside it, to another. */
-async function moveAll(from: ControlGroup, to: ControlGroup): Promise<void> {
+/**
+ * Moves the processes of one group, not of those inside it, to another. Stops when `mayMove`, which is asked
+ * before each move, returns false.
+ */
+async function moveAll(
+  from: ControlGroup,
+  to: ControlGroup,
+  mayMove: () => boolean = () => true,
+): Promise<void> {
   for (let round = 0; round < mostRounds; round += 1) {
     const pids = ownProcesses(from);
     if (pids.length === 0) return;
     try {
       using door = openDoor(to);
-      for await (const pid of inSlices(pids)) door.letIn(pid);
+      for await (const pid of inSlices(pids)) {
+        if (!mayMove()) return;
+        door.letIn(pid);
+      }
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return; // The container has just ended.
       throw new UnstoppableError(

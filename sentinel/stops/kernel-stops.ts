@@ -40,24 +40,26 @@ export class KernelStops implements Stops {
     return group ? standingOf(group) : { is: 'running' };
   }
 
-  async freeze(user: User): Promise<void> {
-    if (user.process) return holdProcess(user.process, this.#mounts());
-    freezeContainer(this.#groupOf(user));
+  async freeze(user: User): Promise<'frozen' | 'found'> {
+    if (!user.process) return freezeContainer(this.#groupOf(user));
+    await holdProcess(user.process, this.#mounts());
+    return 'frozen';
   }
 
   /** Whether a person had paused the container is seen from the mark of its group. */
-  async hold(user: User): Promise<void> {
-    if (user.process) return holdProcess(user.process, this.#mounts());
-    await holdContainer(this.#groupOf(user));
+  async hold(user: User): Promise<'held' | 'found'> {
+    if (!user.process) return holdContainer(this.#groupOf(user));
+    await holdProcess(user.process, this.#mounts());
+    return 'held';
   }
 
-  async release({ group, process }: User, wasPaused: boolean): Promise<void> {
-    if (process) return releaseProcess(process, this.#mounts(), wasPaused);
-    if (group) await releaseContainer(group, wasPaused);
+  async release({ group, process }: User, keepsPause: boolean): Promise<void> {
+    if (process) return releaseProcess(process, this.#mounts(), keepsPause);
+    if (group) await releaseContainer(group, keepsPause);
   }
 
-  async forget({ group, process }: User): Promise<void> {
-    if (group && !process) forgetContainer(group);
+  async forget({ group, process }: User): Promise<boolean> {
+    return !group || process ? true : forgetContainer(group);
   }
 
   async isBeingKilled({ group, process }: User): Promise<boolean> {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { EtcdClient, readAll } from '../../lib/etcd/client.ts';
+import { EtcdClient } from '../../lib/etcd/client.ts';
+import { readAll } from '../../lib/etcd/ranges.ts';
 import { EtcdKeys } from '../../lib/lock/stores/etcd/keys.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../support/etcd-server.ts';

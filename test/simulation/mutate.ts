@@ -12,22 +12,50 @@ import { lockMutations } from './locks/mutations.ts';
 import type { Mutation, MutationList } from './mutation.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-/** The limit for each mutation; most are found within a second. */
+/** How long each mutation is searched for; most are found within a second. */
 const searchSeconds = 60;
+/** The least number of scenarios for that, because a busy machine plays few in the time. */
+const searchRuns = 4_000;
+/** The limit for the unbroken tree, which has to pass each test first. */
+const baselineSeconds = 5;
 
+/** The tests that the unbroken tree has passed. */
+const passed = new Set<string>();
 const words = process.argv.slice(2).join(' ');
 const directory = await mkdtemp(join(tmpdir(), 'berth-mutations-'));
 try {
-  for (const part of ['lib', 'plugin', 'sentinel', 'test', 'package.json', 'tsconfig.json']) {
+  const parts = [
+    'bin',
+    'lib',
+    'plugin',
+    'scripts',
+    'sentinel',
+    'test',
+    'package.json',
+    'tsconfig.json',
+  ];
+  for (const part of parts) {
     await cp(join(root, part), join(directory, part), { recursive: true });
   }
   await symlink(join(root, 'node_modules'), join(directory, 'node_modules'));
   for (const list of [lockMutations, fencingMutations]) {
     const chosen = list.mutations.filter(({ promise }) => promise.includes(words));
-    for (const mutation of chosen) await judge(mutation, list);
+    for (const mutation of chosen) {
+      await expectToPass(mutation, list);
+      await judge(mutation, list);
+    }
   }
 } finally {
   await rm(directory, { recursive: true });
+}
+
+/** Throws if the test of a mutation fails without it: then it would find nothing. */
+async function expectToPass({ test }: Mutation, list: MutationList): Promise<void> {
+  const name = test ?? list.simulation;
+  if (passed.has(name)) return;
+  const output = await run(test, list, baselineSeconds, 0);
+  if (output !== undefined) throw new Error(`${name} fails without a mutation:\n${output}`);
+  passed.add(name);
 }
 
 async function judge(mutation: Mutation, list: MutationList): Promise<void> {
@@ -41,10 +69,14 @@ async function judge(mutation: Mutation, list: MutationList): Promise<void> {
     path,
     original.replace(mutation.from, () => mutation.to),
   );
-  const output = await run(mutation, list);
+  const output = await run(mutation.test, list, searchSeconds, searchRuns);
   await writeFile(path, original);
   if (output === undefined) {
-    report(mutation, 'SURVIVED', mutation.test ?? `after ${searchSeconds} s of simulation`);
+    report(
+      mutation,
+      'SURVIVED',
+      mutation.test ?? `after ${searchSeconds} s and ${searchRuns} scenarios`,
+    );
   } else {
     report(mutation, 'found', findingIn(output));
   }
@@ -62,13 +94,21 @@ function findingIn(output: string): string {
 }
 
 /** Runs the test; returns its output when it fails, and undefined when it passes. */
-async function run({ test }: Mutation, list: MutationList): Promise<string | undefined> {
+async function run(
+  test: string | undefined,
+  list: MutationList,
+  seconds: number,
+  runs: number,
+): Promise<string | undefined> {
   const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
   const jest = ['node_modules/jest/bin/jest.js', '--bail'];
   const simulation = [list.simulation, '-t', list.test];
   const child = spawn(process.execPath, [...flags, ...jest, ...(test ? [test] : simulation)], {
     cwd: directory,
-    env: { ...process.env, BERTH_SOAK_SECONDS: `${searchSeconds}`, BERTH_SIM_NO_SHRINK: '1' },
+    env: {
+      ...process.env,
+      ...{ BERTH_SOAK_SECONDS: `${seconds}`, BERTH_SIM_RUNS: `${runs}`, BERTH_SIM_NO_SHRINK: '1' },
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

@@ -13,11 +13,14 @@ import { memoryState, memoryStore } from '../../lib/lock/stores/memory/store.ts'
 import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
 import { systemClock } from '../../lib/running/clock.ts';
 import type { Finding } from '../../lib/volumes/doctor/finding.ts';
+import { Prune } from '../../lib/volumes/operations/prune.ts';
 import { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import { Claims } from '../../lib/volumes/records/claims.ts';
-import type { ConditionReply } from '../../plugin/admin/api.ts';
+import type { RemovedVolume } from '../../lib/volumes/records/removed-volumes.ts';
+import type { ConditionReply, MemberReply } from '../../plugin/admin/api.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
+import { memoryTrash } from './memory-trash.ts';
 import { MemoryVolumes } from './memory-volumes.ts';
 
 export interface AdminAnswer {
@@ -36,12 +39,14 @@ export interface AdminSocket extends AsyncDisposable {
   readonly n1: LockManager;
   readonly n2: LockManager;
   /** The state of the store that `status` reports. */
-  readonly store: { kind: string; reachable: boolean };
+  readonly store: { kind: string; reachable: boolean; members?: readonly MemberReply[] };
   /** The conditions that `status` reports. */
   readonly conditions: ConditionReply[];
   readonly events: EventLog;
   /** The doctor's findings; each is fixed on request. */
   readonly findings: Finding[];
+  /** The removed volumes in the trash. */
+  readonly removed: RemovedVolume[];
   /** Aborts when the daemon is about to stop. */
   readonly stopping: AbortController;
   call(method: string, path: string, body?: unknown): Promise<AdminAnswer>;
@@ -57,24 +62,31 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     new LockManager({ store: of, host: name, owner: name, ttlMs: 30_000 });
   const [n1, n2] = [host('n1', ticketStore), host('n2')];
   const volumes = new MemoryVolumes();
-  const store = { kind: 'embedded', reachable: true };
+  const store: AdminSocket['store'] = { kind: 'embedded', reachable: true };
   const conditions: ConditionReply[] = [];
   const events = new EventLog();
   const findings: Finding[] = [];
   const stopping = new AbortController();
   const locks = new LockDriver(n1, 5_000);
+  const removed: RemovedVolume[] = [];
   const app = adminApp({
+    trash: memoryTrash(removed),
+    prune: new Prune({
+      ...{ volumes, clock: systemClock() },
+      lastUses: { read: async () => ({ is: 'unknown' }) },
+    }),
     volumes,
     locks,
     clearer: locks,
     uncleanEnds: new UncleanEnds({
       ...{ store: ticketStore, mirror: n1.mirror, events, claimant: { owner: 'n1' } },
-      claims: new Claims(ticketStore),
+      claims: new Claims(ticketStore, 'n1'),
     }),
     doctor: {
       examine: async ({ fix }) =>
         findings.map((finding) => ({ ...finding, state: fix && finding.fix ? 'fixed' : 'found' })),
     },
+    acceptStore: async () => false,
     status: async () => ({ host: 'n1', store, mounts: [], conditions }),
     events,
     stopping: stopping.signal,
@@ -99,6 +111,7 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     conditions,
     events,
     findings,
+    removed,
     stopping,
     async call(method, path, body) {
       const response = await send(method, path, body).answered;

@@ -15,6 +15,8 @@ export interface BerthOptions {
   readonly socket?: string;
   /** Further flags. */
   readonly flags?: readonly string[];
+  /** Further variables of the daemon's environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** The directory of an earlier release whose daemon is run; this tree by default. */
   readonly release?: string;
 }
@@ -68,7 +70,7 @@ export async function startBerth(host: BerthHost, options: BerthOptions = {}): P
   const flags = berthFlags(host, options);
   const earlier: string[] = [];
   let release = options.release ?? repository;
-  let process = await launch(host, release, flags);
+  let process = await launch(host, release, flags, options.env);
 
   const berth = (...args: string[]) =>
     host.exec(join(repository, 'bin/berth'), args, { cwd: host.directory });
@@ -90,7 +92,7 @@ export async function startBerth(host: BerthHost, options: BerthOptions = {}): P
     start: async (other = release) => {
       release = other;
       earlier.push(process.output());
-      process = await launch(host, release, flags);
+      process = await launch(host, release, flags, options.env);
     },
     stop,
     [Symbol.asyncDispose]: async () => {
@@ -103,9 +105,10 @@ async function launch(
   host: BerthHost,
   release: string,
   flags: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<RunningProcess> {
   const daemon = host.spawn('node', [join(release, 'plugin/main.ts'), ...flags], {
-    env: { DEBUG: 'berth:*', DEBUG_COLORS: 'no' },
+    env: { ...withoutSoak(), DEBUG: 'berth:*', DEBUG_COLORS: 'no', ...env },
   });
   await waitFor(
     () => daemon.hasExited || daemon.output().includes('berth serves'),
@@ -114,4 +117,10 @@ async function launch(
   );
   if (daemon.hasExited) throw new Error(`berth ended: ${(await daemon.finished).stderr}`);
   return daemon;
+}
+
+/** Removes the settings of the tests' soak, which a daemon refuses: it knows no such setting. */
+function withoutSoak(): Record<string, undefined> {
+  const names = Object.keys(process.env).filter((name) => name.startsWith('BERTH_SOAK_'));
+  return Object.fromEntries(names.map((name) => [name, undefined]));
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { symlink } from 'node:fs/promises';
+import { cp, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { repository } from './berth.ts';
 import { runOk } from './processes.ts';
@@ -8,6 +8,8 @@ import { makeTemporaryDirectory } from './temporary-directory.ts';
 
 /** Commits whose programs tests run beside those of this tree. */
 export const earlierReleases = {
+  /** The release before this tree: it can be replaced in place, shares a cluster, and is gone back to. */
+  before: 'd246a1d',
   /** The last commit whose sentinel speaks protocol 1. */
   protocol1: 'abb74a0',
   /** The first sentinel; it refuses today's watch, and lies in another folder. */
@@ -36,6 +38,16 @@ export async function checkOut(release: keyof typeof earlierReleases): Promise<T
     ...['-o', 'pipefail', '-c', script, 'check-out'],
     ...[repository, earlierReleases[release], directory.path],
   ]);
+  await symlink(join(repository, 'node_modules'), join(directory.path, 'node_modules'));
+  return directory;
+}
+
+/** Copies the programs of this tree to a directory, where a test can replace their files. */
+export async function copyOfThisTree(): Promise<TemporaryDirectory> {
+  const directory = await makeTemporaryDirectory();
+  for (const name of ['bin', 'cli', 'lib', 'plugin', 'sentinel', 'package.json']) {
+    await cp(join(repository, name), join(directory.path, name), { recursive: true });
+  }
   await symlink(join(repository, 'node_modules'), join(directory.path, 'node_modules'));
   return directory;
 }

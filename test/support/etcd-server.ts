@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Certificates } from './certificates.ts';
-import { makeCertificates } from './certificates.ts';
+import { makeCertificates, signCertificate } from './certificates.ts';
 import type { Machine } from './machine.ts';
 import { thisMachine } from './machine.ts';
 import type { FinishedProcess, RunningProcess } from './processes.ts';
@@ -20,6 +20,8 @@ export interface EtcdOptions {
   readonly onDisk?: boolean;
   /** Clients need a certificate; `tls` of the result has one. */
   readonly tls?: boolean;
+  /** With `tls`: each member has a certificate for its own address only. */
+  readonly certificateEach?: boolean;
   /**
    * Where the members run: on a network's switch, on a host, or each on one of several hosts. This
    * machine by default.
@@ -38,6 +40,10 @@ export interface Etcd extends AsyncDisposable {
   readonly url: string;
   readonly tls: Certificates | undefined;
   readonly pids: readonly number[];
+  /** Where the members keep their data, and their names to each other. */
+  readonly places: readonly MemberPlace[];
+  /** The token of the cluster, from which its ID follows. */
+  readonly token: string;
   /** Freezes a member: its connections stay open and nothing answers. */
   pause(member?: number): void;
   resume(member?: number): void;
@@ -50,7 +56,17 @@ export interface Etcd extends AsyncDisposable {
   /** Runs etcdctl where the first member runs. */
   ctl(...args: string[]): Promise<FinishedProcess>;
   ctlOk(...args: string[]): Promise<string>;
+  /** Writes a snapshot of the first member to a file. */
+  saveSnapshot(path: string): Promise<void>;
   stop(): Promise<void>;
+}
+
+export interface MemberPlace {
+  readonly name: string;
+  /** The URL for the other members. */
+  readonly peer: string;
+  readonly dataDir: string;
+  readonly machine: Machine;
 }
 
 interface Member {
@@ -114,15 +130,26 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   const cluster = plans.map(({ name, peer }) => `${name}=${peer}`).join(',');
   await mkdir(directory, { recursive: true });
 
+  /** The certificate that all members share, or one for this address. */
+  async function certificateOf(name: string, address: string): Promise<Certificates> {
+    if (tls === undefined) throw new Error('etcd has no certificates');
+    if (!options.certificateEach) return tls;
+    const at = (file: string) => join(temporary.path, `${name}-${file}`);
+    const own = { ...tls, cert: at('cert.pem'), key: at('key.pem') };
+    await signCertificate(own, [address]);
+    return own;
+  }
+
   const starting = plans.map(async ({ name, machine, endpoint, peer }): Promise<Member> => {
+    const own = tls && (await certificateOf(name, machine.address));
     const flags = [
       ...['--name', name, '--data-dir', join(directory, name), '--logger', 'zap'],
       ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],
       ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
       ...['--initial-cluster', cluster, '--initial-cluster-token', temporary.path],
-      ...(tls === undefined
+      ...(tls === undefined || own === undefined
         ? []
-        : ['--cert-file', tls.cert, '--key-file', tls.key, '--trusted-ca-file', tls.ca]),
+        : ['--cert-file', own.cert, '--key-file', own.key, '--trusted-ca-file', tls.ca]),
       ...(tls === undefined ? [] : ['--client-cert-auth']),
       ...(options.flags ?? []),
     ];
@@ -143,12 +170,14 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   }
 
   const endpoints = plans.map(({ endpoint }) => endpoint);
-  const clientFlags = [
-    ...['--endpoints', endpoints.join(',')],
+  const tlsFlags = [
     ...(tls === undefined ? [] : ['--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key]),
   ];
-  const ctl = (...args: string[]) =>
-    machineOf(0).exec(etcdctl, [...clientFlags, ...args], { env: { ETCDCTL_API: '3' } });
+  const ctlAt = (urls: readonly string[], args: readonly string[]) =>
+    machineOf(0).exec(etcdctl, ['--endpoints', urls.join(','), ...tlsFlags, ...args], {
+      env: { ETCDCTL_API: '3' },
+    });
+  const ctl = (...args: string[]) => ctlAt(endpoints, args);
   const ctlOk = async (...args: string[]) => succeeded(['etcdctl', ...args], await ctl(...args));
 
   async function stop(): Promise<void> {
@@ -158,6 +187,10 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
 
   return {
     endpoints,
+    token: temporary.path,
+    places: plans.map(({ name, peer, machine }) => {
+      return { name, peer, machine, dataDir: join(directory, name) };
+    }),
     url: `${isSecure ? 'etcds' : 'etcd'}://${endpoints.map((each) => new URL(each).host).join(',')}`,
     tls,
     get pids() {
@@ -185,6 +218,10 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
     },
     ctl,
     ctlOk,
+    saveSnapshot: async (path) => {
+      const args = ['snapshot', 'save', path];
+      succeeded(['etcdctl', ...args], await ctlAt(endpoints.slice(0, 1), args));
+    },
     stop,
     [Symbol.asyncDispose]: stop,
   };

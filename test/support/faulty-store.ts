@@ -90,8 +90,8 @@ export class FaultyStore implements TicketStore {
 
   place: TicketStore['place'] = (ticket) => this.#through('place', () => this.#store.place(ticket));
 
-  remove: TicketStore['remove'] = (ticket, claim) =>
-    this.#through('remove', () => this.#store.remove(ticket, claim));
+  remove: TicketStore['remove'] = (ticket, claim, note) =>
+    this.#through('remove', () => this.#store.remove(ticket, claim, note));
 
   commit: TicketStore['commit'] = (change) =>
     this.#through('commit', () => this.#store.commit(change));

@@ -15,6 +15,7 @@ import type { RelockerOptions } from '../../lib/volumes/operations/relocker.ts';
 import { relocker } from '../../lib/volumes/operations/relocker.ts';
 import type { Catalog } from '../../lib/volumes/records/catalog.ts';
 import type { Claims } from '../../lib/volumes/records/claims.ts';
+import { lastUseNote } from '../../lib/volumes/records/last-uses.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
 import { noClaims } from './host-takeovers.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -37,7 +38,7 @@ export interface HostMountsOptions {
   readonly mountsAt?: MountsAt;
   readonly fence?: MountFence;
   /** Deletes the claims of mounts whose locks are gone. */
-  readonly claims?: Pick<Claims, 'release'>;
+  readonly claims?: Pick<Claims, 'releaseOwn'>;
   /** The file of the mount table, if the test watches it. */
   readonly file?: AppendFile;
 }
@@ -64,13 +65,19 @@ export async function hostMounts({
   const mutex = new KeyedMutex();
   const events = new EventLog();
   const mountDir = join(directory, 'mounts');
-  const relocks = relocker({ locks, catalog, manager, owner });
-  const onHost = { table, states, drivers, mutex, fence, claims, bootId: 'boot', mountsAt };
+  const relocks = relocker({
+    ...{ locks, catalog, manager, clock, isShared: true },
+    claimant: { owner, host: owner, addresses: [], boot: 'boot' },
+  });
+  const noteUse = (volume: string) => lastUseNote(volume, owner, clock.date());
+  const onHost = {
+    ...{ table, states, drivers, mutex, fence, claims, bootId: 'boot', mountsAt, noteUse },
+  };
   const found = new FoundMounts({ ...onHost, catalog, locks: relocks });
   const mounts = new Mounts({ ...onHost, mountDir });
   const recovery = new MountRecovery({
     ...{ ...onHost, mounts, found, locks: relocks, events },
   });
-  const parts = { clock, table, states, mutex, events, mountDir, mounts, found, recovery };
+  const parts = { clock, table, states, mutex, noteUse, events, mountDir, mounts, found, recovery };
   return { ...parts, [Symbol.asyncDispose]: () => table[Symbol.asyncDispose]() };
 }

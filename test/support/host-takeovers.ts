@@ -7,7 +7,7 @@ import { Takeovers } from '../../lib/volumes/operations/takeovers.ts';
 import { Claims } from '../../lib/volumes/records/claims.ts';
 
 /** Keeps the claims of mounts that have ended: for tests that look at no claims. */
-export const noClaims = { release: async () => {} };
+export const noClaims = { release: async () => {}, releaseOwn: async () => {} };
 
 export interface HostTakeoversOptions {
   readonly store: TicketStore;
@@ -20,7 +20,7 @@ export interface HostTakeoversOptions {
 
 /** Makes the parts of a daemon that take volumes over. */
 export function hostTakeovers({ host = 'n1', ...options }: HostTakeoversOptions) {
-  const claims = new Claims(options.store);
+  const claims = new Claims(options.store, host);
   const claimant = { owner: host, host, addresses: [], boot: 'boot' };
   const fencing = new Fencing({ drivers: options.drivers, hasOtherHosts: true });
   const takeovers = new Takeovers({ ...options, claims, claimant, fencing });

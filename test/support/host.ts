@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { ControlGroups } from './control-groups.ts';
 import { availableControlGroups, onlyVersion2 } from './control-groups.ts';
@@ -21,9 +21,14 @@ export interface HostOptions {
   readonly network?: Network;
   /** Further flags of dockerd, such as --live-restore. */
   readonly engineFlags?: readonly string[];
+  /** True: root of a container is user and group `remappedRoot` of the host (`userns-remap`). */
+  readonly isRemapped?: boolean;
   /** 1 by default; always 2 on a machine without version 1. */
   readonly controlGroups?: ControlGroups;
 }
+
+/** The first user of the map of a host with `isRemapped`. */
+export const remappedRoot = 231_072;
 
 /**
  * A machine with a Docker engine, made of namespaces: it shares only the kernel and the disk with
@@ -84,8 +89,12 @@ export function lingering(script: string): string {
   return `(${script}\n); code=$?; sleep 0.2; exit $code`;
 }
 
+/** The engine takes the map of an existing user from its files. */
+const mapping = `
+echo daemon:${remappedRoot}:65536 | tee /etc/subuid > /etc/subgid`;
+
 export async function startHost(options: HostOptions = {}): Promise<Host> {
-  const { docker: version = '26.1', network, engineFlags = [] } = options;
+  const { docker: version = '26.1', network, engineFlags = [], isRemapped = false } = options;
   await using stack = new AsyncDisposableStack();
   const temporary = stack.use(await makeTemporaryDirectory());
   const directory = temporary.path;
@@ -95,7 +104,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
 
   const controlGroups = availableControlGroups(options.controlGroups ?? 1, name);
   const groups = controlGroups === 2 ? onlyVersion2 : '';
-  const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${preparation}${groups}`));
+  const prepared = preparation + groups + (isRemapped ? mapping : '');
+  const namespaces = stack.use(await makeNamespaces(`hostname ${name}\n${prepared}`));
+  if (isRemapped) await chmod(directory, 0o711); // The engine's data are for the remapped root, too.
   const cutPower = await powerCutOf(namespaces.pid, group);
   stack.defer(cutPower);
   const cable = await network?.attach(namespaces.pid);
@@ -108,7 +119,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       directory: engineDirectory,
       socket: dockerSocket,
       controlGroup: group,
-      flags: engineFlags,
+      flags: [...engineFlags, ...(isRemapped ? ['--userns-remap=daemon'] : [])],
     });
   let engine: RunningProcess = await boot();
 

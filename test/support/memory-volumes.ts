@@ -1,14 +1,16 @@
 import type { Gate, Ticket } from '../../lib/lock/ticket.ts';
 import type { DriverUsage } from '../../lib/volumes/drivers/driver.ts';
 import { ExistsError, InUseError, NotFoundError } from '../../lib/volumes/errors.ts';
+import type { LastUse } from '../../lib/volumes/last-use.ts';
 import type {
   CallContext,
   CreateRequest,
+  UnreadableVolume,
   VolumeService,
   VolumeView,
 } from '../../lib/volumes/service.ts';
-import type { Snapshot, VolumeRecord, VolumeSource } from '../../lib/volumes/volume.ts';
-import { checkVolumeName, formatSource } from '../../lib/volumes/volume.ts';
+import type { Changeable, Snapshot, VolumeRecord, VolumeSource } from '../../lib/volumes/volume.ts';
+import { checkVolumeName, formatSource, rulesOf } from '../../lib/volumes/volume.ts';
 
 /** Runs before a method's work with the context of the call; makes the call fail, or wait. */
 export type Fault = (context: CallContext | undefined) => void | Promise<void>;
@@ -21,7 +23,9 @@ export class MemoryVolumes implements VolumeService {
   readonly calls: string[] = [];
   readonly faults: Partial<Record<keyof VolumeService, Fault>> = {};
   readonly tickets = new Map<string, readonly Ticket[]>();
+  readonly lastUses = new Map<string, LastUse>();
   readonly gates = new Map<string, readonly Gate[]>();
+  unreadableVolumes: readonly UnreadableVolume[] = [];
   readonly #records = new Map<string, VolumeRecord>();
   /** By volume: the number of Mounts of each mount ID. */
   readonly #mounts = new Map<string, Map<string, number>>();
@@ -42,6 +46,16 @@ export class MemoryVolumes implements VolumeService {
     this.#record(name);
     if (this.#mounts.has(name)) throw new InUseError(`volume ${name} is mounted on host n1`);
     this.#records.delete(name);
+  }
+
+  async set(
+    name: string,
+    options: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<Changeable> {
+    await this.#begin('set', context, name, JSON.stringify(options));
+    const record = this.#record(name);
+    return { ...rulesOf(record), options: {} };
   }
 
   async mount(name: string, mountId: string, context: CallContext): Promise<string> {
@@ -73,10 +87,33 @@ export class MemoryVolumes implements VolumeService {
     return [...this.#records.values()].map((record) => this.#view(record));
   }
 
+  notFound(name: string): NotFoundError {
+    return new NotFoundError(`no such volume: ${name}`);
+  }
+
+  unreadable(): readonly UnreadableVolume[] {
+    return this.unreadableVolumes;
+  }
+
+  async resize(name: string, size: string, context: CallContext): Promise<void> {
+    await this.#begin('resize', context, name, size);
+    this.#record(name);
+  }
+
+  async rename(name: string, to: string, context: CallContext): Promise<void> {
+    await this.#begin('rename', context, name, to);
+    const record = this.#record(name);
+    if (this.#records.has(to)) throw new ExistsError(`volume ${to} exists already`);
+    this.#records.delete(name);
+    this.#records.set(to, { ...record, name: to });
+  }
+
   async snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot> {
     await this.#begin('snapshot', context, formatSource(source));
     const record = this.#record(source.volume);
-    const snapshot = { name: source.snapshot ?? `auto-${this.#clock}`, createdAt: this.#now() };
+    const kind = 'moment' as const;
+    const name = source.snapshot ?? `auto-${this.#clock}`;
+    const snapshot = { name, createdAt: this.#now(), kind, bytes: 3 * 2 ** 20 };
     if (record.snapshots.some(({ name }) => name === snapshot.name)) {
       throw new ExistsError(`volume ${record.name} has a snapshot ${snapshot.name} already`);
     }
@@ -99,8 +136,8 @@ export class MemoryVolumes implements VolumeService {
     await this.#begin('copy', context, formatSource(source), target);
     const { options } = this.#find(source);
     if (this.#records.has(target)) throw new ExistsError(`volume ${target} exists`);
-    context.onProgress?.({ doneBytes: 512, totalBytes: 1024 });
-    context.onProgress?.({ doneBytes: 1024, totalBytes: 1024 });
+    context.onProgress?.({ doneBytes: 512, totalBytes: 1024, doneFiles: 1, totalFiles: 2 });
+    context.onProgress?.({ doneBytes: 1024, totalBytes: 1024, doneFiles: 2, totalFiles: 2 });
     this.#put(target, options, formatSource(source));
   }
 
@@ -158,6 +195,9 @@ export class MemoryVolumes implements VolumeService {
       fencing: { level: 'host', means: 'in memory' },
       mountTickets: this.tickets.get(record.name) ?? [],
       gates: this.gates.get(record.name) ?? [],
+      lastUse: ids
+        ? { is: 'now' }
+        : (this.lastUses.get(record.name) ?? { is: 'never', since: record.createdAt }),
       ...(ids && { mounted: { mountpoint: `/mnt/${record.name}`, mountIds: [...ids.keys()] } }),
     };
   }

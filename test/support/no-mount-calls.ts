@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 
-const packages = join(import.meta.dirname, '../../node_modules/@koromix');
+const calls = join(import.meta.dirname, '../../lib/linux/mount-calls.ts');
+const hidden = join(import.meta.dirname, 'hidden-module.ts');
 
 /**
- * A shell script that hides koffi's libraries in its mount namespace: berth mounts by the programs
- * `mount` and `umount` there, as on a machine for which koffi has no library.
+ * A shell script that hides the mount calls in its mount namespace: berth mounts by the programs
+ * `mount` and `umount` there, as on a machine for which koffi has no library. Copies of directories, which
+ * have no other way, still use koffi.
  */
-export const hideMountCalls = `
-for library in "${packages}"/koffi-*/*/koffi.node; do
-  [ ! -e "$library" ] || mount --bind /dev/null "$library"
-done`;
+export const hideMountCalls = `mount --bind "${hidden}" "${calls}"`;

@@ -25,6 +25,8 @@ export interface Variant {
   readonly store: 'embedded' | 'etcd';
   /** 1 by default. */
   readonly controlGroups?: ControlGroups;
+  /** True: the engine runs with `userns-remap`. */
+  readonly isRemapped?: boolean;
 }
 
 /** Both engine versions on the embedded store. */
@@ -97,8 +99,8 @@ export interface PluggedHostOptions extends Variant {
 
 export async function startPluggedHost(options: PluggedHostOptions): Promise<PluggedHost> {
   await using stack = new AsyncDisposableStack();
-  const { docker, controlGroups = 1 } = options;
-  const host = stack.use(await startHost({ docker, controlGroups }));
+  const { docker, controlGroups = 1, isRemapped = false } = options;
+  const host = stack.use(await startHost({ docker, controlGroups, isRemapped }));
   const etcd = options.store === 'etcd' ? stack.use(await startEtcd({ in: host })) : undefined;
   const socket = join(host.directory, 'berth.sock');
   const volumeDir = join(host.directory, 'volumes');
@@ -128,6 +130,7 @@ export async function startPluggedHost(options: PluggedHostOptions): Promise<Plu
     return points
       .filter((point) => point.startsWith(mountDir))
       .map((point) => point.slice(mountDir.length))
+      .filter((point) => !point.startsWith('.')) // The directory that stands in for a volume.
       .sort();
   };
   const store = etcd ? etcdView(etcd) : embeddedView(join(host.directory, 'berth/berth.db'));

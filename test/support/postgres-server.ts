@@ -37,6 +37,8 @@ export interface Postgres extends AsyncDisposable {
   restart(): Promise<void>;
   /** Runs statements in psql; returns its output, unaligned and without headers. */
   psql(statements: string): Promise<string>;
+  /** Returns the statements by which pg_dump writes a schema. */
+  dump(schema: string): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -57,7 +59,7 @@ const stopLimitMs = 2_000;
 export async function startPostgres({ settings = [] }: PostgresOptions = {}): Promise<Postgres> {
   await using stack = new AsyncDisposableStack();
   const { path } = stack.use(await makeTemporaryDirectory(memoryDirectory()));
-  const { initdb, postgres, psql } = postgresTools();
+  const { initdb, postgres, psql, dump } = postgresTools();
   const data = join(path, 'data');
   const passwordFile = join(path, 'password');
   const port = await freePort();
@@ -132,6 +134,10 @@ export async function startPostgres({ settings = [] }: PostgresOptions = {}): Pr
   }
 
   stack.defer(stopServer);
+  const env = {
+    ...{ PGHOST: host, PGPORT: String(port), PGUSER: user, PGPASSWORD: password },
+    PGDATABASE: database,
+  };
   const owned = stack.move();
   const stop = () => owned.disposeAsync();
   const url = `postgres://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`;
@@ -150,11 +156,9 @@ export async function startPostgres({ settings = [] }: PostgresOptions = {}): Pr
     psql: (statements) =>
       runOk(psql, ['--no-psqlrc', '-Atq', '-v', 'ON_ERROR_STOP=1', '-f', '-'], {
         input: statements,
-        env: {
-          ...{ PGHOST: host, PGPORT: String(port), PGUSER: user, PGPASSWORD: password },
-          PGDATABASE: database,
-        },
+        env,
       }),
+    dump: (schema) => runOk(dump, ['--schema', `"${schema}"`], { env }),
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -7,8 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 export interface ProcessOptions {
   readonly cwd?: string;
-  /** Added to the environment of the test. */
-  readonly env?: Readonly<Record<string, string>>;
+  /** Added to the environment of the test; undefined: removed from it. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** The standard input; empty by default. */
   readonly input?: string;
 }

@@ -15,6 +15,7 @@ import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from 
  * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
  * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
  * earlier-release.ts. `registry`: a registry for images and plugins.
+ * `compose`: Docker Compose. `podman`: Podman.
  */
 export type Requirement =
   | 'root'
@@ -22,6 +23,8 @@ export type Requirement =
   | 'postgres'
   | 'docker'
   | 'registry'
+  | 'compose'
+  | 'podman'
   | 'loop'
   | 'spin'
   | 'flock'
@@ -76,6 +79,8 @@ const problems: Record<Requirement, () => string[]> = {
     ...missingNamespaces(),
   ],
   registry: () => missingSuite('docker-registry', stampOf('registry')),
+  compose: () => missingSuite('Docker Compose', stampOf('compose')),
+  podman: () => missingSuite('Podman', stampOf('podman')),
   loop: () => [
     ...problems.root(),
     ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),

@@ -3,6 +3,7 @@ import { readTable } from '../../lib/volumes/mounts/table-text.ts';
 /** A row of a mount table, with its uses by mount ID. */
 export interface StoredMount {
   readonly volume: string;
+  readonly onLost: string;
   readonly mountIds: Readonly<Record<string, { readonly count: number }>>;
   readonly ticket: { readonly token: number };
 }

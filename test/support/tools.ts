@@ -28,6 +28,8 @@ export interface DockerTools {
 export interface EtcdTools {
   readonly etcd: string;
   readonly etcdctl: string;
+  /** There is none in 3.4. */
+  readonly etcdutl: string;
 }
 
 export function dockerTools(version: DockerVersion): DockerTools {
@@ -44,13 +46,15 @@ export function dockerTools(version: DockerVersion): DockerTools {
 
 export function etcdTools(version: EtcdVersion): EtcdTools {
   const root = suiteDirectory(suiteOf[version]);
-  return { etcd: join(root, 'usr/bin/etcd'), etcdctl: join(root, 'usr/bin/etcdctl') };
+  const path = (name: string) => join(root, 'usr/bin', name);
+  return { etcd: path('etcd'), etcdctl: path('etcdctl'), etcdutl: path('etcdutl') };
 }
 
 export interface PostgresTools {
   readonly initdb: string;
   readonly postgres: string;
   readonly psql: string;
+  readonly dump: string;
 }
 
 /**
@@ -64,6 +68,7 @@ export function postgresTools(): PostgresTools {
     initdb: join(bin, 'initdb'),
     postgres: join(bin, 'postgres'),
     psql: join(bin, 'psql'),
+    dump: join(bin, 'pg_dump'),
   };
 }
 
@@ -94,12 +99,28 @@ export function registryProgram(): string {
   return join(suiteDirectory('registry'), 'usr/bin/docker-registry');
 }
 
-/** Returns the path of the file that marks a version as unpacked: set-up writes it last. */
-export function stampOf(version: DockerVersion | EtcdVersion | 'registry'): string {
-  return join(suiteDirectory(version === 'registry' ? version : suiteOf[version]), 'stamp');
+/** Returns the path of Debian's `docker-compose`. */
+export function composeProgram(): string {
+  return join(suiteDirectory('compose'), 'usr/libexec/docker/cli-plugins/docker-compose');
 }
 
-function suiteDirectory(suite: 'bookworm' | 'trixie' | 'registry'): string {
+/** Returns the directory of the programs and libraries of Debian's Podman. */
+export function podmanDirectory(): string {
+  return suiteDirectory('podman');
+}
+
+/** Returns the path of the file that marks a version as unpacked: set-up writes it last. */
+export function stampOf(version: DockerVersion | EtcdVersion | ToolSuite): string {
+  const tool = toolSuites.find((suite) => suite === version);
+  const suite = tool ?? suiteOf[version as DockerVersion | EtcdVersion];
+  return join(suiteDirectory(suite), 'stamp');
+}
+
+/** The sets of programs that are unpacked by themselves. */
+type ToolSuite = (typeof toolSuites)[number];
+const toolSuites = ['registry', 'compose', 'podman'] as const;
+
+function suiteDirectory(suite: 'bookworm' | 'trixie' | ToolSuite): string {
   return join(cacheDirectory(), suite);
 }
 

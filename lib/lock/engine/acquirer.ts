@@ -1,5 +1,6 @@
 import type { Clock } from '../../running/clock.ts';
 import {
+  HistoryChangedError,
   LockContendedError,
   LockDisabledError,
   LockLostError,
@@ -85,9 +86,15 @@ export class Acquirer {
       const granted = isTry
         ? await this.#try(request)
         : await this.#queue(request, session, limit, options);
+      const { historyId } = this.#options.store;
       const grant = await this.#withRead(request, granted, isTry ? undefined : limit);
       if (!isTry) await this.#outlastLapse(session, grant.ticket, limit, options.ttlMs);
       if (limit.isCancelled) throw limit.error(namesOf(locks), []);
+      if (historyId !== this.#options.store.historyId) {
+        throw new StoreUnavailableError(
+          'the store was put back to another state during the request',
+        );
+      }
       session.throwIfLapsed();
       const lock = this.#options.grant(grant, session, options);
       lock.throwIfLost();
@@ -107,10 +114,13 @@ export class Acquirer {
       const session = await this.#options.sessions.get(ttlMs);
       session.checkDeadline();
       if (!session.isLapsed) return session;
-      throw new StoreUnavailableError(
-        `the store (${this.#options.store.name}) has not answered for longer than this host may act without it: ${session.complaint}`,
-        { cause: session.sessionPeriod.reason },
-      );
+      const { reason: cause } = session.sessionPeriod;
+      const { name } = this.#options.store;
+      const text =
+        cause instanceof HistoryChangedError
+          ? `${cause.message}, and has not renewed the session of this host yet`
+          : `the store (${name}) has not answered for longer than this host may act without it: ${session.complaint}`;
+      throw new StoreUnavailableError(text, { cause });
     };
     return isTry ? ask() : limit.untilAnswered(ask);
   }
@@ -154,6 +164,7 @@ export class Acquirer {
       ...(options.read === undefined ? {} : { read: options.read }),
       ...(options.readBelow === undefined ? {} : { readBelow: options.readBelow }),
       ...(options.freesSpace && { freesSpace: true }),
+      ...(options.proof !== undefined && { proof: options.proof }),
     };
   }
 
@@ -192,6 +203,7 @@ export class Acquirer {
       this.#options.store.enqueue(request),
     );
     let reported = '';
+    let { historyId } = this.#options.store;
     while (placement.state === 'waiting') {
       const { ticket, blockers }: Waiting = placement;
       const inTheWay = blockers.map(({ nonce }) => nonce).join();
@@ -201,6 +213,11 @@ export class Acquirer {
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
       placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
+      if (historyId !== this.#options.store.historyId && placement.state === 'gone') {
+        // The ticket is not in the store's new history: it is queued there.
+        historyId = this.#options.store.historyId;
+        placement = await limit.untilAnswered(() => this.#options.store.enqueue(request));
+      }
     }
     if (placement.state === 'granted') return placement;
     if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);

@@ -1,5 +1,5 @@
-import { GuardLostError, LockLostError } from '../errors.ts';
-import type { Lock } from '../lock.ts';
+import { GuardLostError, HistoryChangedError, LockLostError } from '../errors.ts';
+import type { Lock, Unlocking } from '../lock.ts';
 import type { Committed, Granted, ReadRecord, RecordWrite } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
 import type { Session } from './session.ts';
@@ -10,7 +10,7 @@ export type Grant = Pick<Granted, 'ticket' | 'read'>;
 /** The part of the manager that a held lock calls. */
 export interface HeldLockOwner {
   /** Removes the ticket; retries in the background while the store is away. */
-  release(ticket: Ticket, claim: string | undefined): Promise<void>;
+  release(ticket: Ticket, end: Unlocking): Promise<void>;
   /** Asks the store whether the ticket still stands. */
   stillStands(ticket: Ticket): Promise<boolean>;
   commit(ticket: Ticket, writes: readonly RecordWrite[], release: boolean): Promise<Committed>;
@@ -96,8 +96,8 @@ export class HeldLock implements Lock {
     }
   }
 
-  unlock({ claim }: { readonly claim?: string | undefined } = {}): Promise<void> {
-    this.#released ??= this.#release(claim);
+  unlock(end: Unlocking = {}): Promise<void> {
+    this.#released ??= this.#release(end);
     return this.#released;
   }
 
@@ -123,9 +123,9 @@ export class HeldLock implements Lock {
     void this.unlock();
   }
 
-  async #release(claim?: string): Promise<void> {
+  async #release(end: Unlocking): Promise<void> {
     this.#end(released);
-    await this.#owner.release(this.ticket, claim);
+    await this.#owner.release(this.ticket, end);
   }
 
   #end(reason: LockLostError): void {
@@ -136,7 +136,10 @@ export class HeldLock implements Lock {
     this.#ended?.abort(reason);
   }
 
-  #onPeriodEnd = (reason: LockLostError) => this.lose(reason.message);
+  #onPeriodEnd = (reason: LockLostError) => {
+    if (reason instanceof HistoryChangedError) this.#end(reason);
+    else this.lose(reason.message);
+  };
 
   #names(): string {
     return this.ticket.locks.map(({ name }) => name).join(' + ');

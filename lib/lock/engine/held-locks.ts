@@ -37,7 +37,8 @@ export class HeldLocks {
     const { clock, store, tickets, reports } = options;
     this.#owner = {
       now: () => clock.now(),
-      release: (ticket, claim) => reports.unlock(ticket, () => tickets.remove(ticket, claim)),
+      release: (ticket, { claim, note }) =>
+        reports.unlock(ticket, () => tickets.remove(ticket, claim, note)),
       stillStands: (ticket) => store.stands(ticket),
       commit: (ticket, writes, release) => this.#commit(ticket, writes, release),
       ended: (lock, isLost) => {
@@ -48,7 +49,7 @@ export class HeldLocks {
     options.mirror.listen((event) => {
       if (event.kind === 'change') {
         for (const { nonce } of event.change.removedTickets) this.#noticeLoss(nonce);
-      } else if (event.kind === 'reset') {
+      } else if (event.kind !== 'interrupted') {
         for (const nonce of [...this.#locks.keys()]) this.#noticeLoss(nonce);
       }
     });
@@ -109,6 +110,7 @@ export class HeldLocks {
   #noticeLoss(nonce: string): void {
     const { mirror } = this.#options;
     const lock = this.#locks.get(nonce);
+    // A lock that is younger than the mirror. (After a change of history no earlier lock is held.)
     if (!lock || lock.token > mirror.revision) return;
     // With another token it is a late repeat of the request, not the granted ticket.
     if (mirror.ticket(nonce)?.token === lock.token) return;

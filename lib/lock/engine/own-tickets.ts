@@ -1,7 +1,7 @@
 import createDebug from 'debug';
 import type { Clock } from '../../running/clock.ts';
 import { isPermanent } from '../permanent-session.ts';
-import type { TicketStore } from '../stores/ticket-store.ts';
+import type { RecordNote, TicketStore } from '../stores/ticket-store.ts';
 import type { Ticket, TicketRequest } from '../ticket.ts';
 import type { SessionPool } from './session-pool.ts';
 import type { StoreMirror } from './store-mirror.ts';
@@ -96,13 +96,14 @@ export class OwnTickets {
   async remove(
     ticket: Ticket | TicketRequest,
     claim = 'claim' in ticket ? ticket.claim?.key : undefined,
+    note?: RecordNote,
   ): Promise<void> {
     const { clock } = this.#options;
     const startedAt = clock.now();
     this.#giveUp(ticket.nonce);
     this.#removing.add(ticket.nonce);
-    if (await this.#isRemoved(ticket, claim)) return;
-    const removal = this.#removeUntilGone(ticket, claim);
+    if (await this.#isRemoved(ticket, claim, note)) return;
+    const removal = this.#removeUntilGone(ticket, claim, note);
     this.#removals.add(removal);
     void removal.then(() => this.#removals.delete(removal));
     const leftMs = startedAt + patienceMs - clock.now();
@@ -132,9 +133,13 @@ export class OwnTickets {
   }
 
   /** Tries once to remove a ticket. */
-  async #isRemoved(ticket: Ticket | TicketRequest, claim?: string): Promise<boolean> {
+  async #isRemoved(
+    ticket: Ticket | TicketRequest,
+    claim?: string,
+    note?: RecordNote,
+  ): Promise<boolean> {
     try {
-      await this.#options.store.remove(ticket, claim);
+      await this.#options.store.remove(ticket, claim, note);
     } catch (error) {
       log('removal of %s failed: %s', ticket.nonce, error);
       return false;
@@ -143,7 +148,11 @@ export class OwnTickets {
     return true;
   }
 
-  async #removeUntilGone(ticket: Ticket | TicketRequest, claim?: string): Promise<void> {
+  async #removeUntilGone(
+    ticket: Ticket | TicketRequest,
+    claim?: string,
+    note?: RecordNote,
+  ): Promise<void> {
     const { clock, closing, sessions } = this.#options;
     const ttlMs = sessions.session(ticket.session)?.ttlMs ?? Number.POSITIVE_INFINITY;
     const startedAt = clock.now();
@@ -151,7 +160,7 @@ export class OwnTickets {
       await clock.sleep(pauseMs, closing);
       // A claim outlives the session; its ticket does not.
       if (closing.aborted || (sessions.hasEnded(ticket.session) && claim === undefined)) break;
-      if (await this.#isRemoved(ticket, claim)) break;
+      if (await this.#isRemoved(ticket, claim, note)) break;
       const isOverdue = clock.now() - startedAt > ttlMs;
       if (isOverdue && !this.#isInUse(ticket.session)) sessions.drop(ticket.session);
     }

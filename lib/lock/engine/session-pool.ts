@@ -1,4 +1,5 @@
 import createDebug from 'debug';
+import type { HistoryChangedError } from '../errors.ts';
 import { LockUnsupportedError } from '../errors.ts';
 import { permanentSessionOf } from '../permanent-session.ts';
 import type { Session, SessionOptions } from './session.ts';
@@ -70,6 +71,11 @@ export class SessionPool {
    */
   drop(id: string): void {
     this.#keeperOf(id)?.drop();
+  }
+
+  /** Ends the period of every session, because the store has another history. */
+  historyChanged(reason: HistoryChangedError): void {
+    for (const keeper of this.#keepers()) keeper.historyChanged(reason);
   }
 
   /** Returns the open session with this id. */

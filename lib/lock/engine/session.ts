@@ -2,6 +2,7 @@ import createDebug from 'debug';
 import type { Clock } from '../../running/clock.ts';
 import { diskProblem } from '../../running/disk-problem.ts';
 import { messageOf } from '../../running/message-of.ts';
+import type { HistoryChangedError } from '../errors.ts';
 import { LockLostError, SessionGoneError, StoreUnavailableError } from '../errors.ts';
 import type { OpenSession, TicketStore } from '../stores/ticket-store.ts';
 import type { Reports } from './reports.ts';
@@ -36,7 +37,8 @@ interface Keep {
  * less a margin: before the deadline the store can't have granted our locks to another host. At the
  * deadline the session *lapses*: each lock on the session is lost for its holder, although the
  * tickets may still stand. If a later renewal succeeds, a new *session period* begins: the tickets
- * stand, and `attach` takes their locks back. If the store has ended the session, it is *gone*.
+ * stand, and `attach` takes their locks back. If the store has ended the session, it is *gone*. When
+ * the store has another history, the session lapses at once, and a renewal in the new history decides.
  */
 export class SessionKeeper {
   readonly #options: SessionOptions;
@@ -44,6 +46,8 @@ export class SessionKeeper {
   #opening: Promise<Session> | undefined;
   #current: Session | undefined;
   #resume: string | undefined;
+  /** Aborts the pause before the next renewal. */
+  #soon = new AbortController();
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -71,6 +75,12 @@ export class SessionKeeper {
     log('gone session=%s', session.id);
     session.gone();
     this.#options.onSessionHeard();
+  }
+
+  /** Ends the session period, because the store has another history, and renews at once. */
+  historyChanged(reason: HistoryChangedError): void {
+    this.#current?.historyChanged(reason);
+    this.#soon.abort();
   }
 
   /** Closes the session. The store removes it now, or when its TTL has passed. */
@@ -146,7 +156,8 @@ export class SessionKeeper {
     const closing = this.#closing.signal;
     let pauseMs = session.ttlMs / 3;
     for (;;) {
-      await clock.sleep(pauseMs, closing);
+      this.#soon = new AbortController();
+      await clock.sleep(pauseMs, AbortSignal.any([closing, this.#soon.signal]));
       if (closing.aborted || session.isGone) return;
       const sentAt = clock.now();
       try {
@@ -154,6 +165,8 @@ export class SessionKeeper {
         if (session.isGone) return; // It was dropped during the renewal.
         pauseMs = ttlMs / 3;
         if (session.renewed(sentAt, ttlMs)) log('renewed after a lapse session=%s', session.id);
+        // Sent before another history was noticed, it proves nothing: the next one does.
+        if (session.isLapsed) pauseMs = Math.min(pauseMs, 100);
         reports.renewal('renewed', sentAt);
         this.#options.onSessionHeard();
       } catch (error) {
@@ -187,6 +200,8 @@ export class Session {
   readonly #clock: Clock;
   #ttlMs: number;
   #deadline: number;
+  /** A renewal that was sent before proves nothing. */
+  #provedFrom = Number.NEGATIVE_INFINITY;
   #period = new AbortController();
   #isGone = false;
   /** Called when the period ends. A listener on the signal per lock would cost more. */
@@ -246,11 +261,21 @@ export class Session {
   /** Records a successful renewal that was sent at `sentAt`. Returns true if it ended a lapse. */
   renewed(sentAt: number, ttlMs: number): boolean {
     this.checkDeadline();
+    if (sentAt < this.#provedFrom) return false;
     this.#ttlMs = ttlMs;
     this.#deadline = Math.max(this.#deadline, sentAt + ttlMs - marginMs(ttlMs));
     if (!this.isLapsed || this.#clock.now() >= this.#deadline) return false;
     this.#period = new AbortController();
     return true;
+  }
+
+  /** Ends the session period: only a renewal in the store's new history begins another. */
+  historyChanged(reason: HistoryChangedError): void {
+    this.checkDeadline();
+    if (this.#ttlMs === Number.POSITIVE_INFINITY) return;
+    this.#provedFrom = this.#clock.now();
+    this.#deadline = this.#provedFrom;
+    if (!this.isLapsed) this.#end(reason);
   }
 
   gone(): void {
@@ -260,7 +285,10 @@ export class Session {
   }
 
   #endPeriod(why: string): void {
-    const reason = new LockLostError(why);
+    this.#end(new LockLostError(why));
+  }
+
+  #end(reason: LockLostError): void {
     for (const onEnd of [...this.#holders]) onEnd(reason);
     this.#holders.clear();
     this.#period.abort(reason);

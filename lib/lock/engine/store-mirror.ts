@@ -1,3 +1,4 @@
+import type { HistoryChange } from '../history.ts';
 import type {
   StoreChange,
   StoredRecord,
@@ -14,7 +15,9 @@ export type MirrorEvent =
   /** The mirror has read the whole state again: anything may have changed. */
   | { readonly kind: 'reset' }
   /** The watch on the store broke. */
-  | { readonly kind: 'interrupted' };
+  | { readonly kind: 'interrupted' }
+  /** The watch works again, and every change since the break has been reported. */
+  | { readonly kind: 'resumed' };
 
 /**
  * The store's tickets, records and gates as this process last saw them. One watch serves all
@@ -28,11 +31,13 @@ export class StoreMirror implements StoreWatcher, Disposable {
   /** Own writes that the watch has not reported yet; older changes of these keys are ignored. */
   readonly #written = new Map<string, number>();
   readonly #listeners = new Set<(event: MirrorEvent) => void>();
+  readonly #historyListeners = new Set<(change: HistoryChange) => void>();
   readonly #watch: Disposable;
   readonly #firstReset = Promise.withResolvers<void>();
   #revision = 0;
   #isLive = false;
   #hasBeenLive = false;
+  #lastHistoryChange: HistoryChange | undefined;
 
   constructor(store: TicketStore) {
     this.#watch = store.watch(this);
@@ -95,6 +100,17 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
+  /** The last change of the store's history that was noticed. */
+  get lastHistoryChange(): HistoryChange | undefined {
+    return this.#lastHistoryChange;
+  }
+
+  /** Calls `listener` within the call that notices another history of the store, until disposed. */
+  onHistoryChanged(listener: (change: HistoryChange) => void): Disposable {
+    this.#historyListeners.add(listener);
+    return { [Symbol.dispose]: () => this.#historyListeners.delete(listener) };
+  }
+
   /** Applies this process's own commit at once, without waiting for the watch. */
   wrote(revision: number, writes: readonly { key: string; value: string | undefined }[]): void {
     if (revision <= this.#revision) return; // The watch has already reported it.
@@ -147,9 +163,23 @@ export class StoreMirror implements StoreWatcher, Disposable {
     this.#tell({ kind: 'interrupted' });
   }
 
+  resumed(): void {
+    this.#isLive = true;
+    this.#tell({ kind: 'resumed' });
+  }
+
+  historyChanged(change: HistoryChange): void {
+    this.#lastHistoryChange = change;
+    this.#written.clear(); // What was written is not in this history.
+    this.#revision = 0; // A lock of the new history may have a lower token than the mirror has seen.
+    this.interrupted();
+    for (const listener of [...this.#historyListeners]) listener(change);
+  }
+
   [Symbol.dispose](): void {
     this.#watch[Symbol.dispose]();
     this.#listeners.clear();
+    this.#historyListeners.clear();
   }
 
   #apply(change: StoreChange): void {

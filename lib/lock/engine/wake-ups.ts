@@ -14,7 +14,8 @@ export class WakeUps {
       if (event.kind === 'change') {
         for (const { nonce } of event.change.removedTickets) this.#wake(nonce);
         for (const { lockName } of event.change.closedGates) this.#wake(gateOf(lockName));
-      } else if (event.kind === 'reset') {
+      } else if (event.kind !== 'interrupted') {
+        // A change may have been reported before the answer that `wait` got arrived.
         for (const sleeper of [...this.#sleepers.keys()]) this.#wake(sleeper);
       }
     });

@@ -16,6 +16,12 @@ export class Effects implements StoreChange {
     this.revision = revision;
   }
 
+  /** True if a record or a gate changes, which outlives the sessions of all tickets. */
+  hasLasting(): boolean {
+    const { records, removedRecords, closedGates, openedGates } = this;
+    return [records, removedRecords, closedGates, openedGates].some((list) => list.length > 0);
+  }
+
   hasAny(): boolean {
     const { revision: _, ...lists } = this;
     return Object.values(lists).some((list) => list.length > 0);

@@ -8,6 +8,7 @@ import type {
   Granted,
   GuardedChange,
   Placement,
+  RecordNote,
   Refused,
   StoreChange,
   StoredRecord,
@@ -105,11 +106,12 @@ export class TicketModel {
     return this.#exists(ticket) && this.#blockers(ticket.locks, ticket.token).length === 0;
   }
 
-  remove(target: Ticket | TicketRequest, claim?: string): void {
+  remove(target: Ticket | TicketRequest, claim?: string, note?: RecordNote): void {
     const ticket = this.#tickets.get(target.nonce);
     const isThere = ticket && (!('token' in target) || target.token === ticket.token);
     const removedRecords = claim !== undefined && this.#records.delete(claim) ? [claim] : [];
-    this.#removeTickets(isThere ? [ticket] : [], removedRecords);
+    if (isThere) this.#removeTickets([ticket], removedRecords, note && [note]);
+    else this.#removeTickets([], removedRecords);
   }
 
   commit(change: GuardedChange): Committed {
@@ -236,11 +238,18 @@ export class TicketModel {
     return `${session}.${slot}`;
   }
 
-  #removeTickets(tickets: readonly Ticket[], removedRecords: readonly string[] = []): void {
-    if (tickets.length + removedRecords.length === 0) return;
+  #removeTickets(
+    tickets: readonly Ticket[],
+    removedRecords: readonly string[] = [],
+    written: readonly RecordNote[] = [],
+  ): void {
+    if (tickets.length + removedRecords.length + written.length === 0) return;
     for (const ticket of tickets) this.#forget(ticket);
     const removedTickets = tickets.map(({ id, nonce }) => ({ id, nonce }));
-    this.#onChange({ ...noChange(this.#nextRevision()), removedTickets, removedRecords });
+    const revision = this.#nextRevision();
+    const records = written.map((record) => ({ ...record, revision }));
+    for (const record of records) this.#records.set(record.key, record);
+    this.#onChange({ ...noChange(revision), removedTickets, records, removedRecords });
   }
 
   #forget({ nonce, locks }: Ticket): void {

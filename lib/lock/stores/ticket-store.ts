@@ -1,4 +1,5 @@
 import type { Condition } from '../condition.ts';
+import type { HistoryChange } from '../history.ts';
 import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
 
 /**
@@ -20,10 +21,17 @@ import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
  *
  * **Records** are the values that locks protect. A record changes only through `commit`, in the
  * same atomic step that checks that the writer's tickets still exist (the *guard*).
+ *
+ * **History** (`history.ts`). A store that can be put back to an earlier state notices it: it tells
+ * its watchers (`historyChanged`) before it believes an answer of the other history, and rejects the
+ * calls that were under way. For one TTL it then grants only requests with a `proof`; all others
+ * reject with `StoreUnavailableError`.
  */
 export interface TicketStore extends AsyncDisposable {
   /** The technology, for messages: `memory`, `embedded`, `etcd`. */
   readonly name: string;
+  /** The ID of the store's history; undefined before the first answer, or if the store keeps none. */
+  readonly historyId?: string | undefined;
   readonly properties: StoreProperties;
 
   /**
@@ -33,6 +41,12 @@ export interface TicketStore extends AsyncDisposable {
    * A repeat may leave an unused session behind, which expires by itself. A store whose sessions
    * don't expire continues a dead process's resumable session of the same owner even without
    * `resume`.
+   *
+   * A session is of the client (the object with this interface) that has opened or resumed it last. For an
+   * earlier client, whose process was frozen meanwhile or runs by mistake, it has ended: `renewSession`, `enqueue` and
+   * `tryEnqueue` reject with `SessionGoneError`, `place` answers `gone` and `stands` false, `commit` under its tickets
+   * rejects with `GuardLostError`, and `remove` and `closeSession` resolve without any effect. So such a process
+   * removes nothing of its heir. (Not where sessions end with their process.)
    *
    * `ttlMs: Infinity` continues the permanent session of `owner` (permanent-session.ts), which
    * always exists: its tickets stand until they are removed, and once it has been opened, none of
@@ -88,9 +102,10 @@ export interface TicketStore extends AsyncDisposable {
    * Removes a ticket, and never another ticket that has taken its place under the same id. The
    * caller may pass a request whose outcome is unknown instead. Succeeds if the ticket is gone.
    * `claim` is the key of the ticket's claim: the same step deletes that record, also when the
-   * ticket is gone already.
+   * ticket is gone already. `note`: the same step writes that record, but only if it removes the ticket,
+   * so that a repeat never replaces a later note.
    */
-  remove(ticket: Ticket | TicketRequest, claim?: string): Promise<void>;
+  remove(ticket: Ticket | TicketRequest, claim?: string, note?: RecordNote): Promise<void>;
 
   /**
    * Applies `change` if, and only if, every ticket in `guards` still exists and every record has
@@ -128,11 +143,44 @@ export interface TicketStore extends AsyncDisposable {
   health(): Promise<readonly Condition[]>;
 
   /**
+   * Asks each server of the store for its state, for a second at most. Never rejects. Absent: the store has no
+   * servers, or they can't be asked one by one.
+   */
+  members?(): Promise<readonly StoreMember[]>;
+
+  /**
+   * Goes on with the store as it is, after it was refused because it is not in the state in which this
+   * host left it (`HistoryChange.isRefused`): all sessions and tickets end, and a new history begins.
+   * The caller knows that no other process holds a lock of this store. Resolves to false, and changes
+   * nothing, if it is not refused.
+   */
+  accept?(): Promise<boolean>;
+
+  /**
    * Follows the store until disposed. Calls the watcher's `reset` with the whole state at one
    * revision, then `change` for each later change, once and in order. After a break it calls
-   * `interrupted`, and `reset` again when the store is back. Never throws; reconnects for ever.
+   * `interrupted`. When the store is back, it calls `change` for each change that was missed and then
+   * `resumed`, or else `reset` again. Never throws; reconnects for ever.
    */
   watch(watcher: StoreWatcher): Disposable;
+}
+
+/** One server of a store, for people. */
+export interface StoreMember {
+  /** `host:port`. */
+  readonly endpoint: string;
+  /** The name among the servers, if it is known. */
+  readonly name?: string;
+  readonly reachable: boolean;
+  /** Why it can't be reached. */
+  readonly why?: string;
+  readonly role?: 'leader' | 'follower' | 'no leader';
+  /** The name of the leader that it follows. */
+  readonly leader?: string;
+  readonly version?: string;
+  readonly databaseBytes?: number;
+  /** The size of the database at which it refuses writes, if it says so. */
+  readonly quotaBytes?: number;
 }
 
 /** The abilities of a store. A request for an ability that it lacks is an error that says so. */
@@ -234,6 +282,12 @@ export interface RecordWrite {
   readonly expectedRevision?: number;
 }
 
+/** A record that is written whatever it was before. */
+export interface RecordNote {
+  readonly key: string;
+  readonly value: string;
+}
+
 export interface Committed {
   readonly revision: number;
 }
@@ -241,8 +295,15 @@ export interface Committed {
 export interface StoreWatcher {
   reset(state: StoreState): void;
   change(change: StoreChange): void;
-  /** From now until the next `reset`, the reported state may be out of date. */
+  /** From now until the next `reset` or `resumed`, the reported state may be out of date. */
   interrupted(): void;
+  /** Every change since `interrupted` has been reported. */
+  resumed(): void;
+  /**
+   * The store has another history than before: what was granted may be missing, and what was removed
+   * may stand again. A `reset` follows.
+   */
+  historyChanged?(change: HistoryChange): void;
 }
 
 export interface StoreState {

@@ -1,5 +1,7 @@
 import createDebug from 'debug';
-import type { Lock } from '../lock.ts';
+import { HistoryChangedError } from '../errors.ts';
+import type { HistoryChange } from '../history.ts';
+import type { Lock, Unlocking } from '../lock.ts';
 import { isPermanent } from '../permanent-session.ts';
 import type { ReadRecord, RecordWrite } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
@@ -20,13 +22,21 @@ export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
   onSessionHeard(listener: () => void): Disposable;
   /** Calls `listener` when this host's session lapses, or at once if it already has. */
-  onLapsed(listener: () => void): Disposable;
+  onLapsed(listener: (reason?: unknown) => void): Disposable;
+  /** Calls `listener` when the store has another history, after the session has lapsed by it. */
+  onHistoryChanged(listener: (change: HistoryChange) => void): Disposable;
+  /** The ID of the store's history. */
+  readonly historyId?: string | undefined;
 }
 
 /**
  * A lock for work that survives a lapse of the session, such as a mount. After a lapse, the next
  * renewal decides: the lock is taken back if its ticket still stands, else it is lost. A permanent
  * lock becomes `unproven` with the session too: an operator may have cleared it meanwhile.
+ *
+ * When the store has another history, a lock that was held until then is unproven, and has a *proof*:
+ * if its ticket is missing there, it can be put back. A lock that was unproven already is lost: in the
+ * past that is gone, another host may have had it, although its ticket may stand again.
  */
 export class KeptLock {
   readonly ticket: Ticket;
@@ -34,10 +44,11 @@ export class KeptLock {
   readonly read: ReadRecord | undefined;
   readonly #owner: KeptLockOwner;
   readonly #onChange: (state: KeptLockState) => void;
-  readonly #heard: Disposable;
+  readonly #listening = new DisposableStack();
   #lock: Lock;
   #state: KeptLockState = 'held';
   #lapsed: Disposable | undefined;
+  #proof: number | undefined;
 
   constructor(lock: Lock, owner: KeptLockOwner, onChange: (state: KeptLockState) => void) {
     this.ticket = lock.ticket;
@@ -45,7 +56,8 @@ export class KeptLock {
     this.#lock = lock;
     this.#owner = owner;
     this.#onChange = onChange;
-    this.#heard = owner.onSessionHeard(() => void this.#settle());
+    this.#listening.use(owner.onSessionHeard(() => void this.#settle()));
+    this.#listening.use(owner.onHistoryChanged((change) => this.#onHistoryChanged(change)));
     this.#hold(lock);
   }
 
@@ -61,6 +73,19 @@ export class KeptLock {
       // The abort has just changed the state.
     }
     return this.#state;
+  }
+
+  /**
+   * The number of the change of history until which the lock was held, if it has not been proved in
+   * the new history: a request with this proof puts the lock back.
+   */
+  get proof(): number | undefined {
+    return this.#proof;
+  }
+
+  /** The ID of the history in which the lock is proved now; undefined if the store keeps none. */
+  get historyId(): string | undefined {
+    return this.#owner.historyId;
   }
 
   /** Aborts when the lock can't be proved any more; a lock that is taken back has another signal. */
@@ -79,11 +104,10 @@ export class KeptLock {
   }
 
   /** Releases the lock; retries in the background while the store is away. As `Lock.unlock`. */
-  async unlock(options?: { readonly claim?: string | undefined }): Promise<void> {
+  async unlock(end?: Unlocking): Promise<void> {
     if (this.#state !== 'released') this.#change('released');
-    this.#heard[Symbol.dispose]();
-    this.#lapsed?.[Symbol.dispose]();
-    await this.#lock.unlock(options);
+    this.#endListening();
+    await this.#lock.unlock(end);
   }
 
   #hold(lock: Lock): void {
@@ -93,17 +117,34 @@ export class KeptLock {
     else lock.signal.addEventListener('abort', this.#onLoss, { once: true });
     if (!isPermanent(this.ticket.session)) return;
     this.#lapsed?.[Symbol.dispose]();
-    this.#lapsed = this.#owner.onLapsed(() => {
+    this.#lapsed = this.#owner.onLapsed((reason) => {
       // An answer now could be out of date by the next renewal, which asks again.
-      if (this.#state === 'held') this.#change('unproven');
+      if (this.#state === 'held') this.#unproven(reason);
     });
   }
 
   #onLoss = () => {
     if (this.#state !== 'held') return;
-    this.#change('unproven');
+    this.#unproven(this.#lock.signal.reason);
     void this.#settle();
   };
+
+  #unproven(reason: unknown): void {
+    if (reason instanceof HistoryChangedError) this.#proof = reason.change.number;
+    this.#change('unproven');
+  }
+
+  #onHistoryChanged({ number }: HistoryChange): void {
+    if (this.#state === 'unproven' && this.#proof !== number) {
+      this.#proof = undefined;
+      void this.#settled(undefined);
+    }
+  }
+
+  #endListening(): void {
+    this.#listening.dispose();
+    this.#lapsed?.[Symbol.dispose]();
+  }
 
   /** Asks the store whether the ticket still stands, and takes the lock back if so. */
   async #settle(): Promise<void> {
@@ -119,12 +160,12 @@ export class KeptLock {
     if (this.#state === 'released') await lock?.unlock();
     if (this.#state !== 'unproven') return;
     if (lock) {
+      this.#proof = undefined;
       this.#change('held');
       this.#hold(lock);
     } else {
       this.#change('lost');
-      this.#heard[Symbol.dispose]();
-      this.#lapsed?.[Symbol.dispose]();
+      this.#endListening();
       await this.#lock.unlock(); // Forgets the ticket in this process.
     }
   }

@@ -54,6 +54,7 @@ export class LockDriver implements LockService, LockClearer {
       ...(options.mark !== undefined && { mark: options.mark }),
       ...(options.claim && { claim: options.claim }),
       ...(options.readBelow !== undefined && { readBelow: options.readBelow }),
+      proof: options.proof,
     });
     return new KeptLock(lock, this.#manager, options.onChange);
   }

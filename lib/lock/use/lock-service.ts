@@ -78,6 +78,8 @@ export interface KeepOptions extends UseLockOptions {
   readonly claim?: { readonly prefix: string; readonly value: string };
   /** See `LockOptions`. */
   readonly readBelow?: string;
+  /** See `TicketRequest`. */
+  readonly proof?: number | undefined;
   /** Called at each change of the lock's state, also at `unlock`. */
   readonly onChange: (state: KeptLockState) => void;
 }

@@ -17,6 +17,8 @@ export const reasons = {
   snapshot: 'Snapshot',
   snapshotPrune: 'SnapshotPrune',
   copy: 'Copy',
+  set: 'Set',
+  rename: 'Rename',
   maintenance: 'Maintenance',
 } as const;
 

@@ -1,21 +1,29 @@
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
 import type { FindingKind, Outcome, Treatment } from './finding.ts';
+import { found } from './finding.ts';
 import type { HeldDoctorOptions } from './held.ts';
 import { HeldDoctor } from './held.ts';
 import type { MountDoctorOptions } from './mounts.ts';
 import { MountDoctor } from './mounts.ts';
+import type { RenameDoctorOptions } from './renames.ts';
+import { RenameDoctor } from './renames.ts';
 import type { StorageDoctorOptions } from './storage.ts';
 import { StorageDoctor } from './storage.ts';
+import type { TrashDoctorOptions } from './trash.ts';
+import { TrashDoctor } from './trash.ts';
 import type { UncleanEndDoctorOptions } from './unclean-ends.ts';
 import { UncleanEndDoctor } from './unclean-ends.ts';
+import { unreadableFinding, unreadableRecords } from './unreadable-records.ts';
 
 export type DoctorOptions = MountDoctorOptions &
   HeldDoctorOptions &
   StorageDoctorOptions &
+  RenameDoctorOptions &
+  TrashDoctorOptions &
   UncleanEndDoctorOptions & {
     /** While it is not live, its records and tickets may be out of date. */
-    readonly mirror: Pick<StoreMirror, 'isLive'>;
+    readonly mirror: Pick<StoreMirror, 'isLive' | 'records'>;
   };
 
 /** Finds what interrupted work has left on this host, and fixes it on request. */
@@ -31,6 +39,8 @@ export interface Doctor {
 export function doctor(options: DoctorOptions): Doctor {
   const mounts = new MountDoctor(options);
   const storage = new StorageDoctor(options);
+  const renames = new RenameDoctor(options);
+  const trash = new TrashDoctor(options);
   const held = new HeldDoctor(options);
   const uncleanEnds = new UncleanEndDoctor(options);
   return {
@@ -41,14 +51,20 @@ export function doctor(options: DoctorOptions): Doctor {
         );
       }
       if (treatment.deletions.size > 0) {
-        const orphans = await storage.examine({ ...treatment, ...nothing });
+        const asked = { ...treatment, ...nothing };
+        const orphans = [...(await storage.examine(asked)), ...(await trash.examine(asked))];
         requireOrphans(treatment.deletions, orphans);
       }
       // A stray mount keeps its storage from being fixed, so mounts go first.
       const mounted = await mounts.examine(treatment);
+      // What returns from the trash is storage with a record again.
+      const kept = await trash.examine(treatment);
+      const renamed = await renames.examine(treatment);
       const stored = await storage.examine(treatment);
       const unclean = await uncleanEnds.examine(treatment);
-      return [...mounted, ...stored, ...unclean, ...(await held.examine(treatment))];
+      const unreadable = unreadableRecords(options).map(unreadableFinding).map(found);
+      const first = [...mounted, ...kept, ...renamed, ...stored, ...unclean, ...unreadable];
+      return [...first, ...(await held.examine(treatment))];
     },
   };
 }
@@ -66,4 +82,8 @@ function requireOrphans(names: ReadonlySet<string>, outcomes: readonly Outcome[]
   );
 }
 
-const deletable = new Set<FindingKind>(['storage-without-record', 'snapshot-without-record']);
+const deletable = new Set<FindingKind>([
+  'storage-without-record',
+  'snapshot-without-record',
+  'trash-without-record',
+]);

@@ -6,6 +6,11 @@ export const findingKinds = [
   'snapshot-without-storage',
   'snapshot-without-record',
   'interrupted-restore',
+  'interrupted-rename',
+  'interrupted-removal',
+  'interrupted-return',
+  'trash-without-record',
+  'removed-without-storage',
   'leftover',
   'interrupted-mount',
   'mount-without-lock',
@@ -17,6 +22,7 @@ export const findingKinds = [
   'pool-away',
   'unclean-end',
   'put-aside',
+  'unreadable-record',
 ] as const;
 
 export type FindingKind = (typeof findingKinds)[number];

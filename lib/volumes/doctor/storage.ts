@@ -1,19 +1,25 @@
 import type { LockService } from '../../lock/use/lock-service.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
-import type { StoredVolume } from '../drivers/stored-volume.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Volumes } from '../operations/volumes.ts';
-import type { PoolTrouble } from '../pools/pool-conditions.ts';
-import { poolAdvice, poolFault } from '../pools/pool-conditions.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog } from '../records/catalog.ts';
-import type { VolumeRecord } from '../volume.ts';
-import { checkVolumeName, formatSource } from '../volume.ts';
+import { isStoredOn } from '../stored-on.ts';
+import { UnreadableRecordError } from '../stored-text.ts';
+import { isVolumeName } from '../volume.ts';
 import type { Ailment, Finding, Outcome, Treatment } from './finding.ts';
 import { found, isSame, mended } from './finding.ts';
 import type { Hold } from './locks.ts';
 import { whileIdle } from './locks.ts';
 import { orSilent } from './silent.ts';
+import {
+  findings,
+  isBeingRenamed,
+  notOurs,
+  poolAway,
+  snapshotIn,
+  untilEnabled,
+} from './storage-findings.ts';
 
 export interface StorageDoctorOptions {
   readonly catalog: Catalog;
@@ -22,6 +28,8 @@ export interface StorageDoctorOptions {
   readonly mounts: Pick<Mounts, 'requireUnmounted'>;
   readonly volumes: Volumes;
   readonly pools: Pick<Pools, 'trouble'>;
+  /** The name of this host. */
+  readonly host: string;
   /** The plugin's name for `docker volume create -d`. */
   readonly pluginName: string;
 }
@@ -52,16 +60,19 @@ export class StorageDoctor {
     outcomes.push(...silent);
     for (const name of suspects) {
       const examined = () => this.#examineVolume(driver, name, treatment);
-      outcomes.push(...(await orSilent(name, examined)));
+      outcomes.push(...(await orUnreadable(() => orSilent(name, examined))));
     }
     return outcomes;
   }
 
   /** Finds, without locks, the volumes that need an examination under their locks. */
   async #suspects(driver: VolumeDriver): Promise<{ suspects: string[]; silent: Outcome[] }> {
-    const records = this.#options.catalog.list().filter((record) => record.driver === driver.name);
+    const { catalog, host } = this.#options;
+    const records = catalog.list().filter((record) => isStoredOn(host, record, driver));
     const byName = new Map(records.map((record) => [record.name, record]));
     const names = new Set([...byName.keys(), ...(await driver.storage.names())]);
+    // What such a record would say of its storage is not known; unreadable-records.ts reports it.
+    for (const { name } of catalog.unreadable()) if (name !== undefined) names.delete(name);
     const suspects: string[] = [];
     const silent: Outcome[] = [];
     const look = async (name: string): Promise<Outcome[]> => {
@@ -109,23 +120,27 @@ export class StorageDoctor {
     hold: Hold,
     { fix, deletions, signal }: Treatment,
   ): Promise<Ailment[]> {
-    const { catalog, mounts, volumes, pluginName } = this.#options;
+    const { catalog, mounts, volumes, pluginName, host } = this.#options;
     const entry = await catalog.read(name);
-    const record = entry?.record.driver === driver.name ? entry.record : undefined;
+    if (isBeingRenamed(entry?.record)) return [];
+    const isHere = entry !== undefined && isStoredOn(host, entry.record, driver);
+    const record = isHere ? entry.record : undefined;
     const stored = await driver.storage.find(name);
     const all = findings(driver, name, record, stored, pluginName);
     if (hold.scope === 'nothing')
       return all.map((finding) => ({ finding: untilEnabled(name, finding) }));
     const { lock } = hold;
-    const during = { signal: AbortSignal.any([signal, lock.signal]) };
+    const during = { signal: AbortSignal.any([signal, lock.signal]), lock };
     const mends: Partial<Record<Finding['kind'], (finding: Finding) => Promise<void>>> = {
       'storage-without-record': async () => {
         await mounts.requireUnmounted(name);
         await driver.remove({ name, options: stored?.options ?? {} }, during);
       },
-      'interrupted-restore': async () => record && (await driver.create(record, during)),
+      'interrupted-restore': async () => {
+        if (record) await driver.create(record, during);
+      },
       'snapshot-without-storage': ({ what }) =>
-        volumes.removeSnapshot({ volume: name, snapshot: snapshotIn(what) }, lock, { signal }),
+        volumes.snapshots.remove({ volume: name, snapshot: snapshotIn(what) }, lock, { signal }),
       'snapshot-without-record': async ({ what }) =>
         record &&
         (await driver.removeSnapshot({ volume: record, snapshot: snapshotIn(what) }, during)),
@@ -137,6 +152,16 @@ export class StorageDoctor {
         const isAllowed = fix && (finding.fix !== undefined || deletions.has(finding.what));
         return { finding, mend: isAllowed && mend ? () => mend(finding) : undefined };
       });
+  }
+}
+
+/** A record that has become unreadable since stops the examination of its own volume alone. */
+async function orUnreadable(examine: () => Promise<Outcome[]>): Promise<Outcome[]> {
+  try {
+    return await examine();
+  } catch (error) {
+    if (error instanceof UnreadableRecordError) return [];
+    throw error;
   }
 }
 
@@ -163,141 +188,4 @@ async function leftovers(driver: VolumeDriver, { fix }: Treatment): Promise<Outc
         }
       : { ...finding, state: 'fixed' },
   );
-}
-
-/** Lists the mismatches between a volume's record and its storage. */
-function findings(
-  driver: VolumeDriver,
-  name: string,
-  record: VolumeRecord | undefined,
-  stored: StoredVolume | undefined,
-  pluginName: string,
-): Finding[] {
-  if (!record) return stored ? [storageWithoutRecord(driver, stored, pluginName)] : [];
-  if (!stored || (stored.content === 'missing' && !stored.isTorn)) {
-    return [recordWithoutStorage(record)];
-  }
-  const known = new Set(record.snapshots.map((snapshot) => snapshot.name));
-  const there = new Set(stored.snapshots);
-  return [
-    ...(stored.isTorn ? [interruptedRestore(name)] : []),
-    ...record.snapshots
-      .filter((snapshot) => !there.has(snapshot.name))
-      .map((snapshot) => snapshotWithoutStorage(name, snapshot)),
-    ...stored.snapshots
-      .filter((snapshot) => !known.has(snapshot))
-      .map((snapshot) => snapshotWithoutRecord(formatSource({ volume: name, snapshot }))),
-  ];
-}
-
-function poolAway(trouble: PoolTrouble): Finding {
-  return {
-    kind: 'pool-away',
-    what: `driver ${trouble.driver}`,
-    message: `has no pool that can be used: ${poolFault(trouble)}`,
-    next: poolAdvice(trouble),
-  };
-}
-
-function recordWithoutStorage({ name, createdAt, createdBy, snapshots }: VolumeRecord): Finding {
-  return {
-    kind: 'record-without-storage',
-    what: name,
-    message: `has a record (made by host ${createdBy}), but its storage is not here`,
-    since: createdAt,
-    next: [
-      'if the file system of the volumes is not mounted, or not shared with that host, mount it',
-      `else drop the record: ${[
-        ...snapshots.map((snapshot) => `berth snapshot rm ${name}@${snapshot.name}`),
-        `docker volume rm ${name}`,
-      ].join('; ')}`,
-    ],
-  };
-}
-
-function storageWithoutRecord(
-  driver: VolumeDriver,
-  { name, options, content, snapshots, changedAt }: StoredVolume,
-  pluginName: string,
-): Finding {
-  const isEmpty = content !== 'some' && snapshots.length === 0;
-  const given = Object.entries({ driver: driver.name, ...options });
-  const flags = given.map(([key, value]) => `-o ${key}=${value}`).join(' ');
-  return {
-    kind: 'storage-without-record',
-    what: name,
-    message: `has storage of driver ${driver.name}, ${isEmpty ? 'empty' : 'with content'}, but no record`,
-    since: changedAt,
-    ...(isEmpty && { fix: 'removes it' }),
-    next: isEmpty
-      ? []
-      : [
-          `keep it: docker volume create -d ${pluginName} ${flags} -o adopt=yes ${name}`,
-          `delete it: berth doctor --fix --delete ${name}`,
-        ],
-  };
-}
-
-function interruptedRestore(name: string): Finding {
-  return {
-    kind: 'interrupted-restore',
-    what: name,
-    message: 'a restore of it was interrupted',
-    fix: 'completes the restore, or rolls it back',
-    next: [],
-  };
-}
-
-function snapshotWithoutStorage(
-  volume: string,
-  { name, createdAt }: VolumeRecord['snapshots'][number],
-): Finding {
-  return {
-    kind: 'snapshot-without-storage',
-    what: formatSource({ volume, snapshot: name }),
-    message: 'is in the record of its volume, but its storage is gone',
-    since: createdAt,
-    fix: 'drops it from the record',
-    next: [],
-  };
-}
-
-function snapshotWithoutRecord(what: string): Finding {
-  return {
-    kind: 'snapshot-without-record',
-    what,
-    message: 'has storage, but is not in the record of its volume',
-    next: [
-      `replace it with the present content of the volume: berth snapshot create ${what}`,
-      `delete it: berth doctor --fix --delete ${what}`,
-    ],
-  };
-}
-
-function isVolumeName(name: string): boolean {
-  try {
-    checkVolumeName(name);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function notOurs(driver: VolumeDriver, name: string): Finding {
-  return {
-    kind: 'leftover',
-    what: name,
-    message: `lies among the volumes of driver ${driver.name}, but no volume can have this name`,
-    next: ['move it away: berth did not create it'],
-  };
-}
-
-/** Removes the fix from a finding: the doctor changes nothing without a lock. */
-function untilEnabled(volume: string, { fix: _, ...finding }: Finding): Finding {
-  const next = `volume ${volume} is disabled; enable it first: berth lock enable ${volume}`;
-  return { ...finding, next: [...finding.next, next] };
-}
-
-function snapshotIn(what: string): string {
-  return what.slice(what.indexOf('@') + 1);
 }

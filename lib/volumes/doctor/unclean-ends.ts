@@ -1,5 +1,6 @@
 import type { VolumeDriver } from '../drivers/driver.ts';
 import type { PutAside } from '../drivers/takeover.ts';
+import { amountWritten } from '../operations/takeovers.ts';
 import type { UncleanEnds } from '../operations/unclean-ends.ts';
 import { goneCommand } from '../operations/unclean-ends.ts';
 import type { Pools } from '../pools/pools.ts';
@@ -14,7 +15,7 @@ export interface UncleanEndDoctorOptions {
   readonly catalog: Pick<Catalog, 'list'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   readonly pools: Pick<Pools, 'trouble'>;
-  readonly uncleanEnds: Pick<UncleanEnds, 'list'>;
+  readonly uncleanEnds: Pick<UncleanEnds, 'list' | 'claimsOn'>;
 }
 
 /**
@@ -35,7 +36,7 @@ export class UncleanEndDoctor {
     for (const record of catalog.list()) {
       const unclean = claims.get(record.name) ?? [];
       const named = new Set<string>();
-      const look = () => this.#asides(record, unclean, treatment, (mark) => named.add(mark));
+      const look = () => this.#asides(record, treatment, (mark) => named.add(mark));
       const asides = await orSilent(record.name, look);
       const others = unclean.filter(({ mark }) => !named.has(mark)).map(uncleanEnd);
       outcomes.push(...others.map(found), ...asides);
@@ -43,18 +44,22 @@ export class UncleanEndDoctor {
     return outcomes;
   }
 
+  /** Looks for files, then for claims, and then at what was written, as `Takeovers.settle` does. */
   async #asides(
     record: VolumeRecord,
-    unclean: readonly Claim[],
     { fix, signal }: Treatment,
     onMark: (mark: string) => void,
   ): Promise<Outcome[]> {
     const driver = this.#options.drivers.get(record.driver);
     if (!driver?.takeover || (await this.#options.pools.trouble(driver))) return [];
     const { takeover } = driver;
+    const files = new Set((await takeover.putAside(record)).map(({ mark }) => mark));
+    if (files.size === 0) return [];
+    const claims = await this.#options.uncleanEnds.claimsOn(record.name);
+    const asides = await takeover.putAside(record);
     const outcomes: Outcome[] = [];
-    for (const aside of await takeover.putAside(record)) {
-      const claim = unclean.find(({ mark }) => mark === aside.mark);
+    for (const aside of asides.filter(({ mark }) => files.has(mark))) {
+      const claim = claims.find(({ mark }) => mark === aside.mark);
       const finding = putAside(record.name, aside, claim);
       const discard = () => takeover.discard(record, aside.mark, { signal });
       const isFixed = fix && finding.fix !== undefined;
@@ -66,7 +71,15 @@ export class UncleanEndDoctor {
 }
 
 function uncleanEnd(claim: Claim): Finding {
-  const { volume, host, since, takenOver } = claim;
+  const { volume, host, since, takenOver, unreadable } = claim;
+  if (unreadable) {
+    return {
+      kind: 'unclean-end',
+      what: volume,
+      message: `was mounted by a host that did not unmount it and is not known here: ${unreadable.message}`,
+      next: [`if that host is gone for good: ${goneCommand(claim)} --force`],
+    };
+  }
   const end =
     takenOver === undefined
       ? 'and may still write to it'
@@ -80,15 +93,13 @@ function uncleanEnd(claim: Claim): Finding {
   };
 }
 
-function putAside(
-  volume: string,
-  { path, host, since, bytes, writtenAt }: PutAside,
-  claim: Claim | undefined,
-): Finding {
+function putAside(volume: string, aside: PutAside, claim: Claim | undefined): Finding {
+  const { path, host, since, bytes, writtenAt } = aside;
   const size = `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  const amount = amountWritten(aside);
   const base = { kind: 'put-aside', what: path, since } as const;
   const written =
-    writtenAt === undefined ? 'wrote nothing there' : `wrote there until ${writtenAt}`;
+    writtenAt === undefined ? 'wrote nothing there' : `wrote ${amount}there until ${writtenAt}`;
   if (claim) {
     return {
       ...base,
@@ -106,7 +117,7 @@ function putAside(
   }
   return {
     ...base,
-    message: `(${size}) has what host ${host} wrote to volume ${volume} after the takeover, until ${writtenAt}; none of it is in the volume`,
+    message: `(${size}) has what host ${host} wrote to volume ${volume} after the takeover, ${amount}until ${writtenAt}; none of it is in the volume`,
     next: [`look at it: mount -o ro,loop ${path} /mnt`, `delete it: rm ${path}`],
   };
 }

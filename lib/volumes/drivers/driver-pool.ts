@@ -29,6 +29,8 @@ export interface PoolSpace {
   readonly freeFiles: number;
   /** Copies may share their blocks with the original. */
   readonly sharesBlocks: boolean;
+  /** The pool lies on the root file system of this host. */
+  readonly isOnRoot: boolean;
 }
 
 /** The state of a pool, as one host sees it. */

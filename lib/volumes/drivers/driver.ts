@@ -1,7 +1,12 @@
 import type { Mount } from '../../linux/mountinfo.ts';
+import type { DriverContext, DriverVolume } from './driver-call.ts';
+import type { DriverOptions } from './driver-option.ts';
 import type { DriverPool } from './driver-pool.ts';
 import type { DriverStorage } from './stored-volume.ts';
 import type { FormerOwner, PutAside, TakeoverAbility } from './takeover.ts';
+import type { DriverTrash } from './trash.ts';
+
+export type { DriverContext, DriverLock, DriverVolume, Progress } from './driver-call.ts';
 
 /**
  * The port to a storage technology.
@@ -15,8 +20,14 @@ import type { FormerOwner, PutAside, TakeoverAbility } from './takeover.ts';
 export interface VolumeDriver {
   readonly name: string;
   readonly capabilities: DriverCapabilities;
-  /** The `-o` options of this driver, with one line of help each. */
-  readonly options: Readonly<Record<string, string>>;
+  /** The `-o` options of this driver. Every driver has those of shared/owner.ts and shared/mount-options.ts. */
+  readonly options: DriverOptions;
+
+  /**
+   * The programs that this driver runs itself, with the Debian package of each: an installation needs them,
+   * and the error for a missing one names its package.
+   */
+  readonly programs: Readonly<Record<string, string>>;
 
   /**
    * Checks and normalises the options of a new volume (`size=1G` → `size=1073741824`), filling in
@@ -25,17 +36,24 @@ export interface VolumeDriver {
    */
   parseOptions(options: Readonly<Record<string, string>>): Record<string, string>;
 
-  /** Creates empty storage. Existing storage is kept, with its content. */
-  create(volume: DriverVolume, context: DriverContext): Promise<void>;
+  /**
+   * Creates empty storage, whose root directory has the owner and the mode that the options ask for. Existing
+   * storage with content is kept, with its root's owner: resolves to `found` then, and the caller looks at
+   * it before anybody uses it. Existing storage that is proved empty, which an interrupted Create left,
+   * becomes what these options ask for.
+   */
+  create(volume: DriverVolume, context: DriverContext): Promise<'made' | 'found'>;
 
   /**
    * Removes the storage of a volume that is not mounted, with all its snapshots. Resolves also when
-   * the storage is gone.
+   * the storage is gone. Deletes nothing if the store says, after the storage has lost its name, that the
+   * lock is lost: it gets its name again.
    */
   remove(volume: DriverVolume, context: DriverContext): Promise<void>;
 
   /**
-   * Mounts the volume at `mountpoint` (an empty directory that the driver creates). Resolves also
+   * Mounts the volume at `mountpoint` (an empty directory that the driver creates), with the words of its
+   * option `mount-options`. Resolves also
    * when it is mounted there already; never stacks a second mount on the first. After a crash the
    * mount may still be there. With a `takeover`, it never mounts what a later holder of the lock has
    * taken over, however long this host stands still in it.
@@ -61,9 +79,10 @@ export interface VolumeDriver {
    * Makes a point-in-time copy inside the volume's own storage. `mountpoint` is given when the
    * volume is mounted on this host: the driver then freezes it if it has to. A copy of that name is
    * replaced: the caller guarantees that no snapshot of that name has a record, and, for
-   * `copyNeedsQuiet`, that the volume is neither mounted nor unmounted during the call.
+   * `copyNeedsQuiet`, that the volume is neither mounted nor unmounted during the call. Resolves to the bytes
+   * that the copy occupies in the pool; what it shares with others counts.
    */
-  snapshot(target: SnapshotTarget, context: DriverContext): Promise<void>;
+  snapshot(target: SnapshotTarget, context: DriverContext): Promise<number>;
 
   /** Removes a snapshot. Resolves also when it is gone. */
   removeSnapshot(target: SnapshotTarget, context: DriverContext): Promise<void>;
@@ -73,7 +92,8 @@ export interface VolumeDriver {
 
   /**
    * Creates the storage of a new volume `target` with the content of `source` (live) or of one of
-   * its snapshots. Existing storage of the target is replaced: the caller guarantees that no volume
+   * its snapshots. Its root directory has the owner and the mode that the target's options ask for, else
+   * those of the source. Existing storage of the target is replaced: the caller guarantees that no volume
    * of that name has a record.
    */
   clone(
@@ -81,6 +101,14 @@ export interface VolumeDriver {
     target: DriverVolume,
     context: DriverContext,
   ): Promise<void>;
+
+  /**
+   * Gives the storage of a volume that is not mounted, with its snapshots, another name, in one step. Resolves also
+   * if only the other name has storage: an earlier call has done it. Rejects ExistsError if both have, and
+   * NotFoundError if none has. If the store says after that step that the lock is lost, the storage gets its
+   * former name again. When this resolves, a power cut can't undo it.
+   */
+  rename(volume: DriverVolume, to: string, context: DriverContext): Promise<void>;
 
   /**
    * Tells from what the kernel shows at a mountpoint whether this driver mounted it there, for a
@@ -97,6 +125,9 @@ export interface VolumeDriver {
    */
   readonly takeover?: DriverTakeover;
 
+  /** Keeps removed volumes for a while. Absent: a removed volume is gone at once. */
+  readonly trash?: DriverTrash;
+
   /** Lists the driver's storage, so that the doctor finds what interrupted work has left. */
   readonly storage: DriverStorage;
 
@@ -108,6 +139,13 @@ export interface VolumeDriver {
    * counts in each. A volume without storage occupies nothing.
    */
   occupied(volume: DriverVolume): Promise<Occupied>;
+
+  /**
+   * Makes a mounted volume as large as its options say, which is no less than before; its content stays, and
+   * who writes to it goes on. May be repeated. Does nothing if it is not mounted: the mount of a volume that was
+   * made larger does the same. Absent: a volume can't become larger.
+   */
+  grow?(volume: DriverVolume, mountpoint: string, context: DriverContext): Promise<void>;
 
   /** Undoes what a crash may have left on a mounted volume: thaws a frozen file system. */
   recover(mountpoint: string, context: DriverContext): Promise<void>;
@@ -163,18 +201,22 @@ export interface DriverCapabilities {
   /** Two hosts may have it mounted at once without destroying it (`access=shared`). */
   readonly multiHostMount: boolean;
   /**
-   * A live copy is consistent only on the host where the volume is mounted, or while no host has
-   * it mounted.
+   * A copy is of no use if the volume is written to meanwhile, as a file system is. False: the caller may ask
+   * for a copy while containers write on (`--live`).
    */
   readonly copyNeedsQuiet: boolean;
   /** Each volume is a file system of its own, so that a freeze stops this volume alone. */
   readonly ownsFileSystem: boolean;
-}
-
-export interface DriverVolume {
-  readonly name: string;
-  /** The options that `parseOptions` returned. */
-  readonly options: Readonly<Record<string, string>>;
+  /**
+   * Volumes can be copied and have snapshots. Otherwise `snapshot`, `restore` and `clone` reject
+   * InvalidRequestError, which says what a person can do instead, and change nothing.
+   */
+  readonly copies: boolean;
+  /**
+   * A volume is on the host that created it, and on no other. Its pool needs no mark, and other hosts
+   * refuse to mount it; they remove its record only.
+   */
+  readonly hostOnly: boolean;
 }
 
 export interface LiveSource {
@@ -205,35 +247,4 @@ export interface DriverPlace {
   readonly hostDir?: string;
   /** Receives what an operator should know of a volume although the call succeeded. */
   readonly report?: (volume: string, message: string) => void;
-}
-
-/** The circumstances of a call. */
-export interface DriverContext {
-  /** Aborts when the caller's locks are lost or the caller gave up: stop, undo, reject. */
-  readonly signal: AbortSignal;
-  /** The lock on the volume under which the caller works. Absent in tests of a driver alone. */
-  readonly lock?: DriverLock | undefined;
-  /**
-   * For `mount`: true if this host has held the volume's lock without a gap since it mounted the volume
-   * last, so that nobody else can have written to it.
-   */
-  readonly isContinued?: boolean;
-  /** Called now and then during a long copy. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-/** The lock of a caller, as far as a driver needs it to tell its holders apart. */
-export interface DriverLock {
-  /** Larger for each later holder, in one past of the store. */
-  readonly token: number;
-  /**
-   * Asks the store whether the lock is still held; rejects if it is not, or if the store does not say.
-   * Resolves only to what was true after the call: a host that was frozen must ask after its pause.
-   */
-  confirm(): Promise<void>;
-}
-
-export interface Progress {
-  readonly doneBytes: number;
-  readonly totalBytes: number;
 }

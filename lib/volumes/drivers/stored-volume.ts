@@ -18,7 +18,10 @@ export interface DriverStorage {
 
 export interface StoredVolume {
   readonly name: string;
-  /** The options of a volume with such storage, as `parseOptions` returns them. */
+  /**
+   * The options of a volume with such storage, as `parseOptions` returns them, as far as the storage tells
+   * them, and without those that say how content begins (`inCopies: 'given'`).
+   */
   readonly options: Readonly<Record<string, string>>;
   /** `missing`: the volume's directory has no content. `empty`: the content is proved empty. */
   readonly content: 'missing' | 'empty' | 'some';

@@ -30,6 +30,11 @@ export interface PutAside {
   /** The path, for a person. */
   readonly path: string;
   readonly bytes: number;
-  /** The time of the last write after the takeover (RFC 3339); undefined: there was none. */
+  /**
+   * The time of the last write after the takeover (RFC 3339); undefined: nothing was written, apart from what
+   * a kernel writes by itself and what it had promised before.
+   */
   readonly writtenAt?: string | undefined;
+  /** How much was written after the takeover; undefined: nothing, or it is not known. */
+  readonly writtenBytes?: number | undefined;
 }

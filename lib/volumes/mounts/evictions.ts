@@ -11,6 +11,9 @@ import { lockName } from '../../lock/use/use.ts';
 import type { Clock } from '../../running/clock.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { mountMarkKey } from '../records/catalog.ts';
+import type { StoredText } from '../stored-text.ts';
+import { plainText, readStored, UnreadableRecordError } from '../stored-text.ts';
+import { isVolumeName } from '../volume.ts';
 import type { MountRecovery } from './mount-recovery.ts';
 
 const log = createDebug('berth:mount');
@@ -18,13 +21,31 @@ const log = createDebug('berth:mount');
 const keyPrefix = 'evictions/';
 
 const evictionSchema = z.object({
-  volume: z.string(),
+  /** The format; absent: 1. */
+  version: z.literal(1).optional(),
+  volume: z.string().refine(isVolumeName, 'is no name'),
   /** The token of the lock that its host should release. */
-  token: z.number(),
+  token: z.int(),
   /** The host whose operator asks. */
-  by: z.string(),
+  by: plainText,
   nonce: z.string(),
 });
+
+/** Reads an eviction. Throws UnreadableRecordError for what is none, or has the name of another volume. */
+export function readEviction(stored: StoredText): z.infer<typeof evictionSchema> {
+  const what = "an operator's request to give up a volume";
+  const named = evictionSchema.refine(({ volume }) => stored.key === keyPrefix + volume, {
+    message: 'has another name than its key',
+  });
+  return readStored(stored, named, { what });
+}
+
+/** True for the key of an eviction. */
+export function isEvictionKey(key: string): boolean {
+  return key.startsWith(keyPrefix);
+}
+
+type Asked = z.infer<typeof evictionSchema> & { readonly text: string };
 
 export interface EvictionsOptions {
   readonly locks: LockClearer;
@@ -46,7 +67,7 @@ export interface EvictionsOptions {
 export class Evictions implements LockClearer {
   readonly #options: EvictionsOptions;
   /** The records that ask a host to give up a volume, by key. */
-  readonly #asked = new Map<string, string>();
+  readonly #asked = new Map<string, Asked>();
   readonly #obeying = new Set<string>();
 
   constructor(options: EvictionsOptions) {
@@ -74,35 +95,40 @@ export class Evictions implements LockClearer {
     return this.#options.mirror.listen((event) => {
       this.#note(event);
       // Again at each event: a volume that can't be given up now may be one that can be later.
-      for (const value of this.#asked.values()) void this.#obey(value);
+      for (const asked of this.#asked.values()) void this.#obey(asked);
     });
   }
 
   /** Keeps `#asked` as the store has it, without a look at other records unless all were read. */
   #note(event: MirrorEvent): void {
-    if (event.kind === 'interrupted') return;
+    if (event.kind !== 'change' && event.kind !== 'reset') return;
     if (event.kind === 'reset') this.#asked.clear();
     const { records, removedRecords } =
       event.kind === 'change'
         ? event.change
         : { records: this.#options.mirror.records(), removedRecords: [] };
     for (const key of removedRecords) this.#asked.delete(key);
-    for (const { key, value } of records) {
-      if (key.startsWith(keyPrefix)) this.#asked.set(key, value);
+    for (const stored of records) {
+      if (!isEvictionKey(stored.key)) continue;
+      try {
+        this.#asked.set(stored.key, { ...readEviction(stored), text: stored.value });
+      } catch (error) {
+        this.#asked.delete(stored.key);
+        log('ERROR %s', error); // `berth doctor` shows it, too.
+      }
     }
   }
 
   /** `MountRecovery.adopt` retries an eviction that fails. */
-  async #obey(value: string): Promise<void> {
-    if (this.#obeying.has(value)) return;
-    this.#obeying.add(value);
+  async #obey({ volume, token, by, text }: Asked): Promise<void> {
+    if (this.#obeying.has(text)) return;
+    this.#obeying.add(text);
     try {
-      const { volume, token, by } = evictionSchema.parse(JSON.parse(value));
       await this.#options.recovery.evict(volume, token, `an operator on host ${by}`);
     } catch (error) {
-      log('ERROR %s: %s', value, error);
+      log('ERROR volume=%s: %s', volume, error);
     } finally {
-      this.#obeying.delete(value);
+      this.#obeying.delete(text);
     }
   }
 
@@ -112,7 +138,12 @@ export class Evictions implements LockClearer {
     const { holders } = lockQueueOf(mirror.ticketsOn(lockName('mount', volume)));
     const ticket = holders.find((holder) => holder.token === token);
     if (ticket?.kind !== 'mount') return undefined;
-    return catalog.get(volume)?.onLost === 'keep' ? undefined : ticket;
+    try {
+      return catalog.get(volume)?.onLost === 'keep' ? undefined : ticket;
+    } catch (error) {
+      if (error instanceof UnreadableRecordError) return ticket; // Its host knows the rule.
+      throw error;
+    }
   }
 
   /** Breaks the mount mark first, so that the old holder can't re-acquire the lock. */

@@ -113,7 +113,7 @@ export class FoundMounts {
     return ticket && (await locks.resume({ ticket }, onChange));
   }
 
-  async #rowOf(found: FoundMount, { ticket }: MountLock): Promise<MountRow> {
+  async #rowOf(found: FoundMount, { ticket, historyId }: MountLock): Promise<MountRow> {
     const { bootId } = this.#options;
     const { volume, mountpoint } = found;
     const { driver, options, access, failover, onLost } = await this.#record(found);
@@ -122,6 +122,7 @@ export class FoundMounts {
       // If the lock had been re-acquired, the mark is older than this ticket, and a loss of the lock
       // counts as if another host had asked: the safe way.
       ...(access === 'shared' ? {} : { mountMark: ticket.nonce }),
+      ...(historyId === undefined ? {} : { history: historyId }),
       mountIds: new Map(),
     });
   }

@@ -8,7 +8,7 @@ import { SayOnceEach } from '../../running/say-once.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { DisabledError, InUseError, UnavailableError } from '../errors.ts';
 import type { EventKind, EventSink, VolumeEvent } from '../events.ts';
-import type { Claims } from '../records/claims.ts';
+import type { EndInStore } from './end-in-store.ts';
 import { endInStore } from './end-in-store.ts';
 import type { FoundMounts } from './found-mounts.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
@@ -25,7 +25,7 @@ const log = createDebug('berth:mount');
 /** The number of volumes settled at once: they share the syncs of the disk, and wait for no other's fence. */
 const settledAtOnce = 16;
 
-export interface MountRecoveryOptions {
+export interface MountRecoveryOptions extends EndInStore {
   readonly table: MountTable;
   readonly states: MountStates;
   readonly mounts: Pick<Mounts, 'undo'>;
@@ -34,7 +34,6 @@ export interface MountRecoveryOptions {
   readonly locks: Relocker;
   readonly found: FoundMounts;
   readonly fence: MountFence;
-  readonly claims: Pick<Claims, 'release'>;
   /** Records what happens to mounts without a request. */
   readonly events: EventSink;
 }
@@ -64,9 +63,10 @@ export class MountRecovery {
   onLockChange(volume: string): OnLockChange {
     return (state) => {
       if (state !== 'released') this.#options.fence.changed(this.#fenced());
-      if (state !== 'lost') return;
+      if (state !== 'lost' && state !== 'held') return;
+      const follow = () => (state === 'lost' ? this.#lockLost(volume) : this.#lockProved(volume));
       void this.#options.mutex
-        .run(volume, () => this.#lockLost(volume))
+        .run(volume, follow)
         .catch((error) => log('volume=%s: %s', volume, error));
     };
   }
@@ -80,10 +80,26 @@ export class MountRecovery {
    * was away for some. Callers repeat it then, and from time to time.
    */
   async adopt(): Promise<boolean> {
-    let isComplete = true;
     const rows = this.#table.rows().filter((row) => this.#isUnsettled(row));
-    if (rows.length > 0) this.#options.fence.changed(this.#fenced());
     const found = this.#states.found().map((state) => state.found);
+    return await this.#settleAll(rows, found);
+  }
+
+  /**
+   * Settles the mounts whose locks were held until the store's history changed, and could not be put
+   * back at once. Needs no lock of the host: this process proves each by itself. Never rejects.
+   */
+  async putBack(): Promise<void> {
+    const rows = this.#table.rows().filter((row) => this.#states.proof(row.volume) !== undefined);
+    if (rows.length > 0) await this.#settleAll(rows, []);
+  }
+
+  async #settleAll(
+    rows: readonly MountRow[],
+    found: readonly { readonly volume: string }[],
+  ): Promise<boolean> {
+    let isComplete = true;
+    if (rows.length > 0) this.#options.fence.changed(this.#fenced());
     // Read once: the host may have thousands of mounts.
     if (rows.length > 0) this.#mountpoints = await readMountpoints();
     const settle = (volume: string) =>
@@ -147,6 +163,7 @@ export class MountRecovery {
     const lock = await this.#options.locks.resume(row, this.onLockChange(volume));
     if (lock) {
       this.#states.enter(volume, { is: 'mounted', lock });
+      await this.#lockProved(volume);
       await this.#adoptMount(row);
       this.#record('info', 'adopted', row, 'adopted from the process before, with its lock');
       return;
@@ -180,11 +197,12 @@ export class MountRecovery {
       (await this.#options.locks.resume(row, this.onLockChange(volume)));
     if (lock) this.#states.enter(volume, { is: 'interrupted', lock });
     await this.#options.mounts.undo(row, lock?.state === 'held');
-    await endInStore(row, lock, this.#options.claims);
+    await endInStore(row, lock, this.#options);
     const message =
       row.mountIds.size === 0
         ? 'its mount was interrupted and has been undone'
-        : 'this host was restarted while it was mounted: the mount is gone, and its lock is released';
+        : 'this host was restarted while it was mounted: the mount is gone, and its lock ' +
+          (lock ? 'is released' : 'expires or has expired');
     this.#record('info', 'dropped', row, message); // Once: what fails is retried.
   }
 
@@ -213,16 +231,26 @@ export class MountRecovery {
     log('volume=%s is not mounted any more: keeping its lock', row.volume);
   }
 
+  /** Records the store's history in which a lock has been proved, for the next daemon. */
+  async #lockProved(volume: string): Promise<void> {
+    const row = this.#table.get(volume);
+    const lock = this.#states.lock(volume);
+    if (!row || lock?.state !== 'held' || lock.historyId === undefined) return;
+    if (row.history === lock.historyId || row.ticket.nonce !== lock.ticket.nonce) return;
+    await this.#table.update({ ...row, history: lock.historyId });
+  }
+
   /** Handles the loss of a lock; runs in the volume's mutex. */
   async #lockLost(volume: string): Promise<void> {
     const row = this.#table.get(volume);
+    const lost = this.#states.lock(volume);
     // Another lock may have replaced the lost one while this task waited.
-    if (!row || this.#states.lock(volume)?.state !== 'lost') return;
+    if (!row || lost?.state !== 'lost') return;
     if (this.#states.get(volume)?.is === 'interrupted') {
       this.#states.enter(volume, { is: 'interrupted' }); // `adopt` undoes it, without a last write.
       return;
     }
-    this.#states.enter(volume, { is: 'unlocked' });
+    this.#states.enter(volume, { is: 'unlocked', proof: lost.proof });
     await this.#relock(row);
   }
 
@@ -233,13 +261,19 @@ export class MountRecovery {
    */
   async #relock(row: MountRow): Promise<void> {
     const { volume } = row;
-    const lock = await this.#reacquired(row);
+    const proof = this.#states.proof(volume);
+    const lock = await this.#reacquired(row, proof);
     if (lock) {
-      const locked = { ...(this.#table.get(volume) ?? row), ticket: lock.ticket };
+      const { ticket, historyId } = lock;
+      const history = historyId === undefined ? {} : { history: historyId };
+      const locked = { ...(this.#table.get(volume) ?? row), ticket, ...history };
       await this.#table.update(locked);
       const message =
-        'its lock expired while it was mounted here and was re-acquired; no other host had asked ' +
-        'for it';
+        proof === undefined
+          ? 'its lock expired while it was mounted here and was re-acquired; no other host had ' +
+            'asked for it'
+          : 'its lock was missing after the store was put back and was put back, too: this host had ' +
+            'held it until then';
       this.#record('warning', 'relocked', locked, message);
     } else if (this.#states.get(volume)?.is === 'lost') {
       await this.#lostToAnother(row);
@@ -248,10 +282,10 @@ export class MountRecovery {
   }
 
   /** Undefined: the volume is lost, or it is disabled, and `adopt` retries. */
-  async #reacquired(row: MountRow): Promise<KeptLock | undefined> {
+  async #reacquired(row: MountRow, proof: number | undefined): Promise<KeptLock | undefined> {
     const { volume } = row;
     try {
-      const lock = await this.#options.locks.reacquire(row, this.onLockChange(volume));
+      const lock = await this.#options.locks.reacquire(row, this.onLockChange(volume), proof);
       this.#states.enter(volume, { is: 'mounted', lock });
       return lock;
     } catch (error) {
@@ -287,7 +321,7 @@ export class MountRecovery {
     await this.#options.fence.end(volume, this.#fenced());
     const lock = this.#states.lock(volume);
     await this.#options.mounts.undo(row, lock?.state === 'held');
-    await endInStore(row, lock, this.#options.claims);
+    await endInStore(row, lock, this.#options);
     const message =
       'no container here uses it any more, and it is unmounted; a container that is started again ' +
       'waits for the lock like any other';

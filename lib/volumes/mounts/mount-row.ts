@@ -9,6 +9,11 @@ import type { MountRow, MountUse } from './stored-row.ts';
  */
 const podmanId = '2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2';
 
+/** Returns true for the mount ID of Podman. */
+export function isPodman(mountId: string): boolean {
+  return mountId === podmanId;
+}
+
 /** Stands for the uses of a mount whose IDs are lost. No engine can send it: it has a blank. */
 export const lostId = 'unknown user';
 

@@ -7,7 +7,8 @@ import type { MountRow } from './mount-table.ts';
 export type MountLock = Pick<
   KeptLock,
   'state' | 'ticket' | 'token' | 'unlock' | 'confirm' | 'guard'
->;
+> &
+  Partial<Pick<KeptLock, 'historyId' | 'proof'>>;
 
 /**
  * The state of a volume that is mounted on this host. A volume has a state as long as it has a row
@@ -58,7 +59,9 @@ export type MountLock = Pick<
  */
 export type MountState =
   | { readonly is: 'mounting' | 'mounted' | 'evicted'; readonly lock: MountLock }
-  | { readonly is: 'unlocked' | 'disabled' | 'lost' }
+  | { readonly is: 'disabled' | 'lost' }
+  /** `proof`: the lock was held until the store's history changed (`KeptLock.proof`). */
+  | { readonly is: 'unlocked'; readonly proof?: number | undefined }
   | { readonly is: 'interrupted'; readonly lock?: MountLock }
   | {
       readonly is: 'found';
@@ -145,6 +148,12 @@ export class MountStates {
     this.#states.delete(volume);
     this.#adopted.delete(volume);
     return lock;
+  }
+
+  /** The proof with which the lock of a volume can be put back after a change of history. */
+  proof(volume: string): number | undefined {
+    const state = this.#states.get(volume);
+    return state?.is === 'unlocked' ? state.proof : undefined;
   }
 
   ownership(volume: string): Ownership {

@@ -8,9 +8,9 @@ import { allOf } from '../../running/all-of.ts';
 import { never } from '../../running/never.ts';
 import type { DriverContext, VolumeDriver } from '../drivers/driver.ts';
 import { InUseError, UnavailableError } from '../errors.ts';
-import type { Claims } from '../records/claims.ts';
 import type { CallContext } from '../service.ts';
 import type { VolumeRecord } from '../volume.ts';
+import type { EndInStore } from './end-in-store.ts';
 import { endInStore } from './end-in-store.ts';
 import type { MountsAt } from './found-mount.ts';
 import { foundCondition, kernelMountsAt } from './found-mount.ts';
@@ -32,7 +32,7 @@ import type { BegunRow, MountRow, MountTable } from './mount-table.ts';
 
 const log = createDebug('berth:mount');
 
-export interface MountsOptions {
+export interface MountsOptions extends EndInStore {
   readonly table: MountTable;
   readonly states: MountStates;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
@@ -42,9 +42,11 @@ export interface MountsOptions {
   readonly mountDir: string;
   readonly bootId: string;
   readonly fence: MountFence;
-  readonly claims: Pick<Claims, 'release'>;
   readonly mountsAt?: MountsAt | undefined;
 }
+
+/** The rules of a mount that can change while it stands, as a record has them. */
+export type ChangedRules = Pick<VolumeRecord, 'access' | 'onLost' | 'token'>;
 
 /**
  * Counts the uses of the volumes mounted on this host, per volume and mount ID, because the engine
@@ -56,6 +58,8 @@ export class Mounts {
   readonly #table: MountTable;
   readonly #states: MountStates;
   readonly #mountsAt: MountsAt;
+  /** The token of the record whose rules a mount has, by volume. */
+  readonly #ruleTokens = new Map<string, number>();
 
   constructor(options: MountsOptions) {
     this.#options = options;
@@ -102,12 +106,11 @@ export class Mounts {
   /**
    * Adds one use of a volume that is mounted here already: local, without a call to the store.
    * A known ID always succeeds (an error would make older engines unmount the volume under its
-   * container), unless the mount itself is gone.
+   * container), unless the mount itself is gone. The caller has asked OneContainer about a new one.
    */
   async use(row: MountRow, mountId: string, { signal }: CallContext): Promise<string> {
     const { volume } = row;
     const known = row.mountIds.get(mountId);
-    if (!known) this.#refuseSecondContainer(row);
     const isMounted = await isMountpoint(row.mountpoint);
     if (!known || !isMounted) this.#states.requireHeld(volume);
     if (!isMounted) await this.#mountAgain(row, signal);
@@ -142,9 +145,11 @@ export class Mounts {
       ticket: lock.ticket,
       ...(record.access === 'shared' ? {} : { mountMark: lock.ticket.nonce }),
       bootId: this.#options.bootId,
+      ...(lock.historyId === undefined ? {} : { history: lock.historyId }),
       mountIds: new Map(),
     };
     const driver = driverOf(row, this.#options.drivers);
+    this.#ruleTokens.set(volume, record.token);
     this.#states.enter(volume, { is: 'mounting', lock });
     const begun = await this.#begin(row);
     try {
@@ -223,6 +228,20 @@ export class Mounts {
     }
   }
 
+  /**
+   * Gives a mount the changed rules of its record, and tells the fence. A record that is older than the
+   * last one is ignored: the mirror may be behind a change that this host has made.
+   */
+  async changeRules(row: MountRow, record: ChangedRules): Promise<void> {
+    const { access, onLost, token } = record;
+    if (token < (this.#ruleTokens.get(row.volume) ?? 0)) return;
+    this.#ruleTokens.set(row.volume, token);
+    if (row.access === access && row.onLost === onLost) return;
+    await this.#table.update({ ...row, access, onLost });
+    this.#fenceChanged(row.volume);
+    log('volume=%s has access=%s on-lost=%s', row.volume, access, onLost);
+  }
+
   hasUnconfirmed(): boolean {
     return this.rows().some((row) => unconfirmedIdsOf(row).length > 0);
   }
@@ -286,13 +305,6 @@ export class Mounts {
     log('mounted again volume=%s', row.volume);
   }
 
-  #refuseSecondContainer({ volume, access }: MountRow): void {
-    if (access !== 'container') return;
-    throw new InUseError(
-      `volume ${volume} has access=container and a container on this host already uses it`,
-    );
-  }
-
   /** Removes uses; with the last one the volume is unmounted and its lock released. */
   async #dropIds(row: MountRow, ids: readonly string[]): Promise<void> {
     const left = withoutUses(row, ids);
@@ -314,7 +326,7 @@ export class Mounts {
       throw error;
     }
     const { lock, synced } = await this.#forget(row);
-    const ended = endInStore(row, lock, this.#options.claims);
+    const ended = endInStore(row, lock, this.#options);
     this.#fenceChanged(row.volume); // The caller does not wait for it, so the store comes first.
     await Promise.all([ended, synced]);
   }
@@ -325,6 +337,7 @@ export class Mounts {
    */
   async #forget({ volume }: MountRow): Promise<BegunRow & { lock: MountLock | undefined }> {
     const lock = this.#states.leave(volume);
+    this.#ruleTokens.delete(volume);
     const { synced } = await this.#table.delete(volume);
     return { lock, synced };
   }

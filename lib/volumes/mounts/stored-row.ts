@@ -18,6 +18,11 @@ const fields = {
   ticket: ticketSchema,
   /** The boot in which it was mounted: after another one the kernel's mount is gone. */
   bootId: z.string(),
+  /**
+   * The store's history in which the lock was proved last; absent: written by an earlier release, or
+   * the store keeps none.
+   */
+  history: z.string().optional(),
 };
 
 const storedSchema = z.object({

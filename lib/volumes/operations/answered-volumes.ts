@@ -16,10 +16,18 @@ export function answeredVolumes(volumes: VolumeService, silences: Silences): Vol
   return {
     get: (name) => volumes.get(name),
     list: () => volumes.list(),
+    unreadable: () => volumes.unreadable(),
+    notFound: (name) => volumes.notFound(name),
 
     create: (request, context) =>
       answered([request.name], context, (inner) => volumes.create(request, inner)),
     remove: (name, context) => answered([name], context, (inner) => volumes.remove(name, inner)),
+    resize: (name, size, context) =>
+      answered([name], context, (inner) => volumes.resize(name, size, inner)),
+    // It touches no storage.
+    set: (name, options, context) => volumes.set(name, options, context),
+    rename: (name, to, context) =>
+      answered([name, to], context, (inner) => volumes.rename(name, to, inner)),
     snapshot: (source, context) =>
       answered([source.volume], context, (inner) => volumes.snapshot(source, inner)),
     removeSnapshot: (source, context) =>

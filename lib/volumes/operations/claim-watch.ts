@@ -14,7 +14,7 @@ export interface ClaimWatchOptions {
   readonly mirror: Pick<StoreMirror, 'listen' | 'records' | 'ticket'>;
   readonly claims: Pick<Claims, 'release'>;
   readonly claimant: Claimant;
-  readonly takeovers: Pick<Takeovers, 'settle' | 'lookAgain'>;
+  readonly takeovers: Pick<Takeovers, 'settle' | 'noteRelease'>;
   readonly catalog: Pick<Catalog, 'get'>;
   readonly mounts: Pick<Mounts, 'get' | 'requireUnmounted'>;
   readonly states: Pick<MountStates, 'get' | 'lock'>;
@@ -83,16 +83,9 @@ export class ClaimWatch {
   }
 
   #note(event: MirrorEvent): void {
-    if (event.kind === 'interrupted') return;
-    if (event.kind === 'reset') {
-      this.#own.clear();
-      this.#others.clear();
-      this.#keys.clear();
-    }
+    if (event.kind !== 'change' && event.kind !== 'reset') return;
     const { records, removedRecords, removedTickets } =
-      event.kind === 'change'
-        ? event.change
-        : { records: this.#options.mirror.records(), removedRecords: [], removedTickets: [] };
+      event.kind === 'change' ? event.change : this.#reset();
     for (const record of records) {
       const volume = parseClaimKey(record.key)?.volume;
       if (volume === undefined) continue;
@@ -108,6 +101,18 @@ export class ClaimWatch {
       const claim = this.#others.get(nonce);
       if (claim) this.#endWaiting(claim);
     }
+  }
+
+  /** Begins again with what the mirror has now: claims may have gone while the store was away. */
+  #reset() {
+    const records = [...this.#options.mirror.records()];
+    const present = new Set(records.map(({ key }) => key));
+    const known = [...this.#keys.values()].flatMap((keys) => [...keys]);
+    this.#own.clear();
+    this.#others.clear();
+    this.#keys.clear();
+    const removedRecords = known.filter((key) => !present.has(key));
+    return { records, removedRecords, removedTickets: [] };
   }
 
   #keep(claim: Claim): void {
@@ -147,7 +152,7 @@ export class ClaimWatch {
     const { mounts, mutex, catalog, takeovers } = this.#options;
     const volume = parseClaimKey(key)?.volume;
     if (volume === undefined) return;
-    takeovers.lookAgain(volume);
+    takeovers.noteRelease(volume, key);
     if (!mounts.get(volume)) return;
     void mutex
       .run(volume, async () => {

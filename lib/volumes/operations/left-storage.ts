@@ -1,6 +1,30 @@
+import type { DriverContext, VolumeDriver } from '../drivers/driver.ts';
 import type { StoredVolume } from '../drivers/stored-volume.ts';
 import { ExistsError, InvalidRequestError } from '../errors.ts';
 import type { NewVolume } from './volume-options.ts';
+
+/**
+ * Creates the empty storage of a new volume. What a driver finds there already is used if `refuseLeft`
+ * allows it; most storage is new, so nobody looks at it before.
+ */
+export async function createUnlessLeft(
+  driver: VolumeDriver,
+  wanted: NewVolume,
+  context: DriverContext,
+): Promise<void> {
+  try {
+    if ((await driver.create(wanted, context)) === 'made') return;
+  } catch (error) {
+    await requireNothingLeft(driver, wanted); // Else that is the reason, and says what to do.
+    throw error;
+  }
+  await requireNothingLeft(driver, wanted);
+}
+
+/** Rejects as `refuseLeft` throws. */
+export async function requireNothingLeft(driver: VolumeDriver, wanted: NewVolume): Promise<void> {
+  refuseLeft(wanted, await driver.storage.find(wanted.name));
+}
 
 /**
  * Throws if storage of a volume's name is there although the volume has no record, unless the storage

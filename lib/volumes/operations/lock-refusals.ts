@@ -22,7 +22,10 @@ export function refuseMounted(
     const mount = blockers.find(
       ({ kind, locks: on }) => kind === 'mount' && on.some((lock) => lock.name === name),
     );
-    if (mount) throw new InUseError(`volume ${volume} is in use: ${heldBy(mount)}; ${advice}`);
+    if (!mount) return;
+    throw new InUseError(`volume ${volume} is in use: ${heldBy(mount)}; ${advice}`, {
+      cause: new LockContendedError([name], [mount]),
+    });
   };
 }
 
@@ -73,6 +76,8 @@ const doing: Record<string, string> = {
   snapshot: 'being snapshotted by',
   snapshotPrune: 'having a snapshot removed by',
   copy: 'being copied by',
+  set: 'having its options changed by',
+  rename: 'being renamed by',
   maintenance: 'under maintenance by',
 };
 

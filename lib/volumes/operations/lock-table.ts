@@ -1,5 +1,8 @@
 import type { Mode } from '../../lock/ticket.ts';
+import type { UseLocker } from '../../lock/use/use.ts';
 import { UseMount, UseSnapshot } from '../../lock/use/use.ts';
+import type { TrashEntry } from '../trash-entry.ts';
+import { formatEntry } from '../trash-entry.ts';
 import type { Access } from '../volume.ts';
 
 /**
@@ -10,14 +13,32 @@ import type { Access } from '../volume.ts';
  * `quiet` says that a live copy of the volume must not run beside a mount on another host.
  */
 export const locks = {
-  create: (volume: string) => [UseMount(volume, 'create'), UseSnapshot(volume, 'create')],
+  create: (volume: string): readonly UseLocker[] => [
+    UseMount(volume, 'create'),
+    UseSnapshot(volume, 'create'),
+  ],
   remove: (volume: string) => [UseMount(volume, 'remove'), UseSnapshot(volume, 'remove')],
   mount: (volume: string, access: Access) => UseMount(volume, 'mount', modes[access]),
   snapshot: (volume: string, quiet: boolean) => [
     UseSnapshot(volume, 'snapshot'),
     ...(quiet ? [UseMount(volume, 'snapshot')] : []),
   ],
+  resize: (volume: string, quiet: boolean) => [
+    UseSnapshot(volume, 'maintenance'),
+    ...(quiet ? [UseMount(volume, 'maintenance')] : []),
+  ],
   restore: (volume: string) => [UseSnapshot(volume, 'snapshot'), UseMount(volume, 'snapshot')],
+  /** `quiet`: the change must not be made beside a mount of the volume. */
+  set: (volume: string, quiet: boolean): readonly [UseLocker, ...UseLocker[]] => [
+    UseSnapshot(volume, 'set'),
+    ...(quiet ? [UseMount(volume, 'set')] : []),
+  ],
+  rename: (volume: string, to: string) => [
+    UseMount(volume, 'rename'),
+    UseSnapshot(volume, 'rename'),
+    UseMount(to, 'rename'),
+    UseSnapshot(to, 'rename'),
+  ],
   prune: (volume: string) => [UseSnapshot(volume, 'snapshotPrune')],
   copy: (source: string, target: string, quiet: boolean) => [
     UseMount(target, 'copy'),
@@ -25,6 +46,12 @@ export const locks = {
     UseSnapshot(source, 'copy'),
     ...(quiet ? [UseMount(source, 'copy')] : []),
   ],
+  /** The second name is that of the entry: no volume can have it. */
+  restoreRemoved: (entry: TrashEntry, as: string) => [
+    ...locks.create(as),
+    UseSnapshot(formatEntry(entry), 'create'),
+  ],
+  discardRemoved: (entry: TrashEntry) => [UseSnapshot(formatEntry(entry), 'remove')],
 };
 
 const modes: Record<Access, Mode> = {

@@ -1,68 +1,61 @@
-import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import type { Lock } from '../../lock/lock.ts';
 import type { Ticket } from '../../lock/ticket.ts';
-import type { LockService } from '../../lock/use/lock-service.ts';
 import type { UseLocker } from '../../lock/use/use.ts';
 import { lockName } from '../../lock/use/use.ts';
-import type { Clock } from '../../running/clock.ts';
 import type { DriverUsage } from '../drivers/driver.ts';
-import { NotFoundError, UnavailableError } from '../errors.ts';
-import type { FoundMounts } from '../mounts/found-mounts.ts';
-import type { KeyedMutex } from '../mounts/keyed-mutex.ts';
-import type { MountRecovery } from '../mounts/mount-recovery.ts';
-import { checkMountId } from '../mounts/mount-row.ts';
-import type { Mounts } from '../mounts/mounts.ts';
-import type { Catalog } from '../records/catalog.ts';
-import { mountMarkKey, recordKey } from '../records/catalog.ts';
-import type { Claimant } from '../records/claims.ts';
-import { claimKey, claimPrefix, claimText } from '../records/claims.ts';
-import type { CallContext, CreateRequest, VolumeService, VolumeView } from '../service.ts';
-import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
-import { checkSnapshotName, checkVolumeName } from '../volume.ts';
+import type { NotFoundError } from '../errors.ts';
+import { InUseError, InvalidRequestError } from '../errors.ts';
+import { recordKey } from '../records/catalog.ts';
+import type { LastUses } from '../records/last-uses.ts';
+import type {
+  CallContext,
+  CreateRequest,
+  UnreadableVolume,
+  VolumeService,
+  VolumeView,
+} from '../service.ts';
+import type { Changeable, Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
+import { checkNewVolumeName, checkSnapshotName, checkVolumeName } from '../volume.ts';
+import { refuseForSnapshot } from './copies-in-use.ts';
+import { EarlyLook } from './early-look.ts';
 import type { Fencing } from './fencing.ts';
-import { disabledBy, refuseMounted, translated } from './lock-refusals.ts';
+import { refuseMounted, translated } from './lock-refusals.ts';
 import { locks } from './lock-table.ts';
-import type { Takeovers } from './takeovers.ts';
-import type { NewVolume } from './volume-options.ts';
+import type { MountingOptions } from './mounting.ts';
+import { Mounting } from './mounting.ts';
+import { RuleChanges } from './rule-changes.ts';
+import type { DefaultAccess, NewVolume } from './volume-options.ts';
 import { newCopy, newVolume, sourceOf } from './volume-options.ts';
-import type { Volumes } from './volumes.ts';
 
-/** A Mount looks at the pool again if its wait for the lock has taken this long: it may have gone. */
-const freshMs = 500;
-
-export interface LockedVolumesOptions {
-  readonly volumes: Volumes;
-  readonly locks: LockService;
-  readonly catalog: Catalog;
-  readonly mirror: StoreMirror;
-  readonly mounts: Mounts;
-  readonly found: Pick<FoundMounts, 'refuse'>;
-  readonly recovery: Pick<MountRecovery, 'onLockChange'>;
-  readonly takeovers: Pick<Takeovers, 'before'>;
+export interface LockedVolumesOptions extends MountingOptions {
   readonly fencing: Pick<Fencing, 'of'>;
-  /** This host, as its claims name it. */
-  readonly claimant: Claimant;
-  readonly mutex: KeyedMutex;
-  readonly clock: Clock;
+  readonly lastUses: Pick<LastUses, 'of'>;
   /** The driver of volumes that don't name one. */
   readonly defaultDriver: string;
-  /** How long a Mount waits for the lock, including its wait for other Mounts of the volume. */
-  readonly lockTimeoutMs: number;
+  /** The access of volumes that don't name one, by driver. */
+  readonly defaultAccess?: DefaultAccess | undefined;
 }
 
 /** Every operation on volumes, each under its locks. */
 export class LockedVolumes implements VolumeService {
   readonly #options: LockedVolumesOptions;
+  readonly #mounting: Mounting;
+  readonly #ruleChanges: RuleChanges;
 
   constructor(options: LockedVolumesOptions) {
     this.#options = options;
+    this.#mounting = new Mounting(options);
+    this.#ruleChanges = new RuleChanges(options);
   }
 
-  async create({ name, options }: CreateRequest, context: CallContext): Promise<void> {
+  async create({ name, options }: CreateRequest, given: CallContext): Promise<void> {
     const wanted = this.#wanted(name, options);
+    const context = wanted.isLive ? { ...given, inUse: { ...given.inUse, isLive: true } } : given;
     const existing = this.#known(name);
     if (existing) return wanted.checkSame(existing);
-    const create = (lock: Lock) => this.#options.volumes.create(wanted, lock, context);
+    checkNewVolumeName(name);
+    const look = this.#lookAt(name, wanted.driver);
+    const create = (lock: Lock) => this.#options.volumes.create(wanted, lock, look, context);
     if (wanted.source) await this.#copying(wanted, wanted.source, context, create);
     else await this.#during(locks.create(name), context, create);
   }
@@ -70,81 +63,28 @@ export class LockedVolumes implements VolumeService {
   async copy(source: VolumeSource, target: string, context: CallContext): Promise<void> {
     checkVolumeName(source.volume);
     if (source.snapshot !== undefined) checkSnapshotName(source.snapshot);
+    checkNewVolumeName(target);
     const record = this.#get(source.volume);
     const driver = this.#options.volumes.driver(record.driver);
     const wanted = newCopy(target, {}, source, record, driver);
+    const look = this.#lookAt(target, wanted.driver);
     await this.#copying(wanted, source, context, (lock) =>
-      this.#options.volumes.copy(wanted, lock, context),
+      this.#options.volumes.copy(wanted, lock, look, context),
     );
   }
 
   async remove(name: string, context: CallContext): Promise<void> {
-    this.#get(name);
+    const look = this.#lookAt(name, this.#get(name).driver);
     await this.#during(
       locks.remove(name),
       context,
-      (lock) => this.#options.volumes.remove(name, lock, context),
+      (lock) => this.#options.volumes.remove(name, lock, look, context),
       refuseMounted(name, 'it can only be removed when nobody uses it'),
     );
   }
 
-  async mount(name: string, mountId: string, context: CallContext): Promise<string> {
-    const { mounts, found, recovery, mutex, catalog, takeovers, clock } = this.#options;
-    const { lockTimeoutMs } = this.#options;
-    const end = clock.now() + lockTimeoutMs;
-    return mutex.run(name, async () => {
-      const row = mounts.get(name);
-      const isKnown = row?.mountIds.has(mountId) ?? false;
-      if (!isKnown) checkMountId(mountId);
-      if (row) {
-        // One more user acquires no lock, so nothing but this checks the gates.
-        const gates = isKnown ? [] : this.#options.locks.gates(name);
-        if (gates.length > 0) throw disabledBy(gates);
-        return translated(name, () => mounts.use(row, mountId, context));
-      }
-      const { access, failover, driver } = this.#get(name);
-      await found.refuse(name);
-      // Before the lock: to another host, a request for the lock counts as a use of the volume.
-      const lookedAt = this.#options.mirror.isLive ? clock.now() : Number.NEGATIVE_INFINITY;
-      if (this.#options.mirror.isLive) {
-        await translated(name, () => this.#options.volumes.requirePool({ driver }));
-      }
-      const lock = await translated(name, () =>
-        this.#options.locks.acquireWithTTLRefresh(locks.mount(name, access), {
-          signal: context.signal,
-          // The time in the mutex counts, or the last of many Mounts would wait for all before it.
-          timeoutMs: Math.max(0, Math.round(end - clock.now())),
-          detail: `mount ID ${mountId.slice(0, 12)}`,
-          expires: failover === 'auto',
-          ...(access === 'shared' ? {} : { mark: mountMarkKey(name), claim: this.#claim(name) }),
-          read: recordKey(name),
-          readBelow: claimPrefix(name),
-          ...(context.onWait ? { onWait: context.onWait } : {}),
-          onChange: recovery.onLockChange(name),
-        }),
-      );
-      try {
-        // Another host may have removed the volume after the mirror was read.
-        const entry = catalog.entry(lock.read?.record);
-        if (!entry) throw new NotFoundError(`no such volume: ${name}`);
-        if (entry.record.access !== access || entry.record.failover !== failover) {
-          throw new UnavailableError(
-            `volume ${name} was removed and created again while this Mount waited; try again`,
-          );
-        }
-        return await translated(name, async () => {
-          const isFresh = clock.now() - lookedAt < freshMs && entry.record.driver === driver;
-          if (!isFresh) await this.#options.volumes.requirePool(entry.record);
-          await takeovers.before(entry.record, lock, context);
-          return await mounts.mount(entry.record, mountId, lock, context);
-        });
-      } catch (error) {
-        // A row that is left is a mount that could not be undone: its claim stands until it is.
-        const isUnmounted = mounts.get(name) === undefined;
-        await lock.unlock({ claim: isUnmounted ? claimKey(name, lock.ticket.nonce) : undefined });
-        throw error;
-      }
-    });
+  mount(name: string, mountId: string, context: CallContext): Promise<string> {
+    return this.#mounting.mount(name, mountId, context);
   }
 
   async unmount(name: string, mountId: string, _context: CallContext): Promise<void> {
@@ -153,6 +93,14 @@ export class LockedVolumes implements VolumeService {
       const row = mounts.get(name);
       if (row) await mounts.unuse(row, mountId);
     });
+  }
+
+  set(
+    name: string,
+    options: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<Changeable> {
+    return this.#ruleChanges.set(name, options, context);
   }
 
   get(name: string): VolumeView | undefined {
@@ -164,24 +112,62 @@ export class LockedVolumes implements VolumeService {
     return this.#options.catalog.list().map((record) => this.#view(record));
   }
 
+  unreadable(): readonly UnreadableVolume[] {
+    return this.#options.catalog.unreadable().map(({ name, error: { key, isNewer, why } }) => ({
+      ...(name !== undefined && { name }),
+      ...{ key, isNewer, why },
+    }));
+  }
+
   async snapshot(source: VolumeSource, context: CallContext): Promise<Snapshot> {
     const { volume } = source;
     const name = source.snapshot ?? snapshotNameFor(this.#options.clock.date());
     checkSnapshotName(name);
-    return this.#still(volume, (quiet) =>
+    return this.#still(volume, context, (quiet) =>
       this.#during(
         locks.snapshot(volume, quiet),
         context,
-        (lock) => this.#options.volumes.snapshot(volume, name, lock, context),
-        refuseMounted(volume, 'take the snapshot on that host, which can freeze it'),
+        (lock) => this.#options.volumes.snapshots.take(volume, name, lock, context),
+        refuseMounted(volume, 'take the snapshot on that host, whose containers can stand still'),
       ),
+    );
+  }
+
+  async resize(name: string, size: string, context: CallContext): Promise<void> {
+    const { volumes } = this.#options;
+    await this.#still(name, context, (quiet) =>
+      this.#during(
+        locks.resize(name, quiet),
+        context,
+        (lock) => volumes.resize(name, size, lock, context),
+        refuseMounted(name, 'resize it on that host'),
+      ),
+    );
+  }
+
+  async rename(name: string, to: string, context: CallContext): Promise<void> {
+    checkVolumeName(name);
+    checkNewVolumeName(to);
+    if (name === to) throw new InvalidRequestError(`volume ${name} has that name already`);
+    const { volumes, catalog } = this.#options;
+    if (!catalog.get(to)) this.#get(name);
+    const refusals = [name, to].map((each) =>
+      refuseMounted(each, 'stop the containers that use it first'),
+    );
+    await this.#during(
+      locks.rename(name, to),
+      context,
+      (lock) => volumes.renames.rename(name, to, lock, context),
+      (blockers) => {
+        for (const refuse of refusals) refuse(blockers);
+      },
     );
   }
 
   async removeSnapshot(source: Required<VolumeSource>, context: CallContext): Promise<void> {
     this.#get(source.volume);
     await this.#during(locks.prune(source.volume), context, (lock) =>
-      this.#options.volumes.removeSnapshot(source, lock, context),
+      this.#options.volumes.snapshots.remove(source, lock, context),
     );
   }
 
@@ -190,7 +176,7 @@ export class LockedVolumes implements VolumeService {
     await this.#during(
       locks.restore(source.volume),
       context,
-      (lock) => this.#options.volumes.restoreSnapshot(source, lock, context),
+      (lock) => this.#options.volumes.snapshots.restore(source, lock, context),
       refuseMounted(source.volume, 'stop the containers that use it before restoring'),
     );
   }
@@ -211,15 +197,16 @@ export class LockedVolumes implements VolumeService {
     }
     const existing = this.#known(name);
     const driver = volumes.driver(options.driver ?? existing?.driver ?? defaultDriver);
-    return newVolume(name, options, driver);
+    return newVolume(name, options, driver, this.#options.defaultAccess);
   }
 
-  #copying(
+  async #copying(
     wanted: NewVolume,
     source: VolumeSource,
     context: CallContext,
     work: (lock: Lock) => Promise<void>,
   ): Promise<void> {
+    refuseForSnapshot(source, context);
     const isLive = source.snapshot === undefined;
     const run = (quiet: boolean) =>
       this.#during(
@@ -228,18 +215,41 @@ export class LockedVolumes implements VolumeService {
         work,
         refuseMounted(source.volume, 'copy a snapshot of it, or copy it on that host'),
       );
-    return isLive ? this.#still(source.volume, run) : run(false);
+    await (isLive ? this.#still(source.volume, context, run) : run(false));
   }
 
   /**
-   * Runs a live copy of a volume. If its driver needs quiet, the volume is neither mounted nor
-   * unmounted here during the copy, and `quiet` asks for its mount lock when it is not mounted here.
+   * Runs work on a volume that may be in use, such as a copy. Where the volume is mounted, it is neither mounted
+   * nor unmounted meanwhile; a hold limit or a freeze keeps that short. Where it is not, `quiet` asks for
+   * its mount lock, so that a Mount waits for the lock and says for whom. Neither, if the caller and the driver
+   * let it be written to meanwhile.
    */
-  #still<T>(volume: string, work: (quiet: boolean) => Promise<T>): Promise<T> {
+  async #still<T>(
+    volume: string,
+    { inUse }: CallContext,
+    work: (quiet: boolean) => Promise<T>,
+  ): Promise<T> {
     const { volumes, mounts, mutex } = this.#options;
     const { capabilities } = volumes.driver(this.#get(volume).driver);
-    if (!capabilities.copyNeedsQuiet) return work(false);
-    return mutex.run(volume, () => work(mounts.get(volume) === undefined));
+    if (!capabilities.copyNeedsQuiet && inUse?.isLive) return work(false);
+    const isHere = () => mounts.get(volume) !== undefined;
+    if (!isHere()) {
+      try {
+        return await work(true);
+      } catch (error) {
+        // A Mount on this host has come first.
+        if (!(error instanceof InUseError) || !isHere()) throw error;
+      }
+    }
+    return mutex.run(volume, () => work(!isHere()));
+  }
+
+  /** Begins to look at what storage of that name needs, unless the store is away, which says more. */
+  #lookAt(name: string, driver: string): EarlyLook {
+    const { volumes, clock, mirror } = this.#options;
+    const look = new EarlyLook(clock, (its) => volumes.requireInPlace(name, its));
+    if (mirror.isLive) void look.begin(driver);
+    return look;
   }
 
   /** Runs `work` under locks, whose grant reads the record of the first use's volume. */
@@ -261,10 +271,14 @@ export class LockedVolumes implements VolumeService {
     );
   }
 
+  notFound(name: string): NotFoundError {
+    return this.#options.catalog.notFound(name);
+  }
+
   #get(name: string): VolumeRecord {
     const record = this.#options.catalog.get(name);
     if (record) return record;
-    throw new NotFoundError(`no such volume: ${name}`);
+    throw this.notFound(name);
   }
 
   /** Reads the record from the mirror, before any lock is acquired; undefined if it can't be known. */
@@ -276,17 +290,15 @@ export class LockedVolumes implements VolumeService {
     }
   }
 
-  #claim(volume: string): { prefix: string; value: string } {
-    const { claimant, clock } = this.#options;
-    return { prefix: claimPrefix(volume), value: claimText(claimant, clock.date()) };
-  }
-
   #view(record: VolumeRecord): VolumeView {
     const row = this.#options.mounts.get(record.name);
+    const mountTickets = this.#options.mirror.ticketsOn(lockName('mount', record.name));
+    const isUsed = row !== undefined || mountTickets.some(({ kind }) => kind === 'mount');
     return {
       record,
       fencing: this.#options.fencing.of(record),
-      mountTickets: this.#options.mirror.ticketsOn(lockName('mount', record.name)),
+      mountTickets,
+      lastUse: isUsed ? { is: 'now' } : this.#options.lastUses.of(record),
       gates: this.#options.locks.gates(record.name),
       ...(row
         ? { mounted: { mountpoint: row.mountpoint, mountIds: [...row.mountIds.keys()] } }

@@ -16,8 +16,13 @@ export function reservedVolumes(volumes: VolumeService, reserve: Reserve): Volum
   return {
     get: (name) => volumes.get(name),
     list: () => volumes.list(),
+    unreadable: () => volumes.unreadable(),
+    notFound: (name) => volumes.notFound(name),
     create: (request, context) => volumes.create(request, context),
     mount: (name, mountId, context) => volumes.mount(name, mountId, context),
+    resize: (name, size, context) => volumes.resize(name, size, context),
+    set: (name, options, context) => volumes.set(name, options, context),
+    rename: (name, to, context) => volumes.rename(name, to, context),
     snapshot: (source, context) => volumes.snapshot(source, context),
     restoreSnapshot: (source, context) => volumes.restoreSnapshot(source, context),
     copy: (source, target, context) => volumes.copy(source, target, context),

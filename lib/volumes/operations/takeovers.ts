@@ -45,6 +45,8 @@ export class Takeovers {
   readonly #reported = new Set<string>();
   /** The volumes for which nothing is put aside, as far as is known. */
   readonly #looked = new Set<string>();
+  /** Ends the running takeover from each claim, by its key. */
+  readonly #running = new Map<string, AbortController>();
 
   constructor(options: TakeoversOptions) {
     this.#options = options;
@@ -62,34 +64,43 @@ export class Takeovers {
     }
     const others = older.filter(({ owner }) => owner !== claimant.owner);
     for (const claim of others) {
-      if (claim.takenOver === undefined) await this.#takeOver(record, claim, lock, context);
+      if (claim.unreadable) throw notReadable(claim, claim.unreadable);
+      if (claim.takenOver === undefined) await this.#whileClaimed(record, claim, lock, context);
     }
     if (others.length === 0 && this.#looked.has(record.name)) return;
-    // Not awaited: the Mount needs nothing of it.
-    void this.settle(record, new Set(others.map(({ mark }) => mark)));
+    void this.settle(record); // Not awaited: the Mount needs nothing of it.
   }
 
-  /** Looks again at the next Mount: a former owner's claim on the volume has gone. */
-  lookAgain(volume: string): void {
+  /**
+   * A former owner's claim on the volume has gone: what a takeover from it still waits for is not needed
+   * any more, and the next Mount looks for what was put aside.
+   */
+  noteRelease(volume: string, key: string): void {
     this.#looked.delete(volume);
+    this.#running.get(key)?.abort();
   }
 
   /**
    * Deletes what was put aside for owners that have let go since, if they wrote nothing to it; else
-   * tells once where it is. The caller holds the volume's lock. Never rejects.
+   * tells once where it is. Never rejects.
+   *
+   * A claim is there before anything is put aside for it, and goes when its owner can't write any more. So it
+   * looks for files, then for claims, and then at what was written: the last look sees each write of an
+   * owner whose claim was gone. This holds also if the caller stood still and lost the volume's lock.
    */
-  async settle(record: VolumeRecord, claimed?: ReadonlySet<string>): Promise<void> {
+  async settle(record: VolumeRecord): Promise<void> {
     const { drivers, claims } = this.#options;
     const takeover = drivers.get(record.driver)?.takeover;
     if (!takeover) return;
     try {
-      const kept = await takeover.putAside(record);
-      if (kept.length === 0) {
+      const kept = new Set((await takeover.putAside(record)).map(({ mark }) => mark));
+      if (kept.size === 0) {
         this.#looked.add(record.name);
         return;
       }
-      const marks = claimed ?? new Set((await claims.of(record.name)).map(({ mark }) => mark));
-      for (const aside of kept.filter(({ mark }) => !marks.has(mark))) {
+      for (const { mark } of await claims.of(record.name)) kept.delete(mark);
+      if (kept.size === 0) return;
+      for (const aside of (await takeover.putAside(record)).filter(({ mark }) => kept.has(mark))) {
         if (aside.writtenAt === undefined) {
           await takeover.discard(record, aside.mark, { signal: never });
           this.#record('info', 'aside', record.name, lettingGo(aside), aside.token);
@@ -100,6 +111,30 @@ export class Takeovers {
       }
     } catch (error) {
       log('volume=%s: %s', record.name, error);
+    }
+  }
+
+  /** Takes over, or stops when the claim goes: then its owner, or an operator, has confirmed more. */
+  async #whileClaimed(
+    record: VolumeRecord,
+    claim: Claim,
+    lock: GuardingLock,
+    { signal, onProgress }: CallContext,
+  ): Promise<void> {
+    const { key } = claim.stored;
+    const released = new AbortController();
+    this.#running.set(key, released);
+    // A host that has lost the lock meanwhile must not put its clone in the place of another's.
+    const during = AbortSignal.any([signal, lock.signal]);
+    try {
+      const until = AbortSignal.any([during, released.signal]);
+      await this.#takeOver(record, claim, lock, { signal: until, onProgress });
+    } catch (error) {
+      if (!released.signal.aborted) throw error;
+      during.throwIfAborted();
+      log('volume=%s the claim of %s has gone: %s', record.name, claim.host, error);
+    } finally {
+      this.#running.delete(key);
     }
   }
 
@@ -114,17 +149,15 @@ export class Takeovers {
     const way = fencing.way(record);
     const volume = record.name;
     const former: FormerOwner = claim;
-    // A host that has lost the lock meanwhile must not put its clone in the place of another's.
-    const during = AbortSignal.any([signal, lock.signal]);
     if (way === 'none') return this.#goOn(record, former);
     if (way === 'command') {
       if (!command) throw new UnavailableError(`there is no fence command for volume ${volume}`);
-      await command.end(volume, former, during);
+      await command.end(volume, former, signal);
     } else {
       const takeover = drivers.get(record.driver)?.takeover;
       if (!takeover)
         throw new UnavailableError(`driver ${record.driver} can't take over ${volume}`);
-      await takeover.takeOver(record, former, { signal: during, onProgress, lock });
+      await takeover.takeOver(record, former, { signal, onProgress, lock });
       this.#record('warning', 'taken-over', volume, takenOver(former), lock.token);
     }
     const how = way === 'command' ? 'command' : 'storage';
@@ -158,6 +191,14 @@ export class Takeovers {
   }
 }
 
+/** Refuses a Mount: the writes of a host that is not known can't be kept away. */
+function notReadable(claim: Claim, { message }: Error): UnavailableError {
+  return new UnavailableError(
+    `volume ${claim.volume} is not mounted: ${message}; or, if the host that mounted it is gone for good: ` +
+      `${goneCommand(claim)} --force`,
+  );
+}
+
 function takenOver({ host, since }: FormerOwner): string {
   return (
     `host ${host} had it since ${since} and did not unmount it: taken over onto a clone, so what that ` +
@@ -170,10 +211,16 @@ function lettingGo({ host }: PutAside): string {
 }
 
 /** Says where a person finds what a former owner wrote after the takeover. */
-export function writtenAside({ host, since, writtenAt, path }: PutAside): string {
+export function writtenAside(aside: PutAside): string {
+  const { host, since, writtenAt, path } = aside;
   return (
-    `host ${host} wrote to it after it was taken over at ${since}, until ${writtenAt}; that is not in the ` +
+    `host ${host} wrote ${amountWritten(aside)}to it after it was taken over at ${since}, until ${writtenAt}; that is not in the ` +
     `volume but in ${path}; look at it with: mount -o ro,loop ${path} /mnt; delete the file when nothing ` +
     'of it is needed'
   );
+}
+
+/** Says how much was written, with a blank after it; nothing if that is not known. */
+export function amountWritten({ writtenBytes }: PutAside): string {
+  return writtenBytes === undefined ? '' : `${Math.ceil(writtenBytes / 1024)} KiB `;
 }

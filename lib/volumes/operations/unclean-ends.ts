@@ -36,6 +36,11 @@ export class UncleanEnds {
     return claimsIn([...this.#options.mirror.records()]).filter((claim) => this.#isUnclean(claim));
   }
 
+  /** Reads all claims on a volume from the store (linearizable), also this host's. */
+  claimsOn(volume: string): Promise<Claim[]> {
+    return this.#options.claims.of(volume);
+  }
+
   /**
    * Deletes the claim of a host of which an operator knows that it can't write any more: it was switched
    * off for good, or installed again from the start. Then nothing is taken over from that host, and
@@ -57,6 +62,12 @@ export class UncleanEnds {
       throw new NotFoundError(
         `volume ${volume} has no Mount with token ${token} that another host did not end; ` +
           (others.length === 0 ? 'there is none' : `there is: ${others.join('; ')}`),
+      );
+    }
+    if (!force && claim.unreadable) {
+      throw new InUseError(
+        `it is not known which host mounted volume ${volume}, and whether that host is alive: ` +
+          `${claim.unreadable.message}; only if that host is gone for good, add --force`,
       );
     }
     if (!force && (await this.#isAlive(claim))) {

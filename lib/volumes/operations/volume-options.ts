@@ -1,6 +1,14 @@
 import type { VolumeDriver } from '../drivers/driver.ts';
+import { optionsOfCopies } from '../drivers/driver-option.ts';
 import { ExistsError, InvalidRequestError } from '../errors.ts';
-import type { FencingMode, LockRules, VolumeRecord, VolumeSource } from '../volume.ts';
+import type {
+  Access,
+  CopyKind,
+  FencingMode,
+  LockRules,
+  VolumeRecord,
+  VolumeSource,
+} from '../volume.ts';
 import {
   accessModes,
   checkVolumeName,
@@ -19,8 +27,13 @@ export const commonOptions: Readonly<Record<string, string>> = {
   'on-lost': `what its containers do before the host loses it: ${lossActions.join(', ')}`,
   fencing: `where the writes of a host that has lost it are stopped: ${fencingModes.join(', ')}`,
   from: 'create it from VOLUME or VOLUME@SNAPSHOT',
+  live: 'yes, with from: containers write on while it is copied, which is then not of one moment',
+  protect: 'yes: refuse its removal',
   adopt: 'yes: keep the content of storage of that name that has no record',
 };
+
+/** The access of new volumes that don't name one, by the driver's name. */
+export type DefaultAccess = Readonly<Partial<Record<string, Access>>>;
 
 /** A volume to create, with checked and normalised options. */
 export interface NewVolume extends LockRules {
@@ -29,8 +42,12 @@ export interface NewVolume extends LockRules {
   readonly name: string;
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
+  /** Remove is refused. */
+  readonly protect: boolean;
   /** The source of a copy; undefined: the volume starts empty. */
   readonly source?: VolumeSource;
+  /** With a source: its containers write on while it is copied. */
+  readonly isLive: boolean;
   /** Storage with content that is there without a record becomes the volume's. */
   readonly adopts: boolean;
   /** Throws ExistsError when an existing volume differs in an option that was given. */
@@ -45,22 +62,38 @@ export function newVolume(
   name: string,
   given: Readonly<Record<string, string>>,
   driver: VolumeDriver,
+  defaults: DefaultAccess = {},
 ): NewVolume {
   checkVolumeName(name);
   checkOptionNames(given, driver);
+  if (given.live !== undefined) {
+    throw new InvalidRequestError('option live can only be given together with from');
+  }
   const { rules, driverOptions } = splitOptions(given);
   const options = driver.parseOptions(driverOptions);
+  const access = defaults[driver.name] ?? ownAccess(driver);
+  const adopts = oneOf('adopt', ['yes', 'no'], given.adopt ?? 'no') === 'yes';
+  const atStart = Object.keys(driverOptions).find(
+    (key) => driver.options[key]?.inCopies === 'given',
+  );
+  if (adopts && atStart !== undefined) {
+    throw new InvalidRequestError(
+      `option ${atStart} can't be given together with adopt: content that is adopted keeps its owner and mode`,
+    );
+  }
   return {
     name,
     driver: driver.name,
     options,
-    adopts: oneOf('adopt', ['yes', 'no'], given.adopt ?? 'no') === 'yes',
-    ...lockRules(rules, {}, driver),
+    isLive: false,
+    adopts,
+    protect: isYes('protect', given),
+    ...lockRules(rules, { access }, driver),
     checkSame: (existing) =>
       checkSame(existing, {
         ...(given.driver === undefined ? {} : { driver: driver.name }),
         ...rules,
-        ...Object.fromEntries(Object.keys(driverOptions).map((key) => [key, options[key]])),
+        ...chosenFrom(options, driverOptions),
       }),
   };
 }
@@ -79,23 +112,68 @@ export function newCopy(
     throw new InvalidRequestError(`volume ${name} can't be copied onto itself`);
   }
   const { rules, driverOptions } = splitOptions(given);
-  const [extra = given.adopt && 'adopt'] = Object.keys(driverOptions);
+  const sameAsSource = (key: string) => driver.options[key]?.inCopies === 'same';
+  const [extra = given.adopt && 'adopt'] = Object.keys(driverOptions).filter(sameAsSource);
   if (extra !== undefined || (given.driver !== undefined && given.driver !== sourceRecord.driver)) {
     throw new InvalidRequestError(
       `option ${extra ?? 'driver'} can't be given together with from: a copy has the driver ` +
-        `and the driver's options of volume ${source.volume}`,
+        `and the size and file system of volume ${source.volume}`,
     );
   }
   const from = formatSource(source);
+  const options = copyOptions(driverOptions, sourceRecord, driver);
   return {
     name,
     driver: sourceRecord.driver,
-    options: sourceRecord.options,
+    options,
     ...lockRules(rules, sourceRecord, driver),
     source,
+    isLive: oneOf('live', ['yes', 'no'], given.live ?? 'no') === 'yes',
     adopts: false,
-    checkSame: (existing) => checkSame(existing, { from, ...rules }),
+    protect: isYes('protect', given),
+    checkSame: (existing) =>
+      checkSame(existing, { from, ...rules, ...chosenFrom(options, driverOptions) }),
   };
+}
+
+type FirstFacts = Pick<VolumeRecord, 'createdAt' | 'createdBy' | 'token'> & {
+  readonly copyKind: CopyKind | undefined;
+};
+
+/** Returns the record of a volume that has just been made. */
+export function firstRecord(
+  { name, driver, options, access, failover, onLost, fencing, protect, source }: NewVolume,
+  { copyKind, ...made }: FirstFacts,
+): VolumeRecord {
+  return {
+    ...{ version: 1, name, driver, options: { ...options }, access, failover, onLost },
+    ...(fencing !== undefined && { fencing }),
+    ...(protect && { protect }),
+    ...made,
+    ...(source && { from: formatSource(source) }),
+    ...(copyKind !== undefined && { copyKind }),
+    snapshots: [],
+  };
+}
+
+/** Returns a copy's options: the record of its source may be of a release that knew fewer. */
+function copyOptions(
+  given: Readonly<Record<string, string>>,
+  { options }: VolumeRecord,
+  driver: VolumeDriver,
+): Record<string, string> {
+  const inherited = optionsOfCopies(driver.options, options);
+  if (Object.keys(given).length === 0) return inherited;
+  const parsed = Object.entries(driver.parseOptions({ ...inherited, ...given }));
+  return Object.fromEntries(parsed.filter(([key]) => key in inherited || key in given));
+}
+
+/** Returns the parsed values of the options that were given. */
+function chosenFrom(
+  parsed: Readonly<Record<string, string>>,
+  given: Readonly<Record<string, string>>,
+): Record<string, string | undefined> {
+  return Object.fromEntries(Object.keys(given).map((key) => [key, parsed[key]]));
 }
 
 /** Returns the source that the option `from` names, if it is given. */
@@ -103,8 +181,17 @@ export function sourceOf(given: Readonly<Record<string, string>>): VolumeSource 
   return given.from === undefined ? undefined : parseSource(given.from);
 }
 
+/**
+ * Returns the access of new volumes where no setting says it: one container for a file system of its own,
+ * which usually holds a database, and two servers on one database destroy it.
+ */
+function ownAccess({ capabilities }: VolumeDriver): Access {
+  return capabilities.ownsFileSystem ? 'container' : 'host';
+}
+
 function checkOptionNames(given: Readonly<Record<string, string>>, driver: VolumeDriver): void {
-  const known = { ...commonOptions, ...driver.options };
+  const own = Object.entries(driver.options).map(([key, { help }]) => [key, help] as const);
+  const known = { ...commonOptions, ...Object.fromEntries(own) };
   const unknown = Object.keys(given).filter((key) => !Object.hasOwn(known, key));
   if (unknown.length === 0) return;
   const valid = Object.entries(known).map(([key, help]) => `${key} (${help})`);
@@ -116,7 +203,14 @@ function checkOptionNames(given: Readonly<Record<string, string>>, driver: Volum
 
 /** Splits the options into the rules of the lock and the driver's own. */
 function splitOptions(given: Readonly<Record<string, string>>) {
-  const { driver: _driver, from: _from, adopt: _adopt, ...rest } = given;
+  const {
+    driver: _driver,
+    from: _from,
+    live: _live,
+    adopt: _adopt,
+    protect: _protect,
+    ...rest
+  } = given;
   const isRule = (key: string) => Object.hasOwn(ruleNames, key);
   const part = (keep: boolean) =>
     Object.fromEntries(Object.entries(rest).filter(([key]) => isRule(key) === keep));
@@ -129,7 +223,7 @@ type Rules = LockRules & Pick<NewVolume, 'fencing'>;
 type Base = Partial<LockRules> & { readonly fencing?: FencingMode | undefined };
 
 /** Returns the rules given, completed from `base` and then from the defaults. */
-function lockRules(
+export function lockRules(
   given: Readonly<Record<string, string>>,
   base: Base,
   driver: VolumeDriver,
@@ -166,7 +260,11 @@ function notOfShared({ access, onLost = 'pause' }: Partial<LockRules>) {
   return access === 'shared' ? 'pause' : onLost;
 }
 
-function oneOf<T extends string>(name: string, allowed: readonly T[], value: string): T {
+function isYes(name: string, given: Readonly<Record<string, string>>): boolean {
+  return oneOf(name, ['yes', 'no'], given[name] ?? 'no') === 'yes';
+}
+
+export function oneOf<T extends string>(name: string, allowed: readonly T[], value: string): T {
   const found = allowed.find((word) => word === value);
   if (found !== undefined) return found;
   throw new InvalidRequestError(

@@ -1,36 +1,48 @@
-import createDebug from 'debug';
 import type { Lock } from '../../lock/lock.ts';
 import { allOf } from '../../running/all-of.ts';
-import type { Clock } from '../../running/clock.ts';
-import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
-import { ExistsError, InUseError, InvalidRequestError, NotFoundError } from '../errors.ts';
+import type { LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
+import { ExistsError, InUseError, InvalidRequestError } from '../errors.ts';
+import type { MappedRoot } from '../mapped-root.ts';
 import type { Mounts } from '../mounts/mounts.ts';
-import type { PoolRoom } from '../pools/pool-room.ts';
-import type { Pools } from '../pools/pools.ts';
-import type { Catalog, CatalogEntry } from '../records/catalog.ts';
 import { recordDeletion, recordWrite } from '../records/catalog.ts';
 import type { CallContext } from '../service.ts';
-import type { Snapshot, VolumeRecord, VolumeSource } from '../volume.ts';
-import { formatSource } from '../volume.ts';
+import { requireStoredOn } from '../stored-on.ts';
+import type { CopyKind, VolumeRecord, VolumeSource } from '../volume.ts';
+import { copyKindOf } from './copies-in-use.ts';
+import type { EarlyLook } from './early-look.ts';
 import type { Fencing } from './fencing.ts';
-import { refuseLeft } from './left-storage.ts';
+import { createUnlessLeft, requireNothingLeft } from './left-storage.ts';
+import { refuseKeptName } from './rename-refusals.ts';
+import type { RenamesOptions } from './renames.ts';
+import { Renames } from './renames.ts';
+import { refuseProtected } from './rule-changes.ts';
+import type { SnapshotsOptions } from './snapshots.ts';
+import { findSnapshot, Snapshots } from './snapshots.ts';
+import type { StorageWorkOptions } from './storage-work.ts';
+import { StorageWork } from './storage-work.ts';
+import type { Trash } from './trash.ts';
 import type { NewVolume } from './volume-options.ts';
+import { firstRecord } from './volume-options.ts';
 
-const log = createDebug('berth:volumes');
-
-export interface VolumesOptions {
-  readonly catalog: Catalog;
-  readonly drivers: ReadonlyMap<string, VolumeDriver>;
-  readonly clock: Clock;
-  /** This host's name, for the record. */
-  readonly host: string;
+export interface VolumesOptions extends StorageWorkOptions, SnapshotsOptions, RenamesOptions {
   /** The mounts of this host. */
   readonly mounts: Pick<Mounts, 'get' | 'requireUnmounted'>;
-  readonly pools: Pick<Pools, 'require'>;
   readonly fencing: Pick<Fencing, 'require'>;
   /** Returns the keys of the claims on a volume, which end with it. */
   readonly claimKeys: (volume: string) => readonly string[];
-  readonly room: Pick<PoolRoom, 'during'>;
+  readonly trash: Pick<Trash, 'keeps' | 'put'>;
+  /**
+   * Returns the user and the group on this host that root of a container is, if it is another one than the
+   * host's root; absent, or undefined: it is the host's.
+   */
+  readonly mappedRoot?: ((signal: AbortSignal) => Promise<MappedRoot | undefined>) | undefined;
+}
+
+interface CopySource {
+  readonly record: VolumeRecord;
+  readonly source: LiveSource | SnapshotTarget;
+  /** Undefined: not known. */
+  readonly kind: CopyKind | undefined;
 }
 
 /**
@@ -39,228 +51,191 @@ export interface VolumesOptions {
  * one guarded step, so that a host that has lost its locks changes no record.
  */
 export class Volumes {
+  readonly snapshots: Snapshots;
+  readonly renames: Renames;
   readonly #options: VolumesOptions;
+  readonly #work: StorageWork;
 
   constructor(options: VolumesOptions) {
     this.#options = options;
+    this.#work = new StorageWork(options);
+    this.snapshots = new Snapshots(options, this.#work);
+    this.renames = new Renames(options, this.#work);
   }
 
   /** Creates a volume. A volume that exists as wanted stays unchanged. */
-  async create(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const existing = await this.#entry(wanted.name, lock);
-    if (existing) return wanted.checkSame(existing.record);
-    await this.#make(wanted, lock, context);
+  async create(
+    wanted: NewVolume,
+    lock: Lock,
+    look: EarlyLook,
+    context: CallContext,
+  ): Promise<void> {
+    const existing = await this.#work.entry(wanted.name, lock);
+    if (existing) {
+      refuseKeptName(existing.record);
+      return wanted.checkSame(existing.record);
+    }
+    await this.#make(wanted, lock, look, context);
   }
 
   /** Creates a volume whose name must be new. */
-  async copy(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const existing = await this.#entry(wanted.name, lock);
+  async copy(wanted: NewVolume, lock: Lock, look: EarlyLook, context: CallContext): Promise<void> {
+    const existing = await this.#work.entry(wanted.name, lock);
     if (existing) {
+      refuseKeptName(existing.record);
       throw new ExistsError(`volume ${wanted.name} exists already; a copy needs a new name`);
     }
-    await this.#make(wanted, lock, context);
+    await this.#make(wanted, lock, look, context);
   }
 
-  /** Removes the storage first: a record without storage can be removed again; the reverse can't. */
-  async remove(name: string, lock: Lock, context: CallContext): Promise<void> {
-    const { record, revision } = await this.#read(name, lock);
-    if (record.snapshots.length > 0) {
-      const snapshots = record.snapshots.map((snapshot) => `${name}@${snapshot.name}`);
-      throw new InUseError(
-        `volume ${name} has snapshots: ${snapshots.join(', ')}; remove them first with ` +
-          `"berth snapshot rm ${snapshots[0]}"`,
-      );
-    }
-    const unmounted = this.#options.mounts.requireUnmounted(name);
-    const [, driver] = await allOf([unmounted, this.#driverInPlace(record.driver)]);
-    await driver.remove(record, this.#during(lock, context));
+  /**
+   * Removes the storage first: a record without storage can be removed again; the reverse can't. With a trash,
+   * the storage and the snapshots stay there for a term.
+   */
+  async remove(name: string, lock: Lock, look: EarlyLook, context: CallContext): Promise<void> {
+    const entry = await this.#work.read(name, lock);
+    const { record, revision } = entry;
+    const driver = this.#work.driver(record.driver);
+    const isKept = this.#options.trash.keeps(driver, record);
+    refuseProtected(record);
+    await context.check?.(record);
+    if (!isKept) refuseSnapshots(record);
+    await this.#inPlace(record, look);
+    const during = this.#work.during(lock, context);
     const claims = this.#options.claimKeys(name).map((key) => ({ key, value: undefined }));
+    if (isKept) return await this.#options.trash.put(entry, driver, lock, during, claims);
+    await driver.remove(record, during);
     await lock.guard([...recordDeletion(name, revision), ...claims], { unlock: true });
   }
 
-  async snapshot(
-    volume: string,
-    name: string,
-    lock: Lock,
-    context: CallContext,
-  ): Promise<Snapshot> {
-    const { record, revision } = await this.#read(volume, lock);
-    if (record.snapshots.some((snapshot) => snapshot.name === name)) {
-      throw new ExistsError(`volume ${volume} has a snapshot ${name} already`);
+  /**
+   * Makes a volume larger, at once if it is mounted here, else with its next Mount. After a crash its file system may
+   * be larger than its record says; a repeat completes it.
+   */
+  async resize(name: string, size: string, lock: Lock, context: CallContext): Promise<void> {
+    const { record, revision } = await this.#work.read(name, lock);
+    this.requireHere(record);
+    const driver = await this.#work.driverInPlace(record.driver);
+    // Only the size: a record of an earlier release may lack options that have defaults now.
+    const { size: text = size } = driver.parseOptions({ ...record.options, size });
+    const options = { ...record.options, size: text };
+    const grown = { name, options };
+    if (!driver.grow) {
+      throw new InvalidRequestError(`driver ${driver.name} can't make a volume larger`);
     }
-    const driver = await this.#driverInPlace(record.driver);
-    const target = { ...this.#live(record), snapshot: name };
-    const during = this.#during(lock, context);
-    // A crash may have left a snapshot of that name, without a record, of an older moment.
-    await driver.removeSnapshot(target, during);
-    const { volumeBytes } = await driver.occupied(record);
-    await this.#options.room.during(driver, volumeBytes, () =>
-      this.#thawedAfter(driver, target, lock, () => driver.snapshot(target, during)),
-    );
-    const snapshot = { name, createdAt: this.#options.clock.date().toISOString() };
-    await this.#changeRecord(record, revision, lock, {
-      snapshots: [...record.snapshots, snapshot],
+    const grow = driver.grow.bind(driver);
+    const bytes = driver.promisedBytes(grown) - driver.promisedBytes(record);
+    if (bytes < 0) {
+      throw new InvalidRequestError(
+        `volume ${name} can't become smaller than it is (${record.options.size} bytes): make a new volume of ` +
+          'that size and copy its files',
+      );
+    }
+    const { mountpoint } = this.#work.live(record);
+    await this.#options.room.during(driver, bytes, lock, async (ends) => {
+      const during = this.#work.during(lock, context);
+      if (mountpoint !== undefined) await grow(grown, mountpoint, during);
+      await this.#work.changeRecord(record, revision, lock, { options }, ends);
     });
-    return snapshot;
-  }
-
-  async removeSnapshot(
-    { volume, snapshot }: Required<VolumeSource>,
-    lock: Lock,
-    context: CallContext,
-  ): Promise<void> {
-    const { record, revision } = await this.#read(volume, lock);
-    findSnapshot(record, snapshot);
-    const target = { ...this.#live(record), snapshot };
-    const driver = await this.#driverInPlace(record.driver);
-    await driver.removeSnapshot(target, this.#during(lock, context));
-    await this.#changeRecord(record, revision, lock, {
-      snapshots: record.snapshots.filter(({ name }) => name !== snapshot),
-    });
-  }
-
-  async restoreSnapshot(
-    { volume, snapshot }: Required<VolumeSource>,
-    lock: Lock,
-    context: CallContext,
-  ): Promise<void> {
-    const { record } = await this.#read(volume, lock);
-    findSnapshot(record, snapshot);
-    const target = { ...this.#live(record), snapshot };
-    await this.#options.mounts.requireUnmounted(volume);
-    const driver = await this.#driverInPlace(record.driver);
-    await driver.restore(target, this.#during(lock, context));
-    lock.throwIfLost();
   }
 
   /** Returns the driver of that name; throws InvalidRequestError, which names all drivers. */
   driver(name: string): VolumeDriver {
-    const driver = this.#options.drivers.get(name);
-    if (driver) return driver;
-    const names = [...this.#options.drivers.keys()].join(', ');
-    throw new InvalidRequestError(
-      `there is no driver ${JSON.stringify(name)}; there are: ${names}`,
-    );
+    return this.#work.driver(name);
   }
 
-  /** Rejects UnavailableError unless the pool of the volume's driver is this cluster's and can be used. */
-  async requirePool({ driver }: Pick<VolumeRecord, 'driver'>): Promise<void> {
-    await this.#driverInPlace(driver);
+  /** Throws UnavailableError if the volume is on another host alone. */
+  requireHere(record: VolumeRecord): void {
+    requireStoredOn(this.#options.host, record, this.#work.driver(record.driver));
   }
 
-  async #driverInPlace(name: string): Promise<VolumeDriver> {
-    const driver = this.driver(name);
-    await this.#options.pools.require(driver);
-    return driver;
-  }
-
-  async #read(name: string, lock?: Pick<Lock, 'read'>): Promise<CatalogEntry> {
-    const entry = await this.#entry(name, lock);
-    if (!entry) throw new NotFoundError(`no such volume: ${name}`);
-    return entry;
-  }
-
-  /** Returns the volume's record, which the grant of the lock has read. */
-  async #entry(name: string, lock?: Pick<Lock, 'read'>): Promise<CatalogEntry | undefined> {
-    const { catalog } = this.#options;
-    return lock?.read ? catalog.entry(lock.read.record) : await catalog.read(name);
-  }
-
-  #live(record: VolumeRecord): LiveSource {
-    return { volume: record, mountpoint: this.#options.mounts.get(record.name)?.mountpoint };
-  }
-
-  /** Returns a context that stops storage work when the caller leaves or the lock is lost. */
-  #during(lock: Lock, { signal, onProgress }: CallContext): DriverContext {
-    lock.throwIfLost();
-    return { signal: AbortSignal.any([signal, lock.signal]), onProgress, lock };
+  /** Rejects UnavailableError unless the pool of a driver is this cluster's and can be used. */
+  async requirePool(driver: string): Promise<void> {
+    await this.#work.driverInPlace(driver);
   }
 
   /**
-   * Thaws a mounted volume when a copy of it fails: the process that did the work may have ended in the
-   * middle. Without proof of the lock the volume may be frozen by the sentinel, and stays so.
+   * Rejects if storage of that name can't be made or removed: its pool can't be used, or the kernel has it
+   * mounted here, also if no volume has a record of that name any more.
    */
-  async #thawedAfter(
-    driver: VolumeDriver,
-    { mountpoint }: LiveSource,
-    lock: Lock,
-    copy: () => Promise<void>,
-  ): Promise<void> {
-    try {
-      await copy();
-    } catch (error) {
-      const mayBeFrozen = mountpoint !== undefined && driver.capabilities.ownsFileSystem;
-      if (mayBeFrozen && !lock.signal.aborted) {
-        await driver.recover(mountpoint, { signal: lock.signal }).catch((reason) => {
-          log('driver=%s %s could not be thawed: %s', driver.name, mountpoint, reason);
-        });
-      }
-      throw error;
-    }
+  async requireInPlace(name: string, driver: string): Promise<void> {
+    const unmounted = this.#options.mounts.requireUnmounted(name);
+    await allOf([this.#work.driverInPlace(driver), unmounted]);
+  }
+
+  async #inPlace({ name, driver }: NewVolume | VolumeRecord, look: EarlyLook): Promise<void> {
+    await look.done(driver);
+    // A Mount that has failed since may have left its mount, and then it has left its row.
+    if (this.#options.mounts.get(name)) await this.#options.mounts.requireUnmounted(name);
   }
 
   /**
    * Creates storage, then the record. Empty storage that a crash left is used, and a copy that a crash left
    * is replaced by a copy; other storage with content is refused, unless the request adopts it.
    */
-  async #make(wanted: NewVolume, lock: Lock, context: CallContext): Promise<void> {
-    const driver = this.driver(wanted.driver);
-    const [, , found] = await allOf([
-      this.#options.pools.require(driver),
-      // Storage without a record may still be mounted here, by a volume that had this name.
-      this.#options.mounts.requireUnmounted(wanted.name),
-      driver.storage.find(wanted.name),
-    ]);
+  async #make(asked: NewVolume, lock: Lock, look: EarlyLook, context: CallContext): Promise<void> {
+    const driver = this.#work.driver(asked.driver);
+    const owned = this.#owned(asked, driver, context);
+    const [wanted] = await allOf([owned, this.#inPlace(asked, look)]);
     await this.#options.fencing.require(wanted);
-    const during = this.#during(lock, context);
+    const during = this.#work.during(lock, context);
     const { source } = wanted;
-    const from = source && (await this.#cloneSource(source));
-    refuseLeft(wanted, found);
-    const record: VolumeRecord = {
-      version: 1,
-      name: wanted.name,
-      driver: wanted.driver,
-      options: { ...wanted.options },
-      access: wanted.access,
-      failover: wanted.failover,
-      onLost: wanted.onLost,
-      ...(wanted.fencing !== undefined && { fencing: wanted.fencing }),
+    const from = source && (await this.#copySource(source, driver, context));
+    if (from) await requireNothingLeft(driver, wanted); // A copy would replace it.
+    const record = firstRecord(wanted, {
       createdAt: this.#options.clock.date().toISOString(),
       createdBy: this.#options.host,
-      ...(wanted.source ? { from: formatSource(wanted.source) } : {}),
-      snapshots: [],
+      copyKind: from?.kind,
       token: lock.token,
-    };
-    await this.#options.room.during(driver, driver.promisedBytes(wanted), async () => {
-      const clone = (source: LiveSource) => driver.clone(source, wanted, during);
-      if (from) await this.#thawedAfter(driver, from, lock, () => clone(from));
-      else await driver.create(wanted, during);
-      await lock.guard([recordWrite(record, 0)], { unlock: true });
+    });
+    await this.#options.room.during(driver, driver.promisedBytes(wanted), lock, async (ends) => {
+      if (!from) await createUnlessLeft(driver, wanted, during);
+      else if ('snapshot' in from.source) await driver.clone(from.source, wanted, during);
+      else {
+        await this.#options.copies.make(
+          { driver, lock, ...from },
+          context,
+          during,
+          (inUse) => driver.clone(from.source, wanted, inUse),
+          () => driver.remove(wanted, during),
+        );
+      }
+      await lock.guard([recordWrite(record, 0), ...ends], { unlock: true });
     });
   }
 
-  async #cloneSource({ volume, snapshot }: VolumeSource): Promise<LiveSource | SnapshotTarget> {
-    const { record } = await this.#read(volume);
-    if (snapshot === undefined) return this.#live(record);
-    findSnapshot(record, snapshot);
-    return { ...this.#live(record), snapshot };
+  /** Gives a new, empty volume to the root of this host's containers, unless the request names an owner. */
+  async #owned(
+    wanted: NewVolume,
+    driver: VolumeDriver,
+    { signal }: CallContext,
+  ): Promise<NewVolume> {
+    const { options, source, adopts } = wanted;
+    const hasOwner = options.uid !== undefined || options.gid !== undefined;
+    if (source !== undefined || adopts || hasOwner || !('uid' in driver.options)) return wanted;
+    const root = await this.#options.mappedRoot?.(signal);
+    if (root === undefined) return wanted;
+    return { ...wanted, options: { ...options, uid: `${root.uid}`, gid: `${root.gid}` } };
   }
 
-  async #changeRecord(
-    record: VolumeRecord,
-    revision: number,
-    lock: Lock,
-    change: Partial<VolumeRecord>,
-  ): Promise<void> {
-    const changed = { ...record, ...change, token: lock.token };
-    await lock.guard([recordWrite(changed, revision)], { unlock: true });
+  async #copySource(
+    { volume, snapshot }: VolumeSource,
+    driver: VolumeDriver,
+    context: CallContext,
+  ): Promise<CopySource> {
+    const { record } = await this.#work.read(volume);
+    const source = this.#work.live(record);
+    if (snapshot === undefined) return { record, source, kind: copyKindOf(driver, context) };
+    const { kind } = findSnapshot(record, snapshot);
+    return { record, source: { ...source, snapshot }, kind };
   }
 }
 
-function findSnapshot(record: VolumeRecord, name: string): void {
-  if (record.snapshots.some((snapshot) => snapshot.name === name)) return;
-  const names = record.snapshots.map((snapshot) => snapshot.name).join(', ') || 'none';
-  throw new NotFoundError(
-    `volume ${record.name} has no snapshot ${name}; its snapshots are: ${names}`,
+function refuseSnapshots({ name, snapshots: [first, ...others] }: VolumeRecord): void {
+  if (!first) return;
+  const names = [first, ...others].map((snapshot) => `${name}@${snapshot.name}`);
+  throw new InUseError(
+    `volume ${name} has snapshots: ${names.join(', ')}; remove them first with ` +
+      `"berth snapshot rm ${names[0]}"`,
   );
 }

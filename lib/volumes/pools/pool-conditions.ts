@@ -85,6 +85,25 @@ export function fillingPool(
   return { severity: 'warning', message };
 }
 
+/**
+ * Says that a pool is probably the empty mount point of a share, or was never shared; undefined: no other host uses
+ * the store, or the pool has a file system of its own.
+ */
+export function poolOnRoot(
+  driver: string,
+  { place }: Pick<DriverPool, 'place'>,
+  { isOnRoot }: Pick<PoolSpace, 'isOnRoot'>,
+  otherHosts: readonly string[],
+): Condition | undefined {
+  if (!isOnRoot || otherHosts.length === 0) return undefined;
+  const text = `the pool of driver ${driver} at ${place} is on this host's root disk`;
+  const message =
+    `${text}, and the store is also used by ${some(otherHosts)}: unless all hosts share that disk, the other ` +
+    'hosts do not see these volumes. Mount the shared file system there, move the volumes and the file ' +
+    '.berth-pool to it, or correct volume-dir';
+  return { severity: 'warning', message };
+}
+
 /** A mounted volume whose file system has stopped writing. */
 export function stoppedVolume(volume: string): Condition {
   const text = `the file system of volume ${volume} has stopped writing after an error of its storage`;

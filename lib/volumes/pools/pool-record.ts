@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { RecordConflictError } from '../../lock/errors.ts';
 import type { RecordWrite, StoredRecord, TicketStore } from '../../lock/stores/ticket-store.ts';
-import { UnavailableError } from '../errors.ts';
+import { plainText, readStored } from '../stored-text.ts';
 
 /*
  * The record of a driver's pool in the store. Only the host that writes it first may mark a pool by
@@ -15,30 +15,27 @@ const recordSchema = z.looseObject({
   version: z.literal(1),
   state: z.enum(['marking', 'marked']),
   /** The identity and the name of the host that marked the pool. */
-  owner: z.string(),
-  host: z.string(),
+  owner: plainText,
+  host: plainText,
   /** RFC 3339. */
-  since: z.string(),
+  since: plainText,
 });
 
 export type PoolRecord = z.infer<typeof recordSchema>;
+
+/** True for the key of a pool's record. */
+export function isPoolKey(key: string): boolean {
+  return key.startsWith('pools/');
+}
 
 export function poolKey(driver: string): string {
   return `pools/${driver}`;
 }
 
-/** Reads a record; undefined: there is none. Throws UnavailableError if another release wrote it. */
+/** Reads a record; undefined: there is none. Throws UnreadableRecordError if this release can't use it. */
 export function parsePoolRecord(stored: StoredRecord | undefined): PoolRecord | undefined {
   if (!stored) return undefined;
-  try {
-    return recordSchema.parse(JSON.parse(stored.value));
-  } catch (error) {
-    throw new UnavailableError(
-      `the store's key records/${stored.key} is not one that this version of berth can read; run ` +
-        'the version that wrote it',
-      { cause: error },
-    );
-  }
+  return readStored(stored, recordSchema, { what: "the record of a driver's pool" });
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Clock } from '../../running/clock.ts';
 import { every } from '../../running/every.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import type { EventKind, EventSink } from '../events.ts';
-import { fillingPool, poolCondition, stoppedVolume } from './pool-conditions.ts';
+import { fillingPool, poolCondition, poolOnRoot, stoppedVolume } from './pool-conditions.ts';
 import type { Pools } from './pools.ts';
 import type { OwnFileSystem } from './stopped-volumes.ts';
 import { stoppedVolumes } from './stopped-volumes.ts';
@@ -13,7 +13,7 @@ interface MountedVolume extends OwnFileSystem {
 }
 
 export interface PoolWatchOptions {
-  readonly pools: Pick<Pools, 'trouble' | 'space'>;
+  readonly pools: Pick<Pools, 'trouble' | 'space' | 'otherHosts'>;
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** Returns the volumes mounted on this host under a proved lock. */
   readonly mounted: () => readonly MountedVolume[];
@@ -74,11 +74,21 @@ export class PoolWatch {
       return [{ key: `away ${name}`, condition, kind: 'pool-away', volume: '', end }];
     }
     const space = await this.#options.pools.space(driver);
-    const condition = space && fillingPool(name, pool, space);
-    if (!condition) return [];
-    const end = { kind: 'pool-has-room', message: `${at} has room again` } as const;
-    const hiddenBy = `away ${name}`;
-    return [{ key: `filling ${name}`, condition, kind: 'pool-filling', volume: '', hiddenBy, end }];
+    if (!space) return [];
+    const faults: Fault[] = [];
+    const filling = fillingPool(name, pool, space);
+    const base = { volume: '', hiddenBy: `away ${name}` };
+    if (filling) {
+      const end = { kind: 'pool-has-room', message: `${at} has room again` } as const;
+      const kind = 'pool-filling';
+      faults.push({ ...base, key: `filling ${name}`, condition: filling, kind, end });
+    }
+    const others = driver.capabilities.hostOnly ? [] : this.#options.pools.otherHosts();
+    const onRoot = poolOnRoot(name, pool, space, others);
+    if (onRoot) {
+      faults.push({ ...base, key: `on root ${name}`, condition: onRoot, kind: 'pool-on-root' });
+    }
+    return faults;
   }
 
   async #ofVolumes(): Promise<Fault[]> {

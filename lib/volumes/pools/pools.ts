@@ -2,6 +2,7 @@ import createDebug from 'debug';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { LockError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
+import { isSameOwner } from '../../lock/ticket.ts';
 import type { Clock } from '../../running/clock.ts';
 import { LatestOnly } from '../../running/latest-only.ts';
 import { messageOf } from '../../running/message-of.ts';
@@ -22,7 +23,7 @@ const log = createDebug('berth:pool');
 export interface PoolsOptions {
   readonly cluster: Pick<Cluster, 'id'>;
   readonly catalog: Pick<Catalog, 'list'>;
-  readonly mirror: Pick<StoreMirror, 'isLive' | 'record' | 'wrote'>;
+  readonly mirror: Pick<StoreMirror, 'isLive' | 'record' | 'tickets' | 'wrote'>;
   readonly store: Pick<TicketStore, 'record' | 'commit'>;
   readonly clock: Clock;
   /** This host's name and its identity. */
@@ -51,9 +52,10 @@ export class Pools {
 
   /**
    * Rejects UnavailableError, which says what to do, unless the driver's pool is this cluster's and can
-   * be written. Marks a pool that the rule allows to mark.
+   * be written. Marks a pool that the rule allows to mark. A pool of this host alone needs no mark.
    */
   async require(driver: VolumeDriver): Promise<void> {
+    if (driver.capabilities.hostOnly) return;
     const trouble = await this.#look(driver, { marks: true });
     if (trouble) throw new UnavailableError(poolProblem(trouble));
   }
@@ -63,6 +65,7 @@ export class Pools {
    * store is away. Marks a pool that holds the volumes of the store.
    */
   async trouble(driver: VolumeDriver): Promise<PoolTrouble | undefined> {
+    if (driver.capabilities.hostOnly) return undefined;
     try {
       const isUsed = this.#recorded(driver).length > 0 || this.#known(driver) !== undefined;
       const trouble = await this.#look(driver, { marks: isUsed });
@@ -87,6 +90,13 @@ export class Pools {
       log('driver=%s its pool does not tell its space: %s', name, error);
       return undefined;
     }
+  }
+
+  /** Lists the names of the other hosts that have locks or wait for them now. */
+  otherHosts(): string[] {
+    const { mirror, owner } = this.#options;
+    const others = mirror.tickets().filter((ticket) => !isSameOwner(ticket.owner, owner));
+    return [...new Set(others.map(({ holder }) => holder.host))].sort();
   }
 
   async #look(

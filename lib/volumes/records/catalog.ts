@@ -1,11 +1,9 @@
-import createDebug from 'debug';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import type { RecordWrite, StoredRecord, TicketStore } from '../../lock/stores/ticket-store.ts';
-import { UnavailableError } from '../errors.ts';
+import { NotFoundError, UnavailableError } from '../errors.ts';
+import { readStored, shownKey, UnreadableRecordError } from '../stored-text.ts';
 import type { VolumeRecord } from '../volume.ts';
-import { parseRecord } from '../volume.ts';
-
-const log = createDebug('berth:volume');
+import { isVolumeName, recordSchema } from '../volume.ts';
 
 /** A record with the store's revision of it, which a later write expects. */
 export interface CatalogEntry {
@@ -15,16 +13,21 @@ export interface CatalogEntry {
 
 const keyPrefix = 'volumes/';
 
-/** Reads the volumes' records: from this process's mirror, or from the store, linearizably. */
+type RecordsMirror = Pick<StoreMirror, 'record' | 'records' | 'isLive' | 'hasBeenLive'>;
+
+/**
+ * Reads the volumes' records: from this process's mirror, or from the store, linearizably. A record that only keeps
+ * a name during a rename is no volume: `get` and `list` leave it out, `read` and `entry` return it.
+ */
 export class Catalog {
-  readonly #mirror: StoreMirror;
+  readonly #mirror: RecordsMirror;
   readonly #store: Pick<TicketStore, 'record'>;
   readonly #remembered: ReadonlyMap<string, VolumeRecord>;
-  readonly #parsed = new WeakMap<StoredRecord, CatalogEntry>();
+  readonly #parsed = new WeakMap<StoredRecord, CatalogEntry | UnreadableRecordError>();
 
   /** `remembered`: the records to answer until the store has answered for the first time. */
   constructor(
-    mirror: StoreMirror,
+    mirror: RecordsMirror,
     store: Pick<TicketStore, 'record'>,
     remembered: ReadonlyMap<string, VolumeRecord> = new Map(),
   ) {
@@ -35,11 +38,12 @@ export class Catalog {
 
   /**
    * Reads the record from the mirror, without asking the store. Undefined: there is no such volume.
-   * While the mirror is not live, that can't be known, and an unknown name throws UnavailableError.
+   * While the mirror is not live, that can't be known, and an unknown name throws UnavailableError. A record
+   * that this release can't use throws UnreadableRecordError, which is one.
    */
   get(name: string): VolumeRecord | undefined {
     const stored = this.#mirror.record(recordKey(name));
-    if (stored) return this.#parse(stored).record;
+    if (stored) return volumeIn(this.#parse(stored));
     const remembered = this.#mirror.hasBeenLive ? undefined : this.#remembered.get(name);
     if (remembered) return remembered;
     if (!this.#mirror.isLive) {
@@ -50,18 +54,34 @@ export class Catalog {
     return undefined;
   }
 
-  /** Lists the records in the mirror; throws UnavailableError before the store's first answer. */
+  /**
+   * Lists the records in the mirror that this release can use; `unreadable` has the others. Throws
+   * UnavailableError before the store's first answer.
+   */
   list(): VolumeRecord[] {
     if (!this.#mirror.hasBeenLive) {
       if (this.#remembered.size > 0) return [...this.#remembered.values()];
       throw new UnavailableError("the store can't be reached, so the volumes are not known yet");
     }
-    const records: VolumeRecord[] = [];
-    for (const stored of this.#mirror.records()) {
-      if (isRecordKey(stored.key) && this.#isReadable(stored))
-        records.push(this.#parse(stored).record);
+    return this.#all().flatMap((each) => ('record' in each ? (volumeIn(each) ?? []) : []));
+  }
+
+  /** Returns the error for a name without a volume; it says which name the volume has that had this one. Never throws. */
+  notFound(name: string): NotFoundError {
+    const records = this.#all().flatMap((each) => ('record' in each ? each.record : []));
+    for (const { name: now, formerNames = [] } of records) {
+      const former = formerNames.findLast((each) => each.name === name);
+      if (former === undefined) continue;
+      return new NotFoundError(
+        `no such volume: ${name}; it was renamed to ${now} at ${former.until} by host ${former.by}`,
+      );
     }
-    return records;
+    return new NotFoundError(`no such volume: ${name}`);
+  }
+
+  /** Lists the records in the mirror that this release can't use. */
+  unreadable(): UnreadableRecord[] {
+    return this.#all().flatMap((each) => ('error' in each ? each : []));
   }
 
   /** Reads the record from the store (linearizable). For use under the volume's lock. */
@@ -80,34 +100,51 @@ export class Catalog {
   }
 
   #parse(stored: StoredRecord): CatalogEntry {
-    const known = this.#parsed.get(stored);
-    if (known) return known;
-    const entry = { record: readRecord(stored), revision: stored.revision };
-    this.#parsed.set(stored, entry);
-    return entry;
+    const known = this.#parsed.get(stored) ?? entryOf(stored);
+    this.#parsed.set(stored, known);
+    if (known instanceof UnreadableRecordError) throw known;
+    return known;
   }
 
-  /** Skips unreadable records, so that one does not hide the rest. */
-  #isReadable(stored: StoredRecord): boolean {
-    try {
-      this.#parse(stored);
-      return true;
-    } catch (error) {
-      log('ERROR %s', error);
-      return false;
+  #all(): (CatalogEntry | UnreadableRecord)[] {
+    const all: (CatalogEntry | UnreadableRecord)[] = [];
+    for (const stored of this.#mirror.records()) {
+      if (!isRecordKey(stored.key)) continue;
+      try {
+        all.push(this.#parse(stored));
+      } catch (error) {
+        if (!(error instanceof UnreadableRecordError)) throw error;
+        const name = nameInKey(stored.key);
+        all.push({ error, ...(isVolumeName(name) && { name }) });
+      }
     }
+    return all;
   }
 }
 
-function readRecord({ key, value }: StoredRecord): VolumeRecord {
+function volumeIn({ record }: CatalogEntry): VolumeRecord | undefined {
+  return record.renamingFrom === undefined ? record : undefined;
+}
+
+/** A volume's record that this release can't use. */
+export interface UnreadableRecord {
+  /** Absent: its key has no name that a volume can have. */
+  readonly name?: string;
+  readonly error: UnreadableRecordError;
+}
+
+function entryOf(stored: StoredRecord): CatalogEntry | UnreadableRecordError {
+  const name = nameInKey(stored.key);
+  const what = `the record of volume ${shownKey(name)}`;
   try {
-    return parseRecord(value);
+    const record = readStored(stored, recordSchema, { what, version: 2 });
+    // Its name becomes a part of paths, and its key is what others look it up by.
+    if (record.name === name) return { record, revision: stored.revision };
+    const cause = new Error(`it has the name ${record.name}, which is not that of its key`);
+    return new UnreadableRecordError(stored.key, what, { cause, isNewer: false });
   } catch (error) {
-    throw new UnavailableError(
-      `the record of volume ${key.slice(keyPrefix.length)} is not one that this version of berth ` +
-        `can read; run the version that wrote it, or remove the store's key records/${key}`,
-      { cause: error },
-    );
+    if (error instanceof UnreadableRecordError) return error;
+    throw error;
   }
 }
 
@@ -120,6 +157,11 @@ export function mountMarkKey(volume: string): string {
   return `tenures/${volume}`; // tidy-ok: stored name
 }
 
+/** Returns the key of the note of a volume's last use (last-uses.ts). */
+export function lastUseKey(volume: string): string {
+  return `uses/${volume}`;
+}
+
 /** Returns the key of a volume's record. */
 export function recordKey(name: string): string {
   return keyPrefix + name;
@@ -128,6 +170,11 @@ export function recordKey(name: string): string {
 /** True for the key of a volume's record, false for its mount mark. */
 export function isRecordKey(key: string): boolean {
   return key.startsWith(keyPrefix);
+}
+
+/** Returns the volume of a record's key. */
+export function nameInKey(key: string): string {
+  return key.slice(keyPrefix.length);
 }
 
 /** Returns the write that creates a record, or replaces the one at `revision`. */
@@ -144,5 +191,6 @@ export function recordDeletion(name: string, revision: number): RecordWrite[] {
   return [
     { key: recordKey(name), value: undefined, expectedRevision: revision },
     { key: mountMarkKey(name), value: undefined },
+    { key: lastUseKey(name), value: undefined },
   ];
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { StoredRecord, TicketStore } from '../../lock/stores/ticket-store.ts';
+import { plainText, readStored, UnreadableRecordError } from '../stored-text.ts';
 
 /**
  * **Claims.** Each Mount that excludes other hosts leaves a claim in the step that queues its ticket,
@@ -18,26 +19,31 @@ import type { StoredRecord, TicketStore } from '../../lock/stores/ticket-store.t
  * deletes it (claim-watch.ts). If that holder ends first, it counts as an unclean end, the safe side.
  */
 
+/** A name that may become a part of a path. */
+const hostSchema = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
+
 /** How the writes of a former owner were kept from the volume. */
 const takenOverSchema = z.object({
   /** The token of the former owner's ticket: the record's revision has changed since. */
-  token: z.number(),
+  token: z.int(),
   /** `storage`: the driver's takeover; `command`: the fence command. */
   how: z.enum(['storage', 'command']),
   /** The host that did it, and when (RFC 3339). */
-  by: z.string(),
-  at: z.string(),
+  by: plainText,
+  at: plainText,
 });
 
 const claimSchema = z.object({
+  /** The format; absent: 1. */
+  version: z.literal(1).optional(),
   /** The identity of the host. */
-  owner: z.string(),
+  owner: plainText,
   /** The name of the host, for people, for the fence command, and for file names. */
-  host: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
-  addresses: z.array(z.string()).default([]),
-  boot: z.string(),
+  host: hostSchema,
+  addresses: z.array(plainText).default([]),
+  boot: plainText,
   /** RFC 3339, by that host's clock. */
-  since: z.string(),
+  since: plainText,
   takenOver: takenOverSchema.optional(),
 });
 
@@ -50,6 +56,11 @@ export interface Claim extends ClaimValue {
   /** The token of that Mount. */
   readonly token: number;
   readonly stored: StoredRecord;
+  /**
+   * Present: this release can't read the claim. It stands for a Mount of a host that is not known, so it counts as
+   * one that may still write, and nothing is taken over from it.
+   */
+  readonly unreadable?: UnreadableRecordError;
 }
 
 /** This host, as its claims name it. */
@@ -82,14 +93,26 @@ export function takenOverText(claim: Claim, how: 'storage' | 'command', by: stri
 /** Reads claims from the store, and deletes those of this host. */
 export class Claims {
   readonly #store: Pick<TicketStore, 'records' | 'commit'>;
+  readonly #owner: string;
 
-  constructor(store: Pick<TicketStore, 'records' | 'commit'>) {
+  /** `owner`: the identity of this host. */
+  constructor(store: Pick<TicketStore, 'records' | 'commit'>, owner: string) {
     this.#store = store;
+    this.#owner = owner;
   }
 
   /** Reads the claims on a volume from the store (linearizable), oldest first. */
   async of(volume: string): Promise<Claim[]> {
     return claimsIn(await this.#store.records(claimPrefix(volume)));
+  }
+
+  /**
+   * Does the same for a Mount of this host, of which the mount table of another boot may tell. Keeps the
+   * claim of another host: a copy of a machine brings the table along.
+   */
+  async releaseOwn(volume: string, mark: string): Promise<void> {
+    const claim = (await this.of(volume)).find((each) => each.mark === mark);
+    if (claim?.owner === this.#owner) await this.release(volume, mark);
   }
 
   /** Deletes a claim: nothing of its Mount can write any more. Resolves also if it is gone. */
@@ -113,20 +136,20 @@ export function claimsIn(records: readonly StoredRecord[]): Claim[] {
   return records.flatMap((record) => parseClaim(record) ?? []).sort((a, b) => a.token - b.token);
 }
 
-/** Reads a claim; undefined for a record that is none, or that this release can't read. */
+/** Reads a claim, also one whose value this release can't use; undefined for a record that is none. */
 export function parseClaim(stored: StoredRecord): Claim | undefined {
   const named = parseClaimKey(stored.key);
   if (!named) return undefined;
-  const value = claimSchema.safeParse(jsonOf(stored.value));
-  if (!value.success) return undefined;
-  const token = value.data.takenOver?.token ?? stored.revision;
-  return { ...value.data, ...named, token, stored };
-}
-
-function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+    const what = `a claim on volume ${named.volume}`;
+    const value = readStored(stored, claimSchema, { what });
+    const token = value.takenOver?.token ?? stored.revision;
+    return { ...value, ...named, token, stored };
+  } catch (error) {
+    if (!(error instanceof UnreadableRecordError)) throw error;
+    return { ...unknownClaimant, ...named, token: stored.revision, stored, unreadable: error };
   }
 }
+
+/** The host of a claim that can't be read: no host has this identity, so no host takes the claim for its own. */
+const unknownClaimant = { owner: '', host: 'unknown', addresses: [], boot: '', since: '' };

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { RecordConflictError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
-import { UnavailableError } from '../errors.ts';
+import type { StoredText } from '../stored-text.ts';
+import { readStored } from '../stored-text.ts';
 
 /** The key of the record that says which cluster the store belongs to. */
 export const clusterKey = 'cluster';
@@ -42,7 +43,7 @@ export class Cluster {
   /** Reads the ID from the mirror, without asking the store. */
   #known(): string | undefined {
     const stored = this.#options.mirror.record(clusterKey);
-    return stored && parseId(stored.value);
+    return stored && readClusterRecord(stored).id;
   }
 
   async #write(): Promise<string> {
@@ -52,24 +53,17 @@ export class Cluster {
     try {
       const { revision } = await store.commit({ guards: [], writes: [write], release: [] });
       mirror.wrote(revision, [write]);
-      return parseId(value);
+      return readClusterRecord(write).id;
     } catch (error) {
       if (!(error instanceof RecordConflictError)) throw error;
       const stored = await store.record(clusterKey);
       if (!stored) throw error;
-      return parseId(stored.value);
+      return readClusterRecord(stored).id;
     }
   }
 }
 
-function parseId(value: string): string {
-  try {
-    return clusterSchema.parse(JSON.parse(value)).id;
-  } catch (error) {
-    throw new UnavailableError(
-      `the store's key records/${clusterKey} is not one that this version of berth can read; run ` +
-        'the version that wrote it',
-      { cause: error },
-    );
-  }
+/** Reads the record of the cluster. Throws UnreadableRecordError if this release can't use it. */
+export function readClusterRecord(stored: StoredText): { readonly id: string } {
+  return readStored(stored, clusterSchema, { what: 'the record of the cluster' });
 }

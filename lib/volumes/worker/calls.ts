@@ -8,6 +8,9 @@ import type {
 } from '../drivers/driver.ts';
 import type { DriverPool } from '../drivers/driver-pool.ts';
 import type { DriverStorage } from '../drivers/stored-volume.ts';
+import type { DriverTrash } from '../drivers/trash.ts';
+import type { TrashEntry } from '../trash-entry.ts';
+import { formatEntry } from '../trash-entry.ts';
 
 /** How one kind of call is queued, limited and refused. */
 export interface CallKind {
@@ -31,11 +34,13 @@ export type StorageMethod = Exclude<
   | 'name'
   | 'capabilities'
   | 'options'
+  | 'programs'
   | 'parseOptions'
   | 'promisedBytes'
   | 'owns'
   | 'storage'
   | 'takeover'
+  | 'trash'
   | 'pool'
 >;
 
@@ -48,11 +53,14 @@ export type PoolMethod = Exclude<keyof DriverPool, 'place' | 'markPath'>;
 /** The members of a driver's takeover, in the worker as well. */
 export type TakeoverMethod = keyof DriverTakeover;
 
+/** The members of a driver's trash, in the worker as well. */
+export type TrashMethod = keyof DriverTrash;
+
 const readLimitMs = 10_000;
 const changeLimitMs = 20_000;
 /** An unmount writes back first: only the kernel knows how far it is. */
 const unmountLimitMs = 45_000;
-/** A copy moves while its `cp` does; a network file system may pause for a while. */
+/** A copy moves while its program does; a network file system may pause for a while. */
 const copyLimitMs = 60_000;
 
 const change = (work: string, volume: string): CallKind => ({
@@ -83,11 +91,16 @@ export const callKinds = {
   abandon: ({ name }: DriverVolume) => unmounting('unmount without writing', name),
   // The last part of a mountpoint is the name of its volume.
   recover: (mountpoint: string) => change('recover', basename(mountpoint)),
+  rename: ({ name }: DriverVolume, to: string): CallKind => ({
+    ...change('rename', name),
+    volumes: [name, to],
+  }),
   removeSnapshot: ({ volume }: SnapshotTarget) => change('remove a snapshot', volume.name),
   restore: ({ volume }: SnapshotTarget): CallKind => ({
     ...change('restore', volume.name),
     limitMs: copyLimitMs,
   }),
+  grow: ({ name }: DriverVolume): CallKind => ({ ...change('grow', name), limitMs: copyLimitMs }),
   snapshot: ({ volume }: SnapshotTarget) => copy('snapshot', volume.name),
   clone: (source: LiveSource, { name }: DriverVolume) =>
     copy('copy', name, [name, source.volume.name]),
@@ -109,6 +122,21 @@ export const takeoverKinds = {
   putAside: (driver: string, name: string) => read(`list what driver ${driver} put aside`, name),
   discard: (driver: string, name: string) => change(`delete what driver ${driver} put aside`, name),
 } satisfies Record<TakeoverMethod, (driver: string, name: string) => CallKind>;
+
+/** Returns the kind of each call about a driver's trash. */
+export const trashKinds = {
+  put: ({ name }: DriverVolume) => change('move to the trash', name),
+  takeOut: (_: TrashEntry, { name }: DriverVolume) => change('take out of the trash', name),
+  // A volume of that name may be in use: it has nothing to do with the one that was removed.
+  discard: (entry: TrashEntry): CallKind => ({
+    ...change(`delete ${formatEntry(entry)} from the trash`, formatEntry(entry)),
+    volumes: [],
+  }),
+  entries: (driver: string) => read(`list the trash of driver ${driver}`, `trash ${driver}`, []),
+  identityOf: (driver: string, name: string) => read(`look at storage of driver ${driver}`, name),
+  bytes: (entry: TrashEntry) =>
+    read(`measure ${formatEntry(entry)} in the trash`, formatEntry(entry), []),
+} satisfies Record<TrashMethod, (...args: never[]) => CallKind>;
 
 /** Returns the kind of each call that lists a driver's storage. */
 export const listingKinds = {

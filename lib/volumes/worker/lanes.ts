@@ -34,6 +34,8 @@ interface Call<W> {
   moves: number;
   /** The time of its last movement. */
   since: Date;
+  /** Aborts when it has ended, or the lanes are closed: nobody watches that it moves then. */
+  readonly watch: AbortController;
   /** Filled when it has not answered within its limit, until it ends. */
   silences: readonly Silence[];
 }
@@ -48,6 +50,9 @@ interface Lane<W> {
   /** The call whose turn it is; undefined for the moment in which the turn is handed on. */
   call?: Call<W>;
 }
+
+/** Without a reason, each abort would make an error with the whole stack. */
+const over = 'the call is over';
 
 const closedError = () => new UnavailableError('berth is stopping, and begins no storage work');
 
@@ -118,6 +123,7 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   /** Ends all workers with what they run. No call begins any more, so that none starts a worker. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
+    for (const { calls } of this.#places) for (const { watch } of calls) watch.abort(over);
     for (const { waiters } of this.#lanes.values()) {
       for (const waiter of waiters.splice(0)) waiter.refuse(closedError());
     }
@@ -169,7 +175,8 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
   #begin(kind: CallKind): Call<W> {
     const place = this.#place();
     const since = this.#options.clock.date();
-    const call: Call<W> = { kind, place, moves: 0, since, silences: [] };
+    const watch = new AbortController();
+    const call: Call<W> = { kind, place, moves: 0, since, watch, silences: [] };
     place.calls.add(call);
     return call;
   }
@@ -208,18 +215,17 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
     work: (worker: W, moved: () => void) => Promise<T>,
     onSilent: (reason: Error) => void,
   ): Promise<T> {
-    const ended = new AbortController();
     const moved = () => {
       call.moves += 1;
       call.since = this.#options.clock.date();
     };
-    void this.#watch(call, ended.signal).then((isSilent) => {
+    void this.#isSilent(call).then((isSilent) => {
       if (isSilent) onSilent(this.#becameSilent(call, lane));
     });
     try {
       return await work(call.place.worker, moved);
     } finally {
-      ended.abort();
+      call.watch.abort(over);
       this.#over(call, lane);
     }
   }
@@ -228,15 +234,15 @@ export class Lanes<W extends EndingWorker> implements Silences, AsyncDisposable 
    * Resolves to true when the call has not moved for its limit, to false when it has ended or the
    * lanes are closed.
    */
-  async #watch(call: Call<W>, ended: AbortSignal): Promise<boolean> {
+  async #isSilent(call: Call<W>): Promise<boolean> {
     // A busy machine takes its time to start a worker, and that says nothing of the storage.
     await call.place.worker.ready;
-    const until = AbortSignal.any([ended, this.#closed.signal]);
+    const { signal } = call.watch;
     const partMs = call.kind.limitMs / partsOfLimit;
     let seen = call.moves;
     for (let parts = 0; parts < partsOfLimit; ) {
-      await this.#options.clock.sleep(partMs, until);
-      if (until.aborted) return false;
+      await this.#options.clock.sleep(partMs, signal);
+      if (signal.aborted) return false;
       parts = call.moves === seen ? parts + 1 : 0;
       seen = call.moves;
     }

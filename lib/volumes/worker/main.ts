@@ -9,11 +9,22 @@ import { drivers } from '../drivers/registry.ts';
 import type { Order, Report } from './messages.ts';
 import { errorOf, failureOf } from './messages.ts';
 import { programMovement } from './movement.ts';
+import { portDigest } from './port-digest.ts';
 
 const debug = createDebug('berth:worker');
 const lookEveryMs = 1_000;
 
-const all = drivers({
+if (process.argv[3] !== portDigest()) {
+  const message =
+    "berth's program files were replaced by another release while it runs, so it can't start a process for " +
+    'storage work: restart berth; that unmounts no volume';
+  process.send?.({ is: 'refusal', message } satisfies Report, undefined, undefined, () =>
+    process.exit(1),
+  );
+  await new Promise(() => {}); // Until the message has been sent.
+}
+
+const all = await drivers({
   ...JSON.parse(process.argv[2] ?? ''),
   report: (volume: string, message: string) => say({ is: 'kept', volume, message }),
 });
@@ -28,7 +39,9 @@ process.on('message', (order: Order) => {
   else aborts.get(order.id)?.abort(new Error(order.reason));
 });
 // The daemon has ended. Its successor must not meet what this process still does.
-process.on('disconnect', () => process.kill(-process.pid, 'SIGKILL'));
+const end = () => process.kill(-process.pid, 'SIGKILL');
+process.on('disconnect', end);
+if (!process.connected) end(); // It has ended while this process started: nobody heard of that.
 // It ends with its daemon, which may need it to the last.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
@@ -91,8 +104,8 @@ type Method = (...args: readonly unknown[]) => Promise<unknown>;
 function methodOf(driverName: string, name: string): Method {
   const driver = all.get(driverName);
   const [key = '', part] = name.split('.').reverse();
-  const owner =
-    part === 'storage' || part === 'pool' || part === 'takeover' ? driver?.[part] : driver;
+  const isPart = part === 'storage' || part === 'pool' || part === 'takeover' || part === 'trash';
+  const owner = isPart ? driver?.[part] : driver;
   const method = owner === undefined ? undefined : Reflect.get(owner, key);
   if (typeof method !== 'function') throw new Error(`driver ${driverName} has no ${name}`);
   return (...args) => Reflect.apply(method, owner, args);

@@ -39,6 +39,8 @@ export type SentContext = Omit<DriverContext, 'signal' | 'onProgress' | 'lock'> 
 /** A message of a worker to the daemon. */
 export type Report =
   | { readonly is: 'ready' }
+  /** The process does no work, and ends. */
+  | { readonly is: 'refusal'; readonly message: string }
   | { readonly is: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly is: 'failure'; readonly id: number; readonly failure: Failure }
   | { readonly is: 'progress'; readonly id: number; readonly progress: Progress }

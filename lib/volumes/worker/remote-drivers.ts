@@ -11,8 +11,10 @@ import type {
 import type { DriverPool } from '../drivers/driver-pool.ts';
 import { drivers } from '../drivers/registry.ts';
 import type { DriverStorage } from '../drivers/stored-volume.ts';
+import type { DriverTrash } from '../drivers/trash.ts';
+import type { TrashEntry } from '../trash-entry.ts';
 import type { CallKind } from './calls.ts';
-import { callKinds, listingKinds, poolKinds, takeoverKinds } from './calls.ts';
+import { callKinds, listingKinds, poolKinds, takeoverKinds, trashKinds } from './calls.ts';
 import type { Lanes } from './lanes.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
@@ -20,11 +22,13 @@ import type { WorkerProcess } from './worker-process.ts';
  * Returns every driver by its name. What touches storage runs in a storage worker; options, names
  * and capabilities are answered here.
  */
-export function remoteDrivers(
+export async function remoteDrivers(
   place: DriverPlace,
   lanes: Lanes<WorkerProcess>,
-): ReadonlyMap<string, VolumeDriver> {
-  return new Map([...drivers(place)].map(([name, local]) => [name, remoteDriver(local, lanes)]));
+): Promise<ReadonlyMap<string, VolumeDriver>> {
+  return new Map(
+    [...(await drivers(place))].map(([name, local]) => [name, remoteDriver(local, lanes)]),
+  );
 }
 
 /** A method of the worker with its answer, which both ends take from the same source. */
@@ -51,6 +55,7 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
     name: driver,
     capabilities: local.capabilities,
     options: local.options,
+    programs: local.programs,
     parseOptions: (options) => local.parseOptions(options),
     owns: (mount) => local.owns(mount),
     promisedBytes: (volume) => local.promisedBytes(volume),
@@ -73,6 +78,8 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
       const from = 'snapshot' in source ? sentTarget(source) : sentSource(source);
       return call(callKinds.clone(source, target), 'clone', [from, sent(target)], context);
     },
+    rename: (volume, to, context) =>
+      call(callKinds.rename(volume, to), 'rename', [sent(volume), to], context),
     recover: (mountpoint, context) =>
       call(callKinds.recover(mountpoint), 'recover', [mountpoint], context),
     hasShutDown: (volume, mountpoint) =>
@@ -82,7 +89,12 @@ function remoteDriver(local: VolumeDriver, lanes: Lanes<WorkerProcess>): VolumeD
     occupied: (volume) => call(callKinds.occupied(volume), 'occupied', [sent(volume)]),
     pool: remotePool(local, call),
     storage: remoteStorage(driver, call),
+    ...(local.grow && {
+      grow: (volume: DriverVolume, mountpoint: string, context: DriverContext) =>
+        call<void>(callKinds.grow(volume), 'grow', [sent(volume), mountpoint], context),
+    }),
     ...(local.takeover && { takeover: remoteTakeover(driver, call) }),
+    ...(local.trash && { trash: remoteTrash(driver, call) }),
   };
 }
 
@@ -121,6 +133,22 @@ function remoteTakeover(driver: string, call: Call): DriverTakeover {
     putAside: (volume) => call(putAside(driver, volume.name), 'takeover.putAside', [sent(volume)]),
     discard: (volume, mark, context) =>
       call(discard(driver, volume.name), 'takeover.discard', [sent(volume), mark], context),
+  };
+}
+
+function remoteTrash(driver: string, call: Call): DriverTrash {
+  const named = ({ volume, id }: TrashEntry) => ({ volume, id });
+  const { put, takeOut, discard, entries, identityOf, bytes } = trashKinds;
+  return {
+    put: (volume, id, context) => call(put(volume), 'trash.put', [sent(volume), id], context),
+    takeOut: (entry, volume, context) => {
+      const kept = { ...named(entry), identity: entry.identity };
+      return call(takeOut(entry, volume), 'trash.takeOut', [kept, sent(volume)], context);
+    },
+    discard: (entry, context) => call(discard(entry), 'trash.discard', [named(entry)], context),
+    entries: () => call(entries(driver), 'trash.entries', []),
+    identityOf: (name) => call(identityOf(driver, name), 'trash.identityOf', [name]),
+    bytes: (entry) => call(bytes(entry), 'trash.bytes', [named(entry)]),
   };
 }
 

@@ -12,6 +12,7 @@ import type { DriverContext, DriverPlace } from '../drivers/driver.ts';
 import { UnavailableError } from '../errors.ts';
 import type { MethodName, Order, Report, SentContext } from './messages.ts';
 import { errorOf, failureOf } from './messages.ts';
+import { portDigest } from './port-digest.ts';
 
 const log = createDebug('berth:worker');
 
@@ -20,6 +21,8 @@ const program = fileURLToPath(new URL(`main${extname(import.meta.url)}`, import.
 
 /** Saves 12 MB in a built worker: V8's lite mode has no WebAssembly, which TypeScript sources need. */
 const mode = extname(program) === '.js' ? '--lite-mode' : '--optimize-for-size';
+/** The port as this process has loaded it, whatever lies in its files later. */
+const loadedPort = portDigest();
 /** The number of calls on files that can be unanswered before others wait. */
 const threads = 32;
 /** A worker ends within this time unless a thread of it is kept by storage that does not answer. */
@@ -57,10 +60,12 @@ export class WorkerProcess {
   readonly #started = Promise.withResolvers<void>();
   #lastId = 0;
   #hasEnded = false;
+  /** Why the process does no work at all. */
+  #refusal: string | undefined;
 
   constructor(options: WorkerProcessOptions) {
     this.#options = options;
-    this.#child = fork(program, [JSON.stringify(options.place)], {
+    this.#child = fork(program, [JSON.stringify(options.place), loadedPort], {
       // A process group of its own: its programs can be ended together, and Ctrl-C does not reach it.
       detached: true,
       execArgv: [mode],
@@ -138,6 +143,10 @@ export class WorkerProcess {
       this.#started.resolve();
       return;
     }
+    if (report.is === 'refusal') {
+      this.#refusal = report.message;
+      return;
+    }
     if (report.is === 'kept') {
       this.#options.place.report?.(report.volume, report.message);
       return;
@@ -175,8 +184,9 @@ export class WorkerProcess {
     // What it ran may still work on the storage; the callers must not go on before that has ended.
     while (killGroup(this.#child.pid)) await this.#options.clock.sleep(pollMs);
     const error = new UnavailableError(
-      `the process that does the storage work ended (${how}); what it had begun is completed by a ` +
-        'repetition: repeat the command',
+      this.#refusal ??
+        `the process that does the storage work ended (${how}); what it had begun is completed by a ` +
+          'repetition: repeat the command',
     );
     for (const { reject } of this.#pending.values()) reject(error);
   }

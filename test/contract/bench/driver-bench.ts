@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type {
+  DriverCapabilities,
   DriverContext,
   DriverVolume,
   VolumeDriver,
@@ -19,6 +20,39 @@ export interface DriverFixture {
   /** The options as a user would give them. */
   readonly options: Readonly<Record<string, string>>;
   readonly pool: FileSystemKind;
+  /** How the driver's own options are tried, by name; all drivers share the others (option-contract.ts). */
+  readonly trials?: Readonly<Record<string, OptionTrial>>;
+  /** The options that are tried on this file system; all by default. Others are tried by another fixture. */
+  readonly tried?: readonly string[];
+}
+
+/** How the contract tries an option. */
+export interface OptionTrial {
+  /** Values as a user gives them, with their normal form. The first differs from the default. */
+  readonly good: Readonly<Record<string, string>>;
+  readonly bad: readonly string[];
+  /** Returns the value that a mounted volume has, in the normal form. */
+  shows(mounted: MountedTrial): Promise<string | undefined>;
+}
+
+export interface MountedTrial {
+  readonly volume: DriverVolume;
+  /** The mountpoint. */
+  readonly root: string;
+  /** The directory of the driver's storage. */
+  readonly storageDir: string;
+  /** The value that was asked for, in the normal form. */
+  readonly asked: string;
+}
+
+/** Returns what the driver of a fixture can do, to choose the tests. */
+export function capabilitiesOf({ makeDriver }: DriverFixture): DriverCapabilities {
+  return makeDriver({ volumeDir: '/nowhere' }).capabilities;
+}
+
+/** Returns true if the driver of a fixture keeps removed volumes. */
+export function hasTrash({ makeDriver }: DriverFixture): boolean {
+  return makeDriver({ volumeDir: '/nowhere' }).trash !== undefined;
 }
 
 export const never: DriverContext = { signal: new AbortController().signal };
@@ -107,8 +141,17 @@ export class DriverBench implements AsyncDisposable {
     return names.filter((name) => name.startsWith('.'));
   }
 
-  /** Lists the mountpoints below this bench, once for each mount on them. */
+  /**
+   * Lists the mountpoints below this bench, once for each mount on them, without those that are a volume's
+   * storage.
+   */
   async mounts(): Promise<string[]> {
+    const isStorage = (path: string) =>
+      path.startsWith(`${this.storageDir}/`) && !path.slice(this.storageDir.length).includes('/.');
+    return (await this.#allMounts()).filter((path) => !isStorage(path));
+  }
+
+  async #allMounts(): Promise<string[]> {
     const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
     return lines
       .map((line) => line.split(' ')[4] ?? '')
@@ -121,14 +164,14 @@ export class DriverBench implements AsyncDisposable {
     return list.split('\n').filter((line) => line.includes(this.volumeDir));
   }
 
-  /** Stops the `cp` that a process runs for the driver, in the middle of its work. */
+  /** Stops the program that a process runs to copy for the driver, in the middle of its work. */
   pauseCopy(parentPid: number): Promise<number> {
     return stopCopy(parentPid, this.storageDir);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const left = (await this.mounts()).reverse();
-    for (const mountpoint of left) {
+    const left = await this.mounts();
+    for (const mountpoint of (await this.#allMounts()).reverse()) {
       await command('fsfreeze', ['-u', mountpoint]).catch(() => '');
       await command('umount', ['--lazy', mountpoint]);
     }

@@ -6,7 +6,6 @@ import { startEtcd } from '../../support/etcd-server.ts';
 import type { Postgres } from '../../support/postgres-server.ts';
 import { startPostgres } from '../../support/postgres-server.ts';
 import { describeWith } from '../../support/requirements.ts';
-import { etcdVersions } from '../../support/tools.ts';
 import { embeddedDirectory } from './embedded-directory.ts';
 import { etcdFixture } from './etcd-fixture.ts';
 import { fileFixture } from './file-directory.ts';
@@ -16,11 +15,11 @@ import { postgresFixture } from './postgres-fixture.ts';
 import type { StoreFixture } from './store-bench.ts';
 
 /**
- * Runs a suite about something that is built on locks on every store: once with one manager that
- * plays all hosts, and once with three managers on connections of their own.
+ * Runs a suite about something that is built on locks on every store, with three managers on
+ * connections of their own; in memory also with one manager that plays all hosts.
  */
 export function onEveryStore(what: string, suite: (benchOf: ManagerBenchOf) => void): void {
-  onStore('memory', memoryFixture);
+  onStore('memory', memoryFixture, [1, 3]);
   onStore('embedded', embeddedFixture);
   describeWith(['flock'], 'the file store', () => onStore('file', fileFixture));
   describeWith(['postgres'], 'on PostgreSQL', () => {
@@ -31,35 +30,34 @@ export function onEveryStore(what: string, suite: (benchOf: ManagerBenchOf) => v
     afterAll(() => postgres.stop());
     onStore('postgres', () => postgresFixture(postgres, { callTimeoutMs: 15_000 }));
   });
-  for (const version of etcdVersions) {
-    describeWith(['etcd'], `on etcd ${version}`, () => {
-      let etcd: Etcd;
-      beforeAll(async () => {
-        etcd = await startEtcd({ version });
-      });
-      afterAll(() => etcd.stop());
-      onStore('etcd', () => etcdFixture(etcd));
+  describeWith(['etcd'], 'on etcd', () => {
+    let etcd: Etcd;
+    beforeAll(async () => {
+      etcd = await startEtcd();
     });
-  }
+    afterAll(() => etcd.stop());
+    onStore('etcd', () => etcdFixture(etcd));
+  });
 
-  function onStore(name: string, makeStore: () => Promise<StoreFixture>): void {
-    describe.each([1, 3] as const)(
-      `${what} over %i lock manager(s) on the ${name} store`,
-      (count) => {
-        let bench: ManagerBench | undefined;
-        beforeEach(async () => {
-          bench = await ManagerBench.open(await makeStore(), count);
-        });
-        afterEach(async () => {
-          await bench?.[Symbol.asyncDispose]();
-          bench = undefined;
-        });
-        suite(() => {
-          if (bench === undefined) throw new Error('there is a bench only while a test runs');
-          return bench;
-        });
-      },
-    );
+  function onStore(
+    name: string,
+    makeStore: () => Promise<StoreFixture>,
+    counts: readonly (1 | 3)[] = [3],
+  ): void {
+    describe.each(counts)(`${what} over %i lock manager(s) on the ${name} store`, (count) => {
+      let bench: ManagerBench | undefined;
+      beforeEach(async () => {
+        bench = await ManagerBench.open(await makeStore(), count);
+      });
+      afterEach(async () => {
+        await bench?.[Symbol.asyncDispose]();
+        bench = undefined;
+      });
+      suite(() => {
+        if (bench === undefined) throw new Error('there is a bench only while a test runs');
+        return bench;
+      });
+    });
   }
 }
 

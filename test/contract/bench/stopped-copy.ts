@@ -6,6 +6,8 @@ import { promisify } from 'node:util';
 import { patience } from '../../support/processes.ts';
 
 const enoughBytes = 2 ** 20;
+/** The programs that copy a file and a directory, as /proc names them. */
+const copiers = ['cp', 'berth-copy'];
 
 const program = promisify(execFile);
 
@@ -24,7 +26,7 @@ export async function realTime(): Promise<AsyncDisposable> {
 }
 
 /**
- * Stops the `cp` that a process runs for a driver, in the middle of its work, and returns its pid.
+ * Stops the program that a process runs to copy for a driver, in the middle of its work, and returns its pid.
  * `dir` is the directory in which it makes its file, whose name begins with a dot. Its looks are
  * synchronous: a step through the thread pool may take longer on a busy machine than the copy.
  * Needs `realTime`.
@@ -33,7 +35,7 @@ export async function stopCopy(parentPid: number, dir: string): Promise<number> 
   const deadline = performance.now() + 20_000 * patience;
   let seen = 0;
   while (performance.now() < deadline) {
-    const pid = childNamed('cp', parentPid);
+    const pid = childNamed(copiers, parentPid);
     if (pid !== undefined) {
       seen += 1;
       if (stopWhenUnderWay(pid, dir)) return pid;
@@ -41,7 +43,7 @@ export async function stopCopy(parentPid: number, dir: string): Promise<number> 
     // A busy machine starts the copy only if this thread leaves it a processor.
     await sleep(1);
   }
-  throw new Error(`no copy was under way: cp was seen ${seen} times`);
+  throw new Error(`no copy was under way: a copier was seen ${seen} times`);
 }
 
 /** Lets the copy do small steps until it has made something; returns false if it ended. */
@@ -73,9 +75,9 @@ function pauseThread(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-function childNamed(name: string, parentPid: number): number | undefined {
+function childNamed(names: readonly string[], parentPid: number): number | undefined {
   const children = textOf(`/proc/${parentPid}/task/${parentPid}/children`).split(' ');
-  const pid = children.find((child) => textOf(`/proc/${child}/comm`).trim() === name);
+  const pid = children.find((child) => names.includes(textOf(`/proc/${child}/comm`).trim()));
   return pid === undefined ? undefined : Number(pid);
 }
 

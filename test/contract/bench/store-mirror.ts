@@ -9,7 +9,7 @@ import type { Gate, Ticket } from '../../../lib/lock/ticket.ts';
 /** Rebuilds a store's state from its reports to a watcher, and records every inconsistency. */
 export class StoreMirror implements StoreWatcher {
   readonly faults: string[] = [];
-  readonly events: ('reset' | 'change' | 'interrupted')[] = [];
+  readonly events: ('reset' | 'change' | 'interrupted' | 'resumed')[] = [];
   revision = -1;
   #tickets = new Map<string, Ticket>();
   #records = new Map<string, StoredRecord>();
@@ -53,6 +53,13 @@ export class StoreMirror implements StoreWatcher {
 
   interrupted(): void {
     this.events.push('interrupted');
+  }
+
+  resumed(): void {
+    if (this.events.findLast((event) => event !== 'change') !== 'interrupted') {
+      this.faults.push('resumed without a break');
+    }
+    this.events.push('resumed');
   }
 
   get tickets(): readonly Ticket[] {

@@ -37,7 +37,7 @@ export async function makeWorkerBench(volumeDir?: string): Promise<WorkerBench> 
   };
   const record = (event: VolumeEvent) => void events.push(event);
   const lanes = stack.use(new Lanes({ start, clock, events: { record } }));
-  const drivers = remoteDrivers(place, lanes);
+  const drivers = await remoteDrivers(place, lanes);
   const owned = stack.move();
   return {
     volumeDir: place.volumeDir,

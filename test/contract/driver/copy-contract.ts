@@ -4,7 +4,7 @@ import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { DriverVolume } from '../../../lib/volumes/drivers/driver.ts';
-import { NotFoundError } from '../../../lib/volumes/errors.ts';
+import { InvalidRequestError, NotFoundError } from '../../../lib/volumes/errors.ts';
 import { waitFor } from '../../support/processes.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
 import { command, never } from '../bench/driver-bench.ts';
@@ -41,9 +41,13 @@ export function copyContract(bench: () => DriverBench): void {
     const { driver } = bench();
     const { volume, mountpoint } = await bench().mounted('db');
     const target = { volume, snapshot: 'monday', mountpoint };
-    await writeFile(join(mountpoint, 'state'), 'before');
-    await driver.snapshot(target, never);
-    await writeFile(join(mountpoint, 'state'), 'after');
+    await writeFile(join(mountpoint, 'state'), 'before', { flush: true });
+    const bytes = await driver.snapshot(target, never);
+    expect(bytes).toBeGreaterThan(0);
+    await writeFile(join(mountpoint, 'state'), Buffer.alloc(2 ** 20, 'after'), { flush: true });
+    const larger = await driver.snapshot({ ...target, snapshot: 'tuesday' }, never);
+    expect(larger).toBeGreaterThan(bytes + 2 ** 19);
+    await driver.removeSnapshot({ ...target, snapshot: 'tuesday' }, never);
     await writeFile(join(mountpoint, 'new'), '');
     await driver.unmount(volume, mountpoint, never);
 
@@ -162,6 +166,31 @@ export function copyContract(bench: () => DriverBench): void {
     await bench().driver.recover(mountpoint, never);
     await bench().driver.unmount(volume, mountpoint, never);
     await bench().driver.recover(mountpoint, never);
+  });
+}
+
+/** Checks that a driver without copies refuses them with a way out, and changes nothing. */
+export function noCopyContract(bench: () => DriverBench): void {
+  test('snapshots, restores and copies are refused with what to do instead', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    await writeFile(join(mountpoint, 'state'), 'as it was');
+    const target = { volume, snapshot: 'monday', mountpoint };
+    const copy = bench().volume('copy');
+    for (const refused of [
+      () => driver.snapshot(target, never),
+      () => driver.restore(target, never),
+      () => driver.clone({ volume, mountpoint }, copy, never),
+      () => driver.clone(target, copy, never),
+    ]) {
+      const running = refused();
+      await expect(running).rejects.toThrow(InvalidRequestError);
+      await expect(running).rejects.toThrow(/no snapshots and no copies; /);
+    }
+    await driver.removeSnapshot(target, never);
+    await driver.unmount(volume, mountpoint, never);
+    await expect(bench().read(volume, 'state')).resolves.toBe('as it was');
+    await expect(driver.storage.names()).resolves.toEqual(['db']);
   });
 }
 

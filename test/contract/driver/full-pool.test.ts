@@ -47,7 +47,7 @@ describeWith(['root', 'loop'], 'content that can not be deleted', () => {
       await using fs = await makeFileSystem('ext4', 64);
       const reports: string[] = [];
       const report = (volume: string, message: string) => reports.push(`${volume}: ${message}`);
-      const driver = drivers({ volumeDir: join(fs.path, 'volumes'), report }).get(name);
+      const driver = (await drivers({ volumeDir: join(fs.path, 'volumes'), report })).get(name);
       if (!driver) throw new Error('no such driver');
       const volume = { name: 'db', options: driver.parseOptions(options[name]) };
       await driver.create(volume, context);
@@ -73,8 +73,24 @@ describeWith(['root', 'loop'], 'content that can not be deleted', () => {
   );
 });
 
+describeWith(['root', 'loop'], 'a volume larger than any file of its pool', () => {
+  test('C6: is refused, and leaves nothing', async () => {
+    await using fs = await makeFileSystem('ext4', 64);
+    const volumeDir = join(fs.path, 'volumes');
+    const driver = (await drivers({ volumeDir })).get('image');
+    if (!driver) throw new Error('no such driver');
+    const volume = { name: 'db', options: driver.parseOptions({ size: '16T' }) };
+    await expect(driver.create(volume, context)).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('size=16T is more than a file can have'),
+    });
+    expect(await driver.storage.names()).toEqual([]);
+    expect(await driver.storage.leftovers()).toEqual([]);
+  });
+});
+
 describeWith(['root', 'loop'], 'former content that can not be deleted', () => {
-  test('a restore reports what it could not delete, and the doctor sees it at once', async () => {
+  test('C6: a restore reports what it could not delete, and the doctor sees it at once', async () => {
     await using fs = await makeFileSystem('ext4', 64);
     const reports: string[] = [];
     const report = (volume: string, message: string) => reports.push(`${volume}: ${message}`);
@@ -104,7 +120,7 @@ describeWith(['root', 'loop'], 'a pool without one free byte', () => {
   )('volumes and snapshots of driver %s on %s can be unmounted and removed', async (name, kind) => {
     await using stack = new AsyncDisposableStack();
     const pool = await makePool(kind, stack);
-    const driver = drivers({ volumeDir: join(pool, 'volumes') }).get(name);
+    const driver = (await drivers({ volumeDir: join(pool, 'volumes') })).get(name);
     if (!driver) throw new Error('no such driver');
     const volume = { name: 'db', options: driver.parseOptions(options[name]) };
     const other = { ...volume, name: 'other' };

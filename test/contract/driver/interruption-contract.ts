@@ -36,8 +36,11 @@ export function interruptionContract(bench: () => DriverBench): void {
     }
     await copying;
     const [first] = reports;
-    expect(first?.doneBytes).toBeGreaterThan(0);
+    const last = reports.at(-1);
     expect(first?.doneBytes).toBeLessThanOrEqual(first?.totalBytes ?? 0);
+    expect(first?.doneFiles).toBeLessThanOrEqual(first?.totalFiles ?? 0);
+    expect(first?.totalFiles).toBeGreaterThan(0);
+    expect(last).toEqual({ ...first, doneBytes: last?.totalBytes, doneFiles: last?.totalFiles });
     expect(first?.totalBytes).toBeGreaterThanOrEqual(bigBytes);
     expect(first?.totalBytes).toBeLessThan(bigBytes * 1.5);
   });

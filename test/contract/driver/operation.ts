@@ -3,7 +3,7 @@ import { drivers } from '../../../lib/volumes/drivers/registry.ts';
 
 const [driverName = '', volumeDir = '', operation = '', volumeText = '', mountpoint] =
   process.argv.slice(2);
-const driver = drivers({ volumeDir }).get(driverName);
+const driver = (await drivers({ volumeDir })).get(driverName);
 if (driver === undefined) throw new Error(`there is no driver ${driverName}`);
 const context = { signal: new AbortController().signal };
 const volume = JSON.parse(volumeText);

@@ -10,6 +10,7 @@ import type {
   PoolMethod,
   StorageMethod,
   TakeoverMethod,
+  TrashMethod,
 } from '../../../lib/volumes/worker/calls.ts';
 import { fillUp } from '../../support/full-disk.ts';
 import { makeHungFileSystem } from '../../support/hung-file-system.ts';
@@ -24,7 +25,8 @@ type Method =
   | StorageMethod
   | `storage.${ListingMethod}`
   | `pool.${PoolMethod}`
-  | `takeover.${TakeoverMethod}`;
+  | `takeover.${TakeoverMethod}`
+  | `trash.${TrashMethod}`;
 
 type State = 'full' | 'read-only' | 'missing';
 /** `refused`: the method rejects with the cause, and the storage is as before. */
@@ -50,18 +52,26 @@ const outcomes: Readonly<Record<Method, Outcomes>> = {
   hasShutDown: always,
   occupied: always,
   recover: always,
+  grow: { full: 'done', 'read-only': 'done', missing: 'refused' },
   'takeover.putAside': always,
   'takeover.discard': always,
   'takeover.takeOver': needsSpace,
   snapshot: needsSpace,
   restore: needsSpace,
   clone: needsSpace,
+  rename: { full: 'done', 'read-only': 'refused', missing: 'refused' },
   'takeover.ability': makes,
   'pool.mark': makes,
   create: makes,
   mount: reads,
   unmount: always,
   abandon: always,
+  'trash.entries': always,
+  'trash.identityOf': always,
+  'trash.bytes': always,
+  'trash.takeOut': { full: 'done', 'read-only': 'refused', missing: 'refused' },
+  'trash.put': deletes,
+  'trash.discard': deletes,
   removeSnapshot: deletes,
   remove: deletes,
 };
@@ -71,6 +81,7 @@ const methods = Object.keys(outcomes) as Method[];
 const readsOnly: readonly Method[] = [
   ...(['pool.look', 'pool.space', 'storage.names', 'storage.find', 'storage.leftovers'] as const),
   ...(['usage', 'occupied', 'takeover.putAside'] as const),
+  ...(['trash.entries', 'trash.identityOf', 'trash.bytes'] as const),
 ];
 
 /** An image needs a writable pool: its file system is in a file there. */
@@ -101,7 +112,8 @@ function callOf(
   const volume = (name: string) => volumeOf(driver, own ?? name);
   const mounted = (name: string) => [volumeOf(driver, name), bench.mountpoint(name)] as const;
   const monday = { volume: volume('spare'), snapshot: 'monday' };
-  const { takeover } = driver;
+  const { takeover, trash } = driver;
+  const entry = (name: string) => ({ volume: own ?? name, id: '1', identity: '1' });
   const calls: Readonly<Record<Method, () => Promise<unknown> | undefined>> = {
     create: () => driver.create(volume('new'), never),
     remove: () => driver.remove(volume('spare'), never),
@@ -116,7 +128,13 @@ function callOf(
     removeSnapshot: () => driver.removeSnapshot(monday, never),
     restore: () => driver.restore(monday, never),
     clone: () => driver.clone(monday, volumeOf(driver, `copy${own ?? ''}`), never),
+    rename: async () => {
+      const renamed = `${own ?? ''}renamed`;
+      await driver.rename(volume('spare'), renamed, never);
+      await driver.rename(volumeOf(driver, renamed), own ?? 'spare', never);
+    },
     recover: () => driver.recover(bench.mountpoint('used'), never),
+    grow: () => driver.grow?.(volume('used'), bench.mountpoint(own ?? 'used'), never),
     hasShutDown: () => driver.hasShutDown(volume('used'), bench.mountpoint('used')),
     usage: () => driver.usage(volume('spare'), undefined),
     occupied: () => driver.occupied(volume('spare')),
@@ -130,6 +148,12 @@ function callOf(
     'takeover.ability': () => takeover?.ability({ isNeeded: true }),
     'takeover.takeOver': () => takeover?.takeOver(volume('spare'), former, never),
     'takeover.putAside': () => takeover?.putAside(volume('spare')),
+    'trash.entries': () => trash?.entries(),
+    'trash.identityOf': () => trash?.identityOf(own ?? 'spare'),
+    'trash.bytes': () => trash?.bytes(entry('wanted')),
+    'trash.takeOut': () => trash?.takeOut(entry('wanted'), volume('wanted'), never),
+    'trash.put': () => trash?.put(volume('old'), '1', never),
+    'trash.discard': () => trash?.discard(entry('unwanted'), never),
     'takeover.discard': () => takeover?.discard(volume('spare'), 'mark', never),
   };
   return calls[method]();
@@ -142,7 +166,7 @@ interface Pool extends AsyncDisposable {
   readonly path: string;
 }
 
-/** Makes a pool with the three volumes, the content of each, and nothing else. */
+/** Makes a pool with the three volumes, the content of each, and others for the trash and in it. */
 async function makePool(name: string): Promise<Pool> {
   await using stack = new AsyncDisposableStack();
   const { path } = stack.use(await makeFileSystem('ext4', name === 'image' ? 160 : 48));
@@ -155,6 +179,10 @@ async function makePool(name: string): Promise<Pool> {
     await driver.mount(volumeOf(driver, each), mountpoint, never);
     stack.defer(() => driver.unmount(volumeOf(driver, each), mountpoint, never));
     await writeFile(join(mountpoint, 'state'), `of ${each}`, { flush: true });
+  }
+  for (const each of ['old', 'wanted', 'unwanted']) {
+    await driver.create(volumeOf(driver, each), never);
+    if (each !== 'old') await driver.trash?.put(volumeOf(driver, each), '1', never);
   }
   const spare = volumeOf(driver, 'spare');
   await driver.unmount(spare, bench.mountpoint('spare'), never);
@@ -255,7 +283,7 @@ describeWith(['root', 'loop', 'fuse'], 'every method of a driver', () => {
       const untouched: readonly string[] =
         name === 'directory'
           ? ['unmount', 'abandon', 'recover', 'occupied', 'hasShutDown']
-          : ['recover', 'hasShutDown'];
+          : ['grow', 'recover', 'hasShutDown'];
       const hanging = calls.filter(({ method }) => !untouched.includes(method));
       const changes = hanging.filter(({ method }) => !readsOnly.includes(method));
       for (const { calling } of hanging.filter((each) => !changes.includes(each))) {

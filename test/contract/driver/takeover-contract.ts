@@ -1,4 +1,4 @@
-import { link, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { DriverTakeover } from '../../../lib/volumes/drivers/driver.ts';
@@ -47,6 +47,9 @@ export function takeoverContract(bench: () => DriverBench): void {
 
     const [aside] = await takeover().putAside(volume);
     expect(aside).toMatchObject({ mark: 'mark-1', writtenAt: expect.any(String) });
+    const { writtenBytes = 2 ** 20 } = aside ?? {}; // Not known where the pool has no clones.
+    expect(writtenBytes).toBeGreaterThanOrEqual(2 ** 20);
+    expect(writtenBytes).toBeLessThan(2 * 2 ** 20);
     expect((await stat(aside?.path ?? '')).isFile()).toBe(true);
     await takeover().discard(volume, 'mark-1', never);
     await takeover().discard(volume, 'mark-1', never);
@@ -86,6 +89,42 @@ export function takeoverContract(bench: () => DriverBench): void {
     const canClone = bench().fixture.pool !== 'ext4';
     const ability = canClone ? 'at-once' : 'full-copy';
     await expect(takeover().ability({ isNeeded: true })).resolves.toBe(ability);
+    expect(await bench().leftovers()).toEqual([]);
+  });
+}
+
+/** Checks what of a former owner's late writes counts, on a pool with clones. */
+export function lateWritesTests(bench: () => DriverBench): void {
+  const former = (mark: string): FormerOwner => ({
+    ...{ host: 'n1', owner: 'machine.n1', addresses: [], mark, token: 7 },
+    since: '2026-01-02T03:04:05.000Z',
+  });
+
+  test('what only the kernel of a former owner writes after the takeover does not count', async () => {
+    const { driver } = bench();
+    const { volume, mountpoint } = await bench().mounted('db');
+    await writeFile(join(mountpoint, 'before'), Buffer.alloc(2 ** 16, 7), { flush: true });
+    await driver.takeover?.takeOver(volume, former('mark-1'), never);
+    const [before] = (await driver.takeover?.putAside(volume)) ?? [];
+    const written = async () => (await stat(before?.path ?? '', { bigint: true })).mtimeNs;
+    const atTakeover = await written();
+    // An ext4 marks its journal, and writes in place what the journal has.
+    await driver.abandon(volume, mountpoint, never);
+    expect((await written()) > atTakeover).toBe(bench().fixture.options.fs === 'ext4');
+    expect(await driver.takeover?.putAside(volume)).toMatchObject([
+      { mark: 'mark-1', writtenAt: undefined, writtenBytes: undefined },
+    ]);
+    await driver.takeover?.discard(volume, 'mark-1', never);
+    await driver.takeover?.takeOver(volume, former('mark-2'), never);
+    const { path = '' } = (await driver.takeover?.putAside(volume))?.[0] ?? {};
+    await using file = await open(path, 'r+');
+    await file.write(Buffer.alloc(512, 9), 0, 512, 8 * 2 ** 20); // A late write of one sector.
+    await file.sync();
+    expect(await driver.takeover?.putAside(volume)).toMatchObject([
+      { mark: 'mark-2', writtenAt: expect.any(String), writtenBytes: 512 },
+    ]);
+    await driver.takeover?.discard(volume, 'mark-2', never);
+    expect(await readdir(join(bench().storageDir, 'db', 'aside'))).toEqual([]);
     expect(await bench().leftovers()).toEqual([]);
   });
 }

@@ -2,11 +2,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe } from '@jest/glob
 import type { FileSystem } from '../../support/loop-fs.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { DriverFixture } from '../bench/driver-bench.ts';
-import { DriverBench } from '../bench/driver-bench.ts';
-import { copyContract, sharedBlocksContract } from './copy-contract.ts';
+import { capabilitiesOf, DriverBench, hasTrash } from '../bench/driver-bench.ts';
+import { copyContract, noCopyContract, sharedBlocksContract } from './copy-contract.ts';
 import { interruptionContract } from './interruption-contract.ts';
 import { mountContract } from './mount-contract.ts';
+import { optionContract } from './option-contract.ts';
+import { renameContract } from './rename-contract.ts';
 import { storageContract } from './storage-contract.ts';
+import { noTrashContract, trashContract } from './trash-contract.ts';
 
 /** The contract of the port `VolumeDriver`: each sentence of it, on a real file system. */
 export function volumeDriverContract(
@@ -16,10 +19,17 @@ export function volumeDriverContract(
 ): void {
   withDriverBench(name, fixture, (bench) => {
     describe('mounts', () => mountContract(bench));
-    describe('copies', () => copyContract(bench));
-    describe('storage', () => storageContract(bench));
-    if (fixture.pool === 'ext4') describe('interruptions', () => interruptionContract(bench));
-    else describe('shared blocks', () => sharedBlocksContract(bench));
+    describe('storage', () => storageContract(bench, fixture));
+    describe('the trash', () => (hasTrash(fixture) ? trashContract : noTrashContract)(bench));
+    if (fixture.pool === 'ext4') describe('names', () => renameContract(bench, fixture));
+    if (fixture.pool === 'ext4') describe('options', () => optionContract(bench, fixture));
+    if (capabilitiesOf(fixture).copies) {
+      describe('copies', () => copyContract(bench));
+      if (fixture.pool === 'ext4') describe('interruptions', () => interruptionContract(bench));
+      else describe('shared blocks', () => sharedBlocksContract(bench));
+    } else {
+      describe('copies', () => noCopyContract(bench));
+    }
     if (more !== undefined) describe('this driver', () => more(bench));
   });
 }

@@ -29,6 +29,8 @@ export function lockPermanentContract(benchOf: ManagerBenchOf): void {
     const waiting = await queue(n1, 'db');
     await fixture.expireSession?.(leased.ticket.session);
     await eventually(() => expect(leased.signal.aborted).toBe(true));
+    // The refusal names the holder once the mirror has the waiter, whom alone the store answers.
+    await eventually(() => expect(n1.mirror.ticketsOn('db')).toHaveLength(2));
     const refused = take(n1, 'db', { timeoutMs: 0 });
     await expect(refused).rejects.toThrow(LockContendedError);
     await expect(refused).rejects.toThrow(/host n4 \(Mount, .*until it is released or cleared\)/);

@@ -8,12 +8,14 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../lib/etcd/client.ts';
+import { LockManager } from '../../../lib/lock/lock-manager.ts';
 import { JobHeldError } from '../../../lib/lock/recipes/jobs/job-errors.ts';
 import { JobLock } from '../../../lib/lock/recipes/jobs/job-lock.ts';
 import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
 import { embeddedStore } from '../../../lib/lock/stores/embedded/store.ts';
 import { EtcdStore } from '../../../lib/lock/stores/etcd/store.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import type { Ticket } from '../../../lib/lock/ticket.ts';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -50,6 +52,44 @@ describeWith(['etcd'], 'processes on the etcd store', () => {
     };
   });
 });
+
+describeWith(
+  ['etcd'],
+  'a process that was frozen while a later one has resumed its session',
+  () => {
+    test('lock-library F2: it learns that its lock is lost, and removes nothing of its heir', async () => {
+      await using etcd = await startEtcd();
+      const endpoints = etcd.endpoints.map((url) => new URL(url).host);
+      const where = { endpoints, prefix: '/heirs' };
+      const connect = () => new EtcdStore(new EtcdClient({ endpoints }), where.prefix);
+      const ttlMs = 5_000;
+      await using frozen = new Worker({ store: where, ttlMs, task: 'keep', count: 0 });
+      const [kept] = await frozen.next<[Ticket]>();
+      frozen.signal('SIGSTOP');
+      await using store = connect();
+      const options = { host: 'n4', owner: 'n4', ttlMs };
+      const keep = { resume: kept.session, save: async () => {} };
+      await using heir = new LockManager({ store, ...options, keep });
+      expect(await heir.open()).toEqual({ sessionId: kept.session, resumed: true });
+      const attached = await heir.attach(kept);
+      await heir.dropStrays();
+      await using _own = await take(heir, 'own');
+      // The frozen process wakes up after its deadline.
+      const deadline = performance.now() + ttlMs;
+      await eventually(() => expect(performance.now()).toBeGreaterThan(deadline), 30_000);
+      const standing = await store.tickets();
+      expect(standing).toHaveLength(2);
+      frozen.signal('SIGCONT');
+      expect(await frozen.next()).toEqual(['lost']);
+      expect(await frozen.next()).toEqual(['ended']);
+      expect(await store.tickets()).toEqual(standing);
+      await attached?.confirm();
+      await attached?.unlock();
+      await using other = manager(store, 'n5');
+      await using _next = await take(other, 'kept', { timeoutMs: 0 });
+    });
+  },
+);
 
 interface Shared {
   readonly where: Work['store'];
@@ -113,6 +153,7 @@ class Worker implements AsyncDisposable {
   readonly #ended: Promise<unknown>;
   /** The first line of its output, parsed. */
   readonly answer: Promise<unknown[]>;
+  readonly #lines: AsyncIterator<string>;
 
   constructor(work: Work) {
     const script = join(import.meta.dirname, 'worker.ts');
@@ -121,12 +162,25 @@ class Worker implements AsyncDisposable {
     });
     this.#child = child;
     this.#ended = once(child, 'close');
-    const line = once(createInterface(child.stdout), 'line').then(([text]) => JSON.parse(text));
+    const reader = createInterface(child.stdout);
+    this.#lines = reader[Symbol.asyncIterator]();
+    const line = once(reader, 'line').then(([text]) => JSON.parse(text));
     const tooSoon = this.#ended.then(() => {
       throw new Error('the process ended before it answered');
     });
     this.answer = Promise.race([line, tooSoon]);
     tooSoon.catch(() => {}); // Killing it rejects this, too.
+  }
+
+  /** Resolves to the next line of its output, parsed; of no use beside `answer`. */
+  async next<T>(): Promise<T> {
+    const { done, value } = await this.#lines.next();
+    if (done) throw new Error('the process ended before it answered');
+    return JSON.parse(value);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
   }
 
   /** Kills the process and resolves when it has ended. */

@@ -38,7 +38,7 @@ test('a manager does not ask the store for a waiter when other locks change', as
   await expect(waiter.granted).rejects.toThrow('cancelled');
 });
 
-test('a manager polls the store now and then, and more often while the watch is broken', async () => {
+test('a manager polls the store now and then, more often while the watch is broken, and when it goes on', async () => {
   const clock = new ManualClock();
   const seen: StoreWatcher[] = [];
   await using store = new WatchedStore(memoryStore({ clock }), seen);
@@ -59,6 +59,11 @@ test('a manager polls the store now and then, and more often while the watch is 
   for (const watcher of seen) watcher.interrupted();
   await eventually(() => expect(n1.mirror.isLive).toBe(false));
   expect(await asksIn(30)).toBeGreaterThanOrEqual(5);
+  // What it waits for may have gone, and been reported as gone, before it began to wait.
+  for (const watcher of seen) watcher.resumed();
+  expect(n1.mirror.isLive).toBe(true);
+  await eventually(() => expect(store.takeCalls()).toContain('place'));
+  expect(await asksIn(25)).toBe(0);
   cancel.abort();
   await expect(waiter.granted).rejects.toThrow('cancelled');
 });

@@ -6,9 +6,11 @@ export interface Work {
   readonly ttlMs: number;
   /**
    * `allocate`: allocates `count` numbers of a pool, one after another. `hold`: holds the numbered
-   * lock 0 until it is killed. `job`: holds the job until it is killed.
+   * lock 0 until it is killed. `job`: holds the job until it is killed. `keep`: holds the lock `kept` in a session
+   * that a later process may resume; answers again when the lock is lost, and when it has ended as one that removes
+   * what it has left.
    */
-  readonly task: 'allocate' | 'hold' | 'job';
+  readonly task: 'allocate' | 'hold' | 'job' | 'keep';
   readonly count: number;
 }
 

@@ -5,6 +5,7 @@ import { mkdir, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
+import { setFrozen } from '../../../lib/linux/control-group.ts';
 import { hasCode } from '../../../lib/linux/error-code.ts';
 import {
   endCommand,
@@ -90,6 +91,13 @@ describeWith(['root'], 'the groups of a sentinel whose state is lost', () => {
         expect(await find()).toBeUndefined();
         expect(await isRunning()).toBe(true);
         await releaseHeld(group);
+      }));
+
+    test(`are those of nobody who stands still once they are thawed (control groups v${version})`, () =>
+      withHeld(async ({ held, isRunning, find }) => {
+        setFrozen({ path: held, version }, false);
+        expect(await isRunning()).toBe(true);
+        expect(await find()).toBeUndefined();
       }));
 
     test(`lose their processes when ended, also by the command (control groups v${version})`, async () => {

@@ -89,8 +89,8 @@ describeWith(['docker'], 'an engine', () => {
       const writer = await startWriter(host);
       const { user } = writer;
       await host.dockerOk('pause', 'ww');
-      await stops.freeze(user);
-      await stops.hold(user);
+      expect(await stops.freeze(user)).toBe('found');
+      expect(await stops.hold(user)).toBe('found');
       await writer.until('held');
       await host.dockerOk('unpause', 'ww');
       expect(await writer.writes()).toBe(false);

@@ -5,6 +5,7 @@ import { processStatSync } from '../../../lib/linux/proc.ts';
 import type { User } from '../../../sentinel/ports.ts';
 import { KernelUserScan } from '../../../sentinel/scan/user-scan.ts';
 import { KernelStops } from '../../../sentinel/stops/kernel-stops.ts';
+import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { makeUserGroup, mountsOf, programs, versions } from './user-group.ts';
 
@@ -27,8 +28,8 @@ describeWith(['root'], 'a sentinel that knows nothing', () => {
       const inner = await container.start(programs.writer, await container.inner('inner'));
       const found = () => foundAs(({ id }) => id === user.id);
       expect(await found()).toEqual([]);
-      for (const stop of [stops.freeze, stops.hold]) {
-        await stop.call(stops, user);
+      for (const stop of ['freeze', 'hold'] as const) {
+        await stops[stop](user);
         const [again, ...others] = await found();
         expect(others).toEqual([]);
         if (!again) throw new Error('it was not found');
@@ -36,7 +37,7 @@ describeWith(['root'], 'a sentinel that knows nothing', () => {
         await stops.release(again, false);
         await writer.untilItWrites();
         await inner.untilItWrites();
-        await stops.forget(again);
+        await waitFor(() => stops.forget(again), 5_000, 'the group to be removed');
         expect(await found()).toEqual([]);
       }
     },
@@ -51,13 +52,13 @@ describeWith(['root'], 'a sentinel that knows nothing', () => {
       const writer = await container.start(programs.writer);
       const found = () => foundAs(({ id }) => id === user.id);
       await stops.hold(user);
-      await stops.forget(user);
+      expect(await stops.forget(user)).toBe(false);
       await stops.release(user, false);
       await writer.untilItWrites();
       expect(await found()).toMatchObject([{ kind: 'container', id: user.id }]);
       expect(await stops.standing(user)).toEqual({ is: 'running' });
-      await stops.forget(user);
-      await stops.forget(user);
+      await waitFor(() => stops.forget(user), 5_000, 'the group to be removed');
+      expect(await stops.forget(user)).toBe(true);
       expect(await found()).toEqual([]);
 
       // What a person had paused needs nothing of its engine.

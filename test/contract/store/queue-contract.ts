@@ -134,6 +134,26 @@ export function queueContract(benchOf: BenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
+  test('writes the note of a removal in its step, and only in the one that removes the ticket', async () => {
+    const [n1, n2] = benchOf().clients;
+    const note = (value: string) => ({ key: 'uses/db', value });
+    const noted = async () => (await n2.store.record('uses/db'))?.value;
+    const claim = { key: 'claims/db/first', value: 'of first' };
+    const { ticket } = enabled(await n1.store.enqueue({ ...n1.request('db'), claim }));
+    await n1.store.remove(ticket, claim.key, note('first'));
+    expect(await noted()).toBe('first');
+    expect(await n2.store.records('claims/')).toEqual([]);
+    const second = enabled(await n2.store.enqueue(n2.request('db')));
+    await n1.store.remove(ticket, claim.key, note('late')); // A repeat of an answer that was lost.
+    expect(await noted()).toBe('first');
+    await n2.store.remove(second.ticket, undefined, note('second'));
+    expect(await noted()).toBe('second');
+    const both = n1.request('db', 'web');
+    await n1.store.remove(enabled(await n1.store.enqueue(both)).ticket, undefined, note('both'));
+    expect(await noted()).toBe('both');
+    expect(await n1.store.tickets()).toEqual([]);
+  });
+
   test('tells the records below a prefix that a request asks to read, as of the step of its grant', async () => {
     const [n1, n2] = benchOf().clients;
     const claims = { read: 'volumes/db', readBelow: 'claims/db/' };

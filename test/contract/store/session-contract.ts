@@ -7,6 +7,7 @@ import {
 import type { SessionRequest, TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
 import type { BenchOf } from '../bench/store-bench.ts';
 import {
+  Client,
   clientOf,
   enabled,
   eventually,
@@ -92,6 +93,63 @@ export function sessionContract(benchOf: BenchOf): void {
     expect(await n2.store.tickets()).toEqual([ticket]);
     expect(await n2.store.place(ticket)).toMatchObject({ state: 'granted' });
   });
+
+  test.each([
+    ['a session', longTtlMs],
+    ['the permanent session', Number.POSITIVE_INFINITY],
+  ])(
+    'lock-library F2: a client whose heir has resumed %s finds it gone, and changes nothing of it',
+    async (_, ttlMs) => {
+      const { fixture, clients } = benchOf();
+      const [{ store: other }] = clients;
+      if (!other.properties.sessionsResume) return;
+      if (!other.properties.sessionsExpire) return; // One process has one session there.
+      await using before = await fixture.connect();
+      await using after = await fixture.connect();
+      const opening = { ttlMs, owner: 'n4', resumable: true };
+      const { id } = await before.openSession(opening);
+      const n4 = new Client('n4', before, id);
+      const held = await n4.hold('db');
+      const many = await n4.hold(...Array.from({ length: 64 }, (__, index) => `many-${index}`));
+      const asked = n4.request('late');
+      const blocker = await clients[0].hold('queue');
+      const waiting = await n4.queue('queue');
+
+      const heir = await after.openSession({ ...opening, resume: id });
+      expect(heir).toMatchObject({ id, resumed: true });
+      const own = await new Client('n4', after, id).hold('own');
+      // The heir keeps two of the locks, writes a record, and does not know the third.
+      await after.commit({ guards: [held], writes: [{ key: 'k', value: 'heir' }], release: [] });
+      const standing = await other.tickets();
+
+      if (ttlMs !== Number.POSITIVE_INFINITY) {
+        await expect(before.renewSession(id)).rejects.toThrow(SessionGoneError);
+      }
+      await expect(n4.enqueue('new')).rejects.toThrow(SessionGoneError);
+      await expect(n4.tryEnqueue('new')).rejects.toThrow(SessionGoneError);
+      const names = Array.from({ length: 64 }, (__, index) => `more-${index}`);
+      await expect(n4.enqueue(...names)).rejects.toThrow(SessionGoneError);
+      expect(await before.place(waiting)).toEqual({ state: 'gone' });
+      expect(await before.place(held)).toEqual({ state: 'gone' });
+      expect(await before.stands(held)).toBe(false);
+      await expect(n4.write(held, 'k', 'late')).rejects.toThrow(GuardLostError);
+      const release = { guards: [], writes: [], release: [own] };
+      await expect(before.commit(release)).rejects.toThrow(GuardLostError);
+      for (const ticket of [held, many, own, waiting]) await before.remove(ticket, 'k');
+      await before.remove(asked);
+      await before.closeSession(id);
+
+      expect(await other.tickets()).toEqual(standing);
+      expect(await other.record('k')).toMatchObject({ value: 'heir' });
+      await after.renewSession(id);
+      expect(await after.stands(held)).toBe(true);
+      await other.remove(blocker);
+      expect(await after.place(waiting)).toMatchObject({ state: 'granted' });
+      for (const ticket of [held, many, own, waiting]) await after.remove(ticket);
+      expect(await other.tickets()).toEqual([]);
+      await after.closeSession(id);
+    },
+  );
 
   test('opens a new session when the session to resume has ended', async () => {
     const [n1] = benchOf().clients;

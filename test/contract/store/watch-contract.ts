@@ -99,6 +99,7 @@ export function watchContract(benchOf: BenchOf): void {
     const watch = n1.store.watch({
       reset: (state) => ended.reset(state),
       interrupted: () => ended.interrupted(),
+      resumed: () => ended.resumed(),
       change: (change) => {
         ended.change(change);
         watch[Symbol.dispose]();

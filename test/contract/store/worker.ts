@@ -32,7 +32,7 @@ if (mode === 'hold') {
   await store.enqueue(requestFor('db', session));
   await pause(60_000);
 } else if (mode === 'watch') {
-  store.watch({ reset: () => {}, change: () => {}, interrupted: () => {} });
+  store.watch({ reset: () => {}, change: () => {}, interrupted: () => {}, resumed: () => {} });
 } else {
   process.on('message', (call: Call) => {
     run(call.task).then(

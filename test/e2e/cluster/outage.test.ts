@@ -82,18 +82,18 @@ describeWith(['root', 'etcd'], 'daemons that lose etcd', () => {
     const [one, two] = await Promise.all(
       ['n1', 'n2'].map((name) => cluster.join(name, { lockTimeout: '10s' })),
     );
-    await one?.create('v');
-    await one?.ok('Mount', { Name: 'v', ID: mountId });
+    await one?.create('v1');
+    await one?.ok('Mount', { Name: 'v1', ID: mountId });
     await cluster.etcd.kill(await leaderOf(cluster.etcd));
     const started = performance.now();
-    await two?.create('w');
+    await two?.create('w1');
     process.stderr.write(
       `Create after the leader's death: ${(performance.now() - started).toFixed()} ms\n`,
     );
-    expect((await two?.call('Mount', { Name: 'v', ID: mountId }))?.Err).toMatch(mountedOn('n1'));
-    await one?.ok('Unmount', { Name: 'v', ID: mountId });
-    await two?.ok('Mount', { Name: 'v', ID: mountId });
-    await two?.ok('Unmount', { Name: 'v', ID: mountId });
+    expect((await two?.call('Mount', { Name: 'v1', ID: mountId }))?.Err).toMatch(mountedOn('n1'));
+    await one?.ok('Unmount', { Name: 'v1', ID: mountId });
+    await two?.ok('Mount', { Name: 'v1', ID: mountId });
+    await two?.ok('Unmount', { Name: 'v1', ID: mountId });
   });
 });
 

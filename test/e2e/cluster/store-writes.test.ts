@@ -26,18 +26,18 @@ describeWith(['root', 'etcd'], 'writes of a daemon to etcd', () => {
         for (const body of bodies) await node.ok(method, body);
       });
 
-    expect(await each('Create', { Name: 'v', Opts: {} })).toBeLessThanOrEqual(2);
-    expect(await each('Mount', { Name: 'v', ID: mountId })).toBeLessThanOrEqual(1);
-    const again = { Name: 'v', ID: 'b'.repeat(64) };
+    expect(await each('Create', { Name: 'v1', Opts: {} })).toBeLessThanOrEqual(2);
+    expect(await each('Mount', { Name: 'v1', ID: mountId })).toBeLessThanOrEqual(1);
+    const again = { Name: 'v1', ID: 'b'.repeat(64) };
     expect(await written('Mount of a second container', () => node.ok('Mount', again))).toBe(0);
     expect(await written('Unmount of one of two', () => node.ok('Unmount', again))).toBe(0);
-    expect(await each('Get', { Name: 'v' }, { Name: 'v' })).toBe(0);
+    expect(await each('Get', { Name: 'v1' }, { Name: 'v1' })).toBe(0);
     expect(await each('List', {}, {})).toBe(0);
-    expect(await each('Path', { Name: 'v' })).toBe(0);
-    expect(await each('Snapshot', { Name: 'v', Snapshot: 's' })).toBeLessThanOrEqual(2);
-    expect(await each('Copy', { Name: 'v', Target: 'w' })).toBeLessThanOrEqual(2);
-    expect(await each('Unmount', { Name: 'v', ID: mountId })).toBeLessThanOrEqual(1);
-    expect(await each('Remove', { Name: 'w' })).toBeLessThanOrEqual(2);
+    expect(await each('Path', { Name: 'v1' })).toBe(0);
+    expect(await each('Snapshot', { Name: 'v1', Snapshot: 's' })).toBeLessThanOrEqual(2);
+    expect(await each('Copy', { Name: 'v1', Target: 'w1' })).toBeLessThanOrEqual(2);
+    expect(await each('Unmount', { Name: 'v1', ID: mountId })).toBeLessThanOrEqual(1);
+    expect(await each('Remove', { Name: 'w1' })).toBeLessThanOrEqual(2);
 
     const names = Array.from({ length: 20 }, (_, index) => `idle-${index}`);
     for (const Name of names) {

@@ -8,7 +8,7 @@ import type { Cluster, EngineNode } from '../hosts/cluster.ts';
 import { nodesOf, startCluster } from '../hosts/cluster.ts';
 import { startClockWriter } from './clock-writer.ts';
 import { eventsOf } from './events.ts';
-import { sentinelReport } from './sentinel-process.ts';
+import { deadlineOf, sentinelReport } from './sentinel-process.ts';
 import { linesBesideSuccessor, logOf } from './successor.ts';
 
 /** TEST_SLEEPERS=25000 is the figure of the promise; so many would slow all tests that run beside. */
@@ -73,6 +73,10 @@ describeWith(['docker', 'etcd'], 'a host that is cut off', () => {
         for (const writer of writers) expect(await writer.state()).toBe('paused');
         const { leadMs } = await sentinelReport(one);
         process.stderr.write(`beside ${idle} sleepers the sentinel needs ${leadMs} ms\n`);
+        for (const writer of writers) {
+          const leftMs = (await deadlineOf(one, writer.volume)) - (await writer.lastWriteMs());
+          process.stderr.write(`${writer.name} wrote last ${leftMs} ms before its deadline\n`);
+        }
         expect(await one.dockerOk('inspect', '-f', '{{.State.Status}}', 'idle')).toBe('running');
       } finally {
         await one.host.reconnect();

@@ -20,6 +20,7 @@ describeWith(['docker', 'etcd', 'loop'], 'hosts that are cut off for less than t
   beforeAll(async () => {
     cluster = await startCluster({ engines: ['26.1', '20.10'], berth: { ttl: `${ttlMs}ms` } });
     hosts = await Promise.all(cluster.nodes.map((node) => prepare(node)));
+    await Promise.all(hosts.map((scene) => changeFromElsewhere(cluster, scene)));
     await Promise.all(hosts.map((scene) => cutOffForAMoment(cluster, scene)));
   });
   afterAll(async () => cluster?.[Symbol.asyncDispose]());
@@ -138,15 +139,31 @@ async function prepare(node: EngineNode): Promise<Scene> {
     before: await plain.incarnation(),
     listed: '',
     heldWhenFenced: [],
-    asked: await writer('asked', stop, `trap 'echo asked; exit 0' TERM`),
+    asked: await writer('asked', {}, `trap 'echo asked; exit 0' TERM`),
     deaf: await writer('deaf', stop, `trap '' TERM`),
-    kept: await writer('kept', { 'on-lost': 'keep' }),
+    kept: await writer('kept', {}),
     shared: await writer('shared', { access: 'shared' }),
     users: await writer('users', {}),
     image: await writer('image', { driver: 'image', ...fs }),
   };
   await node.dockerOk('pause', scene.users.name);
   return scene;
+}
+
+/** Changes on-lost of mounted volumes on the other host; the sentinel of this one has to follow. */
+async function changeFromElsewhere(
+  { nodes }: Cluster,
+  { node, asked, kept }: Scene,
+): Promise<void> {
+  const other = nodes.find(({ name }) => name !== node.name);
+  await other?.daemon.berthOk('volume', 'set', asked.volume, 'on-lost=stop');
+  await other?.daemon.berthOk('volume', 'set', kept.volume, 'on-lost=keep');
+  const rule = async ({ volume }: ClockWriter) =>
+    (await node.table()).find((row) => row.volume === volume)?.onLost;
+  const isFollowed = async () => (await rule(asked)) === 'stop' && (await rule(kept)) === 'keep';
+  await waitFor(isFollowed, 5_000, `${node.name} to follow the records`);
+  const isLeft = async () => (await sentinelReport(node)).volumes[kept.volume] === undefined;
+  await waitFor(isLeft, 5_000, 'the sentinel to leave the volume alone');
 }
 
 /** Reconnects as soon as all is fenced; the engines, which may be slow, are asked later. */

@@ -18,6 +18,16 @@ const unified = '/sys/fs/cgroup/unified';
 /** `TEST_SLEEPERS=25000` is the figure of the promise. */
 const sleepers = Number(process.env.TEST_SLEEPERS ?? 2_000);
 
+interface Scanned {
+  readonly users: User[];
+  readonly soon: User[];
+  readonly soonMs: number;
+  /** The number of the report that named a process of the host first. */
+  readonly hostAfter?: number;
+  readonly reports: number;
+  readonly cpuMs: number;
+}
+
 describeWith(['docker'], 'a scan for users', () => {
   const stack = new AsyncDisposableStack();
   let host: Namespaces;
@@ -37,9 +47,11 @@ describeWith(['docker'], 'a scan for users', () => {
   async function scans(
     times: number,
     method = 'users',
-  ): Promise<{ users: User[]; soon: User[]; soonMs: number; cpuMs: number }[]> {
+    ...part: readonly string[]
+  ): Promise<Scanned[]> {
     const volumes = JSON.stringify([{ volume: 'db', mountpoint }]);
-    const output = await host.execOk(process.execPath, program, volumes, String(times), method);
+    const options = [volumes, String(times), method, ...part];
+    const output = await host.execOk(process.execPath, program, ...options);
     return output.split('\n').map((line) => JSON.parse(line));
   }
 
@@ -127,6 +139,7 @@ describeWith(['docker'], 'a scan for users', () => {
     const after = await scans(5);
     await startUser(await makeGroup(freezer, '4d'.repeat(32)));
     const [again] = await scans(1);
+    const [inParts] = await scans(1, 'users', '0');
     await killAll(group);
     const list = (all: readonly { cpuMs: number }[]) =>
       all.map(({ cpuMs }) => Math.round(cpuMs)).join(', ');
@@ -135,6 +148,8 @@ describeWith(['docker'], 'a scan for users', () => {
     );
     process.stderr.write(`a container is found after ${again?.soonMs} ms\n`);
     expect(again?.soon.map(({ id }) => id)).toContain('4d'.repeat(32));
+    // The process of the test before was there before the sleepers.
+    expect(inParts?.hostAfter).toBeLessThan((inParts?.reports ?? 0) - sleepers);
     const keys = (all: readonly { users: User[] }[]) =>
       all.map(({ users }) => users.map(({ key }) => key));
     expect(new Set(keys([...before, ...after]).map(String)).size).toBe(1);

@@ -54,7 +54,9 @@ describeWith(['docker', 'etcd', 'loop'], 'containers while their store does not 
           const news = (await eventsOf(node, writer.volume)).slice(told[index]?.length);
           expect(news[0]).toMatch(/^paused: .* \d+ ms (before|AFTER) the deadline/);
           expect(news).toContainEqual(expect.stringMatching(/^resumed: /));
-          expect(news.filter((event) => !/^(paused|resumed|relocked): /.test(event))).toEqual([]);
+          // On a busy machine a file system may freeze some milliseconds late, which is said.
+          const isUsual = /^(paused|resumed|relocked): |was frozen \d+ ms AFTER the deadline$/;
+          expect(news.filter((event) => !isUsual.test(event))).toEqual([]);
         });
       }
     },

@@ -149,7 +149,7 @@ describeWith(['docker'], 'users of a volume', () => {
   test('a container is found whose processes have their root inside the volume', async () => {
     await onEach(async (scene) => {
       const script = `mkdir -p /data/jail; cp /bin/busybox /data/jail/
-        echo left; exec chroot /data/jail /busybox sleep 1000`;
+        exec chroot /data/jail /busybox sh -c 'echo left; exec /busybox sleep 1000'`;
       const id = await scene.runScript('jailed', ['-v', `${scene.mountpoint}:/data`], script);
       expect(await scene.usersIds()).toEqual([id]);
     });

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { waitFor } from '../../support/processes.ts';
 import type { BareHost } from './bare-host.ts';
@@ -26,8 +26,10 @@ export async function blockProgram(
         `${program} to begin`,
       ),
     release: async (how: 'go on' | 'kill' = 'go on') => {
-      await writeFile(go, how === 'kill' ? 'exit 1\n' : ':\n');
+      // In this order: a script that is removed while the next `mount` starts can't be opened.
       await host.unshadow(program);
+      await writeFile(`${go}.new`, how === 'kill' ? 'exit 1\n' : ':\n');
+      await rename(`${go}.new`, go);
     },
   };
 }

@@ -1,7 +1,8 @@
 // What containers do with volumes of both drivers, on both engines: real containers and mounts.
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { remappedRoot } from '../../support/host.ts';
 import type { PluggedHost } from '../../support/plugged-host.ts';
 import { describePlugged, embeddedVariants, nothing } from '../../support/plugged-host.ts';
 import { waitFor } from '../../support/processes.ts';
@@ -46,7 +47,8 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
 
   test('row 1: two containers and two targets share one mount, which lasts until the last one ends', async () => {
     const { docker, start, mounted, store } = on();
-    await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'shared');
+    const shared = [...drivers.image, '-o', 'access=host'];
+    await docker('volume', 'create', '-d', 'berth', ...shared, 'shared');
     await start('one', '-v', 'shared:/p', '-v', 'shared:/q');
     await start('two', '-v', 'shared:/r');
     await docker('exec', 'one', 'sh', '-c', 'echo data > /p/file');
@@ -126,6 +128,65 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     },
   );
 
+  test('bug report 17, C5: a new volume and a copy belong to whom the options name, and set no user and no device free', async () => {
+    const { docker, dockerFails, run, variant } = on();
+    const create = (...args: string[]) => docker('volume', 'create', '-d', 'berth', ...args);
+    const names = Object.keys(drivers);
+    for (const [name, driver] of Object.entries(drivers)) {
+      await create(...driver, '-o', 'uid=999', '-o', 'gid=998', '-o', 'mode=0700', name);
+    }
+    const at = (...paths: string[]) =>
+      names.flatMap((name) => paths.flatMap((path) => ['-v', `${name}:/${name}${path}`]));
+    // As an unprivileged user, which the kernel asks for the root directory's permissions.
+    const use = 'touch /directory/file /image/file; stat -c %u:%g:%a /directory /image';
+    expect(await run(['-u', '999:998', ...at('')], use)).toBe('999:998:700\n999:998:700');
+    const words = ['-o', 'mount-options=suid,dev,noatime', '-o', 'mode=1777', '-o', 'uid=7'];
+    for (const name of names) await create('-o', `from=${name}`, ...words, `copy-${name}`);
+    const copies = names.flatMap((name) => ['-v', `copy-${name}:/copy-${name}`]);
+    const see = [
+      'stat -c %u:%g:%a /copy-*; ls /copy-*/file',
+      'for at in "" -ro; do grep -E " /(directory|image)$at " /proc/self/mountinfo; done',
+      'grep " /copy-" /proc/self/mountinfo',
+    ];
+    const flags = [...at('', '-ro:ro'), ...copies];
+    const seen = (await run(flags, see.join('; '))).split('\n');
+    expect(seen.slice(0, 4)).toEqual([
+      ...['7:998:1777', '7:998:1777'],
+      ...['/copy-directory/file', '/copy-image/file'],
+    ]);
+    const [plain, readOnly, free] = [seen.slice(4, 6), seen.slice(6, 8), seen.slice(8)];
+    for (const line of plain) expect(line).toMatch(/ rw,nosuid,nodev/);
+    // The runc of the older engine forgets all other flags when it makes a mount read-only.
+    const kept = variant.docker === '20.10' ? / ro,/ : / ro,nosuid,nodev/;
+    for (const line of readOnly) expect(line).toMatch(kept);
+    expect(free).toHaveLength(2);
+    for (const line of free) {
+      expect(line).toMatch(/noatime/);
+      expect(line).not.toMatch(/nosuid|nodev/);
+    }
+    const wrong = await dockerFails('volume', 'create', '-d', 'berth', '-o', 'uid=postgres', 'no');
+    expect(wrong).toMatch(/uid="postgres" is not possible: use the number/);
+    await docker('volume', 'rm', ...names, ...names.map((name) => `copy-${name}`));
+    expect(await on().left()).toEqual(nothing);
+  });
+
+  test('a volume in memory keeps its files from container to container, and is on no disk', async () => {
+    const { docker, dockerFails, run, host, volumeDir } = on();
+    const options = ['-o', 'driver=tmpfs', '-o', 'size=2M', '-o', 'mode=0750'];
+    await docker('volume', 'create', '-d', 'berth', ...options, 'memory');
+    await run(['-v', 'memory:/p'], 'echo secret > /p/file');
+    const see = 'cat /p/file; stat -c %a /p; stat -f -c %T /p; df -k /p | tail -1';
+    const seen = await run(['-v', 'memory:/p'], see);
+    expect(seen).toMatch(/^secret\n750\ntmpfs\n\S+ +2048 /);
+    const copy = ['-o', 'from=memory', 'copy'];
+    expect(await dockerFails('volume', 'create', '-d', 'berth', ...copy)).toMatch(/no copies/);
+    await docker('volume', 'rm', 'memory');
+    expect(await readdir(volumeDir).catch(() => [])).not.toContain('tmpfs');
+    const table = await readFile(`/proc/${host.enginePid}/mountinfo`, 'utf8');
+    expect(table).not.toContain('berth-volume');
+    expect(await on().left()).toEqual(nothing);
+  });
+
   test('an image volume holds no more than its size', async () => {
     const { docker, run, volumeDir } = on();
     await docker('volume', 'create', '-d', 'berth', ...drivers.image, 'small');
@@ -172,6 +233,28 @@ describePlugged('containers', { variants: embeddedVariants, requirements: ['loop
     expect(await filtered('dangling=false')).toEqual(['gold']);
     await docker('rm', '-f', 'digger');
     await docker('volume', 'rm', 'gold', 'tin');
+    expect(await on().left()).toEqual(nothing);
+  });
+});
+
+const remapped = [{ docker: '26.1', store: 'embedded', isRemapped: true }] as const;
+
+describePlugged('userns-remap', { variants: remapped, requirements: ['loop'] }, (on) => {
+  test('bug report 10: a new volume belongs to the root of the containers, whatever its driver', async () => {
+    const { docker, run, inspect } = on();
+    const all = { ...drivers, tmpfs: ['-o', 'driver=tmpfs'] };
+    const names = Object.keys(all);
+    for (const [name, driver] of Object.entries(all)) {
+      await docker('volume', 'create', '-d', 'berth', ...driver, name);
+      const format = '{{.Status.options.uid}} {{.Status.options.gid}}';
+      expect(await inspect(name, format)).toBe(`${remappedRoot} ${remappedRoot}`);
+    }
+    await docker('volume', 'create', '-d', 'berth', '-o', 'uid=7', 'given');
+    const flags = [...names, 'given'].flatMap((name) => ['-v', `${name}:/${name}`]);
+    const use = names.map((name) => `touch /${name}/file; stat -c %u:%g /${name} /${name}/file`);
+    const seen = await run(flags, [...use, 'stat -c %u:%g /given'].join('; '));
+    expect(seen.split('\n')).toEqual([...names.flatMap(() => ['0:0', '0:0']), '65534:65534']);
+    await docker('volume', 'rm', ...names, 'given');
     expect(await on().left()).toEqual(nothing);
   });
 });

@@ -47,6 +47,31 @@ describePlugged('copies', { variants: mixedVariants, requirements: ['loop'] }, (
     },
   );
 
+  test('clients F7, bug report 17: a volume of a fixed size becomes larger under its container, and never smaller', async () => {
+    const { docker, run, start, berth, inspect } = on();
+    // A mounted ext4 needs CAP_SYS_RESOURCE, which not every machine has: test/contract/driver.
+    const xfs = ['-o', 'driver=image', '-o', 'fs=xfs', '-o', 'size=300M'];
+    await docker('volume', 'create', '-d', 'berth', ...xfs, 'small');
+    const resize = (size: string) => berth.berth('volume', 'resize', 'small', size);
+    const room = "df -m /p | awk 'END { print $2 }'";
+    await start('user', '-v', 'small:/p');
+    const roomOfUser = async () => Number(await docker('exec', 'user', 'sh', '-c', room));
+    expect(await roomOfUser()).toBeLessThan(300);
+    expect(await resize('400M')).toMatchObject({ code: 0, stdout: 'small has 400 MiB now\n' });
+    expect(await roomOfUser()).toBeGreaterThan(320);
+    expect(await resize('400M')).toMatchObject({ code: 0 });
+    const smaller = await resize('350M');
+    expect(smaller).toMatchObject({ code: 2 });
+    expect(smaller.stderr).toContain("can't become smaller");
+    expect(await inspect('small', '{{.Status.size}}')).toBe('400 MiB');
+    await docker('rm', '-f', 'user');
+    expect(await resize('500M')).toMatchObject({ code: 0 });
+    expect(Number(await run(['-v', 'small:/p'], room))).toBeGreaterThan(420);
+    await docker('volume', 'create', '-d', 'berth', 'endless');
+    const endless = await berth.berth('volume', 'resize', 'endless', '1G');
+    expect(endless.stderr).toContain("the directory driver can't limit the size of a volume");
+  });
+
   test('a copy does not replace an existing volume', async () => {
     const { call, docker, run, left } = on();
     await docker('volume', 'create', '-d', 'berth', 'one');

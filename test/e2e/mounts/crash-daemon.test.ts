@@ -1,5 +1,5 @@
 // A daemon is stopped or killed, before and during calls, and starts again. etcd, mounts and time
-// are real (a TTL of 6 s); no Docker engine: the test makes its calls.
+// are real (a TTL of 15 s); no Docker engine: the test makes its calls.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { leases, mountedOn, startBareCluster } from '../hosts/bare-cluster.ts';
 import { blockProgram } from '../hosts/block-program.ts';
 
 const mountId = 'd'.repeat(64);
-const ttl = '6s';
+const ttl = '15s'; // A busy machine needs some seconds to start a daemon.
 
 describeWith(['root', 'etcd'], 'a daemon that ends and starts again', () => {
   let cluster: BareCluster;

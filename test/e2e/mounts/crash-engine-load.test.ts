@@ -36,13 +36,13 @@ describePlugged('load', { variants: [{ docker: '26.1', store: 'etcd' }] }, (on) 
 
   test('scenario 41: 10,000 requests leave no descriptor, lease or lock behind', async () => {
     const { berth, call, left, store } = on();
-    for (const Name of ['a', 'b', 'c', 'd']) await call('Create', { Name, Opts: null });
+    for (const Name of ['v1', 'v2', 'v3', 'v4']) await call('Create', { Name, Opts: null });
     const turn = ['Mount', ...Array(24).fill(['Get', 'List']).flat(), 'Unmount'];
     // Each of the ten callers has its own mount ID and shares its volume with others.
     const ask = (turns: number) =>
       Promise.all(
         Array.from({ length: 10 }, async (_, caller) => {
-          const body = { Name: ['a', 'b', 'c', 'd'][caller % 4], ID: `${caller}`.repeat(64) };
+          const body = { Name: ['v1', 'v2', 'v3', 'v4'][caller % 4], ID: `${caller}`.repeat(64) };
           for (let i = 0; i < turns; i++) {
             for (const method of turn) expect((await call(method, body)).status).toBe(200);
           }

@@ -64,10 +64,11 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
     await node.ok('Mount', { Name: 'db', ID: mountId });
     await other.create('theirs');
     await other.ok('Mount', { Name: 'theirs', ID: mountId });
+    for (const name of ['idle', 'calm']) await node.create(name);
     // Both operations run `rm` last: the storage is in place, and the record does not have it yet.
     const { began, release } = await blockProgram(node.host, 'rm');
-    const copying = node.ok('Copy', { Name: 'db', Target: 'copied' });
-    const snapping = node.ok('Snapshot', { Name: 'theirs', Snapshot: 'now' });
+    const copying = node.ok('Copy', { Name: 'calm', Target: 'copied' });
+    const snapping = node.ok('Snapshot', { Name: 'idle', Snapshot: 'now' });
     await began(2);
     expect(await doctor('--fix')).toEqual([]);
     expect(await doctor('--fix', other)).toEqual([]);
@@ -76,8 +77,9 @@ describeWith(['root', 'etcd'], 'berth doctor', () => {
 
     await node.ok('Unmount', { Name: 'db', ID: mountId });
     await other.ok('Unmount', { Name: 'theirs', ID: mountId });
-    for (const what of ['db@monday', 'theirs@now']) await berth(`snapshot rm ${what}`);
-    for (const Name of ['db', 'copied', 'theirs']) await node.ok('Remove', { Name });
+    for (const what of ['db@monday', 'idle@now']) await berth(`snapshot rm ${what}`);
+    for (const Name of ['db', 'copied', 'theirs', 'idle', 'calm'])
+      await node.ok('Remove', { Name });
   });
 
   test('the doctor keeps a record without storage until an operator removes it', async () => {

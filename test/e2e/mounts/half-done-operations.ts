@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runBerth } from '../../support/berth-command.ts';
@@ -6,17 +6,24 @@ import { embeddedView } from '../../support/store-view.ts';
 import type { BareHost } from '../hosts/bare-host.ts';
 import type { Node } from '../hosts/node.ts';
 
-export type DriverName = 'directory' | 'image';
+export type DriverName = 'directory' | 'image' | 'tmpfs';
 export type BareHostNode = Node & { readonly host: BareHost };
 
 const useId = 'a'.repeat(64);
 
-export const operations = ['create', 'remove', 'snapshot', 'prune', 'copy', 'restore'] as const;
-export type Operation = (typeof operations)[number];
+/** The operations of volumes with content of their own on a disk. */
+export const operations = [
+  ...(['create', 'remove', 'snapshot', 'prune', 'copy', 'restore'] as const),
+  ...(['rename', 'set'] as const),
+];
+/** `grow` makes a volume larger that stays mounted meanwhile. */
+export type Operation = (typeof operations)[number] | 'resize' | 'grow';
 
 const recordSchema = z.object({
   driver: z.string(),
   from: z.string().optional(),
+  options: z.object({ size: z.string().optional() }),
+  protect: z.boolean().optional(),
   snapshots: z.array(z.object({ name: z.string() })),
 });
 
@@ -29,19 +36,24 @@ export class HalfDone {
   constructor(node: BareHostNode, driver: DriverName) {
     this.#node = node;
     this.#driver = driver;
-    this.#base = join(node.host.directory, 'volumes', driver);
+    this.#base = join(node.host.directory, driver === 'tmpfs' ? 'berth' : 'volumes', driver);
   }
 
   /** Makes what the operation needs. A volume for a live copy stays mounted. */
   async prepare(operation: Operation, name: string): Promise<void> {
     if (operation === 'create') return;
-    await this.#create(name);
+    await this.#node.ok('Create', this.#request(name, operation));
     await this.#write(name, 'first');
-    if (operation === 'prune' || operation === 'restore') {
+    if (withSnapshot.includes(operation) && this.#driver !== 'tmpfs') {
       await this.#node.ok('Snapshot', { Name: name, Snapshot: 'monday' });
       await this.#write(name, 'second');
     }
     if (isLive(operation)) await this.#node.ok('Mount', { Name: name, ID: useId });
+  }
+
+  /** Attempts the operation; returns why it was refused, or an empty text. */
+  attempt(operation: Operation, name: string): Promise<string> {
+    return this.#try(operation, name);
   }
 
   /** Begins the operation without waiting for its answer. */
@@ -77,14 +89,16 @@ export class HalfDone {
     const records: [string, unknown][] = [];
     for (const [volume, record] of Object.entries(await view.records())) {
       if (volume !== name && volume !== copyOf(name)) continue;
-      const { driver, from, snapshots } = recordSchema.parse(record);
-      records.push([volume, { driver, from, snapshots: snapshots.map((each) => each.name) }]);
+      const { snapshots, ...rest } = recordSchema.parse(record);
+      records.push([volume, { ...rest, snapshots: snapshots.map((each) => each.name) }]);
     }
     const content: [string, string][] = [];
     for (const [volume] of records) content.push([volume, await this.#read(volume)]);
-    const files = (await namesIn(this.#base, { recursive: true })).filter(
-      (path) => path.split('/')[0] === name || path.split('/')[0] === copyOf(name),
-    );
+    const files: string[] = [];
+    for (const home of [name, copyOf(name)]) {
+      const inside = await namesIn(join(this.#base, home), { recursive: true });
+      files.push(...inside.map((path) => join(home, path)));
+    }
     const text = JSON.stringify({
       records: records.sort(),
       content: content.sort(),
@@ -109,7 +123,7 @@ export class HalfDone {
   async #try(operation: Operation, name: string): Promise<string> {
     switch (operation) {
       case 'create':
-        return (await this.#node.call('Create', this.#request(name))).Err;
+        return (await this.#node.call('Create', this.#request(name, operation))).Err;
       case 'remove':
         return (await this.#node.call('Remove', { Name: name })).Err;
       case 'snapshot':
@@ -120,6 +134,19 @@ export class HalfDone {
         return this.#berth(`snapshot rm ${name}@monday`);
       case 'restore':
         return this.#berth(`snapshot restore ${name}@monday`);
+      case 'rename':
+        return this.#berth(`volume rename ${name} ${copyOf(name)}`);
+      case 'set':
+        return this.#berth(`volume set ${name} protect=yes`);
+      case 'grow':
+        return this.#berth(`volume resize ${name} ${this.#driver === 'image' ? '320M' : '48M'}`);
+      case 'resize': {
+        const refusal = await this.#berth(`volume resize ${name} 48M`);
+        if (refusal !== '') return refusal;
+        const use = { Name: name, ID: useId }; // Its file system grows with the next Mount.
+        const { Err } = await this.#node.call('Mount', use);
+        return Err === '' ? (await this.#node.call('Unmount', use)).Err : Err;
+      }
     }
   }
 
@@ -129,13 +156,19 @@ export class HalfDone {
     return exitCode === 0 ? '' : stderr;
   }
 
-  async #create(name: string): Promise<void> {
-    await this.#node.ok('Create', this.#request(name));
-  }
-
-  #request(name: string) {
-    const size = this.#driver === 'image' ? { size: '32M' } : {};
-    return { Name: name, Opts: { driver: this.#driver, ...size } };
+  #request(name: string, operation: Operation) {
+    // The test reads a mounted volume by a Mount of its own.
+    const image = { size: '32M', access: 'host' };
+    // A mounted ext4 needs CAP_SYS_RESOURCE, which not every machine has.
+    const growing = { fs: 'xfs', size: '300M', access: 'host' };
+    const options = {
+      ...{
+        directory: {},
+        image: operation === 'grow' ? growing : image,
+        tmpfs: { size: '4M' },
+      }[this.#driver],
+    };
+    return { Name: name, Opts: { driver: this.#driver, ...options } };
   }
 
   async #write(name: string, content: string): Promise<void> {
@@ -143,7 +176,12 @@ export class HalfDone {
   }
 
   async #read(name: string): Promise<string> {
-    return this.#inside(name, (path) => readFile(join(path, 'state'), 'utf8').catch(() => 'empty'));
+    return this.#inside(name, async (path) => {
+      const text = await readFile(join(path, 'state'), 'utf8').catch(() => 'empty');
+      if (this.#driver === 'directory') return text;
+      const { blocks, bsize } = await statfs(path);
+      return `${text}, a file system of ${blocks * bsize} bytes`;
+    });
   }
 
   async #inside<T>(name: string, look: (path: string) => Promise<T>): Promise<T> {
@@ -151,7 +189,6 @@ export class HalfDone {
     await this.#node.ok('Mount', { Name: name, ID: mountId });
     try {
       const path = this.#node.host.pathOf(this.#node.mountpoint(name));
-      await stat(path);
       return await look(path);
     } finally {
       await this.#node.ok('Unmount', { Name: name, ID: mountId });
@@ -165,13 +202,17 @@ const findingsSchema = z.object({
   findings: z.array(z.object({ kind: z.string(), what: z.string(), state: z.string() }).loose()),
 });
 
+/** The operations on a volume with a snapshot. */
+const withSnapshot: readonly Operation[] = ['prune', 'restore', 'rename'];
+
+/** Returns the name of a volume's copy, and of the volume after a rename. */
 function copyOf(name: string): string {
   return `${name}-copy`;
 }
 
-/** Returns true for operations on a mounted volume; an image is frozen meanwhile. */
+/** Returns true for operations on a mounted volume; an image is frozen while it is copied. */
 function isLive(operation: Operation): boolean {
-  return operation === 'snapshot' || operation === 'copy';
+  return operation === 'snapshot' || operation === 'copy' || operation === 'grow';
 }
 
 /** Returns no names if the directory does not exist, as before the first volume. */

@@ -8,24 +8,30 @@ import { seededRandom } from '../../support/seeded-random.ts';
 import { startBareHost } from '../hosts/bare-host.ts';
 import { blockProgram } from '../hosts/block-program.ts';
 import { startNode } from '../hosts/node.ts';
-import type { BareHostNode, DriverName, Operation } from './half-done-operations.ts';
+import type { BareHostNode, Operation } from './half-done-operations.ts';
 import { HalfDone, operations } from './half-done-operations.ts';
+
+/** The operations that end with a deletion, by `rm`, between storage and record. */
+const deleting = operations.filter((each) => !['create', 'rename', 'set'].includes(each));
 
 /**
  * The daemon is killed while it runs one of these programs, in the middle of all operations that
- * call it. `rm` runs last in each operation but `create`, between storage and record.
+ * call it.
  */
-const points: Record<DriverName, readonly (readonly [program: string, readonly Operation[]])[]> = {
+const points: Record<
+  'directory' | 'image',
+  readonly (readonly [program: string, readonly Operation[]])[]
+> = {
   directory: [
-    ['cp', ['snapshot', 'copy', 'restore']],
+    ['setpriv', ['snapshot', 'copy', 'restore']], // It starts each copy.
     ['sync', ['snapshot', 'copy', 'restore']],
-    ['rm', operations.filter((operation) => operation !== 'create')],
+    ['rm', deleting],
   ],
   image: [
     ['mkfs.ext4', ['create']],
     ['cp', ['snapshot', 'copy', 'restore']],
     ['tune2fs', ['copy']],
-    ['rm', operations],
+    ['rm', deleting],
   ],
 };
 

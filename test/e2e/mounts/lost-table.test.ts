@@ -26,8 +26,8 @@ describeWith(['root', 'etcd', 'loop'], 'a daemon whose mount table was lost', ()
   beforeAll(async () => {
     cluster = await startBareCluster();
     [node, other] = await Promise.all([
-      cluster.join('n1', { ttl: '6s', lockTimeout: '300ms' }),
-      cluster.join('n2', { ttl: '6s', lockTimeout: '300ms' }),
+      cluster.join('n1', { ttl: '15s', lockTimeout: '300ms' }),
+      cluster.join('n2', { ttl: '15s', lockTimeout: '300ms' }),
     ]);
     stateDir = join(node.host.directory, 'berth');
     table = join(stateDir, 'mounts.json');

@@ -97,15 +97,20 @@ describeWith(['root', 'etcd', 'loop'], 'the pool of the volumes', () => {
     for (const node of nodes) expect(await conditions(node)).toEqual([]);
   });
 
-  test('hosts with directories of their own get no second pool', async () => {
+  test('hosts with directories of their own get no second pool, and the root disk of the one is named', async () => {
     await using cluster = await startBareCluster();
-    await using other = await makeTemporaryDirectory();
-    const n1 = await cluster.join('n1');
-    const n2 = await cluster.join('n2', { volumeDir: other.path });
+    await using onRoot = await makeTemporaryDirectory('/var/tmp'); // As an empty mount point.
+    const n1 = await cluster.join('n1', { volumeDir: onRoot.path });
     await n1.create('db');
+    expect(await conditions(n1)).toEqual([]);
+    const n2 = await cluster.join('n2');
     const { Err } = await n2.call('Create', { Name: 'stray', Opts: null });
     expect(Err).toMatch(/has no mark of this cluster, and host n1 marked the cluster's pool/);
-    expect(await readdir(other.path)).toEqual([]);
+    expect(await readdir(cluster.volumeDir)).toEqual([]);
+    expect(await conditions(n1)).toEqual([
+      expect.stringMatching(/is on this host's root disk, and the store is also used by n2: /),
+    ]);
+    expect(await events(n1)).toContain('pool-on-root');
   });
 
   test('a file system that is unmounted, or read-only, while berth runs is noticed, and so is its return', async () => {
@@ -167,7 +172,7 @@ describeWith(['root', 'etcd', 'loop'], 'the pool of the volumes', () => {
     await using host = await startBareHost('n1');
     await using node = await startNode(host);
     const base = join(host.directory, 'volumes/directory');
-    for (const name of ['a', 'b']) {
+    for (const name of ['v1', 'v2']) {
       await node.create(name);
       await writeFile(join(base, name, 'data/file'), name);
     }
@@ -184,19 +189,19 @@ describeWith(['root', 'etcd', 'loop'], 'the pool of the volumes', () => {
       15_000,
       'the pool to be marked',
     );
-    await node.ok('Mount', { Name: 'a', ID: mountId });
-    await node.ok('Unmount', { Name: 'a', ID: mountId });
+    await node.ok('Mount', { Name: 'v1', ID: mountId });
+    await node.ok('Unmount', { Name: 'v1', ID: mountId });
 
     await forget();
-    await host.execOk('mv', join(base, 'b'), join(host.directory, 'elsewhere'));
+    await host.execOk('mv', join(base, 'v2'), join(host.directory, 'elsewhere'));
     await node.daemon.start();
     const [condition = ''] = await conditions(node);
-    expect(condition).toMatch(/has no mark .* \(volumes that are not there: b\): mount the file/);
-    expect((await node.call('Mount', { Name: 'a', ID: mountId })).Err).toContain(condition);
-    expect(await readdir(base)).toEqual(['a']);
-    await host.execOk('mv', join(host.directory, 'elsewhere'), join(base, 'b'));
-    await node.ok('Mount', { Name: 'a', ID: mountId });
-    await node.ok('Unmount', { Name: 'a', ID: mountId });
+    expect(condition).toMatch(/has no mark .* \(volumes that are not there: v2\): mount the file/);
+    expect((await node.call('Mount', { Name: 'v1', ID: mountId })).Err).toContain(condition);
+    expect(await readdir(base)).toEqual(['v1']);
+    await host.execOk('mv', join(host.directory, 'elsewhere'), join(base, 'v2'));
+    await node.ok('Mount', { Name: 'v1', ID: mountId });
+    await node.ok('Unmount', { Name: 'v1', ID: mountId });
   });
 });
 

@@ -7,6 +7,7 @@ import type { FileSystemKind } from '../../support/loop-fs.ts';
 import { makeFileSystem } from '../../support/loop-fs.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
+import { startBareCluster } from '../hosts/bare-cluster.ts';
 import type { BareHost } from '../hosts/bare-host.ts';
 import { startBareHost } from '../hosts/bare-host.ts';
 import type { Node } from '../hosts/node.ts';
@@ -62,7 +63,7 @@ async function eventKinds({ node }: OnPool): Promise<string[]> {
 const mount = ({ node }: OnPool, Name: string) => node.ok('Mount', { Name, ID: mountId });
 const unmount = ({ node }: OnPool, Name: string) => node.ok('Unmount', { Name, ID: mountId });
 
-describeWith(['root', 'loop'], 'the space of a pool', () => {
+describeWith(['root', 'loop', 'etcd'], 'the space of a pool', () => {
   test('a volume that is full takes nothing that another was promised, and no more can be promised', async () => {
     await using on = await startOnPool('ext4', 400);
     await on.node.create('good', { size: '160M' });
@@ -160,4 +161,34 @@ describeWith(['root', 'loop'], 'the space of a pool', () => {
       await unmount(on, 'db');
     },
   );
+
+  test('two hosts that create volumes, or make them larger, at one moment together promise no more than there is', async () => {
+    await using disk = await makeFileSystem('ext4', 400);
+    await using cluster = await startBareCluster();
+    const options = { volumeDir: disk.path, driver: 'image' } as const;
+    const nodes = [await cluster.join('n1', options), await cluster.join('n2', options)];
+    const refusals: string[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      const answers = await Promise.all(
+        nodes.map((node, index) =>
+          node.call('Create', { Name: `v${index}`, Opts: { size: '200M' } }),
+        ),
+      );
+      refusals.push(...answers.flatMap(({ Err }) => Err || []));
+      const made = answers.findIndex(({ Err }) => !Err);
+      await nodes[made]?.ok('Remove', { Name: `v${made}` });
+    }
+    expect(refusals).toEqual(
+      Array(5).fill(expect.stringMatching(/has no room for 200 MiB more: 200 MiB are promised/)),
+    );
+    for (const [index, node] of nodes.entries()) await node.create(`g${index}`, { size: '100M' });
+    const grown = await Promise.all(
+      nodes.map(({ daemon }, index) => daemon.berth('volume', 'resize', `g${index}`, '200M')),
+    );
+    expect(grown.filter(({ code }) => code === 0)).toHaveLength(1);
+    expect(grown.map(({ stderr }) => stderr).join('')).toContain('has no room for 100 MiB more');
+    expect(
+      await cluster.etcd.ctlOk('get', '--prefix', '--keys-only', '/berth/records/promises/'),
+    ).toBe('');
+  });
 });

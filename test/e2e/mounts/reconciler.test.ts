@@ -99,6 +99,16 @@ describeWith(['docker'], 'unused mounts', () => {
     expect(await events('busy')).toContain('unmounted and unlocked');
   });
 
+  test('bug-reports 11: a local volume that hides one of berth is named until it is removed', async () => {
+    await node.dockerOk('volume', 'create', '-d', 'local', 'shad');
+    await node.create('shad');
+    const isNamed = async () =>
+      (await node.daemon.berth('status')).stdout.includes('docker volume rm shad');
+    await waitFor(isNamed, 15_000, 'the local volume to be named');
+    await node.dockerOk('volume', 'rm', 'shad');
+    await waitFor(async () => !(await isNamed()), 15_000, 'the local volume to be forgotten');
+  });
+
   test('row 13: only Podman ends a mount of Podman', async () => {
     await mount('forgotten');
     await node.host.killEngine();

@@ -108,7 +108,7 @@ describePlugged('volumes', { variants: allVariants }, (on) => {
         access: 'host',
         failover: 'auto',
         onLost: 'pause',
-        options: {},
+        options: { 'mount-options': 'nosuid,nodev' },
         snapshots: [],
       },
     });

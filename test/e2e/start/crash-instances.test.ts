@@ -18,8 +18,8 @@ describeWith(['root', 'etcd'], 'a second daemon that is started by mistake', () 
   beforeAll(async () => {
     cluster = await startBareCluster();
     node = await cluster.join('n1');
-    await node.create('v');
-    await node.ok('Mount', { Name: 'v', ID: mountId });
+    await node.create('v1');
+    await node.ok('Mount', { Name: 'v1', ID: mountId });
   });
   afterAll(async () => {
     await cluster[Symbol.asyncDispose]();
@@ -48,10 +48,10 @@ describeWith(['root', 'etcd'], 'a second daemon that is started by mistake', () 
   });
 
   afterEach(async () => {
-    expect(await cluster.store.locks()).toEqual(['mount/v']);
-    expect(await node.mountCount('v')).toBe(1);
-    expect(await node.ok('Mount', { Name: 'v', ID: mountId })).toMatchObject({ Err: '' });
-    expect((await node.table()).map(({ volume }) => volume)).toEqual(['v']);
+    expect(await cluster.store.locks()).toEqual(['mount/v1']);
+    expect(await node.mountCount('v1')).toBe(1);
+    expect(await node.ok('Mount', { Name: 'v1', ID: mountId })).toMatchObject({ Err: '' });
+    expect((await node.table()).map(({ volume }) => volume)).toEqual(['v1']);
   });
 
   test('scenario 47: a daemon with the same state directory is refused', async () => {

@@ -2,8 +2,8 @@
 // foreign keys. Mounts are real; no Docker engine. Time is real: tokens live for 2 s, sessions for
 // 5 s.
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Etcd } from '../../support/etcd-server.ts';
@@ -146,7 +146,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd in which another program has wr
       await each.ok('Mount', { Name: 'well', ID: mountId });
       await each.ok('Unmount', { Name: 'well', ID: mountId });
       const names = (await each.ok('List')).Volumes.map(({ Name }) => Name);
-      expect(names.sort()).toEqual(['hit', 'well']);
+      expect(names.sort()).toEqual(['hit', 'odd', 'well']); // The engine would take a missing one for removed.
       const status = await each.daemon.berth('status');
       expect(status.stdout).toContain(`error: etcd holds something at ${lock}`);
       expect(status.stdout).not.toMatch(/does not answer|NOT REACHABLE|watch/);
@@ -156,5 +156,81 @@ describeWith(['root', 'etcd'], 'berth on an etcd in which another program has wr
     await cluster.etcd.ctlOk('del', lock);
     await node.ok('Mount', { Name: 'hit', ID: mountId });
     expect((await node.daemon.berth('status')).stdout).not.toContain('did not write');
+  });
+});
+
+describeWith(['root', 'etcd'], 'berth on an etcd in which somebody has put hostile records', () => {
+  test('security E2: a record never leads out of the pool, is shown as unreadable, and stops nothing', async () => {
+    await using cluster = await startBareCluster();
+    await using victims = await makeTemporaryDirectory();
+    const node = await cluster.join('n1', { lockTimeout: '1s' });
+    await node.create('well');
+    await node.create('plain');
+    await mkdir(join(victims.path, 'data'));
+    await writeFile(join(victims.path, 'data/precious'), 'precious');
+    const out = relative(join(cluster.volumeDir, 'directory'), victims.path);
+    const [record] = JSON.parse(
+      await cluster.etcd.ctlOk('get', '/berth/records/volumes/well', '-w', 'json'),
+    ).kvs;
+    const value = JSON.parse(Buffer.from(record.value, 'base64').toString());
+    const put = (key: string, change: object) =>
+      cluster.etcd.ctlOk('put', `/berth/records/${key}`, JSON.stringify({ ...value, ...change }));
+    await put('volumes/evil', { name: out });
+    await put('volumes/shots', {
+      name: 'shots',
+      snapshots: [{ name: `../../${out}`, createdAt: '' }],
+    });
+    await put('volumes/words', { name: 'words', options: { 'mount-options': 'subdir=/etc' } });
+    await put('volumes/newer', { name: 'newer', version: 9 });
+    await put(`volumes/${out}`, { name: out });
+    await put('claims/plain/m1', { version: 2 });
+    await put('evictions/plain', { volume: 'well', token: 1, by: 'n9', nonce: 'x' });
+    await put('pools/image', { state: 'odd' });
+    await put('volumes/well', { name: 'well', token: value.token }); // A good one is left as it is.
+
+    const unreadable = ['evil', 'newer', 'shots'];
+    const list = async () => (await node.ok('List')).Volumes.map(({ Name }) => Name).sort();
+    const all = [...unreadable, 'plain', 'well', 'words'].sort();
+    await waitFor(
+      async () => (await list()).length === all.length,
+      5_000,
+      'the records to be seen',
+    );
+    expect(await list()).toEqual(all);
+    for (const name of unreadable) {
+      const why = /is not one that this version of berth can read/;
+      expect((await node.call('Remove', { Name: name })).Err).toMatch(why);
+      expect((await node.call('Mount', { Name: name, ID: mountId })).Err).toMatch(why);
+    }
+    expect((await node.call('Remove', { Name: out })).Err).toMatch(/not a valid volume name/);
+    expect((await node.call('Mount', { Name: 'words', ID: mountId })).Err).toBeTruthy();
+    expect((await node.call('Mount', { Name: 'plain', ID: mountId })).Err).toMatch(
+      /a claim on volume plain .*a later release has written it.*berth lock clear plain --token \d+ --host-gone --force/,
+    );
+    await node.ok('Mount', { Name: 'well', ID: mountId });
+
+    const shown = await node.daemon.berthOk('volume', 'ls');
+    expect(shown).toMatch(/^evil +UNREADABLE$/m);
+    expect(shown).toMatch(/newer can't be used: a later release has written it/);
+    expect(shown).toMatch(/^well +directory/m);
+    const status = await node.daemon.berthOk('status');
+    expect(status).toMatch(/warning: the record records\/volumes\/evil in the store can't be used/);
+    expect(status).not.toMatch(/NOT REACHABLE/);
+    const doctor = await node.daemon.berth('doctor', '--fix');
+    expect(`${doctor.code} ${doctor.stderr}`).toBe('1 ');
+    for (const key of ['volumes/evil', 'volumes/shots', 'volumes/newer', `volumes/${out}`]) {
+      expect(doctor.stdout).toContain(
+        `records/${key} is a record that this release of berth can't use`,
+      );
+    }
+    expect(doctor.stdout).toMatch(/records\/evictions\/plain is a record .* another name/);
+    expect(doctor.stdout).toMatch(/records\/pools\/image is a record/);
+    expect(await readFile(join(victims.path, 'data/precious'), 'utf8')).toBe('precious');
+    expect(await node.mountCount('words')).toBe(0);
+
+    await node.ok('Unmount', { Name: 'well', ID: mountId });
+    await cluster.etcd.ctlOk('del', '--prefix', '/berth/records/claims/plain/');
+    await node.ok('Mount', { Name: 'plain', ID: mountId });
+    await node.ok('Unmount', { Name: 'plain', ID: mountId });
   });
 });

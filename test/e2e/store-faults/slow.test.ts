@@ -47,7 +47,7 @@ describeWith(['root', 'etcd', 'throttle'], 'berth on an etcd with a slow disk', 
 
     // Now a write takes longer than the limit of a call.
     await disk.limit([], 1);
-    const names = ['a', 'b', 'c'];
+    const names = ['aa', 'bb', 'cc'];
     const refusals = names.map(async (Name) => {
       const askedAt = performance.now();
       const { Err } = await n1.call('Create', { Name, Opts: null });

@@ -7,10 +7,9 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { imageDriver } from '../../../lib/volumes/drivers/image/driver.ts';
 import { makeFileSystem } from '../../support/loop-fs.ts';
-import type { RunningProcess } from '../../support/processes.ts';
-import { runOk, startProcess, waitFor } from '../../support/processes.ts';
+import { runOk, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
-import type { StoppedWork } from './stopped-at-step.ts';
+import { isMounted, isStopped, startStoppedHost, unmountAll } from './stopped-host.ts';
 
 const never = { signal: new AbortController().signal };
 const former = (host: string, token: number) => ({
@@ -54,7 +53,7 @@ describeWith(
 /** Returns the step before which the host was frozen; undefined if it has fewer steps. */
 async function frozenBefore(
   stopBefore: number,
-  does: StoppedWork['does'],
+  does: 'takeover' | 'restore',
   directory: string,
   volumeDir: string,
 ): Promise<string | undefined> {
@@ -77,8 +76,17 @@ async function frozenBefore(
     await driver.unmount(volume, at('one'), never);
     await driver.snapshot({ volume, snapshot: 'monday' }, never);
   } else stack.defer(() => unmountAll(at('one')));
-  const work = { does, volumeDir, options, mountpoint: at('two'), former: first, token: 7, lost };
-  await using host = startHost({ ...work, stopBefore });
+  const work = {
+    driver: 'image' as const,
+    does,
+    volumeDir,
+    options,
+    mountpoint: at('two'),
+    former: first,
+    token: 7,
+    lost,
+  };
+  await using host = startStoppedHost({ ...work, stopBefore });
   stack.defer(() => unmountAll(at('two')));
   await waitFor(async () => host.hasExited || (await isStopped(host)), 30_000, 'the step');
   if (host.hasExited) {
@@ -119,22 +127,4 @@ async function frozenBefore(
   await driver.mount(volume, at('three'), context);
   expect([where, await seen()]).toEqual([where, expected]);
   return step;
-}
-
-function startHost(work: StoppedWork): RunningProcess {
-  const program = join(import.meta.dirname, 'stopped-at-step.ts');
-  return startProcess(process.execPath, [program, JSON.stringify(work)]);
-}
-
-async function isStopped({ pid }: RunningProcess): Promise<boolean> {
-  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return / T /.test(status.slice(status.lastIndexOf(')')));
-}
-
-async function isMounted(path: string): Promise<boolean> {
-  return (await readFile('/proc/self/mountinfo', 'utf8')).includes(` ${path} `);
-}
-
-async function unmountAll(path: string): Promise<void> {
-  while (await isMounted(path)) await runOk('umount', [path]);
 }

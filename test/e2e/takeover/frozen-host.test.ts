@@ -3,7 +3,7 @@
 // the sentinel of the frozen host stand still, its writer does not: the worst that a machine can do
 // that goes on before its sentinel has looked.
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { makeFileSystem } from '../../support/loop-fs.ts';
@@ -21,7 +21,7 @@ const writer = (path: string, who: string) =>
   `i=0; while :; do i=$((i+1)); echo "${who} $i" >> ${path} && sync ${path} || exit; sleep 0.02; done`;
 
 describeWith(['root', 'etcd', 'loop'], 'a host that is frozen and goes on', () => {
-  test('no byte that it writes after its successor reaches what the successor sees', async () => {
+  test('no byte that it writes after its successor reaches what the successor sees; what was put aside goes when it has let go, unless it wrote there', async () => {
     await using pool = await makeFileSystem('xfs', 1_000);
     await using cluster = await startBareCluster();
     const options = { volumeDir: join(pool.path, 'volumes'), ttl, lockTimeout: '30s' };
@@ -53,22 +53,51 @@ describeWith(['root', 'etcd', 'loop'], 'a host that is frozen and goes on', () =
       for (const pid of frozen) process.kill(pid, 'SIGCONT');
     }
     await one.waitUntilUnmounted('db', 20_000);
-    const aside = async () =>
-      (await eventsOf(two)).find(
-        ({ kind, severity }) => kind === 'aside' && severity === 'warning',
-      );
-    await waitFor(
-      async () => (await aside()) !== undefined,
-      10_000,
-      'the report of what was aside',
-    );
-    const path = /in (\/\S+\.img);/.exec((await aside())?.message ?? '')?.[1] ?? '';
+    const aside = async (volume: string) =>
+      (await eventsOf(two, volume)).find(({ kind }) => kind === 'aside');
+    const isReported = async (volume: string) => (await aside(volume)) !== undefined;
+    await waitFor(() => isReported('db'), 10_000, 'the report of what was aside');
+    expect(await aside('db')).toMatchObject({ severity: 'warning' });
+    const path = /in (\/\S+\.img);/.exec((await aside('db'))?.message ?? '')?.[1] ?? '';
     expect(path).toContain('/volumes/image/db/aside/n1.');
     expect((await readFile(path)).includes('n1 1\n')).toBe(true);
     expect((await eventsOf(two)).map(({ kind }) => kind)).toEqual(['taken-over', 'aside']);
+    const { stdout: doctor } = await two.daemon.berth('doctor');
+    expect(doctor).toContain(`${path} (`);
+    expect(doctor).toMatch(
+      /has what host n1 wrote to volume db after the takeover, [0-9]+ KiB until/,
+    );
+    expect(doctor).toContain(`delete it: rm ${path}`);
     await two.ok('Unmount', { Name: 'db', ID: id });
     expect(await claims(cluster.etcd)).toBe('');
     await two.ok('Remove', { Name: 'db' });
+
+    // The sentinel of this host goes on, and stops its volume in time: nothing is written after the takeover.
+    // Its kernel writes to the old file as it shuts the file system down, but nothing of any user.
+    await two.create('idle', { driver: 'image', size: '32M' });
+    await one.ok('Mount', { Name: 'idle', ID: id });
+    const kept = (node: BareNode) => join(node.mountpoint('idle'), 'kept');
+    await one.host.execOk('sh', '-c', `echo kept > ${kept(one)} && sync ${kept(one)}`);
+    one.daemon.process.kill('SIGSTOP');
+    try {
+      await two.ok('Mount', { Name: 'idle', ID: id });
+      expect(await asidesOf(pool.path, 'idle')).toEqual([expect.stringMatching(/^n1\..*\.img$/)]);
+      expect((await two.daemon.berth('doctor')).stdout).toMatch(
+        /idle\/aside\/n1\S+ .*is kept for host n1.*wrote nothing there, and may still write there/,
+      );
+      expect(await isReported('idle')).toBe(false);
+    } finally {
+      one.daemon.process.kill('SIGCONT');
+    }
+    await waitFor(() => isReported('idle'), 20_000, 'the end of what was aside');
+    expect(await aside('idle')).toMatchObject({
+      severity: 'info',
+      message: expect.stringMatching(/host n1 has let go and wrote nothing.*is deleted/),
+    });
+    expect(await asidesOf(pool.path, 'idle')).toEqual([]);
+    expect(await two.host.execOk('cat', kept(two))).toBe('kept');
+    expect((await two.daemon.berth('doctor')).stdout).not.toContain('/aside/');
+    await two.ok('Unmount', { Name: 'idle', ID: id });
   });
 
   test('a directory volume waits for the fence command, which ends the machine', async () => {
@@ -114,12 +143,19 @@ async function processesOf(node: BareNode): Promise<number[]> {
   return [node.daemon.process.pid, await sentinelPid(node)];
 }
 
-async function eventsOf({ daemon }: BareNode) {
-  const output = await daemon.berthOk('events', '--volume', 'db', '--json');
+async function eventsOf({ daemon }: BareNode, volume = 'db') {
+  const output = await daemon.berthOk('events', '--volume', volume, '--json');
   const { events } = JSON.parse(output) as {
     events: { kind: string; severity: string; message: string }[];
   };
   return events;
+}
+
+/** Lists the files that takeovers of a volume have put aside. */
+function asidesOf(pool: string, volume: string): Promise<string[]> {
+  return readdir(join(pool, 'volumes/image', volume, 'aside')).then((names) =>
+    names.filter((name) => name.endsWith('.img')),
+  );
 }
 
 function claims(etcd: { ctlOk(...args: string[]): Promise<string> }): Promise<string> {

@@ -9,7 +9,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import type { BerthOptions } from '../../support/berth.ts';
+import type { Berth, BerthOptions } from '../../support/berth.ts';
 import { startBerth } from '../../support/berth.ts';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
@@ -56,6 +56,7 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a machine that is frozen as a whol
   let options: BerthOptions & { readonly volumeDir: string };
   let guest: UmlHost;
   let two: BareNode;
+  let guestBerth: Berth;
   /** The fence command of the successor. */
   let fence: string;
 
@@ -73,7 +74,7 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a machine that is frozen as a whol
       await startUmlHost({ network, name: 'frozen', shared: [pool.path], canFreeze: true }),
     );
     const flags = ['--fence-host-processes', 'yes'];
-    [two] = await Promise.all([
+    [two, guestBerth] = await Promise.all([
       joinAs('n2', { ...options, flags: ['--fence-command', fence] }),
       startBerth(guest, { ...options, flags }),
     ]);
@@ -94,7 +95,8 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a machine that is frozen as a whol
     for (let round = 1; round <= rounds; round += 1) {
       for (const [index, each] of cases.entries()) {
         const startedAt = performance.now();
-        const volume = `v${index}`;
+        // The events of an earlier volume of the same name would be taken for this one's.
+        const volume = `v${round}-${index}`;
         const late = await passOf(each, volume, options.volumeDir, guest, two);
         await waitFor(async () => (await claims()) === '', 30_000, 'the guest to end its mount');
         await two.ok('Remove', { Name: volume });
@@ -103,6 +105,17 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a machine that is frozen as a whol
         process.stderr.write(`round ${round}: ${what}\n`);
       }
     }
+  });
+
+  test('grows a mounted ext4, for which this machine may lack a capability', async () => {
+    await callInGuest(guest, ['Create', { Name: 'grown', Opts: { driver: 'image', size: '32M' } }]);
+    await callInGuest(guest, ['Mount', { Name: 'grown', ID: id }]);
+    await guestBerth.berthOk('volume', 'resize', 'grown', '96M');
+    const mountpoint = `${guest.directory}/berth/mounts/grown`;
+    const { stdout } = await guest.exec('df', ['-m', '--output=size', mountpoint]);
+    expect(Number(stdout.trim().split('\n').at(-1))).toBeGreaterThan(70);
+    await callInGuest(guest, ['Unmount', { Name: 'grown', ID: id }]);
+    await callInGuest(guest, ['Remove', { Name: 'grown' }]);
   });
 
   test('is ended by the fence command before its successor mounts a directory', async () => {

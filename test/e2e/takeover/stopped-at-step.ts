@@ -1,6 +1,6 @@
-// A host that works on an image volume and stands still before its Nth step: a change of the file
-// system, or a program that it runs. Started by frozen-at-each-step.test.ts as a process of its own, which stops
-// itself (SIGSTOP). Prints the step.
+// A host that works on a volume and stands still before its Nth step: a change of the file system, a
+// program that it runs, or a question to the store. Started by stopped-host.ts as a process of its own, which
+// stops itself (SIGSTOP). Prints the step.
 import childProcess from 'node:child_process';
 import { existsSync, writeSync } from 'node:fs';
 import files from 'node:fs/promises';
@@ -9,7 +9,8 @@ import type { FormerOwner } from '../../../lib/volumes/drivers/takeover.ts';
 
 /** The work of the process. */
 export interface StoppedWork {
-  readonly does: 'takeover' | 'restore';
+  readonly driver: 'image' | 'directory';
+  readonly does: 'takeover' | 'restore' | 'remove' | 'snapshot';
   readonly volumeDir: string;
   readonly options: Readonly<Record<string, string>>;
   readonly mountpoint: string;
@@ -24,12 +25,14 @@ const work = JSON.parse(process.argv[2] ?? '') as StoppedWork;
 let steps = 0;
 
 function step(name: string, args: readonly unknown[]): void {
-  const isOfVolume = args.flat().some((arg) => String(arg).includes(`${work.volumeDir}/image/`));
+  const isOfVolume = args
+    .flat()
+    .some((arg) => String(arg).includes(`${work.volumeDir}/${work.driver}/`));
   if (!isOfVolume || args[0] === 'losetup') return; // It only lists.
   steps += 1;
   if (steps !== work.stopBefore) return;
   const words = args.flat().filter((arg) => typeof arg === 'string');
-  writeSync(1, `${name} ${words.join(' ').replaceAll(`${work.volumeDir}/image/`, '')}\n`);
+  writeSync(1, `${name} ${words.join(' ').replaceAll(`${work.volumeDir}/${work.driver}/`, '')}\n`);
   process.kill(process.pid, 'SIGSTOP');
   // The signal reaches this thread a moment later.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
@@ -51,21 +54,28 @@ Reflect.set(childProcess, 'execFile', (...args: unknown[]) => {
 });
 syncBuiltinESMExports();
 
-const { imageDriver } = await import('../../../lib/volumes/drivers/image/driver.ts');
+const { drivers } = await import('../../../lib/volumes/drivers/registry.ts');
 const { volumeDir, options, mountpoint, former, token } = work;
-const driver = imageDriver({ volumeDir });
+const driver = (await drivers({ volumeDir })).get(work.driver);
+if (!driver) throw new Error(`no driver ${work.driver}`);
 const volume = { name: 'db', options };
 const lock = {
   token,
   confirm: async () => {
+    step('confirm', [`${volumeDir}/${work.driver}/`]);
     if (existsSync(work.lost)) throw new Error('the lock is lost');
   },
 };
 const context = { signal: new AbortController().signal, lock };
-if (work.does === 'takeover') {
-  await driver.takeover?.takeOver(volume, former, context);
-  await driver.mount(volume, mountpoint, context);
-} else {
-  await driver.restore({ volume, snapshot: 'monday' }, context);
-}
+const target = { volume, snapshot: 'monday' };
+const works: Record<StoppedWork['does'], () => Promise<unknown>> = {
+  takeover: async () => {
+    await driver.takeover?.takeOver(volume, former, context);
+    await driver.mount(volume, mountpoint, context);
+  },
+  restore: () => driver.restore(target, context),
+  remove: () => driver.remove(volume, context),
+  snapshot: () => driver.snapshot(target, context),
+};
+await works[work.does]();
 process.exit(0);

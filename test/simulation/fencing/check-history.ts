@@ -1,7 +1,7 @@
 import { volumeNames, volumes } from './commands.ts';
 import { Facts } from './facts.ts';
 import type { HistoryEvent } from './history.ts';
-import { unfenced } from './history.ts';
+import { kernelName, unfenced } from './history.ts';
 
 /** A law that a history breaks, and when it was broken. */
 export interface Violation {
@@ -16,7 +16,7 @@ export function violationsOf(history: readonly HistoryEvent[]): Violation[] {
   const violations: Violation[] = [];
   let before = 0;
   for (const event of history) {
-    const messages = [...judge(event)];
+    const messages = [...judge(event), ...judgeCopy(facts, event)];
     // What is true between two events lasts for that time; excuses may end in between.
     if (event.at > before) {
       for (const law of [judgeWriters, judgeClaims, judgeLapses]) {
@@ -39,6 +39,15 @@ function judgeWriters(facts: Facts, at: number): string[] {
       const holder = facts.holders.get(volume) ?? 'nobody';
       return `exclusion: ${user} of ${host} writes to ${volume}, which ${holder} holds`;
     });
+}
+
+/** The law of copies: what is said to be of one moment was not written to meanwhile. */
+function judgeCopy(facts: Facts, event: HistoryEvent): string[] {
+  if (event.kind !== 'copied') return [];
+  const { host, volume } = event;
+  return facts
+    .wroteDuringCopy(host, volume)
+    .map((user) => `one moment: ${user} of ${host} wrote to ${volume} while it was copied`);
 }
 
 /** The law of reports: `fenced` and `ended` are said only of what is so. */
@@ -67,7 +76,9 @@ function judgeLapses(facts: Facts, at: number): string[] {
   return facts.lapsed
     .filter(({ host, volume, sinceMs }) => {
       const users = facts.usersOf(host, volume);
-      const excuses = [undefined, ...users].map((user) => facts.excusedUntil(host, user ?? ''));
+      const excuses = [undefined, kernelName, ...users].map((user) =>
+        facts.excusedUntil(host, user ?? ''),
+      );
       const sinceOf = [
         sinceMs,
         facts.claimedAt(host, volume),

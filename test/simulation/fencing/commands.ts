@@ -51,6 +51,13 @@ export interface EvictCommand extends OnHost {
   readonly volume: VolumeName;
 }
 
+/** Somebody copies a volume in use: its users stand still for `ms` at most. */
+export interface CopyCommand extends OnHost {
+  readonly kind: 'copy';
+  readonly volume: Exclude<VolumeName, 'disk'>;
+  readonly ms: number;
+}
+
 /** A fault that ends by itself after `ms`. */
 export interface FaultCommand extends OnHost {
   readonly kind:
@@ -98,6 +105,7 @@ export type Command =
   | UseCommand
   | PersonCommand
   | EvictCommand
+  | CopyCommand
   | FaultCommand
   | KillSentinelCommand
   | StorageCommand

@@ -13,6 +13,8 @@ export interface Row {
   /** The mount is older than the daemon. */
   isAdopted: boolean;
   readonly containers: Set<string>;
+  /** The time until which its users stand still for a copy; a successor does not know it. */
+  stillUntilMs?: number | undefined;
 }
 
 /** Keeps a daemon's table for its successor. */

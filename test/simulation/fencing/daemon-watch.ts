@@ -87,6 +87,7 @@ export class DaemonWatch {
         onLost: volumes[row.volume].onLost,
         isAdopted: row.isAdopted,
         ...ownership(row),
+        ...(row.stillUntilMs !== undefined && { stillUntilMs: row.stillUntilMs }),
       })),
     };
   }

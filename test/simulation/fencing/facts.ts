@@ -28,6 +28,8 @@ export class Facts {
   readonly #users = new Map<string, Map<string, readonly string[]>>();
   readonly #claims = new Map<string, { host: string; volume: string; is: Claim }>();
   readonly #excuses = new Map<string, Map<string, Excuse>>();
+  /** The copies in progress, by host and volume, with who has written since their begin. */
+  readonly #copies = new Map<string, Set<string>>();
 
   get writers(): readonly Writer[] {
     return [...this.#writers.values()];
@@ -87,6 +89,11 @@ export class Facts {
     return latest;
   }
 
+  /** Returns who has written to the volume since its copy began, and could have been kept from it. */
+  wroteDuringCopy(host: string, volume: string): string[] {
+    return [...(this.#copies.get(`${host} ${volume}`) ?? [])];
+  }
+
   apply(event: HistoryEvent): void {
     switch (event.kind) {
       case 'granted':
@@ -113,9 +120,20 @@ export class Facts {
       case 'sleeps':
         this.#noteSleep(event);
         break;
-      case 'writing':
-        this.#writers.set(keyOf(event), event);
+      case 'copying': {
+        const { host, volume, at } = event;
+        const writing = this.writersOf(host, volume).filter((user) =>
+          this.#isBound(host, user, at),
+        );
+        this.#copies.set(`${host} ${volume}`, new Set(writing));
         break;
+      }
+      case 'writing': {
+        const { host, volume, user, at } = event;
+        this.#writers.set(keyOf(event), event);
+        if (this.#isBound(host, user, at)) this.#copies.get(`${host} ${volume}`)?.add(user);
+        break;
+      }
       case 'still':
         this.#writers.delete(keyOf(event));
         break;
@@ -144,6 +162,11 @@ export class Facts {
       default:
         break; // It changes none of these facts.
     }
+  }
+
+  /** Returns true if a sentinel can keep the user from writing. */
+  #isBound(host: string, user: string, at: number): boolean {
+    return this.excusedUntil(host, user) < at;
   }
 
   #noteSleep({ host, in: where, untilMs }: { host: string; in: string; untilMs: number }): void {

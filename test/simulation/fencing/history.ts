@@ -33,6 +33,8 @@ export type Happening =
   | { kind: 'forgot'; host: string; volume: string }
   // What happens to it and around it.
   | { kind: 'told'; host: string; volume: string; state: string; leftMs: number }
+  /** A daemon begins to copy a volume in use, and ends: the copy is of one moment. */
+  | { kind: 'copying' | 'copied'; host: string; volume: string }
   | { kind: 'engine'; host: string; user: string; does: string }
   | { kind: 'fault'; host: string; what: string }
   | { kind: 'person'; host: string; user: string; does: string }

@@ -46,10 +46,14 @@ export class KernelUser {
   readonly options: KernelUserOptions;
   readonly tasks: Task[];
   readonly mounts: Set<SimulatedMount>;
+  /** True if it has appeared after a crowd: a walk over all processes comes to it at its end. */
+  isBehindCrowd = false;
   /** The freeze of the container's own group was requested. */
   isFrozen = false;
   /** Berth has made a group inside its own, which shows a successor that berth has held it. */
   hasHeldGroup = false;
+  /** The freeze of that group was requested. */
+  isHeldGroupFrozen = false;
   /** Berth told it to freeze, and has not moved the processes yet. */
   isAskedByBerth = false;
   /** When berth told it to freeze, in the storage's time. */
@@ -75,16 +79,21 @@ export class KernelUser {
 
   /** Returns true if the sentinel has changed something of its group. */
   get isTouched(): boolean {
-    return this.isAskedByBerth || this.tasks.some(({ isHeld, hasEnded }) => isHeld && !hasEnded);
+    const hasHeld = this.tasks.some(({ isHeld, hasEnded }) => isHeld && !hasEnded);
+    return this.isAskedByBerth || (this.isHeldGroupFrozen && hasHeld);
+  }
+
+  /** Returns true if the group of the process is frozen, or the one around it. */
+  isStopped({ isHeld }: Task): boolean {
+    return this.isFrozen || (isHeld && this.isHeldGroupFrozen);
   }
 
   /** Returns true if a process can run. */
   get canRun(): boolean {
-    if (this.isFrozen) return false;
-    return this.tasks.some(
-      ({ hasEnded, isDying, isSleeping, isBlocked, isHeld }) =>
-        !hasEnded && !isDying && !isSleeping && !isBlocked && !isHeld,
-    );
+    return this.tasks.some((task) => {
+      const { hasEnded, isDying, isSleeping, isBlocked } = task;
+      return !hasEnded && !isDying && !isSleeping && !isBlocked && !this.isStopped(task);
+    });
   }
 
   uses(volume: string): boolean {
@@ -97,7 +106,7 @@ export class KernelUser {
     const isBlocked = [...this.mounts].some((mount) => this.#waitsFor(mount));
     for (const task of this.tasks) {
       // What stands still already does not begin to wait, and what waits goes on until it ends.
-      const isStill = this.isFrozen || task.isHeld || task.isSleeping;
+      const isStill = this.isStopped(task) || task.isSleeping;
       if (!isBlocked) task.isBlocked = false;
       else if (!isStill) task.isBlocked = true;
     }

@@ -62,7 +62,9 @@ export class Kernel {
 
   mount(options: Omit<SimulatedMountOptions, 'identity' | 'random'>): SimulatedMount {
     this.#mountsMade += 1;
-    const identity = { device: `0:${this.#mountsMade}`, root: `/${options.volume}` };
+    // All mounts of a volume without a file system of its own show one directory of one device.
+    const device = options.isOwn ? `0:${this.#mountsMade}` : 'pool';
+    const identity = { device, root: `/${options.volume}` };
     const mount = new SimulatedMount({ ...options, identity, random: this.#random });
     mount.isHung = this.hung.has(mount.volume);
     this.mounts.add(mount);
@@ -83,6 +85,7 @@ export class Kernel {
     this.users.set(user.key, user);
     const volumes = options.mounts.map(({ volume }) => volume);
     this.#record({ kind: 'appeared', host: this.#host, user: user.key, volumes });
+    user.isBehindCrowd = this.newcomers.isCrowded;
     this.newcomers.excuse(user, 'it has just appeared');
     this.update(user);
     return user;
@@ -198,7 +201,7 @@ export class Kernel {
 
   #reap(user: KernelUser, task: Task): void {
     if (!task.isDying || task.isEnding || task.isSleeping || task.isBlocked) return;
-    if (this.groups === 1 && (user.isFrozen || task.isHeld)) return;
+    if (this.groups === 1 && user.isStopped(task)) return;
     task.isEnding = true;
     this.#later(longTailed(this.#random, 1, 30), () => {
       task.hasEnded = true;

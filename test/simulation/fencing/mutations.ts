@@ -1,8 +1,13 @@
 import type { Mutation, MutationList } from '../mutation.ts';
 
 const known = 'test/simulation/fencing/known-faults.test.ts';
+const performUnit = 'test/unit/sentinel/perform.test.ts';
+const looksUnit = 'test/unit/sentinel/looks.test.ts';
 const planUnit = 'test/unit/sentinel/plan.test.ts';
+const controlUnit = 'test/unit/sentinel/user-control.test.ts';
 const unit = 'test/unit/sentinel/scan';
+const secondContainer = 'test/unit/lib/volumes/operations/second-container.test.ts';
+const ruleChanges = 'test/unit/lib/volumes/operations/rule-changes.test.ts';
 const mergeUnit = 'test/unit/sentinel/merge-watch.test.ts';
 
 const mutations: readonly Mutation[] = [
@@ -15,15 +20,29 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: a sleeping process releases nobody (faults 2)',
     file: 'sentinel/user-control.ts',
-    from: 'if (this.isReachable(user)) await this.#stops.hold(user);',
-    to: "if ((await this.#stops.standing(user)).is === 'freezing') await this.#stops.release(user, false);\n    else await this.#stops.hold(user);",
+    from: "return this.isReachable(user) ? this.#stops.hold(user) : 'held';",
+    to: "if ((await this.#stops.standing(user)).is === 'freezing') await this.#stops.release(user, false);\n    else await this.#stops.hold(user);\n    return 'held';",
+    test: known,
+  },
+  {
+    promise: 'honest report: a volume whose users stand still and do not end is fenced',
+    file: 'sentinel/plan.ts',
+    from: 'if (isOver && isStill(volume, view))',
+    to: 'if (isOver && isStill(volume, view) && isEmpty(name, view))',
+    test: planUnit,
+  },
+  {
+    promise: 'exclusion: users that a walk has found are stopped before it has ended',
+    file: 'sentinel/looks.ts',
+    from: 'this.#found = users;',
+    to: 'this.#found = [];',
     test: known,
   },
   {
     promise: 'stands still: a user of two volumes runs only if both may (faults 2)',
-    file: 'sentinel/plan.ts',
-    from: "return demands.includes('stand still') ? 'stand still' : 'run';",
-    to: "return demands.includes('run') ? 'run' : 'stand still';",
+    file: 'sentinel/demand.ts',
+    from: "return strictest.find((demand) => demands.includes(demand)) ?? 'run';",
+    to: "return demands.includes('run') ? 'run' : (demands[0] ?? 'run');",
   },
   {
     promise: 'never forgets: absence from a list releases no volume (faults 3)',
@@ -95,8 +114,16 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: groups are frozen before an engine is asked (faults 8, F0)',
     file: 'sentinel/user-control.ts',
-    from: 'if (this.isReachable(user)) await this.#stops.freeze(user);\n    else await',
-    to: "await this.#engine.pause(user.id ?? '', engineLimitMs).catch(() => {});\n    if (this.isReachable(user)) await this.#stops.freeze(user);\n    else await",
+    from: 'if (this.isReachable(user)) return this.#stops.freeze(user);',
+    to: "await this.#engine.pause(user.id ?? '', engineLimitMs).catch(() => {});\n    if (this.isReachable(user)) return this.#stops.freeze(user);",
+    test: known,
+  },
+  {
+    promise:
+      'honest report: who must be killed is out of the reach of its engine until its turn comes',
+    file: 'sentinel/perform.ts',
+    from: "if (action.do !== 'kill' || isToKill(action)) await this.#hold(action.user);",
+    to: "if (action.do !== 'kill') await this.#hold(action.user);",
     test: known,
   },
   {
@@ -104,7 +131,14 @@ const mutations: readonly Mutation[] = [
     file: 'sentinel/perform.ts',
     from: 'for (const { user } of released) this.#killing.delete(user.key);',
     to: '',
-    test: known,
+    test: performUnit,
+  },
+  {
+    promise: 'exclusion: a container is found beside a look that takes long (B7)',
+    file: 'sentinel/looks.ts',
+    from: 'if (this.#isLooking && !measures) this.#beginPlain(volumes, beganAtMs, changed);',
+    to: '',
+    test: looksUnit,
   },
   {
     promise: 'exclusion: who is known is stopped without another look (B6, B7)',
@@ -123,8 +157,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: frozen users are held out of the reach of their engine (B5)',
     file: 'sentinel/user-control.ts',
-    from: 'if (this.isReachable(user)) await this.#stops.hold(user);',
-    to: '',
+    from: "return this.isReachable(user) ? this.#stops.hold(user) : 'held';",
+    to: "return 'held';",
     test: known,
   },
   {
@@ -143,26 +177,26 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'honest report: an own file system is frozen or cut off (0a)',
     file: 'sentinel/plan.ts',
-    from: 'isStill(volume, view) && isFileSystemStill(fence, watched.ownsFileSystem);',
-    to: 'isStill(volume, view);',
+    from: 'const isDone = isStill(volume, view) && !isOpen;',
+    to: 'const isDone = isStill(volume, view);',
   },
   {
     promise: 'exclusion: what does not freeze in time is cut off (0a)',
     file: 'sentinel/plan.ts',
-    from: "return now >= lateMs + freezeLimitMs ? [{ do: 'cut off', volume: watched }] : freeze;",
+    from: "return now >= limitMs ? [{ do: 'cut off', volume: watched }] : freeze;",
     to: 'return freeze;',
   },
   {
     promise: 'honest report: a lost volume that is used again has not ended',
     file: 'sentinel/plan.ts',
-    from: "return fence.phase === 'ended' ? enter({ phase: 'preparing' }) : [];",
+    from: "return fence.phase === 'ended' || fence.phase === 'fenced' ? enter(notFenced) : [];",
     to: 'return [];',
-    test: known,
+    test: planUnit,
   },
   {
     promise: 'honest report: a volume that is thawed is not fenced any more',
     file: 'sentinel/plan.ts',
-    from: "const beforeThaw = fence.phase === 'fenced' ? enter({ phase: 'preparing' }) : [];",
+    from: "const beforeThaw = fence.phase === 'fenced' ? enter(notFenced) : [];",
     to: 'const beforeThaw: Action[] = [];',
   },
   {
@@ -206,10 +240,37 @@ const mutations: readonly Mutation[] = [
     to: 'return [];',
   },
   {
-    promise: 'never stuck: what a person had paused stays paused',
+    promise: 'one moment: users of a copied volume are stopped',
+    file: 'sentinel/demand.ts',
+    from: "if (volume.wish === 'copy') return 'stand still for a copy';",
+    to: "if (volume.wish === 'copy') return 'run';",
+  },
+  {
+    promise: 'never stuck: users run again after the limit of a copy',
+    file: 'sentinel/wish.ts',
+    from: 'if (now < (volume.stillUntilMs ?? now))',
+    to: 'if (volume.stillUntilMs !== undefined)',
+    test: known,
+  },
+  {
+    promise: 'never stuck: what a person pauses while others are frozen stays paused',
+    file: 'sentinel/perform.ts',
+    from: "if (isPersons) this.#update(user.key, { shown: 'persons' });",
+    to: '',
+    test: known,
+  },
+  {
+    promise: 'fences: a look for one volume forgets no user of another',
+    file: 'sentinel/sentinel.ts',
+    from: 'this.#looks.begin(this.#mountedVolumes,',
+    to: 'const few = near.length > 0 ? near : volumes;\n    this.#looks.begin(few.map(({ watched }) => this.#mounted(watched)),',
+    test: known,
+  },
+  {
+    promise: 'fences: a freeze that begins late is given up early',
     file: 'sentinel/plan.ts',
-    from: "const wasPaused = stopped ? stopped.shown === 'persons' : standing.is === 'frozen';",
-    to: 'const wasPaused = false;',
+    from: 'Math.min(freezeLimitMs, lateFreezeMs)',
+    to: 'freezeLimitMs',
     test: known,
   },
   {
@@ -222,8 +283,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'never stuck: an engine shows what the kernel has released as running',
     file: 'sentinel/releases.ts',
-    from: "if (shown === 'persons') {",
-    to: "if (shown !== 'asked') {",
+    from: "if (shown === 'persons') state.removeStopped(key);",
+    to: "if (shown !== 'asked') state.removeStopped(key);",
     test: known,
   },
   {
@@ -236,8 +297,15 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'never stuck: a released container is found again until its engine knows',
     file: 'sentinel/releases.ts',
-    from: "await control.release(user, shown === 'persons');",
-    to: "await control.release(user, shown === 'persons');\n        await control.forget(user);",
+    from: 'await control.release(user, keepsPause(user, shown));',
+    to: 'await control.release(user, keepsPause(user, shown));\n        await control.forget(user);',
+    test: known,
+  },
+  {
+    promise: 'never stuck: a release ends when nothing of it is left',
+    file: 'sentinel/releases.ts',
+    from: 'if (!(await control.forget(user)) || !isWanted()) return;',
+    to: 'await control.forget(user);\n      if (!isWanted()) return;',
     test: known,
   },
   {
@@ -246,6 +314,34 @@ const mutations: readonly Mutation[] = [
     from: 'this.#answersMs(user.key) > latePauseMs',
     to: 'this.#options.clock.now() - releasedAtMs > latePauseMs',
     test: known,
+  },
+  {
+    promise: 'never stuck: a late pause of a container that was started again is undone',
+    file: 'sentinel/perform.ts',
+    from: 'if (!isFollowed) state.removeStopped(key);',
+    to: 'state.removeStopped(key);\n    if (!isFollowed) return;',
+    test: performUnit,
+  },
+  {
+    promise: 'never stuck: repeated kills do not keep an engine from all others',
+    file: 'sentinel/user-control.ts',
+    from: 'const isEnginesTurn = this.#repeats.kill.isDue(user.key);',
+    to: 'const isEnginesTurn = true;',
+    test: known,
+  },
+  {
+    promise: 'an engine that does not pause is asked less and less often',
+    file: 'sentinel/user-control.ts',
+    from: 'if (!this.#repeats.pause.isDue(key)) return false;',
+    to: '',
+    test: controlUnit,
+  },
+  {
+    promise: 'never stuck: a hang of an engine counts once, however many requests find it',
+    file: 'sentinel/user-control.ts',
+    from: 'if (now < this.#hangsUntilMs) return;',
+    to: '',
+    test: controlUnit,
   },
   {
     promise: 'never stuck: a mount that is found late may be frozen',
@@ -332,11 +428,61 @@ const mutations: readonly Mutation[] = [
     test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
   },
   {
-    promise: 'a host that was frozen asks the store before it mounts',
+    promise: 'a host that was frozen removes no stage of its successor',
     file: 'lib/volumes/drivers/image/stage.ts',
     from: 'if (others.some((name) => !(tokenOf(name) < (lock?.token ?? 0)))) {',
     to: 'if (others.length > others.length) {',
-    test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
+    test: 'test/unit/lib/volumes/drivers/image/stage.test.ts',
+  },
+  {
+    promise: 'one container: a start beside a running container is refused',
+    file: 'lib/volumes/mounts/one-container.ts',
+    from: "start: { running: 'refuse', idle: 'volume' }",
+    to: "start: { running: 'volume', idle: 'volume' }",
+    test: secondContainer,
+  },
+  {
+    promise: 'one container: an engine that creates a container gets nothing of the volume',
+    file: 'lib/volumes/mounts/one-container.ts',
+    from: "create: { running: 'stand-in', idle: 'stand-in' }",
+    to: "create: { running: 'volume', idle: 'stand-in' }",
+    test: secondContainer,
+  },
+  {
+    promise:
+      'one container: an answer of the engine counts only for the row that it was asked about',
+    file: 'lib/volumes/operations/mounting.ts',
+    from: 'if (asked?.row !== row || ',
+    to: 'if (asked === undefined || ',
+    test: secondContainer,
+  },
+  {
+    promise: 'one container: Podman is refused as the first, too',
+    file: 'lib/volumes/operations/mounting.ts',
+    from: "if (access === 'container') refusePodman(name, mountId);",
+    to: '',
+    test: secondContainer,
+  },
+  {
+    promise: 'one container: two that share a volume keep access=container out',
+    file: 'lib/volumes/operations/rule-changes.ts',
+    from: 'if (row) await oneContainer.requireOne(row, context.signal);',
+    to: '',
+    test: ruleChanges,
+  },
+  {
+    promise: 'an older record does not undo the rules of a mount',
+    file: 'lib/volumes/mounts/mounts.ts',
+    from: 'if (token < (this.#ruleTokens.get(row.volume) ?? 0)) return;',
+    to: '',
+    test: ruleChanges,
+  },
+  {
+    promise: 'a protected volume is not removed',
+    file: 'lib/volumes/operations/volumes.ts',
+    from: '    refuseProtected(record);\n',
+    to: '',
+    test: ruleChanges,
   },
 ];
 

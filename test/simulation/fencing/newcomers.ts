@@ -36,7 +36,9 @@ export class Newcomers {
   }
 
   excuse(user: KernelUser, why: string): void {
-    this.#excuse(user, user.key, why, this.reactionMs);
+    // Containers are looked for also beside a scan that takes long.
+    const isContainer = user.options.kind === 'container';
+    this.#excuse(user, user.key, why, isContainer ? reactionMs : this.reactionMs);
   }
 
   /** Excuses all users of the host, for one reason at a time until the last moment that was said. */

@@ -52,6 +52,14 @@ const person = fc.record({
 
 const evict = fc.record({ kind: fc.constant('evict' as const), atMs, host, volume });
 
+const copy = fc.record({
+  kind: fc.constant('copy' as const),
+  atMs,
+  host,
+  volume: fc.constantFrom('share' as const, 'logs' as const),
+  ms: fc.integer({ min: 100, max: 10_000 }),
+});
+
 const fault = fc.record({
   kind: fc.constantFrom(
     'cut off' as const,
@@ -108,6 +116,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: use },
   { weight: 5, arbitrary: person },
   { weight: 1, arbitrary: evict },
+  { weight: 3, arbitrary: copy },
   { weight: 10, arbitrary: fault },
   { weight: 3, arbitrary: killSentinel },
   { weight: 4, arbitrary: storage },

@@ -31,23 +31,24 @@ export function sentinelPorts(options: SentinelPortsOptions): SentinelPorts {
   const { process, kernel, random, record, extraScanMs, onReport, onRelease } = options;
   const wait = (ms: number) => process.wait(ms);
   const scan = simulatedScan({ kernel, random, wait, extraMs: extraScanMs });
-  const stops = simulatedStops(kernel, record);
+  const stops = simulatedStops(kernel, record, wait);
   const fileSystems = simulatedFileSystems(kernel, random);
   const { look, freeze, hold, kill } = costMs;
   return {
     scan: {
       identitiesAt: (paths) => process.call(look, () => scan.identitiesAt(paths)),
       users: (volumes, onFound) => process.call(look, () => scan.users(volumes, onFound)),
+      plainUsers: (volumes) => process.call(look, () => scan.plainUsers(volumes)),
       held: (volumes) => process.call(look, () => scan.held(volumes)),
     },
     stops: {
       standing: (user) => process.call(look, () => stops.standing(user)),
       freeze: (user) => process.call(freeze, () => stops.freeze(user)),
       hold: (user) => process.call(hold, () => stops.hold(user)),
-      release: (user, wasPaused) => {
+      release: (user, keepsPause) => {
         onReport();
         onRelease(user);
-        return process.call(hold, () => stops.release(user, wasPaused));
+        return process.call(hold, () => stops.release(user, keepsPause));
       },
       forget: (user) => process.call(hold, () => stops.forget(user)),
       isBeingKilled: (user) => process.call(look, () => stops.isBeingKilled(user)),

@@ -3,12 +3,13 @@ import type { SentinelReport, Watch } from '../../../sentinel/watch.ts';
 import { longTailed, randomStream } from '../random.ts';
 import type { Party } from '../scheduler.ts';
 import { adoptMounts } from './adopt-mounts.ts';
-import type { VolumeName } from './commands.ts';
+import type { CopyCommand, VolumeName } from './commands.ts';
 import { volumes } from './commands.ts';
 import type { DaemonDisk, Row } from './daemon-disk.ts';
 import { mountpointOf } from './daemon-disk.ts';
 import { DaemonLease } from './daemon-lease.ts';
 import { DaemonWatch } from './daemon-watch.ts';
+import type { Record } from './history.ts';
 import type { Kernel } from './kernel.ts';
 import type { SentinelHost } from './sentinel-host.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
@@ -25,6 +26,7 @@ export interface SimulatedDaemonOptions {
   readonly disk: DaemonDisk;
   readonly fenceHostProcesses: boolean;
   readonly isConnected: () => boolean;
+  readonly record: Record;
   /** True after its table was lost: it knows no mount that an earlier daemon has made. */
   readonly isForgetful: boolean;
 }
@@ -48,6 +50,7 @@ export class SimulatedDaemon {
     for (const row of options.disk.rows.values()) {
       row.isProved = false;
       row.isAdopted = true;
+      row.stillUntilMs = undefined;
       this.#dropUnused(row, 'started');
     }
     this.#watch = new DaemonWatch({
@@ -79,6 +82,37 @@ export class SimulatedDaemon {
       return false;
     }
     return true;
+  }
+
+  /** Copies a volume in use, as `SentinelStandstills` does; gives up at the limit. */
+  async copy({ volume, ms }: CopyCommand): Promise<void> {
+    const { disk, kernel, record } = this.#options;
+    const row = disk.rows.get(volume);
+    if (!row || !this.#isHeld(row) || this.#busy.has(volume)) return;
+    this.#busy.set(volume, []);
+    const untilMs = Math.floor(kernel.machine.bootMs() + ms);
+    row.stillUntilMs = untilMs;
+    const isOver = () => kernel.machine.bootMs() >= untilMs;
+    const stillSince = async () => {
+      const { phase, fencedSinceMs } = (await this.#telling.run())?.watched?.[volume] ?? {};
+      return phase === 'fenced' ? fencedSinceMs : undefined;
+    };
+    try {
+      let sinceMs = await stillSince();
+      while (sinceMs === undefined && !isOver()) {
+        await this.#wait(20);
+        sinceMs = await stillSince();
+      }
+      if (sinceMs === undefined) return;
+      record({ kind: 'copying', host: this.#host, volume });
+      await this.#wait(longTailed(this.#random, 50, 12_000));
+      const isSame = (await stillSince()) === sinceMs;
+      if (isSame && !isOver()) record({ kind: 'copied', host: this.#host, volume });
+    } finally {
+      row.stillUntilMs = undefined;
+      this.#free(volume);
+      await this.#telling.run();
+    }
   }
 
   /** An operator clears the lock of a volume that is held. */

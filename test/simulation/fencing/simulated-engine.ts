@@ -106,7 +106,10 @@ export class SimulatedEngine {
     this.#kernel.setFrozen(user, true);
     const sleeps = () =>
       user.tasks.some(
-        (task) => !task.isHeld && !task.hasEnded && (task.isSleeping || task.isBlocked),
+        (task) =>
+          !(task.isHeld && user.isHeldGroupFrozen) &&
+          !task.hasEnded &&
+          (task.isSleeping || task.isBlocked),
       );
     for (let ms = 0; ms < freezeLimitMs && sleeps(); ms += 50) await this.#wait(50);
     if (sleeps()) {

@@ -63,7 +63,7 @@ export function simulatedFileSystems(kernel: Kernel, random: Random): FileSystem
       // A shutdown undoes a freeze, so that processes that wait in it can die.
       if (mount.fs === 'frozen') mount.fs = 'open';
       kernel.changed(mount);
-      while (mount.isHung) await wait(hungPollMs * 5);
+      while (mount.isHung && !mount.isGone) await wait(hungPollMs * 5);
     },
     thaw: async (fileSystem) => {
       const mount = find(fileSystem);

@@ -34,7 +34,7 @@ export interface SimulatedHostOptions {
 const latePauseMs = 6_000;
 
 /** How much longer a scan takes on a machine with many thousand processes. */
-const crowdMs = 1_500;
+const crowdMs = 4_000;
 
 /** One host: a machine with a kernel, an engine, a daemon and a sentinel. */
 export class SimulatedHost {
@@ -148,8 +148,8 @@ export class SimulatedHost {
 
   sleep(volume: VolumeName, ms: number): void {
     for (const user of this.kernel.users.values()) {
-      const task = user.tasks.find(({ hasEnded, isHeld }) => !hasEnded && !isHeld);
-      if (!task || user.isFrozen || !user.uses(volume)) continue;
+      const task = user.tasks.find((each) => !each.hasEnded && !user.isStopped(each));
+      if (!task || !user.uses(volume)) continue;
       this.kernel.sleep(user, task, ms);
       return;
     }

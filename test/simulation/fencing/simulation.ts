@@ -68,6 +68,9 @@ class Simulation {
       case 'evict':
         if (host.daemon?.party.state === 'running') host.daemon.evict(command.volume);
         break;
+      case 'copy':
+        if (host.daemon?.party.state === 'running') void host.daemon.copy(command);
+        break;
       case 'kill sentinel':
         host.killSentinel(command);
         break;

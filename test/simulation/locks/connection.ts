@@ -40,8 +40,8 @@ export class Connection implements TicketStore {
   stands: TicketStore['stands'] = (ticket) =>
     this.#call('stands', () => this.#store.stands(ticket));
 
-  remove: TicketStore['remove'] = (ticket, claim) =>
-    this.#call('remove', () => this.#store.remove(ticket, claim));
+  remove: TicketStore['remove'] = (ticket, claim, note) =>
+    this.#call('remove', () => this.#store.remove(ticket, claim, note));
 
   commit: TicketStore['commit'] = (change) =>
     this.#call('commit', () => this.#store.commit(change));

@@ -228,6 +228,7 @@ class Watch implements Disposable {
         reset: (state) => this.#arrive(generation, (watcher) => watcher.reset(state)),
         change: (change) => this.#arrive(generation, (watcher) => watcher.change(change)),
         interrupted: () => this.#arrive(generation, (watcher) => watcher.interrupted()),
+        resumed: () => this.#arrive(generation, (watcher) => watcher.resumed()),
       });
     });
   }

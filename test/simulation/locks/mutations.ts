@@ -2,6 +2,10 @@ import type { Mutation, MutationList } from '../mutation.ts';
 
 const engine = (file: string) => `lib/lock/${file}`;
 const races = 'test/contract/locks/races.test.ts';
+const judged = 'test/unit/lib/lock/history-record.test.ts';
+const putBack = 'test/contract/stores/etcd/history.test.ts';
+const putBackPostgres = 'test/contract/stores/postgres/history.test.ts';
+const putBackFile = 'test/contract/stores/embedded/put-back.test.ts';
 const outliving = 'test/contract/locks/permanent.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
@@ -178,8 +182,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'cancelled: a cancelled request never holds',
     file: engine('engine/acquirer.ts'),
-    from: 'if (limit.isCancelled) throw limit.error(namesOf(locks), []);\n      session',
-    to: 'session',
+    from: 'if (limit.isCancelled) throw limit.error(namesOf(locks), []);\n      if (historyId',
+    to: 'if (historyId',
   },
   {
     promise: 'cancelled: no listener is left',
@@ -196,7 +200,7 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'unlock: the ticket is removed even after an outage of the store',
     file: engine('engine/own-tickets.ts'),
-    from: 'const removal = this.#removeUntilGone(ticket, claim);',
+    from: 'const removal = this.#removeUntilGone(ticket, claim, note);',
     to: 'const removal = Promise.resolve();',
   },
   {
@@ -204,6 +208,13 @@ const mutations: readonly Mutation[] = [
     file: store('ticket-model.ts'),
     from: "const isThere = ticket && (!('token' in target) || target.token === ticket.token);",
     to: 'const isThere = ticket !== undefined;',
+    test: 'test/contract/stores/memory/store.test.ts',
+  },
+  {
+    promise: 'note: a repeated removal never writes it again',
+    file: store('ticket-model.ts'),
+    from: 'else this.#removeTickets([], removedRecords);',
+    to: 'else this.#removeTickets([], removedRecords, note && [note]);',
     test: 'test/contract/stores/memory/store.test.ts',
   },
   {
@@ -236,6 +247,62 @@ const mutations: readonly Mutation[] = [
     file: engine('engine/held-locks.ts'),
     from: '.then(() => lock.end())',
     to: '',
+  },
+  {
+    promise: 'history: a restored etcd is noticed by its log',
+    file: store('etcd/history-verdict.ts'),
+    from: 'seen.spare < spare',
+    to: 'seen.spare < spare - 1e6',
+    test: judged,
+  },
+  {
+    promise: 'history: a revision that went back is noticed',
+    file: store('history-record.ts'),
+    from: 'revision >= floor',
+    to: 'revision >= 0',
+    test: judged,
+  },
+  {
+    promise: 'history: nobody without a proof is granted a lock in a quarantine',
+    file: store('etcd/history.ts'),
+    from: 'if (proof === undefined) return isAbsent(key);',
+    to: "if (proof === undefined) return isAbsent(Buffer.from('/none'));",
+    test: putBack,
+  },
+  {
+    promise: 'history: a lock that was unproven before is lost',
+    file: engine('use/kept-lock.ts'),
+    from: "this.#state === 'unproven' && this.#proof !== number",
+    to: "this.#state === 'lost' && this.#proof !== number",
+    test: putBack,
+  },
+  {
+    promise: 'history: nobody without a proof is granted a lock in a quarantine of PostgreSQL',
+    file: store('postgres/queue.ts'),
+    from: 'WHERE until > clock_timestamp())',
+    to: 'WHERE FALSE)',
+    test: putBackPostgres,
+  },
+  {
+    promise: 'history: a restored dump of PostgreSQL is noticed',
+    file: store('postgres/stored-history.ts'),
+    from: 'if (found.isCopied)',
+    to: "if (found.isCopied && found.cluster === '?')",
+    test: putBackPostgres,
+  },
+  {
+    promise: 'history: an older lock file is refused',
+    file: store('embedded/file-verdict.ts'),
+    from: 'if (found.revision >= floor) return undefined;',
+    to: 'if (found.revision >= 0) return undefined;',
+    test: putBackFile,
+  },
+  {
+    promise: 'history: a lock file that is replaced while it is used is refused',
+    file: store('embedded/lock-file.ts'),
+    from: '    this.#guard?.check();\n',
+    to: '',
+    test: putBackFile,
   },
 ];
 

@@ -23,6 +23,7 @@ export class RecordedStore implements Disposable {
       reset: () => {},
       change: (change) => this.#changed(change),
       interrupted: () => record({ kind: 'bug', message: 'the watch of the recorded store broke' }),
+      resumed: () => {},
     });
   }
 
@@ -58,11 +59,11 @@ export class RecordedStore implements Disposable {
         this.#answer('stands', host, ticket, ticket.token, answer, []);
         return stands;
       },
-      remove: (ticket, claim) => {
+      remove: (ticket, claim, note) => {
         const { nonce } = ticket;
         const tokens = 'token' in ticket ? { tokens: [ticket.token] } : {};
         return this.#because({ method: 'remove', host, nonce, ...tokens }, () =>
-          store.remove(ticket, claim),
+          store.remove(ticket, claim, note),
         );
       },
       commit: (change) => {

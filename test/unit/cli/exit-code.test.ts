@@ -40,6 +40,10 @@ describe('exit codes of the berth command', () => {
     ['volume inspect ../x', 2, /^berth: "\.\.\/x" is not a valid volume name/],
     ['snapshot rm db@nope', 3, /^berth: volume db has no snapshot nope/],
     ['snapshot create db@monday', 1, /^berth: volume db has a snapshot monday already/],
+    ['volume set nope access=host', 3, /^berth: no such volume/],
+    ['volume set db', 2, /missing required argument/],
+    ['volume set db access', 2, /use NAME=VALUE/],
+    ['volume set db access=host access=host', 2, /given twice/],
     ['lock inspect nope', 3, /^berth: no such volume/],
     [
       'lock disable nope',
@@ -84,7 +88,7 @@ describe('exit codes of the berth command', () => {
 
   test('an operation that fails after its first event exits like one that fails at once', async () => {
     volumes.faults.copy = (context) => {
-      context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
+      context?.onProgress?.({ doneBytes: 1, totalBytes: 2, doneFiles: 0, totalFiles: 1 });
       throw new InUseError('volume db is mounted on host n2');
     };
     expect(await berth('copy db db2')).toMatchObject({
@@ -135,7 +139,8 @@ describe('a daemon that does not answer', () => {
   });
 
   test('berth reports an answer that ends too early', async () => {
-    const progress = '{"event":"progress","doneBytes":1,"totalBytes":2}\n';
+    const progress =
+      '{"event":"progress","doneBytes":1,"totalBytes":2,"doneFiles":0,"totalFiles":1}\n';
     const { exitCode, stderr } = await berthWithOther('copy db db2', 200, progress);
     expect(exitCode).toBe(5);
     expect(stderr).toContain('it stopped before the end');
@@ -143,7 +148,7 @@ describe('a daemon that does not answer', () => {
 
   test('berth reports a daemon that ends during an operation', async () => {
     volumes.faults.copy = (context) => {
-      context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
+      context?.onProgress?.({ doneBytes: 1, totalBytes: 2, doneFiles: 0, totalFiles: 1 });
       void socket.server.close({ graceMs: 20 });
       return new Promise(() => {});
     };

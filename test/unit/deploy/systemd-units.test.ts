@@ -45,7 +45,8 @@ describe('the systemd units', () => {
 
   test('start the sentinel on the socket that the daemon expects', () => {
     const [line = ''] = valuesOf('berth-sentinel.service', 'ExecStart');
-    const [node = '', program = '', ...flags] = line.split(' ');
+    const [node = '', option, program = '', ...flags] = line.split(' ');
+    expect(option).toBe('--optimize-for-size'); // The daemon starts its sentinel with it, too.
     expect([node, program].map((path) => existsSync(path))).toEqual([true, true]);
     const { adminSocket, dockerSocket } = asDelivered;
     const sockets = ['--socket', `${adminSocket}.sentinel`, '--docker-socket', dockerSocket];

@@ -1,6 +1,6 @@
 // What the sentinel does next, from what it knows. Pure; no process, no time.
 import { describe, expect, test } from '@jest/globals';
-import type { Action, View } from '../../../sentinel/plan.ts';
+import type { Action, View, VolumeView } from '../../../sentinel/plan.ts';
 import { needsLook, plan } from '../../../sentinel/plan.ts';
 import type { VolumeFence } from '../../../sentinel/volume-fence.ts';
 import { openFence } from '../../../sentinel/volume-fence.ts';
@@ -111,7 +111,8 @@ describe('a volume is fenced', () => {
   test('when a look that began after everybody stood still found no other', () => {
     const volumes = [volumeView('v')];
     const users = [userView(db, 'held', { stopped: stopped(db, 'paused') })];
-    const fenced = { do: 'enter', volume: 'v', change: { phase: 'fenced' } };
+    const change = { phase: 'fenced', fencedSinceMs: 9_500 };
+    const fenced = { do: 'enter', volume: 'v', change };
     expect(plan(view({ volumes, users })).slice(1)).toEqual([fenced]);
     const early = { beganAtMs: 9_050, tookMs: 10, volumes: new Set(['v']), users: [db] };
     expect(done(plan(view({ volumes, users, look: early })))).toEqual(['show']);
@@ -141,7 +142,8 @@ describe('a volume is fenced', () => {
     expect(done(at('open'))).toEqual(['freeze']);
     expect(done(at('flushing'))).toEqual(['freeze']);
     expect(done(at('freezing'))).toEqual(['freeze']); // A freeze in progress is not repeated.
-    expect(at('frozen')).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'fenced' } }]);
+    const change = { phase: 'fenced', fencedSinceMs: 9_500 };
+    expect(at('frozen')).toEqual([{ do: 'enter', volume: 'v', change }]);
   });
 
   test('with a file system of its own not before that is mounted: a freeze of nothing means nothing', () => {
@@ -243,8 +245,27 @@ describe('a lost volume', () => {
       );
     expect(done(at('open'))).toEqual(['cut off', 'kill']);
     expect(done(at('cut-off'))).toEqual(['kill']);
-    expect(at('cut-off', [])).toEqual([{ do: 'enter', volume: 'v', change: { phase: 'ended' } }]);
+    const change = { phase: 'ended', fencedSinceMs: 9_500 };
+    expect(at('cut-off', [])).toEqual([{ do: 'enter', volume: 'v', change }]);
     expect(at('open', [])).toEqual([{ do: 'cut off', volume: lost }]);
+  });
+
+  test('is fenced while its users stand still and do not end', () => {
+    const at = (
+      phase: VolumeFence['phase'],
+      fs: VolumeFence['fs'],
+      standing: 'held' | 'running',
+    ) => {
+      const stands = fence({ phase, fs, stopSinceMs: 9_000 });
+      const volumes = [volumeView('v', { watched: lost, wish: 'end', fence: stands })];
+      return plan(view({ volumes, users: [userView(db, standing)] })).filter(isEnter);
+    };
+    const isEnter = (action: Action) => action.do === 'enter';
+    const fenced = { phase: 'fenced', fencedSinceMs: 9_500 };
+    expect(at('preparing', 'cut-off', 'held')).toMatchObject([{ change: fenced }]);
+    expect(at('fenced', 'cut-off', 'held')).toEqual([]);
+    expect(at('preparing', 'frozen', 'held')).toEqual([]);
+    expect(at('fenced', 'cut-off', 'running')).toMatchObject([{ change: { phase: 'preparing' } }]);
   });
 
   test('has not ended while nobody has looked since it was lost', () => {
@@ -302,4 +323,45 @@ test('a lost volume has not ended any more when a container starts that was gran
   const lost = { watched: watched('v', { state: 'lost' }), wish: 'end', fence: ended } as const;
   const users = [userView(db, 'running')];
   expect(done(plan(view({ volumes: [volumeView('v', lost)], users })))).toEqual(['kill', 'enter']);
+});
+
+describe('users whose volume is copied', () => {
+  const copied = (change: Partial<VolumeView> = {}) =>
+    volumeView('v', { wish: 'copy', watched: watched('v', { onLost: 'stop' }), ...change });
+
+  test('are stopped and held whatever on-lost says, and their engine hears nothing of it', () => {
+    const running = [userView(db, 'running')];
+    expect(plan(view({ volumes: [copied()], users: running }))).toEqual([
+      { do: 'stop', user: db, wasPaused: false, isForCopy: true },
+    ]);
+    const frozen = [userView(db, 'frozen', { stopped: stopped(db) })];
+    expect(done(plan(view({ volumes: [copied()], users: frozen })))).toEqual(['hold', 'enter']);
+    const held = [userView(db, 'held', { stopped: stopped(db) })];
+    const change = { phase: 'fenced', fencedSinceMs: 9_500 };
+    expect(plan(view({ volumes: [copied()], users: held }))).toEqual([
+      { do: 'enter', volume: 'v', change },
+    ]);
+  });
+
+  test('have not stood still without a gap when one of them is seen to run', () => {
+    const fenced = fence({ phase: 'fenced', stopSinceMs: 9_000, fencedSinceMs: 9_300 });
+    const users = [userView(db, 'running', { stopped: stopped(db) })];
+    const actions = plan(view({ volumes: [copied({ fence: fenced })], users }));
+    expect(actions).toContainEqual({
+      ...{ do: 'enter', volume: 'v' },
+      change: { phase: 'preparing', fencedSinceMs: undefined },
+    });
+  });
+
+  test('are shown and killed as ever when the deadline of another volume comes', () => {
+    const both = container('both', 'v', 'w');
+    const users = [userView(both, 'held', { stopped: stopped(both) })];
+    expect(done(plan(view({ volumes: [copied(), volumeView('w')], users })))).toContain('show');
+  });
+
+  test('run again when the copy is made', () => {
+    const volumes = [copied({ wish: 'run' })];
+    const users = [userView(db, 'held', { stopped: stopped(db) })];
+    expect(done(plan(view({ volumes, users })))).toContain('release');
+  });
 });

@@ -14,6 +14,7 @@ function machine(engineNeedsMs: number) {
   let now = 0;
   const did: string[] = [];
   let inspected = 0;
+  const askedMs: number[] = [];
   const state = { isFrozen: false, isPaused: true, isSignalled: false };
   const wait = async (ms: number, signal?: AbortSignal) => {
     const end = now + ms;
@@ -35,7 +36,10 @@ function machine(engineNeedsMs: number) {
       });
       return { name: 'c', isPaused: state.isPaused, isRunning: true };
     },
-    pause: async () => {},
+    pause: async (_, limitMs) => {
+      askedMs.push(now);
+      await call(limitMs, () => did.push('engine: pause'));
+    },
     unpause: (_, limitMs) =>
       call(limitMs, () => {
         if (!state.isFrozen) throw new EngineRefusalError(500, 'Container c is not paused');
@@ -44,6 +48,7 @@ function machine(engineNeedsMs: number) {
       }),
     stop: async () => {},
     kill: async (_, limitMs) => {
+      askedMs.push(now);
       await call(limitMs, () => {
         state.isSignalled = true;
         did.push('engine: kill');
@@ -56,12 +61,13 @@ function machine(engineNeedsMs: number) {
     standing: async () => ({ is: 'held' }),
     freeze: async () => {
       state.isFrozen = true;
+      return 'frozen';
     },
-    hold: async () => {},
+    hold: async () => 'held',
     release: async () => {
       state.isFrozen = false;
     },
-    forget: async () => {},
+    forget: async () => true,
     isBeingKilled: async () => state.isSignalled,
     isDying: async () => false,
     kill: async () => {
@@ -75,6 +81,7 @@ function machine(engineNeedsMs: number) {
     pass: wait,
     now: () => now,
     inspected: () => inspected,
+    askedMs,
   };
 }
 
@@ -123,6 +130,55 @@ test('an engine that did not answer is asked less and less often', async () => {
     .map((ms, at) => ms - (askedMs[at] ?? 0));
   expect(second).toBeGreaterThan(first);
   expect(third).toBeGreaterThan(second);
+});
+
+/** Returns the pauses between moments. */
+const pauses = (moments: readonly number[]) =>
+  moments.slice(1).map((ms, at) => ms - (moments[at] ?? 0));
+
+test('an engine is asked again to kill what does not end after its answer, and later each time', async () => {
+  const { control, askedMs, did, pass, now } = machine(30);
+  while (now() < 30_000) {
+    await control.kill(user);
+    await pass(200);
+  }
+  // Each request is answered after 5 s.
+  expect(Math.min(...pauses(askedMs))).toBeGreaterThanOrEqual(5_000);
+  expect(askedMs.length).toBeLessThanOrEqual(5);
+  expect(did.filter((what) => what === 'kernel: kill').length).toBeGreaterThan(50);
+  control.startAgain(user);
+  const before = askedMs.length;
+  await control.kill(user);
+  expect(askedMs).toHaveLength(before + 1);
+});
+
+test('an engine that hangs is asked less and less often to pause, and at once after a release', async () => {
+  const { control, askedMs, pass, now } = machine(60_000);
+  while (now() < 30_000) {
+    await control.show(user);
+    await pass(100);
+  }
+  const found = pauses(askedMs);
+  expect(found).toEqual([...found].sort((a, b) => a - b));
+  expect(askedMs.length).toBeLessThan(10);
+  await control.release(user, false);
+  const before = askedMs.length;
+  await control.show(user);
+  expect(askedMs).toHaveLength(before + 1);
+});
+
+test('a hang that many requests find at once counts once', async () => {
+  const { control, pass, now } = machine(60_000);
+  const users = Array.from({ length: 8 }, (_, each) => ({ ...user, key: `/docker/c${each}` }));
+  await Promise.all(users.map((each) => control.kill(each)));
+  const hungAtMs = now();
+  // The first call that takes time is one that asks the engine.
+  for (let beforeMs = now(); ; beforeMs = now()) {
+    await control.showReleased(user, wanted);
+    if (now() > beforeMs) break;
+    await pass(100);
+  }
+  expect(now() - hungAtMs).toBeLessThan(4_000);
 });
 
 test('a container that must stand still again is not let run after a call to its engine', async () => {

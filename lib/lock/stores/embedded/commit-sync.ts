@@ -1,8 +1,9 @@
-import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fdatasync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { diskProblem } from '../../../running/disk-problem.ts';
 import { StoreUnavailableError } from '../../errors.ts';
+import { syncDirectory } from './sync-directory.ts';
 
 const flush = promisify(fdatasync);
 
@@ -23,15 +24,6 @@ export function walFile(path: string): WalFile {
     return { sync: () => flush(fd), [Symbol.dispose]: () => closeSync(fd) };
   } catch (error) {
     throw unusable(path, error);
-  }
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -51,17 +52,20 @@ const gatesSchema = `
   CREATE TABLE gates (lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL) STRICT;
 `;
 
+/** The file's history: a random ID. An earlier release leaves it alone. */
+const historySchema = 'CREATE TABLE IF NOT EXISTS history (id TEXT NOT NULL) STRICT';
+
 /**
  * Opens the file, and creates it and its directory if missing. Several processes may do so at once;
  * after a crash at any point, the next call continues. Throws SQLite's own errors; the caller
- * retries "busy".
+ * retries "busy". `onNew` is called before tables are created in a file that has none, and may throw.
  */
-export function openDatabase(path: string): DatabaseSync {
+export function openDatabase(path: string, onNew: () => void = () => {}): DatabaseSync {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const db = new DatabaseSync(path, { timeout: busyTimeoutMs });
   try {
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-    inTransaction(db, 'IMMEDIATE', () => prepareSchema(db, path));
+    inTransaction(db, 'IMMEDIATE', () => prepareSchema(db, path, onNew));
     // From here on SQLite syncs at checkpoints only; CommitSync syncs what is committed.
     db.exec('PRAGMA synchronous = NORMAL');
     return db;
@@ -99,10 +103,11 @@ export function checkpoint(db: DatabaseSync): void {
   throw Object.assign(new Error('the lock file is in use by another process'), sqliteBusy);
 }
 
-function prepareSchema(db: DatabaseSync, path: string): void {
+function prepareSchema(db: DatabaseSync, path: string, onNew: () => void): void {
   const version = db.prepare('PRAGMA user_version').get()?.user_version;
   if (version === schemaVersion) {
     addTicketFacts(db);
+    addHistory(db);
     return;
   }
   if (version !== 0 && version !== 1) {
@@ -110,9 +115,13 @@ function prepareSchema(db: DatabaseSync, path: string): void {
       `the lock file ${path} has format ${version}, which a newer version of berth wrote; this one knows format ${schemaVersion}`,
     );
   }
-  if (version === 0) db.exec(schema);
+  if (version === 0) {
+    onNew();
+    db.exec(schema);
+  }
   db.exec(gatesSchema);
   addTicketFacts(db);
+  addHistory(db);
   db.exec(`PRAGMA user_version = ${schemaVersion}`);
 }
 
@@ -124,4 +133,16 @@ function addTicketFacts(db: DatabaseSync): void {
   const columns = db.prepare('PRAGMA table_info(tickets)').all();
   if (columns.some(({ name }) => name === 'kind')) return;
   db.exec('ALTER TABLE tickets ADD COLUMN kind TEXT; ALTER TABLE tickets ADD COLUMN owner TEXT');
+}
+
+function addHistory(db: DatabaseSync): void {
+  db.exec(historySchema);
+  if (db.prepare('SELECT id FROM history').get() !== undefined) return;
+  db.prepare('INSERT INTO history VALUES (?)').run(randomUUID());
+}
+
+/** Looks through the whole file; returns what is wrong with it, undefined if nothing is. */
+export function unsoundness(db: DatabaseSync): string | undefined {
+  const found = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  return found === 'ok' ? undefined : String(found);
 }

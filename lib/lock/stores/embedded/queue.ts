@@ -8,6 +8,7 @@ import type {
   Granted,
   GuardedChange,
   Placement,
+  RecordNote,
   Refused,
   StoredRecord,
   Waiting,
@@ -77,12 +78,13 @@ export class TicketQueue {
     );
   }
 
-  remove(target: Ticket | TicketRequest, claim?: string): void {
+  remove(target: Ticket | TicketRequest, claim?: string, note?: RecordNote): void {
     this.#file.write((effects) => {
       if (claim !== undefined) this.#writeRecord(claim, undefined, effects);
       const ticket = this.#find(target.nonce);
       if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;
       this.#delete(ticket, effects);
+      if (note) this.#writeRecord(note.key, note.value, effects);
     });
   }
 

@@ -44,6 +44,14 @@ export class Sessions {
     return row !== undefined && isRunning(toSession(row), this.#self) !== false;
   }
 
+  /** True if the host has been booted since a session was opened, and `dropDead` has not ended it. */
+  hasOfEarlierBoot(): boolean {
+    const { boot } = this.#self;
+    return this.#file.statements.mortalSessions
+      .all(boot)
+      .some((row) => toSession(row).boot !== boot);
+  }
+
   /** True if `dropDead` would end a session. */
   hasDead(): boolean {
     return this.#dead().length > 0;

@@ -24,6 +24,12 @@ export function isBusy(error: unknown): boolean {
   return code === 5 || code === 6;
 }
 
+/** True if the file is damaged, or no database at all. */
+export function isDamage(error: unknown): boolean {
+  const code = resultCode(error);
+  return code === 11 || code === 26;
+}
+
 /** Returns the error for the store's caller; a bug stays as it is. */
 export function explainSqlite(error: unknown, path: string): unknown {
   const sentence = sentences[resultCode(error) ?? 0] ?? fileSentence(error);

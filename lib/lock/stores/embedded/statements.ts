@@ -17,6 +17,8 @@ export function prepareStatements(db: DatabaseSync) {
   return {
     revision: db.prepare('SELECT revision FROM counter'),
     setRevision: db.prepare('UPDATE counter SET revision = ?'),
+    history: db.prepare('SELECT id FROM history'),
+    setHistory: db.prepare('UPDATE history SET id = ?'),
     dataVersion: db.prepare('PRAGMA data_version'),
     writtenRows: db.prepare('SELECT total_changes() AS rows'),
 
@@ -119,7 +121,7 @@ function optionalText(row: Row, column: string): string | undefined {
   return row[column] === null ? undefined : text(row, column);
 }
 
-function text(row: Row, column: string): string {
+export function text(row: Row, column: string): string {
   const value = row[column];
   if (typeof value !== 'string') throw new Error(`the lock file has no text in ${column}`);
   return value;

@@ -1,3 +1,4 @@
+import { bootId } from '../../../linux/boot.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
 import type { Clock } from '../../../running/clock.ts';
 import { systemClock } from '../../../running/clock.ts';
@@ -5,10 +6,9 @@ import { StoreUnavailableError } from '../../errors.ts';
 import { ChangeFeed } from '../change-feed.ts';
 import type { TicketStore } from '../ticket-store.ts';
 import type { WalFile } from './commit-sync.ts';
-import { Gates } from './gates.ts';
-import { LockFile } from './lock-file.ts';
-import { TicketQueue } from './queue.ts';
-import { Sessions } from './sessions.ts';
+import { FileGuard } from './file-guard.ts';
+import type { FileParts } from './opened-file.ts';
+import { OpenedFile } from './opened-file.ts';
 import { explainSqlite, isBusy } from './sqlite-errors.ts';
 
 /** How long a step waits for the file while other processes use it. Then nothing is written. */
@@ -23,16 +23,21 @@ export interface EmbeddedStoreOptions {
   readonly readBootId?: () => string;
   /** Opens the log of the file at this path. */
   readonly openWal?: (path: string) => WalFile;
+  /**
+   * A file in which this host remembers the state of the lock file, for one process at a time. Absent: an
+   * older lock file in its place is not noticed.
+   */
+  readonly memoryPath?: string;
 }
 
 /**
- * Keeps tickets in one SQLite file, for the processes of one host. Each step is one transaction
- * that is on disk when it answers, so a crash loses nothing and leaves nothing half done. Steps that
- * come together share one sync.
+ * Keeps tickets in one SQLite file, for the processes of one host. Each step is one transaction that is
+ * written when it answers, so a crash loses nothing and leaves nothing half done. What outlives a power
+ * cut (records and gates) is on disk then; steps that come together share one sync.
  *
  *     step ─ retried while busy ─► LockFile.write ─► BEGIN IMMEDIATE ─► Queue, Sessions, Gates
  *       │                                         └► a row in `changes` ─► ChangeFeed ─► watchers
- *       └─ CommitSync ─► one sync for all that wait ─► answers
+ *       └─ CommitSync ─► one sync for all that wait ─► answers; tickets alone need none
  *
  * A step that only reads waits for that sync, too: its answer may tell what another one has written.
  * Watchers, and other processes, may see a change before it is on disk; a power cut ends them, too.
@@ -42,28 +47,28 @@ export interface EmbeddedStoreOptions {
  * host reboots. Processes that can't see each other in /proc (containers with a PID namespace of
  * their own) may share the file, but none of them notices the death of another.
  *
+ * With `memoryPath`, a file that was put back to an earlier state, cut off, or replaced is *refused*
+ * (file-guard.ts): every call rejects `OtherFileError` until `accept`, or until a new process finds the
+ * latest file. Locks that this process holds stay its own meanwhile: nobody else is granted them.
+ *
  * Rejects with `StoreUnavailableError` if the file can't be opened, and with a plain `Error` if a
  * newer version of berth wrote it.
  */
 export async function embeddedStore(options: EmbeddedStoreOptions): Promise<TicketStore> {
-  const { path, clock = systemClock(), readBootId, openWal } = options;
+  const { path, clock = systemClock(), readBootId = bootId, memoryPath } = options;
   const attempt = <T>(step: () => T) => persist(step, path, clock);
-  const file = await attempt(() => new LockFile(path, openWal));
-  const sessions = new Sessions(file, thisProcess(readBootId));
-  const gates = new Gates(file);
-  const queue = new TicketQueue(file, sessions, gates);
-  const purge = () => {
-    if (sessions.hasDead()) file.write((effects) => sessions.dropDead(effects));
-  };
-  const feed = new ChangeFeed(file, () => succeeds(purge));
+  const guard =
+    memoryPath === undefined ? undefined : new FileGuard(path, memoryPath, readBootId());
+  const opened = new OpenedFile(options, thisProcess(readBootId), guard);
+  await attempt(() => opened.open());
+  const feed = new ChangeFeed(opened, () => succeeds(() => opened.parts.purge()));
   let isClosed = false;
-  const step = async <T>(take: () => T) => {
+  const step = async <T>(take: (parts: FileParts) => T) => {
     const answer = await attempt(() => {
       if (isClosed) throw new StoreUnavailableError(`the lock file ${path} is closed`);
-      file.repair();
-      return take();
+      return opened.step(take);
     });
-    await file.settled();
+    await opened.parts.file.settled();
     return answer;
   };
   const store: TicketStore = {
@@ -74,43 +79,52 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
       multiProcess: true,
       multiHost: false,
     },
-    openSession: (request) => step(() => sessions.open(request)),
+    openSession: (request) => step(({ sessions }) => sessions.open(request)),
     renewSession: (id) =>
-      step(() => {
+      step(({ sessions }) => {
         sessions.check(id);
         return { ttlMs: Number.POSITIVE_INFINITY };
       }),
-    closeSession: (id) => step(() => sessions.close(id)),
-    sessionAlive: (id) => step(() => sessions.isAlive(id)),
-    enqueue: (request) => step(() => queue.enqueue(request)),
-    tryEnqueue: (request) => step(() => queue.tryEnqueue(request)),
-    place: (ticket) => step(() => queue.place(ticket)),
-    stands: (ticket) => step(() => queue.stands(ticket)),
-    remove: (ticket, claim) => step(() => queue.remove(ticket, claim)),
-    commit: (change) => step(() => queue.commit(change)),
-    tickets: (lockName) => step(() => queue.tickets(lockName)),
-    record: (key) => step(() => queue.record(key)),
-    records: (prefix) => step(() => queue.records(prefix)),
-    closeGate: (gate) => step(() => gates.close(gate)),
-    openGate: (lockName) => step(() => gates.open(lockName)),
-    gates: () => step(() => gates.all()),
+    closeSession: (id) => step(({ sessions }) => sessions.close(id)),
+    sessionAlive: (id) => step(({ sessions }) => sessions.isAlive(id)),
+    enqueue: (request) => step(({ queue }) => queue.enqueue(request)),
+    tryEnqueue: (request) => step(({ queue }) => queue.tryEnqueue(request)),
+    place: (ticket) => step(({ queue }) => queue.place(ticket)),
+    stands: (ticket) => step(({ queue }) => queue.stands(ticket)),
+    remove: (ticket, claim, note) => step(({ queue }) => queue.remove(ticket, claim, note)),
+    commit: (change) => step(({ queue }) => queue.commit(change)),
+    tickets: (lockName) => step(({ queue }) => queue.tickets(lockName)),
+    record: (key) => step(({ queue }) => queue.record(key)),
+    records: (prefix) => step(({ queue }) => queue.records(prefix)),
+    closeGate: (gate) => step(({ gates }) => gates.close(gate)),
+    openGate: (lockName) => step(({ gates }) => gates.open(lockName)),
+    gates: () => step(({ gates }) => gates.all()),
     health: () =>
-      step(() => file.check()).then(
+      step(({ file }) => file.check()).then(
         () => [],
         (error) => [{ severity: 'error', message: error.message }],
       ),
-    watch: (watcher) => (isClosed ? { [Symbol.dispose]: () => {} } : feed.follow(watcher)),
+    accept: async () => {
+      if (isClosed || !(await attempt(() => opened.accept()))) return false;
+      await step(({ purge }) => purge());
+      return true;
+    },
+    watch: (watcher) => {
+      const watching = new DisposableStack();
+      if (isClosed) return watching;
+      watching.use(opened.onRefused((change) => watcher.historyChanged?.(change)));
+      watching.use(feed.follow(watcher));
+      return watching;
+    },
     [Symbol.asyncDispose]: async () => {
       if (isClosed) return;
       isClosed = true;
       feed[Symbol.dispose]();
-      // Steps that are waiting for it answer before.
-      await file.settled().catch(() => {});
-      file.close();
+      await opened[Symbol.asyncDispose]();
     },
   };
   // Sessions of an earlier boot are gone before the first step.
-  await step(purge);
+  if (!opened.isRefused) await step(({ purge }) => purge());
   return store;
 }
 

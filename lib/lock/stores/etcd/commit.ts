@@ -1,18 +1,25 @@
 import type { ICompare, IKeyValue, IRequestOp } from '../../../etcd/client.ts';
-import { StoreUnavailableError } from '../../errors.ts';
+import { GuardLostError, StoreUnavailableError } from '../../errors.ts';
 import { namesOf } from '../../ticket.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type { GuardedChange, RecordWrite } from '../ticket-store.ts';
 import type { BatchRequest } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
+import type { EtcdSessions } from './sessions.ts';
 import { hasToken } from './txn.ts';
 
 /** Returns the Txn of a change; if refused, it reads what `revisionOfRepeat` needs. */
-export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchRequest {
+export function commitRequest(
+  change: GuardedChange,
+  keys: EtcdKeys,
+  sessions: Pick<EtcdSessions, 'guards' | 'looks'>,
+): BatchRequest {
   const guards = [...new Set([...change.guards, ...change.release])];
   const guardKeys = guards.flatMap((ticket) => keys.ticketKeys(ticket));
+  const ids = guards.map(({ session }) => session);
   const txn = {
     compare: [
+      ...sessions.guards(ids),
       ...guards.flatMap((ticket) =>
         keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
       ),
@@ -27,6 +34,7 @@ export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchReque
     failure: [
       ...change.writes.map(({ key }) => ({ request_range: { key: keys.recordKey(key) } })),
       ...guardKeys.map((key) => ({ request_range: { key, keys_only: true } })),
+      ...sessions.looks(ids),
     ],
   };
   const touches = [
@@ -37,15 +45,19 @@ export function commitRequest(change: GuardedChange, keys: EtcdKeys): BatchReque
 }
 
 /**
- * Explains a refused change from `found`, the state that refused it: throws the reason, or returns
+ * Explains a refused change from `found`, the state that refused it at revision `now`: throws the reason, or returns
  * the revision if an earlier call has made this same change.
  */
 export function revisionOfRepeat(
   change: GuardedChange,
   keys: EtcdKeys,
-  found: readonly IKeyValue[],
-  currentRevision: number,
+  sessions: Pick<EtcdSessions, 'isTaken'>,
+  { found, now }: { readonly found: readonly IKeyValue[]; readonly now: number },
 ): number {
+  const taken = [...change.guards, ...change.release].find(({ session }) =>
+    sessions.isTaken(session, found),
+  );
+  if (taken) throw new GuardLostError(`ticket ${taken.token} is another process's now`);
   const byKey = new Map(found.map((kv) => [kv.key.toString(), kv]));
   const judgement = judgeChange(change, {
     exists: (ticket) =>
@@ -58,7 +70,7 @@ export function revisionOfRepeat(
     },
   });
   if (judgement.state === 'refused') throw judgement.error;
-  if (judgement.state === 'made') return judgement.revision ?? currentRevision;
+  if (judgement.state === 'made') return judgement.revision ?? now;
   throw new StoreUnavailableError('etcd refused a change that its own answer allows');
 }
 

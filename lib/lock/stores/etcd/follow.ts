@@ -1,144 +1,204 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
-import type { EtcdClient } from '../../../etcd/client.ts';
-import { prefixRange, readAll } from '../../../etcd/client.ts';
-import type { Gate, Ticket } from '../../ticket.ts';
-import type { StoreChange, StoredRecord, StoreWatcher } from '../ticket-store.ts';
+import type { EtcdClient, EtcdWatch } from '../../../etcd/client.ts';
+import { growingPauses } from '../../../etcd/growing-pauses.ts';
+import { prefixRange, readAll } from '../../../etcd/ranges.ts';
+import { messageOf } from '../../../running/message-of.ts';
+import type { StoreWatcher } from '../ticket-store.ts';
+import type { KeyEvent } from './followed-keys.ts';
+import { FollowedKeys } from './followed-keys.ts';
+import type { EtcdHistory } from './history.ts';
 import type { EtcdKeys } from './keys.ts';
 
 const log = createDebug('berth:store');
 
-const retryMs = 200;
+/** The longest pause between two attempts to watch. */
+const longestPauseMs = 2_000;
+
+/** A watch that is further behind than this, and than the number of keys, reads the keys instead. */
+const fewRevisions = 1_000;
+
+/** How long etcd may take to report what a watch has missed, in calls. */
+const catchUpCalls = 10;
+
+export interface EtcdFollowOptions {
+  readonly client: EtcdClient;
+  readonly keys: EtcdKeys;
+  readonly watcher: StoreWatcher;
+  /**
+   * Kept up to date: the keys with values that berth did not write. The watch skips them, so that one
+   * such key does not stop every host.
+   */
+  readonly foreign: Set<string>;
+  readonly history: EtcdHistory;
+}
 
 /**
- * Follows everything below the prefix by one long-lived watch. After each break, the whole state is
- * read again: etcd serves a watch that starts in the past only every 100 ms, may cancel it by
- * compaction, and has lost events around compaction in some releases.
+ * Follows everything below the prefix by one long-lived watch: etcd serves a watch that starts in the past
+ * only every 100 ms.
  *
- * Keeps `foreign` up to date: the keys with values that berth did not write. The watch skips them,
- * so that one such key does not stop every host.
+ *     read everything, in pages ─► reset ─► watch ─► change, change, …
+ *            ▲                                │ broken
+ *            │                                ▼
+ *            │                           interrupted
+ *            │   another history,             │
+ *            │   compacted, far behind,       │
+ *            │   or a release of etcd         ▼
+ *            └─ that does not tell ─── watch on from the last revision ─► change, … ─► resumed
+ *
+ * So a short outage costs etcd what has changed meanwhile, and not all keys for every host. The
+ * whole state is read page by page, and no page twice, so that it ends however slow etcd is. Hosts that lost etcd at
+ * one moment come back at random ones.
+ *
+ * Some releases of etcd lose the deletion at the revision that they have compacted. The watch goes on from
+ * the last revision that it has reported, and not from the next one, so it never needs that event.
  */
-export function followEtcd(
-  client: EtcdClient,
-  keys: EtcdKeys,
-  watcher: StoreWatcher,
-  foreign: Set<string>,
-): Disposable {
-  const stopping = new AbortController();
-  void follow(client, keys, watcher, foreign, stopping.signal);
-  return { [Symbol.dispose]: () => stopping.abort() };
-}
-
-async function follow(
-  client: EtcdClient,
-  keys: EtcdKeys,
-  watcher: StoreWatcher,
-  foreign: Set<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      await followOnce(client, keys, watcher, foreign, signal);
-    } catch {
-      // The store is away: reported and retried below.
-    }
-    if (signal.aborted) return;
-    watcher.interrupted();
-    await sleep(retryMs, undefined, { ref: false });
-  }
-}
-
-async function followOnce(
-  client: EtcdClient,
-  keys: EtcdKeys,
-  watcher: StoreWatcher,
-  foreign: Set<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { revision, kvs: all } = await readAll(client, keys.prefix);
-  if (signal.aborted) return;
-  foreign.clear();
-  for (const kv of all) if (keys.isForeign(kv)) foreign.add(kv.key.toString());
-  const kvs = all.filter((kv) => !foreign.has(kv.key.toString()));
-  const ticketKvs = kvs.filter((kv) => keys.isTicket(kv.key.toString()));
-  /** The ticket under each key, because a delete event has only the key. */
-  const standing = new Map(ticketKvs.map((kv) => [kv.key.toString(), keys.parseTicket(kv)]));
-  watcher.reset({
-    revision,
-    tickets: keys.parseTickets(ticketKvs),
-    records: kvs.filter((kv) => keys.isRecord(kv.key.toString())).map((kv) => keys.parseRecord(kv)),
-    gates: keys.parseGates(kvs),
+export function followEtcd(options: EtcdFollowOptions): Disposable {
+  const { history, watcher } = options;
+  const follow = new EtcdFollow(options);
+  const listening = history.onChange((change) => {
+    follow.restart();
+    watcher.historyChanged?.(change);
   });
-  const watch = await client.watch(prefixRange(keys.prefix), revision + 1, (events) => {
-    if (signal.aborted) return;
-    const changes = new Map<number, MutableChange>();
-    for (const { type, kv } of events) {
-      const at = Number(kv.mod_revision);
-      const change = changes.get(at) ?? emptyChange(at);
-      changes.set(at, change);
-      const key = kv.key.toString();
-      const isForeign = type === 'Put' && keys.isForeign(kv);
-      if (isForeign) foreign.add(key);
-      else foreign.delete(key);
-      if (keys.isTicket(key)) {
-        const before = standing.get(key);
-        if (type === 'Put' && !isForeign) {
-          const ticket = keys.parseTicket(kv);
-          standing.set(key, ticket);
-          change.tickets.set(ticket.nonce, ticket);
-        } else if (before) {
-          standing.delete(key);
-          change.removedTickets.set(before.nonce, before);
-        }
-      } else if (keys.isRecord(key)) {
-        const record = keys.parseRecord(kv);
-        if (type === 'Put') change.records.push(record);
-        else change.removedRecords.push(record.key);
-      } else if (keys.isGate(key)) {
-        if (isForeign) continue;
-        if (type === 'Put') change.closedGates.push(keys.parseGate(kv));
-        else change.openedGates.push(keys.gatedLock(key));
+  void follow.run();
+  return {
+    [Symbol.dispose]: () => {
+      listening[Symbol.dispose]();
+      follow.stop();
+    },
+  };
+}
+
+class EtcdFollow {
+  readonly #options: EtcdFollowOptions;
+  readonly #known: FollowedKeys;
+  readonly #stopping = new AbortController();
+  readonly #pauses = growingPauses(200, longestPauseMs);
+  /** Aborts when the store has another history: what has been read is not of this one. */
+  #round = new AbortController();
+
+  constructor(options: EtcdFollowOptions) {
+    this.#options = options;
+    this.#known = new FollowedKeys(options.keys, options.foreign);
+  }
+
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  /** Begins again with the whole state. */
+  restart(): void {
+    this.#known.forget();
+    this.#pauses.reset(); // etcd answers.
+    this.#round.abort();
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      this.#round = new AbortController();
+      try {
+        await this.#followOnce(AbortSignal.any([signal, this.#round.signal]));
+      } catch (error) {
+        log('the store is not followed: %s', messageOf(error));
+      }
+      if (signal.aborted) return;
+      this.#options.watcher.interrupted();
+      await this.#pauses.next(signal).catch(() => {
+        // Stopped.
+      });
+    }
+  }
+
+  async #followOnce(signal: AbortSignal): Promise<void> {
+    const { client, keys, history } = this.#options;
+    await history.settled();
+    const isResumed = this.#canGoOn();
+    if (!isResumed) await this.#readAll(signal);
+    signal.throwIfAborted();
+    const { revision = 0 } = this.#known;
+    const from = isResumed ? revision : revision + 1;
+    const watch = await client.watch(prefixRange(keys.prefix), from, (events) => {
+      if (!signal.aborted) this.#take(events, signal);
+    });
+    const close = () => watch.close();
+    signal.addEventListener('abort', close);
+    try {
+      if (signal.aborted) close();
+      else if (!isResumed) this.#pauses.reset();
+      else if (!(await this.#resume(watch, signal))) close();
+      const reason = await watch.ended;
+      if (signal.aborted) return;
+      log('the watch has ended (%s)', reason);
+      if (watch.isCompacted) this.#known.forget();
+    } finally {
+      signal.removeEventListener('abort', close);
+      close();
+    }
+  }
+
+  /** True if etcd can report what has changed, and that is less work for it than to send everything. */
+  #canGoOn(): boolean {
+    const { tellsProgress, headers } = this.#options.client;
+    const { revision, count } = this.#known;
+    if (revision === undefined || !tellsProgress) return false;
+    return headers.revision - revision <= Math.max(fewRevisions, count);
+  }
+
+  async #readAll(signal: AbortSignal): Promise<void> {
+    const { client, keys, watcher, history } = this.#options;
+    this.#known.forget();
+    const { revision, kvs } = await readAll(client, keys.prefix, { until: signal });
+    // With the pages at hand, the looks at the history are repeated, too.
+    for (;;) {
+      try {
+        await history.settled();
+        break;
+      } catch {
+        await this.#pauses.next(signal);
       }
     }
-    for (const change of changes.values()) {
-      if (!signal.aborted) watcher.change(finished(change)); // The watcher may end the watch.
+    signal.throwIfAborted();
+    const state = this.#known.reset(revision, kvs);
+    try {
+      watcher.reset(state);
+    } catch (error) {
+      this.#known.forget(); // The watcher does not have it.
+      throw error;
     }
-  });
-  const close = () => watch.close();
-  signal.addEventListener('abort', close);
-  if (signal.aborted) close();
-  const reason = await watch.ended;
-  if (!signal.aborted) log('the watch has ended (%s): reading the whole state again', reason);
-  signal.removeEventListener('abort', close);
-  watch.close();
-}
+  }
 
-interface MutableChange {
-  revision: number;
-  tickets: Map<string, Ticket>;
-  removedTickets: Map<string, Ticket>;
-  records: StoredRecord[];
-  removedRecords: string[];
-  closedGates: Gate[];
-  openedGates: string[];
-}
+  #take(events: readonly KeyEvent[], signal: AbortSignal): void {
+    const { keys, watcher, history } = this.#options;
+    try {
+      if (events.some(({ kv }) => kv.key.equals(keys.historyKey))) void history.check();
+      for (const change of this.#known.changes(events)) {
+        if (signal.aborted) return; // The watcher may end the watch.
+        watcher.change(change);
+        this.#known.reported(change);
+      }
+    } catch (error) {
+      this.#known.forget(); // Else it would be reported in the same way again.
+      throw error;
+    }
+  }
 
-function emptyChange(revision: number): MutableChange {
-  return {
-    revision,
-    tickets: new Map(),
-    removedTickets: new Map(),
-    records: [],
-    removedRecords: [],
-    closedGates: [],
-    openedGates: [],
-  };
-}
-
-function finished(change: MutableChange): StoreChange {
-  return {
-    ...change,
-    tickets: [...change.tickets.values()],
-    removedTickets: [...change.removedTickets.values()].map(({ id, nonce }) => ({ id, nonce })),
-  };
+  /** Resolves with false if the watch did not catch up in time: then everything is read. */
+  async #resume(watch: EtcdWatch, signal: AbortSignal): Promise<boolean> {
+    const { client, watcher, history } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<'late'>((resolve) => {
+      timer = setTimeout(resolve, catchUpCalls * client.callTimeoutMs, 'late');
+      timer.unref();
+    });
+    // The look at the history was linearizable: nothing older than its revision may be missing.
+    const answer = await Promise.race([watch.caughtUp(client.headers.revision), tooLate]);
+    clearTimeout(timer);
+    if (answer === 'late') this.#known.forget();
+    if (answer !== true) return false;
+    await history.settled();
+    if (signal.aborted || this.#known.revision === undefined) return false;
+    this.#pauses.reset();
+    watcher.resumed();
+    return true;
+  }
 }

@@ -1,5 +1,5 @@
 import type { EtcdClient, EtcdMember, MemberState } from '../../../etcd/client.ts';
-import { EtcdRefusedError } from '../../../etcd/client.ts';
+import { EtcdRefusedError, LateError, within } from '../../../etcd/client.ts';
 import type { Condition } from '../../condition.ts';
 import { foreignText } from './keys.ts';
 
@@ -9,20 +9,38 @@ const lagEntries = 2_000;
 /** The share of its quota at which a database is nearly full. */
 const nearlyFull = 0.8;
 
+/** The person who asks for the status waits for it: no call takes longer, whatever is down. */
+export const lookLimitMs = 750;
+
+/** The members of the cluster as they answered, and their names by their numbers. */
+export interface SeenMembers {
+  readonly members: readonly EtcdMember[];
+  readonly names: ReadonlyMap<string, string>;
+}
+
+/** Asks all members, and the cluster for their names. Never rejects, and takes less than a second. */
+export async function seeMembers(client: EtcdClient): Promise<SeenMembers> {
+  const [members, names] = await Promise.all([
+    client.members(lookLimitMs),
+    within(lookLimitMs, client.memberNames()).catch(() => new Map<string, string>()),
+  ]);
+  return { members, names };
+}
+
 /**
  * Returns the faults of the cluster, as far as they concern the keys below `prefix`; those in
- * `foreign` are not berth's. Never rejects.
+ * `foreign` are not berth's. Never rejects, and takes less than a second.
  */
 export async function etcdHealth(
   client: EtcdClient,
   prefix: string,
   foreign: ReadonlySet<string>,
+  seen: Promise<SeenMembers>,
 ): Promise<Condition[]> {
-  const [members, names, alarms, refusal] = await Promise.all([
-    client.members(),
-    client.memberNames().catch(() => new Map<string, string>()),
-    client.alarms().catch(() => []),
-    client.range({ key: Buffer.from(prefix), limit: 1 }).then(
+  const [{ members, names }, alarms, refusal] = await Promise.all([
+    seen,
+    within(lookLimitMs, client.alarms()).catch(() => []),
+    within(lookLimitMs, client.range({ key: Buffer.from(prefix), limit: 1 })).then(
       () => undefined,
       (error: Error) => error,
     ),
@@ -42,11 +60,16 @@ export function conditionsOfMembers(
 ): Condition[] {
   const answered: Answered[] = [];
   const conditions: Condition[] = [];
+  const ids = new Set(members.flatMap(({ state }) => ('id' in state ? [state.id] : [])));
+  const haveAllAnswered = names.size > 0 && [...names.keys()].every((id) => ids.has(id));
   for (const { endpoint, state } of members) {
     if (!('id' in state)) {
       // Reported for the whole cluster.
       if (members.length === 1 || state instanceof EtcdRefusedError) continue;
-      const text = `etcd member ${endpoint} does not answer (${state.message}); start it, or repair the network to it`;
+      const cure = haveAllAnswered
+        ? 'all members of the cluster answer elsewhere, so correct the setting "store"'
+        : 'start it, or repair the network to it';
+      const text = `etcd member ${endpoint} does not answer (${state.message}); ${cure}`;
       conditions.push(warning(text));
     } else {
       const name = names.get(state.id);
@@ -71,8 +94,16 @@ function conditionOfCalls(refusal: Error | undefined, members: readonly EtcdMemb
   if (!refusal) return [];
   if (refusal instanceof EtcdRefusedError) return [error(refusal.message)];
   const endpoints = members.map(({ endpoint }) => endpoint).join(', ');
+  if (refusal instanceof LateError && members.some(hasLeader)) {
+    const text = `etcd at ${endpoints} is slow (${refusal.message}); give it a faster disk or more processor time, or repair the network to it`;
+    return [warning(text)];
+  }
   const text = `etcd at ${endpoints} does not answer (${refusal.message}); start it, or repair the network to it`;
   return [error(text)];
+}
+
+function hasLeader({ state }: EtcdMember): boolean {
+  return 'id' in state && state.leader !== '0';
 }
 
 function conditionOfAlarm(alarm: string, name: string): Condition {

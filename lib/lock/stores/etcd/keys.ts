@@ -10,6 +10,10 @@ import { ForeignValueError } from './txn.ts';
  *     PREFIX/locks/<lock name>/<x|s>/<session>-<slot>    one key per lock of a ticket
  *     PREFIX/locks/<lock name>/z                         the lock's gate, when it is closed
  *     PREFIX/records/<record key>
+ *     PREFIX/sessions/<session>                          which process the session is of (sessions.ts); leased
+ *     PREFIX/history/current                             which history this is (history-record.ts)
+ *     PREFIX/history/quarantine                          leased; while it is there, nobody is granted
+ *                                                        a lock without a proof
  *
  * A gate sorts directly behind the tickets, so that one comparison covers it together with the
  * tickets that a request conflicts with: all of them for an exclusive request, the exclusive ones
@@ -23,11 +27,15 @@ export class EtcdKeys {
   readonly prefix: string;
   readonly locksPrefix: string;
   readonly recordsPrefix: string;
+  readonly historyKey: Buffer;
+  readonly quarantineKey: Buffer;
 
   constructor(prefix: string) {
     this.prefix = `${prefix.replace(/\/+$/, '')}/`;
     this.locksPrefix = `${this.prefix}locks/`;
     this.recordsPrefix = `${this.prefix}records/`;
+    this.historyKey = Buffer.from(`${this.prefix}history/current`);
+    this.quarantineKey = Buffer.from(`${this.prefix}history/quarantine`);
   }
 
   ticketKey(lock: LockRequest, id: string): Buffer {
@@ -66,6 +74,10 @@ export class EtcdKeys {
     };
   }
 
+  sessionKey(id: string): Buffer {
+    return Buffer.from(`${this.prefix}sessions/${encodeURIComponent(id)}`);
+  }
+
   recordKey(key: string): Buffer {
     return Buffer.from(this.recordsPrefix + key);
   }
@@ -96,13 +108,17 @@ export class EtcdKeys {
     }
   }
 
+  /** Reads a ticket. Throws ForeignValueError for a value that is none, or not the one of this key. */
   parseTicket(kv: IKeyValue): Ticket {
     const key = kv.key.toString();
-    return {
-      ...parsed(kv, parseTicketRequest),
-      id: key.slice(key.lastIndexOf('/') + 1),
-      token: Number(kv.create_revision),
-    };
+    const id = key.slice(key.lastIndexOf('/') + 1);
+    const request = parsed(kv, (text) => {
+      const ticket = parseTicketRequest(text);
+      // A copy of a ticket under another lock would hide that lock's own tickets, or the ticket itself.
+      if (ticket.locks.some((lock) => kv.key.equals(this.ticketKey(lock, id)))) return ticket;
+      throw new Error('the ticket is for other locks than that of its key');
+    });
+    return { ...request, id, token: Number(kv.create_revision) };
   }
 
   /** Returns the tickets among `kvs` in token order: one per nonce, though each lock has a key. */
@@ -116,8 +132,13 @@ export class EtcdKeys {
     return [...tickets.values()].sort((a, b) => a.token - b.token);
   }
 
+  /** Reads a gate. Throws ForeignValueError for a value that is none, or another lock's. */
   parseGate(kv: IKeyValue): Gate {
-    return parsed(kv, parseGate);
+    return parsed(kv, (text) => {
+      const gate = parseGate(text);
+      if (kv.key.equals(this.gateKey(gate.lockName))) return gate;
+      throw new Error('the gate is of another lock than that of its key');
+    });
   }
 
   /** Returns the gates among `kvs`, by lock name. */
@@ -136,9 +157,14 @@ export class EtcdKeys {
     };
   }
 
-  /** Returns the lock of a gate's key. */
+  /** Returns the lock of a gate's key; no lock has the name of a key that berth did not write. */
   gatedLock(key: string): string {
-    return decodeURIComponent(key.slice(this.locksPrefix.length, -`/${gateLetter}`.length));
+    const name = key.slice(this.locksPrefix.length, -`/${gateLetter}`.length);
+    try {
+      return decodeURIComponent(name);
+    } catch {
+      return name;
+    }
   }
 
   #firstConflict({ name, mode }: LockRequest): Buffer {

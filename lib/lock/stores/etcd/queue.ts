@@ -6,16 +6,33 @@ import type {
   ITxnRequest,
   ITxnResponse,
 } from '../../../etcd/client.ts';
-import { EtcdRefusedError, LeaseGoneError, prefixRange } from '../../../etcd/client.ts';
-import { isPermanent } from '../../permanent-session.ts';
+import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
-import { namesOf, recordsOf, storedPart } from '../../ticket.ts';
-import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
+import { namesOf, storedPart } from '../../ticket.ts';
+import type {
+  Disabled,
+  Granted,
+  Placement,
+  RecordNote,
+  Refused,
+  Waiting,
+} from '../ticket-store.ts';
 import type { EtcdBatches } from './batches.ts';
+import type { EtcdHistory } from './history.ts';
 import type { EtcdKeys } from './keys.ts';
-import { ticketValue } from './keys.ts';
+import { removalRequest } from './removal.ts';
+import type { EtcdSessions } from './sessions.ts';
 import type { EtcdSlots } from './slots.ts';
+import { TicketParts } from './ticket-parts.ts';
 import { foundIn, hasToken, isAbsent, maxTxnOps } from './txn.ts';
+
+export interface EtcdQueueParts {
+  readonly batches: EtcdBatches;
+  readonly keys: EtcdKeys;
+  readonly slots: EtcdSlots;
+  readonly history: Pick<EtcdHistory, 'mayBeGranted' | 'requireOpenIn'>;
+  readonly sessions: EtcdSessions;
+}
 
 /**
  * The tickets in etcd. A ticket has one key per lock; one Txn writes them all, so they share one
@@ -26,14 +43,21 @@ export class EtcdQueue {
   readonly #batches: EtcdBatches;
   readonly #keys: EtcdKeys;
   readonly #slots: EtcdSlots;
+  readonly #history: Pick<EtcdHistory, 'mayBeGranted' | 'requireOpenIn'>;
+  readonly #sessions: EtcdSessions;
+  readonly #parts: TicketParts;
 
-  constructor(batches: EtcdBatches, keys: EtcdKeys, slots: EtcdSlots) {
+  constructor({ batches, keys, slots, history, sessions }: EtcdQueueParts) {
     this.#batches = batches;
     this.#keys = keys;
     this.#slots = slots;
+    this.#history = history;
+    this.#sessions = sessions;
+    this.#parts = new TicketParts(keys);
   }
 
   async enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
+    await this.#requireOpen(request);
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
     return (
@@ -42,14 +66,17 @@ export class EtcdQueue {
   }
 
   async tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
+    await this.#requireOpen(request);
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
     const inTheWay = [
       ...request.locks.map((lock) => this.#keys.nearestConflict(lock)),
       ...keys.map((key) => ({ key })),
-      ...this.#gates(request).map((key) => ({ key })),
+      ...this.#parts.gates(request).map((key) => ({ key })),
+      this.#quarantine,
     ];
-    const fits = inTheWay.length <= maxTxnOps;
+    // With the look at the session.
+    const fits = inTheWay.length < maxTxnOps;
     const taken = await this.#takeIfFree(request, id, keys, fits ? inTheWay : []);
     if (taken.granted) return taken.granted;
     const found = fits ? taken.found : await this.#readAtOnce(request, inTheWay);
@@ -57,6 +84,7 @@ export class EtcdQueue {
     const own = new Set(keys.map(String));
     const [mine, others] = partition(found, (kv) => own.has(kv.key.toString()));
     const earlier = await this.#earlier(request, mine);
+    if (!earlier) this.#history.requireOpenIn(others, request.proof);
     if (earlier?.state === 'waiting') return { state: 'refused', blockers: earlier.blockers };
     if (earlier) return earlier;
     const gates = this.#keys.parseGates(others);
@@ -67,63 +95,69 @@ export class EtcdQueue {
     return { state: 'refused', blockers };
   }
 
-  async place(ticket: Ticket): Promise<Placement> {
+  /** `proof`: of the request that the ticket is of. */
+  async place(ticket: Ticket, proof?: number): Promise<Placement> {
     const keys = this.#keys.ticketKeys(ticket);
-    const gates = this.#gates(ticket);
+    const gates = this.#parts.gates(ticket);
     const answer = await this.#look(ticket, {
-      compare: [...keys.map((key) => hasToken(key, ticket.token)), ...gates.map(isAbsent)],
-      success: ticket.locks.map((lock) => ({
-        request_range: this.#keys.nearestConflict(lock, ticket.token),
-      })),
+      compare: [
+        ...keys.map((key) => hasToken(key, ticket.token)),
+        ...gates.map(isAbsent),
+        ...this.#isOurs(ticket),
+      ],
+      success: [
+        ...ticket.locks.map((lock) => this.#keys.nearestConflict(lock, ticket.token)),
+        this.#quarantine,
+      ].map((range) => ({ request_range: range })),
       failure: [
         ...keys.map((key) => ({ request_range: { key, keys_only: true } })),
         ...gates.map((key) => ({ request_range: { key } })),
+        ...this.#lookAtSession(ticket),
       ],
     });
     const found = foundIn(answer.responses);
     if (!answer.succeeded) {
+      if (this.#sessions.isTaken(ticket.session, found)) return { state: 'gone' };
       const standing = found.filter((kv) => Number(kv.create_revision) === ticket.token);
       if (standing.length < keys.length) return { state: 'gone' };
       return { state: 'disabled', gates: this.#keys.parseGates(found) };
     }
     const blockers = this.#keys.parseTickets(found);
-    if (blockers.length === 0) return { state: 'granted', ticket };
+    if (blockers.length === 0) {
+      this.#history.requireOpenIn(found, proof);
+      return { state: 'granted', ticket };
+    }
     return { state: 'waiting', ticket, blockers, revision: Number(answer.header.revision) };
   }
 
   async stands(ticket: Ticket): Promise<boolean> {
+    const keys = this.#keys.ticketKeys(ticket);
     const answer = await this.#look(ticket, {
-      compare: this.#keys.ticketKeys(ticket).map((key) => hasToken(key, ticket.token)),
-      success: ticket.locks.map((lock) => ({
-        request_range: { ...this.#keys.nearestConflict(lock, ticket.token), keys_only: true },
-      })),
+      compare: [
+        ...keys.map((key) => hasToken(key, ticket.token)),
+        ...this.#sessions.guards([ticket.session]),
+      ],
+      success: [
+        ...ticket.locks.map((lock) => ({
+          request_range: { ...this.#keys.nearestConflict(lock, ticket.token), keys_only: true },
+        })),
+        ...keys.map((key) => ({ request_range: { key } })),
+      ],
       failure: [],
     });
-    return answer.succeeded && foundIn(answer.responses).length === 0;
+    if (!answer.succeeded) return false;
+    const own = new Set(keys.map(String));
+    const [mine, others] = partition(foundIn(answer.responses), (kv) => own.has(String(kv.key)));
+    // In another history, the key of another ticket can have the same create revision.
+    return (
+      others.length === 0 && mine.every((kv) => this.#keys.parseTicket(kv).nonce === ticket.nonce)
+    );
   }
 
-  async remove(ticket: Ticket | TicketRequest, claim?: string): Promise<void> {
+  async remove(ticket: Ticket | TicketRequest, claim?: string, note?: RecordNote): Promise<void> {
     const id = 'id' in ticket ? ticket.id : this.#slots.idFor(ticket);
-    const keys = this.#keys.ticketKeys({ id, locks: ticket.locks });
-    const still: (key: Buffer) => ICompare =
-      'token' in ticket
-        ? (key) => hasToken(key, ticket.token)
-        : (key) => ({ target: 'Value', result: 'Equal', key, value: ticketValue(ticket) });
-    const removals = keys.map((key) => ({
-      compare: [still(key)],
-      success: [{ request_delete_range: { key } }],
-      failure: [],
-    }));
-    const claims = claim === undefined ? [] : [{ key: this.#keys.recordKey(claim) }];
-    const [only] = removals;
-    // One nested Txn per key, so that a missing key does not keep the others.
-    const success = [
-      ...removals.map((r) => ({ request_txn: r })),
-      ...claims.map((range) => ({ request_delete_range: range })),
-    ];
-    const txn = success.length === 1 && only ? only : { compare: [], success, failure: [] };
-    const touches = [...namesOf(ticket.locks), ...(claim === undefined ? [] : [claim])];
-    await this.#batches.send({ txn, touches });
+    const guards = this.#sessions.guards([ticket.session]);
+    await this.#batches.send(removalRequest({ ticket, id, guards, claim, note }, this.#keys));
     this.#slots.free(ticket);
   }
 
@@ -135,12 +169,12 @@ export class EtcdQueue {
     ranges: readonly IRangeRequest[],
   ): Promise<{ granted?: Granted; found: IKeyValue[] }> {
     const { succeeded, revision, found } = await this.#write(request, {
-      compare: this.#isFree(request, keys),
-      success: [...this.#reads(request), ...this.#puts(request, keys)],
+      compare: [...this.#parts.isFree(request, keys), ...this.#isOpen(request)],
+      success: [...this.#parts.reads(request), ...this.#parts.puts(request, keys)],
       failure: ranges.map((range) => ({ request_range: range })),
     });
     if (!succeeded) return { found };
-    return { granted: this.#granted(request, ticketOf(request, id, revision), found), found };
+    return { granted: this.#parts.granted(request, ticketOf(request, id, revision), found), found };
   }
 
   /** Queues the ticket behind its blockers; a repeat finds the ticket of the first call. */
@@ -149,78 +183,68 @@ export class EtcdQueue {
     id: string,
     keys: readonly Buffer[],
   ): Promise<Granted | Waiting | Disabled> {
-    const places = [...keys, ...this.#gates(request)];
+    const places = [...keys, ...this.#parts.gates(request)];
     const { succeeded, revision, found } = await this.#write(request, {
-      compare: places.map(isAbsent),
+      compare: [...places.map(isAbsent), ...this.#isOpen(request)],
       // etcd runs the ranges before the puts, so they find lower tickets only.
       success: [
         ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
-        ...this.#reads(request),
-        ...this.#puts(request, keys),
+        ...this.#parts.reads(request),
+        ...this.#parts.puts(request, keys),
       ],
-      failure: places.map((key) => ({ request_range: { key } })),
+      failure: [
+        ...places.map((key) => ({ key })),
+        ...(hasRoom(request) ? [this.#quarantine] : []),
+      ].map((range) => ({ request_range: range })),
     });
     if (!succeeded) {
-      const [gates, mine] = partition(found, (kv) => this.#keys.isGate(kv.key.toString()));
+      const [gates, others] = partition(found, (kv) => this.#keys.isGate(kv.key.toString()));
+      const mine = others.filter((kv) => this.#keys.isTicket(kv.key.toString()));
       const earlier = await this.#earlier(request, mine);
       if (earlier) return earlier;
+      this.#history.requireOpenIn(others, request.proof);
       if (gates.length === 0) return this.enqueue(request);
       return { state: 'disabled', gates: this.#keys.parseGates(gates) };
     }
     const ticket = ticketOf(request, id, revision);
     const blockers = this.#keys.parseTickets(found);
-    if (blockers.length === 0) return this.#granted(request, ticket, found);
+    if (blockers.length === 0) return this.#parts.granted(request, ticket, found);
     return { state: 'waiting', ticket, blockers, revision };
   }
 
+  /** Compares that the store may grant the request now, if the Txn has room for it. */
+  #isOpen(request: TicketRequest): ICompare[] {
+    const condition = this.#history.mayBeGranted(request.proof);
+    return hasRoom(request) ? [condition] : [];
+  }
+
   /**
-   * Compares that nothing is in the way: no conflicting ticket, no closed gate (in the same range),
-   * and no ticket in the request's own place (which an exclusive lock's range includes).
+   * Asks for the quarantine before a request that has no room for it. It can't begin between the two
+   * calls: only another history of etcd begins one, and then no answer is believed.
    */
-  #isFree(request: TicketRequest, keys: readonly Buffer[]): ICompare[] {
-    return request.locks.flatMap((lock, index) => {
-      const own = keys[index];
-      const conflicts = isAbsent(this.#keys.conflictRange(lock));
-      return lock.mode === 'exclusive' || !own ? [conflicts] : [conflicts, isAbsent(own)];
-    });
-  }
-
-  #reads({ read, readBelow }: TicketRequest): IRequestOp[] {
-    const ranges = [
-      ...(read === undefined ? [] : [{ key: this.#keys.recordKey(read) }]),
-      ...(readBelow === undefined ? [] : [prefixRange(`${this.#keys.recordsPrefix}${readBelow}`)]),
+  async #requireOpen(request: TicketRequest): Promise<void> {
+    if (hasRoom(request)) return;
+    const success = [
+      { request_range: this.#quarantine },
+      ...this.#sessions.looks([request.session]),
     ];
-    return ranges.map((range) => ({ request_range: range }));
+    const answer = await this.#look(request, { compare: [], success, failure: [] });
+    const found = foundIn(answer.responses);
+    this.#sessions.requireOwn(request.session, found);
+    this.#history.requireOpenIn(found, request.proof);
   }
 
-  /** `found` has the records that the request reads, as far as they exist. */
-  #granted(
-    { read, readBelow }: TicketRequest,
-    ticket: Ticket,
-    found: readonly IKeyValue[],
-  ): Granted {
-    if (read === undefined) return { state: 'granted', ticket };
-    const records = found
-      .filter((kv) => this.#keys.isRecord(kv.key.toString()))
-      .map((kv) => this.#keys.parseRecord(kv));
-    const record = records.find(({ key }) => key === read);
-    if (readBelow === undefined) return { state: 'granted', ticket, read: { record } };
-    const below = records.filter(({ key }) => key.startsWith(readBelow));
-    return { state: 'granted', ticket, read: { record, below } };
+  get #quarantine(): IRangeRequest {
+    return { key: this.#keys.quarantineKey };
   }
 
-  #puts(request: TicketRequest, keys: readonly Buffer[]): IRequestOp[] {
-    const value = ticketValue(request);
-    const lease = isPermanent(request.session) ? {} : { lease: request.session };
-    const puts = keys.map((key) => ({ request_put: { key, value, ...lease } }));
-    const records = recordsOf(request).map(({ key, value: text }) => ({
-      request_put: { key: this.#keys.recordKey(key), value: Buffer.from(text) },
-    }));
-    return [...puts, ...records];
+  /** Compares that no other process has resumed the request's session, if the Txn has room for it. */
+  #isOurs(request: TicketRequest): ICompare[] {
+    return hasRoom(request) ? this.#sessions.guards([request.session]) : [];
   }
 
-  #gates({ locks }: TicketRequest): Buffer[] {
-    return locks.map(({ name }) => this.#keys.gateKey(name));
+  #lookAtSession(request: TicketRequest): IRequestOp[] {
+    return hasRoom(request) ? this.#sessions.looks([request.session]) : [];
   }
 
   /** Sends a Txn that only reads. */
@@ -237,13 +261,17 @@ export class EtcdQueue {
     const records = [mark, claim?.key, read, readBelow].filter((key) => key !== undefined);
     const touches = [...namesOf(request.locks), ...records];
     const lease = request.session;
+    const guarded = {
+      ...txn,
+      compare: [...(txn.compare ?? []), ...this.#isOurs(request)],
+      failure: [...(txn.failure ?? []), ...this.#lookAtSession(request)],
+    };
     try {
-      const answer = await this.#batches.send({ txn, touches, lease, freesSpace });
-      return {
-        succeeded: answer.succeeded,
-        revision: Number(answer.header.revision),
-        found: foundIn(answer.responses),
-      };
+      const answer = await this.#batches.send({ txn: guarded, touches, lease, freesSpace });
+      const found = foundIn(answer.responses);
+      if (!answer.succeeded) this.#sessions.requireOwn(request.session, found);
+      const revision = Number(answer.header.revision);
+      return { succeeded: answer.succeeded, revision, found };
     } catch (error) {
       const isUnwritten = error instanceof LeaseGoneError || error instanceof EtcdRefusedError;
       if (isUnwritten) this.#slots.free(request);
@@ -278,12 +306,17 @@ export class EtcdQueue {
     found: readonly IKeyValue[],
   ): Promise<Granted | Waiting | Disabled | undefined> {
     const mine = this.#keys.parseTickets(found).find(({ nonce }) => nonce === request.nonce);
-    const placement = mine && (await this.place(mine));
+    const placement = mine && (await this.place(mine, request.proof));
     if (placement && placement.state !== 'gone') return placement;
     if (found.length > 0) this.#slots.move(request);
     else this.#slots.free(request);
     return undefined;
   }
+}
+
+/** True if two more operations fit into each Txn of the request. */
+function hasRoom({ locks }: TicketRequest): boolean {
+  return 2 * locks.length < maxTxnOps;
 }
 
 function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T[]] {

@@ -1,9 +1,11 @@
 import type { EtcdClient } from '../../../etcd/client.ts';
-import { readAll } from '../../../etcd/client.ts';
+import { within } from '../../../etcd/client.ts';
+import { readAll } from '../../../etcd/ranges.ts';
 import type { Condition } from '../../condition.ts';
 import { SessionGoneError } from '../../errors.ts';
-import { isPermanent, permanentSessionOf } from '../../permanent-session.ts';
+import { isPermanent } from '../../permanent-session.ts';
 import type { Gate, Ticket, TicketRequest } from '../../ticket.ts';
+import type { HistoryOptions } from '../history-source.ts';
 import type {
   Committed,
   Disabled,
@@ -11,9 +13,11 @@ import type {
   GuardedChange,
   OpenSession,
   Placement,
+  RecordNote,
   Refused,
   SessionRequest,
   StoredRecord,
+  StoreMember,
   StoreWatcher,
   TicketStore,
   Waiting,
@@ -22,24 +26,30 @@ import type { Transact } from './batches.ts';
 import { EtcdBatches } from './batches.ts';
 import { commitRequest, revisionOfRepeat } from './commit.ts';
 import { followEtcd } from './follow.ts';
-import { etcdHealth } from './health.ts';
+import type { SeenMembers } from './health.ts';
+import { etcdHealth, lookLimitMs, seeMembers } from './health.ts';
+import { EtcdHistory } from './history.ts';
 import { EtcdKeys } from './keys.ts';
 import { EtcdQueue } from './queue.ts';
+import { EtcdSessions } from './sessions.ts';
 import { EtcdSlots } from './slots.ts';
+import { describeMembers } from './store-members.ts';
 import { calling, foundIn, isAbsent } from './txn.ts';
 
 /**
  * Keeps tickets in etcd v3, for many hosts. A session is a lease; a permanent session is only a
- * name. `keys.ts` has the layout of the keys.
+ * name (`sessions.ts`). `keys.ts` has the layout of the keys.
  *
- *     enqueue, commit … ─► EtcdQueue, commit.ts   one Txn each: compare, then put or range
+ *     enqueue, commit … ─► EtcdQueue, commit.ts   one Txn each: compare, then put or range (ticket-parts.ts, removal.ts)
  *                            │     EtcdSlots      reuses keys, except those in doubt
  *                            ▼
  *                          EtcdBatches            group commit: Txns that meet share one
  *                            ▼
  *                          EtcdClient.txn         with a deadline
  *
- *     watch ─► follow.ts   one watch below the prefix; after a break, the whole state again
+ *     watch ─► follow.ts   one watch below the prefix; after a break, it goes on from the last revision
+ *
+ *     each call ─► EtcdHistory   refuses answers of another history than before
  *
  * Guarantees: a ticket's token is its keys' create revision, so tokens follow etcd's total order.
  * Reads are linearizable, so a member that is cut off answers nothing. Keys with foreign values are
@@ -58,42 +68,42 @@ export class EtcdStore implements TicketStore {
   readonly #slots = new EtcdSlots(() => performance.now());
   readonly #batches: EtcdBatches;
   readonly #queue: EtcdQueue;
+  readonly #sessions: EtcdSessions;
+  readonly #history: EtcdHistory;
   /** The keys below the prefix with values that berth did not write, as the watch has seen them. */
   readonly #foreign = new Set<string>();
+  /** The look at the members that is under way. */
+  #seeing: Promise<SeenMembers> | undefined;
 
   /** `prefix`: berth's own part of etcd's key space. The store closes the client at the end. */
-  constructor(client: EtcdClient, prefix: string) {
+  constructor(client: EtcdClient, prefix: string, options: HistoryOptions = {}) {
     this.#client = client;
     this.#keys = new EtcdKeys(prefix);
     const transact: Transact = (request, timeoutMs) => client.txn(request, timeoutMs);
     this.#batches = new EtcdBatches(transact, client.callTimeoutMs);
-    this.#queue = new EtcdQueue(this.#batches, this.#keys, this.#slots);
+    this.#history = new EtcdHistory(client, this.#keys, options);
+    this.#sessions = new EtcdSessions(client, this.#keys);
+    this.#queue = new EtcdQueue({
+      ...{ batches: this.#batches, keys: this.#keys, slots: this.#slots },
+      ...{ history: this.#history, sessions: this.#sessions },
+    });
+  }
+
+  get historyId(): string | undefined {
+    return this.#history.id;
   }
 
   async openSession(request: SessionRequest): Promise<OpenSession> {
-    const { resume, owner } = request;
-    if (request.ttlMs === Number.POSITIVE_INFINITY) {
-      return { id: permanentSessionOf(owner), ttlMs: request.ttlMs, resumed: true };
-    }
-    if (resume !== undefined) {
-      const ttlMs = await this.renewSession(resume).then(
-        (renewed) => renewed.ttlMs,
-        (error) => {
-          if (error instanceof SessionGoneError) return undefined;
-          throw error;
-        },
-      );
-      if (ttlMs !== undefined) return { id: resume, ttlMs, resumed: true };
-    }
-    return calling(async () => {
-      const { id, ttlSeconds } = await this.#client.leaseGrant(Math.ceil(request.ttlMs / 1000));
-      return { id, ttlMs: ttlSeconds * 1000, resumed: false };
+    return this.#calling(async () => {
+      const opened = await this.#sessions.open(request);
+      if (!isPermanent(opened.id)) await this.#history.cover(opened.ttlMs);
+      return opened;
     });
   }
 
   async renewSession(id: string): Promise<{ ttlMs: number }> {
     if (isPermanent(id)) return { ttlMs: Number.POSITIVE_INFINITY };
-    return calling(async () => ({ ttlMs: (await this.#client.leaseKeepAlive(id)) * 1000 }));
+    return this.#calling(async () => ({ ttlMs: await this.#sessions.renew(id) }));
   }
 
   async closeSession(id: string): Promise<void> {
@@ -103,14 +113,14 @@ export class EtcdStore implements TicketStore {
       await Promise.all(own.map((ticket) => this.remove(ticket)));
       return;
     }
-    await calling(() => this.#client.leaseRevoke(id)).catch((error) => {
+    await this.#calling(() => this.#sessions.close(id)).catch((error) => {
       if (!(error instanceof SessionGoneError)) throw error;
     });
   }
 
   async sessionAlive(id: string): Promise<boolean> {
     if (isPermanent(id)) return false;
-    return calling(async () => {
+    return this.#calling(async () => {
       const { leftSeconds, grantedSeconds } = await this.#client.leaseTimeToLive(id);
       // Its holder renews it every third of the TTL: below half, a renewal is missing.
       return leftSeconds >= grantedSeconds / 2;
@@ -121,31 +131,35 @@ export class EtcdStore implements TicketStore {
   }
 
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
-    return calling(() => this.#queue.enqueue(request));
+    return this.#calling(() => this.#queue.enqueue(request));
   }
 
   tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
-    return calling(() => this.#queue.tryEnqueue(request));
+    return this.#calling(() => this.#queue.tryEnqueue(request));
   }
 
   place(ticket: Ticket): Promise<Placement> {
-    return calling(() => this.#queue.place(ticket));
+    return this.#calling(() => this.#queue.place(ticket));
   }
 
   stands(ticket: Ticket): Promise<boolean> {
-    return calling(() => this.#queue.stands(ticket));
+    return this.#calling(() => this.#queue.stands(ticket));
   }
 
-  remove(ticket: Ticket | TicketRequest, claim?: string): Promise<void> {
-    return calling(() => this.#queue.remove(ticket, claim));
+  remove(ticket: Ticket | TicketRequest, claim?: string, note?: RecordNote): Promise<void> {
+    return this.#calling(() => this.#queue.remove(ticket, claim, note));
   }
 
   async commit(change: GuardedChange): Promise<Committed> {
-    const answer = await calling(() => this.#batches.send(commitRequest(change, this.#keys)));
+    const request = commitRequest(change, this.#keys, this.#sessions);
+    const answer = await this.#calling(() => this.#batches.send(request));
     const now = Number(answer.header.revision);
     const revision = answer.succeeded
       ? now
-      : revisionOfRepeat(change, this.#keys, foundIn(answer.responses), now);
+      : revisionOfRepeat(change, this.#keys, this.#sessions, {
+          found: foundIn(answer.responses),
+          now,
+        });
     for (const ticket of change.release) this.#slots.free(ticket);
     return { revision };
   }
@@ -153,7 +167,7 @@ export class EtcdStore implements TicketStore {
   async tickets(lockName?: string): Promise<readonly Ticket[]> {
     const prefix =
       lockName === undefined ? this.#keys.locksPrefix : this.#keys.lockPrefix(lockName);
-    return calling(async () => {
+    return this.#calling(async () => {
       const { kvs } = await readAll(this.#client, prefix);
       const isAll = lockName === undefined;
       return this.#keys.parseTickets(isAll ? kvs.filter((kv) => !this.#keys.isForeign(kv)) : kvs);
@@ -161,14 +175,14 @@ export class EtcdStore implements TicketStore {
   }
 
   async record(key: string): Promise<StoredRecord | undefined> {
-    return calling(async () => {
+    return this.#calling(async () => {
       const { kvs } = await this.#client.range({ key: this.#keys.recordKey(key) });
       return kvs[0] && this.#keys.parseRecord(kvs[0]);
     });
   }
 
   async records(prefix: string): Promise<readonly StoredRecord[]> {
-    return calling(async () => {
+    return this.#calling(async () => {
       const { kvs } = await readAll(this.#client, `${this.#keys.recordsPrefix}${prefix}`);
       return kvs.map((kv) => this.#keys.parseRecord(kv));
     });
@@ -177,7 +191,7 @@ export class EtcdStore implements TicketStore {
   async closeGate(gate: Gate): Promise<void> {
     const key = this.#keys.gateKey(gate.lockName);
     const value = Buffer.from(JSON.stringify(gate));
-    await calling(() =>
+    await this.#calling(() =>
       this.#client.txn({
         compare: [isAbsent(key)],
         success: [{ request_put: { key, value } }],
@@ -188,27 +202,56 @@ export class EtcdStore implements TicketStore {
 
   async openGate(lockName: string): Promise<void> {
     const key = this.#keys.gateKey(lockName);
-    await calling(() =>
+    await this.#calling(() =>
       this.#client.txn({ compare: [], success: [{ request_delete_range: { key } }], failure: [] }),
     );
   }
 
   async gates(): Promise<readonly Gate[]> {
-    return calling(async () => {
+    return this.#calling(async () => {
       const { kvs } = await readAll(this.#client, this.#keys.locksPrefix);
       return this.#keys.parseGates(kvs);
     });
   }
 
-  health(): Promise<readonly Condition[]> {
-    return etcdHealth(this.#client, this.#keys.prefix, this.#foreign);
+  async health(): Promise<readonly Condition[]> {
+    const found = await Promise.all([
+      etcdHealth(this.#client, this.#keys.prefix, this.#foreign, this.#seeMembers()),
+      within(lookLimitMs, this.#history.conditions()).catch(() => []), // That etcd is slow is said above.
+    ]);
+    return found.flat();
+  }
+
+  async members(): Promise<readonly StoreMember[]> {
+    const { members, names } = await this.#seeMembers();
+    return describeMembers(members, names);
   }
 
   watch(watcher: StoreWatcher): Disposable {
-    return followEtcd(this.#client, this.#keys, watcher, this.#foreign);
+    return followEtcd({
+      client: this.#client,
+      keys: this.#keys,
+      watcher,
+      foreign: this.#foreign,
+      history: this.#history,
+    });
+  }
+
+  /** Callers who ask while an answer is under way share that answer. */
+  #seeMembers(): Promise<SeenMembers> {
+    this.#seeing ??= seeMembers(this.#client).finally(() => {
+      this.#seeing = undefined;
+    });
+    return this.#seeing;
+  }
+
+  /** Makes a call to etcd, whose answer is of the present history. */
+  #calling<T>(call: () => Promise<T>): Promise<T> {
+    return calling(() => this.#history.ask(call));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#history[Symbol.asyncDispose]();
     await this.#client.close();
   }
 }

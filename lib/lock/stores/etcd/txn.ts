@@ -11,9 +11,19 @@ export function isAbsent(key: Buffer | { key: Buffer; range_end: Buffer }): ICom
   return { target: 'Create', result: 'Equal', create_revision: 0, ...range };
 }
 
+/** Compares that the last change of a key was at a revision; 0: there is no key. */
+export function hasModRevision(key: Buffer, revision: number): ICompare {
+  return { target: 'Mod', result: 'Equal', key, mod_revision: revision };
+}
+
 /** Compares that a key still has the value that was written at `token`. */
 export function hasToken(key: Buffer, token: number): ICompare {
   return { target: 'Create', result: 'Equal', key, create_revision: token };
+}
+
+/** Compares that a key was not changed after a revision; also true if there is no such key. */
+export function notAfter(key: Buffer, revision: number): ICompare {
+  return { target: 'Mod', result: 'Less', key, mod_revision: revision + 1 };
 }
 
 /** Returns all keys that the ranges of a Txn have found, also in nested Txns. */

@@ -91,7 +91,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       droppingDead(() => write((model) => model.tryEnqueue(request)), blockersIn),
     place: (ticket) => droppingDead(() => read((model) => model.place(ticket)), blockersIn),
     stands: (ticket) => read((model) => model.stands(ticket)),
-    remove: (ticket, claim) => write((model) => model.remove(ticket, claim)),
+    remove: (ticket, claim, note) => write((model) => model.remove(ticket, claim, note)),
     commit: (change) => write((model) => model.commit(change)),
     tickets: (lockName) =>
       droppingDead(

@@ -10,6 +10,7 @@ import type {
   GuardedChange,
   OpenSession,
   Placement,
+  RecordNote,
   Refused,
   SessionRequest,
   StoreChange,
@@ -23,6 +24,8 @@ const longestSleepMs = 3_600_000;
 
 interface Session {
   readonly ttlMs: number;
+  /** Counts who has opened or resumed a session; a later client of it has a larger one. */
+  incarnation: number;
   expiresAt: number;
 }
 
@@ -36,6 +39,7 @@ export class MemoryState {
   readonly #sessions = new Map<string, Session>();
   readonly #watchers = new Set<(change: StoreChange) => void>();
   #lastSession = 0;
+  #lastIncarnation = 0;
   #alarm: { readonly at: number; readonly cancel: AbortController } | undefined;
 
   constructor(clock: Clock) {
@@ -51,12 +55,21 @@ export class MemoryState {
     }
     if (resume !== undefined) {
       const session = this.#sessions.get(resume);
-      if (session !== undefined) return { id: resume, resumed: true, ...this.#renew(session) };
+      if (session !== undefined) {
+        session.incarnation = this.#nextIncarnation();
+        return { id: resume, resumed: true, ...this.#renew(session) };
+      }
     }
     this.#lastSession += 1;
     const id = `session-${this.#lastSession}`;
     this.#addSession(id, ttlMs);
     return { id, ttlMs, resumed: false };
+  }
+
+  /** The incarnation of a session; undefined if it has ended. */
+  incarnation(id: string): number | undefined {
+    this.#expire();
+    return this.#sessions.get(id)?.incarnation;
   }
 
   renewSession(id: string): { readonly ttlMs: number } {
@@ -68,8 +81,12 @@ export class MemoryState {
 
   closeSession(id: string): void {
     this.#expire();
+    const incarnation = this.#sessions.get(id)?.incarnation;
     this.#dropSession(id);
-    if (isPermanent(id)) this.#addSession(id, Number.POSITIVE_INFINITY);
+    if (!isPermanent(id)) return;
+    this.#addSession(id, Number.POSITIVE_INFINITY);
+    const session = this.#sessions.get(id);
+    if (session && incarnation !== undefined) session.incarnation = incarnation;
   }
 
   sessionAlive(id: string): boolean {
@@ -96,8 +113,8 @@ export class MemoryState {
     return this.#now().stands(ticket);
   }
 
-  remove(target: Ticket | TicketRequest, claim?: string): void {
-    this.#now().remove(target, claim);
+  remove(target: Ticket | TicketRequest, claim?: string, note?: RecordNote): void {
+    this.#now().remove(target, claim, note);
   }
 
   commit(change: GuardedChange): Committed {
@@ -149,8 +166,14 @@ export class MemoryState {
 
   #addSession(id: string, ttlMs: number): void {
     this.#model.addSession(id);
-    this.#sessions.set(id, { ttlMs, expiresAt: this.#clock.now() + ttlMs });
+    const expiresAt = this.#clock.now() + ttlMs;
+    this.#sessions.set(id, { ttlMs, incarnation: this.#nextIncarnation(), expiresAt });
     this.#setAlarm();
+  }
+
+  #nextIncarnation(): number {
+    this.#lastIncarnation += 1;
+    return this.#lastIncarnation;
   }
 
   #renew(session: Session): { readonly ttlMs: number } {

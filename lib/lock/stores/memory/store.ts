@@ -1,6 +1,6 @@
 import type { Clock } from '../../../running/clock.ts';
 import { systemClock } from '../../../running/clock.ts';
-import { StoreUnavailableError } from '../../errors.ts';
+import { GuardLostError, SessionGoneError, StoreUnavailableError } from '../../errors.ts';
 import type { StoreWatcher, TicketStore } from '../ticket-store.ts';
 import { MemoryState } from './state.ts';
 
@@ -33,6 +33,16 @@ export function memoryStore({ clock, shared }: MemoryStoreOptions = {}): TicketS
     return take();
   };
 
+  /** The sessions of this client, each with its incarnation. */
+  const own = new Map<string, number | undefined>();
+  const isTaken = (session: string) => {
+    const now = state.incarnation(session);
+    return now !== undefined && own.has(session) && own.get(session) !== now;
+  };
+  const requireOwn = (session: string) => {
+    if (isTaken(session)) throw new SessionGoneError(`another process has resumed ${session}`);
+  };
+
   const watch = (watcher: StoreWatcher): Disposable => {
     let isEnded = isClosed;
     const deliver = (event: () => void) => queueMicrotask(() => isEnded || event());
@@ -60,16 +70,42 @@ export function memoryStore({ clock, shared }: MemoryStoreOptions = {}): TicketS
       multiProcess: false,
       multiHost: false,
     },
-    openSession: (request) => step(() => state.openSession(request)),
-    renewSession: (id) => step(() => state.renewSession(id)),
-    closeSession: (id) => step(() => state.closeSession(id)),
+    openSession: (request) =>
+      step(() => {
+        const opened = state.openSession(request);
+        own.set(opened.id, state.incarnation(opened.id));
+        return opened;
+      }),
+    renewSession: (id) =>
+      step(() => {
+        requireOwn(id);
+        return state.renewSession(id);
+      }),
+    closeSession: (id) => step(() => isTaken(id) || state.closeSession(id)).then(() => {}),
     sessionAlive: (id) => step(() => state.sessionAlive(id)),
-    enqueue: (request) => step(() => state.enqueue(request)),
-    tryEnqueue: (request) => step(() => state.tryEnqueue(request)),
-    place: (ticket) => step(() => state.place(ticket)),
-    stands: (ticket) => step(() => state.stands(ticket)),
-    remove: (ticket, claim) => step(() => state.remove(ticket, claim)),
-    commit: (change) => step(() => state.commit(change)),
+    enqueue: (request) =>
+      step(() => {
+        requireOwn(request.session);
+        return state.enqueue(request);
+      }),
+    tryEnqueue: (request) =>
+      step(() => {
+        requireOwn(request.session);
+        return state.tryEnqueue(request);
+      }),
+    place: (ticket) =>
+      step(() => (isTaken(ticket.session) ? { state: 'gone' } : state.place(ticket))),
+    stands: (ticket) => step(() => !isTaken(ticket.session) && state.stands(ticket)),
+    remove: (ticket, claim, note) =>
+      step(() => {
+        if (!isTaken(ticket.session)) state.remove(ticket, claim, note);
+      }),
+    commit: (change) =>
+      step(() => {
+        const taken = [...change.guards, ...change.release].find(({ session }) => isTaken(session));
+        if (taken) throw new GuardLostError(`ticket ${taken.token} is another process's now`);
+        return state.commit(change);
+      }),
     tickets: (lockName) => step(() => state.tickets(lockName)),
     record: (key) => step(() => state.record(key)),
     records: (prefix) => step(() => state.records(prefix)),

@@ -74,6 +74,8 @@ export class Connections implements AsyncDisposable {
   /** The database's address for people, without the password. */
   readonly server: string;
   readonly callTimeoutMs: number;
+  /** Called when a connection is opened: it may lead to another server than before. Must not throw. */
+  onConnect: () => void = () => {};
   readonly #Client: new () => pg.Client;
   readonly #pool: pg.Pool;
   readonly #sockets = new Map<ClientBase, Socket>();
@@ -92,7 +94,10 @@ export class Connections implements AsyncDisposable {
       max: maxConnections,
       connectionTimeoutMillis: this.callTimeoutMs,
     });
-    this.#pool.on('connect', (client) => this.#listen(client));
+    this.#pool.on('connect', (client) => {
+      this.onConnect();
+      this.#listen(client);
+    });
     // The pool has already removed the connection; the next call reports the fault.
     this.#pool.on('error', (error) => log('idle connection lost: %s', error.message));
   }
@@ -138,6 +143,7 @@ export class Connections implements AsyncDisposable {
     try {
       using limit = this.limit();
       await limit.race(this.#explaining(client.connect(), client));
+      this.onConnect();
     } catch (error) {
       void close();
       throw error;

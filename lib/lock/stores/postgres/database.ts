@@ -9,6 +9,7 @@ import { isConflict } from './postgres-errors.ts';
 import { flag, number, text, toTicket } from './rows.ts';
 import type { Tables } from './schema.ts';
 import { prepareSchema, tablesIn } from './schema.ts';
+import { PostgresSigns } from './signs.ts';
 import type { TimeLimit } from './time-limit.ts';
 import { Turns } from './turns.ts';
 
@@ -47,6 +48,10 @@ export class Database {
   onChange: () => void = () => {};
   /** The database's address, for people. */
   readonly server: string;
+  /** The signs of another history. */
+  readonly signs = new PostgresSigns();
+  /** SQL: the ID of the history, as part of a step. */
+  readonly historyId: string;
   readonly #connections: Connections;
   readonly #schema: string;
   readonly #turns = new Turns();
@@ -58,13 +63,30 @@ export class Database {
     this.#schema = schema;
     this.tables = tablesIn(schema);
     this.dialect = dialect;
+    this.historyId = `(SELECT history_id FROM ${this.tables.history})`;
+    connections.onConnect = () => this.signs.suspect();
     this.isOver = `${dialect.expiry} <= clock_timestamp()`;
   }
 
-  /** Runs one statement as a transaction of its own; returns its rows. */
+  /**
+   * Runs one statement as a transaction of its own; returns its rows. They need the column `history`, if
+   * they tell something of it.
+   */
   async run(statement: string, values: readonly unknown[]): Promise<readonly Row[]> {
     using limit = this.#connections.limit();
-    return await this.#step((connection) => connection.query(statement, values), limit);
+    const rows = await this.#step((connection) => connection.query(statement, values), limit);
+    for (const row of rows) this.#heard(row, this.signs.revision, 0);
+    return rows;
+  }
+
+  /** Runs a look at the history, or a change of it, on a connection that need not be verified. */
+  async look<T>(look: (connection: Connection) => Promise<T>): Promise<T> {
+    using limit = this.#connections.limit();
+    await this.#prepare(limit);
+    return await this.#connections.use(
+      (connection) => persist(() => rolledBack(look(connection), connection), limit),
+      limit,
+    );
   }
 
   /**
@@ -72,14 +94,17 @@ export class Database {
    * whose data may be old.
    */
   async read(columns: string, values: readonly unknown[] = []): Promise<Row> {
-    const { sessions } = this.tables;
+    const { sessions, counter } = this.tables;
     const statement =
-      `SELECT ${this.dialect.isStandby} AS is_standby, ` +
+      `SELECT ${this.dialect.isStandby} AS is_standby, ${this.historyId} AS history, ` +
+      `(SELECT revision FROM ${counter}) AS heard_revision, ` +
       `EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired, ${columns}`;
     using limit = this.#connections.limit();
     for (;;) {
+      const floor = this.signs.revision;
       const [row] = await this.#step((connection) => connection.query(statement, values), limit);
       if (row === undefined || flag(row, 'is_standby')) throw this.standbyError();
+      this.#heard(row, number(row, 'heard_revision'), floor);
       if (!flag(row, 'has_expired')) return row;
       await this.#write(...nothing, limit);
     }
@@ -142,10 +167,15 @@ export class Database {
 
   async #step<T>(step: (connection: Connection) => Promise<T>, limit: TimeLimit): Promise<T> {
     await this.#prepare(limit);
-    return await this.#connections.use(
-      (connection) => persist(() => step(connection), limit),
-      limit,
-    );
+    return await this.#connections.use((connection) => {
+      this.signs.requireVerified(); // The connection may be new, and lead to another server.
+      return persist(() => step(connection), limit);
+    }, limit);
+  }
+
+  #heard(row: Row | undefined, revision: number, floor: number): void {
+    const id = row?.history;
+    this.signs.heard(typeof id === 'string' ? id : undefined, revision, floor);
   }
 
   async #transact<T>(
@@ -161,10 +191,12 @@ export class Database {
         this.dialect.makeDurable,
         `SELECT revision FROM ${counter} WHERE id = 1 FOR UPDATE`,
         // A separate statement, which sees the commits for which the lock above had to wait.
-        `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired`,
+        `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired, ${this.historyId} AS history`,
       ]),
       connection.query(...look),
     ]);
+    // Nobody has written since this client's last look, because the counter is locked.
+    this.#heard(begun[3]?.[0], number(begun[2]?.[0], 'revision'), this.signs.revision);
     const sent: Promise<unknown>[] = [];
     const effects = new Effects(number(begun[2]?.[0], 'revision') + 1);
     const transaction: Transaction = {

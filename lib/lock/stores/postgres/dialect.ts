@@ -16,6 +16,12 @@ export interface Dialect {
   readonly isStandby: string;
   /** The statement that makes a step's commit wait for the disk, if it would not. */
   readonly makeDurable: string;
+  /** The identity of the servers: the system identifier and the timeline; empty if there is none. */
+  readonly identity: string;
+  /** The number of the running transaction, as `rowTransaction` shows it in the rows that it writes. */
+  readonly ownTransaction: string;
+  /** The number of the transaction that wrote a row. */
+  readonly rowTransaction: (table: string) => string;
 }
 
 export const dialects = {
@@ -31,6 +37,14 @@ export const dialects = {
     makeDurable:
       "SELECT set_config('synchronous_commit', 'on', true) " +
       "WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+    // Any role may ask. The control file has the timeline of the last checkpoint, which may be older.
+    identity:
+      '(SELECT system_identifier FROM pg_control_system()) || ' +
+      "CASE WHEN pg_is_in_recovery() THEN '/?' " +
+      "ELSE '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END",
+    // A restored dump writes the row by another transaction. The row has the lower 32 bits.
+    ownTransaction: '(pg_current_xact_id()::text::numeric % 4294967296)::text',
+    rowTransaction: (table: string) => `${table}.xmin::text`,
   },
   cockroach: {
     product: 'CockroachDB',
@@ -41,6 +55,9 @@ export const dialects = {
     expiry: 'expires_at',
     isStandby: 'FALSE',
     makeDurable: 'SELECT 1',
+    identity: "''",
+    ownTransaction: "''",
+    rowTransaction: () => "''",
   },
 } as const satisfies Record<string, Dialect>;
 

@@ -1,5 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import createDebug from 'debug';
+import type { HistoryChange } from '../../history.ts';
+import type { StoreHistory } from '../store-history.ts';
 import type { StoreWatcher } from '../ticket-store.ts';
 import type { Line } from './connections.ts';
 import type { Database } from './database.ts';
@@ -24,13 +26,17 @@ interface Follower {
  */
 export class ChangeFeed implements Disposable {
   readonly #database: Database;
+  readonly #history: Pick<StoreHistory<never>, 'ask' | 'onChange'>;
+  readonly #listening: Disposable;
   readonly #followers = new Set<Follower>();
   #running: AbortController | undefined;
   #alarm = Promise.withResolvers<void>();
 
-  constructor(database: Database) {
+  constructor(database: Database, history: Pick<StoreHistory<never>, 'ask' | 'onChange'>) {
     this.#database = database;
+    this.#history = history;
     database.onChange = () => this.#wake();
+    this.#listening = history.onChange((change) => this.#historyChanged(change));
   }
 
   follow(watcher: StoreWatcher): Disposable {
@@ -45,6 +51,7 @@ export class ChangeFeed implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
     for (const follower of this.#followers) this.#end(follower);
   }
 
@@ -88,9 +95,11 @@ export class ChangeFeed implements Disposable {
     if (signal.aborted) return 0;
     const seen = Math.min(...[...this.#followers].map((follower) => follower.seen ?? Infinity));
     if (seen === Infinity) return 0; // A watcher has just joined.
-    const { changes, untilExpiryMs } = await this.#database.view(() =>
-      readNews(this.#database, line, seen),
+    const { changes, untilExpiryMs } = await this.#history.ask(() =>
+      this.#database.view(() => readNews(this.#database, line, seen)),
     );
+    // Another history was noticed meanwhile: these changes are of the one before.
+    if ([...this.#followers].some((follower) => follower.seen === undefined)) return 0;
     if (changes === undefined) {
       this.#interrupt();
       return 0;
@@ -107,7 +116,9 @@ export class ChangeFeed implements Disposable {
   }
 
   async #reset(line: Line): Promise<void> {
-    const state = await this.#database.view(() => readState(this.#database, line));
+    const state = await this.#history.ask(() =>
+      this.#database.view(() => readState(this.#database, line)),
+    );
     for (const follower of this.#followers) {
       if (follower.seen !== undefined) continue;
       follower.seen = state.revision;
@@ -118,12 +129,21 @@ export class ChangeFeed implements Disposable {
   /** Removes expired sessions; a failure stops neither other clients nor the report of changes. */
   async #dropExpired(): Promise<number> {
     try {
-      await this.#database.dropExpired();
+      await this.#history.ask(() => this.#database.dropExpired());
       return 0;
     } catch (error) {
       log('expired sessions were not removed: %s', error);
       return retryMs;
     }
+  }
+
+  /** Tells the watchers within the call that notices it, so that no lock of the history before is held any more. */
+  #historyChanged(change: HistoryChange): void {
+    for (const follower of [...this.#followers]) {
+      follower.seen = undefined;
+      follower.watcher.historyChanged?.(change);
+    }
+    this.#wake();
   }
 
   #interrupt(): void {

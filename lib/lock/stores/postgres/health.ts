@@ -1,12 +1,20 @@
 import { messageOf } from '../../../running/message-of.ts';
 import type { Condition } from '../../condition.ts';
+import type { StoreHistory } from '../store-history.ts';
 import type { Database } from './database.ts';
 import { number, text } from './rows.ts';
 
 /** Implements `TicketStore.health`. */
-export async function healthOf(database: Database): Promise<readonly Condition[]> {
+export async function healthOf(
+  database: Database,
+  history: Pick<StoreHistory<never>, 'ask' | 'conditions'>,
+): Promise<readonly Condition[]> {
   try {
-    return (await conditions(database)).map((message) => ({ severity: 'warning', message }));
+    const own = await history.ask(() => conditions(database));
+    return [
+      ...own.map((message) => ({ severity: 'warning' as const, message })),
+      ...(await history.conditions()),
+    ];
   } catch (error) {
     return [{ severity: 'error', message: messageOf(error) }];
   }

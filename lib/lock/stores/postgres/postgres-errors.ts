@@ -57,6 +57,11 @@ export function isConflict(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(causeOf(error)));
 }
 
+/** True if the user may not ask for something. */
+export function isForbidden(error: unknown): boolean {
+  return codeOf(causeOf(error)) === '42501';
+}
+
 /** True if a table or its schema is missing. */
 export function isMissingTable(error: unknown): boolean {
   return ['3F000', '42P01'].includes(codeOf(causeOf(error)));

@@ -1,7 +1,15 @@
 import { SessionGoneError } from '../../errors.ts';
 import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import { recordsOf, storedPart } from '../../ticket.ts';
-import type { Disabled, Granted, Placement, Refused, Waiting } from '../ticket-store.ts';
+import type { StoreHistory } from '../store-history.ts';
+import type {
+  Disabled,
+  Granted,
+  Placement,
+  RecordNote,
+  Refused,
+  Waiting,
+} from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import type { Database, Statement, Transaction } from './database.ts';
 import {
@@ -13,6 +21,7 @@ import {
   recordsBelowIn,
 } from './records.ts';
 import { flag, number, parseTicket, texts, toGates } from './rows.ts';
+import type { Sessions } from './sessions.ts';
 import { toColumn } from './text.ts';
 
 /** The facts that decide a request, in the state that a step sees. */
@@ -22,20 +31,32 @@ interface Standing {
   readonly gates: readonly Gate[];
   /** The nearest ticket in the way on each lock. */
   readonly blockers: readonly Ticket[];
+  /** True: only a request with a proof may be granted. */
+  readonly isQuarantined: boolean;
 }
 
 /** The tickets in the tables, in token order. */
 export class TicketQueue {
   readonly #database: Database;
+  readonly #sessions: Pick<Sessions, 'isTaken' | 'ownership'>;
+  readonly #history: Pick<StoreHistory<never>, 'requireOpen'>;
 
-  constructor(database: Database) {
+  constructor(
+    database: Database,
+    sessions: Pick<Sessions, 'isTaken' | 'ownership'>,
+    history: Pick<StoreHistory<never>, 'requireOpen'>,
+  ) {
     this.#database = database;
+    this.#sessions = sessions;
+    this.#history = history;
   }
 
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
     return this.#database.write(this.#look(request), ([row], transaction) => {
-      const { written, gates, blockers } = aliveStanding(row, request);
+      const { written, gates, blockers, isQuarantined } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
+      const isWaiting = written !== undefined && blockers.length > 0;
+      if (!isWaiting) this.#history.requireOpen(isQuarantined, request.proof);
       const ticket = written ?? this.#add(request, transaction);
       if (blockers.length === 0) return granted(ticket, request, row);
       const { effects } = transaction;
@@ -46,8 +67,9 @@ export class TicketQueue {
 
   tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
     return this.#database.write(this.#look(request), ([row], transaction) => {
-      const { written, gates, blockers } = aliveStanding(row, request);
+      const { written, gates, blockers, isQuarantined } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
+      this.#history.requireOpen(isQuarantined, request.proof);
       if (blockers.length > 0) return { state: 'refused', blockers };
       return granted(written ?? this.#add(request, transaction), request, row);
     });
@@ -56,38 +78,48 @@ export class TicketQueue {
   async place(ticket: Ticket): Promise<Placement> {
     const { counter } = this.#database.tables;
     const row = await this.#database.read(
-      `(SELECT revision FROM ${counter}) AS revision, ${this.#exists('$1', '$2')} AS exists,
-       ${this.#gates('$3')} AS gates, ${this.#blockers('$2', '$3', '$4')} AS blockers`,
-      [toColumn(ticket.nonce), ticket.token, ...arrays(ticket.locks)],
+      `(SELECT revision FROM ${counter}) AS revision, ${this.#exists('$1', '$2', ['$5', '$6'])} AS exists,
+       ${this.#gates('$3')} AS gates, ${this.#blockers('$2', '$3', '$4')} AS blockers,
+       ${this.#quarantine} AS is_quarantined`,
+      [...this.#placeOf(ticket), ...this.#sessions.ownership(ticket.session)],
     );
     if (!flag(row, 'exists')) return { state: 'gone' };
-    const { gates, blockers } = standing(row);
+    const { gates, blockers, isQuarantined } = standing(row);
     if (gates.length > 0) return { state: 'disabled', gates };
-    if (blockers.length === 0) return { state: 'granted', ticket };
+    if (blockers.length === 0) {
+      this.#history.requireOpen(isQuarantined, undefined);
+      return { state: 'granted', ticket };
+    }
     return { state: 'waiting', ticket, blockers, revision: number(row, 'revision') };
   }
 
   async stands(ticket: Ticket): Promise<boolean> {
     const row = await this.#database.read(
-      `${this.#exists('$1', '$2')} AS exists, ${this.#blockers('$2', '$3', '$4')} AS blockers`,
-      [toColumn(ticket.nonce), ticket.token, ...arrays(ticket.locks)],
+      `${this.#exists('$1', '$2', ['$5', '$6'])} AS exists, ${this.#blockers('$2', '$3', '$4')} AS blockers`,
+      [...this.#placeOf(ticket), ...this.#sessions.ownership(ticket.session)],
     );
     return flag(row, 'exists') && texts(row, 'blockers').length === 0;
   }
 
-  remove(target: Ticket | TicketRequest, claim?: string): Promise<void> {
+  remove(target: Ticket | TicketRequest, claim?: string, note?: RecordNote): Promise<void> {
     const { tickets, records } = this.#database.tables;
+    const isOurs = `NOT ${this.#sessions.isTaken('$3', '$4')}`;
     return this.#database.write(
       [
-        `SELECT ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $1) AS tickets,
-                EXISTS (SELECT 1 FROM ${records} WHERE key = $2) AS is_claimed`,
-        [toColumn(target.nonce), toColumn(claim ?? '')],
+        `SELECT ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $1 AND ${isOurs}) AS tickets,
+                EXISTS (SELECT 1 FROM ${records} WHERE key = $2 AND ${isOurs}) AS is_claimed`,
+        [
+          toColumn(target.nonce),
+          toColumn(claim ?? ''),
+          ...this.#sessions.ownership(target.session),
+        ],
       ],
       ([row], transaction) => {
         const found = texts(row, 'tickets')
           .map(parseTicket)
           .filter(({ token }) => !('token' in target) || token === target.token);
         this.#database.deleteTickets(found, transaction);
+        if (note && found.length > 0) putRecords(this.#database, [note], transaction);
         if (claim !== undefined && flag(row, 'is_claimed')) {
           deleteRecords(this.#database, [claim], transaction);
         }
@@ -111,22 +143,27 @@ export class TicketQueue {
     const isBelow = read !== undefined && readBelow !== undefined;
     const below = isBelow ? `, ${readBelowPrefix('$6', this.#database)}` : '';
     const written = `SELECT token FROM ${tickets} WHERE nonce = $2`;
+    const asked = [
+      ...(read === undefined ? [] : [toColumn(read)]),
+      ...(isBelow ? [toColumn(readBelow)] : []),
+    ];
+    const isTaken = this.#sessions.isTaken('$1', `$${5 + asked.length}`);
+    const [, incarnation] = this.#sessions.ownership(session);
     // Every existing ticket is lower than one that is not written yet.
     const lower = `COALESCE((${written}), ${Number.MAX_SAFE_INTEGER})`;
     return [
       `SELECT EXISTS (
          SELECT 1 FROM ${sessions} WHERE id = $1 AND NOT (${this.#database.isOver})
-       ) AS is_alive,
+       ) AND NOT ${isTaken} AS is_alive,
        ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $2) AS written,
+       ${this.#quarantine} AS is_quarantined,
        ${this.#gates('$3')} AS gates, ${this.#blockers(lower, '$3', '$4')} AS blockers${record}${below}`,
-      [
-        toColumn(session),
-        toColumn(nonce),
-        ...arrays(locks),
-        ...(read === undefined ? [] : [toColumn(read)]),
-        ...(isBelow ? [toColumn(readBelow)] : []),
-      ],
+      [toColumn(session), toColumn(nonce), ...arrays(locks), ...asked, incarnation],
     ];
+  }
+
+  #placeOf(ticket: Ticket) {
+    return [toColumn(ticket.nonce), ticket.token, ...arrays(ticket.locks)];
   }
 
   #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
@@ -151,9 +188,15 @@ export class TicketQueue {
     return ticket;
   }
 
-  #exists(nonce: string, token: string): string {
+  get #quarantine(): string {
+    const { quarantine } = this.#database.tables;
+    return `EXISTS (SELECT 1 FROM ${quarantine} WHERE until > clock_timestamp())`;
+  }
+
+  #exists(nonce: string, token: string, ownership: readonly [string, string]): string {
     const { tickets } = this.#database.tables;
-    return `EXISTS (SELECT 1 FROM ${tickets} WHERE nonce = ${nonce} AND token = ${token}::int8)`;
+    const isThere = `EXISTS (SELECT 1 FROM ${tickets} WHERE nonce = ${nonce} AND token = ${token}::int8)`;
+    return `(${isThere} AND NOT ${this.#sessions.isTaken(...ownership)})`;
   }
 
   #gates(names: string): string {
@@ -194,10 +237,11 @@ function standing(row: Row | undefined): Omit<Standing, 'written'> {
   return {
     gates: toGates(texts(row, 'gates')),
     blockers: texts(row, 'blockers').map(parseTicket),
+    isQuarantined: flag(row, 'is_quarantined'),
   };
 }
 
-/** Reads the standing; throws `SessionGoneError` if the session has expired. */
+/** Reads the standing; throws `SessionGoneError` if the session has expired or is another client's now. */
 function aliveStanding(row: Row | undefined, { session }: TicketRequest): Standing {
   if (!flag(row, 'is_alive')) throw new SessionGoneError(`session ${session} has ended`);
   return { written: texts(row, 'written').map(parseTicket)[0], ...standing(row) };

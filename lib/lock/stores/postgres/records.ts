@@ -1,16 +1,23 @@
+import { GuardLostError } from '../../errors.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type { Committed, GuardedChange, StoredRecord } from '../ticket-store.ts';
 import type { Row } from './connections.ts';
 import type { Database, Statement, Transaction } from './database.ts';
 import { flag, number, text, texts, toRecord } from './rows.ts';
+import type { Sessions } from './sessions.ts';
 import { fromColumn, toColumn } from './text.ts';
+
+/** Marks a ticket whose session another client has resumed. */
+const takenMark = 'taken';
 
 /** The records that locks protect. */
 export class Records {
   readonly #database: Database;
+  readonly #sessions: Pick<Sessions, 'isTaken' | 'ownership'>;
 
-  constructor(database: Database) {
+  constructor(database: Database, sessions: Pick<Sessions, 'isTaken' | 'ownership'>) {
     this.#database = database;
+    this.#sessions = sessions;
   }
 
   async get(key: string): Promise<StoredRecord | undefined> {
@@ -32,6 +39,8 @@ export class Records {
       const tickets = new Map(
         rows.filter(isTicket).map((row) => [nameOf(row), number(row, 'revision')]),
       );
+      const [taken] = rows.filter(isTicket).filter((row) => text(row, 'value') === takenMark);
+      if (taken) throw new GuardLostError("a ticket of the change is another process's now");
       const records = new Map(rows.filter(isRecord).map((row) => [nameOf(row), toRecord(row)]));
       const judgement = judgeChange(change, {
         exists: ({ nonce, token }) => tickets.get(nonce) === token,
@@ -59,14 +68,24 @@ export class Records {
   /** Reads the tickets (by nonce) and the records (by key) of a change. */
   #look({ guards, release, writes }: GuardedChange): Statement {
     const { tickets, records } = this.#database.tables;
+    const ownerships = [...guards, ...release].map(({ session }) =>
+      this.#sessions.ownership(session),
+    );
+    const isTaken = `EXISTS (
+      SELECT 1 FROM unnest($3::text[], $4::text[]) AS own (id, incarnation)
+      WHERE own.id = session AND ${this.#sessions.isTaken('own.id', 'own.incarnation')}
+    )`;
     return [
-      `SELECT FALSE AS is_record, nonce AS key, '' AS value, token AS revision
+      `SELECT FALSE AS is_record, nonce AS key,
+              CASE WHEN ${isTaken} THEN '${takenMark}' ELSE '' END AS value, token AS revision
          FROM ${tickets} WHERE nonce = ANY($1::text[])
        UNION ALL
        SELECT TRUE, key, value, revision FROM ${records} WHERE key = ANY($2::text[])`,
       [
         [...guards, ...release].map(({ nonce }) => toColumn(nonce)),
         writes.map(({ key }) => toColumn(key)),
+        ownerships.map(([id]) => id),
+        ownerships.map(([, incarnation]) => incarnation),
       ],
     ];
   }

@@ -3,7 +3,8 @@ import type { Connection } from './connections.ts';
 import { isConflict, isMadeByAnother, isMissingTable } from './postgres-errors.ts';
 import { number } from './rows.ts';
 
-const schemaFormat = 1;
+/** Format 1 had no incarnations of sessions. */
+const schemaFormat = 2;
 const maxTries = 20;
 
 /** The names of the tables in SQL. */
@@ -16,6 +17,8 @@ export interface Tables {
   readonly records: string;
   readonly gates: string;
   readonly changes: string;
+  readonly history: string;
+  readonly quarantine: string;
 }
 
 /** Returns the tables of a schema. Throws RangeError if no schema can have that name. */
@@ -36,6 +39,8 @@ export function tablesIn(schema: string): Tables {
     records: `${quoted}.records`,
     gates: `${quoted}.gates`,
     changes: `${quoted}.changes`,
+    history: `${quoted}.history`,
+    quarantine: `${quoted}.quarantine`,
   };
 }
 
@@ -50,9 +55,18 @@ export async function prepareSchema(
 ): Promise<void> {
   const format = (await readFormat(connection, tables)) ?? (await make(connection, schema, tables));
   if (format === schemaFormat) return;
+  if (format === 1) return await migrate(connection, tables);
   throw new Error(
     `the lock tables in schema ${schema} have format ${format}, which a newer version of berth made; this one knows format ${schemaFormat}`,
   );
+}
+
+/** Adds what format 1 lacks. Several clients may do so at once, and after a crash the next one repeats it. */
+async function migrate(connection: Connection, tables: Tables): Promise<void> {
+  await connection.script([
+    `ALTER TABLE ${tables.sessions} ADD COLUMN IF NOT EXISTS incarnation TEXT`,
+    `UPDATE ${tables.counter} SET format = ${schemaFormat} WHERE format = 1`,
+  ]);
 }
 
 async function make(connection: Connection, schema: string, tables: Tables): Promise<number> {
@@ -76,7 +90,11 @@ async function make(connection: Connection, schema: string, tables: Tables): Pro
 /** Reads the format; undefined if tables are missing. */
 async function readFormat(connection: Connection, tables: Tables): Promise<number | undefined> {
   try {
-    const [row] = await connection.query(`SELECT format FROM ${tables.counter}`);
+    // An earlier release has neither of the last two tables, and leaves them alone.
+    const [row] = await connection.query(
+      `SELECT format, (SELECT count(*) FROM ${tables.history}) AS histories,
+         (SELECT count(*) FROM ${tables.quarantine}) AS quarantines FROM ${tables.counter}`,
+    );
     return row && number(row, 'format');
   } catch (error) {
     if (isMissingTable(error)) return undefined;
@@ -100,7 +118,7 @@ function statements(tables: Tables): string[] {
     ),
     make(
       tables.sessions,
-      'id TEXT PRIMARY KEY, owner TEXT NOT NULL, ttl_ms INT8 NOT NULL, expires_at TIMESTAMPTZ NOT NULL',
+      'id TEXT PRIMARY KEY, owner TEXT NOT NULL, ttl_ms INT8 NOT NULL, expires_at TIMESTAMPTZ NOT NULL, incarnation TEXT',
     ),
     make(
       tables.tickets,
@@ -115,6 +133,11 @@ function statements(tables: Tables): string[] {
     make(tables.records, 'key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INT8 NOT NULL'),
     make(tables.gates, 'lock_name TEXT PRIMARY KEY, gate TEXT NOT NULL'),
     make(tables.changes, 'revision INT8 PRIMARY KEY, change TEXT NOT NULL'),
+    make(
+      tables.history,
+      'id INT8 PRIMARY KEY CHECK (id = 1), history_id TEXT NOT NULL, record TEXT NOT NULL, xid TEXT NOT NULL',
+    ),
+    make(tables.quarantine, 'id INT8 PRIMARY KEY CHECK (id = 1), until TIMESTAMPTZ NOT NULL'),
     `INSERT INTO ${tables.counter} VALUES (1, ${schemaFormat}, 0) ON CONFLICT (id) DO NOTHING`,
   ];
 }

@@ -1,3 +1,5 @@
+import type { HistoryOptions } from '../history-source.ts';
+import { StoreHistory } from '../store-history.ts';
 import type { TicketStore } from '../ticket-store.ts';
 import type { ConnectionOptions } from './connections.ts';
 import { Connections } from './connections.ts';
@@ -10,12 +12,15 @@ import { healthOf } from './health.ts';
 import { TicketQueue } from './queue.ts';
 import { Records } from './records.ts';
 import { Sessions } from './sessions.ts';
+import { StoredPostgresHistory } from './stored-history.ts';
 
 export interface PostgresStoreOptions extends ConnectionOptions {
   /** The schema of the tables. Several stores share a database by schemas. Default `berth`. */
   readonly schema?: string;
   /** The kind of database. Default `postgres`. */
   readonly dialect?: DialectName;
+  /** The memory of the database's history, and this host's name; see `StoreHistory`. */
+  readonly history?: HistoryOptions;
 }
 
 /**
@@ -30,7 +35,11 @@ export interface PostgresStoreOptions extends ConnectionOptions {
  * by more than a TTL's margin while locks are held. After an outage of PostgreSQL, each session
  * gets its whole TTL again from the server's start, so locks survive the outage.
  *
- * Locks are as durable as commits: replicate synchronously, or a fail-over may forget holders. A
+ * A restored database, and a standby that was promoted, have another *history* (lib/lock/history.ts): nobody
+ * is granted a lock for one TTL, and holders prove theirs or put them back. It is noticed at each new
+ * connection, renewal and step. The dialect `cockroach` notices it by the revision alone.
+ *
+ * Records and gates are as durable as commits: replicate synchronously, or a fail-over may forget some. A
  * pooler between berth and the database must pool sessions, not transactions.
  *
  * The dialect `cockroach` (no notifications, SERIALIZABLE, steps repeated at conflicts) uses only
@@ -45,37 +54,50 @@ export function postgresStore(options: PostgresStoreOptions = {}): TicketStore {
   const dialect = dialects[options.dialect ?? 'postgres'];
   const connections = new Connections(options, dialect);
   const database = new Database(connections, options.schema ?? 'berth', dialect);
+  const history = new StoreHistory(new StoredPostgresHistory(database), options.history ?? {});
+  database.signs.isVerified = () => history.isVerified;
+  database.signs.historyId = () => history.id;
   const sessions = new Sessions(database);
-  const queue = new TicketQueue(database);
-  const records = new Records(database);
+  const queue = new TicketQueue(database, sessions, history);
+  const records = new Records(database, sessions);
   const gates = new Gates(database);
-  const feed = new ChangeFeed(database);
+  const feed = new ChangeFeed(database, history);
   let isClosed = false;
+  const ask = <T>(call: () => Promise<T>) => history.ask(call);
   return {
     name: 'postgres',
     properties: { sessionsExpire: true, sessionsResume: true, multiProcess: true, multiHost: true },
-    openSession: (request) => sessions.open(request),
-    renewSession: (id) => sessions.renew(id),
-    closeSession: (id) => sessions.close(id),
-    sessionAlive: (id) => sessions.isAlive(id),
-    enqueue: (request) => queue.enqueue(request),
-    tryEnqueue: (request) => queue.tryEnqueue(request),
-    place: (ticket) => queue.place(ticket),
-    stands: (ticket) => queue.stands(ticket),
-    remove: (ticket, claim) => queue.remove(ticket, claim),
-    commit: (change) => records.commit(change),
-    tickets: (lockName) => queue.tickets(lockName),
-    record: (key) => records.get(key),
-    records: (prefix) => records.below(prefix),
-    closeGate: (gate) => gates.close(gate),
-    openGate: (lockName) => gates.open(lockName),
-    gates: () => gates.all(),
-    health: () => healthOf(database),
+    get historyId() {
+      return history.id;
+    },
+    openSession: (request) =>
+      ask(async () => {
+        const opened = await sessions.open(request);
+        await history.cover(opened.ttlMs);
+        return opened;
+      }),
+    renewSession: (id) => ask(() => sessions.renew(id)),
+    closeSession: (id) => ask(() => sessions.close(id)),
+    sessionAlive: (id) => ask(() => sessions.isAlive(id)),
+    enqueue: (request) => ask(() => queue.enqueue(request)),
+    tryEnqueue: (request) => ask(() => queue.tryEnqueue(request)),
+    place: (ticket) => ask(() => queue.place(ticket)),
+    stands: (ticket) => ask(() => queue.stands(ticket)),
+    remove: (ticket, claim, note) => ask(() => queue.remove(ticket, claim, note)),
+    commit: (change) => ask(() => records.commit(change)),
+    tickets: (lockName) => ask(() => queue.tickets(lockName)),
+    record: (key) => ask(() => records.get(key)),
+    records: (prefix) => ask(() => records.below(prefix)),
+    closeGate: (gate) => ask(() => gates.close(gate)),
+    openGate: (lockName) => ask(() => gates.open(lockName)),
+    gates: () => ask(() => gates.all()),
+    health: () => healthOf(database, history),
     watch: (watcher) => (isClosed ? { [Symbol.dispose]: () => {} } : feed.follow(watcher)),
     [Symbol.asyncDispose]: async () => {
       if (isClosed) return;
       isClosed = true;
       feed[Symbol.dispose]();
+      await history[Symbol.asyncDispose]();
       await connections[Symbol.asyncDispose]();
     },
   };

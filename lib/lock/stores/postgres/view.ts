@@ -1,5 +1,5 @@
 import type { StoreChange, StoreState } from '../ticket-store.ts';
-import type { Connection } from './connections.ts';
+import type { Connection, Row } from './connections.ts';
 import { rolledBack } from './connections.ts';
 import type { Database } from './database.ts';
 import { flag, number, text, toChange, toGates, toRecord, toTicket } from './rows.ts';
@@ -14,10 +14,11 @@ export interface News {
 
 /** Reads the whole state at one revision. Rejects on a standby. */
 export async function readState(database: Database, connection: Connection): Promise<StoreState> {
-  const { tables, dialect } = database;
+  const { tables, dialect, signs } = database;
+  const floor = signs.revision;
   const read = connection.script([
     `BEGIN ISOLATION LEVEL ${dialect.snapshot} READ ONLY`,
-    `SELECT ${dialect.isStandby} AS is_standby, revision FROM ${tables.counter}`,
+    `SELECT ${dialect.isStandby} AS is_standby, revision, ${database.historyId} AS history FROM ${tables.counter}`,
     `SELECT ticket FROM ${tables.tickets} ORDER BY token`,
     `SELECT * FROM ${tables.records} ORDER BY revision`,
     `SELECT gate FROM ${tables.gates}`,
@@ -25,6 +26,7 @@ export async function readState(database: Database, connection: Connection): Pro
   ]);
   const [, counter, tickets, records, gates] = await rolledBack(read, connection);
   if (flag(counter?.[0], 'is_standby')) throw database.standbyError();
+  heard(database, counter?.[0], floor);
   return {
     revision: number(counter?.[0], 'revision'),
     tickets: (tickets ?? []).map(toTicket),
@@ -39,10 +41,12 @@ export async function readNews(
   { query }: Connection,
   seen: number,
 ): Promise<News> {
-  const { tables, dialect } = database;
+  const { tables, dialect, signs } = database;
+  const floor = signs.revision;
   // A join, so that there is always a first row, also without changes.
   const rows = await query(
-    `SELECT ${dialect.isStandby} AS is_standby, counter.revision, change, until_expiry_ms
+    `SELECT ${dialect.isStandby} AS is_standby, counter.revision, change, until_expiry_ms,
+       ${database.historyId} AS history
      FROM ${tables.counter} AS counter
      CROSS JOIN (
        SELECT COALESCE(1000 * min(extract(epoch FROM ${dialect.expiry} - clock_timestamp())), 3600000)
@@ -54,10 +58,16 @@ export async function readNews(
   );
   const [first] = rows;
   if (flag(first, 'is_standby')) throw database.standbyError();
+  heard(database, first, floor);
   const untilExpiryMs = number(first, 'until_expiry_ms');
   const revision = number(first, 'revision');
   if (revision === seen) return { changes: [], untilExpiryMs };
   const changes = rows.filter((row) => row.change !== null).map(toChange);
   const isWhole = changes[0]?.revision === seen + 1 && changes.at(-1)?.revision === revision;
   return { changes: isWhole ? changes : undefined, untilExpiryMs };
+}
+
+function heard({ signs }: Database, row: Row | undefined, floor: number): void {
+  const id = row?.history;
+  signs.heard(typeof id === 'string' ? id : undefined, number(row, 'revision'), floor);
 }

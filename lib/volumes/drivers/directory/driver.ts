@@ -1,6 +1,8 @@
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { currentMountsAt } from '../../../linux/mountinfo.ts';
+import { addMountWords } from '../../../linux/mounting.ts';
+import { allOf } from '../../../running/all-of.ts';
 import { InUseError, InvalidRequestError, NotFoundError } from '../../errors.ts';
 import type {
   DriverContext,
@@ -9,20 +11,26 @@ import type {
   SnapshotTarget,
   VolumeDriver,
 } from '../driver.ts';
+import { keepOption, parseKeep } from '../keep.ts';
+import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
+import { mountOptions } from '../shared/mount-options.ts';
 import { bindAt, detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import type { RootOwner } from '../shared/owner.ts';
+import { giveOwner, ownerOf, ownerOptions, parseOwner } from '../shared/owner.ts';
 import { directoryPool } from '../shared/pool.ts';
+import { renameHome } from '../shared/renamed.ts';
 import {
   exists,
-  removeEmpty,
+  isEmpty,
   renameDurably,
   replaceDirectory,
   syncFileSystem,
-  syncPath,
 } from '../shared/storage-files.ts';
-import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
+import { discard, makeInOneStep, sweeper, withTemporary } from '../shared/temporary.ts';
+import { directoryTrash } from '../shared/trash.ts';
 import { flushShared } from './flush.ts';
 import { directoryStorage } from './storage.ts';
 
@@ -32,6 +40,7 @@ import { directoryStorage } from './storage.ts';
  *     VOLUME_DIR/directory/NAME/data               the content, bind-mounted
  *     VOLUME_DIR/directory/NAME/snapshots/SNAPSHOT
  *     VOLUME_DIR/directory/NAME/data.old           only in the middle of a restore
+ *     VOLUME_DIR/directory/.trash/NAME@ID          removed volumes: shared/trash.ts
  *     VOLUME_DIR/directory/.tmp-*                  things half made or half deleted
  *
  * Copies share blocks on btrfs and xfs and are real copies elsewhere. A copy of a directory in use
@@ -48,56 +57,61 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
       multiHostMount: true,
       copyNeedsQuiet: false,
       ownsFileSystem: false,
+      copies: true,
+      hostOnly: false,
     },
-    options: {},
+    options,
+    programs: {},
 
-    parseOptions(options) {
-      for (const name of Object.keys(options)) {
+    parseOptions({ uid, gid, mode, keep, 'mount-options': words, ...unknown }) {
+      for (const name of Object.keys(unknown)) {
         throw new InvalidRequestError(
           name === 'size'
             ? 'the directory driver can\'t limit the size of a volume: leave "size" out, or use the image driver, which can'
-            : `the directory driver does not know the option ${JSON.stringify(name)}: it has none`,
+            : `the directory driver does not know the option ${JSON.stringify(name)}: use ${Object.keys(options).join(', ')}`,
         );
       }
-      return {};
+      return {
+        ...parseOwner({ uid, gid, mode }),
+        ...parseKeep(keep),
+        'mount-options': mounting.parse(words),
+      };
     },
 
-    async create(volume, { signal }) {
+    async create(volume, context) {
       beginSweep();
-      const { home, hasData } = await settled(volume);
-      if (hasData) return;
-      await withTemporary(base, async (temporary) => {
-        const made = join(temporary, 'volume');
-        await makeHome(made);
-        await mkdir(join(made, 'data'));
-        // Not left to the umask: a container's user has to get in.
-        await chmod(join(made, 'data'), 0o755);
-        await syncPath(made);
-        signal.throwIfAborted();
-        await renameDurably(made, home);
-        await removeEmpty(temporary);
-      });
+      const { home, data, hasData, wasTorn } = await settled(volume, context);
+      if (hasData) {
+        // A Create that a crash has ended may have made it for another owner.
+        if (!wasTorn && (await isEmpty(data))) await giveOwner(data, ownerOf(volume));
+        return 'found';
+      }
+      await makeInOneStep(home, (made) => makeEmpty(made, ownerOf(volume)), context.signal);
+      return 'made';
     },
 
-    async remove(volume, { signal }) {
+    async remove(volume, context) {
       beginSweep();
       const { home } = paths(volume);
-      signal.throwIfAborted();
-      await discard(home, base, tellOf(volume));
+      await discard(home, base, context, { tell: tellOf(volume), names: ['data', 'snapshots'] });
     },
 
     async mount(volume, mountpoint, context) {
       beginSweep();
-      const data = await existingData(volume);
+      const data = await existingData(volume, context);
       context.signal.throwIfAborted();
       // Nothing is mounted on a directory that this call has made: the mount table need not be read.
       const made = await mkdir(mountpoint, { recursive: true, mode: 0o700 });
       if (made === undefined && (await currentMountsAt(mountpoint)).length > 0) {
-        if (await isSameDirectory(data, mountpoint)) return;
+        if (await isSameDirectory(data, mountpoint)) {
+          // A crash may have come between the mount and its words.
+          await addMountWords(mountpoint, mounting.words(volume), context.signal);
+          return;
+        }
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
       await markUsed(paths(volume).home);
-      await bindAt(mountpoint, data, context);
+      await bindAt(mountpoint, data, mounting.words(volume), context);
     },
 
     async unmount(_volume, mountpoint, context) {
@@ -115,25 +129,26 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
 
     async snapshot(target, context) {
       beginSweep();
-      const data = await existingData(target.volume);
+      const data = await existingData(target.volume, context);
       const final = snapshotPath(target);
-      await withTemporary(base, async (temporary) => {
+      return await withTemporary(base, async (temporary) => {
         const copy = await syncedCopy(data, join(temporary, 'data'), context);
         await confirmed(context);
-        await replaceDirectory(copy, final, join(temporary, 'old'));
+        const bytes = await treeBytes(copy, context); // Containers no longer stand still.
+        await replaceDirectory(copy, final, join(temporary, 'old'), context);
+        return bytes;
       });
     },
 
     async removeSnapshot(target, context) {
       beginSweep();
       const final = snapshotPath(target);
-      await confirmed(context);
-      await discard(final, base, tellOf(target.volume));
+      await discard(final, base, context, { tell: tellOf(target.volume) });
     },
 
     async restore(target, context) {
       beginSweep();
-      const data = await existingData(target.volume);
+      const data = await existingData(target.volume, context);
       const { old } = paths(target.volume);
       const from = await existingSnapshot(target);
       await withTemporary(
@@ -142,7 +157,7 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
           const copy = await syncedCopy(from, join(temporary, 'data'), context);
           await confirmed(context);
           // A crash between these two renames is settled by the next call: see `settled`.
-          await replaceDirectory(copy, data, old);
+          await replaceDirectory(copy, data, old, context);
           await renameDurably(old, join(temporary, 'old'));
         },
         tellOf(target.volume),
@@ -152,15 +167,23 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
     async clone(source, target, context) {
       beginSweep();
       const from =
-        'snapshot' in source ? await existingSnapshot(source) : await existingData(source.volume);
+        'snapshot' in source
+          ? await existingSnapshot(source)
+          : await existingData(source.volume, context);
       await withTemporary(base, async (temporary) => {
         const made = join(temporary, 'volume');
-        await makeHome(made);
+        await mkdir(made, { mode: 0o700 });
+        await makeSnapshots(made);
         await markFresh(made);
-        await syncedCopy(from, join(made, 'data'), context);
+        await syncedCopy(from, join(made, 'data'), context, ownerOf(target));
         await confirmed(context);
-        await replaceDirectory(made, paths(target).home, join(temporary, 'old'));
+        await replaceDirectory(made, paths(target).home, join(temporary, 'old'), context);
       });
+    },
+
+    async rename(volume, to, context) {
+      beginSweep();
+      await renameHome(base, volume.name, to, context);
     },
 
     // A bind mount shows which directory of its file system it is.
@@ -168,6 +191,7 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
 
     pool: directoryPool(base),
     storage: directoryStorage(base),
+    trash: directoryTrash(base, { beginSweep, report }),
 
     promisedBytes: () => 0,
 
@@ -193,30 +217,31 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
   }
 
   function paths({ name }: DriverVolume) {
-    const home = join(base, name);
+    const home = childPath(base, name);
     return { home, data: join(home, 'data'), old: join(home, 'data.old') };
   }
 
   function snapshotPath({ volume, snapshot }: SnapshotTarget): string {
-    return join(paths(volume).home, 'snapshots', snapshot);
+    return childPath(join(paths(volume).home, 'snapshots'), snapshot);
   }
 
   /**
    * Ends a restore that a crash interrupted: with no data the old content comes back; with both,
    * the new content was in place already. Only under the volume's locks.
    */
-  async function settled(volume: DriverVolume) {
+  async function settled(volume: DriverVolume, context: DriverContext) {
     const found = paths(volume);
     const [hasOld, hasData] = await Promise.all([exists(found.old), exists(found.data)]);
     if (hasOld) {
-      if (hasData) await discard(found.old, base);
+      await confirmed(context);
+      if (hasData) await discard(found.old, base, context);
       else await renameDurably(found.old, found.data);
     }
-    return { ...found, hasData: hasOld || hasData };
+    return { ...found, hasData: hasOld || hasData, wasTorn: hasOld };
   }
 
-  async function existingData(volume: DriverVolume): Promise<string> {
-    const { data, hasData } = await settled(volume);
+  async function existingData(volume: DriverVolume, context: DriverContext): Promise<string> {
+    const { data, hasData } = await settled(volume, context);
     if (!hasData) throw noStorage(volume);
     return data;
   }
@@ -230,15 +255,33 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
   }
 }
 
+const mounting = mountOptions();
+const options = { ...ownerOptions, ...keepOption, ...mounting.option };
+
 const usageTimeoutMs = 60_000;
 
-async function makeHome(path: string): Promise<void> {
-  await mkdir(path, { mode: 0o700 });
-  await mkdir(join(path, 'snapshots'), { mode: 0o700 });
+async function makeEmpty(home: string, owner: RootOwner | undefined): Promise<void> {
+  const data = join(home, 'data');
+  const makeData = async () => {
+    await mkdir(data);
+    await chmod(data, 0o755); // Not left to the umask: a container's user has to get in.
+    await giveOwner(data, owner);
+  };
+  await allOf([makeSnapshots(home), makeData()]);
 }
 
-async function syncedCopy(from: string, to: string, context: DriverContext): Promise<string> {
+async function makeSnapshots(home: string): Promise<void> {
+  await mkdir(join(home, 'snapshots'), { mode: 0o700 });
+}
+
+async function syncedCopy(
+  from: string,
+  to: string,
+  context: DriverContext,
+  owner?: RootOwner,
+): Promise<string> {
   await copyTree(from, to, context);
+  await giveOwner(to, owner);
   await syncFileSystem(to);
   context.signal.throwIfAborted();
   return to;

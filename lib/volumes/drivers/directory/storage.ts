@@ -1,7 +1,8 @@
-import { opendir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { childPath } from '../shared/child-path.ts';
 import { isFresh } from '../shared/fresh-copy.ts';
-import { exists } from '../shared/storage-files.ts';
+import { exists, isEmpty } from '../shared/storage-files.ts';
 import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage } from '../stored-volume.ts';
 import { visibleNames } from '../stored-volume.ts';
@@ -12,7 +13,7 @@ export function directoryStorage(base: string): DriverStorage {
     names: () => visibleNames(base),
 
     async find(name) {
-      const home = join(base, name);
+      const home = childPath(base, name);
       if (!(await exists(home))) return undefined;
       return {
         name,
@@ -32,6 +33,5 @@ export function directoryStorage(base: string): DriverStorage {
 
 async function contentOf(data: string): Promise<'missing' | 'empty' | 'some'> {
   if (!(await exists(data))) return 'missing';
-  await using directory = await opendir(data);
-  return (await directory.read()) === null ? 'empty' : 'some';
+  return (await isEmpty(data)) ? 'empty' : 'some';
 }

@@ -42,6 +42,8 @@ export interface UnmountedImage {
   readonly image: string;
   /** The path at which it was mounted. */
   readonly mountpoint: string;
+  /** The words of mount(8) with which it is mounted again. */
+  readonly words: readonly string[];
   readonly dead: DeadDevices;
 }
 
@@ -76,7 +78,7 @@ export async function endCopies(
 
 /** Returns the copies of the mount that are left, when nothing else is. */
 async function onlyCopies(
-  { volume, image, mountpoint, dead }: UnmountedImage,
+  { volume, image, mountpoint, words, dead }: UnmountedImage,
   context: DriverContext,
 ): Promise<readonly MountViewer[]> {
   const place = await placeOfPath(mountpoint);
@@ -89,7 +91,7 @@ async function onlyCopies(
     if (users.length === 0) return viewers;
     // A container that is being started has mounts of its host at other places for a moment.
     if (performance.now() - startedAt > otherNamespacesMs) {
-      await mountedAgain(image, mountpoint, dead, context);
+      await mountedAgain(image, mountpoint, { words, dead }, context);
       throw new ShownElsewhereError(
         `volume ${volume} is still attached as ${devices.join(', ')}`,
         users,
@@ -139,14 +141,15 @@ export async function abandonCopies(image: string): Promise<void> {
 export async function mountedAgain(
   image: string,
   mountpoint: string,
-  dead: DeadDevices,
+  { words, dead }: Pick<UnmountedImage, 'words' | 'dead'>,
   context: DriverContext,
 ): Promise<boolean> {
   const devices = await dead.without(await writableLoopDevices(image));
   for (const { source } of devices.length === 0 ? [] : await viewersOf(devices)) {
     await using _device = await open(source, 'r');
     if (!(await writableLoopDevices(image)).includes(source)) continue;
-    await mountAt(mountpoint, [source], context);
+    const options = words.length === 0 ? [] : ['-o', words.join(',')];
+    await mountAt(mountpoint, [...options, source], context);
     return true;
   }
   return false;

@@ -14,18 +14,29 @@ import type {
   SnapshotTarget,
   VolumeDriver,
 } from '../driver.ts';
+import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
-import { exists, renameDurably, replaceDirectory, syncPath } from '../shared/storage-files.ts';
-import { discard, sweeper, withTemporary } from '../shared/temporary.ts';
+import { renameHome } from '../shared/renamed.ts';
+import {
+  exists,
+  putInFreePlace,
+  putInPlace,
+  replaceDirectory,
+  syncPath,
+} from '../shared/storage-files.ts';
+import { discard, makeInOneStep, sweeper, withTemporary } from '../shared/temporary.ts';
+import { directoryTrash } from '../shared/trash.ts';
 import { abandonCopies, endCopies, mountedAgain } from './copies.ts';
 import { DeadDevices } from './dead-devices.ts';
-import { giveNewUuid, makeImage, mountImage } from './image-file.ts';
+import { growBeforeMount, growMounted } from './grow.ts';
+import { isUnused, makeImage, makeOwn, mountImage } from './image-file.ts';
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { imageOptions, parseImageOptions, readOptions, sameOptions } from './options.ts';
+import { imagePrograms } from './programs.ts';
 import { reserveSpace } from './reserve.ts';
 import { fromStage, onStage, stagedImage } from './stage.ts';
 import { imageStorage } from './storage.ts';
@@ -40,6 +51,7 @@ import { asideImages, imageTakeover } from './takeover.ts';
  *     VOLUME_DIR/image/NAME/snapshots/SNAPSHOT.img
  *     VOLUME_DIR/image/NAME/aside/                  what former owners may still write to: takeover.ts
  *     VOLUME_DIR/image/NAME/.stage-TOKEN/           names that one holder of the lock uses: stage.ts
+ *     VOLUME_DIR/image/.trash/NAME@ID               removed volumes: shared/trash.ts
  *     VOLUME_DIR/image/.tmp-*                       things half made or half deleted
  *
  * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
@@ -54,28 +66,40 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
 
   return {
     name: 'image',
-    capabilities: { size: true, multiHostMount: false, copyNeedsQuiet: true, ownsFileSystem: true },
+    capabilities: {
+      size: true,
+      multiHostMount: false,
+      copyNeedsQuiet: true,
+      ownsFileSystem: true,
+      copies: true,
+      hostOnly: false,
+    },
     options: imageOptions,
+    programs: imagePrograms,
     parseOptions: parseImageOptions,
 
     async create(volume, context) {
       beginSweep();
-      if (await exists(imageOf(volume))) return;
+      const isThere = await exists(imageOf(volume));
+      if (isThere) {
+        if (!(await isMadeOnly(volume))) return 'found';
+        await discard(homeOf(volume), base, context, { tell: tellOf(volume) });
+      }
       const wanted = readOptions(volume);
-      await withTemporary(base, async (temporary) => {
-        const made = await makeHome(temporary);
-        await makeImage(made.image, wanted, context);
-        context.signal.throwIfAborted();
-        await renameDurably(made.home, homeOf(volume));
-      });
+      const fill = async (home: string) => {
+        await makeSnapshots(home);
+        await makeImage(join(home, imageName), wanted, context);
+      };
+      await makeInOneStep(homeOf(volume), fill, context.signal);
+      return isThere ? 'found' : 'made';
     },
 
-    async remove(volume, { signal }) {
+    async remove(volume, context) {
       beginSweep();
-      signal.throwIfAborted();
+      context.signal.throwIfAborted();
       if (!(await exists(homeOf(volume)))) return;
-      await untilDetached(`volume ${volume.name}`, imageOf(volume), signal);
-      await discard(homeOf(volume), base, tellOf(volume));
+      await untilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
+      await discard(homeOf(volume), base, context, { tell: tellOf(volume) });
     },
 
     async mount(volume, mountpoint, context) {
@@ -86,13 +110,26 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
         if (await isMountOf(top, image)) return;
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
-      if (context.isContinued && (await mountedAgain(image, mountpoint, dead, context))) return;
+      const { words } = readOptions(volume);
+      if (context.isContinued && (await mountedAgain(image, mountpoint, { words, dead }, context)))
+        return;
       const staged = await stagedImage(homeOf(volume), image, context);
       await untilDetached(`volume ${volume.name}`, image, context.signal);
       await markUsed(homeOf(volume));
       await confirmed(context);
-      const mount = () => mountImage(staged ?? image, readOptions(volume), mountpoint, context);
+      const wanted = readOptions(volume);
+      const mount = async () => {
+        const growsMounted = await growBeforeMount(staged ?? image, wanted, context);
+        await mountImage(staged ?? image, wanted, mountpoint, context);
+        if (growsMounted) await growMounted(staged ?? image, wanted, mountpoint, context);
+      };
       await (staged === undefined ? mount() : fromStage(dirname(staged), mount));
+    },
+
+    async grow(volume, mountpoint, context) {
+      if ((await currentMountsAt(mountpoint)).length === 0) return; // Its next mount does it.
+      const [image] = await imagesAt(volume, mountpoint);
+      if (image !== undefined) await growMounted(image, readOptions(volume), mountpoint, context);
     },
 
     async unmount(volume, mountpoint, context) {
@@ -101,7 +138,8 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       await thaw(mountpoint);
       await unmountAt(mountpoint, context);
       await endStranded(imageOf(volume), mountpoint, thaw, dead, context); // Frozen again meanwhile.
-      const unmounted = { volume: volume.name, image: imageOf(volume), mountpoint, dead };
+      const { words } = readOptions(volume);
+      const unmounted = { volume: volume.name, image: imageOf(volume), mountpoint, words, dead };
       const kept = await endCopies(unmounted, context);
       if (kept !== undefined) report?.(volume.name, kept);
     },
@@ -127,15 +165,16 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       await withTemporary(base, async (temporary) => {
         const copy = join(temporary, 'snapshot.img');
         await copyLive(target, copy, context);
+        await discard(snapshotImage(target), base, context, { tell: tellOf(target.volume) });
         await confirmed(context);
-        await renameDurably(copy, snapshotImage(target));
+        await putInFreePlace(copy, snapshotImage(target)); // Another host may have made one since.
       });
+      return await bytesIfThere(snapshotImage(target));
     },
 
     async removeSnapshot(target, context) {
       beginSweep();
-      await confirmed(context);
-      await discard(snapshotImage(target), base, tellOf(target.volume));
+      await discard(snapshotImage(target), base, context, { tell: tellOf(target.volume) });
     },
 
     async restore(target, context) {
@@ -151,7 +190,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
           await fromStage(stage, async () => {
             await rename(copy, restored);
             await confirmed(context);
-            await renameDurably(restored, image);
+            await putInPlace(restored, image);
           });
         }),
       );
@@ -159,7 +198,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
 
     async clone(source, target, context) {
       beginSweep();
-      const { fs } = sameOptions(source.volume, target);
+      const wanted = sameOptions(source.volume, target);
       await untilDetached(`volume ${target.name}`, imageOf(target), context.signal);
       const snapshot = 'snapshot' in source ? await existingSnapshot(source) : undefined;
       if (snapshot === undefined) await existingImage(source.volume);
@@ -170,13 +209,19 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
         } else {
           await copyLive(source, made.image, context);
         }
-        await giveNewUuid(made.image, fs, temporary, context);
+        await makeOwn(made.image, wanted, context);
         await reserveIfAsked(made.image, target, context);
         await markFresh(made.home);
         await syncPath(made.image);
         await confirmed(context);
-        await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'));
+        await replaceDirectory(made.home, homeOf(target), join(temporary, 'old'), context);
       });
+    },
+
+    async rename(volume, to, context) {
+      beginSweep();
+      await untilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
+      await renameHome(base, volume.name, to, context);
     },
 
     // The volumes of other drivers may lie on a loop device, too, but are parts of its file system.
@@ -184,6 +229,12 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
 
     pool: directoryPool(base),
     storage: imageStorage(base),
+    trash: directoryTrash(base, {
+      beginSweep,
+      report,
+      unused: (volume, { signal }) =>
+        untilDetached(`volume ${volume.name}`, imageOf(volume), signal),
+    }),
 
     takeover: imageTakeover(base),
 
@@ -213,7 +264,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
 
     async usage(volume, mountpoint) {
       const image = await existingImage(volume);
-      const { size: sizeBytes } = await stat(image);
+      const { size: sizeBytes } = readOptions(volume);
       if (mountpoint === undefined || !(await isMountedAt(image, mountpoint))) {
         return { usedBytes: await fileBytes(image), sizeBytes };
       }
@@ -227,7 +278,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
   }
 
   function homeOf({ name }: DriverVolume): string {
-    return join(base, name);
+    return childPath(base, name);
   }
 
   function imageOf(volume: DriverVolume): string {
@@ -235,7 +286,7 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
   }
 
   function snapshotImage({ volume, snapshot }: SnapshotTarget): string {
-    return join(homeOf(volume), snapshotsName, `${snapshot}.img`);
+    return childPath(join(homeOf(volume), snapshotsName), `${snapshot}.img`);
   }
 
   async function existingImage(volume: DriverVolume): Promise<string> {
@@ -264,6 +315,15 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
     return all;
   }
 
+  /**
+   * Returns true if an image was made and never mounted, with no snapshot: a crash has come between its
+   * Create and the record, and the next Create may ask for another size or owner.
+   */
+  async function isMadeOnly(volume: DriverVolume): Promise<boolean> {
+    if (!(await isUnused(imageOf(volume)))) return false;
+    return ((await imageStorage(base).find(volume.name))?.snapshots ?? []).length === 0;
+  }
+
   /** Copies the image of a volume that may be mounted here, and may be in use. */
   async function copyLive(source: LiveSource, to: string, context: DriverContext): Promise<void> {
     const image = await existingImage(source.volume);
@@ -283,8 +343,13 @@ const snapshotsName = 'snapshots';
 
 async function makeHome(temporary: string) {
   const home = join(temporary, 'volume');
-  await mkdir(join(home, snapshotsName), { recursive: true, mode: 0o700 });
+  await mkdir(home, { mode: 0o700 });
+  await makeSnapshots(home);
   return { home, image: join(home, imageName) };
+}
+
+async function makeSnapshots(home: string): Promise<void> {
+  await mkdir(join(home, snapshotsName), { mode: 0o700 });
 }
 
 /**

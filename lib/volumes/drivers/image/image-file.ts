@@ -1,13 +1,17 @@
+import type { FileHandle } from 'node:fs/promises';
 import { open, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
 import createDebug from 'debug';
-import { run } from '../../../linux/run.ts';
+import { hasCode } from '../../../linux/error-code.ts';
 import { never } from '../../../running/never.ts';
-import { UnavailableError } from '../../errors.ts';
+import { InvalidRequestError, UnavailableError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
 import { mountAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
+import type { RootOwner } from '../shared/owner.ts';
+import { giveOwner } from '../shared/owner.ts';
+import { formatSize } from '../shared/size.ts';
 import { syncPath } from '../shared/storage-files.ts';
 import { attach, detach, waitUntilDetached, writableLoopDevices } from './loop-device.ts';
+import { runOwn } from './programs.ts';
 import { reserveSpace, withinSpace } from './reserve.ts';
 
 const debug = createDebug('berth:driver');
@@ -28,6 +32,10 @@ export interface ImageOptions {
   readonly size: number;
   /** All blocks are allocated; absent: a block is allocated when it is written. */
   readonly reserve?: 'yes' | undefined;
+  /** The owner of the root directory; undefined: root. */
+  readonly owner?: RootOwner | undefined;
+  /** Words of mount(8). */
+  readonly words?: readonly string[];
 }
 
 /**
@@ -37,15 +45,16 @@ export interface ImageOptions {
  */
 export async function makeImage(
   path: string,
-  { fs, size, reserve }: ImageOptions,
+  { fs, size, reserve, owner }: ImageOptions,
   context: DriverContext,
 ): Promise<void> {
   {
     await using file = await open(path, 'wx', 0o600);
-    await file.truncate(size);
+    await setFileSize(file, size);
   }
   await withinSpace(() => makeFileSystem[fs](path, reserve === 'yes', context.signal));
   if (reserve === 'yes') await reserveSpace(path, size, context);
+  await ownRoot(path, fs, owner, context);
   await utimes(path, neverWritten, neverWritten);
   await syncPath(path);
 }
@@ -60,24 +69,70 @@ export async function isUnused(path: string): Promise<boolean> {
 
 const makeFileSystem = {
   async ext4(path: string, isWhole: boolean, signal: AbortSignal) {
-    // With its own checksum seed the UUID can be changed without an fsck: see `giveNewUuid`.
+    // With its own checksum seed the UUID can be changed without an fsck: see `makeOwn`.
     const format = ['-b', '4096', '-m', '0', '-e', 'remount-ro', '-O', 'metadata_csum_seed'];
     // What the kernel zeroes after the first mount it gives back to the pool instead.
     const whole = isWhole ? ['-E', 'lazy_itable_init=0,lazy_journal_init=0'] : [];
-    await run('mkfs.ext4', ['-q', '-F', ...format, ...whole, path], { signal });
-    const { stderr } = await run('debugfs', ['-w', '-R', 'rmdir lost+found', path], { signal });
-    // debugfs always exits with 0; its complaints follow the line with its name and version.
-    const complaints = stderr.trim().split('\n').slice(1);
-    if (complaints.length > 0) throw new Error(`debugfs failed: ${complaints.join(' ')}`);
+    await runOwn('mkfs.ext4', ['-q', '-F', ...format, ...whole, path], { signal });
+    await debugfs(path, 'rmdir lost+found', signal);
   },
 
   async xfs(path: string, _isWhole: boolean, signal: AbortSignal) {
-    await run('mkfs.xfs', ['-q', '-f', path], { signal });
+    await runOwn('mkfs.xfs', ['-q', '-f', path], { signal });
   },
 } satisfies Record<
   FileSystem,
   (path: string, isWhole: boolean, signal: AbortSignal) => Promise<void>
 >;
+
+/** Changes an ext4 that is not mounted and has no journal to be replayed. */
+async function debugfs(path: string, request: string, signal: AbortSignal): Promise<void> {
+  const { stderr } = await runOwn('debugfs', ['-w', '-R', request, path], { signal });
+  // debugfs always exits with 0; its complaints follow the line with its name and version.
+  const complaints = stderr.trim().split('\n').slice(1);
+  if (complaints.length > 0) throw new Error(`debugfs failed: ${complaints.join(' ')}`);
+}
+
+/**
+ * Gives the root directory in an image that is still being made its owner and mode. An ext4 is not mounted
+ * for that, because it counts its mounts, and one that was never mounted is proved empty.
+ */
+async function ownRoot(
+  path: string,
+  fs: FileSystem,
+  owner: RootOwner | undefined,
+  context: DriverContext,
+): Promise<void> {
+  if (owner === undefined) return;
+  if (fs === 'xfs') return await mountedOnce(path, fs, context, (root) => giveOwner(root, owner));
+  const { uid, gid, mode } = owner;
+  const { signal } = context;
+  if (uid !== undefined) await debugfs(path, `set_inode_field / uid ${uid}`, signal);
+  if (gid !== undefined) await debugfs(path, `set_inode_field / gid ${gid}`, signal);
+  const type = 0o040000;
+  if (mode !== undefined) {
+    await debugfs(path, `set_inode_field / mode 0${(type | mode).toString(8)}`, signal);
+  }
+}
+
+/** Mounts an image that is still being made beside it, and unmounts it also if the caller gives up. */
+async function mountedOnce(
+  path: string,
+  fs: FileSystem,
+  { signal }: DriverContext,
+  work: (root: string) => Promise<void> = async () => {},
+): Promise<void> {
+  const mountpoint = `${path}.mountpoint`;
+  const words = ['nosuid', 'nodev', 'noexec'];
+  await mountImage(path, { fs, size: (await stat(path)).size, words }, mountpoint, { signal });
+  try {
+    await work(mountpoint);
+  } finally {
+    await unmountAt(mountpoint, { signal: never });
+    await waitUntilDetached('the new volume', path, never);
+    await removeMountpoint(mountpoint);
+  }
+}
 
 /**
  * Mounts the file system in an image. `nouuid` because snapshots of one xfs carry its UUID;
@@ -86,12 +141,13 @@ const makeFileSystem = {
  */
 export async function mountImage(
   path: string,
-  { fs, size, reserve }: ImageOptions,
+  { fs, size, reserve, words = [] }: ImageOptions,
   mountpoint: string,
   context: DriverContext,
 ): Promise<void> {
-  const words = [reserve === 'yes' ? 'nodiscard' : 'discard', ...(fs === 'xfs' ? ['nouuid'] : [])];
-  const options = words.join(',');
+  const discard = reserve === 'yes' ? 'nodiscard' : 'discard';
+  // Of two words that exclude each other, the later one counts.
+  const options = [discard, ...(fs === 'xfs' ? ['nouuid'] : []), ...words].join(',');
   // In a read-only pool `mount` would make a read-only mount, with success.
   await using _writable = await open(path, 'r+');
   if (reserve === 'yes') await reserveAgain(path, size, context);
@@ -121,27 +177,38 @@ async function reserveAgain(path: string, size: number, context: DriverContext):
 }
 
 /**
- * Gives the file system in a copied image a UUID of its own. It may have been copied frozen, or
- * after a crash: `tune2fs` replays the journal itself; `xfs_admin` refuses, so the log of an xfs is
- * replayed by mounting it once in `temporary`.
+ * Gives the file system in a copied image a UUID of its own, and its root directory an owner if one is
+ * given. The image may have been copied frozen, or after a crash: `tune2fs` replays the journal itself;
+ * `xfs_admin` refuses, so the log of an xfs is replayed by mounting it once in `temporary`.
  */
-export async function giveNewUuid(
+export async function makeOwn(
   path: string,
-  fs: FileSystem,
-  temporary: string,
-  { signal }: DriverContext,
+  { fs, owner }: Pick<ImageOptions, 'fs' | 'owner'>,
+  context: DriverContext,
 ): Promise<void> {
+  const { signal } = context;
   if (fs === 'ext4') {
-    await run('tune2fs', ['-U', 'random', path], { signal });
-    return;
+    await runOwn('tune2fs', ['-U', 'random', path], { signal });
+    return await ownRoot(path, fs, owner, context);
   }
-  const mountpoint = join(temporary, 'mountpoint');
-  await mountImage(path, { fs, size: (await stat(path)).size }, mountpoint, { signal });
-  // The copy is unmounted even if the caller gave up.
-  await unmountAt(mountpoint, { signal: never });
-  await waitUntilDetached('the copy', path, never);
-  await removeMountpoint(mountpoint);
-  const { stdout, stderr } = await run('xfs_admin', ['-U', 'generate', path], { signal });
+  await mountedOnce(path, fs, context, (root) => giveOwner(root, owner));
+  const { stdout, stderr } = await runOwn('xfs_admin', ['-U', 'generate', path], { signal });
   // xfs_admin exits with 0 even when it has refused.
   if (!stdout.includes('new UUID')) throw new Error(`xfs_admin failed: ${stdout} ${stderr}`.trim());
+}
+
+/**
+ * Gives an image its size, without allocating it. Rejects InvalidRequestError if the file system of the pool has no
+ * files of that size: the largest of ext4 is one block smaller than 16T.
+ */
+export async function setFileSize(file: FileHandle, size: number): Promise<void> {
+  try {
+    await file.truncate(size);
+  } catch (error) {
+    if (!hasCode(error, 'EFBIG')) throw error;
+    throw new InvalidRequestError(
+      `size=${formatSize(size)} is more than a file can have on the file system of this pool; use a smaller size`,
+      { cause: error },
+    );
+  }
 }

@@ -1,12 +1,18 @@
+import { open, readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { hasCode } from '../../../linux/error-code.ts';
+import type { LoopFile } from '../../../linux/mount-calls.ts';
 import { viewersOf } from '../../../linux/mount-viewers.ts';
 import { readMounts } from '../../../linux/mountinfo.ts';
-import { run } from '../../../linux/run.ts';
+import type { SystemCalls } from '../../../linux/mounting.ts';
+import { systemCalls } from '../../../linux/mounting.ts';
+import { allOf } from '../../../running/all-of.ts';
 import { InUseError } from '../../errors.ts';
 import { exists } from '../shared/storage-files.ts';
 import { DeadDevices } from './dead-devices.ts';
+import { runOwn } from './programs.ts';
 import { ShownElsewhereError } from './shown-elsewhere.ts';
 
 /**
@@ -22,8 +28,49 @@ const listSchema = z.object({
 /** Lists the devices that may write to this file, such as `/dev/loop3`. */
 export async function writableLoopDevices(image: string): Promise<string[]> {
   if (!(await exists(image))) return [];
+  const calls = await systemCalls();
+  const attached = calls && (await attachedDevices());
+  if (!attached) return listedDevices(image);
+  const { dev, ino } = await stat(image, { bigint: true });
+  const found = await allOf(
+    attached.map(async (device) => {
+      const file = await fileOf(device, calls);
+      const isOurs = file?.device === dev && file.inode === ino && !file.isReadOnly;
+      return isOurs ? [device] : [];
+    }),
+  );
+  return found.flat();
+}
+
+/** Lists the loop devices that have a file; undefined: the kernel does not show them here. */
+async function attachedDevices(): Promise<string[] | undefined> {
+  try {
+    const names = (await readdir(blockDevices)).filter((name) => name.startsWith('loop'));
+    const hasFile = (name: string) => exists(join(blockDevices, name, 'loop/backing_file'));
+    const known = await allOf(names.map(async (name) => ((await hasFile(name)) ? [name] : [])));
+    return known.flat().map((name) => `/dev/${name}`);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'EACCES')) return undefined;
+    throw error;
+  }
+}
+
+const blockDevices = '/sys/block';
+
+/** Returns the file of a device; undefined: it has none any more. */
+async function fileOf(device: string, { loopFile }: SystemCalls): Promise<LoopFile | undefined> {
+  try {
+    await using opened = await open(device, 'r');
+    return await loopFile(opened.fd);
+  } catch (error) {
+    if (hasCode(error, 'ENXIO')) return undefined;
+    throw error;
+  }
+}
+
+async function listedDevices(image: string): Promise<string[]> {
   const args = ['--list', '--json', '--output', 'NAME,RO', '--associated', image];
-  const { stdout } = await run('losetup', args);
+  const { stdout } = await runOwn('losetup', args);
   if (stdout.trim() === '') return [];
   return listSchema
     .parse(JSON.parse(stdout))
@@ -42,7 +89,7 @@ const everyDeviceSchema = z.object({
  * free: somebody attached them by hand.
  */
 export async function idleLoopDevices(directory: string): Promise<string[]> {
-  const { stdout } = await run('losetup', [
+  const { stdout } = await runOwn('losetup', [
     '--list',
     '--json',
     '--output',
@@ -63,12 +110,12 @@ export async function idleLoopDevices(directory: string): Promise<string[]> {
 
 /** Attaches a file to a device of its own, also if another device has the file. */
 export async function attach(image: string): Promise<string> {
-  return (await run('losetup', ['--find', '--show', image])).stdout.trim();
+  return (await runOwn('losetup', ['--find', '--show', image])).stdout.trim();
 }
 
 /** Frees a device; the kernel frees a device in use when its last use ends. */
 export async function detach(device: string): Promise<void> {
-  await run('losetup', ['--detach', device]);
+  await runOwn('losetup', ['--detach', device]);
 }
 
 /** Returns true if the kernel has a file system of the device, mounted or not. */

@@ -1,8 +1,13 @@
 import { z } from 'zod';
 import { InvalidRequestError } from '../../errors.ts';
 import type { DriverVolume } from '../driver.ts';
+import type { DriverOptions } from '../driver-option.ts';
+import { keepOption, parseKeep } from '../keep.ts';
+import { checkedOptions } from '../shared/checked-options.ts';
+import { mountOptions } from '../shared/mount-options.ts';
+import { ownerOf, ownerOptions, parseOwner } from '../shared/owner.ts';
+import { parseSize } from '../shared/size.ts';
 import { fileSystems, smallestBytes } from './image-file.ts';
-import { parseSize } from './size.ts';
 
 const defaults = { size: '1G', fs: 'ext4' };
 
@@ -12,11 +17,25 @@ const maxBytes = 16 * 2 ** 40;
 /** One block: a part of one would be lost. */
 const stepBytes = 4096;
 
+const mounting = mountOptions([[undefined, 'discard', 'nodiscard']]);
+
 /** The options of a volume in an image, with what each means. */
-export const imageOptions = {
-  size: `how much it can hold, such as 512M or 20G (default ${defaults.size})`,
-  fs: `its file system: ${fileSystems.join(' or ')} (default ${defaults.fs})`,
-  reserve: 'yes: its whole size is allocated at once, so that nothing else can take it',
+export const imageOptions: DriverOptions = {
+  size: {
+    help: `how much it can hold, such as 512M or 20G (default ${defaults.size})`,
+    inCopies: 'same',
+  },
+  fs: {
+    help: `its file system: ${fileSystems.join(' or ')} (default ${defaults.fs})`,
+    inCopies: 'same',
+  },
+  reserve: {
+    help: 'yes: its whole size is allocated at once, so that nothing else can take it',
+    inCopies: 'same',
+  },
+  ...ownerOptions,
+  ...keepOption,
+  ...mounting.option,
 };
 
 /**
@@ -26,10 +45,11 @@ export const imageOptions = {
 export function parseImageOptions(
   options: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const { size = defaults.size, fs: fsName = defaults.fs, reserve, ...unknown } = options;
+  const { size = defaults.size, fs: fsName = defaults.fs, reserve, ...others } = options;
+  const { uid, gid, mode, keep, 'mount-options': words, ...unknown } = others;
   for (const name of Object.keys(unknown)) {
     throw new InvalidRequestError(
-      `the image driver does not know the option ${JSON.stringify(name)}: use size, fs or reserve`,
+      `the image driver does not know the option ${JSON.stringify(name)}: use ${Object.keys(imageOptions).join(', ')}`,
     );
   }
   const fs = fileSystems.find((known) => known === fsName);
@@ -45,18 +65,30 @@ export function parseImageOptions(
   }
   const minBytes = smallestBytes[fs];
   const bytes = String(parseSize(size, { minBytes, maxBytes, stepBytes }));
-  return { size: bytes, fs, ...(reserve === 'yes' ? { reserve } : {}) };
+  const mountedWith = mounting.parse(words);
+  if (reserve === 'yes' && mountedWith.split(',').includes('discard')) {
+    throw new InvalidRequestError(
+      "reserve=yes can't be combined with mount-options=discard, which gives allocated space back",
+    );
+  }
+  return {
+    ...{ size: bytes, fs, ...(reserve === 'yes' ? { reserve } : {}) },
+    ...parseOwner({ uid, gid, mode }),
+    ...parseKeep(keep),
+    'mount-options': mountedWith,
+  };
 }
 
 const optionsSchema = z.object({
-  size: z.coerce.number().int(),
+  size: z.coerce.number().int().min(stepBytes).max(maxBytes),
   fs: z.enum(fileSystems),
   reserve: z.literal('yes').optional(),
 });
 
-/** Returns the options of a volume as its record has them. */
+/** Returns the options of a volume as its record has them. Throws UnavailableError for what no release has written. */
 export function readOptions(volume: DriverVolume) {
-  return optionsSchema.parse(volume.options);
+  const read = () => optionsSchema.parse(volume.options);
+  return { ...checkedOptions(volume, read), owner: ownerOf(volume), words: mounting.words(volume) };
 }
 
 /**

@@ -1,8 +1,9 @@
 import { statfs } from 'node:fs/promises';
-import { ProgramError, run } from '../../../linux/run.ts';
+import { ProgramError } from '../../../linux/run.ts';
 import { InvalidRequestError, UnavailableError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
 import { syncPath } from '../shared/storage-files.ts';
+import { runOwn } from './programs.ts';
 
 /** The type of statfs(2) of btrfs, which writes each change of a file to another place. */
 const btrfsType = 0x9123683e;
@@ -24,7 +25,9 @@ export async function reserveSpace(
     );
   }
   try {
-    await withinSpace(() => run('fallocate', ['--length', String(sizeBytes), image], { signal }));
+    await withinSpace(() =>
+      runOwn('fallocate', ['--length', String(sizeBytes), image], { signal }),
+    );
   } catch (error) {
     if (!(error instanceof ProgramError) || !/not supported/i.test(error.output.stderr))
       throw error;

@@ -4,7 +4,7 @@ import createDebug from 'debug';
 import { hasCode } from '../../../linux/error-code.ts';
 import { UnavailableError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
-import { exists } from '../shared/storage-files.ts';
+import { exists, noSecondName } from '../shared/storage-files.ts';
 
 const debug = createDebug('berth:driver');
 
@@ -120,16 +120,7 @@ export async function stagedImage(
   }
 }
 
-const unstaged = [
-  'ENOSPC',
-  'EDQUOT',
-  'EROFS',
-  'EPERM',
-  'EOPNOTSUPP',
-  'ENOTSUP',
-  'ENOSYS',
-  'EMLINK',
-];
+const unstaged = ['ENOSPC', 'EDQUOT', 'EROFS', ...noSecondName] as const;
 
 async function stagesIn(home: string): Promise<string[]> {
   return (await readdir(home)).filter((name) => name.startsWith(prefix));

@@ -1,5 +1,6 @@
 import { open, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { childPath } from '../shared/child-path.ts';
 import { isFresh } from '../shared/fresh-copy.ts';
 import { exists } from '../shared/storage-files.ts';
 import { abandonedIn, sweep } from '../shared/temporary.ts';
@@ -15,7 +16,7 @@ export function imageStorage(base: string): DriverStorage {
     names: () => visibleNames(base),
 
     async find(name) {
-      const home = join(base, name);
+      const home = childPath(base, name);
       if (!(await exists(home))) return undefined;
       const image = join(home, 'volume.img');
       const snapshots = (await visibleNames(join(home, 'snapshots')))

@@ -1,18 +1,24 @@
+import type { BigIntStats } from 'node:fs';
 import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import createDebug from 'debug';
 import { hasCode } from '../../../linux/error-code.ts';
 import { ProgramError, run } from '../../../linux/run.ts';
 import { replaceFile } from '../../../linux/state-file.ts';
 import { never } from '../../../running/never.ts';
 import { UnavailableError } from '../../errors.ts';
 import type { DriverContext, DriverTakeover, DriverVolume } from '../driver.ts';
+import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { exists, syncPath } from '../shared/storage-files.ts';
 import { withTemporary } from '../shared/temporary.ts';
 import type { FormerOwner, PutAside, TakeoverAbility } from '../takeover.ts';
 import { notesText, readNotes } from './aside-notes.ts';
+import { lateBytes } from './late-writes.ts';
 import { fromStage, onStage } from './stage.ts';
+
+const debug = createDebug('berth:driver');
 
 /*
  * The taking over of an image. The former owner's kernel has the file open, not its name: what it
@@ -20,14 +26,16 @@ import { fromStage, onStage } from './stage.ts';
  *
  *     .stage-TOKEN/former.img      1. a second name of the old inode
  *     .stage-TOKEN/volume.img      2. a clone of it (or a full copy), made in .tmp-…
- *     .stage-TOKEN/notes.json      3. what is known of the former owner, and the time of the last write
- *                                  4. the store says that the lock is still held
- *     aside/HOST.TOKEN.MARK.json   5. the notes, renamed
- *     aside/HOST.TOKEN.MARK.img    6. the second name of the old inode, renamed
- *     volume.img                   7. the clone, renamed: one step
+ *     .stage-TOKEN/before.img      3. a clone of that clone, if the file system can, to compare with later
+ *     .stage-TOKEN/notes.json      4. what is known of the former owner, and the time of the last write
+ *                                  5. the store says that the lock is still held
+ *     aside/HOST.TOKEN.MARK.json   6. the notes, renamed
+ *     aside/HOST.TOKEN.MARK.before 7. the clone to compare with, renamed
+ *     aside/HOST.TOKEN.MARK.img    8. the second name of the old inode, renamed
+ *     volume.img                   9. the clone, renamed: one step
  *
- * After a crash before step 7 the volume has its old inode, and a repeat goes through all steps again.
- * The inode behind the name `aside/….img` tells whether step 7 has been done. stage.ts says why a host
+ * After a crash before step 9 the volume has its old inode, and a repeat goes through all steps again.
+ * The inode behind the name `aside/….img` tells whether step 9 has been done. stage.ts says why a host
  * that is frozen at any step, and goes on after its successor, does no harm.
  *
  * A clone (FICLONE) is of one moment, whatever writes meanwhile: the file system locks both files. A
@@ -36,6 +44,25 @@ import { fromStage, onStage } from './stage.ts';
 
 export function imageTakeover(base: string): DriverTakeover {
   let known: TakeoverAbility | undefined;
+  /** The bytes found in each file, by its path, with the state of the file then. */
+  const compared = new Map<string, { readonly state: string; readonly late: number }>();
+
+  /** Counts what was written to `path` since the takeover. Undefined: not known. */
+  async function written(stem: string, path: string, { mtimeNs, size }: BigIntStats) {
+    const state = `${mtimeNs} ${size}`;
+    const earlier = compared.get(path);
+    if (earlier?.state === state) return earlier.late;
+    const before = `${stem}.before`;
+    const clone = (from: string, to: string) => isCloned(from, to, { signal: never });
+    if (!(await exists(before))) return undefined;
+    const late = await lateBytes(base, before, path, clone).catch((error) => {
+      debug('compare path=%s %o', path, error); // A full or read-only pool: it is not known.
+      return undefined;
+    });
+    if (late === undefined) return undefined;
+    compared.set(path, { state, late });
+    return late;
+  }
 
   return {
     async ability({ isNeeded }) {
@@ -47,18 +74,21 @@ export function imageTakeover(base: string): DriverTakeover {
 
     async takeOver(volume, former, context) {
       context.signal.throwIfAborted();
-      const home = join(base, volume.name);
+      const home = childPath(base, volume.name);
       await onStage(home, context, async (stage) => {
         const image = join(home, imageName);
         const asides = asidesOf(base, volume);
         const name = `${former.host}.${former.token}.${former.mark}`;
-        const [aside, notes] = [join(asides, `${name}.img`), join(asides, `${name}.json`)];
+        const at = (suffix: string) =>
+          childPath(asides, `${name}.${suffix}`, { mayBeHidden: true });
+        const [aside, notes] = [at('img'), at('json')];
         if (await isDone(aside, image)) return;
         const prepared = await prepare(base, stage, image, former, context);
         await makeIfMissing(asides); // A takeover that fails before leaves nothing.
         await confirmed(context);
         await fromStage(stage, async () => {
           await rename(prepared.notes, notes);
+          if (prepared.before) await rename(prepared.before, at('before'));
           await rename(prepared.old, aside); // Without effect if a crash has left that name.
           await syncPath(asides);
           await rename(prepared.clone, image);
@@ -73,9 +103,12 @@ export function imageTakeover(base: string): DriverTakeover {
       const found: PutAside[] = [];
       for (const name of names.filter((file) => file.endsWith('.img'))) {
         const path = join(asides, name);
-        const notes = await readNotes(`${path.slice(0, -'.img'.length)}.json`);
-        const { mtime, mtimeNs, size } = await freshStat(path);
+        const stem = path.slice(0, -'.img'.length);
+        const notes = await readNotes(`${stem}.json`);
+        const now = await freshStat(path);
+        const { mtime, mtimeNs, size } = now;
         const isSame = notes && notes.mtimeNs === String(mtimeNs) && notes.size === String(size);
+        const late = isSame ? 0 : notes && (await written(stem, path, now));
         found.push({
           mark: notes?.mark ?? markOf(name),
           host: notes?.host ?? name,
@@ -83,7 +116,8 @@ export function imageTakeover(base: string): DriverTakeover {
           since: notes?.at ?? mtime.toISOString(),
           path,
           bytes: await fileBytes(path),
-          writtenAt: isSame ? undefined : mtime.toISOString(),
+          writtenAt: late === 0 ? undefined : mtime.toISOString(),
+          writtenBytes: late === 0 ? undefined : late,
         });
       }
       return found;
@@ -94,7 +128,7 @@ export function imageTakeover(base: string): DriverTakeover {
       const asides = asidesOf(base, volume);
       const names = await namesIn(asides);
       // The notes go last: without them, nobody knows whether the file was written to.
-      for (const suffix of [`.${mark}.img`, `.${mark}.json`]) {
+      for (const suffix of [`.${mark}.img`, `.${mark}.before`, `.${mark}.json`]) {
         for (const name of names.filter((file) => file.endsWith(suffix))) {
           await unlink(join(asides, name));
         }
@@ -113,7 +147,7 @@ export async function asideImages(base: string, volume: DriverVolume): Promise<s
 const imageName = 'volume.img';
 
 function asidesOf(base: string, { name }: DriverVolume): string {
-  return join(base, name, 'aside');
+  return join(childPath(base, name), 'aside');
 }
 
 async function namesIn(directory: string): Promise<string[]> {
@@ -155,11 +189,15 @@ async function prepare(
     await link(image, old);
     await withTemporary(base, async (temporary) => {
       const made = join(temporary, imageName);
-      const before = await cloneOf(old, made, context);
-      await replaceFile(notes, notesText(former, before));
+      const state = await cloneOf(old, made, context);
+      await replaceFile(notes, notesText(former, state));
       await rename(made, clone);
     });
-    return { old, clone, notes };
+    const before = join(stage, 'before.img');
+    return {
+      ...{ old, clone, notes },
+      before: (await isCloned(clone, before, context)) ? before : undefined,
+    };
   });
 }
 

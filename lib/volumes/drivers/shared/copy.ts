@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProgramError, run } from '../../../linux/run.ts';
-import type { DriverContext } from '../driver.ts';
+import { copyProgram, lastProgress } from '../../../linux/tree/program.ts';
+import { compileCacheVariable } from '../../../running/compile-cache.ts';
+import type { DriverContext, Progress } from '../driver.ts';
 
 /**
  * Copies of directories and files. A copy costs nothing where the file system can share blocks
@@ -12,24 +14,33 @@ import type { DriverContext } from '../driver.ts';
  */
 
 /**
- * Copies a directory with owners, modes, times, extended attributes, hard links and holes. The
- * directory may be in use: files that vanish while it is read are left out.
+ * Copies a directory with all that it has (lib/linux/tree/README.md). It may be in use: whatever its users
+ * exchange meanwhile, nothing from outside it is copied, and files that vanish are left out. Rejects if a name
+ * could not be copied, and names it.
  */
 export async function copyTree(from: string, to: string, context: DriverContext): Promise<void> {
-  await withProgress(
-    {
-      total: (signal) => treeBytes(from, { signal }),
-      done: (signal) => treeBytes(to, { signal }),
-    },
-    context,
-    async () => {
-      try {
-        await cp(['--archive', '--reflink=auto', '--no-target-directory', from, to], context);
-      } catch (error) {
-        if (!isOnlyVanishedFiles(error)) throw error;
-      }
-    },
-  );
+  let done: Amount = { bytes: 0, files: 0 };
+  const total = async (signal: AbortSignal) => ({
+    bytes: await treeBytes(from, { signal }),
+    files: await treeFiles(from, { signal }),
+  });
+  await withProgress({ total, done: async () => done }, context, async () => {
+    const running = run(process.execPath, [copyProgram, from, to], {
+      signal: context.signal,
+      dieWithParent: true,
+      env: compileCacheVariable(),
+      onOutput: (text) => {
+        done = lastProgress(text) ?? done;
+      },
+    });
+    await running.catch(saidByCopy);
+  });
+}
+
+/** Throws what the program of a copy says, without its name. */
+function saidByCopy(error: unknown): never {
+  const said = error instanceof ProgramError ? error.output.stderr.trim() : '';
+  throw said === '' ? error : new Error(`the copy failed: ${said}`, { cause: error });
 }
 
 /**
@@ -44,21 +55,33 @@ export async function copyFile(
 ): Promise<void> {
   const reflink = `--reflink=${sharesBlocks ? 'auto' : 'never'}`;
   await withProgress(
-    { total: () => fileBytes(from), done: () => fileBytes(to) },
+    { total: () => fileAmount(from), done: () => fileAmount(to) },
     context,
     async () => {
-      await cp([reflink, '--sparse=always', '--no-target-directory', from, to], context);
+      const args = [reflink, '--sparse=always', '--no-target-directory', from, to];
+      await run('cp', args, { signal: context.signal, dieWithParent: true });
     },
   );
 }
 
+interface Limits {
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+}
+
 /** Measures how much a directory occupies on the disk; hard links count once. */
-export async function treeBytes(
-  path: string,
-  limits: { readonly signal?: AbortSignal; readonly timeoutMs?: number },
-): Promise<number> {
-  const args = ['-s', '--block-size=1', '--', path];
-  const { stdout } = await run('du', args, limits).catch(totalDespiteVanishedFiles);
+export async function treeBytes(path: string, limits: Limits): Promise<number> {
+  return await measured(['--block-size=1', '--', path], limits);
+}
+
+/** Counts the files and directories in a directory, with itself; hard links count once. */
+async function treeFiles(path: string, limits: Limits): Promise<number> {
+  return await measured(['--inodes', '--', path], limits);
+}
+
+/** Asks `du`, which follows no link and no exchanged directory: fts(3) compares the directories that it enters. */
+async function measured(args: readonly string[], limits: Limits): Promise<number> {
+  const { stdout } = await run('du', ['-s', ...args], limits).catch(totalDespiteVanishedFiles);
   return Number.parseInt(stdout, 10);
 }
 
@@ -67,13 +90,18 @@ export async function fileBytes(path: string): Promise<number> {
   return (await stat(path)).blocks * 512;
 }
 
-function cp(args: readonly string[], { signal }: DriverContext) {
-  return run('cp', args, { signal, dieWithParent: true });
+async function fileAmount(path: string): Promise<Amount> {
+  return { bytes: await fileBytes(path), files: 1 };
+}
+
+interface Amount {
+  readonly bytes: number;
+  readonly files: number;
 }
 
 interface Measure {
-  total(signal: AbortSignal): Promise<number>;
-  done(signal: AbortSignal): Promise<number>;
+  total(signal: AbortSignal): Promise<Amount>;
+  done(signal: AbortSignal): Promise<Amount>;
 }
 
 const firstReportAfterMs = 200;
@@ -90,6 +118,7 @@ async function withProgress(
   if (onProgress === undefined) return await copy();
 
   const finished = new AbortController();
+  let last: Progress | undefined;
   const reporting = report();
   try {
     await copy();
@@ -97,21 +126,21 @@ async function withProgress(
     finished.abort();
     await reporting;
   }
+  if (last !== undefined) onProgress(ended(last));
 
   async function report() {
-    let totalBytes: number | undefined;
-    let doneBytes = 0;
+    let total: Amount | undefined;
     let waitMs = firstReportAfterMs;
     while (await unlessFinished(waitMs)) {
       const start = performance.now();
       try {
-        totalBytes ??= await measure.total(finished.signal);
-        doneBytes = Math.max(doneBytes, Math.min(await measure.done(finished.signal), totalBytes));
+        total ??= await measure.total(finished.signal);
+        last = progressOf(await measure.done(finished.signal), total, last);
       } catch {
         // The copy has not begun, or has just ended: there is nothing to measure.
         continue;
       }
-      if (!finished.signal.aborted) onProgress?.({ doneBytes, totalBytes });
+      if (!finished.signal.aborted) onProgress?.(last);
       waitMs = Math.max(firstReportAfterMs, (performance.now() - start) / measuringShare);
     }
   }
@@ -122,13 +151,18 @@ async function withProgress(
   }
 }
 
-const vanished =
-  /^cp: (cannot (stat|access|open|read symbolic link) .*: No such file or directory|skipping file .*, as it was replaced while being copied)$/;
+/** Nothing goes back, and nothing exceeds the total, which was counted while the source was in use. */
+function progressOf(done: Amount, total: Amount, before: Progress | undefined): Progress {
+  return {
+    doneBytes: Math.max(before?.doneBytes ?? 0, Math.min(done.bytes, total.bytes)),
+    totalBytes: total.bytes,
+    doneFiles: Math.max(before?.doneFiles ?? 0, Math.min(done.files, total.files)),
+    totalFiles: total.files,
+  };
+}
 
-function isOnlyVanishedFiles(error: unknown): boolean {
-  if (!(error instanceof ProgramError) || error.exitCode !== 1) return false;
-  const complaints = error.output.stderr.trim().split('\n');
-  return complaints.every((line) => vanished.test(line));
+function ended({ totalBytes, totalFiles }: Progress): Progress {
+  return { doneBytes: totalBytes, totalBytes, doneFiles: totalFiles, totalFiles };
 }
 
 /** Accepts the total that `du` prints although files vanished while it counted. */

@@ -5,7 +5,7 @@ import { hasCode } from '../../../linux/error-code.ts';
 import { mountUsers } from '../../../linux/mount-users.ts';
 import type { Mount } from '../../../linux/mountinfo.ts';
 import { currentMountsAt, isMountpoint } from '../../../linux/mountinfo.ts';
-import { bindMount, isBusy, unmount } from '../../../linux/mounting.ts';
+import { addMountWords, bindMount, isBusy, unmount } from '../../../linux/mounting.ts';
 import { run } from '../../../linux/run.ts';
 import { InUseError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
@@ -28,15 +28,19 @@ export async function mountAt(
 }
 
 /**
- * Makes a directory appear at a mountpoint that exists. When it rejects, nothing is mounted and the
- * mountpoint is gone.
+ * Makes a directory appear at a mountpoint that exists, with words of mount(8). When it rejects, nothing is
+ * mounted and the mountpoint is gone.
  */
 export async function bindAt(
   mountpoint: string,
   directory: string,
+  words: readonly string[],
   { signal }: DriverContext,
 ): Promise<void> {
-  await mounting(mountpoint, signal, () => bindMount(directory, mountpoint, signal));
+  await mounting(mountpoint, signal, async () => {
+    await bindMount(directory, mountpoint, signal);
+    await addMountWords(mountpoint, words, signal);
+  });
 }
 
 async function mounting(

@@ -1,4 +1,4 @@
-import { access, constants, link, readFile, statfs } from 'node:fs/promises';
+import { access, constants, link, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { hasCode } from '../../../linux/error-code.ts';
 import { unmountedOnFstab } from '../../../linux/fstab.ts';
@@ -55,12 +55,14 @@ const sharing: ReadonlySet<number> = new Set([
 async function spaceAt(path: string): Promise<PoolSpace> {
   try {
     const { type, bsize, blocks, bfree, bavail, files, ffree } = await statfs(path);
+    const [{ dev }, root] = [await stat(path), await stat('/')];
     return {
       // The blocks that ext4 keeps for root count as absent.
       totalBytes: (blocks - (bfree - bavail)) * bsize,
       freeBytes: bavail * bsize,
       freeFiles: files === 0 ? 1 : ffree / files,
       sharesBlocks: sharing.has(type),
+      isOnRoot: dev === root.dev,
     };
   } catch (error) {
     const parent = dirname(path);

@@ -7,8 +7,17 @@ import { hasCode } from '../../../linux/error-code.ts';
 import { processStatSync } from '../../../linux/proc.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
 import { messageOf } from '../../../running/message-of.ts';
+import type { DriverContext } from '../driver.ts';
 import type { KeptLeftover, Leftover } from '../stored-volume.ts';
-import { deleteTree, removeEmpty, renameDurably, syncPath } from './storage-files.ts';
+import { confirmed, keptIfConfirmed } from './confirmed.ts';
+import {
+  deleteTree,
+  exists,
+  putInPlace,
+  removeEmpty,
+  syncNames,
+  syncPath,
+} from './storage-files.ts';
 
 const debug = createDebug('berth:driver');
 
@@ -19,6 +28,13 @@ const debug = createDebug('berth:driver');
  */
 
 const prefix = '.tmp-';
+
+/** Receives what a person should know of storage that was left. */
+type Tell = (message: string) => void;
+
+function temporaryName(parent: string): string {
+  return join(parent, `${prefix}${formatOwner(ownIdentity())}-${randomUUID()}`);
+}
 const abandonedAfterMs = 24 * 60 * 60 * 1000;
 const sayAliveEveryMs = 60 * 60 * 1000;
 
@@ -30,7 +46,7 @@ const sayAliveEveryMs = 60 * 60 * 1000;
 export async function withTemporary<T>(
   parent: string,
   use: (directory: string) => Promise<T>,
-  tell?: (message: string) => void,
+  tell?: Tell,
 ): Promise<T> {
   await mkdir(parent, { recursive: true, mode: 0o700 });
   const directory = await mkdtemp(join(parent, `${prefix}${formatOwner(ownIdentity())}-`));
@@ -51,34 +67,87 @@ export async function withTemporary<T>(
 }
 
 /**
+ * Makes a directory with its content in one step: `fill` gets it under a temporary name beside `final`,
+ * and syncs the files that it makes. When this resolves, the directory survives a power cut. When it
+ * rejects, nothing is there; after a crash, what was made stays until the next `sweep`.
+ */
+export async function makeInOneStep(
+  final: string,
+  fill: (directory: string) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const parent = dirname(final);
+  const directory = temporaryName(parent);
+  await mkdir(directory, { mode: 0o700 }).catch(async (error) => {
+    if (!hasCode(error, 'ENOENT')) throw error;
+    await mkdir(directory, { recursive: true, mode: 0o700 }); // The first volume makes the parent.
+  });
+  try {
+    await fill(directory);
+    await syncPath(directory); // Before the rename, or a power cut could leave an empty directory.
+    signal.throwIfAborted();
+    await putInPlace(directory, final);
+  } catch (error) {
+    await deleteTree(directory).catch((left) => debug('clean directory=%s %o', directory, left));
+    throw error;
+  }
+}
+
+/** The options of `discard`. */
+interface DiscardOptions {
+  readonly tell?: Tell;
+  /** The directories in what is deleted that may be empty. */
+  readonly names?: readonly string[];
+}
+
+/**
  * Deletes a file or directory that lies somewhere below `parent`. It loses its name in one step first,
  * so that nobody sees it half deleted, and needs no space for that, because a full disk must be emptied
- * like this. Resolves also if there is nothing. When this resolves, a power cut can't bring the name
- * back. What can't be deleted (a file may be immutable) is a leftover from then on, which `sweep` tries
- * again, and `tell` receives why.
+ * like this. If the store says then that the caller's lock is lost, it gets its name again, and this
+ * rejects: it is another's. Resolves also if there is nothing. When this resolves, a power cut can't bring
+ * the name back. What can't be deleted (a file may be immutable) is a leftover from then on, which `sweep`
+ * tries again, and `tell` receives why.
  */
 export async function discard(
   path: string,
   parent: string,
-  tell?: (message: string) => void,
+  context: DriverContext,
+  { tell, names = [] }: DiscardOptions = {},
 ): Promise<void> {
-  const trash = join(parent, `${prefix}${formatOwner(ownIdentity())}-${randomUUID()}`);
+  context.signal.throwIfAborted();
+  const trash = temporaryName(parent);
   try {
-    await renameDurably(path, trash);
+    await rename(path, trash);
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return;
     if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error;
     // The directory `parent` has no room for one more name.
+    await confirmed(context);
     await deleteTree(path);
     await syncPath(dirname(path));
     return;
   }
+  await keptIfConfirmed(
+    context,
+    () => syncNames(path, trash),
+    () => giveBack(trash, path),
+  );
   try {
-    const isGone = await removeEmpty(trash).catch(() => false); // `rm` goes on, and says why.
+    const isGone = await removeEmpty(trash, names).catch(() => false); // `rm` goes on, and says why.
     if (!isGone) await deleteTree(trash);
   } catch (error) {
     tell?.(keptMessage(await asLeftover(trash, parent), error));
   }
+}
+
+/** Undoes a rename. If something has got the name since, what was renamed stays as a leftover. */
+async function giveBack(trash: string, path: string): Promise<void> {
+  if (await exists(path)) {
+    await asLeftover(trash, dirname(trash));
+    return;
+  }
+  await rename(trash, path);
+  await syncNames(trash, path);
 }
 
 function keptMessage(left: string, error: unknown): string {

@@ -1,6 +1,6 @@
 // The embedded store: the store contract and its own file; a real SQLite file, real time but for
 // one clock that jumps.
-import { stat, writeFile } from 'node:fs/promises';
+import { copyFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from '@jest/globals';
@@ -83,6 +83,25 @@ test('the embedded store drops all sessions of an earlier boot, also resumable o
   expect(await after.record('key')).toMatchObject({ value: 'value' });
   const resume = { ttlMs: 1, owner: 'daemon', resumable: true, resume: id };
   expect(await after.openSession(resume)).toMatchObject({ resumed: false });
+});
+
+test('a token that a power cut has taken from the embedded store is not used again', async () => {
+  await using directory = await embeddedDirectory();
+  const before = await embeddedStore({ ...directory, readBootId: () => 'boot 1' });
+  const client = await clientOf(before, 'n1');
+  // A power cut loses what was written after the last sync: tickets, and nothing else.
+  await client.write(await client.hold('db'), 'key', 'value');
+  await copyFile(directory.path, `${directory.path}.synced`);
+  await copyFile(`${directory.path}-wal`, `${directory.path}.synced-wal`);
+  for (let i = 0; i < 20; i += 1) await client.hold(`lost ${i}`);
+  const lost = await client.hold('other');
+  await before[Symbol.asyncDispose]();
+
+  const path = `${directory.path}.synced`;
+  await using after = await embeddedStore({ path, readBootId: () => 'boot 2' });
+  expect(await after.record('key')).toMatchObject({ value: 'value' });
+  const next = await (await clientOf(after, 'n1')).hold('other');
+  expect(next.token).toBeGreaterThan(lost.token);
 });
 
 test('the embedded store does not take a process in another PID namespace for dead', async () => {

@@ -173,7 +173,10 @@ for (const version of etcdVersions) {
       );
       const revisions = (await Promise.all(answers)).map(({ header }) => Number(header.revision));
       expect(sent).toEqual([1, 3, 1, 2, 1]);
-      expect(revisions).toEqual([2, 2, 2, 2, 3, 3, 3, 4]);
+      // A busy etcd may carry out the five Txns in another order, as above.
+      const [first, look1, look2, look3, second, look4, look5, third] = revisions;
+      expect([first, second, third].toSorted()).toEqual([2, 3, 4]);
+      expect([look2, look3, look5]).toEqual([look1, look1, look4]);
     });
 
     test('never contain two leases', async () => {

@@ -3,7 +3,8 @@
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { EtcdClient, prefixRange } from '../../../../lib/etcd/client.ts';
+import { EtcdClient } from '../../../../lib/etcd/client.ts';
+import { prefixRange } from '../../../../lib/etcd/ranges.ts';
 import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../../../../lib/lock/stores/etcd/store.ts';
 import type { Etcd } from '../../../support/etcd-server.ts';
@@ -97,7 +98,8 @@ describeWith(['etcd'], 'costs on etcd', () => {
     print(
       `a hand-over among 200 takes ${times(median(handOverMs), median(roundTripMs))} round trips`,
     );
-    expect(median(handOverMs)).toBeLessThanOrEqual(4 * median(roundTripMs));
+    // 3 on a quiet machine. The calls are exact above: this finds work that grows with those who wait.
+    expect(median(handOverMs)).toBeLessThanOrEqual(8 * median(roundTripMs));
   });
 
   test('a host sends one keep-alive, however many locks it holds', async () => {
@@ -146,7 +148,8 @@ describeWith(['etcd'], 'costs on etcd', () => {
     await eventually(() => expect(last).toBe(revision));
     watch.close();
     // Every range that is read visits all names, also the deleted ones.
-    expect(names.size).toBeLessThanOrEqual(4);
+    const ofLocks = [...names].filter((name) => name.startsWith('/berth/locks/'));
+    expect(ofLocks.length).toBeLessThanOrEqual(4);
   });
 
   test('a lock that was taken 50,000 times takes no longer than a new one', async () => {
@@ -199,7 +202,7 @@ describeWith(['etcd'], 'costs on etcd', () => {
     await run(5_000);
     const before = await usage();
     using listeners = countListeners();
-    await run(100_000);
+    await run(30_000);
     expect(listeners.left()).toBeLessThan(10);
     await eventually(async () => {
       const after = await usage();
@@ -212,7 +215,7 @@ describeWith(['etcd'], 'costs on etcd', () => {
       }
       expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 2);
       expect(after.heapBytes).toBeLessThan(before.heapBytes * 1.1);
-      print(`100,000 cycles leave ${times(after.heapBytes, before.heapBytes)} the heap`);
+      print(`30,000 cycles leave ${times(after.heapBytes, before.heapBytes)} the heap`);
     });
     expect(await n1.list()).toEqual([]);
     await eventually(() => expect(n1.mirror.tickets()).toEqual([]));

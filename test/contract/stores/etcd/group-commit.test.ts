@@ -99,6 +99,7 @@ for (const version of etcdVersions) {
 
     test('rejects only the requests of a dead session in a shared Txn', async () => {
       const [n1, n2] = [await clientOf(store, 'n1'), await clientOf(store, 'n2')];
+      const opened = client.txns;
       const held = await Promise.all(['a', 'b', 'c', 'd'].map((name) => n1.hold(name)));
       const [a, b, c, d] = held;
       if (!a || !b || !c || !d) throw new Error('no four tickets');
@@ -121,13 +122,14 @@ for (const version of etcdVersions) {
         { revision: expect.any(Number) },
       ]);
       expect(await store.tickets()).toEqual([b, c]);
-      expect(client.txns).toBeLessThan(10);
+      expect(client.txns - opened).toBeLessThan(10);
     });
 
     test('never puts leased and permanent tickets into one Txn', async () => {
       const leased = await clientOf(store, 'n1');
       const request = { ttlMs: Number.POSITIVE_INFINITY, owner: 'n1', resumable: true };
       const permanent = new Client('n1', store, (await store.openSession(request)).id);
+      client.txns = 0; // The first calls also look at the store's history.
       const first = leased.hold('first');
       const held = await Promise.all(
         names.map((name, index) => (index % 2 === 0 ? permanent : leased).hold(name)),

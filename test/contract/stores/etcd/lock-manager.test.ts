@@ -22,7 +22,8 @@ for (const version of etcdVersions) {
     afterAll(() => etcd.stop());
 
     const makeStore = () => etcdFixture(etcd);
-    lockManagerContract('etcd', makeStore);
+    // The managers differ by the store's client only, so that one count for each release is enough.
+    lockManagerContract('etcd', makeStore, [version === '3.5' ? 1 : 3]);
     // One version is enough: only the client could leak.
     if (version === '3.5') lockLeaks('etcd', makeStore);
 

@@ -41,9 +41,9 @@ for (const version of etcdVersions) {
 
     test('name the right that a user lacks', async () => {
       await enableAuth();
-      const client = await clientOf(connect({ user: 'berth', password: 'quay' }), 'n1');
-      await expectRefusal(() => client.enqueue('db'), /^etcd refuses: .*permission denied; grant/);
-      await expectRefusal(() => client.store.tickets(), /permission denied; grant/);
+      const store = connect({ user: 'berth', password: 'quay' });
+      await expectRefusal(() => clientOf(store, 'n1'), /^etcd refuses: .*permission denied; grant/);
+      await expectRefusal(() => store.tickets(), /permission denied; grant/);
     });
 
     test('tell a user with a wrong password from a user without one', async () => {

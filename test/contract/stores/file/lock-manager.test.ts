@@ -3,4 +3,4 @@ import { describeWith } from '../../../support/requirements.ts';
 import { fileFixture } from '../../bench/file-directory.ts';
 import { lockManagerContract } from '../../locks/manager-contract.ts';
 
-describeWith(['flock'], 'the file store', () => lockManagerContract('file', fileFixture));
+describeWith(['flock'], 'the file store', () => lockManagerContract('file', fileFixture, [3]));

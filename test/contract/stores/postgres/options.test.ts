@@ -155,6 +155,19 @@ describeWith(['postgres'], 'a postgres store', () => {
     expect(await second.health()).toMatchObject([{ severity: 'error' }]);
   });
 
+  test('adds what the tables of an earlier release lack', async () => {
+    const { connect, schema } = await postgresFixture(server);
+    await using first = await connect();
+    const held = await (await clientOf(first, 'n1')).hold('db');
+    await server.psql(
+      `ALTER TABLE "${schema}".sessions DROP COLUMN incarnation; UPDATE "${schema}".counter SET format = 1`,
+    );
+    await using second = await connect();
+    const resume = { ttlMs: 60_000, owner: 'n1', resumable: true, resume: held.session };
+    expect(await second.openSession(resume)).toMatchObject({ id: held.session, resumed: true });
+    expect(await second.stands(held)).toBe(true);
+  });
+
   test('works for a user who may not create schemas, in a schema of his own', async () => {
     const given = 'a schema for berth';
     await server.psql(

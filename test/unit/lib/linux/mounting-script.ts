@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { currentMountsAt } from '../../../../lib/linux/mountinfo.ts';
-import { bindMount, isBusy, unmount } from '../../../../lib/linux/mounting.ts';
+import { addMountWords, bindMount, isBusy, unmount } from '../../../../lib/linux/mounting.ts';
 
 const [from, at] = ['from', 'at'].map((name) => join(process.argv[2] ?? '', name)) as [
   string,
@@ -22,6 +22,9 @@ const countProgram = () => {
 subscribe('child_process', countProgram);
 await bindMount(from, at, signal);
 await bindMount(from, at, signal);
+await addMountWords(at, ['nosuid', 'noatime'], signal);
+await addMountWords(at, ['nodev', 'nosuid'], signal);
+const words = (await currentMountsAt(at)).at(-1)?.options.toSorted();
 const content = await readFile(join(at, 'file'), 'utf8');
 await unmount(at);
 const left = (await currentMountsAt(at)).length;
@@ -37,7 +40,7 @@ await once(user, 'exit');
 
 const missing = await failure(bindMount(join(from, 'nothing'), at, signal));
 const unmounted = await failure(unmount(at));
-const seen = { programs: usual, content, left, afterLazy, busy, missing, unmounted };
+const seen = { programs: usual, content, words, left, afterLazy, busy, missing, unmounted };
 process.stdout.write(JSON.stringify(seen));
 
 async function failure(work: Promise<void>) {

@@ -7,10 +7,13 @@ import { hideMountCalls } from '../../../support/no-mount-calls.ts';
 import { describeWith } from '../../../support/requirements.ts';
 import { makeTemporaryDirectory } from '../../../support/temporary-directory.ts';
 
+/** Words that are added leave those that are there. */
+const words = ['noatime', 'nodev', 'nosuid', 'rw'];
+
 describeWith(['root'], 'mounting', () => {
   test('by system calls, without a program', async () => {
     expect(await seen('')).toEqual({
-      ...{ programs: 0, content: 'content', left: 1, afterLazy: 0 },
+      ...{ programs: 0, content: 'content', words, left: 1, afterLazy: 0 },
       busy: {
         isBusy: true,
         message: expect.stringMatching(/^the unmount of .*\/at failed: .*busy/),
@@ -25,7 +28,7 @@ describeWith(['root'], 'mounting', () => {
 
   test('by programs, where the system calls can not be made', async () => {
     expect(await seen(hideMountCalls)).toMatchObject({
-      ...{ programs: 3, content: 'content', left: 1, afterLazy: 0 },
+      ...{ programs: 5, content: 'content', words, left: 1, afterLazy: 0 },
       busy: { isBusy: true, message: expect.stringMatching(/^umount failed: .*busy/) },
       missing: { isBusy: false, message: expect.stringMatching(/^mount failed: .*does not exist/) },
       unmounted: { isBusy: false, message: expect.stringMatching(/not mounted/) },

@@ -4,10 +4,11 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Lock } from '../../../../lib/lock/lock.ts';
 import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
-import { claimPrefix, claimText } from '../../../../lib/volumes/records/claims.ts';
+import { claimPrefix } from '../../../../lib/volumes/records/claims.ts';
 import type { AdminSocket } from '../../../support/admin-socket.ts';
 import { openAdminSocket } from '../../../support/admin-socket.ts';
 import { eventually } from '../../../support/eventually.ts';
+import { leaveUncleanEnd, lockWithClaim } from '../../../support/unclean-end.ts';
 
 let socket: AdminSocket;
 
@@ -171,22 +172,15 @@ test.each<[path: string, body: unknown, status: number, message: RegExp]>([
 });
 
 describe('a host that did not end its Mount', () => {
-  /** Leaves a claim as a Mount of a host does, and removes its ticket, as when its lease expires. */
-  async function uncleanEnd(manager: LockManager): Promise<Lock> {
-    const lock = await manager.lock([{ name: 'mount/db', mode: 'exclusive' }], {
-      reason: 'Mount',
-      claim: { prefix: claimPrefix('db'), value: claimText(claimant, new Date()) },
-    });
-    await manager.breakLock(lock.ticket);
-    await eventually(() => expect(socket.n1.mirror.ticket(lock.ticket.nonce)).toBeUndefined());
-    return lock;
-  }
-  const claimant = { owner: 'n2', host: 'n2', addresses: [], boot: 'boot' };
   const gone = (body: object) => socket.call('POST', '/v1/locks/db/gone', body);
 
   test('is gone when an operator says so, and only by the token of that Mount', async () => {
-    const { token, ticket } = await uncleanEnd(socket.n2);
+    const { token, ticket } = await leaveUncleanEnd(socket);
     const key = claimPrefix('db') + ticket.nonce;
+    expect(await socket.call('GET', '/v1/locks/db/gone')).toMatchObject({
+      status: 200,
+      body: { uncleanEnds: [{ volume: 'db', host: 'n2', token }] },
+    });
     const other = await gone({ token: token + 1 });
     expect(other).toMatchObject({ status: 404 });
     expect(JSON.stringify(other.body)).toContain(`clear db --token ${token} --host-gone`);
@@ -200,7 +194,7 @@ describe('a host that did not end its Mount', () => {
   });
 
   test('is not gone while it is alive or has the lock, unless forced', async () => {
-    const { token } = await uncleanEnd(socket.n2);
+    const { token } = await leaveUncleanEnd(socket);
     await using other = await socket.n2.lock([{ name: 'host/n2', mode: 'exclusive' }], {
       reason: 'Host',
     });
@@ -208,10 +202,7 @@ describe('a host that did not end its Mount', () => {
     const alive = await gone({ token });
     expect(alive).toMatchObject({ status: 409 });
     expect(JSON.stringify(alive.body)).toMatch(/n2 is alive.*--force/);
-    await using held = await socket.n2.lock([{ name: 'mount/db', mode: 'exclusive' }], {
-      reason: 'Mount',
-      claim: { prefix: claimPrefix('db'), value: claimText(claimant, new Date()) },
-    });
+    await using held = await lockWithClaim(socket.n2);
     await eventually(() => expect(socket.n1.mirror.ticket(held.ticket.nonce)).toBeDefined());
     const holder = await gone({ token: held.token, force: true });
     expect(holder).toMatchObject({ status: 409 });

@@ -26,10 +26,12 @@ const db = {
   access: 'host',
   failover: 'auto',
   onLost: 'pause',
+  protect: false,
   fencing: { level: 'host', means: 'in memory' },
   options: { size: '4096' },
   createdAt: '2026-01-02T03:04:06.000Z',
   createdBy: 'n1',
+  lastUse: { is: 'never' },
   snapshots: [],
   holders: [],
   waiting: [],
@@ -39,7 +41,15 @@ test('the list shows each volume with its mount', async () => {
   await volumes.mount('db', 'id1', neverAborted);
   expect(await socket.call('GET', '/v1/volumes')).toEqual({
     status: 200,
-    body: { volumes: [{ ...db, mounted: { mountpoint: '/mnt/db', mountIds: ['id1'] } }] },
+    body: {
+      volumes: [
+        {
+          ...{ ...db, lastUse: { is: 'now' } },
+          mounted: { mountpoint: '/mnt/db', mountIds: ['id1'] },
+        },
+      ],
+      unreadable: [],
+    },
   });
 });
 
@@ -90,7 +100,15 @@ test('snapshots can be made, listed, restored and removed', async () => {
   const made = await socket.call('POST', '/v1/volumes/db/snapshots', { name: 'monday' });
   expect(made).toEqual({
     status: 200,
-    body: { event: 'done', snapshot: { name: 'monday', createdAt: '2026-01-02T03:04:07.000Z' } },
+    body: {
+      event: 'done',
+      snapshot: {
+        name: 'monday',
+        createdAt: '2026-01-02T03:04:07.000Z',
+        bytes: 3 * 2 ** 20,
+        kind: 'moment',
+      },
+    },
   });
   expect((await socket.call('POST', '/v1/volumes/db/snapshots')).body).toMatchObject({
     event: 'done',
@@ -112,7 +130,7 @@ test('a copy reports its progress', async () => {
   volumes.faults.copy = (context) => {
     context?.onWait?.([]);
     for (let doneBytes = 1; doneBytes < 200; doneBytes++) {
-      context?.onProgress?.({ doneBytes, totalBytes: 1024 });
+      context?.onProgress?.({ doneBytes, totalBytes: 1024, doneFiles: 1, totalFiles: 2 });
     }
   };
   const { events } = socket.stream('/v1/copies', { source: 'db', target: 'db2' });
@@ -121,15 +139,15 @@ test('a copy reports its progress', async () => {
   // Many reports within an instant are merged, but the last one always arrives.
   expect(all).toEqual([
     { event: 'waiting', holders: [] },
-    { event: 'progress', doneBytes: 1, totalBytes: 1024 },
-    { event: 'progress', doneBytes: 1024, totalBytes: 1024 },
+    { event: 'progress', doneBytes: 1, totalBytes: 1024, doneFiles: 1, totalFiles: 2 },
+    { event: 'progress', doneBytes: 1024, totalBytes: 1024, doneFiles: 2, totalFiles: 2 },
     { event: 'done' },
   ]);
 });
 
 test('an error after the first event is the last event', async () => {
   volumes.faults.copy = (context) => {
-    context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
+    context?.onProgress?.({ doneBytes: 1, totalBytes: 2, doneFiles: 0, totalFiles: 1 });
     throw new InUseError('volume db is mounted on host n2');
   };
   const { events } = socket.stream('/v1/copies', { source: 'db', target: 'db2' });
@@ -144,7 +162,7 @@ test('an error after the first event is the last event', async () => {
 test('an operation is aborted when its caller hangs up', async () => {
   const gone = Promise.withResolvers<void>();
   volumes.faults.copy = (context) => {
-    context?.onProgress?.({ doneBytes: 1, totalBytes: 2 });
+    context?.onProgress?.({ doneBytes: 1, totalBytes: 2, doneFiles: 0, totalFiles: 1 });
     context?.signal.addEventListener('abort', () => gone.resolve());
     return gone.promise;
   };

@@ -29,10 +29,13 @@ const defaults: Config = {
   onLostRestart: 'yes',
   reconcileIntervalMs: 60_000,
   driver: 'directory',
+  defaultAccess: { image: 'container', directory: 'host' },
   overcommit: 1,
+  trashMs: 0,
   dockerSocket: '/var/run/docker.sock',
   fenceCommand: undefined,
   fenceHostProcesses: false,
+  holdLimitMs: 10_000,
 };
 
 const host = { BERTH_HOST: 'n1' };
@@ -119,6 +122,13 @@ describe.each<[argv: string, problem: RegExp]>([
   ['--prefix berth', /^--prefix\|berth\|use \/WORD/],
   ['--prefix /berth/', /^--prefix\|/],
   ['--driver zfs', /^--driver\|zfs\|use one of directory, image/],
+  [
+    '--default-access image=shared',
+    /^--default-access\|image=shared\|use directory=container\|host,image=/,
+  ],
+  ['--default-access zfs=host', /^--default-access\|zfs=host\|/],
+  ['--default-access image', /^--default-access\|image\|/],
+  ['--default-access image=host,image=host', /^--default-access\|/],
   ['--store redis://x', /^--store\|redis:\/\/x\|use embedded, etcd:/],
   ['--store etcd://', /^--store\|/],
   ['--store etcd://n1', /^--store\|/],

@@ -59,11 +59,19 @@ describe('Get', () => {
           fencing: 'host (in memory)',
           options: {},
           from: 'src@monday',
+          lastUsed: 'now',
           holder: { host: 'n1', reason: 'Mount', since: '2026-01-02T03:04:05.000Z', token: 7 },
           waiting: 1,
           disabled: { host: 'n3', since: '2026-01-02T03:04:05.000Z', why: 'upgrade' },
           mounts: { mountpoint: '/mnt/db', ids: ['id1'] },
-          snapshots: [{ name: 'tuesday', createdAt: '2026-01-02T03:04:09.000Z' }],
+          snapshots: [
+            {
+              name: 'tuesday',
+              createdAt: '2026-01-02T03:04:09.000Z',
+              kind: 'moment',
+              bytes: 3 * 2 ** 20,
+            },
+          ],
         },
       },
       Err: '',
@@ -83,6 +91,7 @@ describe('Get', () => {
           onLost: 'pause',
           fencing: 'host (in memory)',
           size: '1.5 GiB',
+          lastUsed: 'never',
           options: { size: '1610612736' },
           snapshots: [],
         },
@@ -91,7 +100,12 @@ describe('Get', () => {
     });
   });
 
-  test.each(['', 'unknown', '../x', 'a b', 'ü', 'x'.repeat(300)])(
+  test('answers that a name is no volume', async () => {
+    const { status, body } = await call('VolumeDriver.Get', { Name: 'unknown' });
+    expect({ status, body }).toEqual({ status: 500, body: { Err: 'no such volume: unknown' } });
+  });
+
+  test.each(['', '../x', 'a b', 'ü', 'x'.repeat(300)])(
     'answers that %j is no volume',
     async (Name) => {
       const { status, body } = await call('VolumeDriver.Get', { Name });

@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 /** One daemon's network and manager, and how often it has adopted mounts. */
-function daemon(resume?: string) {
+function daemon(resume?: string, earlierSession?: string) {
   const network = new FaultyStore(memoryStore({ shared }));
   const keep = { resume, save: async () => {} };
   const manager = new LockManager({
@@ -44,6 +44,7 @@ function daemon(resume?: string) {
   managers.push(manager);
   const adopted = { times: 0, answer: true };
   const recovery = {
+    putBack: async () => {},
     adopt: async () => {
       adopted.times += 1;
       return adopted.answer;
@@ -57,7 +58,7 @@ function daemon(resume?: string) {
     outcome: () => outcome,
     join: () => {
       const { signal } = stopping;
-      joinStore({ manager, recovery, identity, ttlMs, clock, signal }).then(
+      joinStore({ manager, recovery, identity, ttlMs, earlierSession, clock, signal }).then(
         () => {
           outcome = 'joined';
         },
@@ -140,6 +141,34 @@ test('a daemon waits for the session of a dead one to expire', async () => {
   expect(next.outcome()).toBe('waiting');
   await clock.pass(ttlMs);
   expect(next.outcome()).toBe('joined');
+});
+
+test('a daemon of a later boot waits until the session of the earlier one has expired', async () => {
+  const before = daemon();
+  before.join();
+  await clock.pass(0);
+  const { sessionId } = await before.manager.open();
+  before.network.cutOff();
+  const next = daemon(undefined, sessionId);
+  next.join();
+  await clock.pass(0.6 * ttlMs);
+  expect(next.outcome()).toBe('waiting');
+  await clock.pass(ttlMs);
+  expect(next.outcome()).toBe('joined');
+});
+
+test('a copy of a machine that runs fails when the original is seen to renew the session', async () => {
+  const original = daemon();
+  original.join();
+  await clock.pass(0);
+  const { sessionId } = await original.manager.open();
+  const copy = daemon(undefined, sessionId);
+  copy.join();
+  await clock.pass(0.9 * ttlMs);
+  expect(copy.outcome()).toBe('waiting');
+  await clock.pass(ttlMs);
+  expect(copy.outcome()).toBeInstanceOf(HostIdentityInUseError);
+  expect(await original.holder()).toBe(sessionId);
 });
 
 test('a daemon whose own lock was lost acquires it again, and adopts again', async () => {

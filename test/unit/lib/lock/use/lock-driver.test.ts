@@ -19,6 +19,7 @@ function lateStore(lateMs: number): TicketStore {
           if (lateMs < Number.POSITIVE_INFINITY) setTimeout(() => watcher.change(change), lateMs);
         },
         interrupted: () => watcher.interrupted(),
+        resumed: () => watcher.resumed(),
       }),
   };
 }

@@ -36,7 +36,8 @@ function asideOf(mark: string, writtenAt?: string): PutAside {
   };
 }
 
-function physician(asides: PutAside[], claims: readonly string[]) {
+/** The host that looks has left the claim `own`. */
+function physician(asides: PutAside[], claims: readonly string[], onRead = async () => {}) {
   const takeover: DriverTakeover = {
     ability: async () => 'at-once',
     takeOver: async () => {},
@@ -53,7 +54,13 @@ function physician(asides: PutAside[], claims: readonly string[]) {
     catalog: { list: () => [record] },
     drivers: new Map([['fake', driver]]),
     pools: { trouble: async () => undefined },
-    uncleanEnds: { list: () => claims.map(claimOf) },
+    uncleanEnds: {
+      list: () => claims.filter((mark) => mark !== 'own').map(claimOf),
+      claimsOn: async () => {
+        await onRead();
+        return claims.map(claimOf);
+      },
+    },
   });
 }
 
@@ -97,4 +104,21 @@ test('what was written there stays, and a person decides; what was not is remove
     { what: '/aside/unused.img', state: 'fixed' },
   ]);
   expect(asides.map(({ mark }) => mark)).toEqual(['written']);
+});
+
+test('what is kept for this very host, which has not let go, stays', async () => {
+  const asides = [asideOf('own')];
+  const outcomes = await physician(asides, ['own']).examine({ ...look, fix: true });
+  expect(outcomes).toMatchObject([{ what: '/aside/own.img', state: 'found' }]);
+  expect(asides).toHaveLength(1);
+});
+
+test('what its host wrote while the doctor looked, before it let go, stays', async () => {
+  const asides = [asideOf('late')];
+  const letGo = async () => {
+    asides[0] = asideOf('late', '2026-01-02T03:05:00Z');
+  };
+  const outcomes = await physician(asides, [], letGo).examine({ ...look, fix: true });
+  expect(outcomes).toMatchObject([{ what: '/aside/late.img', state: 'found' }]);
+  expect(asides).toHaveLength(1);
 });

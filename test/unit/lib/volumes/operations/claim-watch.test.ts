@@ -2,6 +2,7 @@
 // locks of both, on a memory store.
 
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { MirrorEvent } from '../../../../../lib/lock/engine/store-mirror.ts';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
 import type { KeptLock } from '../../../../../lib/lock/use/kept-lock.ts';
@@ -28,7 +29,7 @@ let two: Host;
 beforeEach(() => {
   resources = new AsyncDisposableStack();
   const shared = memoryState();
-  claims = new Claims(memoryStore({ shared }));
+  claims = new Claims(memoryStore({ shared }), 'n1');
   [one, two] = [host('n1', shared), host('n2', shared)];
 });
 
@@ -49,7 +50,7 @@ function host(name: string, shared: ReturnType<typeof memoryState>) {
   let held: KeptLock | undefined;
   const watch = new ClaimWatch({
     ...{ mirror: manager.mirror, claims, claimant: claimant(name), mutex: new KeyedMutex() },
-    takeovers: { settle: async () => {}, lookAgain: () => {} },
+    takeovers: { settle: async () => {}, noteRelease: () => {} },
     catalog: { get: () => undefined },
     mounts: { get: () => undefined, requireUnmounted: async () => {} },
     states: { get: () => undefined, lock: () => held },
@@ -88,3 +89,44 @@ test('a host that had the lock leaves its claim', async () => {
   await eventually(() => expect(two.tickets()).toHaveLength(1));
   expect(await claims.of('db')).toMatchObject([{ host: 'n1' }, { host: 'n2' }]);
 });
+
+test.each(['while it watches', 'while the store is away'])(
+  'the Mount that takes over hears that a claim has gone %s',
+  (when) => {
+    const released: string[] = [];
+    const key = claimKey('db', 'mark-1') ?? '';
+    let records = [{ key, value: claimText(claimant('n1'), new Date()), revision: 7 }];
+    let tell: (event: MirrorEvent) => void = () => {};
+    const watch = new ClaimWatch({
+      mirror: {
+        records: () => records.values(),
+        ticket: () => undefined,
+        listen: (listener) => {
+          tell = listener;
+          return { [Symbol.dispose]: () => {} };
+        },
+      },
+      ...{ claims, claimant: claimant('n2'), mutex: new KeyedMutex() },
+      takeovers: { settle: async () => {}, noteRelease: (_, gone) => released.push(gone) },
+      catalog: { get: () => undefined },
+      mounts: { get: () => undefined, requireUnmounted: async () => {} },
+      states: { get: () => undefined, lock: () => undefined },
+    });
+    using _following = watch.follow();
+    tell({ kind: 'reset' });
+    expect(released).toEqual([]);
+    records = [];
+    const nothing = {
+      revision: 8,
+      tickets: [],
+      removedTickets: [],
+      records: [],
+      closedGates: [],
+      openedGates: [],
+    };
+    const change = { ...nothing, removedRecords: [key] };
+    tell(when === 'while it watches' ? { kind: 'change', change } : { kind: 'reset' });
+    expect(released).toEqual([key]);
+    expect(watch.keysOf('db')).toEqual([]);
+  },
+);

@@ -9,12 +9,16 @@ import { UseMount } from '../../../../../lib/lock/use/use.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
 import type { MountStates } from '../../../../../lib/volumes/mounts/mount-state.ts';
 import type { MountTable } from '../../../../../lib/volumes/mounts/mount-table.ts';
+import { CopiesInUse } from '../../../../../lib/volumes/operations/copies-in-use.ts';
 import { LockedVolumes } from '../../../../../lib/volumes/operations/locked-volumes.ts';
 import { Volumes } from '../../../../../lib/volumes/operations/volumes.ts';
 import { PoolRoom } from '../../../../../lib/volumes/pools/pool-room.ts';
 import { Catalog } from '../../../../../lib/volumes/records/catalog.ts';
+import { LastUses } from '../../../../../lib/volumes/records/last-uses.ts';
 import { hostMounts } from '../../../../support/host-mounts.ts';
 import { hostTakeovers } from '../../../../support/host-takeovers.ts';
+import { noEngine, secondContainers } from '../../../../support/host-volumes.ts';
+import { noCommands, noStandstills } from '../../../../support/no-standstills.ts';
 import { makeTemporaryDirectory } from '../../../../support/temporary-directory.ts';
 
 const context = { signal: new AbortController().signal };
@@ -36,7 +40,7 @@ beforeEach(async () => {
   const driver = directoryDriver({ volumeDir: path });
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
-  const { mounts, found, recovery, mutex, clock, ...host } = resources.use(
+  const { mounts, found, recovery, mutex, clock, noteUse, ...host } = resources.use(
     await hostMounts({ directory: path, locks, catalog, drivers, manager, owner: 'n1' }),
   );
   ({ table, states } = host);
@@ -44,12 +48,19 @@ beforeEach(async () => {
   const { fencing, ...taking } = hostTakeovers({ store, drivers, events, clock });
   volumes = new LockedVolumes({
     ...taking,
-    fencing,
+    ...{ fencing, noteUse, lastUses: new LastUses(manager.mirror, store) },
     volumes: new Volumes({
-      ...{ catalog, drivers, host: 'n1', mounts, clock, fencing },
+      ...{ catalog, drivers, host: 'n1', mounts, clock, fencing, noteUse },
+      ...{ claims: taking.claims, claimant: taking.claimant, containers: noEngine },
       claimKeys: () => [],
+      trash: { keeps: () => false, put: async () => {} },
       pools: { require: async () => {} },
-      room: new PoolRoom({ catalog, overcommit: 1 }),
+      room: new PoolRoom({ catalog, overcommit: 1, host: 'n1' }),
+      copies: new CopiesInUse({
+        ...{ standstills: noStandstills, commands: noCommands },
+        events,
+        holdLimitMs: 10_000,
+      }),
     }),
     locks,
     catalog,
@@ -59,6 +70,7 @@ beforeEach(async () => {
     recovery,
     mutex,
     clock,
+    ...secondContainers(),
     defaultDriver: driver.name,
     lockTimeoutMs: 60_000,
   });
@@ -108,7 +120,7 @@ test("Create and Copy can't make a volume with the name of a disabled one", asyn
   await expect(volumes.copy({ volume: 'db' }, 'web', context)).rejects.toThrow(text);
   await locks.disable('db', { why: 'upgrade' });
   await expect(volumes.copy({ volume: 'db' }, 'web', context)).rejects.toThrow(
-    /^volume web is .*, volume db is .* \(upgrade\); .*: berth lock enable web, berth lock enable db$/,
+    /^volume db is .* \(upgrade\), volume web is .*; .*: berth lock enable db, berth lock enable web$/,
   );
 });
 

@@ -3,7 +3,11 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { ExistsError, UnavailableError } from '../../../../../lib/volumes/errors.ts';
+import {
+  ExistsError,
+  InvalidRequestError,
+  UnavailableError,
+} from '../../../../../lib/volumes/errors.ts';
 import type { HostVolumes } from '../../../../support/host-volumes.ts';
 import { hostVolumes } from '../../../../support/host-volumes.ts';
 
@@ -44,4 +48,17 @@ test('a copy refuses storage with content that it finds, and changes nothing', a
   await expect(host.volumes.copy({ volume: 'db' }, 'old', context)).rejects.toThrow(ExistsError);
   await expect(host.volumes.create(create, context)).rejects.toThrow(ExistsError);
   expect(await readFile(file('old'), 'utf8')).toBe('precious');
+});
+
+test('a copy of a snapshot refuses what is for a volume in use, in a call and as an option', async () => {
+  const monday = { volume: 'db', snapshot: 'monday' };
+  await host.volumes.snapshot(monday, context);
+  const asked = [{ isLive: true }, { holdLimitMs: 1_000 }, { commands: { before: 'sync' } }];
+  for (const inUse of asked) {
+    const refused = host.volumes.copy(monday, 'copy', { ...context, inUse });
+    await expect(refused).rejects.toThrow(/db@monday is a snapshot, which nobody writes to/);
+  }
+  const create = { name: 'copy', options: { from: 'db@monday', live: 'yes' } };
+  await expect(host.volumes.create(create, context)).rejects.toThrow(InvalidRequestError);
+  await host.volumes.copy(monday, 'copy', { ...context, inUse: { isLive: false } });
 });

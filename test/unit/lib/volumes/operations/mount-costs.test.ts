@@ -37,11 +37,27 @@ test('a first Mount calls the store once, and its Unmount once', async () => {
   expect(store.takeCalls()).toEqual(['remove']);
 });
 
-test('a Create and a Remove call the store twice: for the locks with the record, and to commit', async () => {
+test('that one call of an Unmount also writes when the volume was used last', async () => {
+  expect(volumes.get('db')?.lastUse).toMatchObject({ is: 'never' });
+  await volumes.mount('db', 'id', context);
+  await volumes.mount('db', 'other', context);
+  expect(volumes.get('db')?.lastUse).toEqual({ is: 'now' });
+  host.clock.advance(60_000);
+  await volumes.unmount('db', 'other', context);
+  store.takeCalls();
+  await volumes.unmount('db', 'id', context);
+  expect(store.takeCalls()).toEqual(['remove']);
+  const at = host.clock.date().toISOString();
+  await eventually(() => expect(volumes.get('db')?.lastUse).toEqual({ is: 'ended', at }));
+  await volumes.remove('db', context);
+  expect(await store.records('uses/')).toEqual([]);
+});
+
+test('a Create calls the store twice, for the locks with the record and to commit; a Remove also asks whether it still has them', async () => {
   await volumes.create({ name: 'other', options: {} }, context);
   expect(store.takeCalls()).toEqual(['enqueue', 'commit']);
   await volumes.remove('other', context);
-  expect(store.takeCalls()).toEqual(['enqueue', 'commit']);
+  expect(store.takeCalls()).toEqual(['enqueue', 'stands', 'commit']);
 });
 
 test('a Create whose answer was lost asks for its locks once more', async () => {
@@ -75,7 +91,7 @@ test('a Mount is refused when the volume has got other rules before the grant', 
   const other = recordWrite({ ...entry.record, access: 'shared', token: 99 }, entry.revision);
   const committing = store.commit({ guards: [], writes: [other], release: [] });
   await expect(volumes.mount('db', 'id', context)).rejects.toThrow(
-    'volume db was removed and created again while this Mount waited; try again',
+    'volume db was changed while this Mount waited; try again',
   );
   await committing;
   expect(await store.tickets('mount/db')).toEqual([]);

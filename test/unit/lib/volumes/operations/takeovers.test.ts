@@ -1,5 +1,6 @@
 // Unclean ends on a memory store: which claims lead to a takeover, and what becomes of them.
 
+import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { LockManager } from '../../../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../../../lib/lock/stores/memory/store.ts';
@@ -20,6 +21,8 @@ import { ManualClock } from '../../../../support/manual-clock.ts';
 
 const context = { signal: never };
 
+const nothing = async () => {};
+
 const record: VolumeRecord = {
   ...{ version: 1, name: 'db', driver: 'fake', options: {}, access: 'host', failover: 'auto' },
   ...{ onLost: 'pause', createdAt: '', createdBy: 'n1', snapshots: [], token: 1 },
@@ -30,6 +33,11 @@ let calls: string[];
 let asides: PutAside[];
 let ability: TakeoverAbility;
 let hosts: Map<string, Host>;
+/** Happen once, right before and right after a driver lists what was put aside. */
+let beforeLook: () => Promise<void>;
+let afterLook: () => Promise<void>;
+/** Happens at the beginning of a takeover. */
+let whileTaking: (signal: AbortSignal) => Promise<void>;
 
 beforeEach(() => {
   resources = new AsyncDisposableStack();
@@ -37,6 +45,7 @@ beforeEach(() => {
   asides = [];
   ability = 'at-once';
   hosts = new Map();
+  beforeLook = afterLook = whileTaking = nothing;
   const state = memoryState();
   for (const name of ['n1', 'n2', 'n3']) {
     const store = memoryStore({ shared: state });
@@ -56,12 +65,20 @@ type Host = ReturnType<typeof host>;
 function host(name: string, store: TicketStore, manager: LockManager) {
   const takeover: DriverTakeover = {
     ability: async () => ability,
-    takeOver: async (_, { host: former, mark }) => {
+    takeOver: async (_, { host: former, mark }, { signal }) => {
+      await whileTaking(signal);
       calls.push(`${name} takes over from ${former}`);
       const at = '2026-01-02T03:04:05Z';
       asides.push({ mark, host: former, token: 1, since: at, path: `/${mark}`, bytes: 1 });
     },
-    putAside: async () => asides,
+    putAside: async () => {
+      const [before, after] = [beforeLook, afterLook];
+      beforeLook = afterLook = nothing;
+      await before();
+      const seen = asides;
+      await after();
+      return seen;
+    },
     discard: async (_, mark) => {
       calls.push(`${name} discards`);
       asides = asides.filter((aside) => aside.mark !== mark);
@@ -145,6 +162,50 @@ test('what a former host wrote after the takeover is kept and named once', async
     .events.since(0)
     .filter(({ kind }) => kind === 'aside');
   expect(messages).toMatchObject([{ severity: 'warning', message: expect.stringContaining('/') }]);
+});
+
+test('what a former host wrote while another one looked is kept, although that host has let go since', async () => {
+  const lost = await at('n1').mount();
+  await at('n1').vanish(lost);
+  await at('n2').mount();
+  afterLook = async () => {
+    asides = asides.map((aside) => ({ ...aside, writtenAt: '2026-01-02T03:05:00Z' }));
+    await at('n1').claims.release('db', lost.ticket.nonce);
+  };
+  await at('n2').takeovers.settle(record);
+  expect(calls).toEqual(['n2 takes over from n1']);
+});
+
+test('a host that stood still and lost the volume deletes nothing of its own that was put aside since', async () => {
+  const { promise: looked, resolve } = Promise.withResolvers<void>();
+  const { promise: granted, resolve: go } = Promise.withResolvers<KeptLock>();
+  beforeLook = async () => {
+    await at('n1').vanish(await granted);
+    await at('n2').mount();
+    resolve();
+  };
+  go(await at('n1').mount());
+  await looked;
+  await at('n2').takeovers.settle(record); // It reads the store, so the other is done by then.
+  expect(calls).toEqual(['n2 takes over from n1']);
+});
+
+test('a Mount waits no longer for a takeover from a host that has let go, or of which an operator says so', async () => {
+  const lost = await at('n1').mount();
+  await at('n1').vanish(lost);
+  const { promise: begun, resolve } = Promise.withResolvers<void>();
+  whileTaking = async (signal) => {
+    resolve();
+    await once(signal, 'abort');
+    signal.throwIfAborted();
+  };
+  const mounting = at('n2').mount();
+  await begun;
+  await at('n3').claims.release('db', lost.ticket.nonce);
+  at('n2').takeovers.noteRelease('db', claimKey('db', lost.ticket.nonce) ?? '');
+  await at('n2').unmount(await mounting);
+  expect(calls).toEqual([]);
+  expect(await at('n3').claims.of('db')).toEqual([]);
 });
 
 test("a host's own unclean end is none for itself, and its old claim goes", async () => {

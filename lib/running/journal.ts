@@ -1,5 +1,5 @@
-import type { AppendFile } from '../../linux/append-file.ts';
-import { LatestOnly } from '../../running/latest-only.ts';
+import type { AppendFile } from '../linux/append-file.ts';
+import { LatestOnly } from './latest-only.ts';
 
 /** A file with more than this behind its base is replaced when that is more than the base, too. */
 const replaceBytes = 65_536;
