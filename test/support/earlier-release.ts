@@ -6,10 +6,13 @@ import { runOk } from './processes.ts';
 import type { TemporaryDirectory } from './temporary-directory.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 
-/** Commits whose programs tests run beside those of this tree. */
+/** Commits whose programs tests run beside those of this tree, as git names them. */
 export const earlierReleases = {
-  /** The release before this tree: it can be replaced in place, shares a cluster, and is gone back to. */
-  before: 'd246a1d',
+  /**
+   * The release before this tree: it can be replaced in place, shares a cluster, and is gone back to.
+   * It is found by its subject, because a clone need not have its tag.
+   */
+  before: 'HEAD^{/^berth 0\\.1\\.0: }',
   /** The last commit whose sentinel speaks protocol 1. */
   protocol1: 'abb74a0',
   /** The first sentinel; it refuses today's watch, and lies in another folder. */
@@ -24,7 +27,7 @@ export function missingHistory(): string | undefined {
         stdio: 'ignore',
       });
     } catch {
-      return `needs commit ${commit} (git fetch --unshallow)`;
+      return `needs the history with commit ${commit} (git fetch --unshallow)`;
     }
   }
   return undefined;
