@@ -301,8 +301,8 @@ describeWith(['root'], 'a sentinel that follows one that was killed', () => {
       await stops.release(user, false);
       for (const writer of writers) await writer.untilItWrites();
       expect(freezeOf(group)).toMatchObject({ isRequested: false });
-      // In version 2 each task reports its thaw when it has a processor again.
-      await waitFor(() => freezeOf(group)?.is === 'thawed', 10_000, 'the report of the thaw');
+      // In version 2 the report of a group that has no process of its own may be an old one.
+      if (version === 1) expect(freezeOf(group)?.is).toBe('thawed');
       expect(isMarked(group)).toBe(false);
 
       crash(container);
@@ -310,7 +310,6 @@ describeWith(['root'], 'a sentinel that follows one that was killed', () => {
       await stops.hold(user);
       await until(user, 'held');
       for (const writer of writers) expect(await writer.writes()).toBe(false);
-      // In version 2 the report of a group that has no process of its own may be an old one.
       expect(freezeOf(group)).toMatchObject({ isRequested: false });
       expect(isMarked(group)).toBe(false);
       await stops.release(user, false);

@@ -113,7 +113,12 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       await expectRefusal(n1, /etcd refuses: the user or the password is wrong/);
       await setPassword(etcd, 'quay');
       await n1.create('fresh');
-      expect(await store.locks()).toEqual(['mount/used']);
+      // etcd refused n2 too, perhaps for longer than the TTL: n2 writes its lock back then.
+      await waitFor(
+        async () => String(await store.locks()) === 'mount/used',
+        10_000,
+        'n2 to have its lock',
+      );
       await waitFor(
         async () => (await n1.daemon.berth('status')).code === 0,
         10_000,
