@@ -2,6 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { patience, pauseAfter } from './processes.ts';
 
 /**
+ * What ends within this time was not left to the poll of a waiter whose watch is live, which comes
+ * after 30 s (`lib/lock/engine/acquirer.ts`).
+ */
+export const beforePollMs = 25_000;
+
+/**
  * Repeats `check` until it passes, for at most 2 s on a quiet machine; then throws its last error.
  */
 export async function eventually(check: () => void | Promise<void>): Promise<void> {

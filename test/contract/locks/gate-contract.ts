@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { LockDisabledError } from '../../../lib/lock/errors.ts';
+import { beforePollMs } from '../../support/eventually.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { exclusive, shared } from '../bench/store-bench.ts';
@@ -41,7 +42,7 @@ export function lockGateContract(benchOf: ManagerBenchOf): void {
     const startedAt = performance.now();
     await n2.disable('db');
     for (const { granted } of waiting) await expect(granted).rejects.toThrow(LockDisabledError);
-    expect(performance.now() - startedAt).toBeLessThan(4_500);
+    expect(performance.now() - startedAt).toBeLessThan(beforePollMs);
     expect(await store.tickets()).toEqual([held.ticket]);
     held.throwIfLost();
     await held.confirm();

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
+import { beforePollMs } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { keep, manager, queue, take } from '../bench/manager-bench.ts';
 import { eventually, exclusive } from '../bench/store-bench.ts';
@@ -133,7 +134,7 @@ export function lockOutageContract<Server extends OutageServer>(
     const releasedAt = performance.now();
     await successor.unlock();
     await (await next.granted).unlock();
-    expect(performance.now() - releasedAt).toBeLessThan(2_500); // The poll comes every 5 s at most.
+    expect(performance.now() - releasedAt).toBeLessThan(beforePollMs);
     await n2.breakLock(kept.ticket);
     await eventually(() => expect(states.at(-1)).toBe('lost'));
     expect(await n2.tryLock([exclusive('kept')], { reason: 'Mount' })).toBeDefined();

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { LockContendedError } from '../../../lib/lock/errors.ts';
 import type { Lock } from '../../../lib/lock/lock.ts';
+import { beforePollMs } from '../../support/eventually.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { exclusive, shared } from '../bench/store-bench.ts';
@@ -132,7 +133,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     const startedAt = performance.now();
     await held.unlock();
     await Promise.all(done);
-    expect(performance.now() - startedAt).toBeLessThan(4_000); // No wake-up is left to the slow poll.
+    expect(performance.now() - startedAt).toBeLessThan(beforePollMs);
     expect(order).toEqual(Array.from({ length: 20 }, (_, index) => index));
   });
 

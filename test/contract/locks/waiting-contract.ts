@@ -7,6 +7,7 @@ import {
   LockTimeoutError,
 } from '../../../lib/lock/errors.ts';
 import type { Ticket } from '../../../lib/lock/ticket.ts';
+import { beforePollMs } from '../../support/eventually.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { queue, take } from '../bench/manager-bench.ts';
 import { eventually, exclusive, neverExpires, shared } from '../bench/store-bench.ts';
@@ -186,7 +187,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     const brokenAt = performance.now();
     if (ticket) await n3.breakLock(ticket);
     await expect(waiter.granted).rejects.toThrow(LockLostError);
-    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - brokenAt).toBeLessThan(4_500);
+    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - brokenAt).toBeLessThan(beforePollMs);
     expect(await store.tickets()).toEqual([held.ticket]);
     held.throwIfLost();
   });

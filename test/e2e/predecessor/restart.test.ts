@@ -1,8 +1,10 @@
 // Faults of earlier plugins when they or their store restart; test/promises/promises.test.ts lists
 // all. Real daemons and etcd, no Docker engine; real time.
+
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { beforePollMs } from '../../support/eventually.ts';
 import { waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import type { BareCluster, BareNode } from '../hosts/bare-cluster.ts';
@@ -111,7 +113,7 @@ describeWith(['root', 'etcd'], 'a daemon that finds its volumes changed at its s
     const released = performance.now();
     await unmount('first');
     await waiting;
-    expect(performance.now() - released).toBeLessThan(4_500);
+    expect(performance.now() - released).toBeLessThan(beforePollMs);
     await other.ok('Unmount', { Name: 'first', ID });
     await expectNothing();
   });

@@ -7,6 +7,7 @@ import { join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Etcd } from '../../support/etcd-server.ts';
+import { beforePollMs } from '../../support/eventually.ts';
 import { runOk, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { etcdView } from '../../support/store-view.ts';
@@ -100,7 +101,7 @@ describeWith(['root', 'etcd'], 'berth on an etcd with users', () => {
       await n1.ok('Unmount', { Name: 'used', ID: mountId });
       const freedAt = performance.now();
       await waiting;
-      expect(performance.now() - freedAt).toBeLessThan(4_500); // By the watch, not by the slower poll.
+      expect(performance.now() - freedAt).toBeLessThan(beforePollMs);
       if (kind === 'simple') return; // With simple tokens etcd takes seconds to refuse, in the same way.
 
       await asRoot('user', 'revoke-role', 'berth', 'volumes');
