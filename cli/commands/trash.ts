@@ -60,8 +60,8 @@ export async function listTrash({ client, print }: Context): Promise<undefined> 
 }
 
 const isOff =
-  'the trash is off: this host deletes what it removes at once; to keep it for a week: berth serve --trash 7d, ' +
-  'or -o keep=7d for one volume\n';
+  'the trash is off: this host deletes what it removes at once, except volumes with keep=; ' +
+  'to keep it for a week: berth serve --trash 7d, or -o keep=7d for one volume\n';
 
 const headers = ['REMOVED', 'DRIVER', 'SIZE', 'AT', 'BY', 'KEPT UNTIL', 'SNAPSHOTS'];
 

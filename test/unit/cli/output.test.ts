@@ -200,8 +200,8 @@ describe('output of the berth command', () => {
     expect(socket.removed).toEqual([]);
     const { stdout: off } = await berth('volume ls --trash');
     expect(off).toBe(
-      'the trash is off: this host deletes what it removes at once; to keep it for a week: ' +
-        'berth serve --trash 7d, or -o keep=7d for one volume\n',
+      'the trash is off: this host deletes what it removes at once, except volumes with keep=; ' +
+        'to keep it for a week: berth serve --trash 7d, or -o keep=7d for one volume\n',
     );
     const { exitCode, stderr } = await berth('volume restore gone');
     expect([exitCode, stderr]).toEqual([
