@@ -1,5 +1,6 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { types } from 'node:util';
 import { hasCode } from './error-code.ts';
 
 /** Replaces a small file atomically; it is on disk when this resolves. */
@@ -13,7 +14,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
       // The next attempt overwrites it.
     });
     // Node names the path only where a file is opened.
-    if (Error.isError(error) && !error.message.includes(path)) error.message += ` '${path}'`;
+    if (types.isNativeError(error) && !error.message.includes(path)) error.message += ` '${path}'`;
     throw error;
   }
   await using folder = await open(dirname(path), 'r');

@@ -1,4 +1,4 @@
-import { bootNowMs } from '../linux/boot.ts';
+import { bootClock } from '../linux/boot.ts';
 
 /** The only source of time of what waits or measures, so that a test can bring its own. */
 export interface Clock {
@@ -17,13 +17,16 @@ const suspendCheckMs = 100;
  * Returns the machine's clock. The monotonic clock stops while a machine is suspended, but a lease
  * expires meanwhile, so time asleep is added. The time since boot includes it; that has to be read
  * from a file, so it is read only when some time has passed, or when the wall clock has jumped.
+ *
+ * A clock that counts whole seconds may show a second too much or too little: less than a second of
+ * sleep is then taken for none, and more of it for a second more, because a lease may have expired.
  */
-export function systemClock(): Clock {
+export function systemClock(boot = bootClock()): Clock {
   let asleepMs = 0;
   let checkedAt = Number.NEGATIVE_INFINITY;
   const wallLead = () => Date.now() - performance.now();
   let lead = wallLead();
-  const bootLead = bootNowMs() - performance.now();
+  const bootLead = boot.nowMs() - performance.now();
   return {
     now: () => {
       const monotonic = performance.now();
@@ -31,7 +34,8 @@ export function systemClock(): Clock {
       if (monotonic - checkedAt >= suspendCheckMs || jumpedMs >= suspendCheckMs) {
         checkedAt = monotonic;
         lead = wallLead();
-        asleepMs = Math.max(asleepMs, bootNowMs() - monotonic - bootLead);
+        const foundMs = boot.nowMs() - monotonic - bootLead;
+        if (foundMs >= boot.stepMs) asleepMs = Math.max(asleepMs, foundMs + boot.stepMs);
       }
       return monotonic + asleepMs;
     },

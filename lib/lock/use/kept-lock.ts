@@ -44,7 +44,7 @@ export class KeptLock {
   readonly read: ReadRecord | undefined;
   readonly #owner: KeptLockOwner;
   readonly #onChange: (state: KeptLockState) => void;
-  readonly #listening = new DisposableStack();
+  readonly #listening: readonly Disposable[];
   #lock: Lock;
   #state: KeptLockState = 'held';
   #lapsed: Disposable | undefined;
@@ -56,8 +56,10 @@ export class KeptLock {
     this.#lock = lock;
     this.#owner = owner;
     this.#onChange = onChange;
-    this.#listening.use(owner.onSessionHeard(() => void this.#settle()));
-    this.#listening.use(owner.onHistoryChanged((change) => this.#onHistoryChanged(change)));
+    this.#listening = [
+      owner.onSessionHeard(() => void this.#settle()),
+      owner.onHistoryChanged((change) => this.#onHistoryChanged(change)),
+    ];
     this.#hold(lock);
   }
 
@@ -142,7 +144,7 @@ export class KeptLock {
   }
 
   #endListening(): void {
-    this.#listening.dispose();
+    for (const listening of this.#listening) listening[Symbol.dispose]();
     this.#lapsed?.[Symbol.dispose]();
   }
 

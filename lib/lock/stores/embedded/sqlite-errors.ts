@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { StoreRefusedError, StoreUnavailableError } from '../../errors.ts';
 
 /** SQLite's primary result codes for faults of the machine, not of the program. */
@@ -40,13 +41,13 @@ export function explainSqlite(error: unknown, path: string): unknown {
 }
 
 function resultCode(error: unknown): number | undefined {
-  if (!Error.isError(error) || !('errcode' in error)) return undefined;
+  if (!types.isNativeError(error) || !('errcode' in error)) return undefined;
   if (error.errcode === noRoomToMap) return 13;
   return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
 }
 
 /** Names errors of the directory, which is created before SQLite opens the file. */
 function fileSentence(error: unknown): string | undefined {
-  if (!Error.isError(error) || !('syscall' in error)) return undefined;
+  if (!types.isNativeError(error) || !('syscall' in error)) return undefined;
   return `its directory could not be made (${error.message})`;
 }

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { bootId } from '../../../linux/boot.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
 import type { Clock } from '../../../running/clock.ts';
@@ -110,11 +111,14 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
       return true;
     },
     watch: (watcher) => {
-      const watching = new DisposableStack();
-      if (isClosed) return watching;
-      watching.use(opened.onRefused((change) => watcher.historyChanged?.(change)));
-      watching.use(feed.follow(watcher));
-      return watching;
+      const watching = isClosed
+        ? []
+        : [opened.onRefused((change) => watcher.historyChanged?.(change)), feed.follow(watcher)];
+      return {
+        [Symbol.dispose]: () => {
+          for (const part of watching) part[Symbol.dispose]();
+        },
+      };
     },
     [Symbol.asyncDispose]: async () => {
       if (isClosed) return;
@@ -154,5 +158,5 @@ function succeeds(step: () => void): boolean {
 }
 
 function asError(thrown: unknown): Error {
-  return Error.isError(thrown) ? thrown : new Error(String(thrown));
+  return types.isNativeError(thrown) ? thrown : new Error(String(thrown));
 }

@@ -1,6 +1,7 @@
 import type { FSWatcher } from 'node:fs';
 import { watch as watchDirectory } from 'node:fs';
 import { basename } from 'node:path';
+import { types } from 'node:util';
 import type { Condition } from '../../condition.ts';
 import { SessionGoneError, StoreUnavailableError } from '../../errors.ts';
 import type { Ticket } from '../../ticket.ts';
@@ -154,5 +155,5 @@ function lostSession(id: string): Condition {
 }
 
 function asError(thrown: unknown): Error {
-  return Error.isError(thrown) ? thrown : new Error(String(thrown));
+  return types.isNativeError(thrown) ? thrown : new Error(String(thrown));
 }

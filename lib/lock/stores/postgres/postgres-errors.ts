@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { messageOf } from '../../../running/message-of.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 
@@ -82,7 +83,7 @@ function clientSentence(text: string): string {
 }
 
 function causeOf(error: unknown): unknown {
-  return Error.isError(error) ? error.cause : undefined;
+  return types.isNativeError(error) ? error.cause : undefined;
 }
 
 function codeOf(error: unknown): string {
