@@ -7,8 +7,8 @@ import { embeddedStore } from '../../../../lib/lock/stores/embedded/store.ts';
 import type { TicketStore } from '../../../../lib/lock/stores/ticket-store.ts';
 import type { EmbeddedDirectory } from '../../bench/embedded-directory.ts';
 import { embeddedDirectory } from '../../bench/embedded-directory.ts';
-import { keep, manager, take } from '../../bench/manager-bench.ts';
-import { clientOf, eventually } from '../../bench/store-bench.ts';
+import { keep, manager, queue, take } from '../../bench/manager-bench.ts';
+import { clientOf, eventually, shared } from '../../bench/store-bench.ts';
 
 /** Each way in which the file of a host that is down is not the one that it left. */
 const ways: readonly {
@@ -42,6 +42,16 @@ const ways: readonly {
     change: (path) => rename(`${path}.copy`, path),
     isKilled: true,
   },
+];
+
+/** Each way in which the file of a running process is put back to an earlier state. */
+const replacements: readonly {
+  readonly name: string;
+  readonly ends: readonly string[];
+  readonly says: RegExp;
+}[] = [
+  { name: 'put back alone', ends: [''], says: /another file was put in its place/ },
+  { name: 'put back with its log', ends: ['', '-wal'], says: /another file was put in its place/ },
 ];
 
 describe('the embedded store, whose file', () => {
@@ -146,6 +156,47 @@ describe('the embedded store, whose file', () => {
     await using refused = await open();
     await expectRefused(refused, /put back to an older state|its log \(-wal\) is missing|cut off/);
   });
+
+  for (const { name, ends, says } of replacements) {
+    test(`is ${name} while locks are held, shared, kept and waited for, nobody is granted one until it is accepted`, async () => {
+      const { path } = directory;
+      await using store = await open();
+      const n1 = manager(store, 'n1');
+      const held = await take(n1, 'old');
+      const released = await take(n1, 'ghost');
+      for (const end of ends) await copyFile(path + end, `${path}${end}.copy`);
+      await released.unlock();
+      const heir = keep(await take(n1, 'ghost'), n1);
+      const { kept, states } = keep(await take(n1, 'young'), n1);
+      const reader = keep(await take(n1, [shared('read')]), n1);
+      const waiter = await queue(n1, 'young', { timeoutMs: 120_000 });
+      for (const end of ends) await rename(`${path}${end}.copy`, path + end);
+
+      const early = ['free', 'ghost', 'read'].map((lock) => take(n1, lock, { timeoutMs: 0 }));
+      for (const { status, ...ended } of await Promise.allSettled(early)) {
+        expect([status, ended]).toEqual(['rejected', { reason: expect.any(StoreRefusedError) }]);
+      }
+      await expect(n1.list()).rejects.toThrow(says);
+      await expect(n1.record('any')).rejects.toThrow(StoreRefusedError);
+      expect([held.signal.aborted, kept.state, heir.kept.state]).toEqual([false, 'held', 'held']);
+
+      await store.accept?.();
+      // Without the tickets of the copy, each holder has a proof that it held its lock until then.
+      await eventually(() => expect(states).toEqual(['unproven', 'lost']));
+      expect(held.signal.aborted).toBe(true);
+      expect(await n1.list()).toEqual([]);
+      for (const { kept: lost } of [heir, reader]) {
+        const { proof, ticket } = lost;
+        await (await take(n1, ticket.locks, { timeoutMs: 0, proof })).unlock();
+      }
+      const again = await take(n1, 'young', { proof: kept.proof });
+      expect(again.token).toBeGreaterThan(kept.token);
+      // Its ticket ended with all others, or it asked before.
+      await expect(waiter.granted).rejects.toThrow(/removed while it waited|no lock is granted/);
+      await again.unlock();
+      await n1.close({ keep: false });
+    });
+  }
 
   test('is replaced while it is used, is refused, and its locks are not granted to another', async () => {
     await using store = await open();

@@ -1,47 +1,81 @@
 // Locks when etcd is put back: real servers, real snapshots and restores, real time.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
-import { ProofExpiredError, StoreUnavailableError } from '../../../../lib/lock/errors.ts';
+import { ProofExpiredError } from '../../../../lib/lock/errors.ts';
 import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../../../../lib/lock/stores/etcd/store.ts';
 import type { RememberedHistory } from '../../../../lib/lock/stores/history-record.ts';
 import type { HistoryMemory } from '../../../../lib/lock/stores/history-source.ts';
-import type { EtcdBackup } from '../../../support/etcd-backup.ts';
+import type { EtcdBackup, RestoreOptions } from '../../../support/etcd-backup.ts';
 import { copyOf, snapshotOf, wipe } from '../../../support/etcd-backup.ts';
 import type { Etcd } from '../../../support/etcd-server.ts';
 import { startEtcd } from '../../../support/etcd-server.ts';
 import { describeWith } from '../../../support/requirements.ts';
 import { addressesOf } from '../../bench/etcd-fixture.ts';
-import { keep, manager, queue, take } from '../../bench/manager-bench.ts';
+import { keep, manager, take } from '../../bench/manager-bench.ts';
 import { eventually, longTtlMs } from '../../bench/store-bench.ts';
+import type { HistoryWay, PutBack } from '../../locks/history-contract.ts';
+import { lockHistoryContract, untilRenewed } from '../../locks/history-contract.ts';
 
 /** Each way in which etcd gets another history, from a backup that was made before. */
-const ways: readonly {
-  readonly name: string;
-  readonly backup: (etcd: Etcd) => Promise<EtcdBackup>;
-  readonly restore: (backup: EtcdBackup) => Promise<void>;
-}[] = [
+const ways: readonly HistoryWay<Etcd>[] = [
   {
     name: 'restored from a snapshot with a new token',
-    backup: snapshotOf,
-    restore: (backup) => backup.restore(),
+    backup: (etcd) => backupOf(snapshotOf(etcd)),
+    says: /its cluster ID was \d+ and is \d+/,
+    tokensGrow: false,
+    isCutOffToo: true,
   },
   {
     name: 'restored from a snapshot with the same token',
-    backup: snapshotOf,
-    restore: (backup) => backup.restore({ sameToken: true }),
+    backup: (etcd) => backupOf(snapshotOf(etcd), { sameToken: true }),
+    says: /its log is shorter than its revisions/,
+    tokensGrow: false,
   },
   {
     name: 'restored with a higher revision and the same token',
-    backup: snapshotOf,
-    restore: (backup) => backup.restore({ sameToken: true, bumpBy: 1_000 }),
+    backup: (etcd) => backupOf(snapshotOf(etcd), { sameToken: true, bumpBy: 1_000 }),
+    says: /its log is shorter than its revisions/,
+    tokensGrow: true,
+    isCutOffToo: true,
   },
   {
     name: 'put back from a copy of its data',
-    backup: copyOf,
-    restore: (backup) => backup.restore(),
+    backup: (etcd) => backupOf(copyOf(etcd)),
+    says: /its revision was \d+ and is \d+/,
+    tokensGrow: false,
   },
 ];
+
+async function backupOf(made: Promise<EtcdBackup>, options?: RestoreOptions): Promise<PutBack> {
+  const backup = await made;
+  return async () => {
+    await backup.restore(options);
+    await backup[Symbol.asyncDispose]();
+  };
+}
+
+/** Starts a cluster in use: the log of a restored one is then clearly too short. */
+async function startUsedEtcd(): Promise<Etcd> {
+  await using stack = new AsyncDisposableStack();
+  const etcd = stack.use(await startEtcd());
+  for (let n = 0; n < 10; n += 1) await etcd.ctlOk('put', `other/${n}`, 'value');
+  stack.move();
+  return etcd;
+}
+
+describeWith(['etcd'], 'when etcd is', () => {
+  lockHistoryContract<Etcd>({
+    start: startUsedEtcd,
+    connect: (etcd, host, at) =>
+      new EtcdStore(new EtcdClient({ endpoints: at ? [at] : addressesOf(etcd) }), '/berth', {
+        host,
+      }),
+    addressOf: (etcd) => addressesOf(etcd)[0] ?? '',
+    ways,
+    endQuarantine: (etcd) => etcd.ctlOk('del', '/berth/history/quarantine'),
+  });
+});
 
 describeWith(['etcd'], 'when etcd is put back', () => {
   let stack: AsyncDisposableStack;
@@ -49,9 +83,7 @@ describeWith(['etcd'], 'when etcd is put back', () => {
 
   beforeEach(async () => {
     stack = new AsyncDisposableStack();
-    etcd = stack.use(await startEtcd());
-    // A cluster in use: the log of a restored one is then clearly too short.
-    for (let n = 0; n < 10; n += 1) await etcd.ctlOk('put', `other/${n}`, 'value');
+    etcd = stack.use(await startUsedEtcd());
   });
   afterEach(() => stack.disposeAsync());
 
@@ -76,36 +108,6 @@ describeWith(['etcd'], 'when etcd is put back', () => {
   };
   /** Lets the quarantine end now instead of after its TTL. */
   const endQuarantine = () => etcd.ctlOk('del', '/berth/history/quarantine');
-
-  for (const { name, backup: makeBackup, restore } of ways) {
-    test(`${name}, all holders prove their locks, and nobody else gets one meanwhile`, async () => {
-      const n1 = host('n1');
-      const n2 = host('n2');
-      const older = keep(await take(n1, 'older'), n1);
-      await take(n2, 'gone');
-      await using backup = stack.use(await makeBackup(etcd));
-      const younger = keep(await take(n1, 'younger'), n1);
-      const waiter = await queue(n2, 'younger');
-
-      await restore(backup);
-      await eventually(() => expect(older.states).toEqual(['unproven', 'held']));
-      await eventually(() => expect(younger.states).toEqual(['unproven', 'lost']));
-      expect(younger.kept.proof).toBe(1);
-      await eventually(() => expect(n2.leftMs).toBeGreaterThan(0));
-      const early = take(n2, 'other', { timeoutMs: 0 });
-      await expect(early).rejects.toThrow(StoreUnavailableError);
-      await expect(early).rejects.toThrow(/nobody is granted a lock for 60 s/);
-      const again = await take(n1, 'younger', { timeoutMs: 0, proof: younger.kept.proof });
-      expect((await n1.health()).map(({ message }) => message).join()).toMatch(/by itself/);
-
-      await endQuarantine();
-      await (await take(n2, 'other')).unlock();
-      expect((await n1.health()).map(({ message }) => message).join()).toMatch(/berth doctor/);
-      expect(waiter.endedAt).toBeUndefined();
-      await again.unlock();
-      await (await waiter.granted).unlock();
-    });
-  }
 
   test('a lock that was unproven before is lost, although its ticket stands again', async () => {
     const n1 = host('n1', 3_000);
@@ -194,14 +196,6 @@ describeWith(['etcd'], 'when etcd is put back', () => {
     await expect(late).rejects.toThrow(ProofExpiredError);
   });
 });
-
-/** Waits until the store has renewed the session: a request that does not wait is refused before. */
-async function untilRenewed(host: LockManager): Promise<void> {
-  await eventually(async () => {
-    await host.open();
-    expect(host.leftMs).toBeGreaterThan(0);
-  });
-}
 
 interface FullMemory extends HistoryMemory {
   /** True: nothing can be saved. */

@@ -11,18 +11,13 @@ import type { Postgres } from '../../../support/postgres-server.ts';
 import { startPostgres } from '../../../support/postgres-server.ts';
 import { runOk } from '../../../support/processes.ts';
 import { describeWith } from '../../../support/requirements.ts';
-import { keep, manager, queue, take } from '../../bench/manager-bench.ts';
+import { keep, manager, take } from '../../bench/manager-bench.ts';
 import { eventually, longTtlMs } from '../../bench/store-bench.ts';
-
-/** Puts the database back to the state in which it was when this was made. */
-type PutBack = () => Promise<void>;
+import type { HistoryWay } from '../../locks/history-contract.ts';
+import { lockHistoryContract } from '../../locks/history-contract.ts';
 
 /** Each way in which PostgreSQL gets another history, from a backup that was made before. */
-const ways: readonly {
-  readonly name: string;
-  readonly backup: (server: Postgres) => Promise<PutBack>;
-  readonly says: RegExp;
-}[] = [
+const ways: readonly HistoryWay<Postgres>[] = [
   {
     name: 'restored from a dump while clients are connected',
     backup: async (server) => {
@@ -32,11 +27,13 @@ const ways: readonly {
       };
     },
     says: /restored from a dump/,
+    tokensGrow: true,
   },
   {
     name: 'put back from a copy of its data',
     backup: copyOf,
     says: /its revision was \d+ and is \d+/,
+    tokensGrow: true,
   },
   {
     name: 'restored up to a time, which ends in a promotion',
@@ -45,8 +42,24 @@ const ways: readonly {
       return () => restore({ promote: true });
     },
     says: /its timeline was 00000001 and is 00000002/,
+    tokensGrow: true,
+    isCutOffToo: true,
   },
 ];
+
+describeWith(['postgres'], 'when PostgreSQL is', () => {
+  lockHistoryContract<Postgres>({
+    start: startPostgres,
+    connect: (server, host, at) => {
+      const url = new URL(server.url);
+      if (at !== undefined) url.host = at;
+      return postgresStore({ url: url.href, history: { host } });
+    },
+    addressOf: ({ host, port }) => `${host}:${port}`,
+    ways,
+    endQuarantine: (server) => server.psql('DELETE FROM berth.quarantine'),
+  });
+});
 
 describeWith(['postgres'], 'when PostgreSQL is put back', () => {
   let stack: AsyncDisposableStack;
@@ -62,47 +75,6 @@ describeWith(['postgres'], 'when PostgreSQL is put back', () => {
     const store = stack.use(postgresStore({ url: server.url, history: { host: name, memory } }));
     return stack.use(manager(store, name, { ttlMs }));
   };
-  /** Lets the quarantine end now instead of after its TTL. */
-  const endQuarantine = () => server.psql('DELETE FROM berth.quarantine');
-
-  for (const { name, backup, says } of ways) {
-    test(`${name}, all holders prove their locks, and nobody else gets one meanwhile`, async () => {
-      const n1 = host('n1');
-      const n2 = host('n2');
-      const older = keep(await take(n1, 'older'), n1);
-      await take(n2, 'gone');
-      const putBack = await backup(server);
-      const younger = keep(await take(n1, 'younger'), n1);
-      const waiter = await queue(n2, 'younger', { timeoutMs: 120_000 });
-
-      await putBack();
-      await eventually(() => expect(older.states[0]).toBe('unproven'));
-      await eventually(() => expect(younger.states).toEqual(['unproven', 'lost']));
-      expect(younger.kept.proof).toBe(1);
-      await eventually(() => expect(n1.leftMs).toBeGreaterThan(0));
-      await eventually(async () => {
-        const early = take(n2, 'other', { timeoutMs: 0 });
-        await expect(early).rejects.toThrow(StoreUnavailableError);
-        await expect(early).rejects.toThrow(/nobody is granted a lock for 60 s/);
-        await expect(early).rejects.toThrow(says);
-      });
-      const again = await take(n1, 'younger', { timeoutMs: 0, proof: younger.kept.proof });
-      expect(again.token).toBeGreaterThan(younger.kept.token);
-      // In a dump, the sessions have expired: the lock is then put back, as the younger one is.
-      await eventually(() => expect(older.states.at(-1)).toMatch(/held|lost/));
-      if (older.kept.state === 'lost') {
-        await take(n1, 'older', { timeoutMs: 0, proof: older.kept.proof });
-      }
-      expect((await n1.health()).map(({ message }) => message).join()).toMatch(/by itself/);
-      expect(waiter.endedAt).toBeUndefined();
-      await endQuarantine();
-      await (await take(n2, 'other')).unlock();
-      expect((await n1.health()).map(({ message }) => message).join()).toMatch(/berth doctor/);
-      expect(waiter.endedAt).toBeUndefined();
-      await again.unlock();
-      await (await waiter.granted).unlock();
-    });
-  }
 
   test('a host that starts again, or has just come, finds what was changed', async () => {
     const memory = memoryOf();
