@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { patience, pauseAfter } from './processes.ts';
 
 /**
- * What ends within this time was not left to the poll of a waiter whose watch is live, which comes
+ * A wait that ends within this time was not left to the poll of a waiter whose watch is live, which comes
  * after 30 s (`lib/lock/engine/acquirer.ts`).
  */
 export const beforePollMs = 25_000;
