@@ -18,6 +18,7 @@ const packageOf = {
   ip: 'iproute2',
   iptables: 'iptables',
   openssl: 'openssl',
+  jq: 'jq',
   spin: 'spin',
   // SPIN compiles its models. g++ depends on the headers of the C library; gcc only recommends
   // them.

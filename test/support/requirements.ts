@@ -31,6 +31,7 @@ export type Requirement =
   | 'fuse'
   | 'uml'
   | 'gcc'
+  | 'jq'
   | 'systemd'
   | 'throttle'
   | 'history';
@@ -97,6 +98,7 @@ const problems: Record<Requirement, () => string[]> = {
   ],
   spin: () => missingPrograms(['spin', 'gcc']),
   gcc: () => missingPrograms(['gcc']),
+  jq: () => missingPrograms(['jq']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
   history: () => [missingHistory()].filter((reason) => reason !== undefined),
   throttle: () => [
