@@ -130,7 +130,10 @@ export class ChaosBench implements AsyncDisposable {
    * checks that nothing is left in etcd.
    */
   async violations(): Promise<string[]> {
-    const violations = violationsIn(await this.evidence());
+    const crashes = this.#workers.flatMap(({ name, crash }) =>
+      crash === undefined ? [] : [`${name} has ended by itself: ${crash}`],
+    );
+    const violations = [...crashes, ...violationsIn(await this.evidence())];
     const limitMs = this.ttlMs + 10_000;
     await waitFor(
       async () => (await this.#leftOvers()).length === 0,

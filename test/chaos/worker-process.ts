@@ -28,6 +28,7 @@ export class WorkerProcess implements AsyncDisposable {
   #held = Promise.withResolvers<void>();
   #calls = 0;
   #errorOutput = '';
+  #isKilled = false;
 
   private constructor(child: ChildProcess, { name, historyPath, network }: WorkerOptions) {
     this.name = name;
@@ -64,6 +65,11 @@ export class WorkerProcess implements AsyncDisposable {
 
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** What a worker wrote that has ended without being killed: by an error or a rejection that nobody handled. */
+  get crash(): string | undefined {
+    return this.hasEnded && !this.#isKilled ? this.#errorOutput : undefined;
   }
 
   /** Opens its session, so that this takes no time later. */
@@ -133,6 +139,7 @@ export class WorkerProcess implements AsyncDisposable {
 
   /** Kills the process and resolves when it has ended. */
   async kill(): Promise<void> {
+    this.#isKilled ||= !this.hasEnded;
     this.#child.kill('SIGKILL');
     await this.#exited;
   }

@@ -183,15 +183,17 @@ export class Connections implements AsyncDisposable {
 
   #connection(client: ClientBase): Connection {
     return {
-      query: async (statement, values = []) => {
-        const sent = client.query(statement, [...values]);
-        return (await this.#explaining(sent, client)).rows;
-      },
-      script: async (statements) => {
-        const sent = client.query(statements.join('; '));
-        // One statement gives one result, several give a list; pg's types know only the former.
-        return [await this.#explaining(sent, client)].flat().map(({ rows }) => rows);
-      },
+      query: (statement, values = []) =>
+        awaitedOrNot(async () => {
+          const sent = client.query(statement, [...values]);
+          return (await this.#explaining(sent, client)).rows;
+        }),
+      script: (statements) =>
+        awaitedOrNot(async () => {
+          const sent = client.query(statements.join('; '));
+          // One statement gives one result, several give a list; pg's types know only the former.
+          return [await this.#explaining(sent, client)].flat().map(({ rows }) => rows);
+        }),
     };
   }
 
@@ -225,6 +227,16 @@ export class Connections implements AsyncDisposable {
       `${this.server} can't be used: it did not answer within ${seconds} s`,
     );
   }
+}
+
+/**
+ * Returns the answer to a statement. A step sends statements together, and fails with the first that
+ * fails: nobody awaits the others any more, and their rejections must not end the process.
+ */
+function awaitedOrNot<T>(send: () => Promise<T>): Promise<T> {
+  const answer = send();
+  answer.catch(() => {});
+  return answer;
 }
 
 /** A client whose socket can be destroyed at any time. */
