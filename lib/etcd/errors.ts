@@ -73,5 +73,9 @@ const refusals: readonly (readonly [RegExp, string])[] = [
     /too many operations/,
     'etcd refuses: too many operations in one transaction; raise its --max-txn-ops',
   ],
-  [/request is too large/, 'etcd refuses: the request is too large; raise its --max-request-bytes'],
+  [
+    // The second is gRPC's, for a request that etcd does not even read.
+    /request is too large|grpc: received message larger than max/,
+    'etcd refuses: the request is too large; raise its --max-request-bytes',
+  ],
 ];

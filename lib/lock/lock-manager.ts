@@ -5,6 +5,7 @@ import type { Clock } from '../running/clock.ts';
 import { systemClock } from '../running/clock.ts';
 import type { Condition } from './condition.ts';
 import { Acquirer } from './engine/acquirer.ts';
+import { checkLockName, checkRequestTexts, checkText } from './engine/check-text.ts';
 import { HeldLocks } from './engine/held-locks.ts';
 import { isHostAlive } from './engine/host-alive.ts';
 import { mergeRequests } from './engine/merge-requests.ts';
@@ -128,6 +129,7 @@ export class LockManager implements Locks {
 
   async lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
     const requests = mergeRequests(locks);
+    checkRequestTexts(options);
     const { ttlMs, maxHoldMs } = options;
     if (ttlMs !== undefined) checkTtl(ttlMs);
     if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
@@ -170,7 +172,7 @@ export class LockManager implements Locks {
   }
 
   async disable(lockName: string, { why }: { readonly why?: string } = {}): Promise<void> {
-    if (lockName === '') throw new RangeError('a lock needs a name');
+    checkLockName(lockName);
     const since = this.#clock.date().toISOString();
     const gate = { lockName, host: this.#host, since };
     await this.#store.closeGate(why === undefined ? gate : { ...gate, why });
@@ -178,6 +180,7 @@ export class LockManager implements Locks {
   }
 
   async enable(lockName: string): Promise<void> {
+    checkLockName(lockName);
     await this.#store.openGate(lockName);
     log('enabled %s', lockName);
   }
@@ -187,6 +190,7 @@ export class LockManager implements Locks {
   }
 
   async inspect(lockName: string): Promise<readonly Ticket[]> {
+    checkText('the name of a lock', lockName);
     return this.#store.tickets(lockName);
   }
 
@@ -195,6 +199,7 @@ export class LockManager implements Locks {
   }
 
   async record(key: string): Promise<StoredRecord | undefined> {
+    checkText('the key of a record', key);
     return this.#store.record(key);
   }
 

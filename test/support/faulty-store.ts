@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { StoreUnavailableError } from '../../lib/lock/errors.ts';
+import { StoreRefusedError, StoreUnavailableError } from '../../lib/lock/errors.ts';
 import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 
 /** The methods that send a request to the store. */
@@ -9,13 +9,14 @@ export type StoreMethod = Exclude<
 >;
 
 /**
- * A fault of one call. `lost request`: the store never gets it. `lost reply`: the store executes
- * the request, and the caller sees a failure. `arrivesAfterMs`: the caller sees a failure at once,
+ * A fault of one call. `lost request`: the store never gets it. `refused`: the store refuses it, until a
+ * person acts. `lost reply`: the store executes the request, and the caller sees a failure. `arrivesAfterMs`: the caller sees a failure at once,
  * and the store executes the request later. `answersAfterMs`: the request is slow.
  * `repliesAfterMs`: the reply is slow.
  */
 export type Fault =
   | 'lost request'
+  | 'refused'
   | 'lost reply'
   | { readonly arrivesAfterMs: number }
   | { readonly answersAfterMs: number }
@@ -114,6 +115,7 @@ export class FaultyStore implements TicketStore {
     const fault = this.#isCutOff ? 'lost request' : this.#faults.get(method)?.shift();
     if (fault === undefined) return call();
     if (fault === 'lost request') throw lost;
+    if (fault === 'refused') throw new StoreRefusedError(`the store refuses ${method}`);
     if (fault === 'lost reply') {
       await call();
       throw lost;

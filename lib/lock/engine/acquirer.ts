@@ -5,6 +5,7 @@ import {
   LockDisabledError,
   LockLostError,
   SessionGoneError,
+  StoreRefusedError,
   StoreUnavailableError,
 } from '../errors.ts';
 import type { Lock } from '../lock.ts';
@@ -82,10 +83,11 @@ export class Acquirer {
     const session = await this.#session(limit, isTry, options.ttlMs);
     const request = this.#request(session, locks, options);
     this.#options.tickets.add(request);
+    const sending = new Sending();
     try {
       const granted = isTry
-        ? await this.#try(request)
-        : await this.#queue(request, session, limit, options);
+        ? await this.#try(request, sending)
+        : await this.#queue(request, sending, session, limit, options);
       const { historyId } = this.#options.store;
       const grant = await this.#withRead(request, granted, isTry ? undefined : limit);
       if (!isTry) await this.#outlastLapse(session, grant.ticket, limit, options.ttlMs);
@@ -101,7 +103,7 @@ export class Acquirer {
       return lock;
     } catch (error) {
       const isRefused = error instanceof LockContendedError || error instanceof LockDisabledError;
-      if (isTry && isRefused) this.#options.tickets.forget(request);
+      if (!sending.isWritten || (isTry && isRefused)) this.#options.tickets.forget(request);
       else await this.#options.tickets.remove(request);
       if (error instanceof SessionGoneError) this.#options.sessions.ended(session);
       throw error;
@@ -184,8 +186,8 @@ export class Acquirer {
     return { ticket, read: await (limit ? limit.untilAnswered(ask) : ask()) };
   }
 
-  async #try(request: TicketRequest): Promise<Granted> {
-    const placement = await this.#options.store.tryEnqueue(request);
+  async #try(request: TicketRequest, sending: Sending): Promise<Granted> {
+    const placement = await sending.send(() => this.#options.store.tryEnqueue(request));
     if (placement.state === 'granted') return placement;
     if (placement.state === 'disabled') throw new LockDisabledError(placement.gates);
     const blockers = this.#firstInTheWay(request.locks, placement.blockers);
@@ -194,13 +196,14 @@ export class Acquirer {
 
   async #queue(
     request: TicketRequest,
+    sending: Sending,
     session: Session,
     limit: WaitLimit,
     { onWait }: LockOptions,
   ): Promise<Granted> {
     const names = namesOf(request.locks);
     let placement: Placement = await limit.untilAnswered(() =>
-      this.#options.store.enqueue(request),
+      sending.send(() => this.#options.store.enqueue(request)),
     );
     let reported = '';
     let { historyId } = this.#options.store;
@@ -250,5 +253,22 @@ export class Acquirer {
       return head ? [head] : [];
     });
     return [...new Set(heads)];
+  }
+}
+
+/** The calls that queue one request. */
+class Sending {
+  /** False as long as it is certain that the store has not written the request. */
+  isWritten = false;
+
+  async send<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      const answer = await call();
+      this.isWritten = true;
+      return answer;
+    } catch (error) {
+      if (!(error instanceof StoreRefusedError)) this.isWritten = true;
+      throw error;
+    }
   }
 }

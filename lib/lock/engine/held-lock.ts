@@ -2,6 +2,7 @@ import { GuardLostError, HistoryChangedError, LockLostError } from '../errors.ts
 import type { Lock, Unlocking } from '../lock.ts';
 import type { Committed, Granted, ReadRecord, RecordWrite } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
+import { checkWrites } from './check-text.ts';
 import type { Session } from './session.ts';
 
 /** A granted ticket, with the record that the request reads. */
@@ -77,6 +78,7 @@ export class HeldLock implements Lock {
   }
 
   async guard(writes: readonly RecordWrite[], options?: { unlock?: boolean }): Promise<void> {
+    checkWrites(writes);
     this.throwIfLost();
     const unlock = options?.unlock ?? false;
     this.#isReleasing ||= unlock;

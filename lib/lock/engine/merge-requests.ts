@@ -1,9 +1,10 @@
 import type { LockRequest } from '../ticket.ts';
+import { checkLockName } from './check-text.ts';
 
 /** The most locks in one request: half of etcd's limit of operations per transaction. */
 export const maxLocks = 64;
 
-/** Returns one request per name; exclusive wins. Throws RangeError for none or too many. */
+/** Returns one request per name; exclusive wins. Throws RangeError for none, too many, or a wrong name. */
 export function mergeRequests(locks: readonly LockRequest[]): LockRequest[] {
   const merged = new Map<string, LockRequest>();
   for (const lock of locks) {
@@ -12,6 +13,6 @@ export function mergeRequests(locks: readonly LockRequest[]): LockRequest[] {
   if (merged.size === 0 || merged.size > maxLocks) {
     throw new RangeError(`a request takes 1 to ${maxLocks} locks, not ${merged.size}`);
   }
-  if (merged.has('')) throw new RangeError('a lock needs a name');
+  for (const name of merged.keys()) checkLockName(name);
   return [...merged.values()];
 }

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   LockCancelledError,
   LockLostError,
+  StoreRefusedError,
   StoreUnavailableError,
 } from '../../../lib/lock/errors.ts';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
@@ -199,6 +200,25 @@ test('a manager unlocks in the background while the store is away, until the tic
   expect(await store.tickets()).toHaveLength(1);
   network.reconnect();
   await eventually(async () => expect(await store.tickets()).toEqual([]));
+});
+
+test('F8 a manager does not wait for the removal of a request that the store has refused', async () => {
+  await n1.open();
+  for (const timeoutMs of [0, undefined]) {
+    network.takeCalls();
+    network.fail(timeoutMs === 0 ? 'tryEnqueue' : 'enqueue', 'refused');
+    const refused = take(n1, 'db', timeoutMs === undefined ? {} : { timeoutMs });
+    await expect(refused).rejects.toThrow(StoreRefusedError);
+    expect(network.takeCalls()).not.toContain('remove');
+    expect(await n1.health()).toEqual([]);
+  }
+});
+
+test('F8 a manager removes a request that the store refused only when it was repeated', async () => {
+  await n1.open();
+  network.fail('enqueue', 'lost reply', 'refused');
+  await expect(take(n1, 'db')).rejects.toThrow(StoreRefusedError);
+  expect(await store.tickets()).toEqual([]);
 });
 
 test('a manager never holds a lock whose request was cancelled while the store was slow', async () => {

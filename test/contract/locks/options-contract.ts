@@ -55,6 +55,36 @@ export function lockOptionsContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([]);
   });
 
+  test('F8 refuses names, keys and values that are not valid Unicode', async () => {
+    const { managers, store } = benchOf();
+    const [n1] = managers;
+    const half = '\ud83d';
+    const options = [
+      { mark: half },
+      { read: half },
+      { read: 'r', readBelow: half },
+      { claim: { prefix: half, value: '' } },
+      { claim: { prefix: 'c', value: half } },
+    ];
+    await using lock = await take(n1, 'db');
+    const refused = [
+      ...options.map((option) => () => take(n1, 'other', option)),
+      () => take(n1, half),
+      () => take(n1, half, { timeoutMs: 0 }),
+      () => n1.disable(half),
+      () => n1.enable(half),
+      () => n1.inspect(half),
+      () => n1.record(half),
+      () => lock.guard([{ key: half, value: 'v' }]),
+      () => lock.guard([{ key: 'k', value: half }], { unlock: true }),
+    ];
+    for (const call of refused) await expect(call()).rejects.toThrow(RangeError);
+    lock.throwIfLost();
+    expect(await store.tickets()).toEqual([lock.ticket]);
+    const messages = (await n1.health()).map(({ message }) => message);
+    expect(messages.filter((message) => /the release of/.test(message))).toEqual([]);
+  });
+
   test('gives a request the TTL that it asks for, in a session of its own', async () => {
     const { managers, store, fixture } = benchOf();
     const [n1, n2] = managers;

@@ -85,6 +85,18 @@ for (const version of etcdVersions) {
       expect(await client.store.tickets()).toEqual([]);
     });
 
+    test('F8 say that a request is too large, however large it is', async () => {
+      const client = await clientOf(connect(), 'n1');
+      const held = await client.hold('db');
+      const tooLarge = /^etcd refuses: the request is too large; /;
+      // From a certain size on it is gRPC that refuses, before etcd has seen the request.
+      for (const size of [1_600_000, 8_000_000]) {
+        const value = 'x'.repeat(size);
+        await expectRefusal(() => client.write(held, 'r', value), tooLarge);
+      }
+      await expectRefusal(() => client.enqueue('n'.repeat(1_600_000)), tooLarge);
+    });
+
     test('name a foreign key below the prefix', async () => {
       const client = await clientOf(connect(), 'n1');
       const held = await client.hold('other');
