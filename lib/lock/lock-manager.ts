@@ -15,7 +15,7 @@ import type { SessionOptions } from './engine/session.ts';
 import { marginMs } from './engine/session.ts';
 import { SessionPool } from './engine/session-pool.ts';
 import { StoreMirror } from './engine/store-mirror.ts';
-import { checkDuration, checkTtl } from './engine/wait-limit.ts';
+import { checkLimit, checkTtl } from './engine/wait-limit.ts';
 import { HistoryChangedError, LockCancelledError, LockContendedError } from './errors.ts';
 import type { HistoryChange } from './history.ts';
 import type { Lock } from './lock.ts';
@@ -90,7 +90,7 @@ export class LockManager implements Locks {
 
   constructor(options: LockManagerOptions) {
     const { store, clock = systemClock(), host, owner, ttlMs, keep, tracer, observer } = options;
-    if (store.properties.sessionsExpire) checkDuration("a lock manager's TTL", ttlMs, 1);
+    if (store.properties.sessionsExpire) checkTtl("a lock manager's TTL", ttlMs, 1_000);
     this.#store = store;
     this.#clock = clock;
     this.#host = host;
@@ -131,8 +131,10 @@ export class LockManager implements Locks {
     const requests = mergeRequests(locks);
     checkRequestTexts(options);
     const { ttlMs, maxHoldMs } = options;
-    if (ttlMs !== undefined) checkTtl(ttlMs);
-    if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
+    if (ttlMs !== undefined && ttlMs !== Number.POSITIVE_INFINITY) {
+      checkTtl('the TTL of a lock', ttlMs, 1_000);
+    }
+    checkLimit('the longest hold of a lock', maxHoldMs, 1);
     const request = this.#reports.request(requests, options, (reported) =>
       this.#acquirer.acquire(requests, reported),
     );

@@ -14,7 +14,7 @@ export interface Locks extends AsyncDisposable {
    * Rejects LockTimeoutError, LockCancelledError, LockContendedError (time-out 0),
    * LockDisabledError (also when a gate is closed while the request waits), StoreUnavailableError,
    * LockLostError (the ticket was removed while the request waited), LockUnsupportedError,
-   * RangeError, or the error that `onWait` threw; nothing is then held and no ticket is left.
+   * RangeError, or the error of `onWait`; nothing is then held and no ticket is left.
    */
   lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock>;
 
@@ -72,7 +72,7 @@ export interface LockOptions {
   readonly holder?: string;
   readonly detail?: string;
   readonly signal?: AbortSignal;
-  /** 0: one try. Undefined: wait for ever. */
+  /** 0: one try. Undefined or Infinity: wait for ever. */
   readonly timeoutMs?: number;
   /**
    * How long the store keeps the lock of a holder that does not renew; the manager's TTL when left
@@ -88,7 +88,7 @@ export interface LockOptions {
    * The longest hold: after it, the lock's signal aborts with a LockLostError and the lock is
    * released, whether the work is done or not. A holder that is frozen at that moment keeps the
    * lock for one more TTL. A lock that was lost before is released too, and can't be attached.
-   * Undefined: no limit.
+   * Undefined or Infinity: no limit.
    */
   readonly maxHoldMs?: number;
   /**
@@ -117,9 +117,9 @@ export interface LockOptions {
   readonly proof?: number | undefined;
   /**
    * Called when the request has to wait, with the nearest tickets in its way, and each time that
-   * these change; throw to give up.
+   * these change; throw, or return a promise that rejects, to give up.
    */
-  readonly onWait?: (blockers: readonly Ticket[]) => void;
+  readonly onWait?: (blockers: readonly Ticket[]) => unknown;
 }
 
 export type TryLockOptions = Omit<LockOptions, 'timeoutMs' | 'onWait'>;

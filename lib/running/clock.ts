@@ -4,7 +4,9 @@ import { bootClock } from '../linux/boot.ts';
 export interface Clock {
   /** Returns milliseconds since some fixed moment; never goes back, and counts time asleep. */
   now(): number;
-  /** Resolves after `ms`, or at once when the signal aborts (it does not reject). */
+  /**
+   * Resolves after `ms`, which may be Infinity, or at once when the signal aborts (it does not reject).
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** Returns the time of day, for people. */
   date(): Date;
@@ -12,6 +14,9 @@ export interface Clock {
 
 /** How often time asleep is read; a jump of the wall clock shows a longer suspend at once. */
 const suspendCheckMs = 100;
+
+/** `setTimeout` fires at once for a longer time. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /**
  * Returns the machine's clock. The monotonic clock stops while a machine is suspended, but a lease
@@ -48,7 +53,12 @@ export function systemClock(boot = bootClock()): Clock {
           signal?.removeEventListener('abort', done);
           resolve();
         };
-        const timer = setTimeout(done, ms);
+        let timer: NodeJS.Timeout | undefined;
+        const wait = (leftMs: number) => {
+          const nextMs = Math.min(leftMs, longestTimerMs);
+          timer = setTimeout(() => (leftMs > nextMs ? wait(leftMs - nextMs) : done()), nextMs);
+        };
+        wait(ms);
         signal?.addEventListener('abort', done);
       }),
   };

@@ -67,7 +67,7 @@ export class WorkerProcess implements AsyncDisposable {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** What a worker wrote that has ended without being killed: by an error or a rejection that nobody handled. */
+  /** Returns what it wrote if it ended without being killed: by an error or a rejection that nobody handled. */
   get crash(): string | undefined {
     return this.hasEnded && !this.#isKilled ? this.#errorOutput : undefined;
   }

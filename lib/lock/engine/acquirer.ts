@@ -211,7 +211,10 @@ export class Acquirer {
       const { ticket, blockers }: Waiting = placement;
       const inTheWay = blockers.map(({ nonce }) => nonce).join();
       // After a needless wake-up (the mirror was reset, say) the blockers are the same.
-      if (inTheWay !== reported && !limit.isOver) onWait?.(blockers);
+      // A promise that `onWait` returns is not awaited: the request may be granted meanwhile.
+      if (inTheWay !== reported && !limit.isOver) {
+        Promise.resolve(onWait?.(blockers)).catch((error) => limit.giveUp(error));
+      }
       reported = inTheWay;
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));

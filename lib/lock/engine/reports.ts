@@ -46,7 +46,7 @@ export class Reports {
         ...options,
         onWait: (blockers) => {
           hasWaited = true;
-          onWait?.(blockers);
+          return onWait?.(blockers);
         },
       });
       span?.setAttribute('berth.lock.token', lock.token);

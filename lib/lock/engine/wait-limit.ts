@@ -10,23 +10,31 @@ import type { Ticket } from '../ticket.ts';
 /** A shared reason: an Error per abort would capture a stack for nothing. */
 const over = 'the wait is over';
 
-/** `setTimeout` fires at once for a longer time. */
-const longestMs = 2 ** 31 - 1;
+/** The longest duration, 31,000 years: with the time of day it is still a date. */
+const longestMs = 1e15;
+
+/** The longest TTL, 24 days; some stores keep no session for much longer. */
+const longestTtlMs = 2 ** 31 - 1;
 
 /** Throws RangeError unless `ms` is a whole number of milliseconds, at least `least`. */
-export function checkDuration(what: string, ms: number, least: number): void {
-  if (Number.isInteger(ms) && ms >= least && ms <= longestMs) return;
-  throw new RangeError(`${what} is a whole number of ms from ${least} to ${longestMs}, not ${ms}`);
+export function checkDuration(what: string, ms: number, least: number, most = longestMs): void {
+  if (Number.isInteger(ms) && ms >= least && ms <= most) return;
+  throw new RangeError(`${what} is a whole number of ms from ${least} to ${most}, not ${ms}`);
 }
 
-/** Throws RangeError unless `ttlMs` can be the TTL of a lock. */
-export function checkTtl(ttlMs: number): void {
-  if (ttlMs !== Number.POSITIVE_INFINITY) checkDuration('the TTL of a lock', ttlMs, 1_000);
+/** Throws RangeError unless `ms` is such a number, or undefined or Infinity: no limit. */
+export function checkLimit(what: string, ms: number | undefined, least: number): void {
+  if (ms !== undefined && ms !== Number.POSITIVE_INFINITY) checkDuration(what, ms, least);
+}
+
+/** Throws RangeError unless `ttlMs` is a TTL that a session can have. */
+export function checkTtl(what: string, ttlMs: number, least: number): void {
+  checkDuration(what, ttlMs, least, longestTtlMs);
 }
 
 /**
- * The limit of one request's wait: it ends when one of the callers' signals aborts or the time is
- * up. Disposing the limit removes its timer and listeners.
+ * The limit of one request's wait: it ends when one of the callers' signals aborts, the caller gives up,
+ * or the time is up. Disposing the limit removes its timer and listeners.
  */
 export class WaitLimit implements Disposable {
   readonly #clock: Clock;
@@ -35,9 +43,10 @@ export class WaitLimit implements Disposable {
   readonly #timeoutMs: number;
   /** Created when somebody waits for it: most requests never wait. */
   #over: AbortController | undefined;
+  #givenUp: { readonly error: unknown } | undefined;
 
   constructor(clock: Clock, callers: readonly AbortSignal[], timeoutMs: number | undefined) {
-    if (timeoutMs !== undefined) checkDuration('a time-out', timeoutMs, 0);
+    checkLimit('a time-out', timeoutMs, 0);
     this.#clock = clock;
     this.#startedAt = clock.now();
     this.#callers = callers;
@@ -54,13 +63,20 @@ export class WaitLimit implements Disposable {
     return this.#over?.signal.aborted || this.isCancelled || this.#leftMs() <= 0;
   }
 
-  /** A caller's signal has aborted. */
+  /** A caller's signal has aborted, or the caller has given up. */
   get isCancelled(): boolean {
-    return this.#callers.some(({ aborted }) => aborted);
+    return this.#givenUp !== undefined || this.#callers.some(({ aborted }) => aborted);
+  }
+
+  /** Ends the wait with an error of the caller's own. */
+  giveUp(error: unknown): void {
+    this.#givenUp ??= { error };
+    this.#end();
   }
 
   /** Returns the error for the caller when the wait is over; `blockers` are in the way. */
-  error(lockNames: readonly string[], blockers: readonly Ticket[]): Error {
+  error(lockNames: readonly string[], blockers: readonly Ticket[]): unknown {
+    if (this.#givenUp) return this.#givenUp.error;
     const cause = this.#callers.find(({ aborted }) => aborted)?.reason;
     if (this.isCancelled) {
       return new LockCancelledError(`the request for ${lockNames.join(' + ')} was cancelled`, {

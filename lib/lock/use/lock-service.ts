@@ -59,14 +59,14 @@ export interface LockClearer {
 
 export interface UseLockOptions {
   readonly signal: AbortSignal;
-  /** The wait limit; 0: one try. Undefined: the configured limit. */
+  /** The wait limit; 0: one try, Infinity: none. Undefined: the configured limit. */
   readonly timeoutMs?: number;
   /** Describes the holder for people, e.g. mount IDs or a command line. */
   readonly detail?: string;
   /** See `LockOptions`. */
   readonly read?: string;
   /** See `LockOptions`. */
-  readonly onWait?: (blockers: readonly Ticket[]) => void;
+  readonly onWait?: (blockers: readonly Ticket[]) => unknown;
 }
 
 export interface KeepOptions extends UseLockOptions {

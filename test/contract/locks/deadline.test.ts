@@ -2,7 +2,11 @@
 // a network that fails on command; time moves by hand.
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
+import {
+  LockLostError,
+  LockTimeoutError,
+  StoreUnavailableError,
+} from '../../../lib/lock/errors.ts';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
@@ -253,4 +257,32 @@ test('a manager releases an unproven kept lock once the store is back, and no ot
   expect(states).toEqual(['unproven', 'released']);
   expect(await hosts.n2.inspect('db')).toEqual([]);
   expect(hosts.n1.mirror.tickets()).toEqual([]);
+});
+
+test('F10 waits and holds for longer than a timer of node can take', async () => {
+  const clock = new ManualClock();
+  const day = 24 * 3_600_000;
+  // The longest TTL, so that few renewals are due in all that time.
+  await using locks = manager(memoryStore({ clock }), 'n1', { clock, ttlMs: 2 ** 31 - 1 });
+  const passDays = async (days: number) => {
+    for (let passed = 0; passed < days; passed += 2) {
+      clock.advance(2 * day);
+      for (let turn = 0; turn < 5; turn += 1) await pause(0);
+    }
+  };
+  const lock = await take(locks, 'db', { maxHoldMs: 40 * day });
+  const waiter = await queue(locks, 'db', { timeoutMs: 30 * day });
+  await passDays(28);
+  lock.throwIfLost();
+  expect(waiter.endedAt).toBeUndefined();
+  await passDays(2);
+  await expect(waiter.granted).rejects.toThrow(LockTimeoutError);
+  await passDays(10);
+  expect(() => lock.throwIfLost()).toThrow(/its longest hold has passed/);
+});
+
+test('F10 a manager refuses a TTL that no renewal could keep', () => {
+  for (const wrong of [1, 999, Number.POSITIVE_INFINITY]) {
+    expect(() => manager(memoryStore(), 'n1', { ttlMs: wrong })).toThrow(RangeError);
+  }
 });

@@ -186,7 +186,7 @@ export function lockTakingContract(benchOf: ManagerBenchOf): void {
     for (const wrong of [many, [], [exclusive('')]]) {
       await expect(take(n1, wrong)).rejects.toThrow(RangeError);
     }
-    for (const timeoutMs of [-1, Number.NaN, 2 ** 31]) {
+    for (const timeoutMs of [-1, Number.NaN, 1e16]) {
       await expect(take(n1, 'db', { timeoutMs })).rejects.toThrow(RangeError);
     }
     expect(await store.tickets()).toEqual([]);

@@ -166,6 +166,41 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     expect(await store.tickets()).toEqual([held.ticket]);
   });
 
+  test('F10 rejects with what the promise of `onWait` rejects with, and leaves nothing', async () => {
+    const { managers, store } = benchOf();
+    await using held = await take(managers[0], 'db');
+    const isQueued = Promise.withResolvers<void>();
+    const isRefused = Promise.withResolvers<void>();
+    const onWait = () => {
+      isQueued.resolve();
+      return isRefused.promise;
+    };
+    const request = take(managers[1], 'db', { onWait });
+    await isQueued.promise;
+    expect(await store.tickets()).toHaveLength(2);
+    isRefused.reject(new TypeError('the page of the user is closed'));
+    await expect(request).rejects.toThrow(TypeError);
+    expect(await store.tickets()).toEqual([held.ticket]);
+  });
+
+  test('F10 keeps a lock whose `onWait` rejects after the grant', async () => {
+    const [n1, n2] = benchOf().managers;
+    const held = await take(n1, 'db');
+    const isQueued = Promise.withResolvers<void>();
+    const isRefused = Promise.withResolvers<void>();
+    const onWait = () => {
+      isQueued.resolve();
+      return isRefused.promise;
+    };
+    const request = take(n2, 'db', { onWait });
+    await isQueued.promise;
+    await held.unlock();
+    await using lock = await request;
+    isRefused.reject(new Error('too late'));
+    await lock.confirm();
+    lock.throwIfLost();
+  });
+
   test('does not call `onWait` for a request that does not wait', async () => {
     const { managers, store } = benchOf();
     const onWait = () => {

@@ -181,7 +181,7 @@ export function jobLockContract(benchOf: ManagerBenchOf): void {
   test('refuses an invalid duration or name, and a cancelled request', async () => {
     const { managers, store } = benchOf();
     const [i1] = instances();
-    for (const maxDurationMs of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31]) {
+    for (const maxDurationMs of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 1e16]) {
       await expect(i1.lock({ ...run, maxDurationMs })).rejects.toThrow(RangeError);
     }
     for (const wrong of [{ job: '' }, { jobId: '' }, { job: '\ud800' }]) {

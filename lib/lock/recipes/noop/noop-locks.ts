@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import type { Clock } from '../../../running/clock.ts';
 import { systemClock } from '../../../running/clock.ts';
 import { mergeRequests } from '../../engine/merge-requests.ts';
-import { checkDuration, checkTtl } from '../../engine/wait-limit.ts';
+import { checkLimit, checkTtl } from '../../engine/wait-limit.ts';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from '../../errors.ts';
 import type { Lock } from '../../lock.ts';
 import type { LockOptions, Locks } from '../../locks.ts';
@@ -40,12 +40,12 @@ export function noopLocks({
       detail,
       signal,
       timeoutMs = 0,
-      ttlMs = 1_000,
-      maxHoldMs,
+      ttlMs = Number.POSITIVE_INFINITY,
+      maxHoldMs = Number.POSITIVE_INFINITY,
     } = options;
-    checkDuration('a time-out', timeoutMs, 0);
-    checkTtl(ttlMs);
-    if (maxHoldMs !== undefined) checkDuration('the longest hold of a lock', maxHoldMs, 1);
+    checkLimit('a time-out', timeoutMs, 0);
+    if (ttlMs !== Number.POSITIVE_INFINITY) checkTtl('the TTL of a lock', ttlMs, 1_000);
+    checkLimit('the longest hold of a lock', maxHoldMs, 1);
     throwIfAborted(closing.signal, 'the locks are closed');
     throwIfAborted(signal, 'the request was cancelled');
     token += 1;
@@ -59,7 +59,7 @@ export function noopLocks({
     const ticket = { id: nonce, nonce, token, session: 'noop', locks, kind, owner: host, holder };
     const granted = new NoopLock(ticket, () => held.delete(nonce));
     held.set(nonce, granted);
-    if (maxHoldMs !== undefined) {
+    if (maxHoldMs !== Number.POSITIVE_INFINITY) {
       void clock
         .sleep(maxHoldMs, granted.signal)
         .then(() => granted.lose('its longest hold has passed'));
