@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { release } from '../plugin/config/release.ts';
 import { settings, variableOf } from '../plugin/config/settings.ts';
 import { AdminClient } from './admin-client.ts';
 import { copyCommand } from './commands/copy.ts';
@@ -47,6 +48,11 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   };
   const root = new Command('berth')
     .description('Docker volumes that only one host can use at a time')
+    .version(
+      release,
+      '--version',
+      'show the release of this command; status shows that of the daemon',
+    )
     .addHelpText('after', exitCodeHelp)
     .exitOverride()
     .configureOutput({

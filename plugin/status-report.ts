@@ -8,6 +8,7 @@ import type { StatusReport } from './admin/api.ts';
 import { conditionsOf } from './admin/conditions.ts';
 import type { OpenCluster } from './cluster.ts';
 import type { Config } from './config/config.ts';
+import { release } from './config/release.ts';
 import type { NamesInTheWay } from './engine/names-in-the-way.ts';
 import { shortTtl } from './fencing/fence-conditions.ts';
 import { etcdSafety } from './host/etcd-safety.ts';
@@ -73,6 +74,7 @@ export async function statusReport(
     etcdSafety(store),
   ]);
   return {
+    release,
     host,
     store: {
       kind: store.kind,

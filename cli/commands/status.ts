@@ -20,9 +20,11 @@ export function statusCommand(root: Command, run: Run): void {
     );
 }
 
-function statusText({ host, store, volumes, locks, mounts, conditions }: StatusReply): string {
+function statusText(reply: StatusReply): string {
+  const { host, store, volumes, locks, mounts, conditions } = reply;
   const summary = facts({
     host,
+    berth: reply.release,
     store: `${store.kind}, ${store.reachable ? 'reachable' : 'NOT REACHABLE'}`,
     volumes: `${volumes ?? 'not known'}, ${mounts.length} mounted here`,
     locks: `${locks.held} held, ${locks.waiting} waiting`,

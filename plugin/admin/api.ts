@@ -227,6 +227,8 @@ export interface MemberReply {
 
 /** The state of the daemon. */
 export interface StatusReport {
+  /** The release of berth that the daemon runs; absent in the answer of an earlier one. */
+  readonly release?: string;
   readonly host: string;
   readonly store: {
     readonly kind: string;

@@ -87,7 +87,7 @@ export async function openAdminSocket(): Promise<AdminSocket> {
         findings.map((finding) => ({ ...finding, state: fix && finding.fix ? 'fixed' : 'found' })),
     },
     acceptStore: async () => false,
-    status: async () => ({ host: 'n1', store, mounts: [], conditions }),
+    status: async () => ({ release: '0.1.0', host: 'n1', store, mounts: [], conditions }),
     events,
     stopping: stopping.signal,
   });

@@ -1,12 +1,15 @@
 // The output of the berth command, run in this process against a real admin socket with volumes in
 // memory and locks of two hosts.
 
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { LockContendedError } from '../../../lib/lock/errors.ts';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import { InUseError } from '../../../lib/volumes/errors.ts';
 import type { AdminSocket } from '../../support/admin-socket.ts';
 import { openAdminSocket } from '../../support/admin-socket.ts';
+import { repository } from '../../support/berth.ts';
 import { runBerth } from '../../support/berth-command.ts';
 import { removedVolume } from '../../support/memory-trash.ts';
 import type { MemoryVolumes } from '../../support/memory-volumes.ts';
@@ -101,9 +104,15 @@ describe('output of the berth command', () => {
     );
   });
 
-  test('status prints host, store, volumes and locks', async () => {
+  test('the command prints its release', async () => {
+    const { version } = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8'));
+    expect(await berth('--version')).toMatchObject({ exitCode: 0, stdout: `${version}\n` });
+  });
+
+  test('status prints host, release, store, volumes and locks', async () => {
     expect((await berth('status')).stdout).toBe(
       'host     n1\n' +
+        'berth    0.1.0\n' +
         'store    embedded, reachable\n' +
         'volumes  1, 0 mounted here\n' +
         'locks    0 held, 0 waiting\n',
