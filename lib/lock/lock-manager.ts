@@ -19,10 +19,10 @@ import { checkLimit, checkTtl } from './engine/wait-limit.ts';
 import { HistoryChangedError, LockCancelledError, LockContendedError } from './errors.ts';
 import type { HistoryChange } from './history.ts';
 import type { Lock } from './lock.ts';
-import type { LockOptions, Locks, TryLockOptions } from './locks.ts';
+import type { LockOptions, Locks, TryLockOptions, WorkUnderLock } from './locks.ts';
 import type { LockObserver } from './observer.ts';
 import type { StoredRecord, TicketStore } from './stores/ticket-store.ts';
-import type { Gate, LockRequest, Ticket } from './ticket.ts';
+import type { Gate, LockNames, Ticket } from './ticket.ts';
 
 const log = createDebug('berth:lock');
 
@@ -33,6 +33,8 @@ export interface LockManagerOptions {
   /** The host's identity, unique among all hosts: machine id and name. */
   readonly owner: string;
   readonly ttlMs: number;
+  /** Why locks are taken, for people, where the request does not say; `Lock` when left out. */
+  readonly reason?: string;
   readonly clock?: Clock;
   /**
    * Present when the session, with its tickets, must survive a restart of this process. Locks that
@@ -80,6 +82,7 @@ export class LockManager implements Locks {
   readonly #store: TicketStore;
   readonly #clock: Clock;
   readonly #host: string;
+  readonly #reason: string;
   readonly #sessions: SessionPool;
   readonly #acquirer: Acquirer;
   readonly #tickets: OwnTickets;
@@ -94,6 +97,7 @@ export class LockManager implements Locks {
     this.#store = store;
     this.#clock = clock;
     this.#host = host;
+    this.#reason = options.reason ?? 'Lock';
     const reports = new Reports({ clock, tracer, observer });
     this.#reports = reports;
     const sessions = new SessionPool({
@@ -127,15 +131,16 @@ export class LockManager implements Locks {
     });
   }
 
-  async lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
+  async lock(locks: LockNames, options: LockOptions = {}): Promise<Lock> {
     const requests = mergeRequests(locks);
-    checkRequestTexts(options);
+    const stated = { ...options, reason: options.reason ?? this.#reason };
+    checkRequestTexts(stated);
     const { ttlMs, maxHoldMs } = options;
     if (ttlMs !== undefined && ttlMs !== Number.POSITIVE_INFINITY) {
       checkTtl('the TTL of a lock', ttlMs, 1_000);
     }
     checkLimit('the longest hold of a lock', maxHoldMs, 1);
-    const request = this.#reports.request(requests, options, (reported) =>
+    const request = this.#reports.request(requests, stated, (reported) =>
       this.#acquirer.acquire(requests, reported),
     );
     this.#requests.add(request);
@@ -146,7 +151,7 @@ export class LockManager implements Locks {
     }
   }
 
-  async tryLock(locks: readonly LockRequest[], options: TryLockOptions): Promise<Lock | undefined> {
+  async tryLock(locks: LockNames, options: TryLockOptions = {}): Promise<Lock | undefined> {
     try {
       return await this.lock(locks, { ...options, timeoutMs: 0 });
     } catch (error) {
@@ -155,11 +160,8 @@ export class LockManager implements Locks {
     }
   }
 
-  async withLock<T>(
-    locks: readonly LockRequest[],
-    options: LockOptions,
-    work: (lock: Lock) => Promise<T>,
-  ): Promise<T> {
+  async withLock<T>(locks: LockNames, ...given: WorkUnderLock<T>): Promise<T> {
+    const [options, work] = given.length === 1 ? [{}, given[0]] : given;
     await using lock = await this.lock(locks, options);
     return await work(lock);
   }
@@ -305,7 +307,7 @@ export class LockManager implements Locks {
    * Cancels waiting requests, and releases all locks and sessions. `keep`: leaves the main session,
    * the permanent one, and the tickets of held locks to the next process.
    */
-  async close({ keep }: { readonly keep: boolean }): Promise<void> {
+  async close({ keep = false }: { readonly keep?: boolean } = {}): Promise<void> {
     this.#closing.abort(new LockCancelledError('berth is stopping'));
     await Promise.allSettled(this.#requests);
     if (!keep) await this.#held.unlockAll();
@@ -315,6 +317,6 @@ export class LockManager implements Locks {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close({ keep: false });
+    await this.close();
   }
 }

@@ -1,7 +1,7 @@
 import type { Condition } from './condition.ts';
 import type { Lock } from './lock.ts';
 import type { StoredRecord } from './stores/ticket-store.ts';
-import type { Gate, LockRequest, Ticket } from './ticket.ts';
+import type { Gate, LockNames, Ticket } from './ticket.ts';
 
 /**
  * Distributed locks, as their users see them. `LockManager` implements them over a store;
@@ -9,24 +9,20 @@ import type { Gate, LockRequest, Ticket } from './ticket.ts';
  */
 export interface Locks extends AsyncDisposable {
   /**
-   * Waits for all the locks and acquires them in one step. Locks named twice are merged; exclusive
-   * wins over shared.
+   * Waits for all the locks and acquires them in one step. A name alone is an exclusive lock. Locks
+   * named twice are merged; exclusive wins over shared.
    * Rejects LockTimeoutError, LockCancelledError, LockContendedError (time-out 0),
    * LockDisabledError (also when a gate is closed while the request waits), StoreUnavailableError,
    * LockLostError (the ticket was removed while the request waited), LockUnsupportedError,
    * RangeError, or the error of `onWait`; nothing is then held and no ticket is left.
    */
-  lock(locks: readonly LockRequest[], options: LockOptions): Promise<Lock>;
+  lock(locks: LockNames, options?: LockOptions): Promise<Lock>;
 
   /** Tries once: undefined if another is in the way. Otherwise as `lock`. */
-  tryLock(locks: readonly LockRequest[], options: TryLockOptions): Promise<Lock | undefined>;
+  tryLock(locks: LockNames, options?: TryLockOptions): Promise<Lock | undefined>;
 
   /** Runs `work` under the locks, then releases them, also when it fails. Rejects as `lock`. */
-  withLock<T>(
-    locks: readonly LockRequest[],
-    options: LockOptions,
-    work: (lock: Lock) => Promise<T>,
-  ): Promise<T>;
+  withLock<T>(locks: LockNames, ...options: WorkUnderLock<T>): Promise<T>;
 
   /**
    * Takes back a lock whose ticket was granted to this host before: after a lapse, or to an earlier
@@ -66,8 +62,8 @@ export interface Locks extends AsyncDisposable {
 export interface LockOptions {
   /** The purpose of the lock, for programs, e.g. `mount`; `other` when left out. */
   readonly kind?: string;
-  /** Why the lock is taken, for people, e.g. `Mount`. */
-  readonly reason: string;
+  /** Why the lock is taken, for people, e.g. `Mount`; the manager's reason when left out. */
+  readonly reason?: string;
   /** The holder's name, for people; the manager's host when left out. */
   readonly holder?: string;
   readonly detail?: string;
@@ -121,5 +117,13 @@ export interface LockOptions {
    */
   readonly onWait?: (blockers: readonly Ticket[]) => unknown;
 }
+
+/** The work to run under a lock, after the options of the request, if there are any. */
+export type WorkUnderLock<T> =
+  | readonly [work: (lock: Lock) => Promise<T>]
+  | readonly [options: LockOptions, work: (lock: Lock) => Promise<T>];
+
+/** The options of a request with what a ticket needs. */
+export type StatedOptions = LockOptions & { readonly reason: string };
 
 export type TryLockOptions = Omit<LockOptions, 'timeoutMs' | 'onWait'>;

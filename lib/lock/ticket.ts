@@ -16,6 +16,9 @@ export interface LockRequest {
   readonly mode: Mode;
 }
 
+/** One lock or several, as a caller names them; a name alone is an exclusive lock. */
+export type LockNames = string | LockRequest | readonly (string | LockRequest)[];
+
 /** Describes the holder of a ticket for people, and for the conflict error that they read. */
 export interface Holder {
   readonly host: string;

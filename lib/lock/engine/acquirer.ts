@@ -9,7 +9,7 @@ import {
   StoreUnavailableError,
 } from '../errors.ts';
 import type { Lock } from '../lock.ts';
-import type { LockOptions } from '../locks.ts';
+import type { StatedOptions } from '../locks.ts';
 import type { Granted, Placement, TicketStore, Waiting } from '../stores/ticket-store.ts';
 import type { LockRequest, Ticket, TicketRequest } from '../ticket.ts';
 import { conflicting, namesOf } from '../ticket.ts';
@@ -40,7 +40,7 @@ export interface AcquirerOptions {
   /** Returns a random and unique text. */
   readonly newNonce: () => string;
   /** Creates the lock of a granted ticket. */
-  readonly grant: (grant: Grant, session: Session, options: LockOptions) => Lock;
+  readonly grant: (grant: Grant, session: Session, options: StatedOptions) => Lock;
 }
 
 /** Takes a request from the call to the grant: opens its session, queues its ticket, waits. */
@@ -54,7 +54,7 @@ export class Acquirer {
   }
 
   /** Acquires the locks. Rejects as `Locks.lock`; nothing is then held and no ticket is left. */
-  async acquire(locks: readonly LockRequest[], options: LockOptions): Promise<Lock> {
+  async acquire(locks: readonly LockRequest[], options: StatedOptions): Promise<Lock> {
     const { signal, timeoutMs } = options;
     const callers = [this.#options.closing, ...(signal ? [signal] : [])];
     using limit = new WaitLimit(
@@ -75,7 +75,7 @@ export class Acquirer {
 
   async #acquireOnce(
     locks: readonly LockRequest[],
-    options: LockOptions,
+    options: StatedOptions,
     limit: WaitLimit,
   ): Promise<Lock> {
     if (limit.isOver) throw limit.error(namesOf(locks), []);
@@ -146,7 +146,7 @@ export class Acquirer {
     throw new LockLostError('the request was removed while the store was away');
   }
 
-  #request(session: Session, locks: readonly LockRequest[], options: LockOptions): TicketRequest {
+  #request(session: Session, locks: readonly LockRequest[], options: StatedOptions): TicketRequest {
     const nonce = this.#options.newNonce();
     const { claim } = options;
     return {
@@ -199,7 +199,7 @@ export class Acquirer {
     sending: Sending,
     session: Session,
     limit: WaitLimit,
-    { onWait }: LockOptions,
+    { onWait }: StatedOptions,
   ): Promise<Granted> {
     const names = namesOf(request.locks);
     let placement: Placement = await limit.untilAnswered(() =>

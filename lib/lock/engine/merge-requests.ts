@@ -1,13 +1,14 @@
-import type { LockRequest } from '../ticket.ts';
+import type { LockNames, LockRequest } from '../ticket.ts';
 import { checkLockName } from './check-text.ts';
 
 /** The most locks in one request: half of etcd's limit of operations per transaction. */
 export const maxLocks = 64;
 
 /** Returns one request per name; exclusive wins. Throws RangeError for none, too many, or a wrong name. */
-export function mergeRequests(locks: readonly LockRequest[]): LockRequest[] {
+export function mergeRequests(locks: LockNames): LockRequest[] {
   const merged = new Map<string, LockRequest>();
-  for (const lock of locks) {
+  for (const named of [locks].flat()) {
+    const lock = typeof named === 'string' ? ({ name: named, mode: 'exclusive' } as const) : named;
     if (merged.get(lock.name)?.mode !== 'exclusive') merged.set(lock.name, lock);
   }
   if (merged.size === 0 || merged.size > maxLocks) {

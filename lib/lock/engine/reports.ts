@@ -3,7 +3,7 @@ import type { Clock } from '../../running/clock.ts';
 import { messageOf } from '../../running/message-of.ts';
 import { LockError } from '../errors.ts';
 import type { Lock } from '../lock.ts';
-import type { LockOptions } from '../locks.ts';
+import type { StatedOptions } from '../locks.ts';
 import type { LockObserver } from '../observer.ts';
 import type { LockRequest, Ticket } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';
@@ -32,8 +32,8 @@ export class Reports {
   /** Reports one request, from the call to its outcome: a span `lock.acquire`. */
   async request(
     locks: readonly LockRequest[],
-    options: LockOptions,
-    acquire: (options: LockOptions) => Promise<Lock>,
+    options: StatedOptions,
+    acquire: (options: StatedOptions) => Promise<Lock>,
   ): Promise<Lock> {
     if (!this.#tracer && !this.#observer) return acquire(options);
     const { reason, onWait } = options;

@@ -17,6 +17,7 @@ const samples = {
   lockEngine: 'lib/lock/engine/session.ts',
   use: 'lib/lock/use/lock-service.ts',
   recipes: 'lib/lock/recipes/jobs/job-lock.ts',
+  open: 'lib/lock/open/open-locks.ts',
   stores: 'lib/lock/stores/ticket-store.ts',
   embedded: 'lib/lock/stores/embedded/store.ts',
   etcdStore: 'lib/lock/stores/etcd/store.ts',
@@ -81,10 +82,13 @@ const allowed: Readonly<Record<string, string>> = {
   'lib/linux': 'linux',
   'lib/running': 'linux running',
   'lib/etcd': 'running etcd',
-  'lib/lock': 'running lock manager lockEngine use recipes stores',
+  'lib/lock': 'running lock manager lockEngine use recipes open stores',
   'lib/lock/engine': 'running lock lockEngine stores',
   'lib/lock/use': 'running lock manager use stores',
   'lib/lock/recipes/jobs': 'running lock manager lockEngine recipes stores',
+  // It opens each kind of store.
+  'lib/lock/open':
+    'running etcd lock manager recipes open stores embedded etcdStore fileStore memory postgres',
   'lib/lock/stores': 'running lock stores',
   'lib/lock/stores/embedded': 'linux running lock stores embedded',
   'lib/lock/stores/etcd': 'running etcd lock stores etcdStore',
@@ -109,7 +113,7 @@ const allowed: Readonly<Record<string, string>> = {
   'lib/volumes/worker': 'linux running volumes drivers shared storageWorker',
   sentinel: 'linux running sentinel sentinelProtocol',
   plugin:
-    'linux running lock manager lockEngine use recipes stores embedded ' +
+    'linux running lock manager lockEngine use recipes open stores embedded ' +
     'etcdStore fileStore memory postgres volumes doctor operations mounts ' +
     'records pools drivers directory image shared storageWorker daemon adminReplies admin config ' +
     'docker engine events fencing host http humanSize',

@@ -6,9 +6,9 @@ import { mergeRequests } from '../../engine/merge-requests.ts';
 import { checkLimit, checkTtl } from '../../engine/wait-limit.ts';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from '../../errors.ts';
 import type { Lock } from '../../lock.ts';
-import type { LockOptions, Locks } from '../../locks.ts';
+import type { LockOptions, Locks, WorkUnderLock } from '../../locks.ts';
 import type { RecordWrite } from '../../stores/ticket-store.ts';
-import type { LockRequest, Ticket } from '../../ticket.ts';
+import type { LockNames, Ticket } from '../../ticket.ts';
 
 export interface NoopLocksOptions {
   /** The host's name, for people; the machine's when left out. */
@@ -32,11 +32,11 @@ export function noopLocks({
   const closing = new AbortController();
   let token = 0;
 
-  async function lock(requests: readonly LockRequest[], options: LockOptions): Promise<Lock> {
+  async function lock(requests: LockNames, options: LockOptions = {}): Promise<Lock> {
     const locks = mergeRequests(requests);
     const {
       kind = 'other',
-      reason,
+      reason = 'Lock',
       detail,
       signal,
       timeoutMs = 0,
@@ -72,7 +72,8 @@ export function noopLocks({
   return {
     lock,
     tryLock: lock,
-    withLock: async (locks, options, work) => {
+    withLock: async <T>(locks: LockNames, ...given: WorkUnderLock<T>) => {
+      const [options, work] = given.length === 1 ? [{}, given[0]] : given;
       await using granted = await lock(locks, options);
       return await work(granted);
     },

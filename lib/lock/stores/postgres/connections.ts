@@ -1,9 +1,11 @@
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import createDebug from 'debug';
 import type { ClientBase, ClientConfig } from 'pg';
 import pg from 'pg';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { ConnectionOptions, PostgresPool } from './connection-options.ts';
 import type { Dialect } from './dialect.ts';
 import { explainPostgres } from './postgres-errors.ts';
 import { TimeLimit } from './time-limit.ts';
@@ -16,31 +18,6 @@ const maxConnections = 4;
 const longestStopMs = 1000;
 /** How long the server may take to close a connection. */
 const closeLimitMs = 500;
-
-export interface ConnectionOptions {
-  /**
-   * `postgres://user:password@host:port/database`, with libpq's parameters, e.g.
-   * `?sslmode=verify-full`. The URL's values win over the single options.
-   */
-  readonly url?: string | undefined;
-  /** A name, an address, or the directory of a socket. */
-  readonly host?: string | undefined;
-  readonly port?: number | undefined;
-  readonly user?: string | undefined;
-  readonly password?: string | undefined;
-  readonly database?: string | undefined;
-  /** `true`: TLS, with the system's root certificates. Off when left out. */
-  readonly ssl?: boolean | PostgresTls | undefined;
-  /** The limit of one step, from the call to the answer. Default 2,000. */
-  readonly callTimeoutMs?: number | undefined;
-}
-
-/** PEM contents. Without `ca` the system's roots are trusted. */
-export interface PostgresTls {
-  readonly ca?: Buffer | undefined;
-  readonly cert?: Buffer | undefined;
-  readonly key?: Buffer | undefined;
-}
 
 export type Row = Readonly<Record<string, unknown>>;
 
@@ -78,7 +55,7 @@ export class Connections implements AsyncDisposable {
   onConnect: () => void = () => {};
   readonly #Client: new () => pg.Client;
   readonly #pool: pg.Pool;
-  readonly #sockets = new Map<ClientBase, Socket>();
+  readonly #sockets = new Map<ClientBase, Duplex>();
   /** The error that broke a connection: its statements only say that it is broken. */
   readonly #failures = new WeakMap<ClientBase, Error>();
   #isClosed = false;
@@ -240,10 +217,10 @@ function awaitedOrNot<T>(send: () => Promise<T>): Promise<T> {
 }
 
 /** A client whose socket can be destroyed at any time. */
-function clientClass(config: ClientConfig, sockets: Map<ClientBase, Socket>): new () => pg.Client {
+function clientClass(config: ClientConfig, sockets: Map<ClientBase, Duplex>): new () => pg.Client {
   return class extends pg.Client {
     constructor() {
-      const socket = new Socket();
+      const socket = config.stream?.() ?? new Socket();
       super({ ...config, stream: () => socket });
       sockets.set(this, socket);
       socket.once('close', () => sockets.delete(this));
@@ -252,18 +229,14 @@ function clientClass(config: ClientConfig, sockets: Map<ClientBase, Socket>): ne
 }
 
 function configOf(
-  { url, host, port, user, password, database, ssl }: ConnectionOptions,
+  { url, host, port, user, password, database, ssl, pool }: ConnectionOptions,
   dialect: Dialect,
   callTimeoutMs: number,
 ): ClientConfig {
+  const own = { connectionString: url, host, port, user, password, database, ssl };
+  const place: ClientConfig = pool ? placeIn(pool) : own;
   return {
-    connectionString: url,
-    host,
-    port,
-    user,
-    password,
-    database,
-    ssl,
+    ...place,
     application_name: 'berth',
     pipeline: true,
     keepAlive: true,
@@ -273,8 +246,20 @@ function configOf(
     statement_timeout: callTimeoutMs,
     lock_timeout: callTimeoutMs,
     idle_in_transaction_session_timeout: longestStopMs,
-    options: `-c default_transaction_isolation=${dialect.isolation.replace(' ', '\\ ')}`,
+    options:
+      `${place.options ?? ''} -c default_transaction_isolation=${dialect.isolation.replace(' ', '\\ ')}`.trim(),
   };
+}
+
+/**
+ * Returns what the settings of a pool say of the server and of the way to it, and nothing of how its
+ * owner's statements are limited and their values parsed. Some of the settings can't be listed.
+ */
+function placeIn({ options: settings }: PostgresPool): ClientConfig {
+  const given: ClientConfig = settings;
+  const { connectionString, host, port, user, password, database, ssl, options } = given;
+  const place = { connectionString, host, port, user, password, database, ssl, options };
+  return given.stream ? { ...place, stream: given.stream } : place;
 }
 
 /** Parses the settings as the library does, with the environment's values for omitted ones. */
@@ -283,7 +268,7 @@ function placeOf(config: ClientConfig): string {
   try {
     // The library accepts any text, and would read a password as a name.
     if (url !== undefined && !/^postgres(ql)?:/.test(new URL(url).protocol)) throw new Error();
-    const { host, port, database, user } = new pg.Client(config);
+    const { host, port, database, user } = new pg.Client({ ...config, stream: () => new Socket() });
     return `${host}:${port} (database ${database}, user ${user})`;
   } catch {
     // Its error quotes the URL, with the password.

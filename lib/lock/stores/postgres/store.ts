@@ -1,7 +1,7 @@
 import type { HistoryOptions } from '../history-source.ts';
 import { StoreHistory } from '../store-history.ts';
 import type { TicketStore } from '../ticket-store.ts';
-import type { ConnectionOptions } from './connections.ts';
+import type { ConnectionOptions } from './connection-options.ts';
 import { Connections } from './connections.ts';
 import { Database } from './database.ts';
 import type { DialectName } from './dialect.ts';
