@@ -13,7 +13,7 @@ const defaultTtlMs = 15_000;
 
 export interface OpenLocksOptions
   extends Partial<Omit<LockManagerOptions, 'store' | 'keep' | 'newNonce'>> {
-  /** As `LockManagerOptions.keep`; then `owner` has to be given, too. */
+  /** Present when a later process of the same `owner`, which has to be given, takes the locks over. */
   readonly keep?: NonNullable<LockManagerOptions['keep']>;
 }
 
@@ -30,8 +30,8 @@ export class OpenedLocks extends LockManager {
 
   /**
    * Waits until this process is the only leader of `name`, and runs `work`. If the leadership is lost
-   * meanwhile, `work` is told by `term.signal`, and runs again in a later term. Resolves with the
-   * result of `work`, and rejects with its error, or as `lock`.
+   * meanwhile, `term.signal` aborts, and `work` runs again in a later term. Resolves with the result
+   * of `work`, and rejects with its error, or as `lock`.
    */
   leader<T>(
     name: string,

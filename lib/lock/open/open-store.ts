@@ -25,7 +25,7 @@ export type LockPlace =
   | {
       /** An `Etcd3` of the package etcd3, or settings. The locks open connections of their own by them. */
       readonly etcd: Etcd3Client | EtcdOptions;
-      /** What all keys begin with. Default `/berth-locks`. */
+      /** The first part of all keys. Default `/berth-locks`. */
       readonly prefix?: string | undefined;
     }
   | {
@@ -33,7 +33,7 @@ export type LockPlace =
       readonly store: TicketStore;
     };
 
-/** What a store is told of the program that opens it. */
+/** The program that opens a store. */
 export interface StoreUser {
   readonly host: string;
   readonly ttlMs: number;
