@@ -4,6 +4,7 @@ ARG NODE_IMAGE=node:24-bookworm-slim
 FROM ${NODE_IMAGE} AS build
 WORKDIR /opt/berth
 COPY package.json package-lock.json ./
+COPY lib/lock/package.json lib/lock/
 # Without install scripts: the only important one fetches a Node, and the image has one.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .

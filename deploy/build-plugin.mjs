@@ -153,8 +153,8 @@ async function rootfsFromHost(rootfs) {
  */
 async function productionModules() {
   const lock = JSON.parse(await readFile(join(repository, 'package-lock.json'), 'utf8'));
-  const isNeeded = ([path, { dev, optional, devOptional }]) =>
-    path && !(dev || optional || devOptional);
+  const isNeeded = ([path, { link, dev, optional, devOptional }]) =>
+    path.startsWith('node_modules/') && !(link || dev || optional || devOptional);
   const isLibrary = ([path]) =>
     path.startsWith('node_modules/@koromix/') && existsSync(join(repository, path));
   return Object.entries(lock.packages)

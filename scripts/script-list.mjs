@@ -12,6 +12,7 @@ export const scripts = [
   ['npm run watch', 'waits for changes and runs the fast tests that each change touches'],
   ['npm start', 'runs the daemon from this directory'],
   ['npm run build', 'compiles to dist/'],
+  ['npm run build:lock', 'builds the package @berth/lock in lib/lock, for npm to pack'],
   ['npm run demo', 'shows a fail-over between two hosts on this machine (1 min, root)'],
   [
     'npm run test:e2e -- NAME',

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheDirectory, hasSuite, requiredSuites, suites, unpackSuite } from './debian-suite.mjs';
+import { fetchEarlierNode, hasEarlierNode } from './earlier-node.mjs';
 import { execute, say } from './execute.mjs';
 import { installTools, missingTools } from './system-tools.mjs';
 import { findUmlKernel, hasUmlKernel } from './uml-kernel.mjs';
@@ -42,7 +43,10 @@ async function setUp() {
 
 function isComplete() {
   const isReadyForTests = () =>
-    missingTools().length === 0 && requiredSuites.every(hasSuite) && hasUmlKernel();
+    missingTools().length === 0 &&
+    requiredSuites.every(hasSuite) &&
+    hasUmlKernel() &&
+    hasEarlierNode();
   return areDependenciesInstalled() && (!forTests || isReadyForTests());
 }
 
@@ -108,6 +112,9 @@ async function fetchTestTools() {
     if (!hasSuite(suite)) {
       await report(`${suites[suite].holds} (Debian ${suite})`, () => unpackSuite(suite));
     }
+  }
+  if (!hasEarlierNode()) {
+    await report('the oldest Node of the lock library', () => fetchEarlierNode(root));
   }
   if (!hasUmlKernel()) {
     await report('User Mode Linux', findUmlKernel);

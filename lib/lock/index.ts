@@ -30,6 +30,7 @@ export * from './recipes/pool/lock-pool-errors.ts';
 export type { PoolConflict } from './recipes/pool/lock-pool-state.ts';
 export type { RecordWrite, StoredRecord, TicketStore } from './stores/ticket-store.ts';
 export type { Gate, Holder, LockNames, LockRequest, Mode, Ticket } from './ticket.ts';
+export type { LockSpan, LockTracer, SpanAttributes } from './tracer.ts';
 export type { KeptLockState } from './use/kept-lock.ts';
 export { KeptLock } from './use/kept-lock.ts';
 export { LockDriver } from './use/lock-driver.ts';

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { Tracer } from '@opentelemetry/api';
 import createDebug from 'debug';
 import type { Clock } from '../running/clock.ts';
 import { systemClock } from '../running/clock.ts';
@@ -23,6 +22,7 @@ import type { LockOptions, Locks, TryLockOptions, WorkUnderLock } from './locks.
 import type { LockObserver } from './observer.ts';
 import type { StoredRecord, TicketStore } from './stores/ticket-store.ts';
 import type { Gate, LockNames, Ticket } from './ticket.ts';
+import type { LockTracer } from './tracer.ts';
 
 const log = createDebug('berth:lock');
 
@@ -42,7 +42,7 @@ export interface LockManagerOptions {
    */
   readonly keep?: NonNullable<SessionOptions['keep']>;
   /** Receives a span for each request and each unlock. */
-  readonly tracer?: Tracer;
+  readonly tracer?: LockTracer;
   readonly observer?: LockObserver;
   /** Returns random and unique texts; a simulation passes its own function. */
   readonly newNonce?: () => string;

@@ -6,7 +6,14 @@ import { delimiter, join } from 'node:path';
 import { describe, test } from '@jest/globals';
 import { missingHistory } from './earlier-release.ts';
 import { blkioDirectory } from './slow-disk.ts';
-import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from './tools.ts';
+import {
+  dockerVersions,
+  earlierNode,
+  etcdVersions,
+  postgresTools,
+  stampOf,
+  umlKernel,
+} from './tools.ts';
 
 /**
  * `docker`: private engines on hosts, see host.ts. `loop`: file systems on loop devices, see
@@ -15,7 +22,7 @@ import { dockerVersions, etcdVersions, postgresTools, stampOf, umlKernel } from 
  * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
  * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
  * earlier-release.ts. `registry`: a registry for images and plugins.
- * `compose`: Docker Compose. `podman`: Podman.
+ * `compose`: Docker Compose. `podman`: Podman. `earlier-node`: the oldest Node of the lock library.
  */
 export type Requirement =
   | 'root'
@@ -25,6 +32,7 @@ export type Requirement =
   | 'registry'
   | 'compose'
   | 'podman'
+  | 'earlier-node'
   | 'loop'
   | 'spin'
   | 'flock'
@@ -82,6 +90,7 @@ const problems: Record<Requirement, () => string[]> = {
   registry: () => missingSuite('docker-registry', stampOf('registry')),
   compose: () => missingSuite('Docker Compose', stampOf('compose')),
   podman: () => missingSuite('Podman', stampOf('podman')),
+  'earlier-node': () => missingSuite('Node 22', earlierNode()),
   loop: () => [
     ...problems.root(),
     ...(existsSync('/dev/loop-control') ? [] : ['needs loop devices']),

@@ -104,6 +104,11 @@ export function composeProgram(): string {
   return join(suiteDirectory('compose'), 'usr/libexec/docker/cli-plugins/docker-compose');
 }
 
+/** Returns the path of the oldest Node on which the lock library runs. */
+export function earlierNode(): string {
+  return join(cacheDirectory(), 'node-22/node_modules/node/bin/node');
+}
+
 /** Returns the directory of the programs and libraries of Debian's Podman. */
 export function podmanDirectory(): string {
   return suiteDirectory('podman');

@@ -1,4 +1,3 @@
-import type { Span, Tracer } from '@opentelemetry/api';
 import type { Clock } from '../../running/clock.ts';
 import { messageOf } from '../../running/message-of.ts';
 import { LockError } from '../errors.ts';
@@ -7,20 +6,21 @@ import type { StatedOptions } from '../locks.ts';
 import type { LockObserver } from '../observer.ts';
 import type { LockRequest, Ticket } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';
+import type { LockSpan, LockTracer } from '../tracer.ts';
 
 /** OpenTelemetry's code for a span that failed. */
 const failedStatus = 2;
 
 export interface ReportsOptions {
   readonly clock: Clock;
-  readonly tracer?: Tracer | undefined;
+  readonly tracer?: LockTracer | undefined;
   readonly observer?: LockObserver | undefined;
 }
 
 /** Reports requests, unlocks, losses and renewals to the tracer and the observer, if given. */
 export class Reports {
   readonly #clock: Clock;
-  readonly #tracer: Tracer | undefined;
+  readonly #tracer: LockTracer | undefined;
   readonly #observer: LockObserver | undefined;
 
   constructor({ clock, tracer, observer }: ReportsOptions) {
@@ -92,7 +92,7 @@ export class Reports {
     this.#observer?.measure('renewal', this.#secondsSince(sentAt), { outcome });
   }
 
-  #span(name: string, locks: readonly LockRequest[], reason: string): Span | undefined {
+  #span(name: string, locks: readonly LockRequest[], reason: string): LockSpan | undefined {
     const attributes = { 'berth.lock.names': namesOf(locks), 'berth.lock.reason': reason };
     return this.#tracer?.startSpan(name, { attributes });
   }
@@ -102,6 +102,6 @@ export class Reports {
   }
 }
 
-function fail(span: Span | undefined, error: unknown): void {
+function fail(span: LockSpan | undefined, error: unknown): void {
   span?.setStatus({ code: failedStatus, message: messageOf(error) });
 }
