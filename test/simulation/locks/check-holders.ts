@@ -30,6 +30,8 @@ export class HolderCheck {
   readonly #paused = new Set<string>();
   readonly #maxHolds = new Map<string, number>();
   readonly #written = new Set<string>();
+  /** The tickets whose locks were ever handed over. */
+  readonly #held = new Set<number>();
   readonly #requests: RequestCheck;
 
   constructor(requests: RequestCheck) {
@@ -47,7 +49,13 @@ export class HolderCheck {
         const { at, host, request, token, locks, listens } = event;
         const belief = { host, request, token, locks, listens, since: at };
         this.#beliefs.set(`${host}/${request}`, belief);
-        const found = rivalsOf(belief, store).map((rival) => `honesty: ${rival} when handed over`);
+        // A lock that is taken back may not have been another's in a past that is gone.
+        const isTakenBack = this.#held.has(token);
+        this.#held.add(token);
+        const found = rivalsOf(belief, store, isTakenBack).map(
+          (rival) => `honesty: ${rival} when handed over`,
+        );
+        found.push(...this.#secondHolders(belief, store));
         const isGranted = store.known.get(token)?.isGranted;
         if (!isGranted) found.push(`exclusion: ${request} holds token ${token} without a grant`);
         return found;
@@ -88,6 +96,15 @@ export class HolderCheck {
       default:
         return [];
     }
+  }
+
+  /** Returns who else believes at the same time, whatever the store says: it may have forgotten. */
+  #secondHolders(belief: Belief, store: StandingTickets): string[] {
+    return [...this.#beliefs.values()]
+      .filter((other) => other.request !== belief.request && areRivals(belief.locks, other.locks))
+      .filter(({ host, listens }) => listens && !this.#paused.has(host))
+      .filter(({ token }) => !store.known.get(token)?.isBroken)
+      .map(({ request }) => `exclusion: ${belief.request} and ${request} hold at once`);
   }
 
   #judgeGrant(event: HistoryEvent & { kind: 'answered' }, store: StandingTickets): string[] {
@@ -140,10 +157,11 @@ export class HolderCheck {
 }
 
 /** Returns the grants to others that contradict a holder's belief. */
-function rivalsOf(belief: Belief, store: StandingTickets): string[] {
+function rivalsOf(belief: Belief, store: StandingTickets, withPast = true): string[] {
   if (store.known.get(belief.token)?.isBroken) return [];
   return [...store.known.values()]
     .filter(({ isGranted, token }) => isGranted && token > belief.token)
+    .filter(({ isOfThePast }) => withPast || !isOfThePast)
     .filter(({ locks }) => areRivals(belief.locks, locks))
     .map(
       ({ token, request }) =>

@@ -25,7 +25,7 @@ export const judgeGrant: Judge = (event, store) => {
   }
   if (ticket.isGranted) return found;
   for (const other of store.known.values()) {
-    if (!other.isGranted || other.token < ticket.token) continue;
+    if (!other.isGranted || other.isOfThePast || other.token < ticket.token) continue;
     if (areRivals(ticket.locks, other.locks)) {
       found.push(`token order: ${name(ticket)} was granted after ${name(other)}`);
     }

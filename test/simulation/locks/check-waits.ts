@@ -38,6 +38,9 @@ export class WaitCheck {
       case 'started':
         this.#startedAt.set(event.host, event.at);
         return [];
+      case 'put back':
+        this.#waits.clear();
+        return [];
       case 'answered':
         return this.#answered(event, store);
       case 'removed':

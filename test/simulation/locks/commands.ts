@@ -55,10 +55,23 @@ export interface StoreCommand {
   readonly ms: number;
 }
 
+/** The store gets an earlier state, and its servers start again. */
+export interface PutBackCommand {
+  readonly kind: 'put back';
+  readonly atMs: number;
+  /** How old the state is. */
+  readonly ageMs: number;
+  /**
+   * `restored`: the servers show that they are others than before. `bumped`: and the revision is above all
+   * that was lost. `copied`: they show nothing, and only the revision is lower.
+   */
+  readonly how: 'restored' | 'bumped' | 'copied';
+}
+
 /** A command that concerns one host. */
 export type HostCommand = LockCommand | FaultCommand | OperatorCommand;
 
-export type Command = HostCommand | StoreCommand;
+export type Command = HostCommand | StoreCommand | PutBackCommand;
 
 export const hostCount = 3;
 export const lockNames = ['a', 'b', 'c'] as const;

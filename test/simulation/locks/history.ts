@@ -14,6 +14,9 @@ export interface RemovalCause {
 }
 
 /**
+ * The `token` of an event is the number of a ticket: the token, and from a restore on a larger number
+ * (`RecordedStore`).
+ *
  * An event in the store (in the store's order) or on a host. A `request` is a call of `lock`; its
  * name is the `detail` of its ticket.
  */
@@ -31,6 +34,13 @@ export type Happening =
   | { kind: 'removed'; token: number; cause: RemovalCause | undefined }
   | { kind: 'wrote'; token: number; lockName: string; value: string }
   | { kind: 'closed gate' | 'opened gate'; lockName: string }
+  /** The store has an earlier state: its tickets, the ends of its sessions, its closed gates. */
+  | {
+      kind: 'put back';
+      standing: readonly number[];
+      expiries: readonly (readonly [string, number])[];
+      closedGates: readonly string[];
+    }
   | {
       kind: 'answered';
       method: 'enqueue' | 'tryEnqueue' | 'place' | 'stands';

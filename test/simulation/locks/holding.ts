@@ -1,37 +1,60 @@
-import { LockError, LockLostError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
+import {
+  LockContendedError,
+  LockError,
+  LockLostError,
+  ProofExpiredError,
+  StoreUnavailableError,
+} from '../../../lib/lock/errors.ts';
 import type { Lock } from '../../../lib/lock/lock.ts';
 import type { Ticket } from '../../../lib/lock/ticket.ts';
 import { KeptLock } from '../../../lib/lock/use/kept-lock.ts';
 import type { Scheduler } from '../scheduler.ts';
 import type { LockCommand } from './commands.ts';
 import type { Happening } from './history.ts';
+import type { RecordedStore } from './recorded-store.ts';
 import type { Daemon } from './simulated-daemon.ts';
+
+/** A ticket on a host's disk, with the history in which its lock was proved last. */
+export interface KeptTicket {
+  readonly ticket: Ticket;
+  readonly historyId: string | undefined;
+}
+
+/** The part of a host's disk that its holders write. */
+export interface HoldingDisk {
+  readonly tickets: Map<string, KeptTicket>;
+}
 
 export interface HoldingOptions {
   readonly name: string;
   readonly request: string;
   readonly lock: Lock;
   readonly daemon: Daemon;
-  readonly disk: { readonly tickets: Map<string, Ticket> };
+  readonly disk: HoldingDisk;
+  readonly store: Pick<RecordedStore, 'numberOf'>;
   readonly scheduler: Scheduler;
   readonly record: (happening: Happening) => void;
   readonly plan: HoldingPlan;
 }
 
 /** The plan of a holder: how long it holds, what it writes, how it ends. */
-export type HoldingPlan = Pick<LockCommand, 'holdMs' | 'writes' | 'ending' | 'listens'>;
+export type HoldingPlan = Pick<LockCommand, 'holdMs' | 'writes' | 'ending' | 'listens'> &
+  Partial<Pick<LockCommand, 'ttlMs'>>;
 
 /** A granted lock on a host, and what its holder believes about it. */
 export class Holding {
   readonly #options: HoldingOptions;
+  #puttingBack: Promise<void> | undefined;
   #kept: KeptLock | undefined;
+  /** The lock as it was granted last: it may have been put back. */
+  #lock: Lock;
   #believes = false;
   #hasReleased = false;
   #isAbandoned = false;
 
   constructor(options: HoldingOptions) {
     this.#options = options;
-    options.disk.tickets.set(options.request, options.lock.ticket);
+    this.#lock = options.lock;
     this.#setBelief(true);
   }
 
@@ -54,13 +77,14 @@ export class Holding {
       if (!this.check()) break;
       const unlock = ending === 'commit' && n === count;
       if (unlock) this.#release();
-      await this.#write(`${lock.token}.${n}`, unlock);
+      await this.#write(`${this.#options.store.numberOf(this.#lock.ticket)}.${n}`, unlock);
     }
     await this.#sleep(holdMs / (count + 1));
     if (this.#isAbandoned) return;
     this.check();
     this.#release();
     await (this.#kept ?? lock).unlock();
+    await this.#puttingBack;
     if (ending === 'unlock twice') await lock.unlock();
     if (daemon.party.state !== 'gone') disk.tickets.delete(request);
   }
@@ -99,20 +123,49 @@ export class Holding {
   }
 
   #keep(): void {
-    const { lock, daemon } = this.#options;
-    this.#kept = new KeptLock(lock, daemon.manager, (state) => this.#setBelief(state === 'held'));
-    if (this.#kept.state !== 'held') this.#setBelief(false);
+    const { daemon } = this.#options;
+    const kept: KeptLock = new KeptLock(this.#lock, daemon.manager, (state) => {
+      this.#setBelief(state === 'held');
+      if (state === 'lost' && kept.proof !== undefined) {
+        this.#puttingBack = this.#putBack(kept.proof);
+      }
+    });
+    this.#kept = kept;
+    if (kept.state !== 'held') this.#setBelief(false);
+  }
+
+  /** Takes the lock again that this host held until the store was put back, as a mount does. */
+  async #putBack(proof: number): Promise<void> {
+    const { lock, daemon, request, plan } = this.#options;
+    while (!this.#hasReleased && daemon.party.state !== 'gone') {
+      try {
+        const again = await daemon.manager.lock(lock.ticket.locks, {
+          ...{ reason: 'Mount', detail: request, timeoutMs: 0, proof },
+          ...(plan.ttlMs !== undefined && { ttlMs: plan.ttlMs }),
+        });
+        if (this.#hasReleased) return await again.unlock();
+        this.#lock = again;
+        this.#setBelief(true);
+        return this.#keep();
+      } catch (error) {
+        if (error instanceof ProofExpiredError || !(error instanceof LockError)) return;
+        const isBlocked = error instanceof LockContendedError;
+        await this.#sleep(isBlocked ? 200 : 50);
+      }
+    }
   }
 
   #setBelief(holds: boolean): void {
     if (this.#hasReleased || this.#believes === holds) return;
     this.#believes = holds;
-    const { request, name: host, lock, record } = this.#options;
+    const { request, name: host, daemon, disk, store, record } = this.#options;
     if (!holds) {
       record({ kind: 'notified', request, host });
       return;
     }
-    const { token, ticket } = lock;
+    const { ticket } = this.#lock;
+    disk.tickets.set(request, { ticket, historyId: daemon.manager.historyId });
+    const token = store.numberOf(ticket);
     record({ kind: 'held', request, host, token, locks: ticket.locks, listens: this.listens });
   }
 
@@ -124,7 +177,8 @@ export class Holding {
   }
 
   async #write(value: string, unlock: boolean): Promise<void> {
-    const { lock, request, record } = this.#options;
+    const { request, record } = this.#options;
+    const lock = this.#kept ?? this.#lock;
     const key = lock.ticket.locks.find(({ mode }) => mode === 'exclusive')?.name ?? '';
     try {
       await lock.guard([{ key, value }], { unlock });

@@ -1,11 +1,8 @@
 import type { Mutation, MutationList } from '../mutation.ts';
+import { historyMutations } from './history-mutations.ts';
 
 const engine = (file: string) => `lib/lock/${file}`;
 const races = 'test/contract/locks/races.test.ts';
-const judged = 'test/unit/lib/lock/history-record.test.ts';
-const putBack = 'test/contract/stores/etcd/history.test.ts';
-const putBackPostgres = 'test/contract/stores/postgres/history.test.ts';
-const putBackFile = 'test/contract/stores/embedded/put-back.test.ts';
 const outliving = 'test/contract/locks/permanent.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
@@ -248,67 +245,11 @@ const mutations: readonly Mutation[] = [
     from: '.then(() => lock.end())',
     to: '',
   },
-  {
-    promise: 'history: a restored etcd is noticed by its log',
-    file: store('etcd/history-verdict.ts'),
-    from: 'seen.spare < spare',
-    to: 'seen.spare < spare - 1e6',
-    test: judged,
-  },
-  {
-    promise: 'history: a revision that went back is noticed',
-    file: store('history-record.ts'),
-    from: 'revision >= floor',
-    to: 'revision >= 0',
-    test: judged,
-  },
-  {
-    promise: 'history: nobody without a proof is granted a lock in a quarantine',
-    file: store('etcd/history.ts'),
-    from: 'if (proof === undefined) return isAbsent(key);',
-    to: "if (proof === undefined) return isAbsent(Buffer.from('/none'));",
-    test: putBack,
-  },
-  {
-    promise: 'history: a lock that was unproven before is lost',
-    file: engine('use/kept-lock.ts'),
-    from: "this.#state === 'unproven' && this.#proof !== number",
-    to: "this.#state === 'lost' && this.#proof !== number",
-    test: putBack,
-  },
-  {
-    promise: 'history: nobody without a proof is granted a lock in a quarantine of PostgreSQL',
-    file: store('postgres/queue.ts'),
-    from: 'WHERE until > clock_timestamp())',
-    to: 'WHERE FALSE)',
-    test: putBackPostgres,
-  },
-  {
-    promise: 'history: a restored dump of PostgreSQL is noticed',
-    file: store('postgres/stored-history.ts'),
-    from: 'if (found.isCopied)',
-    to: "if (found.isCopied && found.cluster === '?')",
-    test: putBackPostgres,
-  },
-  {
-    promise: 'history: an older lock file is refused',
-    file: store('embedded/file-verdict.ts'),
-    from: 'if (found.revision >= floor) return undefined;',
-    to: 'if (found.revision >= 0) return undefined;',
-    test: putBackFile,
-  },
-  {
-    promise: 'history: a lock file that is replaced while it is used is refused',
-    file: store('embedded/lock-file.ts'),
-    from: '    this.#guard?.check();\n',
-    to: '',
-    test: putBackFile,
-  },
 ];
 
 /** Texts in the lock engine, and in the reference store. */
 export const lockMutations: MutationList = {
-  mutations,
+  mutations: [...mutations, ...historyMutations],
   simulation: 'test/simulation/locks/simulation.test.ts',
   test: 'keeps its promises',
 };

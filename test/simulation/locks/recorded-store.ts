@@ -8,69 +8,142 @@ import type {
 import type { Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
 import type { Answer, Happening, RemovalCause } from './history.ts';
 
-/** Records each step of a store, in the store's order. */
+/** Throws unless a request with this proof may be granted now. */
+export type MayBeGranted = (proof: number | undefined) => void;
+
+/** More than a store has revisions: the numbers of tickets that were queued after a restore begin above. */
+const numbersPerLife = 1_000_000;
+
+/**
+ * Records each step of a store, in the store's order. A store that was put back gives tokens again, so a
+ * ticket has a *number* in the records, which no other ticket has: the token, and the life of the store.
+ */
 export class RecordedStore implements Disposable {
-  readonly #store: TicketStore;
   readonly #record: (happening: Happening) => void;
-  readonly #follow: Disposable;
-  readonly #tokens = new Map<string, number>();
+  /** The numbers of all tickets that ever stood. */
+  readonly #numbers = new Map<string, number>();
+  /** The numbers of the tickets that stand, by nonce. */
+  readonly #standing = new Map<string, number>();
+  #store: TicketStore;
+  #follow: Disposable;
+  #revision = 0;
+  #lives = 0;
   #cause: RemovalCause | undefined;
 
   constructor(store: TicketStore, record: (happening: Happening) => void) {
     this.#store = store;
     this.#record = record;
-    this.#follow = store.watch({
-      reset: () => {},
-      change: (change) => this.#changed(change),
-      interrupted: () => record({ kind: 'bug', message: 'the watch of the recorded store broke' }),
-      resumed: () => {},
-    });
+    this.#follow = this.#watch();
+  }
+
+  get revision(): number {
+    return this.#revision;
   }
 
   [Symbol.dispose](): void {
     this.#follow[Symbol.dispose]();
   }
 
+  /** Returns the number of a ticket in the records. */
+  numberOf({ nonce, token }: Pick<Ticket, 'nonce' | 'token'>): number {
+    return this.#numbers.get(`${nonce}/${token}`) ?? 0;
+  }
+
+  /** Goes on with another store, which has an earlier state. `expiries`: the ends of its sessions. */
+  async putBack(store: TicketStore, expiries: ReadonlyMap<string, number>): Promise<void> {
+    this.#follow[Symbol.dispose]();
+    this.#store = store;
+    this.#lives += 1;
+    const tickets = await store.tickets();
+    this.#standing.clear();
+    for (const ticket of tickets) this.#standing.set(ticket.nonce, this.numberOf(ticket));
+    this.#record({
+      kind: 'put back',
+      standing: [...this.#standing.values()],
+      expiries: [...expiries],
+      closedGates: (await store.gates()).map(({ lockName }) => lockName),
+    });
+    this.#follow = this.#watch();
+  }
+
   /** Returns the store as the requests of one host reach it. */
-  for(host: string): TicketStore {
-    const store = this.#store;
+  for(host: string, mayBeGranted: MayBeGranted = () => {}): TicketStore {
+    const store = () => this.#store;
+    const { name, properties } = this.#store;
     return {
-      ...store,
+      name,
+      properties,
       openSession: async (request) => {
-        const opened = await store.openSession(request);
+        const opened = await store().openSession(request);
         this.#record({ kind: 'opened', session: opened.id, ttlMs: opened.ttlMs });
         return opened;
       },
       renewSession: async (id) => {
-        const renewed = await store.renewSession(id);
+        const renewed = await store().renewSession(id);
         this.#record({ kind: 'renewed', session: id, ttlMs: renewed.ttlMs });
         return renewed;
       },
       closeSession: (id) =>
-        this.#because({ method: 'closeSession', host, session: id }, () => store.closeSession(id)),
-      enqueue: async (request) =>
-        this.#answered('enqueue', host, request, await store.enqueue(request)),
-      tryEnqueue: async (request) =>
-        this.#answered('tryEnqueue', host, request, await store.tryEnqueue(request)),
-      place: async (ticket) => this.#answered('place', host, ticket, await store.place(ticket)),
+        this.#because({ method: 'closeSession', host, session: id }, () =>
+          store().closeSession(id),
+        ),
+      sessionAlive: (id) => store().sessionAlive(id),
+      enqueue: async (request) => {
+        if (!this.#standing.has(request.nonce)) mayBeGranted(request.proof);
+        const answer = await store().enqueue(request);
+        if (answer.state === 'granted') mayBeGranted(request.proof);
+        return this.#answered('enqueue', host, request, answer);
+      },
+      tryEnqueue: async (request) => {
+        if (!this.#standing.has(request.nonce)) mayBeGranted(request.proof);
+        const answer = await store().tryEnqueue(request);
+        if (answer.state === 'granted') mayBeGranted(request.proof);
+        return this.#answered('tryEnqueue', host, request, answer);
+      },
+      place: async (ticket) => {
+        const answer = await store().place(ticket);
+        if (answer.state === 'granted') mayBeGranted(undefined);
+        return this.#answered('place', host, ticket, answer);
+      },
       stands: async (ticket) => {
-        const stands = await store.stands(ticket);
+        const stands = await store().stands(ticket);
         const answer = stands ? 'granted' : 'gone';
-        this.#answer('stands', host, ticket, ticket.token, answer, []);
+        this.#answer('stands', host, ticket, this.numberOf(ticket), answer, []);
         return stands;
       },
       remove: (ticket, claim, note) => {
         const { nonce } = ticket;
-        const tokens = 'token' in ticket ? { tokens: [ticket.token] } : {};
+        const tokens = 'token' in ticket ? { tokens: [this.numberOf(ticket)] } : {};
         return this.#because({ method: 'remove', host, nonce, ...tokens }, () =>
-          store.remove(ticket, claim, note),
+          store().remove(ticket, claim, note),
         );
       },
       commit: (change) => {
-        const tokens = change.release.map(({ token }) => token);
-        return this.#because({ method: 'commit', host, tokens }, () => store.commit(change));
+        const tokens = change.release.map((ticket) => this.numberOf(ticket));
+        return this.#because({ method: 'commit', host, tokens }, () => store().commit(change));
       },
+      tickets: (lockName) => store().tickets(lockName),
+      record: (key) => store().record(key),
+      records: (prefix) => store().records(prefix),
+      closeGate: (gate) => store().closeGate(gate),
+      openGate: (lockName) => store().openGate(lockName),
+      gates: () => store().gates(),
+      health: () => store().health(),
+      watch: (watcher) => store().watch(watcher),
+      [Symbol.asyncDispose]: async () => {},
     };
+  }
+
+  #watch(): Disposable {
+    return this.#store.watch({
+      reset: ({ revision }) => {
+        this.#revision = revision;
+      },
+      change: (change) => this.#changed(change),
+      interrupted: () =>
+        this.#record({ kind: 'bug', message: 'the watch of the recorded store broke' }),
+      resumed: () => {},
+    });
   }
 
   /** Runs a step; one ends before the next begins, so `cause` explains all removals during it. */
@@ -89,7 +162,8 @@ export class RecordedStore implements Disposable {
     request: TicketRequest,
     answer: T,
   ): T {
-    const token = 'ticket' in answer ? answer.ticket.token : this.#tokens.get(request.nonce);
+    const token =
+      'ticket' in answer ? this.numberOf(answer.ticket) : this.#standing.get(request.nonce);
     const blockers = 'blockers' in answer ? answer.blockers : [];
     this.#answer(method, host, request, token, answer.state, blockers);
     return answer;
@@ -104,22 +178,26 @@ export class RecordedStore implements Disposable {
     blockers: readonly Ticket[],
   ): void {
     const request = holder.detail ?? '';
-    const tokens = blockers.map((blocker) => blocker.token);
+    const tokens = blockers.map((blocker) => this.numberOf(blocker));
     this.#record({ kind: 'answered', method, host, request, token, answer, blockers: tokens });
   }
 
   #changed(change: StoreChange): void {
+    this.#revision = change.revision;
     for (const { key, value } of change.records) {
       const token = Number.parseInt(value, 10);
       this.#record({ kind: 'wrote', token, lockName: key, value });
     }
     for (const { nonce } of change.removedTickets) {
-      const token = this.#tokens.get(nonce) ?? 0;
-      this.#tokens.delete(nonce);
+      const token = this.#standing.get(nonce) ?? 0;
+      this.#standing.delete(nonce);
       this.#record({ kind: 'removed', token, cause: this.#cause });
     }
-    for (const { token, nonce, session, locks, holder } of change.tickets) {
-      this.#tokens.set(nonce, token);
+    for (const ticket of change.tickets) {
+      const { nonce, session, locks, holder } = ticket;
+      const token = this.#lives * numbersPerLife + ticket.token;
+      this.#numbers.set(`${nonce}/${ticket.token}`, token);
+      this.#standing.set(nonce, token);
       const request = holder.detail ?? '';
       this.#record({ kind: 'queued', token, nonce, request, session, locks });
     }

@@ -4,6 +4,7 @@ import type {
   FaultCommand,
   LockCommand,
   OperatorCommand,
+  PutBackCommand,
   StoreCommand,
 } from './commands.ts';
 import { hostCount, lockNames, otherTtlMs } from './commands.ts';
@@ -81,6 +82,28 @@ const store: fc.Arbitrary<StoreCommand> = fc.record({
   ms: fc.integer({ min: 1, max: 5_000 }),
 });
 
+const putBack: fc.Arbitrary<PutBackCommand> = fc.record({
+  kind: fc.constant('put back'),
+  atMs,
+  ageMs: duration(6_000),
+  how: fc.constantFrom('restored', 'bumped', 'copied'),
+});
+
+/**
+ * A lock that outlives its host has no deadline of its own, so that only a kept one is given up by a host that
+ * is cut off while the store is put back.
+ */
+const keptIfPermanent = lock.map((command) =>
+  command.ttlMs === Number.POSITIVE_INFINITY ? { ...command, ending: 'kept' as const } : command,
+);
+
+/** A lock that is held for so long that hosts have to prove it. */
+const kept = keptIfPermanent.map((command) => ({
+  ...command,
+  ending: 'kept' as const,
+  holdMs: command.holdMs * 4,
+}));
+
 function scenarioOf(command: fc.Arbitrary<Command>): fc.Arbitrary<Scenario> {
   return fc.record({
     seed: fc.integer(),
@@ -95,6 +118,18 @@ export const stormyScenarios = scenarioOf(
     { weight: 5, arbitrary: fault },
     { weight: 3, arbitrary: operator },
     { weight: 1, arbitrary: store },
+  ),
+);
+
+/** Scenarios in which everything can fail, and the store is put back to earlier states. */
+export const putBackScenarios = scenarioOf(
+  fc.oneof(
+    { weight: 6, arbitrary: keptIfPermanent },
+    { weight: 6, arbitrary: kept },
+    { weight: 4, arbitrary: fault },
+    { weight: 1, arbitrary: operator },
+    { weight: 1, arbitrary: store },
+    { weight: 3, arbitrary: putBack },
   ),
 );
 

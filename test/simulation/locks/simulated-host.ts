@@ -1,29 +1,35 @@
 import { getEventListeners } from 'node:events';
 import { LockError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
 import { LockManager } from '../../../lib/lock/lock-manager.ts';
-import type { Ticket } from '../../../lib/lock/ticket.ts';
+import type { RememberedHistory } from '../../../lib/lock/stores/history-record.ts';
 import { between, randomStream } from '../random.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { Party } from '../scheduler.ts';
 import type { LockCommand } from './commands.ts';
 import { mainTtlMs } from './commands.ts';
+import type { HistoryDisk } from './connection.ts';
 import { Connection } from './connection.ts';
+import { codeOf, textOf } from './error-texts.ts';
 import type { Happening } from './history.ts';
-import type { HoldingOptions, HoldingPlan } from './holding.ts';
+import type { HoldingDisk, HoldingOptions, HoldingPlan } from './holding.ts';
 import { Holding } from './holding.ts';
 import { HostClock } from './host-clock.ts';
 import type { Weather } from './link.ts';
 import { Link } from './link.ts';
-import type { RecordedStore } from './recorded-store.ts';
 import type { Daemon } from './simulated-daemon.ts';
+import type { SimulatedServer } from './simulated-server.ts';
 
 export interface SimulatedHostOptions {
   readonly name: string;
   readonly seed: number;
   readonly scheduler: Scheduler;
-  readonly server: Party;
-  readonly store: RecordedStore;
+  readonly party: Party;
+  readonly server: SimulatedServer;
   readonly record: (happening: Happening) => void;
+}
+
+interface Disk extends HistoryDisk, HoldingDisk {
+  session: string | undefined;
 }
 
 /** The plan for a lock that a daemon re-acquires from the one before. */
@@ -37,10 +43,7 @@ export class SimulatedHost {
   readonly #startMs: number;
   readonly #holdings = new Set<Holding>();
   /** The disk, on which a daemon keeps state for the next one. */
-  readonly #disk: { session: string | undefined; readonly tickets: Map<string, Ticket> } = {
-    session: undefined,
-    tickets: new Map(),
-  };
+  readonly #disk: Disk = { session: undefined, history: undefined, tickets: new Map() };
   #daemon: Daemon | undefined;
   #starts = 0;
   #nonces = 0;
@@ -76,7 +79,7 @@ export class SimulatedHost {
 
   start({ resume }: { readonly resume: boolean }): void {
     if (this.#daemon) return;
-    const { scheduler, server, store, seed, record } = this.#options;
+    const { scheduler, party: serverParty, server, seed, record } = this.#options;
     this.#starts += 1;
     const life = `${this.name}.${this.#starts}`;
     const party = new Party(life);
@@ -89,12 +92,13 @@ export class SimulatedHost {
       random: random('timers'),
     });
     const onFault = (what: string) => this.#fault(what);
-    const link = new Link({ scheduler, client: party, server, random, onFault });
+    const link = new Link({ scheduler, client: party, server: serverParty, random, onFault });
     const disk = this.#disk;
     const session = resume ? disk.session : undefined;
     if (!resume) disk.tickets.clear();
+    const connection = new Connection({ server, link, host: this.name, clock, disk });
     const manager = new LockManager({
-      store: new Connection(store.for(this.name), link),
+      store: connection,
       host: this.name,
       owner: this.name,
       ttlMs: mainTtlMs,
@@ -107,7 +111,7 @@ export class SimulatedHost {
       },
       newNonce: () => `${this.name}-${++this.#nonces}`,
     });
-    const daemon = { party, clock, link, manager };
+    const daemon = { party, clock, link, connection, manager };
     this.#daemon = daemon;
     record({ kind: 'started', host: this.name });
     this.#run(() => this.#adopt(daemon));
@@ -133,6 +137,7 @@ export class SimulatedHost {
     this.#isStopping = false;
     daemon.party.state = 'gone';
     daemon.link.close();
+    void daemon.connection[Symbol.asyncDispose]();
     this.#daemon = undefined;
     this.#holdings.clear();
     this.#open = 0;
@@ -186,9 +191,21 @@ export class SimulatedHost {
     this.#options.scheduler.after(0, daemon.party, 'message', run);
   }
 
+  /** Returns the history that this host remembers of the store. */
+  get history(): RememberedHistory | undefined {
+    return this.#disk.history;
+  }
+
+  /** Records that the server was put back, and breaks the connections to it. */
+  serverPutBack(): void {
+    this.#fault('the store was put back');
+    this.#daemon?.link.breakWatches();
+  }
+
   async close(): Promise<void> {
     await this.#daemon?.manager.close({ keep: false });
     this.#daemon?.link.close();
+    await this.#daemon?.connection[Symbol.asyncDispose]();
   }
 
   async #use(daemon: Daemon, request: string, command: LockCommand): Promise<void> {
@@ -237,8 +254,10 @@ export class SimulatedHost {
     for (;;) {
       try {
         await daemon.manager.open();
-        for (const [request, ticket] of tickets) {
-          const lock = await daemon.manager.attach(ticket);
+        for (const [request, { ticket, historyId }] of tickets) {
+          // A ticket of another history proves nothing, although it may stand again.
+          const isOfHistory = historyId === daemon.manager.historyId;
+          const lock = isOfHistory ? await daemon.manager.attach(ticket) : undefined;
           tickets.delete(request);
           if (!lock) {
             this.#disk.tickets.delete(request);
@@ -258,7 +277,8 @@ export class SimulatedHost {
   }
 
   #hold(what: Pick<HoldingOptions, 'request' | 'lock' | 'daemon' | 'plan'>): Holding {
-    const holding = new Holding({ ...this.#options, ...what, disk: this.#disk });
+    const { store } = this.#options.server;
+    const holding = new Holding({ ...this.#options, ...what, store, disk: this.#disk });
     this.#holdings.add(holding);
     return holding;
   }
@@ -268,7 +288,7 @@ export class SimulatedHost {
     const daemon = this.#daemon;
     this.#open += 1;
     work()
-      .catch((error) => record({ kind: 'bug', message: describe(error) }))
+      .catch((error) => record({ kind: 'bug', message: textOf(error) }))
       .finally(() => {
         if (this.#daemon === daemon) this.#open -= 1;
       });
@@ -277,13 +297,4 @@ export class SimulatedHost {
   #fault(what: string): void {
     this.#options.record({ kind: 'fault', host: this.name, what });
   }
-}
-
-export function codeOf(error: unknown): string {
-  if (error instanceof LockError) return error.code;
-  return Error.isError(error) ? error.name : typeof error;
-}
-
-function describe(error: unknown): string {
-  return Error.isError(error) ? (error.stack ?? error.message) : String(error);
 }

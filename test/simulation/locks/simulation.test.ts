@@ -1,18 +1,18 @@
-// The lock engine under random faults: the real engine on a memory store; network, clocks and hosts
-// are simulated in virtual time. A failure prints the seed that repeats it.
+// The lock engine under random faults: the real engine on a memory store; network, clocks, hosts and
+// restores of the store are simulated in virtual time. A failure prints the seed that repeats it.
 import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { explore } from '../explore.ts';
 import { violationsOf } from './check-history.ts';
 import { describeHistory } from './history.ts';
-import { fairScenarios, stormyScenarios } from './scenarios.ts';
+import { fairScenarios, putBackScenarios, stormyScenarios } from './scenarios.ts';
 import type { Scenario } from './simulation.ts';
 import { simulate } from './simulation.ts';
 
 /**
  * BERTH_SOAK_SECONDS: how long to search for scenarios that break a promise (40 s otherwise).
- * BERTH_SIM_RUNS: how many stormy scenarios to play at least, because a busy machine plays few in that time.
+ * BERTH_SIM_RUNS: how many scenarios with faults to play at least, because a busy machine plays few in that time.
  * BERTH_SIM_SEED, BERTH_SIM_NO_SHRINK: see ../explore.ts.
  */
 const { BERTH_SOAK_SECONDS, BERTH_SIM_RUNS } = process.env;
@@ -22,7 +22,13 @@ const testTimeoutMs = budgetMs + 120_000 + 250 * leastRuns;
 
 test(
   'the lock engine keeps its promises while hosts, network and store fail',
-  () => search(stormyScenarios, budgetMs * 0.7, leastRuns),
+  () => search(stormyScenarios, budgetMs * 0.45, leastRuns / 2),
+  testTimeoutMs,
+);
+
+test(
+  'the lock engine keeps its promises while its store is put back to earlier states',
+  () => search(putBackScenarios, budgetMs * 0.25, leastRuns / 2),
   testTimeoutMs,
 );
 
@@ -33,7 +39,9 @@ test(
 );
 
 test('the simulation plays a scenario in the same way each time', async () => {
-  const scenarios = fc.sample(stormyScenarios, { seed: 1, numRuns: 20 });
+  const scenarios = [stormyScenarios, putBackScenarios].flatMap((each) =>
+    fc.sample(each, { seed: 1, numRuns: 15 }),
+  );
   const hashes = new Set<string>();
   for (const scenario of scenarios) {
     const first = await traceHash(scenario);
@@ -46,7 +54,9 @@ test('the simulation plays a scenario in the same way each time', async () => {
 test('the simulation produces every kind of event', async () => {
   const kinds = new Set<string>();
   const codes = new Set<string>();
-  for (const scenario of fc.sample(stormyScenarios, { seed: 2, numRuns: 300 })) {
+  const storms = fc.sample(stormyScenarios, { seed: 2, numRuns: 300 });
+  const putBacks = fc.sample(putBackScenarios, { seed: 2, numRuns: 20 });
+  for (const scenario of [...storms, ...putBacks]) {
     for (const event of await simulate(scenario)) {
       kinds.add(event.kind);
       if (event.kind === 'failed') codes.add(event.code);
@@ -61,7 +71,7 @@ test('the simulation produces every kind of event', async () => {
     'unavailable',
   ]);
   expect(kinds.has('bug')).toBe(false);
-  expect(kinds.size).toBe(26);
+  expect(kinds.size).toBe(27);
 });
 
 function search(scenarios: fc.Arbitrary<Scenario>, limitMs: number, least = 0): Promise<void> {

@@ -1,13 +1,10 @@
-import { memoryState, memoryStore } from '../../../lib/lock/stores/memory/store.ts';
-import { randomStream } from '../random.ts';
 import { Party, Scheduler } from '../scheduler.ts';
-import type { Command, HostCommand } from './commands.ts';
+import type { Command, HostCommand, PutBackCommand } from './commands.ts';
 import { hostCount, lockNames, mainTtlMs } from './commands.ts';
 import type { Happening, HistoryEvent } from './history.ts';
-import { HostClock } from './host-clock.ts';
 import { longestDelayMs } from './link.ts';
-import { RecordedStore } from './recorded-store.ts';
 import { SimulatedHost } from './simulated-host.ts';
+import { SimulatedServer } from './simulated-server.ts';
 
 export interface Scenario {
   /** The seed of everything that the commands leave open: delays, losses, clocks. */
@@ -30,24 +27,18 @@ class Simulation {
   readonly #commands: readonly Command[];
   readonly #scheduler = new Scheduler();
   readonly #history: HistoryEvent[] = [];
-  readonly #server = new Party('store');
-  readonly #serverClock: HostClock;
-  readonly #store: RecordedStore;
-  readonly #direct: ReturnType<typeof memoryStore>;
+  readonly #party = new Party('store');
+  readonly #server: SimulatedServer;
   readonly #hosts: readonly SimulatedHost[];
 
   constructor({ seed, commands }: Scenario) {
     this.#commands = commands;
-    const scheduler = this.#scheduler;
+    const [scheduler, party, record] = [this.#scheduler, this.#party, this.#record];
+    this.#server = new SimulatedServer({ scheduler, party, seed, record });
     const server = this.#server;
-    const random = randomStream(seed, 'store');
-    this.#serverClock = new HostClock({ scheduler, party: server, rate: 1, startMs: 0, random });
-    this.#direct = memoryStore({ shared: memoryState(this.#serverClock) });
-    this.#store = new RecordedStore(this.#direct, this.#record);
-    const store = this.#store;
     this.#hosts = Array.from({ length: hostCount }, (_, index) => {
       const name = `n${index + 1}`;
-      return new SimulatedHost({ name, seed, scheduler, server, store, record: this.#record });
+      return new SimulatedHost({ name, seed, scheduler, party, server, record });
     });
   }
 
@@ -82,16 +73,26 @@ class Simulation {
       this.#pauseStore(command.ms);
       return;
     }
+    if (command.kind === 'put back') {
+      void this.#putBack(command);
+      return;
+    }
     const host = this.#hosts[command.host];
     if (host) this.#playOn(host, command, name);
+  }
+
+  async #putBack(command: PutBackCommand): Promise<void> {
+    const known = this.#hosts.map(({ history }) => history);
+    for (const host of this.#hosts) host.serverPutBack();
+    await this.#server.putBack(command, known);
   }
 
   #pauseStore(ms: number): void {
     for (const { name: host } of this.#hosts) {
       this.#record({ kind: 'fault', host, what: 'the store is frozen' });
     }
-    this.#server.state = 'paused';
-    this.#later(ms, () => this.#scheduler.resume(this.#server, 'due'));
+    this.#party.state = 'paused';
+    this.#later(ms, () => this.#scheduler.resume(this.#party, 'due'));
   }
 
   #playOn(host: SimulatedHost, command: HostCommand, name: string): void {
@@ -145,7 +146,7 @@ class Simulation {
           const tickets = await manager.inspect(command.lockName);
           const ticket = tickets[command.ms % Math.max(1, tickets.length)];
           if (!ticket) return;
-          this.#record({ kind: 'broken', token: ticket.token });
+          this.#record({ kind: 'broken', token: this.#server.store.numberOf(ticket) });
           await manager.breakLock(ticket);
         });
         break;
@@ -159,9 +160,10 @@ class Simulation {
       host.weather = 'fair';
       host.start({ resume: true });
     }
-    this.#scheduler.resume(this.#server, 'due');
+    this.#scheduler.resume(this.#party, 'due');
     await this.#scheduler.pass(longestDelayMs);
-    for (const name of lockNames) await this.#direct.openGate(name);
+    const direct = this.#server.store.for('an operator');
+    for (const name of lockNames) await direct.openGate(name);
     this.#record({ kind: 'quiet' });
   }
 
@@ -179,10 +181,10 @@ class Simulation {
     });
     await this.#scheduler.pass(5_000);
     if (!isClosed) leftovers.push('a manager that does not close');
-    this.#store[Symbol.dispose]();
+    this.#server[Symbol.dispose]();
     await this.#scheduler.pass(1);
     leftovers.push(...(await this.#leftovers(0)));
-    if (this.#serverClock.sleeping > 0) leftovers.push('a watch of the store');
+    if (this.#server.sleeping > 0) leftovers.push('a watch of the store');
     this.#record({ kind: 'ended', leftovers });
   }
 
@@ -194,7 +196,7 @@ class Simulation {
       const sleeping = daemon?.clock.sleeping ?? 0;
       if (sleeping > sleepersPerHost) leftovers.push(`${sleeping} sleepers on ${name}`);
     }
-    for (const { token, holder } of await this.#direct.tickets()) {
+    for (const { token, holder } of await this.#server.store.for('nobody').tickets()) {
       leftovers.push(`ticket ${token} of ${holder.detail}`);
     }
     return leftovers;

@@ -19,6 +19,8 @@ export interface KnownTicket {
   readonly session: string;
   readonly locks: readonly LockRequest[];
   isGranted: boolean;
+  /** True: a put-back store has lost it. */
+  isOfThePast: boolean;
   isBroken: boolean;
   /** The time of its removal. */
   removedAt: number | undefined;
@@ -42,8 +44,9 @@ export class StandingTickets {
         break;
       case 'queued': {
         const { token, nonce, request, session, locks } = event;
-        const flags = { isGranted: false, isBroken: false, removedAt: undefined };
-        const ticket = { token, nonce, request, session, locks, ...flags };
+        const flags = { isGranted: false, isOfThePast: false, isBroken: false };
+        const named = { token, nonce, request, session, locks };
+        const ticket: KnownTicket = { ...named, ...flags, removedAt: undefined };
         this.known.set(token, ticket);
         this.standing.set(token, ticket);
         break;
@@ -54,6 +57,9 @@ export class StandingTickets {
         this.standing.delete(event.token);
         break;
       }
+      case 'put back':
+        this.#putBack(event);
+        break;
       case 'broken': {
         const ticket = this.known.get(event.token);
         if (ticket) ticket.isBroken = true;
@@ -72,5 +78,29 @@ export class StandingTickets {
       }
       default:
     }
+  }
+  /** Takes over the tickets of an earlier state: some stand again, and all others are gone. */
+  #putBack({ at, standing, expiries, closedGates }: HistoryEvent & { kind: 'put back' }): void {
+    const stands = new Set(standing);
+    this.standing.clear();
+    for (const ticket of this.known.values()) {
+      ticket.isOfThePast = !stands.has(ticket.token);
+      if (ticket.isOfThePast) {
+        ticket.removedAt ??= at;
+        continue;
+      }
+      ticket.removedAt = undefined;
+      this.standing.set(ticket.token, ticket);
+    }
+    for (const ticket of this.standing.values()) {
+      // The store grants each request that nothing blocks.
+      ticket.isGranted = ![...this.standing.values()].some(
+        (other) => other.token < ticket.token && areRivals(ticket.locks, other.locks),
+      );
+    }
+    this.expiries.clear();
+    for (const [session, until] of expiries) this.expiries.set(session, until);
+    this.closedGates.clear();
+    for (const lockName of closedGates) this.closedGates.add(lockName);
   }
 }
