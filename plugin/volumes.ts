@@ -52,7 +52,11 @@ export async function openMounts(
   events: EventLog,
   ended: EndedContainers,
 ) {
-  const { lanes, drivers: allDrivers } = await openStorage({ config, clock, started }, events);
+  const { lanes, drivers: allDrivers } = await openStorage(
+    { config, clock, started },
+    identity,
+    events,
+  );
   const boot = bootId();
   const fence = sentinelFence({
     ...{ drivers: allDrivers, bootId: boot, clock, events },
@@ -94,10 +98,15 @@ export async function openMounts(
 }
 
 /** Starts the process that does the storage work, and returns the drivers that run there. */
-async function openStorage({ config, clock, started }: Omit<Start, 'signal'>, events: EventLog) {
+async function openStorage(
+  { config, clock, started }: Omit<Start, 'signal'>,
+  owner: string,
+  events: EventLog,
+) {
   const place: DriverPlace = {
     volumeDir: config.volumeDir,
     hostDir: config.stateDir,
+    owner,
     report: (volume, message) =>
       events.record({ severity: 'warning', kind: 'kept', volume, message }),
   };

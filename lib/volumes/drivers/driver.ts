@@ -71,7 +71,8 @@ export interface VolumeDriver {
    * storage**, which belongs to another host now: writes that are still cached here are lost. The
    * processes that used the volume have been killed; a process that survived keeps a detached mount.
    * Works on a frozen file system, too; may be repeated. Rejects when the volume is not unmounted,
-   * and never unmounts in a way that writes.
+   * and never unmounts in a way that writes. Ends nothing of another daemon of this machine, which may have
+   * the volume mounted by now.
    */
   abandon(volume: DriverVolume, mountpoint: string, context: DriverContext): Promise<void>;
 
@@ -245,6 +246,11 @@ export interface DriverPlace {
   readonly volumeDir: string;
   /** A directory of this host alone, for what the next process has to know in this boot; absent: none. */
   readonly hostDir?: string;
+  /**
+   * The identity of this host, by which a driver tells what its own daemon has mounted from what other
+   * daemons of this machine have; the same after a restart. Absent: there are no others.
+   */
+  readonly owner?: string;
   /** Receives what an operator should know of a volume although the call succeeded. */
   readonly report?: (volume: string, message: string) => void;
 }

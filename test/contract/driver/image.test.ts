@@ -13,6 +13,7 @@ import { command, never } from '../bench/driver-bench.ts';
 import { abandonTests } from './image-abandon-tests.ts';
 import { copiesTests } from './image-copies-tests.ts';
 import { growTests } from './image-grow-tests.ts';
+import { hostsTests } from './image-hosts-tests.ts';
 import { imageTakeoverTests, lateWritesTests, takeoverContract } from './takeover-contract.ts';
 import { volumeDriverContract } from './volume-driver.ts';
 
@@ -38,6 +39,7 @@ for (const [fs, pool] of [
       copiesTests(bench, fs);
       growTests(bench, fs);
     }
+    if (pool === 'xfs') hostsTests(bench);
   });
 }
 

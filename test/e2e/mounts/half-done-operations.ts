@@ -105,7 +105,9 @@ export class HalfDone {
       files: files.sort(),
     });
     // A stage is named after the token of its lock.
-    return JSON.parse(text.replaceAll(name, 'NAME').replaceAll(/\.stage-\d+/g, '.stage-TOKEN'));
+    return JSON.parse(
+      text.replaceAll(name, 'NAME').replaceAll(/\.stage-\d+(\.[0-9a-f]+)?/g, '.stage-TOKEN'),
+    );
   }
 
   /** Returns temporary files of operations that were not completed. */

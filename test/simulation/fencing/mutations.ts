@@ -428,6 +428,13 @@ const mutations: readonly Mutation[] = [
     test: 'test/e2e/takeover/frozen-at-each-step.test.ts',
   },
   {
+    promise: 'a daemon ends only its own devices of an image',
+    file: 'lib/volumes/drivers/image/own-devices.ts',
+    from: 'tags[index] === undefined || tags[index] === this.#tag',
+    to: 'tags.length > 0',
+    test: 'test/e2e/mounts/two-daemons.test.ts',
+  },
+  {
     promise: 'a host that was frozen removes no stage of its successor',
     file: 'lib/volumes/drivers/image/stage.ts',
     from: 'if (others.some((name) => !(tokenOf(name) < (lock?.token ?? 0)))) {',

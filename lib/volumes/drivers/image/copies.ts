@@ -7,13 +7,8 @@ import { namesOf, viewersOf } from '../../../linux/mount-viewers.ts';
 import { shutDown } from '../../../linux/shut-down.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt, removeMountpoint } from '../shared/mountpoint.ts';
-import type { DeadDevices } from './dead-devices.ts';
-import {
-  hasFileSystem,
-  otherNamespacesMs,
-  waitUntilDetached,
-  writableLoopDevices,
-} from './loop-device.ts';
+import { hasFileSystem, otherNamespacesMs, waitUntilDetached } from './loop-device.ts';
+import type { OwnDevices } from './own-devices.ts';
 import { ShownElsewhereError, shutDownShown, untilDiscarded } from './shown-elsewhere.ts';
 
 /*
@@ -44,7 +39,7 @@ export interface UnmountedImage {
   readonly mountpoint: string;
   /** The words of mount(8) with which it is mounted again. */
   readonly words: readonly string[];
-  readonly dead: DeadDevices;
+  readonly own: OwnDevices;
 }
 
 /**
@@ -56,18 +51,18 @@ export async function endCopies(
   unmounted: UnmountedImage,
   context: DriverContext,
 ): Promise<string | undefined> {
-  const { volume, image, mountpoint, dead } = unmounted;
+  const { volume, image, mountpoint, own } = unmounted;
   const isFree = await isFreeWithin(unmounted, usualMs);
   const copies = isFree ? [] : await onlyCopies(unmounted, context);
   await removeMountpoint(mountpoint);
   if (isFree || (await isFreeWithin(unmounted, keptMs))) return undefined;
-  for (const device of await dead.without(await writableLoopDevices(image))) {
+  for (const device of await own.of(image)) {
     await shutDownKept(device, unmounted, context);
   }
   // Copies may be left only if the mountpoint could not be removed.
-  const left = await viewersOf(await dead.without(await writableLoopDevices(image)));
-  await dead.add(await shutDownShown(left, { flush: true }));
-  await waitUntilDetached(`volume ${volume}`, image, context.signal, dead);
+  const left = await viewersOf(await own.of(image));
+  await own.dead.add(await shutDownShown(left, { flush: true }));
+  await waitUntilDetached(`volume ${volume}`, image, context.signal, own);
   const who = copies.length === 0 ? 'a process' : namesOf(copies);
   return (
     `it is unmounted, but ${who} has a copy of its mount and a file open there: berth has shut that ` +
@@ -78,20 +73,20 @@ export async function endCopies(
 
 /** Returns the copies of the mount that are left, when nothing else is. */
 async function onlyCopies(
-  { volume, image, mountpoint, words, dead }: UnmountedImage,
+  { volume, image, mountpoint, words, own }: UnmountedImage,
   context: DriverContext,
 ): Promise<readonly MountViewer[]> {
   const place = await placeOfPath(mountpoint);
   const startedAt = performance.now();
   for (;;) {
     context.signal.throwIfAborted();
-    const devices = await dead.without(await writableLoopDevices(image));
+    const devices = await own.of(image);
     const viewers = await viewersOf(devices);
     const users = viewers.filter((viewer) => viewer.place !== place);
     if (users.length === 0) return viewers;
     // A container that is being started has mounts of its host at other places for a moment.
     if (performance.now() - startedAt > otherNamespacesMs) {
-      await mountedAgain(image, mountpoint, { words, dead }, context);
+      await mountedAgain(image, mountpoint, { words, own }, context);
       throw new ShownElsewhereError(
         `volume ${volume} is still attached as ${devices.join(', ')}`,
         users,
@@ -104,19 +99,19 @@ async function onlyCopies(
 /** Shuts down a file system that only open files keep: it must be mounted once more for that. */
 async function shutDownKept(
   device: string,
-  { image, mountpoint, dead }: UnmountedImage,
+  { image, mountpoint, own }: UnmountedImage,
   context: DriverContext,
 ): Promise<void> {
   // While it is open the kernel does not free it, and gives it to no other file.
   await using _device = await open(device, 'r');
-  if (!(await writableLoopDevices(image)).includes(device)) return;
+  if (!(await own.of(image)).includes(device)) return;
   if (!(await hasFileSystem(device))) return;
   await mountAt(mountpoint, ['-o', 'norecovery', device], context);
   try {
     await keepFrozen(mountpoint);
     await untilDiscarded(device);
     await shutDown(mountpoint); // Thaws it, too.
-    await dead.add([device]);
+    await own.dead.add([device]);
   } finally {
     await detachAt(mountpoint, context);
     await removeMountpoint(mountpoint);
@@ -124,13 +119,16 @@ async function shutDownKept(
 }
 
 /**
- * Ends all writes to a lost image through what any mount namespace still shows of it, without writing
- * back. Metadata that the kernel has cached may still reach the image when its last user has gone,
+ * Ends all writes of this daemon's users to a lost image, through what any mount namespace still shows of
+ * its devices, without writing back. Another daemon of this machine may have the image mounted by now. Metadata that the kernel has cached may still reach the image when its last user has gone,
  * unless the file system was frozen before: such a device is not dead.
  */
-export async function abandonCopies(image: string): Promise<void> {
-  const devices = await writableLoopDevices(image);
-  if (devices.length > 0) await shutDownShown(await viewersOf(devices), { flush: false });
+export async function abandonCopies(
+  image: string,
+  mountpoint: string,
+  own: OwnDevices,
+): Promise<void> {
+  await shutDownShown(await own.viewers(image, mountpoint), { flush: false });
 }
 
 /**
@@ -141,13 +139,13 @@ export async function abandonCopies(image: string): Promise<void> {
 export async function mountedAgain(
   image: string,
   mountpoint: string,
-  { words, dead }: Pick<UnmountedImage, 'words' | 'dead'>,
+  { words, own }: Pick<UnmountedImage, 'words' | 'own'>,
   context: DriverContext,
 ): Promise<boolean> {
-  const devices = await dead.without(await writableLoopDevices(image));
+  const devices = await own.of(image);
   for (const { source } of devices.length === 0 ? [] : await viewersOf(devices)) {
     await using _device = await open(source, 'r');
-    if (!(await writableLoopDevices(image)).includes(source)) continue;
+    if (!(await own.of(image)).includes(source)) continue;
     const options = words.length === 0 ? [] : ['-o', words.join(',')];
     await mountAt(mountpoint, [...options, source], context);
     return true;
@@ -155,10 +153,10 @@ export async function mountedAgain(
   return false;
 }
 
-async function isFreeWithin({ image, dead }: UnmountedImage, limitMs: number): Promise<boolean> {
+async function isFreeWithin({ image, own }: UnmountedImage, limitMs: number): Promise<boolean> {
   const end = performance.now() + limitMs;
   for (;;) {
-    if ((await dead.without(await writableLoopDevices(image))).length === 0) return true;
+    if ((await own.of(image)).length === 0) return true;
     if (performance.now() > end) return false;
     await sleep(20);
   }

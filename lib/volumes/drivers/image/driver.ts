@@ -36,6 +36,7 @@ import { growBeforeMount, growMounted } from './grow.ts';
 import { isUnused, makeImage, makeOwn, mountImage } from './image-file.ts';
 import { waitUntilDetached, writableLoopDevices } from './loop-device.ts';
 import { imageOptions, parseImageOptions, readOptions, sameOptions } from './options.ts';
+import { OwnDevices } from './own-devices.ts';
 import { imagePrograms } from './programs.ts';
 import { reserveSpace } from './reserve.ts';
 import { fromStage, onStage, stagedImage } from './stage.ts';
@@ -50,17 +51,18 @@ import { asideImages, imageTakeover } from './takeover.ts';
  *     VOLUME_DIR/image/NAME/volume.img
  *     VOLUME_DIR/image/NAME/snapshots/SNAPSHOT.img
  *     VOLUME_DIR/image/NAME/aside/                  what former owners may still write to: takeover.ts
- *     VOLUME_DIR/image/NAME/.stage-TOKEN/           names that one holder of the lock uses: stage.ts
+ *     VOLUME_DIR/image/NAME/.stage-TOKEN[.OWNER]/   names that one holder of the lock uses: stage.ts
  *     VOLUME_DIR/image/.trash/NAME@ID               removed volumes: shared/trash.ts
  *     VOLUME_DIR/image/.tmp-*                       things half made or half deleted
  *
  * An image occupies what was written to it. A copy shares its blocks on btrfs and xfs, so that a
  * mounted volume stands still for some milliseconds only; elsewhere for as long as the copy takes.
  */
-export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): VolumeDriver {
+export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace): VolumeDriver {
   const base = join(volumeDir, 'image');
   const beginSweep = sweeper(base);
   const dead = new DeadDevices(hostDir && join(hostDir, 'dead-devices'));
+  const own = new OwnDevices({ owner, dead });
   const untilDetached = (what: string, image: string, signal: AbortSignal) =>
     waitUntilDetached(what, image, signal, dead);
 
@@ -111,9 +113,9 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
         throw new InUseError(`something else is mounted at ${mountpoint}`);
       }
       const { words } = readOptions(volume);
-      if (context.isContinued && (await mountedAgain(image, mountpoint, { words, dead }, context)))
+      if (context.isContinued && (await mountedAgain(image, mountpoint, { words, own }, context)))
         return;
-      const staged = await stagedImage(homeOf(volume), image, context);
+      const staged = await stagedImage(homeOf(volume), image, { owner, context });
       await untilDetached(`volume ${volume.name}`, image, context.signal);
       await markUsed(homeOf(volume));
       await confirmed(context);
@@ -137,9 +139,9 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       // Unmounted while frozen, it would stay in the kernel, out of reach, until a reboot.
       await thaw(mountpoint);
       await unmountAt(mountpoint, context);
-      await endStranded(imageOf(volume), mountpoint, thaw, dead, context); // Frozen again meanwhile.
+      await endStranded(imageOf(volume), mountpoint, thaw, own, context); // Frozen again meanwhile.
       const { words } = readOptions(volume);
-      const unmounted = { volume: volume.name, image: imageOf(volume), mountpoint, words, dead };
+      const unmounted = { volume: volume.name, image: imageOf(volume), mountpoint, words, own };
       const kept = await endCopies(unmounted, context);
       if (kept !== undefined) report?.(volume.name, kept);
     },
@@ -150,12 +152,12 @@ export function imageDriver({ volumeDir, hostDir, report }: DriverPlace): Volume
       await shutDown(mountpoint);
       await detachAt(mountpoint, context);
       for (const image of images) {
-        await endStranded(image, mountpoint, shutDown, dead, context);
-        await abandonCopies(image);
+        await endStranded(image, mountpoint, shutDown, own, context);
+        await abandonCopies(image, mountpoint, own);
       }
       await removeMountpoint(mountpoint); // The kernel removes the copies of the mount with it.
       for (const image of images) {
-        await untilDetached(`volume ${volume.name}`, image, context.signal);
+        await waitUntilDetached(`volume ${volume.name}`, image, context.signal, own);
       }
     },
 

@@ -131,8 +131,8 @@ const detachMs = 10_000;
 const pauseMs = 20;
 
 /**
- * Resolves when no device can write to the file any more, which is a moment after the unmount, or
- * when all that are left are dead. Rejects InUseError when a device stays: the image is then mounted
+ * Resolves when no device can write to the file any more, which is a moment after the unmount, or when all
+ * that are left are harmless: dead, or, for an attempt that is undone, another daemon's. Rejects InUseError when a device stays: the image is then mounted
  * somewhere else on this host (ShownElsewhereError, if another mount namespace has it), or a process
  * has the device open, and a second mount or a copy would destroy or tear it.
  */
@@ -140,12 +140,12 @@ export async function waitUntilDetached(
   what: string,
   image: string,
   signal: AbortSignal,
-  dead: DeadDevices = new DeadDevices(),
+  harmless: Pick<DeadDevices, 'without'> = new DeadDevices(),
 ): Promise<void> {
   const startedAt = performance.now();
   for (;;) {
     signal.throwIfAborted();
-    const devices = await dead.without(await writableLoopDevices(image));
+    const devices = await harmless.without(await writableLoopDevices(image));
     if (devices.length === 0) return;
     const mounts = (await readMounts()).filter(({ source }) => devices.includes(source));
     if (mounts.length > 0) {

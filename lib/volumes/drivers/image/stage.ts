@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { link, mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import createDebug from 'debug';
@@ -39,14 +40,35 @@ const debug = createDebug('berth:driver');
  */
 
 const prefix = '.stage-';
+const tagDigits = 16;
+const tagged = new RegExp(`/\\.stage-\\d+\\.([0-9a-f]{${tagDigits}})/[^/]+$`);
+
+/** Returns the tag of a daemon by its identity; the same after a restart. */
+export function ownerTag(owner: string): string {
+  return createHash('sha256').update(owner).digest('hex').slice(0, tagDigits);
+}
+
+/**
+ * Finds the tag of a daemon in the path of a file on its stage, as the kernel shows it. The kernel adds
+ * ` (deleted)` when the name is gone, and NFS gives the file another name in its directory.
+ */
+export function ownerTagIn(path: string): string | undefined {
+  return tagged.exec(path)?.[1];
+}
 
 /**
  * Makes the stage of the present holder of a volume's lock, empty, and removes those of others. Returns
  * its path. Rejects the error of the lock if another host has come later. After a crash, the stage stays
- * until the next one is made.
+ * until the next one is made. With `owner`, the identity of this daemon, its name tells whose it is
+ * (own-devices.ts).
  */
-export async function enterStage(home: string, { lock }: DriverContext): Promise<string> {
-  const stage = join(home, `${prefix}${lock?.token ?? 0}`);
+export async function enterStage(
+  home: string,
+  { lock }: DriverContext,
+  owner?: string,
+): Promise<string> {
+  const tag = owner === undefined ? '' : `.${ownerTag(owner)}`;
+  const stage = join(home, `${prefix}${lock?.token ?? 0}${tag}`);
   await mkdir(stage, { mode: 0o700 }).catch(async (error) => {
     if (!hasCode(error, 'EEXIST')) throw error;
     await rm(stage, { recursive: true, force: true }); // This lock's: an attempt before has ended.
@@ -99,17 +121,17 @@ export async function fromStage<T>(stage: string, step: () => Promise<T>): Promi
 }
 
 /**
- * Gives the image a name on a stage. The stage stays while the image is mounted, because the kernel shows
- * that name (`losetup`); the next stage ends it. Undefined: the pool has no room for a name, is read-only,
+ * Gives the image a name on a stage, which names this daemon. The stage stays while the image is mounted,
+ * because the kernel shows that name (`losetup`); the next stage ends it. Undefined: the pool has no room for a name, is read-only,
  * or knows no second names of a file.
  */
 export async function stagedImage(
   home: string,
   image: string,
-  context: DriverContext,
+  { owner, context }: { readonly owner: string | undefined; readonly context: DriverContext },
 ): Promise<string | undefined> {
   try {
-    const stage = await enterStage(home, context);
+    const stage = await enterStage(home, context, owner);
     const staged = join(stage, basename(image));
     await link(image, staged);
     return staged;
@@ -127,5 +149,5 @@ async function stagesIn(home: string): Promise<string[]> {
 }
 
 function tokenOf(name: string): number {
-  return Number(name.slice(prefix.length));
+  return Number(/^\d+/.exec(name.slice(prefix.length))?.[0]);
 }

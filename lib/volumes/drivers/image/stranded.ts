@@ -1,15 +1,16 @@
+import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processFile, processIds } from '../../../linux/proc.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt } from '../shared/mountpoint.ts';
-import type { DeadDevices } from './dead-devices.ts';
-import { hasFileSystem, writableLoopDevices } from './loop-device.ts';
+import { hasFileSystem } from './loop-device.ts';
+import type { OwnDevices } from './own-devices.ts';
 
 /** A file system that is shutting down normally is gone after this. */
 const endMs = 500;
 
 /**
- * Ends the file system of an image that is mounted nowhere but still in the kernel, with its device:
+ * Ends this daemon's file system of an image that is mounted nowhere but still in the kernel, with its device:
  * it was frozen just as it was unmounted. Only a thaw frees it, and only a mounted file system can
  * be thawed, so this mounts it once more, unchanged, for `end` to thaw it or shut it down.
  */
@@ -17,13 +18,15 @@ export async function endStranded(
   image: string,
   mountpoint: string,
   end: (mountpoint: string) => Promise<void>,
-  dead: DeadDevices,
+  own: OwnDevices,
   context: DriverContext,
 ): Promise<void> {
-  for (const device of await dead.without(await writableLoopDevices(image))) {
+  for (const device of await own.of(image)) {
     if (!(await isStranded(device))) continue;
     await sleep(endMs);
-    if (!(await isStranded(device))) continue;
+    // While it is open the kernel does not free it, and gives it to no other file.
+    await using _device = await open(device, 'r');
+    if (!(await own.of(image)).includes(device) || !(await isStranded(device))) continue;
     // If it has ended meanwhile, a mount could replay its journal; `norecovery` makes that fail.
     await mountAt(mountpoint, ['-o', 'norecovery', device], context);
     await end(mountpoint);

@@ -7,6 +7,8 @@ import {
   enterStage,
   fromStage,
   onStage,
+  ownerTag,
+  ownerTagIn,
 } from '../../../../../../lib/volumes/drivers/image/stage.ts';
 import { makeTemporaryDirectory } from '../../../../../support/temporary-directory.ts';
 
@@ -53,6 +55,31 @@ test('a holder whose token is smaller, in another past of the store, still gets 
   await enterStage(home, holder(9));
   await enterStage(home, holder(1));
   expect(await stages()).toEqual(['.stage-1']);
+});
+
+test('a stage tells whose it is, also in the path that the kernel keeps of a file of a stage that is gone', async () => {
+  const stage = await enterStage(home, holder(2), 'machine.n1');
+  expect(await stages()).toEqual([`.stage-2.${ownerTag('machine.n1')}`]);
+  expect(ownerTag('machine.n1')).not.toBe(ownerTag('machine.n2'));
+  for (const file of ['volume.img', 'volume.img (deleted)', '.nfs0000000000000001']) {
+    expect(ownerTagIn(join(stage, file))).toBe(ownerTag('machine.n1'));
+  }
+  for (const file of ['volume.img', '.stage-2/volume.img', `${stage}/other/volume.img`]) {
+    expect(ownerTagIn(join(home, file))).toBeUndefined();
+  }
+});
+
+test('the token of a stage that tells whose it is counts as that of any other', async () => {
+  await enterStage(home, holder(9), 'machine.n1');
+  await expect(enterStage(home, holder(8, false), 'machine.n2')).rejects.toThrow(
+    'the lock is lost',
+  );
+  await expect(enterStage(home, holder(8, false))).rejects.toThrow('the lock is lost');
+  // Without a question to the store.
+  await enterStage(home, holder(10, false), 'machine.n2');
+  expect(await stages()).toEqual([`.stage-10.${ownerTag('machine.n2')}`]);
+  await enterStage(home, holder(11, false));
+  expect(await stages()).toEqual(['.stage-11']);
 });
 
 test('a step that takes a name from a stage that a later holder has removed changes nothing', async () => {
