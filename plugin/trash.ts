@@ -31,7 +31,7 @@ export function openTrash(
   const promises = store.properties.multiHost
     ? new Promises({ mirror, store, clock, host })
     : undefined;
-  const room = new PoolRoom({ catalog, overcommit, host, makeRoom, promises });
+  const room = new PoolRoom({ catalog, overcommit, host, clock, makeRoom, promises });
   const claims = (volume: string) =>
     claimWatch.keysOf(volume).flatMap((key) => {
       const [mark, value] = [parseClaimKey(key)?.mark, mirror.record(key)?.value];

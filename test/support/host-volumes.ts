@@ -87,7 +87,7 @@ export async function hostVolumes({
     ...{ cluster: new Cluster({ mirror, store }), catalog, mirror, store, clock },
     ...{ host: 'n1', owner: 'n1' },
   });
-  const room = new PoolRoom({ catalog, overcommit: 1, host: 'n1' });
+  const room = new PoolRoom({ catalog, overcommit: 1, host: 'n1', clock });
   const { fencing, ...taking } = hostTakeovers({ store, drivers, events, clock });
   const removed = new RemovedVolumes(mirror, store);
   const trash = new Trash({

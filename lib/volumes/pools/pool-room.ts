@@ -1,12 +1,15 @@
 import createDebug from 'debug';
 import type { Lock } from '../../lock/lock.ts';
 import type { RecordWrite } from '../../lock/stores/ticket-store.ts';
+import type { Clock } from '../../running/clock.ts';
 import type { DriverVolume, Occupied, VolumeDriver } from '../drivers/driver.ts';
 import type { PoolSpace } from '../drivers/driver-pool.ts';
 import { UnavailableError, VolumeError } from '../errors.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { isStoredOn } from '../stored-on.ts';
 import type { VolumeRecord } from '../volume.ts';
+import type { EarlierPromises } from './earlier-promises.ts';
+import { HostPromises } from './earlier-promises.ts';
 import type { Promises } from './promises.ts';
 
 const log = createDebug('berth:pool');
@@ -27,6 +30,7 @@ export interface PoolRoomOptions {
   readonly overcommit: number;
   /** The name of this host. */
   readonly host: string;
+  readonly clock: Clock;
   /** The promises of all hosts; absent: no other host uses the store. */
   readonly promises?: Pick<Promises, 'announce'> | undefined;
   /**
@@ -46,18 +50,19 @@ export interface Room {
 /** Refuses what a pool could not hold if every volume were full. */
 export class PoolRoom {
   readonly #options: PoolRoomOptions;
-  /** Promises of running operations, whose records are not written yet, by driver; of this host alone. */
-  readonly #pending = new Map<string, number>();
+  /** Where no other host promises anything. */
+  readonly #alone: HostPromises;
 
   constructor(options: PoolRoomOptions) {
     this.#options = options;
+    this.#alone = new HostPromises(options.clock);
   }
 
   /**
    * Runs `work`, which makes a volume or a snapshot of at most `bytes` under `lock`, and commits its record, with
    * the writes that it is given, in the same step. Rejects UnavailableError, with the figures, if the pool has
    * no room for it; nothing was done then. Of operations that run at one moment, on whichever hosts, the later
-   * one counts the earlier one's promise.
+   * one counts the earlier one's promise, and waits for a while if that alone leaves it no room.
    */
   async during<T>(
     driver: VolumeDriver,
@@ -68,10 +73,14 @@ export class PoolRoom {
     if (bytes === 0) return work([]);
     const { promises } = this.#options;
     // A pool of this host alone is promised by nobody else.
-    if (!promises || driver.capabilities.hostOnly) return this.#alone(driver, bytes, work);
+    if (!promises || driver.capabilities.hostOnly) {
+      using begun = this.#alone.begin(driver.name, bytes);
+      await this.#require(driver, bytes, begun);
+      return await work([]);
+    }
     const announced = await promises.announce(driver.name, bytes, lock);
     try {
-      await this.#require(driver, bytes, announced.earlierBytes);
+      await this.#require(driver, bytes, announced);
       return await work([announced.end]);
     } catch (error) {
       await announced.withdraw().catch((reason) => log('driver=%s %s', driver.name, reason));
@@ -79,52 +88,66 @@ export class PoolRoom {
     }
   }
 
-  async #alone<T>(
+  async #require(driver: VolumeDriver, bytes: number, earlier: EarlierPromises): Promise<void> {
+    const { overcommit, makeRoom } = this.#options;
+    for (;;) {
+      const found = await this.#found(driver, bytes, earlier);
+      if (found === 'room') return;
+      const { pendingBytes, leftBytes } = found;
+      const isForEarlier = bytes <= leftBytes + pendingBytes;
+      if (isForEarlier && (await earlier.untilFewer(pendingBytes))) continue;
+      // Each turn has more room than the one before.
+      if (await makeRoom?.(driver, (bytes - leftBytes) / overcommit)) continue;
+      throw this.#refusal(driver, bytes, found);
+    }
+  }
+
+  /** Looks for room; returns the figures if there is none. */
+  async #found(
     driver: VolumeDriver,
     bytes: number,
-    work: (ends: readonly RecordWrite[]) => Promise<T>,
-  ): Promise<T> {
-    const { name } = driver;
-    const before = this.#pending.get(name) ?? 0;
-    this.#pending.set(name, before + bytes);
-    try {
-      await this.#require(driver, bytes, () => before);
-      return await work([]);
-    } finally {
-      this.#pending.set(name, (this.#pending.get(name) ?? bytes) - bytes);
-    }
-  }
-
-  async #require(driver: VolumeDriver, bytes: number, pendingBytes: () => number): Promise<void> {
-    while (!(await this.#fits(driver, bytes, pendingBytes()))) {
-      // Each turn has more room than the one before.
-    }
-  }
-
-  /**
-   * True: there is room. False: there is more than before, by what was deleted, so the answer may be another.
-   * Rejects UnavailableError if there is no room, and nothing that may be deleted for it.
-   */
-  async #fits(driver: VolumeDriver, bytes: number, pendingBytes: number): Promise<boolean> {
-    const { overcommit, host, catalog, makeRoom } = this.#options;
-    const space = await driver.pool.space();
+    { earlierBytes }: EarlierPromises,
+  ): Promise<'room' | Shortage> {
+    const { overcommit, host, catalog } = this.#options;
+    // In one moment: an earlier operation ends its promise in the step that writes its record.
+    const pendingBytes = earlierBytes();
     const records = catalog.list().filter((record) => isStoredOn(host, record, driver));
+    const space = await driver.pool.space();
     // Measuring takes a look at every volume, and most pools have room even by what is certainly enough.
     const most = mostNeeded(driver, records) + pendingBytes + bytes;
-    if (most <= overcommit * space.freeBytes) return true;
+    if (most <= overcommit * space.freeBytes) return 'room';
     const room = await measured(driver, records, space);
     const needed = room.promisedBytes + room.snapshotBytes + pendingBytes;
     const leftBytes = overcommit * room.capacityBytes - needed;
-    if (bytes <= leftBytes) return true;
-    if (await makeRoom?.(driver, (bytes - leftBytes) / overcommit)) return false;
-    throw new UnavailableError(
-      `the pool of driver ${driver.name} at ${driver.pool.place} has no room for ${inMiB(bytes)} more: ` +
-        `${inMiB(room.promisedBytes + pendingBytes)} are promised to volumes and ` +
+    return bytes <= leftBytes ? 'room' : { room, pendingBytes, leftBytes };
+  }
+
+  #refusal(
+    { name, pool }: VolumeDriver,
+    bytes: number,
+    { room, pendingBytes, leftBytes }: Shortage,
+  ): UnavailableError {
+    const underWay =
+      pendingBytes === 0 ? '' : `, ${inMiB(pendingBytes)} to operations that are under way,`;
+    const later = pendingBytes === 0 ? '' : 'Try again when those operations have ended, or use';
+    return new UnavailableError(
+      `the pool of driver ${name} at ${pool.place} has no room for ${inMiB(bytes)} more: ` +
+        `${inMiB(room.promisedBytes)} are promised to volumes${underWay} and ` +
         `${inMiB(room.snapshotBytes)} kept by snapshots, of ${inMiB(room.capacityBytes)} ` +
-        `(overcommit ${overcommit}), so ${inMiB(Math.max(0, leftBytes))} are left. Use a smaller size=, ` +
-        'remove volumes or snapshots, or raise the setting overcommit; nothing was changed',
+        `(overcommit ${this.#options.overcommit}), so ${inMiB(Math.max(0, leftBytes))} are left. ` +
+        `${later || 'Use'} a smaller size=, remove volumes or snapshots, or raise the setting overcommit; ` +
+        'nothing was changed',
     );
   }
+}
+
+/** Why there is no room. */
+interface Shortage {
+  readonly room: Room;
+  /** The bytes that earlier operations have promised. */
+  readonly pendingBytes: number;
+  /** Negative: more is promised than there is. */
+  readonly leftBytes: number;
 }
 
 function mostNeeded(driver: VolumeDriver, records: readonly VolumeRecord[]): number {

@@ -7,6 +7,8 @@ import type { RecordWrite, StoredRecord, TicketStore } from '../../lock/stores/t
 import type { Clock } from '../../running/clock.ts';
 import { UnavailableError } from '../errors.ts';
 import { plainText, readStored, UnreadableRecordError } from '../stored-text.ts';
+import type { EarlierPromises } from './earlier-promises.ts';
+import { beforeLimit, waitLimit } from './earlier-promises.ts';
 
 const log = createDebug('berth:pool');
 
@@ -21,6 +23,8 @@ const log = createDebug('berth:pool');
  * Of two operations, the one whose promise has the larger revision counts the other's: as a promise, or, in the
  * state of any later revision, as the record that its commit has put in the place of the promise. So together they
  * never promise what is there once. The earlier one does not count the later one, so both can't refuse each other.
+ * Promises and records are read in one moment, or the commit in between would count twice. Who has no room only
+ * because of earlier promises waits for a while until they have ended: the earlier one may be refused itself.
  *
  * A promise counts while its operation's ticket stands, because the commit is guarded by that ticket. One that a
  * crash, or the loss of the lock, has left counts no more; the next announcement of any host deletes it.
@@ -58,9 +62,7 @@ export interface PromisesOptions {
 }
 
 /** A promise of space that other hosts know of. */
-export interface Announced {
-  /** Counts the bytes that earlier operations of all hosts have promised and not recorded yet. */
-  readonly earlierBytes: () => number;
+export interface Announced extends EarlierPromises {
   /** The write that ends the promise, for the commit of the operation. */
   readonly end: RecordWrite;
   /** Ends the promise of an operation that has failed. */
@@ -89,8 +91,11 @@ export class Promises {
       ...left.map(({ stored }) => ({ key: stored.key, value: undefined })),
     ]);
     const end = { key, value: undefined };
+    const earlierBytes = () => this.#earlier(driver, key);
+    const limit = waitLimit(this.#options.clock);
     const announced: Announced = {
-      earlierBytes: () => this.#earlier(driver, key),
+      earlierBytes,
+      untilFewer: (than) => this.#until(() => earlierBytes() < than, limit.leftMs()),
       end,
       withdraw: () => lock.guard([end]).catch(ignoreLoss),
     };
@@ -132,26 +137,24 @@ export class Promises {
 
   /** Waits until the mirror has reported a record of this host, and so everything before it. */
   async #untilReported(key: string): Promise<void> {
-    const { mirror, store, clock } = this.#options;
+    const { mirror, store } = this.#options;
     const { revision } = mirror.record(key) ?? (await store.record(key)) ?? { revision: 0 };
-    if (mirror.revision >= revision) return;
-    const reported = Promise.withResolvers<void>();
+    if (await this.#until(() => mirror.revision >= revision, mirrorLimitMs)) return;
+    throw new UnavailableError(
+      "the store's changes do not arrive at this host, so it is not known how much space is promised; " +
+        'nothing was changed',
+    );
+  }
+
+  /** Waits until something is true of the mirror. False: it is not, after that time. */
+  async #until(isTrue: () => boolean, limitMs: number): Promise<boolean> {
+    if (isTrue()) return true;
+    const { mirror, clock } = this.#options;
+    const reported = Promise.withResolvers<true>();
     using _listening = mirror.listen(() => {
-      if (mirror.revision >= revision) reported.resolve();
+      if (isTrue()) reported.resolve(true);
     });
-    const limit = new AbortController();
-    const late = clock.sleep(mirrorLimitMs, limit.signal).then(() => {
-      throw new UnavailableError(
-        "the store's changes do not arrive at this host, so it is not known how much space is promised; " +
-          'nothing was changed',
-      );
-    });
-    try {
-      await Promise.race([reported.promise, late]);
-    } finally {
-      late.catch(() => {}); // It ends with the sleep.
-      limit.abort();
-    }
+    return await beforeLimit(reported.promise, clock, limitMs);
   }
 }
 

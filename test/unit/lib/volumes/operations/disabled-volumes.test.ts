@@ -55,7 +55,7 @@ beforeEach(async () => {
       claimKeys: () => [],
       trash: { keeps: () => false, put: async () => {} },
       pools: { require: async () => {} },
-      room: new PoolRoom({ catalog, overcommit: 1, host: 'n1' }),
+      room: new PoolRoom({ catalog, overcommit: 1, host: 'n1', clock }),
       copies: new CopiesInUse({
         ...{ standstills: noStandstills, commands: noCommands },
         events,

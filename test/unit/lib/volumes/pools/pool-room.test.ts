@@ -10,6 +10,7 @@ import { imageDriver } from '../../../../../lib/volumes/drivers/image/driver.ts'
 import { UnavailableError } from '../../../../../lib/volumes/errors.ts';
 import { PoolRoom, roomOf } from '../../../../../lib/volumes/pools/pool-room.ts';
 import { recordSchema } from '../../../../../lib/volumes/volume.ts';
+import { ManualClock } from '../../../../support/manual-clock.ts';
 
 const gib = 2 ** 30;
 const space = (totalBytes: number, freeBytes: number, sharesBlocks = false): PoolSpace => ({
@@ -56,8 +57,9 @@ const driver: VolumeDriver = {
 const { pool } = driver;
 Object.assign(driver, { pool: { ...pool, space: async () => space(10 * gib, 10 * gib) } });
 
+const clock = new ManualClock();
 const roomFor = (overcommit: number) =>
-  new PoolRoom({ catalog: { list: () => [record('db', 6 * gib)] }, overcommit, host: 'n1' });
+  new PoolRoom({ catalog: { list: () => [record('db', 6 * gib)] }, overcommit, host: 'n1', clock });
 const nothing = async () => 'done';
 
 /** The lock of the operations; a pool of one host asks nothing of it. */
@@ -100,7 +102,7 @@ test('the setting overcommit allows more', async () => {
 test('what another host has in its own memory takes no room here', async () => {
   const inMemory = { ...driver, capabilities: { ...driver.capabilities, hostOnly: true } };
   const catalog = { list: () => [record('db', 6 * gib)] };
-  const here = (host: string) => new PoolRoom({ catalog, overcommit: 1, host });
+  const here = (host: string) => new PoolRoom({ catalog, overcommit: 1, host, clock });
   await expect(here('n1').during(inMemory, 8 * gib, lock, nothing)).rejects.toThrow(/6144 MiB/);
   await expect(here('n2').during(inMemory, 8 * gib, lock, nothing)).resolves.toBe('done');
 });
@@ -109,9 +111,13 @@ test('promises that are being made count, and end with their work', async () => 
   const room = roomFor(1);
   const work = Promise.withResolvers<void>();
   const first = room.during(driver, 3 * gib, lock, () => work.promise);
-  await expect(room.during(driver, 3 * gib, lock, nothing)).rejects.toThrow(
-    /9216 MiB are promised/,
-  );
+  const refused = room.during(driver, 3 * gib, lock, nothing);
+  await Promise.all([
+    expect(refused).rejects.toThrow(
+      /6144 MiB are promised to volumes, 3072 MiB to operations that are under way, and .* Try again when those/,
+    ),
+    clock.pass(5_000),
+  ]);
   work.resolve();
   await first;
   await expect(room.during(driver, 3 * gib, lock, nothing)).resolves.toBe('done');
@@ -128,7 +134,7 @@ test('what would be refused is done after room was made for the missing bytes, o
     return true;
   };
   const catalog = { list: () => [record('db', 6 * gib)] };
-  const room = new PoolRoom({ catalog, overcommit: 1, host: 'n1', makeRoom });
+  const room = new PoolRoom({ catalog, overcommit: 1, host: 'n1', clock, makeRoom });
   await expect(room.during(filled, gib, lock, nothing)).resolves.toBe('done');
   expect(asked).toEqual([]);
   await expect(room.during(filled, 3 * gib, lock, nothing)).resolves.toBe('done');
