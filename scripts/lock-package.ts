@@ -5,6 +5,7 @@
  *
  *     lib/{lock,etcd,linux,running} ── tsc ──► JavaScript (CommonJS) and types in dist/
  *                                              a module for `import` for each entry: the same, by name
+ *     the types in dist/ ── lock-api-pages.ts ──► api/
  *     lib/lock/package.json, README.md, LICENSE ──► DIRECTORY
  *
  * The code is there once, so that an error of the library is of one class for `import` and `require`.
@@ -12,10 +13,11 @@
  * its classes between the entries, too. The library `debug` is loaded if it is installed.
  */
 import { execFile } from 'node:child_process';
-import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { apiPages } from './lock-api-pages.ts';
 
 const root = dirname(import.meta.dirname);
 const source = join(root, 'lib/lock');
@@ -42,8 +44,10 @@ async function build(): Promise<void> {
   await run(process.execPath, [tsc, '--project', project, '--outDir', dist]);
   // Its folder is one of ES modules.
   writeFileSync(join(dist, 'package.json'), '{ "type": "commonjs" }\n');
+  nameFilesOfTypes();
   makeDebugOptional();
   for (const entry of entries()) await writeFacade(entry);
+  writePages();
   await copyFiles();
 }
 
@@ -51,6 +55,15 @@ async function run(program: string, args: readonly string[]): Promise<void> {
   await promisify(execFile)(program, args).catch((error: { stdout: string; stderr: string }) => {
     throw new Error(`${program} ${args.join(' ')} failed:\n${error.stdout}${error.stderr}`);
   });
+}
+
+/** Names modules in types as in the code: tsc leaves the ending .ts there, which older compilers refuse. */
+function nameFilesOfTypes(): void {
+  for (const name of globSync('**/*.d.ts', { cwd: dist })) {
+    const file = join(dist, name);
+    const text = readFileSync(file, 'utf8');
+    writeFileSync(file, text.replace(/((?:from |import\()['"]\.[^'"]*)\.ts(['"])/g, '$1.js$2'));
+  }
 }
 
 function makeDebugOptional(): void {
@@ -83,6 +96,19 @@ async function writeFacade(entry: string): Promise<void> {
   const code = `import all from '${own}';\n\nexport const { ${names.join(', ')} } = all;\n`;
   writeFileSync(join(dist, `${entry}.mjs`), code);
   writeFileSync(join(dist, `${entry}.d.mts`), `export * from '${own}';\n`);
+}
+
+function writePages(): void {
+  mkdirSync(join(target, 'api'));
+  const named = entries().map((entry) => ({ module: moduleOf(entry), path: join(dist, entry) }));
+  for (const [name, text] of apiPages(named)) writeFileSync(join(target, 'api', name), text);
+}
+
+/** Returns the name by which package.json exports an entry. */
+function moduleOf(entry: string): string {
+  if (entry === 'lock/index') return '@berth/lock';
+  const store = /^lock\/(stores\/\w+)\/store$/.exec(entry)?.[1];
+  return `@berth/lock/${store ?? 'etcd'}`;
 }
 
 /** Copies the files that npm packs beside the code. */

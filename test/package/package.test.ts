@@ -119,6 +119,27 @@ describeWith(['earlier-node', 'etcd', 'postgres', 'root'], 'the packed lock libr
     for (const node of Object.values(nodes)) expectQuiet(await full.run(node, 'classes.mjs'));
   });
 
+  test('has a page for each entry, with each name that it exports', async () => {
+    const read = (path: string) =>
+      readFile(join(full.directory, 'node_modules/@berth/lock', path), 'utf8');
+    const index = await read('dist/lock/index.d.ts');
+    const types = [...index.matchAll(/export type \{ ([^}]*) \}/g)].flatMap(([, names = '']) =>
+      names.split(/,\s*/).filter((name) => name !== ''),
+    );
+    const exported = { lock: types, 'lock-etcd': ['EtcdClient', 'EtcdOptions'] };
+    expect(types).toContain('OpenLocksOptions');
+    for (const [page, names] of Object.entries({ ...exported, ...(await namesOfModules()) })) {
+      const all = [...names, ...((exported as Record<string, string[]>)[page] ?? [])];
+      const text = await read(`api/${page}.md`);
+      expect(await read('api/README.md')).toContain(`(${page}.md)`);
+      const missing = all.filter((name) => !text.includes(`## ${name}\n`));
+      expect({ page, missing }).toEqual({ page, missing: [] });
+    }
+    expect(await read('api/lock.md')).toMatch(
+      /## openLocks\n\nOpens locks with the store that keeps them:[^#]*```ts\nfunction openLocks\(/,
+    );
+  });
+
   test('runs without /proc, and says what does not', async () => {
     await small.write(
       'no-proc.mjs',
@@ -151,6 +172,22 @@ describeWith(['earlier-node', 'etcd', 'postgres', 'root'], 'the packed lock libr
 });
 
 const stores = ['embedded', 'etcd', 'file', 'memory', 'postgres'];
+
+/** Returns what each module exports at run time, by the name of its page. */
+async function namesOfModules(): Promise<Record<string, string[]>> {
+  const modules = {
+    lock: await import('../../lib/lock/index.ts'),
+    'lock-etcd': await import('../../lib/etcd/client.ts'),
+    'lock-stores-embedded': await import('../../lib/lock/stores/embedded/store.ts'),
+    'lock-stores-etcd': await import('../../lib/lock/stores/etcd/store.ts'),
+    'lock-stores-file': await import('../../lib/lock/stores/file/store.ts'),
+    'lock-stores-memory': await import('../../lib/lock/stores/memory/store.ts'),
+    'lock-stores-postgres': await import('../../lib/lock/stores/postgres/store.ts'),
+  };
+  return Object.fromEntries(
+    Object.entries(modules).map(([page, module]) => [page, Object.keys(module)]),
+  );
+}
 
 /** Writes the examples of the README, and compiles those in TypeScript. */
 async function writePrograms(project: Project, addresses: Readonly<Record<string, string>>) {
