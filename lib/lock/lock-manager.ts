@@ -116,7 +116,7 @@ export class LockManager implements Locks {
     const resumes = keep?.resume !== undefined;
     const tickets = new OwnTickets({ store, clock, sessions, mirror, closing, resumes });
     this.#tickets = tickets;
-    this.#held = new HeldLocks({ store, clock, mirror, tickets, reports });
+    this.#held = new HeldLocks({ store, clock, mirror, tickets, reports, closing });
     this.#acquirer = new Acquirer({
       store,
       clock,
@@ -173,6 +173,11 @@ export class LockManager implements Locks {
     if (!(await this.#tickets.stands(ticket))) return undefined;
     session.throwIfLapsed();
     return this.#held.hold({ ticket }, session);
+  }
+
+  /** Lets `attach` take this lock back after a lapse: its ticket stands until the lock is unlocked. */
+  keepThroughLapse(lock: Lock): void {
+    this.#held.keepThroughLapse(lock);
   }
 
   async disable(lockName: string, { why }: { readonly why?: string } = {}): Promise<void> {

@@ -10,7 +10,8 @@ export interface Lock extends AsyncDisposable {
   readonly token: number;
   /**
    * Aborts with a LockLostError when the lock is no longer held: at unlock, or before the store can
-   * grant the lock to anybody else (as long as clocks run at roughly the same rate).
+   * grant the lock to anybody else (as long as clocks run at roughly the same rate). A lost lock need
+   * not be unlocked: others get it at the latest when the store is back. (A `KeptLock` needs its ticket.)
    */
   readonly signal: AbortSignal;
   /** Throws LockLostError when the lock is not held, or nobody can prove that it still is. */

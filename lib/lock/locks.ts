@@ -25,9 +25,9 @@ export interface Locks extends AsyncDisposable {
   withLock<T>(locks: LockNames, ...options: WorkUnderLock<T>): Promise<T>;
 
   /**
-   * Takes back a lock whose ticket was granted to this host before: after a lapse, or to an earlier
-   * process whose session this one has resumed. Undefined if the ticket is gone. `maxHoldMs` no
-   * longer limits the lock.
+   * Takes back a lock whose ticket was granted to this host before: to an earlier process whose session
+   * this one has resumed, or after a lapse, if the ticket still stands. Undefined if it is gone.
+   * `maxHoldMs` no longer limits the lock.
    */
   attach(ticket: Ticket): Promise<Lock | undefined>;
 

@@ -17,6 +17,8 @@ export interface HeldLockOwner {
   commit(ticket: Ticket, writes: readonly RecordWrite[], release: boolean): Promise<Committed>;
   /** Records that the lock is not held any more. */
   ended(lock: HeldLock, isLost: boolean): void;
+  /** Records that the lock was lost although its ticket may stand, because its session period has ended. */
+  lapsed(lock: HeldLock, session: Session): void;
   now(): number;
 }
 
@@ -51,6 +53,10 @@ export class HeldLock implements Lock {
     this.#owner = owner;
     session.throwIfLapsed();
     session.addHolder(this.#onPeriodEnd);
+  }
+
+  get isReleased(): boolean {
+    return this.#released !== undefined;
   }
 
   get token(): number {
@@ -141,6 +147,7 @@ export class HeldLock implements Lock {
   #onPeriodEnd = (reason: LockLostError) => {
     if (reason instanceof HistoryChangedError) this.#end(reason);
     else this.lose(reason.message);
+    this.#owner.lapsed(this, this.#session);
   };
 
   #names(): string {

@@ -10,6 +10,7 @@ import { HeldLock } from './held-lock.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Reports } from './reports.ts';
 import type { Session } from './session.ts';
+import { marginMs } from './session.ts';
 import type { StoreMirror } from './store-mirror.ts';
 import { WaitLimit } from './wait-limit.ts';
 
@@ -24,6 +25,7 @@ export interface HeldLocksOptions {
   readonly mirror: StoreMirror;
   readonly tickets: OwnTickets;
   readonly reports: Reports;
+  readonly closing: AbortSignal;
 }
 
 /** The locks that this process holds, from the grant to the unlock or the loss. */
@@ -31,6 +33,8 @@ export class HeldLocks {
   readonly #options: HeldLocksOptions;
   readonly #locks = new Map<string, HeldLock>();
   readonly #owner: HeldLockOwner;
+  /** The locks that `attach` may take back after a lapse. */
+  readonly #kept = new WeakSet<Lock>();
 
   constructor(options: HeldLocksOptions) {
     this.#options = options;
@@ -45,6 +49,7 @@ export class HeldLocks {
         if (this.#locks.get(lock.ticket.nonce) === lock) this.#locks.delete(lock.ticket.nonce);
         reports.ended(lock.ticket, isLost, lock.heldAt);
       },
+      lapsed: (lock, session) => void this.#removeLapsed(lock, session),
     };
     options.mirror.listen((event) => {
       if (event.kind === 'change') {
@@ -76,6 +81,11 @@ export class HeldLocks {
     return lock;
   }
 
+  /** Leaves the ticket of this lock in the store through a lapse, until the lock is unlocked. */
+  keepThroughLapse(lock: Lock): void {
+    this.#kept.add(lock);
+  }
+
   async unlockAll(): Promise<void> {
     await Promise.all([...this.#locks.values()].map((lock) => lock.unlock()));
   }
@@ -104,6 +114,20 @@ export class HeldLocks {
     mirror.wrote(committed.revision, writes);
     if (release) tickets.forget(ticket);
     return committed;
+  }
+
+  /**
+   * Removes the ticket of a lock that lapsed, because a holder that knows of the loss need not unlock it.
+   * Not before the TTL would have passed without a further renewal: so long the holder may take to stop.
+   */
+  async #removeLapsed(lock: HeldLock, session: Session): Promise<void> {
+    const { clock, tickets, closing } = this.#options;
+    const { ticket } = lock;
+    await clock.sleep(marginMs(session.ttlMs), closing);
+    if (closing.aborted || lock.isReleased || this.#kept.has(lock)) return;
+    if (this.#locks.has(ticket.nonce)) return; // It was attached again.
+    if (session.isGone) tickets.forget(ticket);
+    else await tickets.remove(ticket);
   }
 
   /** Tells the holder if the mirror no longer has its ticket. */

@@ -20,6 +20,8 @@ export type KeptLockState = 'held' | 'unproven' | 'lost' | 'released';
 /** The part of the manager that a kept lock calls. */
 export interface KeptLockOwner {
   attach(ticket: Ticket): Promise<Lock | undefined>;
+  /** Lets `attach` take the lock back after a lapse. */
+  keepThroughLapse(lock: Lock): void;
   onSessionHeard(listener: () => void): Disposable;
   /** Calls `listener` when this host's session lapses, or at once if it already has. */
   onLapsed(listener: (reason?: unknown) => void): Disposable;
@@ -114,6 +116,7 @@ export class KeptLock {
 
   #hold(lock: Lock): void {
     this.#lock = lock;
+    this.#owner.keepThroughLapse(lock);
     // The same function each time, because `attach` may return the lock that was held before.
     if (lock.signal.aborted) this.#onLoss();
     else lock.signal.addEventListener('abort', this.#onLoss, { once: true });

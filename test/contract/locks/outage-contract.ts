@@ -140,6 +140,22 @@ export function lockOutageContract<Server extends OutageServer>(
     expect(await n2.tryLock([exclusive('kept')], { reason: 'Mount' })).toBeDefined();
   });
 
+  test('F3 frees a lock that was lost by an outage although its holder never unlocks it', async () => {
+    const { n1, n2, server } = bench;
+    const lock = await take(n1, 'db');
+    const lost = abortOf(lock.signal);
+    const waiter = await queue(n2, 'db');
+    await server.kill();
+    await lost;
+    await server.restart();
+    // The session may have outlived the outage, and is then renewed for ever.
+    const successor = await waiter.granted;
+    expect(() => lock.throwIfLost()).toThrow(LockLostError);
+    expect(successor.token).toBeGreaterThan(lock.token);
+    await successor.unlock();
+    await eventually(async () => expect(await n2.inspect('db')).toEqual([]));
+  });
+
   return () => bench;
 }
 

@@ -15,8 +15,11 @@ export interface LockCommand {
   readonly holdMs: number;
   /** The number of guarded writes during the hold. */
   readonly writes: number;
-  /** How the hold ends. `commit`: the last write unlocks. `kept`: it outlives session lapses. */
-  readonly ending: 'unlock' | 'unlock twice' | 'commit' | 'kept';
+  /**
+   * How the hold ends. `commit`: the last write unlocks. `kept`: it outlives session lapses. `forget`: a
+   * holder that has lost the lock just stops, and does not unlock it.
+   */
+  readonly ending: 'unlock' | 'unlock twice' | 'commit' | 'kept' | 'forget';
   /** True when the holder listens to the signal; otherwise it checks now and then. */
   readonly listens: boolean;
 }

@@ -81,9 +81,9 @@ export class Holding {
     }
     await this.#sleep(holdMs / (count + 1));
     if (this.#isAbandoned) return;
-    this.check();
+    const holds = this.check();
     this.#release();
-    await (this.#kept ?? lock).unlock();
+    if (holds || ending !== 'forget') await (this.#kept ?? lock).unlock();
     await this.#puttingBack;
     if (ending === 'unlock twice') await lock.unlock();
     if (daemon.party.state !== 'gone') disk.tickets.delete(request);

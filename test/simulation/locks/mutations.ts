@@ -119,6 +119,12 @@ const mutations: readonly Mutation[] = [
     to: 'else this.#options.tickets.forget(request);',
   },
   {
+    promise: 'nothing leaks: the ticket of a lock that lapsed is removed',
+    file: engine('engine/held-locks.ts'),
+    from: 'else await tickets.remove(ticket);',
+    to: '',
+  },
+  {
     promise: 'nothing leaks: a ticket that arrives late is removed',
     file: engine('engine/own-tickets.ts'),
     from: "if (event.kind === 'change') this.#noticeStrays(event.change.tickets);",

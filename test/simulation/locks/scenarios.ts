@@ -48,7 +48,7 @@ const lock: fc.Arbitrary<LockCommand> = fc.record({
   maxHoldMs: fc.option(fc.integer({ min: 1, max: 2_000 }), { nil: undefined, freq: 5 }),
   holdMs: duration(2_500),
   writes: fc.nat({ max: 2 }),
-  ending: fc.constantFrom('unlock', 'unlock twice', 'commit', 'kept'),
+  ending: fc.constantFrom('unlock', 'unlock twice', 'commit', 'kept', 'forget'),
   listens: fc.boolean(),
 });
 
