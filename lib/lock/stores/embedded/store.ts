@@ -1,3 +1,5 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { types } from 'node:util';
 import { bootId } from '../../../linux/boot.ts';
 import { thisProcess } from '../../../linux/process-identity.ts';
@@ -5,6 +7,8 @@ import type { Clock } from '../../../running/clock.ts';
 import { systemClock } from '../../../running/clock.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import { ChangeFeed } from '../change-feed.ts';
+import type { ReadFileSystemType } from '../local-file-system.ts';
+import { requireLocalFileSystem } from '../local-file-system.ts';
 import type { TicketStore } from '../ticket-store.ts';
 import type { WalFile } from './commit-sync.ts';
 import { FileGuard } from './file-guard.ts';
@@ -22,6 +26,8 @@ export interface EmbeddedStoreOptions {
   readonly clock?: Clock;
   /** Returns the id of the running boot. */
   readonly readBootId?: () => string;
+  /** Returns the type of the file system, as statfs does. */
+  readonly readFileSystemType?: ReadFileSystemType;
   /** Opens the log of the file at this path. */
   readonly openWal?: (path: string) => WalFile;
   /**
@@ -52,8 +58,8 @@ export interface EmbeddedStoreOptions {
  * (file-guard.ts): every call rejects `OtherFileError` until `accept`, or until a new process finds the
  * latest file. Locks that this process holds stay its own meanwhile: nobody else is granted them.
  *
- * Rejects with `StoreUnavailableError` if the file can't be opened, and with a plain `Error` if a
- * newer version of berth wrote it.
+ * Rejects with `StoreUnavailableError` if the file can't be opened, and with a plain `Error` if it is not
+ * on a file system of one host, or a newer version of berth wrote it.
  */
 export async function embeddedStore(options: EmbeddedStoreOptions): Promise<TicketStore> {
   const { path, clock = systemClock(), readBootId = bootId, memoryPath } = options;
@@ -61,6 +67,7 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
   const guard =
     memoryPath === undefined ? undefined : new FileGuard(path, memoryPath, readBootId());
   const opened = new OpenedFile(options, thisProcess(readBootId), guard);
+  await attempt(() => requireLocalFile(path, options.readFileSystemType));
   await attempt(() => opened.open());
   const feed = new ChangeFeed(opened, () => succeeds(() => opened.parts.purge()));
   let isClosed = false;
@@ -130,6 +137,13 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
   // Sessions of an earlier boot are gone before the first step.
   if (!opened.isRefused) await step(({ purge }) => purge());
   return store;
+}
+
+/** Creates the file's directory if missing. Throws if the file is not, or would not be, on a local file system. */
+function requireLocalFile(path: string, readType: ReadFileSystemType | undefined): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const at = existsSync(path) ? path : dirname(path);
+  requireLocalFileSystem(`the lock file ${path}`, at, readType);
 }
 
 /** Runs a step; retries without blocking the process while others use the file. */

@@ -1,16 +1,7 @@
-import { mkdirSync, statfsSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-
-/** Network file systems by their statfs type. Their locks depend on the server. */
-const networkFileSystems: Readonly<Record<number, string>> = {
-  26985: 'NFS',
-  20859: 'SMB',
-  4283649346: 'CIFS',
-  4266872130: 'SMB 2',
-  16914839: '9P',
-  12805120: 'CephFS',
-  1397113167: 'AFS',
-};
+import type { ReadFileSystemType } from '../local-file-system.ts';
+import { requireLocalFileSystem } from '../local-file-system.ts';
 
 /** The paths of the store's files. */
 export interface LockDirectory {
@@ -20,18 +11,13 @@ export interface LockDirectory {
   readonly sessions: string;
 }
 
-/** Creates the directory if missing. Throws on a network file system. */
+/** Creates the directory if missing. Throws on a file system that is not of one host. */
 export function openLockDirectory(
   path: string,
-  readFileSystemType: (path: string) => number = (at) => statfsSync(at).type,
+  readFileSystemType?: ReadFileSystemType,
 ): LockDirectory {
   const sessions = join(path, 'sessions');
   mkdirSync(sessions, { recursive: true, mode: 0o700 });
-  const network = networkFileSystems[readFileSystemType(path)];
-  if (network !== undefined) {
-    throw new Error(
-      `the lock directory ${path} is on ${network}, where locks are not reliable; it must be on a local file system`,
-    );
-  }
+  requireLocalFileSystem(`the lock directory ${path}`, path, readFileSystemType);
   return { state: join(path, 'state.json'), mutex: join(path, 'mutex'), sessions };
 }

@@ -6,6 +6,7 @@ import type { Condition } from '../../condition.ts';
 import { SessionGoneError, StoreUnavailableError } from '../../errors.ts';
 import type { Ticket } from '../../ticket.ts';
 import { ChangeFeed } from '../change-feed.ts';
+import type { ReadFileSystemType } from '../local-file-system.ts';
 import type { TicketModel } from '../ticket-model.ts';
 import type { Placement, Refused, TicketStore } from '../ticket-store.ts';
 import { openLockDirectory } from './directory.ts';
@@ -19,7 +20,7 @@ export interface FileStoreOptions {
   /** A directory on a local file system; created if missing. */
   readonly directory: string;
   /** Returns the type of the file system, as statfs does. */
-  readonly readFileSystemType?: (path: string) => number;
+  readonly readFileSystemType?: ReadFileSystemType;
 }
 
 /**
@@ -38,7 +39,7 @@ export interface FileStoreOptions {
  * soon as a request would have to wait for it.
  *
  * Rejects with `StoreUnavailableError` if the directory can't be used, and with a plain `Error` if
- * it is on a network file system or a newer version of berth wrote it.
+ * it is not on a file system of one host, or a newer version of berth wrote it.
  */
 export async function fileStore(options: FileStoreOptions): Promise<TicketStore> {
   const { directory, readFileSystemType } = options;
