@@ -38,7 +38,7 @@ const [one, two] = [of(1), of(2)];
 const start = [opened, one.requested, one.queued(1), one.granted(1), one.held(1)];
 const restored = 1_000_000;
 
-function putBack(...standing: readonly number[]): Happening {
+function putBack(...standing: readonly number[]): Happening & { readonly kind: 'put back' } {
   return { kind: 'put back', standing, expiries: [['s', 1e6]], closedGates: [] };
 }
 
@@ -75,4 +75,11 @@ test('the checker knows the tickets that stand again', () => {
   expect(messages(...before, putBack(1), ...next)).toContain(
     `exclusion: token ${restored} of r2 was granted while token 1 of r1 holds`,
   );
+});
+
+test('the checker knows the gates that are closed again', () => {
+  const message = 'a is disabled';
+  const failed = { kind: 'failed', request: 'r1', code: 'disabled', message, waitedMs: 1 } as const;
+  expect(messages(one.requested, { ...putBack(), closedGates: ['a'] }, failed)).toEqual([]);
+  expect(messages(one.requested, putBack(), failed)).toHaveLength(1);
 });

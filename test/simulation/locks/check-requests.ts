@@ -55,10 +55,10 @@ export class RequestCheck {
         return [];
       }
       case 'closed gate':
-        for (const request of this.#open.values()) {
-          const isItsOwn = request.limits.locks.some(({ name }) => name === event.lockName);
-          request.sawClosedGate ||= isItsOwn;
-        }
+        this.#seeClosed([event.lockName]);
+        return [];
+      case 'put back':
+        this.#seeClosed(event.closedGates);
         return [];
       case 'broken': {
         const request = this.#open.get(store.known.get(event.token)?.request ?? '');
@@ -108,6 +108,14 @@ export class RequestCheck {
         ];
       default:
         return [];
+    }
+  }
+
+  /** Records that the gates of these locks are closed now. */
+  #seeClosed(lockNames: readonly string[]): void {
+    for (const request of this.#open.values()) {
+      const isItsOwn = request.limits.locks.some(({ name }) => lockNames.includes(name));
+      request.sawClosedGate ||= isItsOwn;
     }
   }
 
