@@ -17,7 +17,12 @@ export interface Call {
   readonly task: Task;
 }
 export type Task =
-  | { readonly name: 'hold'; readonly lock: string; readonly resumable: boolean }
+  | {
+      readonly name: 'hold';
+      readonly lock: string;
+      readonly resumable: boolean;
+      readonly resume?: string;
+    }
   | { readonly name: 'try'; readonly lock: string }
   | { readonly name: 'count'; readonly times: number }
   | { readonly name: 'count in file'; readonly times: number; readonly file: string }
@@ -25,7 +30,8 @@ export type Task =
 
 const [, , kind, path = '', mode] = argv;
 const store = await localStores[kind === 'file' ? 'file' : 'embedded'](path);
-const open = (resumable: boolean) => store.openSession({ ttlMs: 1000, owner: 'worker', resumable });
+const open = (resumable: boolean, resume?: string) =>
+  store.openSession({ ttlMs: 1000, owner: 'worker', resumable, ...(resume && { resume }) });
 const { id: session } = await open(false);
 
 if (mode === 'hold') {
@@ -50,7 +56,7 @@ async function run(task: Task): Promise<unknown> {
   if (task.name === 'count') return countUp(store, task.times);
   if (task.name === 'count in file') return countInFile(store, task.times, task.file);
   if (task.name === 'churn') return churn(store);
-  const { id } = await open(task.resumable);
+  const { id } = await open(task.resumable, task.resume);
   return store.enqueue(requestFor(task.lock, id));
 }
 

@@ -1,3 +1,4 @@
+import { GuardLostError } from '../../errors.ts';
 import type { LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import { recordsOf, storedPart } from '../../ticket.ts';
 import type { Effects } from '../effects.ts';
@@ -74,12 +75,16 @@ export class TicketQueue {
 
   stands(ticket: Ticket): boolean {
     return this.#file.read(
-      () => this.#exists(ticket) && this.#blockers(ticket.locks, ticket.token).length === 0,
+      () =>
+        !this.#sessions.isTaken(ticket.session) &&
+        this.#exists(ticket) &&
+        this.#blockers(ticket.locks, ticket.token).length === 0,
     );
   }
 
   remove(target: Ticket | TicketRequest, claim?: string, note?: RecordNote): void {
     this.#file.write((effects) => {
+      if (this.#sessions.isTaken(target.session)) return;
       if (claim !== undefined) this.#writeRecord(claim, undefined, effects);
       const ticket = this.#find(target.nonce);
       if (ticket === undefined || ('token' in target && target.token !== ticket.token)) return;
@@ -90,6 +95,10 @@ export class TicketQueue {
 
   commit(change: GuardedChange): Committed {
     return this.#file.write((effects) => {
+      const taken = [...change.guards, ...change.release].find(({ session }) =>
+        this.#sessions.isTaken(session),
+      );
+      if (taken) throw new GuardLostError(`ticket ${taken.token} is another process's now`);
       const judgement = judgeChange(change, {
         exists: (ticket) => this.#exists(ticket),
         record: (key) => this.record(key),
@@ -119,7 +128,8 @@ export class TicketQueue {
   }
 
   #place(ticket: Ticket, revision: number): Placement {
-    if (!this.#exists(ticket)) return { state: 'gone' };
+    const isOurs = !this.#sessions.isTaken(ticket.session);
+    if (!isOurs || !this.#exists(ticket)) return { state: 'gone' };
     return this.#gates.disabled(ticket.locks) ?? this.#placement(ticket, revision);
   }
 

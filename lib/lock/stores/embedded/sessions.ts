@@ -9,11 +9,14 @@ import { toSession, toTicket } from './statements.ts';
 
 /**
  * The sessions in the file. A session has no TTL and ends with its process; a resumable one ends
- * when it is closed or the host reboots.
+ * when it is closed or the host reboots. Its row names the process that has opened or resumed it last; a
+ * step of an earlier process, which its heir could not see, finds the session **taken**.
  */
 export class Sessions {
   readonly #file: LockFile;
   readonly #self: ProcessIdentity;
+  /** The sessions that this client has opened or resumed. */
+  readonly #own = new Set<string>();
 
   constructor(file: LockFile, self: ProcessIdentity) {
     this.#file = file;
@@ -22,20 +25,33 @@ export class Sessions {
 
   /** Opens a session. Throws if the session to resume belongs to another running process. */
   open(request: SessionRequest): OpenSession {
-    return this.#file.write((effects) => {
+    const opened = this.#file.write((effects) => {
       this.#drop(this.#dead(), effects);
       return this.#resume(request) ?? this.#create(request);
     });
+    this.#own.add(opened.id);
+    return opened;
   }
 
-  /** Throws `SessionGoneError` if the session has ended. May be part of a transaction. */
+  /** Throws `SessionGoneError` if the session has ended or is taken. May be part of a transaction. */
   check(id: string): void {
+    if (this.isTaken(id)) throw new SessionGoneError(`another process has resumed session ${id}`);
     if (this.#file.statements.session.get(id) !== undefined) return;
     throw new SessionGoneError(`session ${id} has ended`);
   }
 
+  /** True if another process has resumed a session of this client. May be part of a transaction. */
+  isTaken(id: string): boolean {
+    if (!this.#own.has(id)) return false;
+    const row = this.#file.statements.session.get(id);
+    return row !== undefined && !isSameProcess(toSession(row), this.#self);
+  }
+
+  /** Ends a session; without any effect if it is taken. */
   close(id: string): void {
-    this.#file.write((effects) => this.#drop([id], effects));
+    this.#file.write((effects) => {
+      if (!this.isTaken(id)) this.#drop([id], effects);
+    });
   }
 
   /** True if the session's process runs, or is not visible here: nobody may take its locks then. */
