@@ -51,6 +51,12 @@ export class ChangeFeed {
     return { [Symbol.dispose]: () => this.#end(follower) };
   }
 
+  /** Reports the whole state to all watchers: the source has another one than it had. */
+  restart(): void {
+    this.#interrupt();
+    this.#pumpSoon();
+  }
+
   [Symbol.dispose](): void {
     for (const follower of this.#followers) this.#end(follower);
   }
@@ -110,11 +116,15 @@ export class ChangeFeed {
     try {
       step();
     } catch {
-      for (const follower of this.#followers) {
-        if (follower.seen === undefined) continue;
-        follower.seen = undefined;
-        deliver(follower, () => follower.watcher.interrupted());
-      }
+      this.#interrupt();
+    }
+  }
+
+  #interrupt(): void {
+    for (const follower of this.#followers) {
+      if (follower.seen === undefined) continue;
+      follower.seen = undefined;
+      deliver(follower, () => follower.watcher.interrupted());
     }
   }
 }

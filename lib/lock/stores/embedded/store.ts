@@ -114,6 +114,7 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
       ),
     accept: async () => {
       if (isClosed || !(await attempt(() => opened.accept()))) return false;
+      feed.restart();
       await step(({ purge }) => purge());
       return true;
     },
