@@ -132,12 +132,14 @@ export class HeldLocks {
 
   /** Tells the holder if the mirror no longer has its ticket. */
   #noticeLoss(nonce: string): void {
-    const { mirror } = this.#options;
+    const { mirror, tickets } = this.#options;
     const lock = this.#locks.get(nonce);
     // A lock that is younger than the mirror. (After a change of history no earlier lock is held.)
     if (!lock || lock.token > mirror.revision) return;
     // With another token it is a late repeat of the request, not the granted ticket.
     if (mirror.ticket(nonce)?.token === lock.token) return;
     lock.miss();
+    // Its holder need not unlock it. If its ticket stands again, because the store is put back, it is a stray.
+    if (!this.#locks.has(nonce) && !this.#kept.has(lock)) tickets.forget(lock.ticket);
   }
 }

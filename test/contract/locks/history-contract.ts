@@ -69,8 +69,11 @@ export function lockHistoryContract<Server extends AsyncDisposable>(
       const reader = keep(await take(n1, [shared('read')]), n1);
       const waiters = [await queue(n2, 'older', patient)];
       const released = await take(n2, 'ghost');
+      const broken = await take(n1, 'broken');
       const putBack = await backup(server);
       await released.unlock();
+      await n2.breakLock(broken.ticket);
+      await eventually(() => expect(broken.signal.aborted).toBe(true));
       const younger = keep(await take(n1, 'younger'), n1);
       const heir = keep(await take(n1, 'ghost'), n1);
       const reader2 = keep(await take(n2, [shared('read')]), n2);
@@ -92,6 +95,8 @@ export function lockHistoryContract<Server extends AsyncDisposable>(
       const heirAgain = await relocked(n1, heir.kept);
       expect(() => released.throwIfLost()).toThrow(LockLostError);
       expect(await n1.inspect('ghost')).toEqual([heirAgain.ticket]);
+      // So does that of a broken lock, which its holder need not unlock.
+      await eventually(async () => expect(await n1.inspect('broken')).toEqual([]));
       // In a dump, the sessions have expired: what was older is then put back, too.
       const first = await proved(n1, older);
       const readers = [await proved(n1, reader), await proved(n2, reader2)];

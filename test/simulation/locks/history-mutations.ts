@@ -10,6 +10,13 @@ const putBackFile = 'test/contract/stores/embedded/put-back.test.ts';
 /** Texts by which a store that was put back is noticed, and its quarantine is kept. */
 export const historyMutations: readonly Mutation[] = [
   {
+    promise: 'history: a broken lock whose ticket stands again is free',
+    file: engine('engine/held-locks.ts'),
+    from: 'if (!this.#locks.has(nonce) && !this.#kept.has(lock)) tickets.forget(lock.ticket);',
+    to: '',
+    test: putBack,
+  },
+  {
     promise: 'history: a restored etcd is noticed by its log',
     file: store('etcd/history-verdict.ts'),
     from: 'seen.spare < spare',
