@@ -35,6 +35,11 @@ export class DaemonUnavailableError extends Error {
   }
 }
 
+export interface WorkOptions {
+  readonly signal?: AbortSignal;
+  readonly onConnected?: (descriptor: number) => void;
+}
+
 /** A client of a daemon's admin socket. Rejects only with AdminError or DaemonUnavailableError. */
 export class AdminClient {
   readonly #socketPath: string;
@@ -54,15 +59,17 @@ export class AdminClient {
 
   /**
    * Starts a long operation and yields its events until it is done. Leaving the loop, or aborting
-   * the signal, closes the connection, which ends the operation in the daemon.
+   * the signal, closes the connection, which ends the operation in the daemon. `onConnected` gets the
+   * connection's descriptor: a process that inherits it keeps the connection open.
    */
   async *work<T extends object>(
     method: 'POST' | 'DELETE',
     path: string,
     body: object = {},
-    signal?: AbortSignal,
+    { signal, onConnected }: WorkOptions = {},
   ): AsyncGenerator<LongWorkStep<T>, void> {
     const response = await this.#send(method, path, body, signal);
+    onConnected?.(descriptorOf(response));
     for await (const event of this.#lines<LongWorkEvent<T>>(response)) {
       if (event.event === 'error') throw new AdminError(event);
       yield event;
@@ -149,6 +156,16 @@ export class AdminClient {
       error,
     );
   }
+}
+
+/** Returns the descriptor of the connection; node has it, and no public name for it. */
+function descriptorOf({ socket }: IncomingMessage): number {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  const isHandle = typeof handle === 'object' && handle !== null && 'fd' in handle;
+  if (!isHandle || typeof handle.fd !== 'number' || handle.fd < 0) {
+    throw new Error('this version of node does not tell the descriptor of a connection');
+  }
+  return handle.fd;
 }
 
 function isOurs(error: unknown): boolean {

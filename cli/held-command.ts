@@ -1,5 +1,10 @@
 import { spawn } from 'node:child_process';
+import { accessSync, constants as modes, statSync } from 'node:fs';
 import { constants } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Job } from '../lib/linux/job.ts';
+import { openJob, tiedToThisProcess } from '../lib/linux/job.ts';
 
 /** The result of a command. */
 export interface CommandEnd {
@@ -10,52 +15,116 @@ export interface CommandEnd {
 }
 
 export interface HeldCommand {
+  /** Resolves when the command, and all that it has started, have ended. */
   readonly ended: Promise<CommandEnd>;
-  /** Sends SIGTERM, and SIGKILL if the command has not ended after 10 s. */
+  /** Sends SIGTERM to all of them, and SIGKILL to those that have not ended after 10 s. */
   end(): Promise<void>;
 }
 
+export interface CommandOptions {
+  readonly env: NodeJS.ProcessEnv;
+  /** The descriptor of the connection that holds the lock: the command and what it starts keep it open. */
+  readonly connection: number;
+  /** Called when the command has ended and processes that it has started have not. */
+  readonly onLeft: (pids: readonly number[]) => void;
+}
+
 const killAfterMs = 10_000;
+const pollMs = 20;
+
+/** The command's descriptor of the connection: above those that scripts use by number. */
+const connectionAt = 10;
 
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
 /** Starts a command on this process's terminal and passes signals on to it until it has ended. */
-export function startCommand(
-  [file = '', ...args]: readonly string[],
-  env: NodeJS.ProcessEnv,
-): HeldCommand {
+export async function startCommand(
+  command: readonly string[],
+  options: CommandOptions,
+): Promise<HeldCommand> {
+  const problem = problemOf(command[0] ?? '', options.env.PATH ?? '');
+  if (problem) return { ended: Promise.resolve(problem), end: async () => {} };
+  const tie = tiedToThisProcess(options.env);
+  const job = await openJob();
+  const { promise: exited, resolve } = Promise.withResolvers<CommandEnd>();
+  let hasExited = false;
+  let child: ReturnType<typeof spawn> | undefined;
   // Listen before the start: a signal in between would end this process and not the command.
   const pass = (signal: NodeJS.Signals) => {
     // A terminal signals the whole foreground group itself; many programs take a second one for "at
     // once".
     const isFromTerminal = process.stdin.isTTY && (signal === 'SIGINT' || signal === 'SIGQUIT');
-    if (!isFromTerminal) child.kill(signal);
+    if (hasExited) job.signal(signal);
+    else if (!isFromTerminal) child?.kill(signal);
   };
   for (const signal of forwarded) process.on(signal, pass);
-  const child = spawn(file, args, { stdio: 'inherit', env });
-
-  const { promise: ended, resolve } = Promise.withResolvers<CommandEnd>();
-  child.once('error', (error) => {
-    // The codes of a shell: 127 if the file is not found, 126 if it can't be executed.
-    const exitCode = 'code' in error && error.code === 'ENOENT' ? 127 : 126;
-    resolve({ exitCode, error: `can't run ${file}: ${error.message}` });
+  job.start(() => {
+    const [file = '', ...args] = [...tie, ...command];
+    const unused = Array.from({ length: connectionAt - 3 }, () => 'ignore' as const);
+    const stdio = ['inherit', 'inherit', 'inherit', ...unused, options.connection] as const;
+    child = spawn(file, args, { stdio: [...stdio], env: options.env });
+    child.once('error', (error) =>
+      resolve({ exitCode: 126, error: `can't run ${command[0]}: ${error.message}` }),
+    );
+    child.once('exit', (code, signal) => {
+      hasExited = true;
+      resolve({ exitCode: code ?? 128 + (signal === null ? 0 : constants.signals[signal]) });
+    });
+    return child.pid;
   });
-  child.once('exit', (code, signal) => {
-    resolve({ exitCode: code ?? 128 + (signal === null ? 0 : constants.signals[signal]) });
-  });
-  const done = ended.finally(() => {
-    for (const signal of forwarded) process.off(signal, pass);
-  });
+  const done = exited
+    .then(async (end) => {
+      await allEnded(job, options.onLeft);
+      return end;
+    })
+    .finally(() => {
+      for (const signal of forwarded) process.off(signal, pass);
+      job[Symbol.dispose]();
+    });
   return {
     ended: done,
     async end() {
-      child.kill('SIGTERM');
-      const kill = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
-      try {
-        await done;
-      } finally {
-        clearTimeout(kill);
-      }
+      job.signal('SIGTERM');
+      const over = new AbortController();
+      const killing = delay(killAfterMs, undefined, { signal: over.signal }).then(
+        () => job.kill(),
+        () => {}, // All have ended before.
+      );
+      await done;
+      over.abort();
+      await killing;
     },
   };
+}
+
+async function allEnded(job: Job, onLeft: CommandOptions['onLeft']): Promise<void> {
+  let isTold = false;
+  const tellAt = performance.now() + 500;
+  for (let left = job.processes(); left.length > 0; left = job.processes()) {
+    if (!isTold && performance.now() > tellAt) {
+      isTold = true;
+      onLeft(left);
+    }
+    await delay(pollMs);
+  }
+}
+
+/** Returns why a shell would not start a file, with its code: 127 if it is not found, 126 if it can't be executed. */
+function problemOf(file: string, path: string): CommandEnd | undefined {
+  const places = file.includes('/') ? [file] : path.split(delimiter).map((at) => join(at, file));
+  const found = places.filter((at) => statSync(at, { throwIfNoEntry: false })?.isFile());
+  if (file === '' || found.length === 0) {
+    return { exitCode: 127, error: `can't run ${file}: there is no such program` };
+  }
+  if (found.some(mayExecute)) return undefined;
+  return { exitCode: 126, error: `can't run ${file}: it may not be executed` };
+}
+
+function mayExecute(path: string): boolean {
+  try {
+    accessSync(path, modes.X_OK);
+    return true;
+  } catch {
+    return false; // Not allowed: the caller says so.
+  }
 }

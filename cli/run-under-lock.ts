@@ -19,12 +19,14 @@ const detailLimit = 200;
 
 /**
  * Runs a command while the daemon holds both locks of a volume for this process; resolves to the
- * command's exit code. The locks last as long as the connection. If they are lost, or the daemon
- * ends, the command is ended, because another host may get the volume.
+ * command's exit code. The locks last as long as the connection, which the command and all that it
+ * starts inherit: they stay locked also if this process is killed. If the locks are lost, or the daemon
+ * ends, all of them are ended, because another host may get the volume.
  */
 export async function runUnderLock(context: Context, run: HeldRun): Promise<number> {
   const { client, stderr, env } = context;
   const leaving = new AbortController();
+  let connection = -1;
   const steps = client.work(
     'POST',
     path`/locks/${run.volume}/hold`,
@@ -32,11 +34,23 @@ export async function runUnderLock(context: Context, run: HeldRun): Promise<numb
       detail: run.command.join(' ').slice(0, detailLimit),
       ...(run.waitMs !== undefined && { timeoutMs: run.waitMs }),
     },
-    leaving.signal,
+    {
+      signal: leaving.signal,
+      onConnected: (descriptor) => {
+        connection = descriptor;
+      },
+    },
   );
   const token = await granted(context, steps);
 
-  const command = startCommand(run.command, { ...env, BERTH_LOCK_TOKEN: String(token) });
+  const command = await startCommand(run.command, {
+    env: { ...env, BERTH_LOCK_TOKEN: String(token) },
+    connection,
+    onLeft: (pids) =>
+      stderr.write(
+        `berth: the command has ended and left processes (${pids.join(', ')}); volume ${run.volume} stays locked until they end\n`,
+      ),
+  });
   const lost = steps.next().then(
     () => 'the lock ended',
     (error: unknown) => whyLost(error),
