@@ -2,6 +2,7 @@ import type { HistoryChange } from '../history.ts';
 import type {
   StoreChange,
   StoredRecord,
+  StoreHistoryName,
   StoreState,
   StoreWatcher,
   TicketStore,
@@ -38,6 +39,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
   #isLive = false;
   #hasBeenLive = false;
   #lastHistoryChange: HistoryChange | undefined;
+  #history: StoreHistoryName | undefined;
 
   constructor(store: TicketStore) {
     this.#watch = store.watch(this);
@@ -100,6 +102,11 @@ export class StoreMirror implements StoreWatcher, Disposable {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
+  /** The history of which the mirror has read the state; undefined: none yet, or the store keeps none. */
+  get history(): StoreHistoryName | undefined {
+    return this.#history;
+  }
+
   /** The last change of the store's history that was noticed. */
   get lastHistoryChange(): HistoryChange | undefined {
     return this.#lastHistoryChange;
@@ -124,7 +131,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
     this.#apply({ ...noChange(revision), records, removedRecords });
   }
 
-  reset({ revision, tickets, records, gates }: StoreState): void {
+  reset({ revision, tickets, records, gates, history }: StoreState): void {
     const kept = [...this.#written].filter(([, at]) => at > revision);
     this.#written.clear();
     const own = kept.map(([key, at]) => ({ key, at, record: this.#records.get(key) }));
@@ -141,6 +148,7 @@ export class StoreMirror implements StoreWatcher, Disposable {
       else this.#records.delete(key);
     }
     this.#revision = revision;
+    this.#history = history;
     this.#isLive = true;
     this.#hasBeenLive = true;
     this.#firstReset.resolve();

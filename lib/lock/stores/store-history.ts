@@ -7,6 +7,7 @@ import type { HistoryRecord, RememberedHistory, Verdict } from './history-record
 import type { FoundHistory, HistoryOptions, HistorySource } from './history-source.ts';
 import { defaultTtlMs } from './history-source.ts';
 import { afterwardsText, quarantineText } from './history-texts.ts';
+import type { StoreHistoryName } from './ticket-store.ts';
 
 const log = createDebug('berth:history');
 
@@ -74,6 +75,12 @@ export class StoreHistory<F extends FoundHistory> implements AsyncDisposable {
   /** The ID of the history that this process takes part in; undefined before the first look. */
   get id(): string | undefined {
     return this.#pending ? undefined : this.#record?.id;
+  }
+
+  /** The same, with what its record says of earlier ones. */
+  get name(): StoreHistoryName | undefined {
+    if (this.#pending || !this.#record) return undefined;
+    return { id: this.#record.id, isFirst: this.#record.past.length === 0 };
   }
 
   /** True: no suspicion has come up since the last look. */

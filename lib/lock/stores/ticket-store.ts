@@ -311,6 +311,15 @@ export interface StoreState {
   readonly tickets: readonly Ticket[];
   readonly records: readonly StoredRecord[];
   readonly gates: readonly Gate[];
+  /** The history that this is a state of; absent: the store keeps none. */
+  readonly history?: StoreHistoryName;
+}
+
+/** Names a history of a store. */
+export interface StoreHistoryName {
+  readonly id: string;
+  /** False: the store had another history before. */
+  readonly isFirst: boolean;
 }
 
 export interface StoreChange {

@@ -120,6 +120,7 @@ export class LockFile {
       tickets: this.statements.tickets.all().map(toTicket),
       records: this.statements.records.all().map(toRecord),
       gates: this.statements.gates.all().map(toGate),
+      history: { id: this.#historyId(), isFirst: true },
     }));
   }
 

@@ -160,7 +160,7 @@ class EtcdFollow {
     signal.throwIfAborted();
     const state = this.#known.reset(revision, kvs);
     try {
-      watcher.reset(state);
+      watcher.reset({ ...state, ...(history.name && { history: history.name }) });
     } catch (error) {
       this.#known.forget(); // The watcher does not have it.
       throw error;
@@ -170,7 +170,14 @@ class EtcdFollow {
   #take(events: readonly KeyEvent[], signal: AbortSignal): void {
     const { keys, watcher, history } = this.#options;
     try {
-      if (events.some(({ kv }) => kv.key.equals(keys.historyKey))) void history.check();
+      const ofHistory = events.filter(({ kv }) => kv.key.equals(keys.historyKey));
+      if (ofHistory.length > 0) void history.check();
+      if (ofHistory.some(({ type }) => type !== 'Put')) {
+        // Tickets that were deleted with it were not released: their locks are held until the look at the history.
+        this.#known.forget();
+        this.#round.abort();
+        return;
+      }
       for (const change of this.#known.changes(events)) {
         if (signal.aborted) return; // The watcher may end the watch.
         watcher.change(change);

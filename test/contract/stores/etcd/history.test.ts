@@ -170,10 +170,13 @@ describeWith(['etcd'], 'when etcd is put back', () => {
     await expect(early).rejects.toThrow(/its revision was \d+ and is \d+.*nobody is granted/);
   });
 
-  test('wiped, it begins a new history, and locks are put back', async () => {
+  test.each<readonly [string, (of: Etcd) => Promise<unknown>]>([
+    ['wiped', wipe],
+    ['without the keys that berth keeps there', (of) => of.ctlOk('del', '--prefix', '/')],
+  ])('%s, it begins a new history, and locks are put back', async (_what, lose) => {
     const n1 = host('n1');
     const { kept, states } = keep(await take(n1, 'db'), n1);
-    await wipe(etcd);
+    await lose(etcd);
     await eventually(() => expect(states).toEqual(['unproven', 'lost']));
     await untilRenewed(n1);
     const again = await take(n1, 'db', { timeoutMs: 0, proof: kept.proof });
