@@ -7,6 +7,7 @@ import type { Clock } from '../lib/running/clock.ts';
 import { Pools } from '../lib/volumes/pools/pools.ts';
 import { Catalog } from '../lib/volumes/records/catalog.ts';
 import { Cluster } from '../lib/volumes/records/cluster.ts';
+import { LostRecords } from '../lib/volumes/records/lost-records.ts';
 import type { RememberedRecordsOptions } from '../lib/volumes/records/remembered-records.ts';
 import { RememberedRecords } from '../lib/volumes/records/remembered-records.ts';
 import type { Config } from './config/config.ts';
@@ -46,17 +47,19 @@ export async function openCluster({ config, clock, started }: Start) {
     },
   });
   const remembered = started.use(await RememberedRecords.open(rememberedOptions(config, clock)));
-  const catalog = new Catalog(manager.mirror, store, remembered.records);
-  remembered.follow(manager.mirror, catalog);
+  const catalog = new Catalog(manager.mirror, store, remembered.volumes);
+  remembered.follow(manager.mirror);
   const locks = new LockDriver(manager, config.lockTimeoutMs);
   const { mirror } = manager;
-  const cluster = new Cluster({ mirror, store });
+  const lost = new LostRecords({ mirror, catalog, remembered });
+  const cluster = new Cluster({ mirror, store, trouble: () => lost.clusterTrouble() });
   const pools = new Pools({
     ...{ cluster, catalog, mirror, store, clock },
     ...{ host: config.host, owner: identity },
   });
   const earlierSession = await readIfThere(earlierSessionPath(stateDir));
-  return { store, identity, stateOwner, earlierSession, manager, locks, catalog, mirror, pools };
+  const records = { catalog, remembered, lost, cluster, pools };
+  return { store, identity, stateOwner, earlierSession, manager, locks, mirror, ...records };
 }
 
 function rememberedOptions(

@@ -72,6 +72,7 @@ export async function startDaemon(given: Config, inherited?: InheritedSockets): 
   const cluster = await openCluster(start);
   const events = await openEvents(start);
   started.use(reportHistory(cluster.mirror, events));
+  started.use(cluster.lost.follow(events));
   const ended = await openEnded(start);
   const host = await openMounts(start, cluster, events, ended);
   const { manager } = cluster;

@@ -43,6 +43,7 @@ export type StatusParts = Pick<
   | 'command'
   | 'fencing'
   | 'catalog'
+  | 'lost'
 >;
 
 /** Says what an operator should know of this host. */
@@ -61,7 +62,7 @@ export async function statusReport(
     reserve,
     machineCopy,
   } = parts;
-  const { command, fencing, catalog } = parts;
+  const { command, fencing, catalog, lost } = parts;
   const fencingOf = (volume: string) => {
     const record = knownRecord(catalog, volume);
     return record ? { fencing: fencing.of(record) } : {};
@@ -90,6 +91,7 @@ export async function statusReport(
     conditions: [
       ...conditions,
       ...safety,
+      ...lost.conditions(),
       ...unreadableConditions({ mirror: manager.mirror, catalog }),
       ...mounts.conditions(),
       ...poolConditions,

@@ -17,6 +17,8 @@ import { CopiesInUse } from '../lib/volumes/operations/copies-in-use.ts';
 import { FenceCommand } from '../lib/volumes/operations/fence-command.ts';
 import { Fencing } from '../lib/volumes/operations/fencing.ts';
 import { LockedVolumes } from '../lib/volumes/operations/locked-volumes.ts';
+import { MarkKeeper } from '../lib/volumes/operations/mark-keeper.ts';
+import { presentVolumes } from '../lib/volumes/operations/present-volumes.ts';
 import { Prune } from '../lib/volumes/operations/prune.ts';
 import { relocker } from '../lib/volumes/operations/relocker.ts';
 import { reservedVolumes } from '../lib/volumes/operations/reserved-volumes.ts';
@@ -148,6 +150,7 @@ export function openVolumes(
     ...{ mirror, claims, claimant, takeovers, catalog, mounts, states, mutex },
   });
   started.use(claimWatch.follow());
+  started.use(new MarkKeeper({ mirror, mounts, states, mutex, claimant, clock }).follow());
   started.use(new RuleWatch({ mirror, catalog, mounts, mutex }).follow());
   const uncleanEnds = new UncleanEnds({ mirror, store, claims, claimant, events });
   const kept = openTrash(start, cluster, {
@@ -175,7 +178,8 @@ export function openVolumes(
     defaultAccess: config.defaultAccess,
     lockTimeoutMs: config.lockTimeoutMs,
   });
-  const volumes: VolumeService = answeredVolumes(reservedVolumes(locked, reserve), lanes);
+  const present = presentVolumes(locked, cluster.lost, mounts);
+  const volumes: VolumeService = answeredVolumes(reservedVolumes(present, reserve), lanes);
   const prune = new Prune({ volumes, lastUses, clock });
   const evictions = new Evictions({
     ...{ locks, store, mirror, catalog, recovery, clock },

@@ -122,8 +122,14 @@ function volumeTable(
     String(volume.snapshots.length),
     lastUseCell(volume.lastUse),
   ]);
+  const lost = volumes.filter((volume) => volume.lost).map(({ name }) => name);
   const unknown = unreadable.map(({ name, key }) => [name ?? key, 'UNREADABLE']);
   const notes = unreadable.map(({ name, key, why }) => `${name ?? key} can't be used: ${why}\n`);
+  if (lost.length > 0) {
+    notes.push(
+      `the store has lost the records of: ${lost.join(', ')}; this is what this host remembers\n`,
+    );
+  }
   const advice = notes.length === 0 ? '' : 'see: berth doctor\n';
   return [table(headers, [...rows, ...unknown]), ...notes, advice].join('');
 }
@@ -132,6 +138,7 @@ function volumeText(volume: VolumeDetailReply): string {
   const { usage, usageError, mounted, snapshots, options } = volume;
   const lines = facts({
     name: volume.name,
+    record: volume.lost ? 'lost by the store: this is what this host remembers' : undefined,
     driver: volume.driver,
     access: volume.access,
     failover: volume.failover,

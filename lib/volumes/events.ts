@@ -24,6 +24,8 @@ export const eventKinds = [
   'pool-has-room',
   'put-back',
   'read-only',
+  'records-lost',
+  'records-restored',
   'relocked',
   'replaced',
   'restarted',

@@ -148,4 +148,6 @@ export interface VolumeView {
   readonly gates: readonly Gate[];
   /** The mountpoint on this host and the mount IDs that use it; absent: not mounted here. */
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
+  /** True: the store has lost the record, and this is what this host remembers. */
+  readonly isLost?: boolean;
 }

@@ -114,6 +114,8 @@ export interface VolumeReply {
   readonly waiting: readonly HolderReply[];
   /** Present while the volume is disabled. */
   readonly gate?: GateReply;
+  /** True: the store has lost its record, and this is what this host remembers. */
+  readonly lost?: boolean;
   /** The mount on this host, with its mount IDs. */
   readonly mounted?: { readonly mountpoint: string; readonly mountIds: readonly string[] };
 }

@@ -24,6 +24,12 @@ export function doctorRoutes(doctor: Doctor, acceptStore: AcceptStore): Router {
     const findings = await doctor.examine({ fix: true, deletions: new Set(body.delete), signal });
     response.json({ findings } satisfies DoctorReply);
   });
+  router.post('/doctor/restore-records', async (_request, response) => {
+    response.json({ findings: await doctor.restoreRecords() } satisfies DoctorReply);
+  });
+  router.post('/doctor/forget-records', async (_request, response) => {
+    response.json({ findings: await doctor.forgetRecords() } satisfies DoctorReply);
+  });
   router.post('/doctor/accept-store', async (_request, response) => {
     response.json({ accepted: await acceptStore() } satisfies AcceptedReply);
   });

@@ -35,7 +35,7 @@ export function gateReplies(gates: readonly Gate[]): GateReply[] {
 }
 
 export function volumeReply(view: VolumeView): VolumeReply {
-  const { record, fencing, mountTickets, gates, mounted, lastUse } = view;
+  const { record, fencing, mountTickets, gates, mounted, lastUse, isLost } = view;
   const { name, driver, access, failover, onLost, protect = false, options } = record;
   const { createdAt, createdBy, from, copyKind, snapshots } = record;
   const { holders, waiting } = lockQueueOf(mountTickets);
@@ -59,5 +59,6 @@ export function volumeReply(view: VolumeView): VolumeReply {
     waiting: waiting.map(holderReply),
     ...(gate && { gate }),
     ...(mounted && { mounted }),
+    ...(isLost && { lost: true }),
   };
 }

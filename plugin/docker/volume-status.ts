@@ -12,6 +12,7 @@ export function volumeDetails({
   gates: [gate],
   lastUse,
   mounted,
+  isLost,
 }: VolumeView): GetResponse['Volume'] {
   const createdAt = rfc3339(record.createdAt);
   const { holders, waiting } = lockQueueOf(mountTickets);
@@ -23,6 +24,7 @@ export function volumeDetails({
     ...(createdAt !== undefined && { CreatedAt: createdAt }),
     Status: {
       driver: record.driver,
+      ...(isLost && { record: 'lost by the store; see berth doctor' }),
       access: record.access,
       failover: record.failover,
       onLost: record.onLost,

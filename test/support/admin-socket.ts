@@ -85,6 +85,8 @@ export async function openAdminSocket(): Promise<AdminSocket> {
     doctor: {
       examine: async ({ fix }) =>
         findings.map((finding) => ({ ...finding, state: fix && finding.fix ? 'fixed' : 'found' })),
+      restoreRecords: async () => [],
+      forgetRecords: async () => [],
     },
     acceptStore: async () => false,
     status: async () => ({ release: '0.1.0', host: 'n1', store, mounts: [], conditions }),

@@ -1,9 +1,12 @@
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { NotFoundError, UnavailableError } from '../errors.ts';
+import type { LostRecords } from '../records/lost-records.ts';
 import type { FindingKind, Outcome, Treatment } from './finding.ts';
 import { found } from './finding.ts';
 import type { HeldDoctorOptions } from './held.ts';
 import { HeldDoctor } from './held.ts';
+import type { LostDoctorOptions } from './lost-records.ts';
+import { LostDoctor } from './lost-records.ts';
 import type { MountDoctorOptions } from './mounts.ts';
 import { MountDoctor } from './mounts.ts';
 import type { RenameDoctorOptions } from './renames.ts';
@@ -21,7 +24,9 @@ export type DoctorOptions = MountDoctorOptions &
   StorageDoctorOptions &
   RenameDoctorOptions &
   TrashDoctorOptions &
-  UncleanEndDoctorOptions & {
+  UncleanEndDoctorOptions &
+  LostDoctorOptions & {
+    readonly lost: Pick<LostRecords, 'clusterTrouble'>;
     /** While it is not live, its records and tickets may be out of date. */
     readonly mirror: Pick<StoreMirror, 'isLive' | 'records'>;
   };
@@ -34,6 +39,10 @@ export interface Doctor {
    * a name to delete is not the name of storage without a record.
    */
   examine(treatment: Treatment): Promise<Outcome[]>;
+  /** Puts what the store has lost back from what this host remembers (`LostDoctor.restore`). */
+  restoreRecords(): Promise<Outcome[]>;
+  /** Goes on without what the store has lost (`LostDoctor.forget`). */
+  forgetRecords(): Promise<Outcome[]>;
 }
 
 export function doctor(options: DoctorOptions): Doctor {
@@ -43,12 +52,22 @@ export function doctor(options: DoctorOptions): Doctor {
   const trash = new TrashDoctor(options);
   const held = new HeldDoctor(options);
   const uncleanEnds = new UncleanEndDoctor(options);
+  const lost = new LostDoctor(options);
   return {
+    restoreRecords: () => lost.restore(),
+    forgetRecords: () => lost.forget(),
     examine: async (treatment) => {
       if (!options.mirror.isLive) {
         throw new UnavailableError(
           "the store can't be reached, so nothing can be compared with it",
         );
+      }
+      const missing = await lost.examine();
+      if (options.lost.isWiped) {
+        // To a store without records, all storage looks like what nobody needs.
+        const isOnlyLook = treatment.deletions.size === 0 && missing.length > 0;
+        if (!isOnlyLook) throw new UnavailableError(options.lost.clusterTrouble() ?? '');
+        return missing;
       }
       if (treatment.deletions.size > 0) {
         const asked = { ...treatment, ...nothing };
@@ -63,7 +82,15 @@ export function doctor(options: DoctorOptions): Doctor {
       const stored = await storage.examine(treatment);
       const unclean = await uncleanEnds.examine(treatment);
       const unreadable = unreadableRecords(options).map(unreadableFinding).map(found);
-      const first = [...mounted, ...kept, ...renamed, ...stored, ...unclean, ...unreadable];
+      const first = [
+        ...missing,
+        ...mounted,
+        ...kept,
+        ...renamed,
+        ...stored,
+        ...unclean,
+        ...unreadable,
+      ];
       return [...first, ...(await held.examine(treatment))];
     },
   };

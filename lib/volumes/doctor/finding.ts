@@ -23,6 +23,7 @@ export const findingKinds = [
   'unclean-end',
   'put-aside',
   'unreadable-record',
+  'lost-record',
 ] as const;
 
 export type FindingKind = (typeof findingKinds)[number];

@@ -73,6 +73,8 @@ export class StorageDoctor {
     const names = new Set([...byName.keys(), ...(await driver.storage.names())]);
     // What such a record would say of its storage is not known; unreadable-records.ts reports it.
     for (const { name } of catalog.unreadable()) if (name !== undefined) names.delete(name);
+    // Its record may come back; lost-records.ts reports it.
+    for (const name of [...names]) if (catalog.isLost(name)) names.delete(name);
     const suspects: string[] = [];
     const silent: Outcome[] = [];
     const look = async (name: string): Promise<Outcome[]> => {

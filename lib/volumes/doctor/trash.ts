@@ -6,8 +6,9 @@ import { locks } from '../operations/lock-table.ts';
 import type { Trash } from '../operations/trash.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog } from '../records/catalog.ts';
+import type { LostRecords } from '../records/lost-records.ts';
 import type { RemovedVolume, RemovedVolumes } from '../records/removed-volumes.ts';
-import { trashIdOf } from '../records/removed-volumes.ts';
+import { removedKey, trashIdOf } from '../records/removed-volumes.ts';
 import type { TrashEntry } from '../trash-entry.ts';
 import { formatEntry } from '../trash-entry.ts';
 import type { VolumeRecord } from '../volume.ts';
@@ -22,6 +23,7 @@ export interface TrashDoctorOptions {
   readonly locks: LockService;
   readonly pools: Pick<Pools, 'trouble'>;
   readonly removed: RemovedVolumes;
+  readonly lost: Pick<LostRecords, 'records'>;
   readonly trash: Pick<Trash, 'restore' | 'forget'>;
 }
 
@@ -54,7 +56,9 @@ export class TrashDoctor {
     const outcomes: Outcome[] = [];
     const records = this.#options.removed.list().filter((each) => each.driver === driver.name);
     const stored = await driver.trash.entries();
-    for (const entry of without(stored, records)) {
+    const { lost } = this.#options;
+    const unknown = without(stored, records).filter((each) => !lost.records.has(removedKey(each)));
+    for (const entry of unknown) {
       outcomes.push(...(await this.#examineStored(driver, entry, treatment)));
     }
     for (const removed of without(records, stored)) {

@@ -2,13 +2,15 @@ import type { Condition } from '../../lock/condition.ts';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import type { StoredRecord } from '../../lock/stores/ticket-store.ts';
 import { isEvictionKey, readEviction } from '../mounts/evictions.ts';
-import { isPoolKey, parsePoolRecord } from '../pools/pool-record.ts';
+import { parsePoolRecord } from '../pools/pool-record.ts';
 import { isPromiseKey, readPromise } from '../pools/promises.ts';
 import type { Catalog } from '../records/catalog.ts';
 import { parseClaim } from '../records/claims.ts';
 import { clusterKey, readClusterRecord } from '../records/cluster.ts';
 import { isLastUseKey, readLastUse } from '../records/last-uses.ts';
+import { isPoolKey } from '../records/pool-key.ts';
 import { isRemovedKey, readRemoved } from '../records/removed-volumes.ts';
+import { isRestoredKey, readRestored } from '../records/restored-records.ts';
 import { UnreadableRecordError } from '../stored-text.ts';
 import type { Finding } from './finding.ts';
 
@@ -67,6 +69,7 @@ function faultOf(stored: StoredRecord): UnreadableRecordError | undefined {
     else if (isEvictionKey(stored.key)) readEviction(stored);
     else if (isRemovedKey(stored.key)) readRemoved(stored);
     else if (isLastUseKey(stored.key)) readLastUse(stored);
+    else if (isRestoredKey(stored.key)) readRestored(stored);
     else return parseClaim(stored)?.unreadable;
     return undefined;
   } catch (error) {

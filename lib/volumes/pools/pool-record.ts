@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { RecordConflictError } from '../../lock/errors.ts';
 import type { RecordWrite, StoredRecord, TicketStore } from '../../lock/stores/ticket-store.ts';
+import { poolKey } from '../records/pool-key.ts';
 import { plainText, readStored } from '../stored-text.ts';
 
 /*
@@ -22,15 +23,6 @@ const recordSchema = z.looseObject({
 });
 
 export type PoolRecord = z.infer<typeof recordSchema>;
-
-/** True for the key of a pool's record. */
-export function isPoolKey(key: string): boolean {
-  return key.startsWith('pools/');
-}
-
-export function poolKey(driver: string): string {
-  return `pools/${driver}`;
-}
 
 /** Reads a record; undefined: there is none. Throws UnreadableRecordError if this release can't use it. */
 export function parsePoolRecord(stored: StoredRecord | undefined): PoolRecord | undefined {

@@ -11,12 +11,13 @@ import type { PoolSight, PoolSpace } from '../drivers/driver-pool.ts';
 import { UnavailableError } from '../errors.ts';
 import type { Catalog } from '../records/catalog.ts';
 import type { Cluster } from '../records/cluster.ts';
+import { poolKey } from '../records/pool-key.ts';
 import type { PoolSurvey } from './mark-rule.ts';
 import { disagreement, mayMark, verdictOn } from './mark-rule.ts';
 import type { PoolTrouble } from './pool-conditions.ts';
 import { poolProblem } from './pool-conditions.ts';
 import type { PoolRecord } from './pool-record.ts';
-import { parsePoolRecord, poolKey, writePoolRecord } from './pool-record.ts';
+import { parsePoolRecord, writePoolRecord } from './pool-record.ts';
 
 const log = createDebug('berth:pool');
 

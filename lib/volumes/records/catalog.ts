@@ -11,6 +11,14 @@ export interface CatalogEntry {
   readonly revision: number;
 }
 
+/** The volumes that this host remembers. */
+export interface RememberedVolumes {
+  get(name: string): VolumeRecord | undefined;
+  list(): readonly VolumeRecord[];
+}
+
+const none: RememberedVolumes = { get: () => undefined, list: () => [] };
+
 const keyPrefix = 'volumes/';
 
 type RecordsMirror = Pick<StoreMirror, 'record' | 'records' | 'isLive' | 'hasBeenLive'>;
@@ -22,14 +30,14 @@ type RecordsMirror = Pick<StoreMirror, 'record' | 'records' | 'isLive' | 'hasBee
 export class Catalog {
   readonly #mirror: RecordsMirror;
   readonly #store: Pick<TicketStore, 'record'>;
-  readonly #remembered: ReadonlyMap<string, VolumeRecord>;
+  readonly #remembered: { readonly all: RememberedVolumes; readonly lost: RememberedVolumes };
   readonly #parsed = new WeakMap<StoredRecord, CatalogEntry | UnreadableRecordError>();
 
-  /** `remembered`: the records to answer until the store has answered for the first time. */
+  /** `remembered`: `all` answers until the store has answered for the first time, `lost` what it lacks since. */
   constructor(
     mirror: RecordsMirror,
     store: Pick<TicketStore, 'record'>,
-    remembered: ReadonlyMap<string, VolumeRecord> = new Map(),
+    remembered = { all: none, lost: none },
   ) {
     this.#mirror = mirror;
     this.#store = store;
@@ -37,14 +45,16 @@ export class Catalog {
   }
 
   /**
-   * Reads the record from the mirror, without asking the store. Undefined: there is no such volume.
+   * Reads the record from the mirror, without asking the store; one that the store has lost is as this host
+   * remembers it (`isLost`). Undefined: there is no such volume.
    * While the mirror is not live, that can't be known, and an unknown name throws UnavailableError. A record
    * that this release can't use throws UnreadableRecordError, which is one.
    */
   get(name: string): VolumeRecord | undefined {
     const stored = this.#mirror.record(recordKey(name));
     if (stored) return volumeIn(this.#parse(stored));
-    const remembered = this.#mirror.hasBeenLive ? undefined : this.#remembered.get(name);
+    const { all, lost } = this.#remembered;
+    const remembered = (this.#mirror.hasBeenLive ? lost : all).get(name);
     if (remembered) return remembered;
     if (!this.#mirror.isLive) {
       throw new UnavailableError(
@@ -60,10 +70,13 @@ export class Catalog {
    */
   list(): VolumeRecord[] {
     if (!this.#mirror.hasBeenLive) {
-      if (this.#remembered.size > 0) return [...this.#remembered.values()];
+      const all = [...this.#remembered.all.list()];
+      if (all.length > 0) return all;
       throw new UnavailableError("the store can't be reached, so the volumes are not known yet");
     }
-    return this.#all().flatMap((each) => ('record' in each ? (volumeIn(each) ?? []) : []));
+    const stored = this.#all().flatMap((each) => ('record' in each ? (volumeIn(each) ?? []) : []));
+    const lost = this.#remembered.lost.list();
+    return [...stored, ...lost.filter(({ name }) => !this.#mirror.record(recordKey(name)))];
   }
 
   /** Returns the error for a name without a volume; it says which name the volume has that had this one. Never throws. */
@@ -77,6 +90,11 @@ export class Catalog {
       );
     }
     return new NotFoundError(`no such volume: ${name}`);
+  }
+
+  /** True for a volume whose record the store has lost: only this host's memory answers for it. */
+  isLost(name: string): boolean {
+    return !this.#mirror.record(recordKey(name)) && this.#remembered.lost.get(name) !== undefined;
   }
 
   /** Lists the records in the mirror that this release can't use. */
@@ -134,18 +152,23 @@ export interface UnreadableRecord {
 }
 
 function entryOf(stored: StoredRecord): CatalogEntry | UnreadableRecordError {
-  const name = nameInKey(stored.key);
-  const what = `the record of volume ${shownKey(name)}`;
   try {
-    const record = readStored(stored, recordSchema, { what, version: 2 });
-    // Its name becomes a part of paths, and its key is what others look it up by.
-    if (record.name === name) return { record, revision: stored.revision };
-    const cause = new Error(`it has the name ${record.name}, which is not that of its key`);
-    return new UnreadableRecordError(stored.key, what, { cause, isNewer: false });
+    return readRecord(stored);
   } catch (error) {
     if (error instanceof UnreadableRecordError) return error;
     throw error;
   }
+}
+
+/** Reads the record of a volume; throws UnreadableRecordError for one that this release can't use. */
+export function readRecord(stored: StoredRecord): CatalogEntry {
+  const name = nameInKey(stored.key);
+  const what = `the record of volume ${shownKey(name)}`;
+  const record = readStored(stored, recordSchema, { what, version: 2 });
+  // Its name becomes a part of paths, and its key is what others look it up by.
+  if (record.name === name) return { record, revision: stored.revision };
+  const cause = new Error(`it has the name ${record.name}, which is not that of its key`);
+  throw new UnreadableRecordError(stored.key, what, { cause, isNewer: false });
 }
 
 /**
@@ -155,6 +178,18 @@ function entryOf(stored: StoredRecord): CatalogEntry | UnreadableRecordError {
  */
 export function mountMarkKey(volume: string): string {
   return `tenures/${volume}`; // tidy-ok: stored name
+}
+
+const mountMarkPrefix = mountMarkKey('');
+
+/** True for the key of a mount mark. */
+export function isMountMarkKey(key: string): boolean {
+  return key.startsWith(mountMarkPrefix);
+}
+
+/** Returns the volume of a mount mark's key. */
+export function volumeOfMark(key: string): string {
+  return key.slice(mountMarkPrefix.length);
 }
 
 /** Returns the key of the note of a volume's last use (last-uses.ts). */

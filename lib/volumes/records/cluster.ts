@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { RecordConflictError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
+import { UnavailableError } from '../errors.ts';
 import type { StoredText } from '../stored-text.ts';
 import { readStored } from '../stored-text.ts';
 
@@ -15,6 +16,8 @@ const clusterSchema = z.looseObject({ version: z.literal(1), id: z.uuid() });
 export interface ClusterOptions {
   readonly mirror: Pick<StoreMirror, 'record' | 'wrote'>;
   readonly store: Pick<TicketStore, 'record' | 'commit'>;
+  /** Says why the record must not be written now; undefined, or absent: it may be. */
+  readonly trouble?: () => string | undefined;
 }
 
 /**
@@ -33,11 +36,19 @@ export class Cluster {
    * Returns the cluster's ID, and writes it first if the store has none: one of several hosts that do
    * so at the same time succeeds, and all return its ID. A crash leaves the whole record or none.
    * Rejects with the store's error while the store can't be asked, and with UnavailableError if
-   * another release has written a record that this one can't read.
+   * another release has written a record that this one can't read, or if the store has lost it.
    */
   async id(): Promise<string> {
-    this.#id ??= this.#known() ?? (await this.#write());
+    const known = this.#known();
+    const trouble = known === undefined ? this.#options.trouble?.() : undefined;
+    if (trouble !== undefined) throw new UnavailableError(trouble);
+    this.#id = known ?? this.#id ?? (await this.#write());
     return this.#id;
+  }
+
+  /** Writes a record with a new ID if the store has none, also if it had one before. */
+  async begin(): Promise<void> {
+    this.#id = this.#known() ?? (await this.#write());
   }
 
   /** Reads the ID from the mirror, without asking the store. */

@@ -54,12 +54,12 @@ export function trashIdOf({ createdAt, createdBy }: VolumeRecord): string {
 /** Returns the write that records a removed volume. */
 export function removedWrite(id: string, removed: Omit<RemovedRecord, 'version'>): RecordWrite {
   const value = JSON.stringify({ version: 1, ...removed } satisfies RemovedRecord);
-  return { key: keyOf({ volume: removed.record.name, id }), value, expectedRevision: 0 };
+  return { key: removedKey({ volume: removed.record.name, id }), value, expectedRevision: 0 };
 }
 
 /** Returns the write that forgets a removed volume. */
 export function removedDeletion({ volume, id, revision }: RemovedVolume): RecordWrite {
-  return { key: keyOf({ volume, id }), value: undefined, expectedRevision: revision };
+  return { key: removedKey({ volume, id }), value: undefined, expectedRevision: revision };
 }
 
 /** Reads the records of the removed volumes. */
@@ -82,12 +82,13 @@ export class RemovedVolumes {
 
   /** Reads one from the store (linearizable). For use under the lock of the entry. */
   async read(entry: TrashEntry): Promise<RemovedVolume | undefined> {
-    const stored = await this.#store.record(keyOf(entry));
+    const stored = await this.#store.record(removedKey(entry));
     return stored && readRemoved(stored);
   }
 }
 
-function keyOf({ volume, id }: TrashEntry): string {
+/** Returns the key of a removed volume's record. */
+export function removedKey({ volume, id }: TrashEntry): string {
   return `${keyPrefix}${volume}/${id}`;
 }
 
@@ -112,7 +113,7 @@ export function readRemoved(stored: StoredRecord): RemovedVolume {
   const value = readStored(stored, removedSchema, { what });
   const { record, identity, removedAt, removedBy, keptUntil, claims } = value;
   const entry = parseEntry(formatEntry({ volume, id })); // The names become parts of paths.
-  if (!entry || keyOf(entry) !== stored.key || record.name !== volume) {
+  if (!entry || removedKey(entry) !== stored.key || record.name !== volume) {
     const cause = new Error('its names are not those of its key');
     throw new UnreadableRecordError(stored.key, what, { cause, isNewer: false });
   }

@@ -34,7 +34,11 @@ describeWith(['root'], 'a daemon whose lock file is not as it left it', () => {
     await node.ok('Mount', { Name: 'young', ID });
     await node.create('free');
     const remembered = () => readFile(join(host.directory, 'berth/records.json'), 'utf8');
-    await waitFor(async () => (await remembered()).includes('"free"'), 10_000, 'the records');
+    await waitFor(
+      async () => (await remembered()).includes('"volumes/free"'),
+      10_000,
+      'the records',
+    );
   });
   afterEach(() => stack.disposeAsync());
 
@@ -85,6 +89,20 @@ describeWith(['root'], 'a daemon whose lock file is not as it left it', () => {
     await node.ok('Unmount', { Name: 'old', ID: ID2 });
   }
 
+  /** Puts everything back: it can be used without a restart, and after one. */
+  async function restore(says: RegExp): Promise<void> {
+    expect(await node.daemon.berthOk('doctor', '--restore-records')).toMatch(says);
+    expect(await conditions()).not.toMatch(/store was wiped|has lost records/);
+    await node.ok('Mount', { Name: 'free', ID });
+    await node.ok('Unmount', { Name: 'free', ID });
+    await node.create('later');
+    expect(await node.daemon.stop()).toBe(0);
+    await node.daemon.start();
+    await node.ok('Mount', { Name: 'later', ID });
+    await node.ok('Unmount', { Name: 'later', ID });
+    expect(await node.daemon.berthOk('doctor')).toBe('nothing is wrong');
+  }
+
   test('put back from a copy while it was down, it grants nothing until that is accepted', async () => {
     await node.daemon.stop();
     for (const end of ['', '-wal']) await rename(`${path}${end}.copy`, path + end);
@@ -92,7 +110,29 @@ describeWith(['root'], 'a daemon whose lock file is not as it left it', () => {
     await expectRefused(/put back to an older state|put back from an older copy/);
     expect(await list()).toEqual(['free', 'old', 'young']);
     await accept();
-    expect(await list()).toEqual(['new', 'old']);
+    // What the copy lacks is listed, and refused, until it is put back.
+    expect(await list()).toEqual(['free', 'new', 'old', 'young']);
+    expect((await node.call('Mount', { Name: 'free', ID })).Err).toMatch(/--restore-records/);
+    await node.ok('Mount', { Name: 'old', ID });
+    await node.ok('Unmount', { Name: 'old', ID });
+    await restore(/^fixed: free /m);
+  });
+
+  test('removed while it was down, everything is put back from what the host remembers', async () => {
+    await node.daemon.stop();
+    for (const end of ['', '-wal', '-shm']) await rm(path + end, { force: true });
+    await node.daemon.start();
+    await expectRefused(/it is missing/);
+    expect(await list()).toEqual(['free', 'old', 'young']);
+    await node.daemon.berthOk('doctor', '--accept-store');
+    await waitFor(async () => /store was wiped/.test(await conditions()), 10_000, 'the condition');
+    for (const volume of ['old', 'young']) expect(await node.mountCount(volume)).toBe(1);
+    const { code, stdout } = await node.daemon.berth('doctor');
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/^free is missing in the store/m)]);
+    expect((await node.call('Create', { Name: 'new' })).Err).toMatch(/--restore-records/);
+    expect(await list()).toEqual(['free', 'old', 'young']);
+    await restore(/^fixed: the record cluster was missing/m);
+    for (const volume of ['old', 'young']) await node.ok('Unmount', { Name: volume, ID });
   });
 
   test('without its log after a crash, it grants nothing until that is accepted', async () => {

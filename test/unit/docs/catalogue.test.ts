@@ -106,6 +106,7 @@ const wordingConditions = [
   'lib/volumes/mounts/found-mount.ts',
   'lib/volumes/mounts/mount-table.ts',
   'lib/volumes/pools/pool-conditions.ts',
+  'lib/volumes/records/lost-records.ts',
   'lib/volumes/silence.ts',
   'lib/volumes/doctor/unreadable-records.ts',
   'lib/volumes/operations/fence-command.ts',
