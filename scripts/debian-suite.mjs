@@ -112,23 +112,34 @@ export async function unpackSuite(suite) {
   writeFileSync(join(directory, 'stamp'), stampOf(suite));
 }
 
-/**
- * Downloads with apt on its own state, so that this machine's sources and installed packages don't
- * matter.
- */
 async function download(suite, work) {
+  const archives = join(work, 'archives');
+  mkdirSync(archives, { recursive: true });
+  const settings = await ownApt(work, releaseOf(suite));
+  await mustExecute('apt-get', ['-qq', ...settings, 'download', ...suites[suite].packages], {
+    cwd: archives,
+  });
+  return readdirSync(archives).map((name) => join(archives, name));
+}
+
+/**
+ * Gives apt a state of its own below `work`, so that this machine's sources and installed packages
+ * don't matter. Returns the options of apt-get that use it.
+ */
+export async function ownApt(work, release) {
   const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
   if (!existsSync(keyring)) {
     throw new Error(`Install debian-archive-keyring (${keyring}) to fetch packages of Debian.`);
   }
-  const archives = join(work, 'archives');
-  for (const directory of [archives, join(work, 'lists/partial'), join(work, 'cache')]) {
+  for (const directory of [join(work, 'lists/partial'), join(work, 'cache')]) {
     mkdirSync(directory, { recursive: true });
   }
   writeFileSync(join(work, 'status'), '');
   writeFileSync(
     join(work, 'sources.list'),
-    `deb [signed-by=${keyring}] ${debianMirror()} ${releaseOf(suite)} main\n`,
+    ['deb', 'deb-src']
+      .map((kind) => `${kind} [signed-by=${keyring}] ${debianMirror()} ${release} main\n`)
+      .join(''),
   );
   const settings = [
     `Dir::Etc::sourcelist=${join(work, 'sources.list')}`,
@@ -142,10 +153,7 @@ async function download(suite, work) {
     'Acquire::http::Timeout=20',
   ].flatMap((setting) => ['-o', setting]);
   await mustExecute('apt-get', ['-qq', ...settings, '--error-on=any', 'update']);
-  await mustExecute('apt-get', ['-qq', ...settings, 'download', ...suites[suite].packages], {
-    cwd: archives,
-  });
-  return readdirSync(archives).map((name) => join(archives, name));
+  return settings;
 }
 
 /** Returns the mirror that this machine uses, if it runs Debian. */

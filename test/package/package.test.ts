@@ -171,7 +171,7 @@ describeWith(['earlier-node', 'etcd', 'postgres', 'root'], 'the packed lock libr
   });
 });
 
-const stores = ['embedded', 'etcd', 'file', 'memory', 'postgres'];
+const stores = ['embedded', 'etcd', 'file', 'kubernetes', 'memory', 'postgres'];
 
 /** Returns what each module exports at run time, by the name of its page. */
 async function namesOfModules(): Promise<Record<string, string[]>> {
@@ -181,6 +181,7 @@ async function namesOfModules(): Promise<Record<string, string[]>> {
     'lock-stores-embedded': await import('../../lib/lock/stores/embedded/store.ts'),
     'lock-stores-etcd': await import('../../lib/lock/stores/etcd/store.ts'),
     'lock-stores-file': await import('../../lib/lock/stores/file/store.ts'),
+    'lock-stores-kubernetes': await import('../../lib/lock/stores/kubernetes/store.ts'),
     'lock-stores-memory': await import('../../lib/lock/stores/memory/store.ts'),
     'lock-stores-postgres': await import('../../lib/lock/stores/postgres/store.ts'),
   };

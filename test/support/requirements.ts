@@ -7,6 +7,7 @@ import { describe, test } from '@jest/globals';
 import { missingHistory } from './earlier-release.ts';
 import { blkioDirectory } from './slow-disk.ts';
 import {
+  apiServerProgram,
   dockerVersions,
   earlierNode,
   etcdVersions,
@@ -23,6 +24,7 @@ import {
  * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
  * earlier-release.ts. `registry`: a registry for images and plugins.
  * `compose`: Docker Compose. `podman`: Podman. `earlier-node`: the oldest Node of the lock library.
+ * `kubernetes`: an API server, see kubernetes.ts.
  */
 export type Requirement =
   | 'root'
@@ -42,12 +44,13 @@ export type Requirement =
   | 'jq'
   | 'systemd'
   | 'throttle'
-  | 'history';
+  | 'history'
+  | 'kubernetes';
 
 /**
  * Works like `describe`, but skips the tests if a requirement is not met; with CI=true they fail
- * instead. Only earlier commits may be missing there, too: no set-up can bring them into a shallow
- * clone.
+ * instead. Two may be missing there, too: earlier commits, which no set-up can bring into a shallow
+ * clone, and the API server, which takes ten minutes to build.
  */
 export function describeWith(
   requirements: readonly Requirement[],
@@ -55,7 +58,7 @@ export function describeWith(
   body: () => void,
 ): void {
   const missing = requirements.flatMap((requirement) => problems[requirement]());
-  const others = requirements.filter((requirement) => requirement !== 'history');
+  const others = requirements.filter((requirement) => !optional.includes(requirement));
   const mustRun = others.some((requirement) => problems[requirement]().length > 0);
   if (missing.length === 0) {
     describe(name, body);
@@ -73,6 +76,8 @@ export function describeWith(
   process.stderr.write(`skipped: ${name}: ${reason}\n`);
   describe.skip(`${name} (${reason})`, body);
 }
+
+const optional: readonly Requirement[] = ['history', 'kubernetes'];
 
 const problems: Record<Requirement, () => string[]> = {
   root: () => (process.getuid?.() === 0 ? [] : ['needs root']),
@@ -110,6 +115,10 @@ const problems: Record<Requirement, () => string[]> = {
   jq: () => missingPrograms(['jq']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
   history: () => [missingHistory()].filter((reason) => reason !== undefined),
+  kubernetes: () =>
+    existsSync(apiServerProgram())
+      ? []
+      : ['needs an API server of Kubernetes (npm run test:kubernetes builds it in ten minutes)'],
   throttle: () => [
     ...problems.loop(),
     ...(existsSync(blkioDirectory) ? [] : [`needs the control groups of ${blkioDirectory}`]),

@@ -114,6 +114,11 @@ export function podmanDirectory(): string {
   return suiteDirectory('podman');
 }
 
+/** Returns the path of the API server that `npm run test:kubernetes` builds. */
+export function apiServerProgram(): string {
+  return join(cacheDirectory(), 'kubernetes/kube-apiserver');
+}
+
 /** Returns the path of the file that marks a version as unpacked: set-up writes it last. */
 export function stampOf(version: DockerVersion | EtcdVersion | ToolSuite): string {
   const tool = toolSuites.find((suite) => suite === version);

@@ -61,6 +61,7 @@ export class OpenedLocks extends LockManager {
  *     etcd://n1:2379,n2:2379/prefix    etcds:// with TLS; ?ca=FILE&cert=FILE&key=FILE; user:password@
  *     postgres://user:password@host/database?schema=berth
  *     sqlite:locks.db or ./locks.db    for the processes of one Linux host
+ *     kubernetes:NAME                  in a pod, with its account; kubernetes:NAMESPACE/NAME
  *     memory:                          for this process
  *
  * A `pg.Pool`, an `Etcd3` or a store of one's own is given as an object. Without options the host and

@@ -64,6 +64,11 @@ async function openAddress(address: StoreAddress, user: StoreUser): Promise<Tick
       return openFile(address.path);
     case 'postgres':
       return openPostgres(address, user);
+    case 'kubernetes':
+      return (await import('../stores/kubernetes/store.ts')).kubernetesStore({
+        name: address.name,
+        ...(address.namespace !== undefined && { namespace: address.namespace }),
+      });
     case 'etcd':
       return openEtcd(await settingsOf(address), address.prefix, user);
   }

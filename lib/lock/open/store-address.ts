@@ -3,6 +3,7 @@ export type StoreAddress =
   | { readonly kind: 'memory' }
   | { readonly kind: 'sqlite'; readonly path: string }
   | { readonly kind: 'postgres'; readonly url: string; readonly schema: string | undefined }
+  | { readonly kind: 'kubernetes'; readonly namespace: string | undefined; readonly name: string }
   | EtcdAddress;
 
 export interface EtcdAddress {
@@ -38,6 +39,8 @@ export function parseStoreAddress(text: string): StoreAddress {
     case 'postgres':
     case 'postgresql':
       return postgresAddress(text);
+    case 'kubernetes':
+      return kubernetesAddress(text.slice('kubernetes:'.length));
     case 'etcd':
     case 'etcds':
       return etcdAddress(text);
@@ -53,6 +56,14 @@ export function parseStoreAddress(text: string): StoreAddress {
 function pathIn(path: string): string {
   if (path === '' || path === ':memory:') throw unreadable('the path of the file is missing');
   return path;
+}
+
+/** `NAME`, or `NAMESPACE/NAME`. */
+function kubernetesAddress(place: string): StoreAddress {
+  const parts = /^(?:(?<namespace>[a-z0-9-]+)\/)?(?<name>[a-z0-9-]+)$/.exec(place)?.groups;
+  if (parts?.name === undefined)
+    throw unreadable('use kubernetes:NAME or kubernetes:NAMESPACE/NAME');
+  return { kind: 'kubernetes', namespace: parts.namespace, name: parts.name };
 }
 
 /** The parameter `schema` is ours; all others are PostgreSQL's. */

@@ -8,6 +8,7 @@ import type { Gate, Ticket, TicketRequest } from '../ticket.ts';
  *     engine ──► TicketStore ──┬─ memory/      a TicketModel in this process (the reference)
  *                              ├─ file/        a TicketModel in one file, replaced per step
  *                              ├─ embedded/    SQLite: one transaction per step
+ *                              ├─ kubernetes/  a TicketModel in one object of an API server
  *                              ├─ postgres/    PostgreSQL: one transaction per step
  *                              └─ etcd/        one Txn per step, a lease per session
  *

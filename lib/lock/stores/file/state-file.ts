@@ -3,10 +3,11 @@ import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { hasCode } from '../../../linux/error-code.ts';
 import { replaceFile } from '../../../linux/state-file.ts';
 import type { ChangeSource } from '../change-feed.ts';
+import type { KeptState } from '../kept-state.ts';
+import { changesAfter, emptyState } from '../kept-state.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange, StoreState } from '../ticket-store.ts';
-import type { KeptState } from './kept-state.ts';
-import { emptyState, parseState, stateText } from './kept-state.ts';
+import { parseState, stateText } from './state-text.ts';
 
 /** One version of the file, kept open so that no later version can get its inode. */
 interface Version {
@@ -65,10 +66,7 @@ export class StateFile implements ChangeSource, Disposable {
   }
 
   changesAfter(revision: number): readonly StoreChange[] | undefined {
-    const { changes, revision: last } = this.current();
-    if (revision === last) return [];
-    const later = changes.filter((change) => change.revision > revision);
-    return later[0]?.revision === revision + 1 ? later : undefined;
+    return changesAfter(this.current(), revision);
   }
 
   [Symbol.dispose](): void {

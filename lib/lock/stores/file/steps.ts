@@ -1,10 +1,11 @@
 import { closeSync, openSync } from 'node:fs';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { KeptState } from '../kept-state.ts';
+import { nextState } from '../kept-state.ts';
+import { settled } from '../settled.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
 import { flock } from './flock.ts';
-import type { KeptState } from './kept-state.ts';
-import { nextState } from './kept-state.ts';
 import type { StateFile } from './state-file.ts';
 
 /** After this many batches, other processes get their turn. */
@@ -97,19 +98,6 @@ export class Steps {
     } catch (error) {
       for (const { fail } of steps) fail(error);
     }
-  }
-}
-
-function settled<T>(
-  step: () => T,
-  resolve: (value: T) => void,
-  reject: (error: unknown) => void,
-): () => void {
-  try {
-    const value = step();
-    return () => resolve(value);
-  } catch (error) {
-    return () => reject(error);
   }
 }
 

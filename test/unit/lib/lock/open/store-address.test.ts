@@ -42,6 +42,12 @@ test('a file has the scheme sqlite, or is a path', () => {
     expect(parseStoreAddress(text)).toEqual({ kind: 'sqlite', path });
   }
   expect(parseStoreAddress('memory:')).toEqual({ kind: 'memory' });
+  expect(parseStoreAddress('kubernetes:shop/deploys')).toEqual({
+    kind: 'kubernetes',
+    namespace: 'shop',
+    name: 'deploys',
+  });
+  expect(() => parseStoreAddress('kubernetes:Shop')).toThrow(/kubernetes:NAMESPACE\/NAME/);
 });
 
 test('a wrong address is refused with the forms that exist, and without the password', () => {

@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { StoreUnavailableError } from '../../errors.ts';
+import type { KeptState } from '../kept-state.ts';
+import { keptFields } from '../kept-state.ts';
+
+const currentFormat = 1;
+
+export function stateText(state: KeptState): string {
+  return `${JSON.stringify({ format: currentFormat, ...state })}\n`;
+}
+
+/** Parses the state. Throws a plain error for a newer format, else `StoreUnavailableError`. */
+export function parseState(text: string, path: string): KeptState {
+  try {
+    const kept: unknown = JSON.parse(text);
+    const { format } = z.object({ format: z.number() }).parse(kept);
+    if (format > currentFormat) throw new NewerFormatError(path, format);
+    return stateSchema.parse(kept);
+  } catch (cause) {
+    if (cause instanceof NewerFormatError) throw cause;
+    throw new StoreUnavailableError(
+      `the lock file ${path} is damaged; restore it, or delete it while nothing is mounted`,
+      { cause },
+    );
+  }
+}
+
+class NewerFormatError extends Error {
+  override readonly name = 'NewerFormatError';
+  constructor(path: string, format: number) {
+    super(
+      `the lock file ${path} has format ${format}, which a newer version of berth wrote; this one knows format ${currentFormat}`,
+    );
+  }
+}
+
+// Session ids are file names too.
+const stateSchema = z.object({ ...keptFields, sessions: z.array(z.uuid()) });

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+import { gateSchema, ticketSchema } from '../ticket-schema.ts';
+import type { ModelState } from './ticket-model.ts';
+import type { StoreChange } from './ticket-store.ts';
+
+/** The number of changes kept; a watcher that is further behind gets a `reset`. */
+const changesKept = 128;
+
+/** A state that is stored as one text. Never changed, only replaced. */
+export interface KeptState extends ModelState {
+  /** The last changes, for watchers of other clients; each is one revision. */
+  readonly changes: readonly StoreChange[];
+}
+
+export const emptyState: KeptState = {
+  revision: 0,
+  sessions: [],
+  tickets: [],
+  records: [],
+  gates: [],
+  changes: [],
+};
+
+/** Returns the state after `changes`. All of them are kept, so that no batch makes a watcher fall behind. */
+export function nextState(
+  before: KeptState,
+  after: ModelState,
+  changes: readonly StoreChange[],
+): KeptState {
+  return {
+    ...after,
+    changes: [...before.changes, ...changes].slice(-changesKept - changes.length),
+  };
+}
+
+/** Returns the changes after a revision; undefined if some of them are no longer kept. */
+export function changesAfter(
+  { changes, revision: last }: KeptState,
+  revision: number,
+): readonly StoreChange[] | undefined {
+  if (revision === last) return [];
+  const later = changes.filter((change) => change.revision > revision);
+  return later[0]?.revision === revision + 1 ? later : undefined;
+}
+
+const recordSchema = z.object({ key: z.string(), value: z.string(), revision: z.number() });
+
+/** The schema of a kept state's fields, without those that each store has in its own form. */
+export const keptFields = {
+  revision: z.number(),
+  tickets: z.array(ticketSchema),
+  records: z.array(recordSchema),
+  gates: z.array(gateSchema),
+  changes: z.array(
+    z.object({
+      revision: z.number(),
+      tickets: z.array(ticketSchema),
+      removedTickets: z.array(z.object({ id: z.string(), nonce: z.string() })),
+      records: z.array(recordSchema),
+      removedRecords: z.array(z.string()),
+      closedGates: z.array(gateSchema),
+      openedGates: z.array(z.string()),
+    }),
+  ),
+};

@@ -1,0 +1,181 @@
+import { StoreRefusedError } from '../../errors.ts';
+import type { ChangeSource } from '../change-feed.ts';
+import { changesAfter } from '../kept-state.ts';
+import type { StoreChange, StoreState } from '../ticket-store.ts';
+import { hasStatus } from './api-errors.ts';
+import type { ApiObject, ApiServer } from './api-server.ts';
+import type { Place } from './place.ts';
+import type { StoredState } from './stored-state.ts';
+import { firstState, parseState, stateText } from './stored-state.ts';
+
+/** One version of the object, as the API server has given it. */
+export interface Version {
+  readonly resourceVersion: string;
+  readonly state: StoredState;
+}
+
+/** The state does not fit into the object. Nothing was written. */
+export class TooLargeError extends StoreRefusedError {}
+
+/**
+ * The object that holds the whole state. It is replaced only if it is still the version that the new
+ * state was made from, so all changes of all clients are in one order. The last version that was
+ * seen is kept; `follow` keeps it up to date.
+ */
+export class StateObject implements ChangeSource {
+  readonly #api: ApiServer;
+  readonly #place: Place;
+  #known: Version | undefined;
+  #isFollowed = false;
+  #versions = 0;
+  /** Called when a version is adopted. */
+  readonly #waiting = new Set<() => void>();
+  onChange: () => void = () => {};
+
+  constructor(api: ApiServer, place: Place) {
+    this.#api = api;
+    this.#place = place;
+  }
+
+  get known(): Version | undefined {
+    return this.#known;
+  }
+
+  /** Resolves to a version that the watch reports after `old`; to undefined if there is none in time. */
+  async later(old: Version, limitMs: number): Promise<Version | undefined> {
+    const news = Promise.withResolvers<void>();
+    this.#waiting.add(news.resolve);
+    const timer = setTimeout(news.resolve, limitMs);
+    if (this.#known === old) await news.promise;
+    clearTimeout(timer);
+    this.#waiting.delete(news.resolve);
+    return this.#known === old ? undefined : this.#known;
+  }
+
+  /** Reads the last version; makes the object if there is none. */
+  async read(): Promise<Version> {
+    try {
+      return this.#adopt(await this.#api.call<ApiObject>('GET', this.#place.path));
+    } catch (error) {
+      const fresh = this.#place.fresh();
+      if (!hasStatus(error, 404)) throw error;
+      if (!fresh) throw new StoreRefusedError(`${this.#place.path} does not exist; create it`);
+      return this.#make(fresh);
+    }
+  }
+
+  /** Writes `state` if `before` is still the last version; resolves to false if it is not. */
+  async replace(before: Version, state: StoredState): Promise<boolean> {
+    const text = this.#fitting(state);
+    const fields = this.#place.fields(text);
+    const { resourceVersion } = before;
+    const body = { ...fields, metadata: { ...fields.metadata, resourceVersion } };
+    try {
+      this.#adopt(await this.#api.call('PATCH', this.#place.path, { patch: 'merge', body }));
+      return true;
+    } catch (error) {
+      if (hasStatus(error, 409)) return false;
+      if (hasStatus(error, 404)) return false;
+      throw error;
+    }
+  }
+
+  /** Follows the object until the server ends the watch or the signal aborts. */
+  async follow(signal: AbortSignal): Promise<void> {
+    const { resourceVersion } = await this.read();
+    this.#isFollowed = true;
+    this.onChange();
+    const { list, name } = this.#place;
+    const query = new URLSearchParams({
+      watch: 'true',
+      fieldSelector: `metadata.name=${name}`,
+      resourceVersion,
+      timeoutSeconds: '240',
+    });
+    try {
+      await this.#api.watch(
+        `${list}?${query}`,
+        ({ type, object }) => {
+          if (type === 'ADDED' || type === 'MODIFIED') this.#adopt(object);
+          else if (type !== 'BOOKMARK') throw new Error(`the watch has ended: ${type}`);
+        },
+        signal,
+      );
+    } finally {
+      this.#isFollowed = false;
+    }
+  }
+
+  /** The share of the space that is used, from 0 to 1. */
+  get fill(): number {
+    const known = this.#known;
+    return known ? Buffer.byteLength(stateText(known.state)) / this.#place.limitBytes : 0;
+  }
+
+  dataVersion(): number {
+    this.#followed();
+    return this.#versions;
+  }
+
+  state(): StoreState {
+    const { revision, tickets, records, gates } = this.#followed().state;
+    return { revision, tickets, records, gates };
+  }
+
+  changesAfter(revision: number): readonly StoreChange[] | undefined {
+    return changesAfter(this.#followed().state, revision);
+  }
+
+  /** Returns the last version; throws while the watch is broken, so that watchers learn of it. */
+  #followed(): Version {
+    if (!this.#isFollowed || !this.#known) throw new Error('the watch is broken');
+    return this.#known;
+  }
+
+  async #make(fresh: object): Promise<Version> {
+    try {
+      return this.#adopt(await this.#api.call('POST', this.#place.list, { body: fresh }));
+    } catch (error) {
+      if (hasStatus(error, 409)) return this.read(); // Another client was faster.
+      throw error;
+    }
+  }
+
+  /** Keeps a version, unless a later one is known: answers and events may pass each other. */
+  #adopt(object: ApiObject): Version {
+    const { resourceVersion } = object.metadata;
+    const known = this.#known;
+    if (known && isOlder(resourceVersion, known.resourceVersion)) return known;
+    if (known?.resourceVersion === resourceVersion) return known;
+    const text = this.#place.textIn(object);
+    const state =
+      text === undefined ? firstState(resourceVersion) : parseState(text, this.#place.path);
+    const version = { resourceVersion, state };
+    this.#known = version;
+    this.#versions += 1;
+    for (const each of this.#waiting) each();
+    this.onChange();
+    return version;
+  }
+
+  /** Returns the text of a state, without its oldest changes if it does not fit with them. */
+  #fitting(state: StoredState): string {
+    for (let kept = state.changes.length; ; kept = Math.floor(kept / 2)) {
+      const changes = kept === 0 ? [] : state.changes.slice(-kept);
+      const text = stateText({ ...state, changes });
+      const bytes = Buffer.byteLength(text);
+      if (bytes <= this.#place.limitBytes) return text;
+      if (kept > 0) continue;
+      const kib = (size: number) => `${Math.ceil(size / 1024)} KiB`;
+      throw new TooLargeError(
+        `${this.#place.path} can hold ${kib(this.#place.limitBytes)}, and the locks would need ${kib(bytes)}; ` +
+          'release some, or use another store',
+      );
+    }
+  }
+}
+
+/** Versions are numbers in every API server that there is; where they are not, none is older. */
+function isOlder(a: string, b: string): boolean {
+  return /^\d+$/.test(a) && /^\d+$/.test(b) && BigInt(a) < BigInt(b);
+}

@@ -1,0 +1,132 @@
+// What only the Kubernetes store has: its account, its places, its limits, and writers that collide.
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { StoreRefusedError } from '../../../../lib/lock/errors.ts';
+import { ApiServer } from '../../../../lib/lock/stores/kubernetes/api-server.ts';
+import { annotation } from '../../../../lib/lock/stores/kubernetes/place.ts';
+import { kubernetesStore } from '../../../../lib/lock/stores/kubernetes/store.ts';
+import type { Kubernetes } from '../../../support/kubernetes.ts';
+import { startKubernetes } from '../../../support/kubernetes.ts';
+import { describeWith } from '../../../support/requirements.ts';
+import { manager, take } from '../../bench/manager-bench.ts';
+import { clientOf } from '../../bench/store-bench.ts';
+
+describeWith(['etcd', 'kubernetes'], 'the Kubernetes store', () => {
+  let kubernetes: Kubernetes;
+  let api: ApiServer;
+
+  beforeAll(async () => {
+    kubernetes = await startKubernetes();
+    api = new ApiServer(kubernetes.admin);
+  });
+  afterAll(async () => {
+    api[Symbol.dispose]();
+    await kubernetes[Symbol.asyncDispose]();
+  });
+
+  test('an account without rights is refused in words, and works with the rules of the page', async () => {
+    const { account } = kubernetes;
+    await using store = kubernetesStore({ ...account, name: 'rights' });
+    await expect(store.tickets()).rejects.toThrow(StoreRefusedError);
+    await expect(store.tickets()).rejects.toThrow(/refuses GET .*; give the account the rules of/);
+    expect(await store.health()).toMatchObject([{ severity: 'error' }]);
+    await allow();
+    await using locks = manager(store, 'n1');
+    await (await take(locks, 'db')).unlock();
+    expect(await store.tickets()).toEqual([]);
+  });
+
+  test('keeps the locks in an annotation of an object that somebody else owns', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/theirs';
+    const options = { ...kubernetes.admin, name: 'theirs', resource: path };
+    await using store = kubernetesStore(options);
+    await expect(store.tickets()).rejects.toThrow(`${path} does not exist; create it`);
+    const body = { metadata: { name: 'theirs' }, data: { mine: 'as it was' } };
+    await api.call('POST', '/api/v1/namespaces/default/configmaps', { body });
+    await using locks = manager(store, 'n1');
+    await using _ = await take(locks, 'db');
+    const object = await api.call<typeof body & { metadata: { annotations: object } }>('GET', path);
+    expect(object.data).toEqual({ mine: 'as it was' });
+    expect(object.metadata.annotations).toHaveProperty([annotation]);
+  });
+
+  test('refuses what does not fit, takes what was asked beside it, and can always be emptied', async () => {
+    await using store = kubernetesStore({ ...kubernetes.admin, name: 'full' });
+    const n1 = await clientOf(store, 'n1');
+    const large = (size: number) => {
+      const request = n1.request('db');
+      return { ...request, holder: { ...request.holder, detail: 'x'.repeat(size) } };
+    };
+    const outcomes = await Promise.allSettled([
+      store.enqueue(n1.request('small')),
+      store.enqueue(large(2_000_000)),
+    ]);
+    expect(outcomes).toMatchObject([
+      { value: { state: 'granted' } },
+      { reason: { message: expect.stringMatching(/can hold 1000 KiB, and the locks would need/) } },
+    ]);
+    for (let held = 0; held < 4; held += 1) await store.enqueue(large(180_000));
+    expect(await store.health()).toMatchObject([{ severity: 'warning' }]);
+    for (const ticket of await store.tickets()) await store.remove(ticket);
+    expect(await store.health()).toEqual([]);
+  });
+
+  test('a store that was deleted and made again gives no token a second time', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/again';
+    const tokenOf = async () => {
+      await using store = kubernetesStore({ ...kubernetes.admin, name: 'again' });
+      return (await (await clientOf(store, 'n1')).hold('db')).token;
+    };
+    const before = await tokenOf();
+    await api.call('DELETE', path);
+    expect(await tokenOf()).toBeGreaterThan(before);
+  });
+
+  describe('with eight clients that write at once', () => {
+    test('loses no count', async () => {
+      await using stack = new AsyncDisposableStack();
+      const clients = Array.from({ length: 8 }, (_, index) => {
+        const store = stack.use(kubernetesStore({ ...kubernetes.admin, name: 'busy' }));
+        return stack.use(manager(store, `n${index}`));
+      });
+      let count = 0;
+      const startedAt = performance.now();
+      const each = 15;
+      await Promise.all(
+        clients.map(async (locks) => {
+          for (let round = 0; round < each; round += 1) {
+            const lock = await take(locks, 'count');
+            const before = await locks.record('count');
+            const value = `${Number((before?.value ?? '0').split(' ')[0]) + 1} ${lock.token}`;
+            await lock.guard([{ key: 'count', value }], { unlock: true });
+            count += 1;
+          }
+        }),
+      );
+      const seconds = (performance.now() - startedAt) / 1_000;
+      process.stderr.write(`${Math.round(count / seconds)} grants/s on one lock of 8 clients\n`);
+      expect((await clients[0]?.record('count'))?.value).toMatch(new RegExp(`^${8 * each} `));
+    });
+  });
+
+  /** Gives the account `locks` the role of docs/kubernetes.md. */
+  async function allow(): Promise<void> {
+    const rules = [
+      {
+        apiGroups: [''],
+        resources: ['configmaps'],
+        verbs: ['get', 'list', 'watch', 'create', 'patch'],
+      },
+      {
+        apiGroups: ['coordination.k8s.io'],
+        resources: ['leases'],
+        verbs: ['get', 'list', 'create', 'patch', 'delete'],
+      },
+    ];
+    const group = '/apis/rbac.authorization.k8s.io/v1/namespaces/default';
+    const metadata = { name: 'locks' };
+    await api.call('POST', `${group}/roles`, { body: { metadata, rules } });
+    const subjects = [{ kind: 'User', name: 'locks' }];
+    const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'locks' };
+    await api.call('POST', `${group}/rolebindings`, { body: { metadata, subjects, roleRef } });
+  }
+});
