@@ -8,14 +8,13 @@ import { StoreUnavailableError } from '../../errors.ts';
 import type { ConnectionOptions, PostgresPool } from './connection-options.ts';
 import type { Dialect } from './dialect.ts';
 import { explainPostgres } from './postgres-errors.ts';
+import { ServerLimits } from './server-limits.ts';
 import { TimeLimit } from './time-limit.ts';
 
 const log = createDebug('berth:postgres');
 
 /** The size of the pool. Writing steps take turns, so more would only help readers. */
 const maxConnections = 4;
-/** The longest pause of a client within a step, during which all others wait. */
-const longestStopMs = 1000;
 /** How long the server may take to close a connection. */
 const closeLimitMs = 500;
 
@@ -55,6 +54,7 @@ export class Connections implements AsyncDisposable {
   onConnect: () => void = () => {};
   readonly #Client: new () => pg.Client;
   readonly #pool: pg.Pool;
+  readonly #limits: ServerLimits;
   readonly #sockets = new Map<ClientBase, Duplex>();
   /** The error that broke a connection: its statements only say that it is broken. */
   readonly #failures = new WeakMap<ClientBase, Error>();
@@ -63,9 +63,10 @@ export class Connections implements AsyncDisposable {
   /** Throws RangeError for a malformed URL. */
   constructor(options: ConnectionOptions, dialect: Dialect) {
     this.callTimeoutMs = options.callTimeoutMs ?? 2000;
-    const config = configOf(options, dialect, this.callTimeoutMs);
+    const config = configOf(options, this.callTimeoutMs);
+    this.#limits = new ServerLimits(this.callTimeoutMs, dialect, config.options);
     this.server = `${dialect.product} at ${placeOf(config)}`;
-    this.#Client = clientClass(config, this.#sockets);
+    this.#Client = clientClass(config, this.#limits, this.#sockets);
     this.#pool = new pg.Pool({
       Client: this.#Client,
       max: maxConnections,
@@ -90,6 +91,7 @@ export class Connections implements AsyncDisposable {
     const client = await this.#borrow(limit);
     let isReusable = false;
     try {
+      await limit.race(this.#explaining(this.#limits.apply(client), client));
       const result = await limit.race(work(this.#connection(client), limit));
       isReusable = true;
       return result;
@@ -108,7 +110,11 @@ export class Connections implements AsyncDisposable {
   }
 
   /** Opens one more connection. Calls `wake` for each notification, and when it breaks. */
-  async open(wake: (payload?: string) => void): Promise<Line> {
+  open(wake: (payload?: string) => void): Promise<Line> {
+    return this.#limits.connecting(() => this.#open(wake));
+  }
+
+  async #open(wake: (payload?: string) => void): Promise<Line> {
     const client = new this.#Client();
     const close = async () => {
       await this.#closeInTime(client.end());
@@ -120,6 +126,7 @@ export class Connections implements AsyncDisposable {
     try {
       using limit = this.limit();
       await limit.race(this.#explaining(client.connect(), client));
+      await limit.race(this.#explaining(this.#limits.apply(client), client));
       this.onConnect();
     } catch (error) {
       void close();
@@ -146,7 +153,7 @@ export class Connections implements AsyncDisposable {
 
   async #borrow(limit: TimeLimit): Promise<pg.PoolClient> {
     if (this.#isClosed) throw new StoreUnavailableError(`the store on ${this.server} is closed`);
-    const pending = this.#explaining(this.#pool.connect());
+    const pending = this.#limits.connecting(() => this.#explaining(this.#pool.connect()));
     try {
       return await limit.race(pending);
     } catch (error) {
@@ -217,11 +224,15 @@ function awaitedOrNot<T>(send: () => Promise<T>): Promise<T> {
 }
 
 /** A client whose socket can be destroyed at any time. */
-function clientClass(config: ClientConfig, sockets: Map<ClientBase, Duplex>): new () => pg.Client {
+function clientClass(
+  config: ClientConfig,
+  limits: ServerLimits,
+  sockets: Map<ClientBase, Duplex>,
+): new () => pg.Client {
   return class extends pg.Client {
     constructor() {
       const socket = config.stream?.() ?? new Socket();
-      super({ ...config, stream: () => socket });
+      super({ ...config, ...limits.parameters, stream: () => socket });
       sockets.set(this, socket);
       socket.once('close', () => sockets.delete(this));
     }
@@ -230,7 +241,6 @@ function clientClass(config: ClientConfig, sockets: Map<ClientBase, Duplex>): ne
 
 function configOf(
   { url, host, port, user, password, database, ssl, pool }: ConnectionOptions,
-  dialect: Dialect,
   callTimeoutMs: number,
 ): ClientConfig {
   const own = { connectionString: url, host, port, user, password, database, ssl };
@@ -242,12 +252,6 @@ function configOf(
     keepAlive: true,
     keepAliveInitialDelayMillis: 5000,
     connectionTimeoutMillis: callTimeoutMs,
-    // The server's own limits, so that a step that its client has given up blocks nobody.
-    statement_timeout: callTimeoutMs,
-    lock_timeout: callTimeoutMs,
-    idle_in_transaction_session_timeout: longestStopMs,
-    options:
-      `${place.options ?? ''} -c default_transaction_isolation=${dialect.isolation.replace(' ', '\\ ')}`.trim(),
   };
 }
 

@@ -49,13 +49,21 @@ export function explainPostgres(error: unknown, server: string): Error {
   if (sentences[code] === undefined && code.length === 5 && refusals.includes(code.slice(0, 2))) {
     return new Error(`${server} refused a statement: ${text}`, { cause: error });
   }
-  const sentence = sentences[code] ?? clientSentence(text);
+  // Whatever answers there says best what it did not expect.
+  const said = code === '08P01' ? `it answers "${text}"; ` : '';
+  const sentence = said + (sentences[code] ?? clientSentence(text));
   return new StoreUnavailableError(`${server} can't be used: ${sentence}`, { cause: error });
 }
 
 /** True if the database rolled the step back because of others, and a retry may succeed. */
 export function isConflict(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(causeOf(error)));
+}
+
+/** True if a pooler has refused a connection because of a parameter that it does not know. */
+export function isUnknownParameter(error: unknown): boolean {
+  const cause = causeOf(error);
+  return codeOf(cause) === '08P01' && /unsupported startup parameter/.test(messageOf(cause));
 }
 
 /** True if the user may not ask for something. */

@@ -40,7 +40,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
  * connection, renewal and step. The dialect `cockroach` notices it by the revision alone.
  *
  * Records and gates are as durable as commits: replicate synchronously, or a fail-over may forget some. A
- * pooler between berth and the database must pool sessions, not transactions.
+ * pooler between berth and the database must pool sessions, not transactions: with transactions, notifications and
+ * the limits of a connection (server-limits.ts) are lost, and nothing reports it.
  *
  * The dialect `cockroach` (no notifications, SERIALIZABLE, steps repeated at conflicts) uses only
  * statements that both databases know. It is tested on PostgreSQL only, never on a CockroachDB.

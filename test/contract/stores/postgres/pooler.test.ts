@@ -1,0 +1,113 @@
+// The PostgreSQL store behind a pooler of sessions: a real server, and a proxy that refuses parameters of a
+// connection as PgBouncer does; real time.
+import type { AddressInfo, Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Connections } from '../../../../lib/lock/stores/postgres/connections.ts';
+import { dialects } from '../../../../lib/lock/stores/postgres/dialect.ts';
+import { postgresStore } from '../../../../lib/lock/stores/postgres/store.ts';
+import type { Postgres } from '../../../support/postgres-server.ts';
+import { startPostgres } from '../../../support/postgres-server.ts';
+import { describeWith } from '../../../support/requirements.ts';
+import { clientOf, eventually } from '../../bench/store-bench.ts';
+import { StoreMirror } from '../../bench/store-mirror.ts';
+
+describeWith(['postgres'], 'a postgres store behind a pooler', () => {
+  let server: Postgres;
+  let pooler: Awaited<ReturnType<typeof startPooler>>;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    pooler = await startPooler(server, /statement_timeout|lock_timeout|idle_in_|options/);
+  });
+  afterAll(async () => {
+    await pooler[Symbol.asyncDispose]();
+    await server.stop();
+  });
+
+  const address = (port: number) => {
+    const { user, password, database } = server;
+    return { host: '127.0.0.1', port, user, password, database };
+  };
+
+  test('F11 works although the pooler knows no parameters but the usual', async () => {
+    await using store = postgresStore(address(pooler.port));
+    const client = await clientOf(store, 'n1');
+    const mirror = new StoreMirror();
+    using _ = store.watch(mirror);
+    const held = await client.hold('db');
+    await eventually(() => expect(mirror.tickets).toEqual([held]));
+    expect(pooler.refused()).toBeGreaterThan(0);
+  });
+
+  test('F11 sets the limits of the server on each connection itself', async () => {
+    await using connections = new Connections(
+      { ...address(pooler.port), callTimeoutMs: 1_500 },
+      dialects.cockroach,
+    );
+    const settings = `current_setting('statement_timeout') AS statement,
+      current_setting('lock_timeout') AS lock,
+      current_setting('idle_in_transaction_session_timeout') AS idle,
+      current_setting('default_transaction_isolation') AS isolation`;
+    const limits = { statement: '1500ms', lock: '1500ms', idle: '1s', isolation: 'serializable' };
+    using limit = connections.limit();
+    const read = () => connections.use((each) => each.query(`SELECT ${settings}`), limit);
+    expect(await Promise.all([read(), read()])).toEqual([[limits], [limits]]);
+    await using line = await connections.open(() => {});
+    expect(await line.query(`SELECT ${settings}`)).toEqual([limits]);
+  });
+
+  test('F11 passes on what the pooler says of any other parameter', async () => {
+    await using strict = await startPooler(server, /application_name/);
+    await using store = postgresStore(address(strict.port));
+    await expect(store.tickets()).rejects.toThrow(
+      /it answers "unsupported startup parameter: application_name"; it does not speak/,
+    );
+  });
+});
+
+/** Starts a proxy that refuses a connection whose first message has a parameter of these. */
+async function startPooler({ host, port }: Postgres, unknown: RegExp) {
+  const sockets = new Set<Socket>();
+  let refused = 0;
+  const proxy = createServer((client) => {
+    const upstream = connect(port, host);
+    client.once('data', (chunk) => {
+      const [parameter] = unknown.exec(chunk.toString('latin1')) ?? [];
+      if (parameter === undefined) {
+        upstream.write(chunk);
+        client.pipe(upstream);
+        upstream.pipe(client);
+      } else {
+        refused += 1;
+        client.end(refusal(parameter));
+      }
+    });
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(socket);
+      socket.on('error', () => {}); // Either side may be cut off.
+      socket.on('close', () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (proxy.address() as AddressInfo).port,
+    refused: () => refused,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => proxy.close(resolve));
+    },
+  };
+}
+
+/** Returns PgBouncer's answer, an ErrorResponse of the protocol. */
+function refusal(parameter: string): Buffer {
+  const fields = `SFATAL\0C08P01\0Munsupported startup parameter: ${parameter}\0\0`;
+  const head = Buffer.alloc(5);
+  head.write('E');
+  head.writeInt32BE(4 + fields.length, 1);
+  return Buffer.concat([head, Buffer.from(fields)]);
+}
