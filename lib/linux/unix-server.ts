@@ -1,12 +1,12 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import type { RequestListener, Server } from 'node:http';
 import type { Server as NetServer, Socket } from 'node:net';
-import { connect, createServer as createNetServer } from 'node:net';
+import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { hasCode } from './error-code.ts';
+import { oneAtATime } from './one-at-a-time.ts';
 import { http } from './unix-call.ts';
 
 /** An HTTP server on a Unix socket. Disposing closes it with the default grace. */
@@ -40,6 +40,9 @@ export class SocketInUseError extends Error {
 
 const defaultGraceMs = 10_000;
 
+/** Ends the name of the file, beside the socket, that is locked while the socket is made. */
+const lockSuffix = '.lock';
+
 /**
  * Turns off each of Node's limits for idle connections. The engine keeps idle connections for ever
  * (or 30 s), and sometimes opens one that it does not use at once. If a server closes a connection
@@ -69,7 +72,9 @@ export async function listenOnUnixSocket(
 
 async function makeSocket(server: Server, path: string, mode: number): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await oneAtATime(path, async () => {
+  // Two daemons may find the same stale file at once, and the later one would remove the socket that the
+  // earlier one has just made.
+  await oneAtATime(path + lockSuffix, async () => {
     await clearStaleSocket(path);
     await listen(server, path, mode);
   });
@@ -95,36 +100,6 @@ async function clearStaleSocket(path: string): Promise<void> {
   if (state === 'live') throw new SocketInUseError(path);
   if (state === 'stale') await rm(path, { force: true });
 }
-
-/**
- * Runs `work` of one process at a time: two daemons may find the same stale file at once, and the
- * later one would remove the socket that the earlier one has just made. An abstract socket is the
- * mutex: the kernel binds its name once, and frees it with the process.
- */
-async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const turn = createHash('sha256').update(path).digest('hex').slice(0, 32);
-  const end = performance.now() + turnLimitMs;
-  for (;;) {
-    const mutex = createNetServer();
-    try {
-      await bind(mutex, { path: `\0berth-${turn}` });
-    } catch (error) {
-      if (!hasCode(error, 'EADDRINUSE')) throw error;
-      // Any process on the machine can bind the name, so the wait must end.
-      if (performance.now() > end) return work();
-      await delay(10);
-      continue;
-    }
-    try {
-      return await work();
-    } finally {
-      mutex.close();
-    }
-  }
-}
-
-/** Far longer than a start needs. */
-const turnLimitMs = 2_000;
 
 type Address = { readonly path: string } | { readonly fd: number };
 

@@ -1,8 +1,10 @@
 // Serving HTTP on a Unix socket: stale sockets, idle connections, orderly close. Real sockets, real
 // time.
 
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -10,6 +12,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import type { RequestListener } from 'node:http';
@@ -17,6 +20,7 @@ import type { Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { UnixServer } from '../../../../lib/linux/unix-server.ts';
@@ -109,9 +113,37 @@ test('of several servers that find the same stale socket, one serves', async () 
     const results = await Promise.allSettled(starts);
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(await ask(await open())).toContain('200 OK');
-    expect(readdirSync(dirname(path))).toEqual(['berth.sock']);
+    expect(readdirSync(dirname(path))).toEqual(['berth.sock', 'berth.sock.lock']);
     await servers.pop()?.close({ graceMs: 0 });
   }
+});
+
+test('waits for the lock file of another start, which no other user can open', async () => {
+  const order: string[] = [];
+  await serve().then((server) => server.close({ graceMs: 0 }));
+  const lock = `${path}.lock`;
+  expect(statSync(lock).mode & 0o777).toBe(0o600);
+  const other = new DatabaseSync(lock);
+  other.exec('BEGIN EXCLUSIVE');
+  const starting = serve().then(() => order.push('served'));
+  await delay(200);
+  order.push('released');
+  other.close();
+  await starting;
+  expect(order).toEqual(['released', 'served']);
+  chmodSync(dir, 0o755);
+  for (const user of process.geteuid?.() === 0 ? ['65534'] : []) {
+    const as = ['--reuid', user, '--regid', user, '--clear-groups'];
+    const { status, stderr } = spawnSync('setpriv', [...as, 'flock', '-s', '-n', lock, 'true']);
+    expect([status, String(stderr)]).toEqual([66, expect.stringContaining('Permission denied')]);
+  }
+});
+
+test('refuses a lock file that leads elsewhere', async () => {
+  mkdirSync(dirname(path), { recursive: true });
+  symlinkSync(join(dir, 'elsewhere'), `${path}.lock`);
+  await expect(serve()).rejects.toThrow('is not a file of this user');
+  expect(existsSync(join(dir, 'elsewhere'))).toBe(false);
 });
 
 test('never removes a file that is not a socket', async () => {
