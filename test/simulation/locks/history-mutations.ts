@@ -2,6 +2,7 @@ import type { Mutation } from '../mutation.ts';
 
 const engine = (file: string) => `lib/lock/${file}`;
 const store = (file: string) => `lib/lock/stores/${file}`;
+const simulated = 'test/simulation/locks/put-back.test.ts';
 const judged = 'test/unit/lib/lock/history-record.test.ts';
 const putBack = 'test/contract/stores/etcd/history.test.ts';
 const putBackPostgres = 'test/contract/stores/postgres/history.test.ts';
@@ -28,36 +29,42 @@ export const historyMutations: readonly Mutation[] = [
     file: store('history-record.ts'),
     from: 'revision >= floor',
     to: 'revision >= 0',
+    test: simulated,
   },
   {
     promise: 'history: the quarantine refuses those without a proof',
     file: store('store-history.ts'),
     from: 'if (isQuarantined) throw new StoreUnavailableError(this.#quarantineText());',
     to: '',
+    test: simulated,
   },
   {
     promise: 'history: an answer of the history before is not believed',
     file: store('store-history.ts'),
     from: 'if (this.#changes === changes) return answer;',
     to: 'return answer;',
+    test: simulated,
   },
   {
     promise: 'history: a proof is of the last change only',
     file: store('store-history.ts'),
     from: 'if (proof === this.#changes && !this.#pending) return;',
     to: 'return;',
+    test: simulated,
   },
   {
     promise: 'history: every lock is unproven at once',
     file: engine('lock-manager.ts'),
     from: 'mirror.onHistoryChanged((change) => sessions.historyChanged(new HistoryChangedError(change)));',
     to: '',
+    test: putBack,
   },
   {
     promise: 'history: a renewal that was sent before the change proves nothing',
     file: engine('engine/session.ts'),
     from: 'if (sentAt < this.#provedFrom) return false;',
     to: '',
+    test: simulated,
   },
   {
     promise: 'history: nobody without a proof is granted a lock in a quarantine of etcd',
@@ -71,6 +78,7 @@ export const historyMutations: readonly Mutation[] = [
     file: engine('use/kept-lock.ts'),
     from: "this.#state === 'unproven' && this.#proof !== number",
     to: "this.#state === 'lost' && this.#proof !== number",
+    test: simulated,
   },
   {
     promise: 'history: nobody without a proof is granted a lock in a quarantine of PostgreSQL',

@@ -77,7 +77,9 @@ export class Holding {
       if (!this.check()) break;
       const unlock = ending === 'commit' && n === count;
       if (unlock) this.#release();
-      await this.#write(`${this.#options.store.numberOf(this.#lock.ticket)}.${n}`, unlock);
+      const number = this.#options.store.numberOf(this.#lock.ticket);
+      // Unique to this write, also when a later daemon goes on with the lock.
+      await this.#write(`${number}.${daemon.party.name}.${n}`, unlock);
     }
     await this.#sleep(holdMs / (count + 1));
     if (this.#isAbandoned) return;
