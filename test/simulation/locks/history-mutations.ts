@@ -50,7 +50,7 @@ export const historyMutations: readonly Mutation[] = [
     file: store('store-history.ts'),
     from: 'if (proof === this.#changes && !this.#pending) return;',
     to: 'return;',
-    test: simulated,
+    test: putBack,
   },
   {
     promise: 'history: every lock is unproven at once',
@@ -58,13 +58,6 @@ export const historyMutations: readonly Mutation[] = [
     from: 'mirror.onHistoryChanged((change) => sessions.historyChanged(new HistoryChangedError(change)));',
     to: '',
     test: putBack,
-  },
-  {
-    promise: 'history: a renewal that was sent before the change proves nothing',
-    file: engine('engine/session.ts'),
-    from: 'if (sentAt < this.#provedFrom) return false;',
-    to: '',
-    test: simulated,
   },
   {
     promise: 'history: nobody without a proof is granted a lock in a quarantine of etcd',
@@ -78,7 +71,7 @@ export const historyMutations: readonly Mutation[] = [
     file: engine('use/kept-lock.ts'),
     from: "this.#state === 'unproven' && this.#proof !== number",
     to: "this.#state === 'lost' && this.#proof !== number",
-    test: simulated,
+    test: putBack,
   },
   {
     promise: 'history: nobody without a proof is granted a lock in a quarantine of PostgreSQL',
