@@ -58,6 +58,6 @@ export function holderText({ host, reason, detail, since: time, token }: HolderR
 }
 
 /** Returns who disabled a volume, as text: `host n1 since …: upgrade`. */
-export function gateText({ host, since: time, why }: GateReply): string {
+export function gateText({ host, since: time, why }: Omit<GateReply, 'volume' | 'facets'>): string {
   return `host ${host} since ${since(time)}${why === undefined ? '' : `: ${why}`}`;
 }

@@ -17,19 +17,19 @@ export interface CommandEnd {
 export interface HeldCommand {
   /** Resolves when the command, and all that it has started, have ended. */
   readonly ended: Promise<CommandEnd>;
-  /** Sends SIGTERM to all of them, and SIGKILL to those that have not ended after 10 s. */
-  end(): Promise<void>;
+  /** Sends SIGTERM to all of them, and SIGKILL to those that have not ended after `killAfterMs`, 10 s by default. */
+  end(killAfterMs?: number): Promise<void>;
 }
 
 export interface CommandOptions {
   readonly env: NodeJS.ProcessEnv;
-  /** The descriptor of the connection that holds the lock: the command and what it starts keep it open. */
-  readonly connection: number;
+  /** The descriptor of the connection that holds the lock, if one does: the command and what it starts keep it open. */
+  readonly connection?: number;
   /** Called when the command has ended and processes that it has started have not. */
   readonly onLeft: (pids: readonly number[]) => void;
 }
 
-const killAfterMs = 10_000;
+const defaultKillAfterMs = 10_000;
 const pollMs = 20;
 
 /** The command's descriptor of the connection: above those that scripts use by number. */
@@ -61,7 +61,9 @@ export async function startCommand(
   job.start(() => {
     const [file = '', ...args] = [...tie, ...command];
     const unused = Array.from({ length: connectionAt - 3 }, () => 'ignore' as const);
-    const stdio = ['inherit', 'inherit', 'inherit', ...unused, options.connection] as const;
+    const { connection } = options;
+    const inherited = connection === undefined ? [] : [...unused, connection];
+    const stdio = ['inherit', 'inherit', 'inherit', ...inherited] as const;
     child = spawn(file, args, { stdio: [...stdio], env: options.env });
     child.once('error', (error) =>
       resolve({ exitCode: 126, error: `can't run ${command[0]}: ${error.message}` }),
@@ -83,7 +85,7 @@ export async function startCommand(
     });
   return {
     ended: done,
-    async end() {
+    async end(killAfterMs = defaultKillAfterMs) {
       job.signal('SIGTERM');
       const over = new AbortController();
       const killing = delay(killAfterMs, undefined, { signal: over.signal }).then(

@@ -15,40 +15,56 @@ import type { CommonOptions, Context, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';
 import { gateText, holderText, since, table } from '../format.ts';
 import { runUnderLock } from '../run-under-lock.ts';
+import {
+  clearLock,
+  disableLock,
+  enableLock,
+  listLocks,
+  runUnderStoreLock,
+} from '../store-locks.ts';
 
-interface ClearOptions extends CommonOptions {
+/** Options of a command that works on the volumes' locks of the daemon, or on a store of its own. */
+interface StoreOptions extends CommonOptions {
+  readonly store?: string;
+}
+
+interface ClearOptions extends StoreOptions {
   readonly token?: number;
   readonly force?: boolean;
   readonly hostGone?: boolean;
 }
 
-interface DisableOptions extends CommonOptions {
+interface DisableOptions extends StoreOptions {
   readonly why?: string;
 }
 
-interface RunOptions extends CommonOptions {
+interface RunOptions extends StoreOptions {
   readonly wait?: number;
+  readonly shared?: boolean;
+  readonly ttl?: number;
 }
 
 export function lockCommands(root: Command, run: Run): void {
   const group = root
     .command('lock')
     .description('see who holds a volume; disable or clear its locks, or run a command under them');
-  withCommonOptions(group.command('ls'))
+  withStore(group.command('ls'))
     .description('list all holders, waiters and disabled volumes')
-    .action((options: CommonOptions) =>
+    .action((options: StoreOptions) =>
       run(options, undefined, async ({ client, print }) => {
+        if (options.store !== undefined) return listLocks({ print }, options.store);
         print(await client.get<LocksReply>('/locks'), ({ tickets, gates }) =>
           withGates(ticketTable(tickets), gates),
         );
         return undefined;
       }),
     );
-  withCommonOptions(group.command('inspect'))
+  withStore(group.command('inspect'))
     .argument('<volume>')
     .description('show who holds a volume, who waits for it, and whether it is disabled')
-    .action((volume: string, options: CommonOptions) =>
+    .action((volume: string, options: StoreOptions) =>
       run(options, volume, async ({ client, print }) => {
+        if (options.store !== undefined) return listLocks({ print }, options.store, volume);
         print(await locksOf(client, volume), ({ tickets, gates }) => {
           const isFree = tickets.length === 0;
           return withGates(
@@ -59,7 +75,7 @@ export function lockCommands(root: Command, run: Run): void {
         return undefined;
       }),
     );
-  withCommonOptions(group.command('clear'))
+  withStore(group.command('clear'))
     .argument('<volume>')
     .option(
       '--token <n>',
@@ -73,14 +89,19 @@ export function lockCommands(root: Command, run: Run): void {
     )
     .description('clear the lock of a dead host, or with --force of a living one')
     .action((volume: string, options: ClearOptions) =>
-      run(options, volume, (context) => clear(context, volume, options)),
+      run(options, volume, (context) => {
+        const { store, token: of, force = false } = options;
+        if (store === undefined) return clear(context, volume, options);
+        return clearLock(context, store, { name: volume, token: of, force });
+      }),
     );
-  withCommonOptions(group.command('disable'))
+  withStore(group.command('disable'))
     .argument('<volume>')
     .option('--why <text>', 'the reason, shown to everyone who is refused')
     .description('refuse new users of a volume on every host; present users keep it')
     .action((volume: string, { why, ...options }: DisableOptions) =>
       run(options, volume, async ({ client, print }) => {
+        if (options.store !== undefined) return disableLock({ print }, options.store, volume, why);
         const body = why === undefined ? {} : { why };
         const { disabled } = await client.post<{ disabled: GateReply }>(
           path`/locks/${volume}/disable`,
@@ -90,31 +111,52 @@ export function lockCommands(root: Command, run: Run): void {
         return undefined;
       }),
     );
-  withCommonOptions(group.command('enable'))
+  withStore(group.command('enable'))
     .argument('<volume>')
     .description('allow a disabled volume to be used again')
-    .action((volume: string, options: CommonOptions) =>
+    .action((volume: string, options: StoreOptions) =>
       run(options, volume, async ({ client, print }) => {
+        if (options.store !== undefined) return enableLock({ print }, options.store, volume);
         const reply = await client.post<{ enabled: string }>(path`/locks/${volume}/enable`, {});
         print(reply, ({ enabled }) => `volume ${enabled} is enabled\n`);
         return undefined;
       }),
     );
-  withCommonOptions(group.command('run'))
+  withStore(group.command('run'))
     .argument('<volume>')
     .argument('<command...>', 'the command, after --; the variable BERTH_LOCK_TOKEN has the token')
     .option(
       '--wait <duration>',
-      "how long to wait (default: the daemon's lock-timeout); 0s: do not wait",
+      "how long to wait (default: the daemon's lock-timeout; with --store for ever); 0s: do not wait",
+      duration,
+    )
+    .option('--shared', 'with --store: share the lock with others that share it')
+    .option(
+      '--ttl <duration>',
+      'with --store: how long the lock outlives this host (15s)',
       duration,
     )
     .usage('[options] <volume> -- <command...>')
     .description("run a command while holding a volume's locks; exits with its exit code")
     .action((volume: string, command: string[], options: RunOptions) =>
-      run(options, volume, (context) =>
-        runUnderLock(context, { volume, command, waitMs: options.wait }),
-      ),
+      run(options, volume, (context) => {
+        const { store, shared = false, wait, ttl } = options;
+        if (store === undefined && (shared || ttl !== undefined)) {
+          throw new AdminError({ code: 'invalid', message: '--shared and --ttl need --store' }, []);
+        }
+        if (store === undefined) return runUnderLock(context, { volume, command, waitMs: wait });
+        const of = { name: volume, command, isShared: shared, waitMs: wait, ttlMs: ttl };
+        return runUnderStoreLock(context, store, of);
+      }),
     );
+}
+
+/** Adds the option of a command that can do without the daemon. */
+function withStore(command: Command): Command {
+  return withCommonOptions(command).option(
+    '--store <url>',
+    'without the daemon, any lock of this store in place of a volume: etcd://HOST:PORT,…/PREFIX, postgres://…, ./FILE',
+  );
 }
 
 /** Returns the tickets and gates of a volume. Rejects if the volume does not exist. */
