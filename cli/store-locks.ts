@@ -91,7 +91,7 @@ export function clearLock(
     const ticket = tickets.find((each) => each.token === token);
     if (!ticket) {
       throw refusal('not-found', `nobody has lock ${name} with token ${token}`, [
-        `see who has it: berth lock inspect ${name} --store URL`,
+        `see the holders: berth lock inspect ${name} --store URL`,
       ]);
     }
     if (!force && (await locks.isAlive(ticket))) {

@@ -24,5 +24,9 @@ export const scripts = [
     'npm run mutations',
     'breaks each promise of locks and fencing in a copy, names the test that notices (minutes)',
   ],
+  [
+    'npm run test:kubernetes',
+    'builds an API server of Kubernetes, once (ten minutes), and tests the lock store on it',
+  ],
   ['npm run test:soak -- SECONDS', 'runs simulations and fault tests for as long as given'],
 ];

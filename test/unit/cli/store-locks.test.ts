@@ -31,7 +31,7 @@ afterEach(async () => {
 
 const berth = (commandLine: string) =>
   runBerth(commandLine.replace(' --', ` --store ${file} --`).trim(), { path: '/no/daemon' });
-/** Of a command that runs no other. */
+/** Runs a command line that has no command to run. */
 const plain = (commandLine: string) =>
   runBerth(`${commandLine} --store ${file}`, { path: '/no/daemon' });
 

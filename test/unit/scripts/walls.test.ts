@@ -66,7 +66,7 @@ const libraries = [
 
 /** The rooms that may import one of the libraries; no other room may import any. */
 const allowedLibraries: Readonly<Record<string, string>> = {
-  'lib/linux': 'koffi',
+  'lib/linux': 'node:sqlite koffi',
   'lib/etcd': 'etcd3 cockatiel',
   'lib/lock/stores/embedded': 'node:sqlite',
   'plugin/admin': 'express',

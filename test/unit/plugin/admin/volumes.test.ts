@@ -87,7 +87,7 @@ test('status is answered even while the volumes are unknown', async () => {
   const conditions = [{ severity: 'warning', message: 'nearly full' }] as const;
   socket.conditions.push(...conditions);
   const store = { kind: 'embedded', reachable: true };
-  const status = { host: 'n1', store, mounts: [], conditions };
+  const status = { release: '0.1.0', host: 'n1', store, mounts: [], conditions };
   const locks = { held: 0, waiting: 0 };
   expect((await socket.call('GET', '/v1/status')).body).toEqual({ ...status, volumes: 1, locks });
   volumes.faults.list = () => {
