@@ -3,8 +3,8 @@ import { gateSchema, ticketSchema } from '../ticket-schema.ts';
 import type { ModelState } from './ticket-model.ts';
 import type { StoreChange } from './ticket-store.ts';
 
-/** The number of changes kept; a watcher that is further behind gets a `reset`. */
-const changesKept = 128;
+/** The number of changes kept by default; a watcher that is further behind gets a `reset`. */
+export const changesKept = 128;
 
 /** A state that is stored as one text. Never changed, only replaced. */
 export interface KeptState extends ModelState {
@@ -21,15 +21,16 @@ export const emptyState: KeptState = {
   changes: [],
 };
 
-/** Returns the state after `changes`. All of them are kept, so that no batch makes a watcher fall behind. */
+/** Returns the state after `changes`, of which the last `most` are kept. */
 export function nextState(
   before: KeptState,
   after: ModelState,
   changes: readonly StoreChange[],
+  most = changesKept,
 ): KeptState {
   return {
     ...after,
-    changes: [...before.changes, ...changes].slice(-changesKept - changes.length),
+    changes: [...before.changes, ...changes].slice(-most),
   };
 }
 

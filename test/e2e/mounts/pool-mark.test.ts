@@ -179,6 +179,8 @@ describeWith(['root', 'etcd', 'loop'], 'the pool of the volumes', () => {
     const forget = async () => {
       await node.daemon.stop();
       await rm(join(base, '.berth-pool'));
+      // A host that remembers the cluster takes its record for lost.
+      await rm(join(host.directory, 'berth/records.json'));
       using database = new DatabaseSync(join(host.directory, 'berth/berth.db'));
       database.exec("DELETE FROM records WHERE key = 'cluster' OR key LIKE 'pools/%'");
     };

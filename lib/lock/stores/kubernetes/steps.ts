@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../errors.ts';
-import { nextState } from '../kept-state.ts';
+import { changesKept, nextState } from '../kept-state.ts';
 import { settled } from '../settled.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
@@ -116,7 +116,8 @@ function taken(
   const incarnations = new Map(Object.entries(state.incarnations));
   const tell = steps.map(({ take }) => take({ model, incarnations }));
   const after = {
-    ...nextState(state, model.state(), changes),
+    // All of this batch, so that no watcher falls behind by it.
+    ...nextState(state, model.state(), changes, changesKept + changes.length),
     incarnations: Object.fromEntries(incarnations),
   };
   const isChanged =
