@@ -22,7 +22,7 @@ import { clusterIn, judgeRemoved, judgeVolume } from './lost-verdict.ts';
 
 export interface LostDoctorOptions extends JudgeOptions {
   readonly lost: Pick<LostRecords, 'records' | 'isWiped'>;
-  readonly remembered: { forgetLost(): void };
+  readonly remembered: { forgetLost(keys?: Iterable<string>): void };
   readonly cluster: Pick<Cluster, 'begin'>;
   readonly mirror: Pick<StoreMirror, 'isLive' | 'record' | 'wrote'>;
   readonly store: Pick<TicketStore, 'record' | 'commit'>;
@@ -40,6 +40,8 @@ const writtenAtOnce = 16;
 
 const restoreCommand = 'berth doctor --restore-records';
 const forgetCommand = 'berth doctor --forget-records';
+
+const settledElsewhere = 'was put back or given up meanwhile, and stays as it is now';
 
 /**
  * Puts records that the store has lost back from what this host remembers, or gives them up.
@@ -82,6 +84,8 @@ export class LostDoctor {
     }
     if (outcomes.every(isSettled)) {
       for (const [history, seen] of histories) await this.#mark(history, seen, 'done');
+      // Of a history without an ID, no host goes by what the store says.
+      this.#options.remembered.forgetLost(judged.map(({ record }) => record.key));
     }
     this.#report(outcomes);
     return outcomes;
@@ -184,16 +188,19 @@ export class LostDoctor {
   async #writeOne({ record, verdict }: Judged): Promise<Outcome> {
     if (verdict.is === 'wait') return found(findingOf(record, verdict));
     if (verdict.is === 'leave') return settled(record, `stays away: ${verdict.why}`);
+    // Since the look, another host may have put all back, and somebody may have removed this one then.
+    if (!this.#options.lost.records.has(record.key)) return settled(record, settledElsewhere);
     try {
-      await this.#put(record);
+      const isWritten = await this.#put(record);
+      if (!isWritten) return settled(record, 'is in the store again; what is there stays');
       return settled(record, 'was missing in the store, and is put back');
     } catch (error) {
       return { ...findingOf(record, verdict), state: 'failed', error: messageOf(error) };
     }
   }
 
-  /** Writes a record where there is none. */
-  async #put({ key, value }: StoredRecord): Promise<void> {
+  /** Writes a record where there is none. False: there is one. */
+  async #put({ key, value }: StoredRecord): Promise<boolean> {
     const { store, mirror } = this.#options;
     const own = { key, value, expectedRevision: 0 };
     const attempts: RecordWrite[][] = [[own]];
@@ -205,12 +212,13 @@ export class LostDoctor {
       try {
         const { revision } = await store.commit({ guards: [], writes, release: [] });
         mirror.wrote(revision, writes);
-        return;
+        return true;
       } catch (error) {
         // A volume that is mounted has its mark already; a record that is there stays.
         if (!(error instanceof RecordConflictError)) throw error;
       }
     }
+    return false;
   }
 
   #report(outcomes: readonly Outcome[]): void {

@@ -13,11 +13,13 @@ export interface CatalogEntry {
 
 /** The volumes that this host remembers. */
 export interface RememberedVolumes {
+  /** True for the name of any record, also of one that only keeps a name or that this release can't use. */
+  has(name: string): boolean;
   get(name: string): VolumeRecord | undefined;
   list(): readonly VolumeRecord[];
 }
 
-const none: RememberedVolumes = { get: () => undefined, list: () => [] };
+const none: RememberedVolumes = { has: () => false, get: () => undefined, list: () => [] };
 
 const keyPrefix = 'volumes/';
 
@@ -92,9 +94,12 @@ export class Catalog {
     return new NotFoundError(`no such volume: ${name}`);
   }
 
-  /** True for a volume whose record the store has lost: only this host's memory answers for it. */
+  /**
+   * True for a name whose record the store has lost: only this host's memory answers for it. Also for one that
+   * `get` leaves out: storage of that name is not storage without a record.
+   */
   isLost(name: string): boolean {
-    return !this.#mirror.record(recordKey(name)) && this.#remembered.lost.get(name) !== undefined;
+    return !this.#mirror.record(recordKey(name)) && this.#remembered.lost.has(name);
   }
 
   /** Lists the records in the mirror that this release can't use. */

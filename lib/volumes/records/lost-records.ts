@@ -90,7 +90,8 @@ export class LostRecords {
   }
 
   #lossText(): string | undefined {
-    const lost = this.#lostText();
+    // Before the store's first answer, another host may have put back what this one's file calls lost.
+    const lost = this.#options.mirror.hasBeenLive ? this.#lostText() : undefined;
     if (lost === undefined) return undefined;
     return `the store has lost records that this host remembers (${lost}); ${waysOut}`;
   }

@@ -26,7 +26,7 @@ import { isRestoredKey, readRestored } from './restored-records.ts';
  *       │ ▲
  *       │ └─ the store has it (again) ─────────────────────────┐
  *       └─── missing, and the store has another history, ──► lost ── `restored` says that it was removed ──► forgotten
- *            or no record of the cluster any more
+ *            no record of the cluster, or another cluster's
  *
  * berth never deletes the record of the cluster. So a record that is missing together with it was deleted by
  * no Remove, and neither was one that is missing from another history: a Remove of this history, which this
@@ -54,7 +54,10 @@ export class RecordMemory {
     const present = new Map(
       all.filter(({ key }) => RecordMemory.remembers(key)).map((each) => [each.key, each]),
     );
-    const isLoss = this.#isOther(history, present.has(clusterKey)) || this.#lacks(present);
+    const isLoss =
+      this.#isOther(history, present.has(clusterKey)) ||
+      this.#lacks(present) ||
+      this.#isReplaced(present);
     for (const key of [...known.keys()]) {
       if (present.has(key)) continue;
       if (isLoss) this.#lose(key);
@@ -84,9 +87,9 @@ export class RecordMemory {
     return this.isDirty;
   }
 
-  /** Forgets what the store lacks. */
-  forgetLost(): void {
-    for (const key of [...this.state.lost.keys()]) this.#found(key);
+  /** Forgets what the store lacks: all, or the records of these keys. */
+  forgetLost(keys: Iterable<string> = [...this.state.lost.keys()]): void {
+    for (const key of keys) this.#found(key);
   }
 
   get isDirty(): boolean {
@@ -140,6 +143,15 @@ export class RecordMemory {
     return !present.has(clusterKey) && this.#knewCluster();
   }
 
+  /** True: the record of the cluster was deleted while this host was away, and another host has begun a new cluster. */
+  #isReplaced(present: ReadonlyMap<string, StoredRecord>): boolean {
+    const [before, now] = [this.state.known, present].map((records) => {
+      const record = records.get(clusterKey);
+      return record && clusterIdIn(record.value);
+    });
+    return before !== undefined && now !== undefined && before !== now;
+  }
+
   #knewCluster(): boolean {
     return this.state.known.has(clusterKey) || this.state.lost.has(clusterKey);
   }
@@ -187,7 +199,8 @@ export class RecordMemory {
   #takeRestored(stored: StoredRecord): void {
     if (!isRestoredKey(stored.key)) return;
     const restored = readableRestored(stored);
-    if (restored?.state !== 'done') return;
+    // What each host saw of a history that has no ID is not known: another one may have known less than this one.
+    if (restored?.state !== 'done' || restored.history === '') return;
     for (const { key, history, revision } of [...this.state.lost.values()]) {
       if (history === restored.history && revision <= restored.seen) this.#found(key);
     }

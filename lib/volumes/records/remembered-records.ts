@@ -71,9 +71,9 @@ export class RememberedRecords implements AsyncDisposable {
     return this.#memory.state.lost;
   }
 
-  /** Gives up the records that the store has lost. */
-  forgetLost(): void {
-    this.#memory.forgetLost();
+  /** Gives up the records that the store has lost: all, or those of these keys. */
+  forgetLost(keys?: Iterable<string>): void {
+    this.#memory.forgetLost(keys);
     void this.#writing.run();
   }
 

@@ -22,6 +22,7 @@ export function rememberedVolumes(
     return undefined;
   };
   return {
+    has: (name) => find(recordKey(name)) !== undefined,
     get: (name) => {
       const found = find(recordKey(name));
       return found && volumeIn(found);

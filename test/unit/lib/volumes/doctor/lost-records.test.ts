@@ -1,7 +1,7 @@
 // Records that a store has lost: what hosts remember, what they put back, and what stays away. Memory stores that
 // are wiped and put back, real files, and the storage of a real driver; no time passes.
 
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { StoreMirror } from '../../../../../lib/lock/engine/store-mirror.ts';
@@ -350,4 +350,100 @@ test('a person can go on without the records, and all hosts do', async () => {
   const fresh = await daemon('n3', third);
   await expect(fresh.cluster.id()).rejects.toThrow(/on a host that was here before/);
   await Promise.all([next.stop(), other.stop(), fresh.stop()]);
+});
+
+test('a restore writes nothing that another host has settled since the look', async () => {
+  const { one } = await founded(new History('first'));
+  await one.create('db');
+  await one.stop();
+  const wiped = new History('second');
+  const next = await daemon('n1', wiped);
+  wiped.store.fail('commit', { answersAfterMs: 0 }, { answersAfterMs: 200 });
+  const restoring = next.doctor.restore();
+  await eventually(async () => expect(await wiped.sound.records('restored/')).toHaveLength(1));
+  // Another host completes the same, and a person removes db then; storage of that name tells nothing.
+  const value = { version: 1, state: 'done', seen: Number.MAX_SAFE_INTEGER, by: 'n2', at: 'x', nonce: 'x' };
+  const done = { key: 'restored/first', value: JSON.stringify(value) };
+  await wiped.sound.commit({ guards: [], writes: [done], release: [] });
+  await eventually(() => expect(next.lostNames()).toEqual([]));
+  const outcomes = await restoring;
+  expect(outcomes.find(({ what }) => what === 'db')?.message).toMatch(/meanwhile/);
+  expect(await wiped.sound.records('volumes/')).toEqual([]);
+  await next.stop();
+});
+
+test('a name that only a begun rename keeps is lost with its record, so its storage is not storage without one', async () => {
+  const first = new History('first');
+  const { one, id } = await founded(first);
+  const web = { ...record('web'), version: 2 as const, renamingTo: 'app' };
+  const app = { ...record('app'), version: 2 as const, renamingFrom: 'web' };
+  const writes = [recordWrite(web, 0), recordWrite(app, 0)];
+  await one.store.commit({ guards: [], writes, release: [] });
+  await eventually(() => expect(one.names()).toEqual(['web']));
+  await one.stop();
+  const older = new History('second');
+  const cluster = { key: clusterKey, value: JSON.stringify({ version: 1, id }) };
+  await older.sound.commit({ guards: [], writes: [cluster], release: [] });
+  const next = await daemon('n1', older);
+  expect(next.lostNames()).toContain('volumes/app');
+  expect(next.catalog.isLost('app')).toBe(true);
+  expect(() => next.lost.refuse('app')).toThrow(/lost the record of volume app/);
+  await next.stop();
+});
+
+test('a host whose lost records another host has put back says nothing of a loss at its start', async () => {
+  const first = new History('first');
+  const { one } = await founded(first);
+  await one.create('db');
+  const two = await daemon('n2', first);
+  await eventually(() => expect(two.names()).toEqual(['db']));
+  await Promise.all([one.stop(), two.stop()]);
+  const wiped = new History('second');
+  const [away, other] = [await daemon('n1', wiped), await daemon('n2', wiped)];
+  expect(away.events).toMatchObject([{ kind: 'records-lost' }]);
+  await away.stop();
+  await other.doctor.restore();
+  const back = await daemon('n1', wiped);
+  expect(back.events).toEqual([]);
+  expect(back.lost.conditions()).toEqual([]);
+  await Promise.all([back.stop(), other.stop()]);
+});
+
+test('what one host remembers of a history without an ID does not end what another one remembers', async () => {
+  const format2 = (name: string, volumes: readonly string[]) => {
+    const puts = volumes.map((volume) => ({ put: record(volume) }));
+    const lines = [{ format: 2, store: 'etcd /berth' }, ...puts];
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+    return writeFile(join(directory, `${name}.json`), text);
+  };
+  await format2('n1', ['db', 'gone']);
+  await format2('n2', ['db', 'gone', 'web']);
+  for (const name of ['db', 'web']) await driver().create(record(name), { signal: never });
+  await driver().pool.mark('5f3a2c1e-9a4b-4c8d-8e7f-0123456789ab');
+  const wiped = new History('second');
+  const [one, two] = [await daemon('n1', wiped), await daemon('n2', wiped)];
+  expect(states(await one.doctor.restore())).toEqual({ db: 'fixed', gone: 'fixed' });
+  expect(one.lostNames()).toEqual([]);
+  await eventually(() =>
+    expect(two.mirror.record('restored/unknown')?.value).toMatch(/"state":"done"/),
+  );
+  expect(two.lostNames()).toContain('volumes/web');
+  await Promise.all([one.stop(), two.stop()]);
+});
+
+test('what was deleted while a host was away is lost, although another host has begun a new cluster since', async () => {
+  const history = new History('first');
+  const { one } = await founded(history);
+  await one.create('db');
+  await one.stop();
+  const keys = [clusterKey, 'volumes/db', poolKey('directory')];
+  const writes = keys.map((key) => ({ key, value: undefined }));
+  await history.sound.commit({ guards: [], writes, release: [] });
+  const fresh = await daemon('n3', history);
+  await fresh.cluster.id();
+  const back = await daemon('n1', history);
+  expect(back.lostNames()).toEqual([...keys].sort());
+  expect(back.names()).toEqual(['db']);
+  await expect(back.doctor.restore()).rejects.toThrow(/another cluster/);
+  await Promise.all([fresh.stop(), back.stop()]);
 });
