@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { keepFrozen } from '../../../linux/freeze.ts';
 import { placeOfPath } from '../../../linux/mount-namespaces.ts';
@@ -7,7 +6,7 @@ import { namesOf, viewersOf } from '../../../linux/mount-viewers.ts';
 import { shutDown } from '../../../linux/shut-down.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt, removeMountpoint } from '../shared/mountpoint.ts';
-import { hasFileSystem, otherNamespacesMs, waitUntilDetached } from './loop-device.ts';
+import { hasFileSystem, openDevice, otherNamespacesMs, waitUntilDetached } from './loop-device.ts';
 import type { OwnDevices } from './own-devices.ts';
 import { ShownElsewhereError, shutDownShown, untilDiscarded } from './shown-elsewhere.ts';
 
@@ -102,9 +101,8 @@ async function shutDownKept(
   { image, mountpoint, own }: UnmountedImage,
   context: DriverContext,
 ): Promise<void> {
-  // While it is open the kernel does not free it, and gives it to no other file.
-  await using _device = await open(device, 'r');
-  if (!(await own.of(image)).includes(device)) return;
+  await using opened = await openDevice(device);
+  if (!opened || !(await own.of(image)).includes(device)) return;
   if (!(await hasFileSystem(device))) return;
   await mountAt(mountpoint, ['-o', 'norecovery', device], context);
   try {
@@ -144,8 +142,8 @@ export async function mountedAgain(
 ): Promise<boolean> {
   const devices = await own.of(image);
   for (const { source } of devices.length === 0 ? [] : await viewersOf(devices)) {
-    await using _device = await open(source, 'r');
-    if (!(await own.of(image)).includes(source)) continue;
+    await using opened = await openDevice(source);
+    if (!opened || !(await own.of(image)).includes(source)) continue;
     const options = words.length === 0 ? [] : ['-o', words.join(',')];
     await mountAt(mountpoint, [...options, source], context);
     return true;

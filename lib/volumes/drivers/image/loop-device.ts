@@ -1,3 +1,4 @@
+import type { FileHandle } from 'node:fs/promises';
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,6 +57,19 @@ async function attachedDevices(): Promise<string[] | undefined> {
 }
 
 const blockDevices = '/sys/block';
+
+/**
+ * Opens a device: while it is open, the kernel does not free it, and gives it to no other file. Undefined: the
+ * kernel is freeing it.
+ */
+export async function openDevice(device: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(device, 'r');
+  } catch (error) {
+    if (hasCode(error, 'ENXIO')) return undefined;
+    throw error;
+  }
+}
 
 /** Returns the file of a device; undefined: it has none any more. */
 async function fileOf(device: string, { loopFile }: SystemCalls): Promise<LoopFile | undefined> {

@@ -1,9 +1,8 @@
-import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processFile, processIds } from '../../../linux/proc.ts';
 import type { DriverContext } from '../driver.ts';
 import { detachAt, mountAt } from '../shared/mountpoint.ts';
-import { hasFileSystem } from './loop-device.ts';
+import { hasFileSystem, openDevice } from './loop-device.ts';
 import type { OwnDevices } from './own-devices.ts';
 
 /** A file system that is shutting down normally is gone after this. */
@@ -24,9 +23,8 @@ export async function endStranded(
   for (const device of await own.of(image)) {
     if (!(await isStranded(device))) continue;
     await sleep(endMs);
-    // While it is open the kernel does not free it, and gives it to no other file.
-    await using _device = await open(device, 'r');
-    if (!(await own.of(image)).includes(device) || !(await isStranded(device))) continue;
+    await using opened = await openDevice(device);
+    if (!opened || !(await own.of(image)).includes(device) || !(await isStranded(device))) continue;
     // If it has ended meanwhile, a mount could replay its journal; `norecovery` makes that fail.
     await mountAt(mountpoint, ['-o', 'norecovery', device], context);
     await end(mountpoint);
