@@ -132,7 +132,7 @@ function decoded(text: string, what: string): string {
 }
 
 const forms =
-  'etcd://HOST:PORT[,HOST:PORT…][/PREFIX], etcds:// for TLS, postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH, the path of a file, or memory:';
+  'etcd://HOST:PORT[,HOST:PORT…][/PREFIX], etcds:// for TLS, postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH, the path of a file, kubernetes:[NAMESPACE/]NAME, or memory:';
 
 function unreadable(why: string): RangeError {
   return new RangeError(`the address of the locks can't be read: ${why}; use ${forms}`);

@@ -1,8 +1,7 @@
 import { StoreRefusedError, StoreUnavailableError } from '../../errors.ts';
 
-/** An answer that says what stands there, and not that something is wrong. */
-export class ApiFailure extends Error {
-  override readonly name = 'ApiFailure';
+/** An answer that the caller may expect. This call has written nothing. */
+export class ApiFailure extends StoreRefusedError {
   readonly status: number;
   constructor(status: number, message: string) {
     super(message);
@@ -20,7 +19,9 @@ export function explainAnswer(
   { server, what }: { readonly server: string; readonly what: string },
 ): Error {
   const message = messageIn(text);
-  if (answers.includes(status)) return new ApiFailure(status, message);
+  if (answers.includes(status)) {
+    return new ApiFailure(status, `the API server ${server} refuses ${what}: ${message}`);
+  }
   if (status === 401 || status === 403) {
     return new StoreRefusedError(
       `the API server ${server} refuses ${what}: ${message}; give the account the rules of docs/kubernetes.md`,

@@ -2,14 +2,12 @@ import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { createInterface } from 'node:readline';
 import { messageOf } from '../../../running/message-of.ts';
 import { StoreUnavailableError } from '../../errors.ts';
-import type { ApiFailure } from './api-errors.ts';
 import { explainAnswer } from './api-errors.ts';
 
 export interface ApiServerOptions {
-  /** The URL of the API server. */
+  /** The URL of the API server; it may have a path, behind a proxy. */
   readonly server: string;
   /** A bearer token; or a file with one, which is read again for each call, as tokens are replaced. */
   readonly token?: string;
@@ -50,7 +48,7 @@ const defaultTimeoutMs = 2_000;
 /**
  * The calls to an API server that the store needs, over connections that are kept. Rejects with
  * `StoreUnavailableError` when the server does not answer, with `StoreRefusedError` when it denies
- * access, and with `ApiFailure` for the answers that the caller decides on (404, 409, 410, 422).
+ * access, and with `ApiFailure` for the answers that the caller decides on (404, 409, 422).
  */
 export class ApiServer implements Disposable {
   readonly #options: ApiServerOptions;
@@ -76,28 +74,34 @@ export class ApiServer implements Disposable {
     const signal = AbortSignal.timeout(this.#options.callTimeoutMs ?? defaultTimeoutMs);
     const type = `application/${patch ? (patch === 'merge' ? 'merge-patch+json' : 'json-patch+json') : 'json'}`;
     const answer = await this.#send(method, path, signal, type, body);
-    const text = await this.#answered(async () => {
-      let whole = '';
-      for await (const part of answer.setEncoding('utf8')) whole += part;
-      return whole;
-    });
-    return this.#parsed<T>(answer.statusCode ?? 0, text, method, path);
+    const text = await this.#answered(() => textOf(answer), signal);
+    this.#requireSuccess(answer, text, method, path);
+    return this.#answered(async () => JSON.parse(text) as T, signal);
   }
 
-  /** Calls `onEvent` for each event until the server ends the watch, or the signal aborts. */
+  /**
+   * Calls `onEvent` for each event until the server ends the watch, or the signal aborts. If `onEvent`
+   * throws, the watch has ended, and its connection is closed.
+   */
   async watch(
     path: string,
     onEvent: (event: WatchEvent) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const answer = await this.#send('GET', path, signal, 'application/json');
+    if (answer.statusCode !== 200) {
+      const text = await this.#answered(() => textOf(answer), signal);
+      this.#requireSuccess(answer, text, 'GET', path);
+    }
     await this.#answered(async () => {
-      const lines = createInterface({ input: answer, crlfDelay: Number.POSITIVE_INFINITY });
-      for await (const line of lines) {
-        if ((answer.statusCode ?? 0) >= 400) throw new Error(line);
-        onEvent(JSON.parse(line) as WatchEvent);
+      let rest = '';
+      // Not readline: after an error of `onEvent` it goes on reading, and emits the stream's error, which ends the process.
+      for await (const part of answer.setEncoding('utf8')) {
+        const lines = `${rest}${part}`.split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) onEvent(JSON.parse(line) as WatchEvent);
       }
-    });
+    }, signal);
   }
 
   [Symbol.dispose](): void {
@@ -117,7 +121,7 @@ export class ApiServer implements Disposable {
       const bearer = tokenFile === undefined ? token : (await readFile(tokenFile, 'utf8')).trim();
       const answered = Promise.withResolvers<IncomingMessage>();
       const request = this.#request(
-        new URL(path, server),
+        new URL(server.replace(/\/$/, '') + path),
         {
           method,
           agent: this.#agent,
@@ -137,27 +141,39 @@ export class ApiServer implements Disposable {
       request.on('error', answered.reject);
       request.end(text);
       return answered.promise;
-    });
+    }, signal);
   }
 
-  async #answered<T>(work: () => Promise<T>): Promise<T> {
+  async #answered<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     try {
       return await work();
     } catch (cause) {
+      if (cause instanceof StoreUnavailableError) throw cause;
       const { server } = this.#options;
-      const why = (cause as Error).name === 'TimeoutError' ? 'no answer in time' : messageOf(cause);
+      // The error of the request only says that it was aborted.
+      const why = signal.aborted ? 'no answer in time' : messageOf(cause);
       throw new StoreUnavailableError(`the API server ${server} does not answer: ${why}`, {
         cause,
       });
     }
   }
 
-  #parsed<T>(status: number, text: string, method: Method, path: string): T {
-    if (status >= 200 && status < 300) return JSON.parse(text) as T;
-    const failure: ApiFailure | Error = explainAnswer(status, text, {
+  #requireSuccess(
+    { statusCode: status = 0 }: IncomingMessage,
+    text: string,
+    method: Method,
+    path: string,
+  ): void {
+    if (status >= 200 && status < 300) return;
+    throw explainAnswer(status, text, {
       server: this.#options.server,
       what: `${method} ${path.split('?')[0]}`,
     });
-    throw failure;
   }
+}
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  let whole = '';
+  for await (const part of answer.setEncoding('utf8')) whole += part;
+  return whole;
 }

@@ -71,13 +71,14 @@ export class DeadSessions {
     return Math.min(Math.max(shortestPauseMs, shortest / 8), longestPauseMs);
   }
 
-  #drop(ended: readonly string[]): Promise<void> {
-    return this.#steps.take(({ model, incarnations }) => {
-      for (const id of ended) {
+  /** Ends sessions by one step each, which makes one revision at most. */
+  async #drop(ended: readonly string[]): Promise<void> {
+    const drop = (id: string) =>
+      this.#steps.take(({ model, incarnations }) => {
         model.dropSession(id);
         incarnations.delete(id);
-      }
-    });
+      });
+    await Promise.all(ended.map(drop));
   }
 
   #observe({ session, resourceVersion }: Lease): Observed {

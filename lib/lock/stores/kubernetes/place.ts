@@ -37,8 +37,17 @@ export function configMapPlace(namespace: string, name: string): Place {
   };
 }
 
-/** All annotations of an object may hold 256 KiB; a quarter is left for those of others. */
+/**
+ * All annotations of an object may hold 256 KiB; a quarter is left for those of others. Throws RangeError
+ * for a Deployment: its controller copies the annotations to the ReplicaSets, and `kubectl rollout undo`
+ * takes them back from there, which would put the locks back to an earlier state.
+ */
 export function annotationPlace(path: string): Place {
+  if (/\/deployments\/[^/]*$/.test(path)) {
+    throw new RangeError(
+      `${path} can't keep locks: "kubectl rollout undo" puts the annotations of a Deployment back; use another kind of object`,
+    );
+  }
   const cut = path.lastIndexOf('/');
   return {
     path,

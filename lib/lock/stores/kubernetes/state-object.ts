@@ -8,6 +8,10 @@ import type { Place } from './place.ts';
 import type { StoredState } from './stored-state.ts';
 import { firstState, parseState, stateText } from './stored-state.ts';
 
+/** The watch is begun again after this time, at the latest `graceSeconds` later. */
+const watchSeconds = 30;
+const graceSeconds = 2;
+
 /** One version of the object, as the API server has given it. */
 export interface Version {
   readonly resourceVersion: string;
@@ -54,8 +58,14 @@ export class StateObject implements ChangeSource {
 
   /** Reads the last version; makes the object if there is none. */
   async read(): Promise<Version> {
+    const before = this.#known;
     try {
-      return this.#adopt(await this.#api.call<ApiObject>('GET', this.#place.path));
+      const object = await this.#api.call<ApiObject>('GET', this.#place.path);
+      // The answer to a read is never older than what was known before: the server has lost writes.
+      if (before && isOlder(object.metadata.resourceVersion, before.resourceVersion)) {
+        throw this.#putBack();
+      }
+      return this.#adopt(object);
     } catch (error) {
       const fresh = this.#place.fresh();
       if (!hasStatus(error, 404)) throw error;
@@ -82,6 +92,16 @@ export class StateObject implements ChangeSource {
 
   /** Follows the object until the server ends the watch or the signal aborts. */
   async follow(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#follow(signal);
+    } catch (error) {
+      this.#isFollowed = false;
+      throw error;
+    }
+  }
+
+  /** After a watch that the server ends in time, the next one begins with what was missed: nothing is broken. */
+  async #follow(signal: AbortSignal): Promise<void> {
     const { resourceVersion } = await this.read();
     this.#isFollowed = true;
     this.onChange();
@@ -90,26 +110,31 @@ export class StateObject implements ChangeSource {
       watch: 'true',
       fieldSelector: `metadata.name=${name}`,
       resourceVersion,
-      timeoutSeconds: '240',
+      timeoutSeconds: `${watchSeconds}`,
     });
-    try {
-      await this.#api.watch(
-        `${list}?${query}`,
-        ({ type, object }) => {
-          if (type === 'ADDED' || type === 'MODIFIED') this.#adopt(object);
-          else if (type !== 'BOOKMARK') throw new Error(`the watch has ended: ${type}`);
-        },
-        signal,
-      );
-    } finally {
-      this.#isFollowed = false;
-    }
+    // A connection that was lost without a sign reports nothing, also not its end.
+    const silent = AbortSignal.timeout((watchSeconds + graceSeconds) * 1_000);
+    await this.#api.watch(
+      `${list}?${query}`,
+      ({ type, object }) => {
+        if (type === 'ADDED' || type === 'MODIFIED') this.#adopt(object);
+        else if (type !== 'BOOKMARK') throw new Error(`the watch has ended: ${type}`);
+      },
+      AbortSignal.any([signal, silent]),
+    );
   }
 
-  /** The share of the space that is used, from 0 to 1. */
+  /** The share of the space that is used, from 0 to 1, without the changes: they give way. */
   get fill(): number {
     const known = this.#known;
-    return known ? Buffer.byteLength(stateText(known.state)) / this.#place.limitBytes : 0;
+    if (!known) return 0;
+    const text = stateText({ ...known.state, changes: [] });
+    return Buffer.byteLength(text) / this.#place.limitBytes;
+  }
+
+  /** Says that others change the object all the time. */
+  get busy(): string {
+    return `${this.#place.path} is changed by others faster than by this program; use several stores`;
   }
 
   dataVersion(): number {
@@ -150,12 +175,19 @@ export class StateObject implements ChangeSource {
     const text = this.#place.textIn(object);
     const state =
       text === undefined ? firstState(resourceVersion) : parseState(text, this.#place.path);
+    if (known && state.revision < known.state.revision) throw this.#putBack();
     const version = { resourceVersion, state };
     this.#known = version;
     this.#versions += 1;
     for (const each of this.#waiting) each();
     this.onChange();
     return version;
+  }
+
+  #putBack(): StoreRefusedError {
+    return new StoreRefusedError(
+      `the locks in ${this.#place.path} were put back to an earlier state; end all programs that use them, and start them a TTL afterwards`,
+    );
   }
 
   /** Returns the text of a state, without its oldest changes if it does not fit with them. */

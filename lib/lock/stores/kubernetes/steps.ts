@@ -7,11 +7,14 @@ import type { StoreChange } from '../ticket-store.ts';
 import type { StateObject, Version } from './state-object.ts';
 import { TooLargeError } from './state-object.ts';
 import type { StoredState } from './stored-state.ts';
+import { revisionsPerWrite } from './stored-state.ts';
 
 /** How long a batch waits for the watch to report the change that it collided with. */
 const conflictMs = 50;
 /** The longest pause after that, of which a random part is taken, so that clients take turns. */
 const jitterMs = 10;
+/** How long a batch is repeated because others change the object. */
+const patienceMs = 10_000;
 
 /** The state that a step reads and changes. */
 export interface Draft {
@@ -27,8 +30,8 @@ interface Step {
 
 /**
  * Changes the state, with all steps that are due in one write. A batch that finds the object changed
- * by another client takes its steps again on the new state. If the answer to a write is lost, the
- * outcome of the whole batch is unknown.
+ * by another client takes its steps again on the new state, for 10 s at most: then nothing was written,
+ * and each step rejects. If the answer to a write is lost, the outcome of the whole batch is unknown.
  */
 export class Steps {
   readonly #object: StateObject;
@@ -61,7 +64,8 @@ export class Steps {
     // Steps of the same moment join the batch.
     await Promise.resolve();
     while (this.#due.length > 0) {
-      const steps = this.#due.splice(0);
+      // A step makes one revision at most.
+      const steps = this.#due.splice(0, revisionsPerWrite);
       try {
         await this.#batch(steps);
       } catch (error) {
@@ -83,6 +87,7 @@ export class Steps {
   async #batch(steps: readonly Step[]): Promise<void> {
     let before = this.#object.known;
     let isLast = false;
+    const giveUpAt = performance.now() + patienceMs;
     for (;;) {
       if (!before) {
         before = await this.#object.read();
@@ -91,6 +96,7 @@ export class Steps {
       const { tell, after, isChanged } = taken(steps, before);
       if (isChanged && (await this.#object.replace(before, after))) isLast = true;
       else if (isChanged) {
+        if (performance.now() > giveUpAt) throw new StoreUnavailableError(this.#object.busy);
         before = await this.#object.later(before, conflictMs);
         isLast = false;
         await pause(Math.random() * jitterMs);

@@ -30,8 +30,8 @@ export interface KubernetesStoreOptions extends Partial<ApiServerOptions> {
   /** The namespace; that of the pod by default. */
   readonly namespace?: string;
   /**
-   * The path of an object in the API, such as `/apis/apps/v1/namespaces/shop/deployments/web`: the
-   * locks are kept in an annotation of it, and not in a ConfigMap. It must exist.
+   * The path of an object in the API, such as `/api/v1/namespaces/shop/services/web`: the locks are
+   * kept in an annotation of it, and not in a ConfigMap. It must exist, and may be no Deployment.
    */
   readonly resource?: string;
 }
@@ -47,7 +47,8 @@ export interface KubernetesStoreOptions extends Partial<ApiServerOptions> {
  * order of all changes, and no clock decides. The object holds some thousand tickets (1 MiB; an
  * annotation 192 KiB); what does not fit is refused with `StoreRefusedError`.
  *
- * An API server whose etcd was put back to an earlier state is not noticed: stop all holders before.
+ * An API server whose etcd was put back to an earlier state is noticed by programs that have seen a later
+ * one, which then refuse, and by no others: stop all holders before.
  */
 export function kubernetesStore(options: KubernetesStoreOptions): TicketStore {
   const { name } = options;

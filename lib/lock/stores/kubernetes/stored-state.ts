@@ -11,14 +11,18 @@ export interface StoredState extends KeptState {
   readonly incarnations: Readonly<Record<string, string>>;
 }
 
+/** The most revisions by which one write of the object advances the state. */
+export const revisionsPerWrite = 1_024;
+
 /**
  * Returns the state of an object that holds none yet. Its revision, the first token but one, follows
- * from the object's version, which grows with all changes of the cluster: an object that was deleted
- * and made again never gives a token a second time.
+ * from the object's version, which grows by one at least with each write in the cluster, while the
+ * revision grows by `revisionsPerWrite` at most: an object that was deleted and made again never gives
+ * a token a second time.
  */
 export function firstState(resourceVersion: string): StoredState {
-  const version = Number(resourceVersion);
-  const revision = Number.isSafeInteger(version) ? version : Date.now();
+  const first = Number(resourceVersion) * revisionsPerWrite;
+  const revision = Number.isSafeInteger(first) ? first : Date.now() * revisionsPerWrite;
   return { ...emptyState, revision, incarnations: {} };
 }
 

@@ -1,4 +1,5 @@
 // What only the Kubernetes store has: its account, its places, its limits, and writers that collide.
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { StoreRefusedError } from '../../../../lib/lock/errors.ts';
 import { ApiServer } from '../../../../lib/lock/stores/kubernetes/api-server.ts';
@@ -74,11 +75,56 @@ describeWith(['etcd', 'kubernetes'], 'the Kubernetes store', () => {
     const path = '/api/v1/namespaces/default/configmaps/again';
     const tokenOf = async () => {
       await using store = kubernetesStore({ ...kubernetes.admin, name: 'again' });
-      return (await (await clientOf(store, 'n1')).hold('db')).token;
+      const n1 = await clientOf(store, 'n1');
+      // Many steps of one write: the tokens grow faster than the versions of the cluster.
+      const held = Array.from({ length: 300 }, (_, index) => n1.hold(`db${index}`));
+      const tokens = (await Promise.all(held)).map(({ token }) => token);
+      return { least: Math.min(...tokens), most: Math.max(...tokens) };
     };
     const before = await tokenOf();
     await api.call('DELETE', path);
-    expect(await tokenOf()).toBeGreaterThan(before);
+    expect((await tokenOf()).least).toBeGreaterThan(before.most);
+  });
+
+  test('a holder learns that the store was deleted, and closes without an error', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/deleted';
+    await using store = kubernetesStore({ ...kubernetes.admin, name: 'deleted' });
+    await using locks = manager(store, 'n1');
+    const lock = await take(locks, 'db');
+    const lost = once(lock.signal, 'abort');
+    await api.call('DELETE', path);
+    await lost;
+    expect(() => lock.throwIfLost()).toThrow(/its ticket was removed/);
+    await (await take(locks, 'db')).unlock();
+  });
+
+  test('refuses, and does not hang, when its text was put back', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/back';
+    await using store = kubernetesStore({ ...kubernetes.admin, name: 'back' });
+    const n1 = await clientOf(store, 'n1');
+    const { data } = await api.call<{ data: object }>('GET', path);
+    const request = n1.request('db');
+    await store.enqueue(request);
+    await api.call('PATCH', path, { patch: 'merge', body: { data } });
+    await expect(store.tickets()).rejects.toThrow(/were put back to an earlier state; end all/);
+    await expect(store.enqueue(n1.request('other'))).rejects.toThrow(StoreRefusedError);
+  });
+
+  test('keeps no locks in a Deployment, whose annotations can be put back', () => {
+    const resource = '/apis/apps/v1/namespaces/shop/deployments/web';
+    const open = () => kubernetesStore({ ...kubernetes.admin, name: 'web', resource });
+    expect(open).toThrow(/"kubectl rollout undo" puts the annotations of a Deployment back/);
+  });
+
+  test('does not count the changes that are kept for watchers as space that is used', async () => {
+    await using store = kubernetesStore({ ...kubernetes.admin, name: 'changes' });
+    const n1 = await clientOf(store, 'n1');
+    const held = await n1.hold('db');
+    for (let index = 0; index < 8; index += 1) {
+      const writes = [{ key: 'large', value: `${index}${'x'.repeat(100_000)}` }];
+      await store.commit({ guards: [held], writes, release: [] });
+    }
+    expect(await store.health()).toEqual([]);
   });
 
   describe('with eight clients that write at once', () => {
