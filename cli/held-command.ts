@@ -92,7 +92,7 @@ export async function startCommand(
         () => job.kill(),
         () => {}, // All have ended before.
       );
-      await done;
+      await Promise.race([done, killing.then(() => done)]);
       over.abort();
       await killing;
     },
@@ -114,12 +114,20 @@ async function allEnded(job: Job, onLeft: CommandOptions['onLeft']): Promise<voi
 /** Returns why a shell would not start a file, with its code: 127 if it is not found, 126 if it can't be executed. */
 function problemOf(file: string, path: string): CommandEnd | undefined {
   const places = file.includes('/') ? [file] : path.split(delimiter).map((at) => join(at, file));
-  const found = places.filter((at) => statSync(at, { throwIfNoEntry: false })?.isFile());
+  const found = places.filter(isFile);
   if (file === '' || found.length === 0) {
     return { exitCode: 127, error: `can't run ${file}: there is no such program` };
   }
   if (found.some(mayExecute)) return undefined;
   return { exitCode: 126, error: `can't run ${file}: it may not be executed` };
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch {
+    return false; // A directory of PATH that this user may not enter: a shell passes over it, too.
+  }
 }
 
 function mayExecute(path: string): boolean {

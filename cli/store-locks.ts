@@ -117,12 +117,15 @@ export interface StoreRun {
 
 /** The maximum length of the command line that others see. */
 const detailLimit = 200;
-/** The lock stands a little longer than it is known to: time to end the command, and to kill it. */
-const killAfterMs = 1_000;
+/**
+ * The lock stands a little longer than it is known to (`marginMs`): half of that is for the command to end,
+ * before it is killed.
+ */
+const killAfterMs = (ttlMs = Number.POSITIVE_INFINITY) => Math.min(1_000, ttlMs / 10);
 
 /**
  * Runs a command under a lock; resolves to the command's exit code. This process holds the lock: at its
- * death the kernel kills the command, and the lock is free after the TTL.
+ * death the kernel kills the command (but not what that has started), and the lock is free after the TTL.
  */
 export function runUnderStoreLock(context: Context, url: string, run: StoreRun): Promise<number> {
   const { name, command, isShared, waitMs, ttlMs } = run;
@@ -151,7 +154,7 @@ export function runUnderStoreLock(context: Context, url: string, run: StoreRun):
     if (first === 'lost') {
       stderr.write(`berth: lock ${name} is no longer held: ${lock.signal.reason}\n`);
       stderr.write('  ending the command, because another may get the lock\n');
-      await started.end(killAfterMs);
+      await started.end(killAfterMs(ttlMs));
       return exitCodes.failed;
     }
     await lock.unlock();

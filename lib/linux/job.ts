@@ -10,7 +10,7 @@ import {
   processesOf,
   removeGroup,
 } from './control-group.ts';
-import { killGroup, killProcess } from './control-group-kill.ts';
+import { killGroup } from './control-group-kill.ts';
 import { hasCode } from './error-code.ts';
 import { readMounts } from './mountinfo.ts';
 import { processFile, processIdsSync, processStatSync } from './proc.ts';
@@ -25,7 +25,7 @@ export interface Job extends Disposable {
   start(start: () => number | undefined): void;
   /** Returns the processes that have not ended. */
   processes(): readonly number[];
-  /** Sends a signal to each of them. */
+  /** Sends a signal to each of them that this process may signal. */
   signal(signal: NodeJS.Signals): void;
   kill(): Promise<void>;
 }
@@ -43,7 +43,8 @@ export async function openJob(): Promise<Job> {
 
 /**
  * Returns the program and its arguments that let the kernel kill a command at the death of this process:
- * nobody would end the command when its lock is lost. It needs util-linux; elsewhere it is empty.
+ * nobody would end the command when its lock is lost. The kernel does not kill what the command has started,
+ * nor a command that changes its user (setpriv(1)). It needs util-linux; elsewhere it is empty.
  */
 export function tiedToThisProcess(env: NodeJS.ProcessEnv): readonly string[] {
   const tie = ['setpriv', '--pdeathsig', 'KILL', '--'];
@@ -81,7 +82,7 @@ export function treeJob(): Job {
     },
     processes,
     signal: (signal) => signalEach(processes(), signal),
-    kill: async () => processes().forEach(killProcess),
+    kill: async () => signalEach(processes(), 'SIGKILL'),
     [Symbol.dispose]: () => {},
   };
 }
@@ -100,24 +101,28 @@ function treeOf(root: number): number[] {
   return tree;
 }
 
+/** Passes over those that have ended, and those of another user, which still count as processes of the job. */
 function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
       process.kill(pid, signal);
     } catch (error) {
-      if (!hasCode(error, 'ESRCH')) throw error;
+      if (!hasCode(error, 'ESRCH', 'EPERM')) throw error;
     }
   }
 }
 
 /** Makes the group, and tries whether this process may enter and leave it. */
 function mayUse(home: ControlGroup, own: ControlGroup): boolean {
+  let isMade = false;
   try {
-    if (!makeGroup(own)) return false;
+    isMade = makeGroup(own);
+    if (!isMade) return false;
     moveTo(own, process.pid);
     moveTo(home, process.pid);
     return true;
   } catch (error) {
+    if (isMade) removeGroup(own);
     if (hasCode(error, 'EACCES', 'EPERM', 'EROFS', 'EBUSY', 'ENOTSUP', 'EOPNOTSUPP')) return false;
     throw error;
   }
