@@ -5,8 +5,9 @@
 #     PREFIX=/berth TTL=15 etcd-lock.sh NAME COMMAND…
 #
 # ETCDCTL_ENDPOINTS and the other variables of etcdctl say where etcd is. Exits with the code of the
-# command; with 4 if somebody has disabled the lock; with 5 if the lock was lost, which kills the
-# command and everything that it has started; with 6 if etcd does not answer.
+# command; with 2 for a name or TTL that can't be used; with 4 if somebody has disabled the lock; with 5
+# if the lock was lost, which kills the command and everything that it has started, as does a signal to
+# this script; with 6 if etcd does not answer.
 set -uo pipefail
 export ETCDCTL_API=3
 prefix=${PREFIX:-/berth}
@@ -26,12 +27,33 @@ fail() {
 
 # Time of the kernel, which a change of the clock does not move.
 now() { cut -d. -f1 /proc/uptime; }
-etcd() { timeout 2 etcdctl "$@"; }
+# A request takes 2 s at most, and no longer than the lock is known to be held.
+deadline=
+etcd() {
+  local left=2
+  [[ -z $deadline ]] || left=$((deadline - $(now)))
+  ((left > 0)) || return 1
+  timeout $((left < 2 ? left : 2)) etcdctl "$@"
+}
+
+# The session may not outlive the quarantine after a restore.
+longestMs=$(etcd get --print-value-only "$prefix/history/current" | jq -r '.ttlMs // empty') || fail 6 'etcd does not answer'
+[[ -z $longestMs ]] || ((ttl * 1000 <= longestMs)) || fail 2 "use a TTL of at most $((longestMs / 1000)) s"
 
 # The session is a lease; its decimal number is its name in keys and values.
 lease=$(etcd lease grant "$ttl" | awk '{ print $2 }') || fail 6 'etcd does not answer'
 session=$((16#$lease))
-trap 'etcd lease revoke "$lease" > /dev/null' EXIT
+command=
+end() {
+  # Nothing of the command may go on when the lock is free.
+  [[ -z $command ]] || kill -KILL -- "-$command" "$command" 2> /dev/null
+  deadline=
+  etcd lease revoke "$lease" > /dev/null
+}
+trap end EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+trap 'exit 129' HUP
 provenAt=$(now)
 
 ticket="$prefix/locks/$name/x/$session-0"
@@ -111,10 +133,13 @@ command=$!
 while kill -0 "$command" 2> /dev/null; do
   sleep $((ttl / 5 > 0 ? ttl / 5 : 1)) > /dev/null 2>&1 &
   wait -n
+  deadline=$((provenAt + ttl * 2 / 3))
   prove
   if (($? == 2 || $(now) - provenAt >= ttl * 2 / 3)); then
-    kill -KILL -- "-$command"
     fail 5 "the lock $name was lost: the command was killed"
   fi
 done
 wait "$command"
+code=$?
+command=
+exit "$code"

@@ -1,6 +1,7 @@
 // docs/lock-layout.md: a program without the library takes the same locks (docs/examples/etcd-lock.sh).
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../../lib/etcd/client.ts';
 import type { LockManager } from '../../../../lib/lock/lock-manager.ts';
@@ -124,6 +125,18 @@ describeWith(['etcd', 'jq'], 'a lock that a shell script takes with etcdctl', ()
     expect(stderr).toMatch(/the lock db was lost: the command was killed/);
     const lines = (await readFile(file)).length;
     await (await take(library, 'db')).unlock();
+    expect((await readFile(file)).length).toBe(lines);
+  });
+
+  test('its command is killed with all that it has started when the script is ended', async () => {
+    const file = join(directory.path, `ended-${prefixes}`);
+    await using holding = script('sh', '-c', `(while :; do echo >> ${file}; sleep 0.05; done)`);
+    await waitFor(() => readFile(file), 10_000, 'the command to run');
+    holding.kill('SIGTERM');
+    expect((await holding.finished).code).toBe(143);
+    await using _ = await take(library, 'db');
+    const lines = (await readFile(file)).length;
+    await pause(500); // Ten lines, if it went on.
     expect((await readFile(file)).length).toBe(lines);
   });
 
