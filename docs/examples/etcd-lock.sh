@@ -38,7 +38,7 @@ etcd() {
 
 # The session may not outlive the quarantine after a restore.
 longestMs=$(etcd get --print-value-only "$prefix/history/current" | jq -r '.ttlMs // empty') || fail 6 'etcd does not answer'
-[[ -z $longestMs ]] || ((ttl * 1000 <= longestMs)) || fail 2 "use a TTL of at most $((longestMs / 1000)) s"
+[[ -z $longestMs ]] || ((longestMs == 0 || ttl * 1000 <= longestMs)) || fail 2 "use a TTL of at most $((longestMs / 1000)) s"
 
 # The session is a lease; its decimal number is its name in keys and values.
 lease=$(etcd lease grant "$ttl" | awk '{ print $2 }') || fail 6 'etcd does not answer'

@@ -34,6 +34,7 @@ export class StateObject implements ChangeSource {
   #versions = 0;
   /** Called when a version is adopted. */
   readonly #waiting = new Set<() => void>();
+  #refusal: StoreRefusedError | undefined;
   onChange: () => void = () => {};
 
   constructor(api: ApiServer, place: Place) {
@@ -56,8 +57,14 @@ export class StateObject implements ChangeSource {
     return this.#known === old ? undefined : this.#known;
   }
 
+  /** Throws if the object was put back to an earlier state: what this program holds may be granted to another. */
+  throwIfPutBack(): void {
+    if (this.#refusal) throw this.#refusal;
+  }
+
   /** Reads the last version; makes the object if there is none. */
   async read(): Promise<Version> {
+    this.throwIfPutBack();
     const before = this.#known;
     try {
       const object = await this.#api.call<ApiObject>('GET', this.#place.path);
@@ -168,6 +175,7 @@ export class StateObject implements ChangeSource {
 
   /** Keeps a version, unless a later one is known: answers and events may pass each other. */
   #adopt(object: ApiObject): Version {
+    this.throwIfPutBack();
     const { resourceVersion } = object.metadata;
     const known = this.#known;
     if (known && isOlder(resourceVersion, known.resourceVersion)) return known;
@@ -185,9 +193,10 @@ export class StateObject implements ChangeSource {
   }
 
   #putBack(): StoreRefusedError {
-    return new StoreRefusedError(
+    this.#refusal ??= new StoreRefusedError(
       `the locks in ${this.#place.path} were put back to an earlier state; end all programs that use them, and start them a TTL afterwards`,
     );
+    return this.#refusal;
   }
 
   /** Returns the text of a state, without its oldest changes if it does not fit with them. */

@@ -93,7 +93,10 @@ export function kubernetesStore(options: KubernetesStoreOptions): TicketStore {
       void follow();
       return sessions.open(request);
     },
-    renewSession: (id) => sessions.renew(id),
+    renewSession: async (id) => {
+      object.throwIfPutBack();
+      return sessions.renew(id);
+    },
     closeSession: (id) => sessions.close(id),
     sessionAlive: (id) => sessions.isAlive(id),
     enqueue: (request) =>

@@ -110,6 +110,19 @@ describeWith(['etcd', 'kubernetes'], 'the Kubernetes store', () => {
     await expect(store.enqueue(n1.request('other'))).rejects.toThrow(StoreRefusedError);
   });
 
+  test('a holder stops by its deadline when the text was put back', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/held-back';
+    await using store = kubernetesStore({ ...kubernetes.admin, name: 'held-back' });
+    await using locks = manager(store, 'n1', { ttlMs: 3_000 });
+    await locks.open();
+    const { data } = await api.call<{ data: object }>('GET', path);
+    const lock = await take(locks, 'db');
+    const lost = once(lock.signal, 'abort');
+    await api.call('PATCH', path, { patch: 'merge', body: { data } });
+    await lost; // Its Lease could still be renewed, for ever.
+    expect(() => lock.throwIfLost()).toThrow(/could not be reached in time to prove/);
+  });
+
   test('keeps no locks in a Deployment, whose annotations can be put back', () => {
     const resource = '/apis/apps/v1/namespaces/shop/deployments/web';
     const open = () => kubernetesStore({ ...kubernetes.admin, name: 'web', resource });
