@@ -131,14 +131,18 @@ export function runUnderStoreLock(context: Context, url: string, run: StoreRun):
   const { name, command, isShared, waitMs, ttlMs } = run;
   const { stderr, env } = context;
   return withLocks(url, ttlMs, async (locks) => {
-    const lock = await locks.lock([{ name, mode: isShared ? 'shared' : 'exclusive' }], {
-      reason: 'Run',
-      detail: command.join(' ').slice(0, detailLimit),
-      ...(waitMs !== undefined && { timeoutMs: waitMs }),
-      onWait: (blockers) => {
-        stderr.write(waitingText(blockers.map(({ holder, token }) => ({ ...holder, token }))));
-      },
-    });
+    const request = [{ name, mode: isShared ? 'shared' : 'exclusive' }] as const;
+    const lock = await cancelledBySignals((signal) =>
+      locks.lock(request, {
+        reason: 'Run',
+        detail: command.join(' ').slice(0, detailLimit),
+        signal,
+        ...(waitMs !== undefined && { timeoutMs: waitMs }),
+        onWait: (blockers) => {
+          stderr.write(waitingText(blockers.map(({ holder, token }) => ({ ...holder, token }))));
+        },
+      }),
+    );
     const started = await startCommand(command, {
       env: { ...env, BERTH_LOCK_TOKEN: String(lock.token) },
       onLeft: (pids) =>
@@ -161,6 +165,19 @@ export function runUnderStoreLock(context: Context, url: string, run: StoreRun):
     if (first.error !== undefined) stderr.write(`berth: ${first.error}\n`);
     return first.exitCode;
   });
+}
+
+/** Runs `work` with a signal that aborts when this process is told to end: its ticket would stand for the TTL. */
+async function cancelledBySignals<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const leaving = new AbortController();
+  const leave = () => leaving.abort();
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const name of names) process.on(name, leave);
+  try {
+    return await work(leaving.signal);
+  } finally {
+    for (const name of names) process.off(name, leave);
+  }
 }
 
 /** Opens the locks of a store for `work`. Rejects with AdminError for what a person can repair. */
