@@ -167,7 +167,7 @@ export function runUnderStoreLock(context: Context, url: string, run: StoreRun):
   });
 }
 
-/** Runs `work` with a signal that aborts when this process is told to end: its ticket would stand for the TTL. */
+/** Runs `work` with a signal that aborts when a signal asks this process to end: its ticket would stand for the TTL. */
 async function cancelledBySignals<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const leaving = new AbortController();
   const leave = () => leaving.abort();

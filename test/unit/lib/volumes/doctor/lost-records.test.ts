@@ -362,7 +362,14 @@ test('a restore writes nothing that another host has settled since the look', as
   const restoring = next.doctor.restore();
   await eventually(async () => expect(await wiped.sound.records('restored/')).toHaveLength(1));
   // Another host completes the same, and a person removes db then; storage of that name tells nothing.
-  const value = { version: 1, state: 'done', seen: Number.MAX_SAFE_INTEGER, by: 'n2', at: 'x', nonce: 'x' };
+  const value = {
+    version: 1,
+    state: 'done',
+    seen: Number.MAX_SAFE_INTEGER,
+    by: 'n2',
+    at: 'x',
+    nonce: 'x',
+  };
   const done = { key: 'restored/first', value: JSON.stringify(value) };
   await wiped.sound.commit({ guards: [], writes: [done], release: [] });
   await eventually(() => expect(next.lostNames()).toEqual([]));

@@ -87,7 +87,7 @@ test('says that the server did not answer in time, before and within the answer'
   }
 });
 
-test('what is not there is an error of the store, and names the server and the call', async () => {
+test('a missing object is an error of the store that names the server and the call', async () => {
   const url = await serve((_request, response) => {
     response.writeHead(404).end(JSON.stringify({ message: 'namespaces "shop" not found' }));
   });
