@@ -7,17 +7,18 @@ const namedUsers = 5;
 /**
  * Names processes that use what is mounted at a path, such as `postgres (pid 12)`: at most five. A
  * process has an open file or a directory below the path, or lives in a mount namespace that shows
- * the mount at another place, as those of a container do; of each such namespace one is named.
+ * the mount at another place, as those of a container do; of each such namespace one is named, after
+ * those with something open: a copy of the mount keeps it, but need not be in use.
  */
 export async function mountUsers(mountpoint: string): Promise<string[]> {
   const pids = new Set<number>();
-  for await (const pid of processesShowing(mountpoint)) {
-    if (pids.size === namedUsers) break;
-    pids.add(pid);
-  }
   for (const pid of await processIds()) {
     if (pids.size === namedUsers) break;
     if (await isBelow(pid, mountpoint)) pids.add(pid);
+  }
+  for await (const pid of processesShowing(mountpoint)) {
+    if (pids.size === namedUsers) break;
+    pids.add(pid);
   }
   return Promise.all([...pids].map(nameOf));
 }

@@ -68,7 +68,7 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
 
   test('a sentinel that answers late because it works is not replaced', async () => {
     const pid = await sentinelPid(one);
-    await keepSentinelBusy(one, pid, 10_000);
+    await keepSentinelBusy(one, pid, 14_000);
     expect(one.daemon.log()).toContain(`the sentinel (process ${pid}) works, but has not answered`);
     await first.waitUntilItWrites(10_000);
     expect(await sentinelPid(one)).toBe(pid);
@@ -84,7 +84,7 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     const mutes = () => one.daemon.log().split('works, but has not answered').length;
     const known = mutes();
     // Longer than all attempts of a call together.
-    await keepSentinelBusy(one, pid, 10_000);
+    await keepSentinelBusy(one, pid, 14_000);
     expect(mutes()).toBeGreaterThan(known);
     expect(await sentinelPid(one)).toBe(pid);
     expect(await first.state()).toBe('paused');
