@@ -114,7 +114,7 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a machine that is frozen as a whol
     const mountpoint = `${guest.directory}/berth/mounts/grown`;
     const { stdout } = await guest.exec('df', ['-m', '--output=size', mountpoint]);
     expect(Number(stdout.trim().split('\n').at(-1))).toBeGreaterThan(70);
-    // A guest on a busy machine may have to prove its lock anew first.
+    // A guest on a busy machine may have to prove its lock again first.
     const unmounted = async () => {
       await callInGuest(guest, ['Unmount', { Name: 'grown', ID: id }]);
       return true;
