@@ -1,8 +1,9 @@
 import { closeSync, openSync } from 'node:fs';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { DueStep } from '../due-steps.ts';
+import { DueSteps } from '../due-steps.ts';
 import type { KeptState } from '../kept-state.ts';
 import { nextState } from '../kept-state.ts';
-import { settled } from '../settled.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
 import { flock } from './flock.ts';
@@ -10,13 +11,6 @@ import type { StateFile } from './state-file.ts';
 
 /** After this many batches, other processes get their turn. */
 const batchesPerTurn = 4;
-
-interface Step {
-  /** Takes the step; returns the function that reports the outcome once it is on disk. */
-  readonly take: (model: TicketModel) => () => void;
-  readonly fail: (error: unknown) => void;
-  readonly mustWrite: boolean;
-}
 
 /**
  * Changes the state file, one process at a time. A turn costs a helper process and a batch costs a
@@ -26,9 +20,7 @@ interface Step {
 export class Steps {
   readonly #file: StateFile;
   readonly #mutexPath: string;
-  #due: Step[] = [];
-  #working: Promise<void> | undefined;
-  #isClosed = false;
+  readonly #due = new DueSteps<TicketModel>(() => this.#turn(), 'the lock directory is closed');
 
   constructor(file: StateFile, mutexPath: string) {
     this.#file = file;
@@ -36,35 +28,13 @@ export class Steps {
   }
 
   /** Takes a step. `mustWrite`: writes the file even if the step changes nothing. */
-  async take<T>(step: (model: TicketModel) => T, { mustWrite = false } = {}): Promise<T> {
-    if (this.#isClosed) throw new StoreUnavailableError('the lock directory is closed');
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#due.push({
-      take: (model) => settled(() => step(model), resolve, reject),
-      fail: reject,
-      mustWrite,
-    });
-    this.#working ??= this.#work();
-    return promise;
+  take<T>(step: (model: TicketModel) => T, options?: { readonly mustWrite: boolean }): Promise<T> {
+    return this.#due.take(step, options);
   }
 
   /** Takes the steps that are due, and no later ones. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#working;
-  }
-
-  async #work(): Promise<void> {
-    // Steps of the same moment join the batch.
-    await Promise.resolve();
-    while (this.#due.length > 0) {
-      try {
-        await this.#turn();
-      } catch (error) {
-        for (const { fail } of this.#due.splice(0)) fail(error);
-      }
-    }
-    this.#working = undefined;
+  close(): Promise<void> {
+    return this.#due.close();
   }
 
   async #turn(): Promise<void> {
@@ -75,15 +45,15 @@ export class Steps {
           `another process keeps ${this.#mutexPath} locked; fuser -v names it`,
         );
       }
-      for (let batch = 0; batch < batchesPerTurn && this.#due.length > 0; batch += 1) {
-        await this.#batch(this.#due.splice(0));
+      for (let batch = 0; batch < batchesPerTurn && !this.#due.isEmpty; batch += 1) {
+        await this.#batch(this.#due.next());
       }
     } finally {
       closeSync(mutex);
     }
   }
 
-  async #batch(steps: readonly Step[]): Promise<void> {
+  async #batch(steps: readonly DueStep<TicketModel>[]): Promise<void> {
     try {
       const before = this.#file.current();
       const changes: StoreChange[] = [];

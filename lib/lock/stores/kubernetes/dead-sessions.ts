@@ -21,7 +21,7 @@ interface Observed {
  * Ends the sessions of others whose Lease nobody has renewed for its TTL. The time counts from the
  * moment at which this client read that version first, by a clock that nobody sets, so no clock of
  * another host matters; the holder counts from before its renewal, so it gives up first. The Lease
- * is deleted only as that version: a renewal in the last moment wins.
+ * is deleted only as that version: a renewal in the last moment is kept.
  */
 export class DeadSessions {
   readonly #leases: Leases;
@@ -35,7 +35,7 @@ export class DeadSessions {
     this.#object = object;
   }
 
-  /** Looks again and again until the signal aborts. A failure is repeated at the next look. */
+  /** Looks repeatedly until the signal aborts. A failure is repeated at the next look. */
   async run(signal: AbortSignal): Promise<void> {
     let pauseMs = shortestPauseMs;
     while (!signal.aborted) {

@@ -1,6 +1,6 @@
 import type { ApiObject } from './api-server.ts';
 
-/** The annotation that holds the state in an object of somebody else, and that names a renewal. */
+/** The annotation that holds the state in an object of somebody else. */
 export const annotation = 'berth.io/locks';
 
 /** Where the state of one store is kept: a ConfigMap of its own, or an annotation of an object. */

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { DueStep } from '../due-steps.ts';
+import { DueSteps } from '../due-steps.ts';
 import { changesKept, nextState } from '../kept-state.ts';
-import { settled } from '../settled.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
 import type { StateObject, Version } from './state-object.ts';
@@ -22,12 +23,6 @@ export interface Draft {
   readonly incarnations: Map<string, string>;
 }
 
-interface Step {
-  /** Takes the step; returns the function that reports its outcome once it is written. */
-  readonly take: (draft: Draft) => () => void;
-  readonly fail: (error: unknown) => void;
-}
-
 /**
  * Changes the state, with all steps that are due in one write. A batch that finds the object changed
  * by another client takes its steps again on the new state, for 10 s at most: then nothing was written,
@@ -35,47 +30,32 @@ interface Step {
  */
 export class Steps {
   readonly #object: StateObject;
-  #due: Step[] = [];
-  #working: Promise<void> | undefined;
-  #isClosed = false;
+  readonly #due = new DueSteps<Draft>(() => this.#write(), 'the Kubernetes store is closed');
 
   constructor(object: StateObject) {
     this.#object = object;
   }
 
-  async take<T>(step: (draft: Draft) => T): Promise<T> {
-    if (this.#isClosed) throw new StoreUnavailableError('the Kubernetes store is closed');
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#due.push({
-      take: (draft) => settled(() => step(draft), resolve, reject),
-      fail: reject,
-    });
-    this.#working ??= this.#work();
-    return promise;
+  take<T>(step: (draft: Draft) => T): Promise<T> {
+    return this.#due.take(step);
   }
 
   /** Takes the steps that are due, and no later ones. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#working;
+  close(): Promise<void> {
+    return this.#due.close();
   }
 
-  async #work(): Promise<void> {
-    // Steps of the same moment join the batch.
-    await Promise.resolve();
-    while (this.#due.length > 0) {
-      // A step makes one revision at most.
-      const steps = this.#due.splice(0, revisionsPerWrite);
-      try {
-        await this.#batch(steps);
-      } catch (error) {
-        await this.#failed(steps, error);
-      }
+  async #write(): Promise<void> {
+    // A step makes one revision at most.
+    const steps = this.#due.next(revisionsPerWrite);
+    try {
+      await this.#batch(steps);
+    } catch (error) {
+      await this.#failed(steps, error);
     }
-    this.#working = undefined;
   }
 
-  async #failed(steps: readonly Step[], error: unknown): Promise<void> {
+  async #failed(steps: readonly DueStep<Draft>[], error: unknown): Promise<void> {
     // Of a batch that is too large, those steps that fit are taken.
     if (!(error instanceof TooLargeError) || steps.length === 1) {
       for (const { fail } of steps) fail(error);
@@ -84,7 +64,7 @@ export class Steps {
     for (const step of steps) await this.#batch([step]).catch(step.fail);
   }
 
-  async #batch(steps: readonly Step[]): Promise<void> {
+  async #batch(steps: readonly DueStep<Draft>[]): Promise<void> {
     let before = this.#object.known;
     let isLast = false;
     const giveUpAt = performance.now() + patienceMs;
@@ -114,7 +94,7 @@ export class Steps {
 
 /** Takes the steps on a version of the state. */
 function taken(
-  steps: readonly Step[],
+  steps: readonly DueStep<Draft>[],
   { state }: Version,
 ): { tell: (() => void)[]; after: StoredState; isChanged: boolean } {
   const changes: StoreChange[] = [];
