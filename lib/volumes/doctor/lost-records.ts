@@ -100,10 +100,10 @@ export class LostDoctor {
     for (const [history, seen] of newestSeen(records)) await this.#mark(history, seen, 'done');
     remembered.forgetLost();
     if (records.length > 0) {
-      const message = `an operator goes on without ${records.length} records that the store has lost`;
+      const message = `an operator goes on without records that the store has lost (${records.length})`;
       events.record({ severity: 'warning', kind: 'records-restored', volume: '', message });
     }
-    return records.map((record) => settled(record, 'was missing in the store, and is given up'));
+    return records.map((record) => settled(record, 'was missing in the store, and is forgotten'));
   }
 
   #requireStore(): void {
@@ -187,7 +187,7 @@ export class LostDoctor {
 
   async #writeOne({ record, verdict }: Judged): Promise<Outcome> {
     if (verdict.is === 'wait') return found(findingOf(record, verdict));
-    if (verdict.is === 'leave') return settled(record, `stays away: ${verdict.why}`);
+    if (verdict.is === 'leave') return settled(record, `is not put back: ${verdict.why}`);
     // Since the look, another host may have put all back, and somebody may have removed this one then.
     if (!this.#options.lost.records.has(record.key)) return settled(record, settledElsewhere);
     try {
@@ -267,7 +267,7 @@ function findingOf(record: LostRecord, verdict: Verdict): Finding {
   }
   const next =
     verdict.is === 'leave'
-      ? [`${restoreCommand} leaves it away`]
+      ? [`${restoreCommand} does not put it back`]
       : [`repair that, then: ${restoreCommand}`];
   return { ...fact, message: `${message}; ${verdict.why}`, next };
 }

@@ -11,7 +11,7 @@ import type { VolumeRecord } from '../volume.ts';
 /**
  * The verdict on a record that the store has lost, for the time when the remembered records are put back:
  * - `write`: it is written.
- * - `leave`: it stays away, because what it names was removed meanwhile.
+ * - `leave`: it is not put back, because what it names was removed meanwhile.
  * - `wait`: this host can't tell now, so the records are not put back completely.
  */
 export type Verdict =

@@ -1,5 +1,6 @@
 import type { Condition } from '../../lock/condition.ts';
 import type { DriverPool, PoolSpace } from '../drivers/driver-pool.ts';
+import { someNames } from '../some-names.ts';
 import type { Disagreement, PoolVerdict } from './mark-rule.ts';
 import type { PoolRecord } from './pool-record.ts';
 
@@ -98,7 +99,7 @@ export function poolOnRoot(
   if (!isOnRoot || otherHosts.length === 0) return undefined;
   const text = `the pool of driver ${driver} at ${place} is on this host's root disk`;
   const message =
-    `${text}, and the store is also used by ${some(otherHosts)}: unless all hosts share that disk, the other ` +
+    `${text}, and the store is also used by ${someNames(otherHosts)}: unless all hosts share that disk, the other ` +
     'hosts do not see these volumes. Mount the shared file system there, move the volumes and the file ' +
     '.berth-pool to it, or correct volume-dir';
   return { severity: 'warning', message };
@@ -119,17 +120,12 @@ function whyNotMarked({ record, differs }: PoolTrouble): string {
   if (record) return `, and host ${record.host} marked the cluster's pool at ${record.since}`;
   if (!differs) return '';
   const parts = [
-    ...(differs.missing.length > 0 ? [`volumes that are not there: ${some(differs.missing)}`] : []),
+    ...(differs.missing.length > 0
+      ? [`volumes that are not there: ${someNames(differs.missing)}`]
+      : []),
     ...(differs.unknown.length > 0
-      ? [`storage of which the store knows nothing: ${some(differs.unknown)}`]
+      ? [`storage of which the store knows nothing: ${someNames(differs.unknown)}`]
       : []),
   ];
   return `, and its content is not what the store says (${parts.join('; ')})`;
-}
-
-const mostNames = 5;
-
-function some(names: readonly string[]): string {
-  const more = names.length - mostNames;
-  return names.slice(0, mostNames).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }

@@ -2,6 +2,7 @@ import type { Condition } from '../../lock/condition.ts';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
 import { UnavailableError } from '../errors.ts';
 import type { EventSink } from '../events.ts';
+import { someNames } from '../some-names.ts';
 import type { Catalog } from './catalog.ts';
 import { isRecordKey, nameInKey } from './catalog.ts';
 import { clusterKey } from './cluster.ts';
@@ -13,8 +14,8 @@ export interface LostRecordsOptions {
   readonly remembered: { readonly lostRecords: ReadonlyMap<string, LostRecord> };
 }
 
-/** The two ways out, for people. */
-export const waysOut =
+/** The advice on lost records. */
+export const whatToDo =
   'put back what this host remembers: berth doctor --restore-records; or go on without it: berth doctor ' +
   '--forget-records (docs/store-history.md#when-records-are-missing)';
 
@@ -25,7 +26,7 @@ export const waysOut =
  */
 export class LostRecords {
   readonly #options: LostRecordsOptions;
-  #had = false;
+  #wereMissing = false;
 
   constructor(options: LostRecordsOptions) {
     this.#options = options;
@@ -50,14 +51,15 @@ export class LostRecords {
 
   /** Says why no record of the cluster may be written; undefined: there may be one, or there is one. */
   clusterTrouble(): string | undefined {
-    if (!this.#options.mirror.hasBeenLive) return 'no answer of the store has come yet';
+    if (!this.#options.mirror.hasBeenLive)
+      return 'it is not known yet which cluster this is, because the store has not answered';
     if (!this.isWiped) return undefined;
     const lost = this.#lostText();
     const next =
       lost === undefined
         ? 'this host remembers none; run "berth doctor --restore-records" on a host that was here before, or go ' +
           'on as a new cluster with "berth doctor --forget-records"'
-        : `nothing is changed until you ${waysOut}; this host remembers ${lost}`;
+        : `nothing is changed until you ${whatToDo}; this host remembers ${lost}`;
     return `the store was wiped, or what berth keeps there was deleted: the record of the cluster is missing; ${next}`;
   }
 
@@ -68,7 +70,7 @@ export class LostRecords {
     const name = volumes.find((each) => this.has(each));
     if (name === undefined) return;
     throw new UnavailableError(
-      `the store has lost the record of volume ${name}, which this host remembers; ${waysOut}`,
+      `the store has lost the record of volume ${name}, which this host remembers; ${whatToDo}`,
     );
   }
 
@@ -81,8 +83,8 @@ export class LostRecords {
   follow(events: EventSink): Disposable {
     const look = () => {
       const message = this.#lossText();
-      const isNews = message !== undefined && !this.#had;
-      this.#had = message !== undefined;
+      const isNews = message !== undefined && !this.#wereMissing;
+      this.#wereMissing = message !== undefined;
       if (isNews) events.record({ severity: 'error', kind: 'records-lost', volume: '', message });
     };
     look();
@@ -93,7 +95,7 @@ export class LostRecords {
     // Before the store's first answer, another host may have put back what this one's file calls lost.
     const lost = this.#options.mirror.hasBeenLive ? this.#lostText() : undefined;
     if (lost === undefined) return undefined;
-    return `the store has lost records that this host remembers (${lost}); ${waysOut}`;
+    return `the store has lost records that this host remembers (${lost}); ${whatToDo}`;
   }
 
   #lostText(): string | undefined {
@@ -102,15 +104,12 @@ export class LostRecords {
     const names = keys.filter(isRecordKey).map(nameInKey);
     const others = keys.length - names.length;
     return [
-      ...(names.length > 0 ? [`${names.length} volumes: ${some(names)}`] : []),
-      ...(others > 0 ? [`${others} other records`] : []),
+      ...(names.length > 0 ? [`${counted(names.length, 'volume')}: ${someNames(names)}`] : []),
+      ...(others > 0 ? [counted(others, 'other record')] : []),
     ].join('; ');
   }
 }
 
-const mostNames = 5;
-
-function some(names: readonly string[]): string {
-  const more = names.length - mostNames;
-  return names.slice(0, mostNames).join(', ') + (more > 0 ? ` and ${more} more` : '');
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

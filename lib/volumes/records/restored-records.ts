@@ -6,7 +6,7 @@ import { plainText, readStored } from '../stored-text.ts';
  * `restored/HISTORY` says that a host has put back the records of a history that the store has lost, or that a
  * person goes on without them:
  *
- *     (none) ──► begun: a host writes what it remembers ──► done: what it did not write stays away
+ *     (none) ──► begun: a host writes what it remembers ──► done: what it did not write is not put back
  *
  * `seen` is the revision of the last record that this host had seen in that history. All hosts see the same
  * records, so a record that is not younger than that was known to this host, too: if it is missing when the

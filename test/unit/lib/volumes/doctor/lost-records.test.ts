@@ -1,4 +1,4 @@
-// Records that a store has lost: what hosts remember, what they put back, and what stays away. Memory stores that
+// Records that a store has lost: what hosts remember, what they put back, and what they do not. Memory stores that
 // are wiped and put back, real files, and the storage of a real driver; no time passes.
 
 import { rm, writeFile } from 'node:fs/promises';
@@ -228,7 +228,7 @@ test('a repeat completes an interrupted restore, also on another host', async ()
   await last.stop();
 });
 
-test('a volume that was removed while a host was away stays away, before the loss and after the return', async () => {
+test('a volume that was removed while a host was away is not put back, before the loss and after the return', async () => {
   const first = new History('first');
   const { one } = await founded(first);
   for (const name of ['db', 'early', 'late']) await one.create(name);
