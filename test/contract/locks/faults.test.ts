@@ -181,9 +181,7 @@ test('a manager reports an unknown outcome when the next holder may have replace
 test('a manager reports an unavailable store while it is away, and recovers by itself', async () => {
   await n1.open();
   network.cutOff();
-  const startedAt = performance.now();
   await expect(take(n1, 'db', { timeoutMs: 100 })).rejects.toThrow(StoreUnavailableError);
-  expect(performance.now() - startedAt).toBeLessThan(15_000);
   const waiting = take(n1, 'db');
   await pause(50);
   network.reconnect();
@@ -194,9 +192,7 @@ test('a manager reports an unavailable store while it is away, and recovers by i
 test('a manager unlocks in the background while the store is away, until the ticket is removed', async () => {
   const lock = await take(n1, 'db');
   network.cutOff();
-  const startedAt = performance.now();
   await lock.unlock();
-  expect(performance.now() - startedAt).toBeLessThan(15_000);
   expect(await store.tickets()).toHaveLength(1);
   network.reconnect();
   await eventually(async () => expect(await store.tickets()).toEqual([]));

@@ -10,8 +10,6 @@ import { eventually, exclusive } from '../bench/store-bench.ts';
 
 export const outageTtlMs = 4_000;
 const ttlMs = outageTtlMs;
-/** The limits of one call without an answer and one removal that is not waited for, on a busy machine. */
-const giveUpMs = (2_000 + 2_000) * 3;
 
 /** The server of a store; a test can freeze or kill it. */
 export interface OutageServer extends AsyncDisposable {
@@ -62,14 +60,11 @@ export function lockOutageContract<Server extends OutageServer>(
     const lock = await take(n1, 'db');
     const { granted } = await queue(n2, 'db');
     const stopped = abortOf(lock.signal);
-    const cutAt = performance.now();
     network.cutOff();
     const successor = await granted;
     const grantedAt = performance.now();
     const stoppedAt = await stopped;
     expect(stoppedAt).toBeLessThan(grantedAt);
-    // deadline.test.ts proves the exact moments on virtual time.
-    expect(grantedAt - cutAt).toBeLessThan(3 * ttlMs);
     expect(() => lock.throwIfLost()).toThrow(LockLostError);
     await successor.unlock();
   });
@@ -81,13 +76,12 @@ export function lockOutageContract<Server extends OutageServer>(
     const waiter = await queue(n2, 'db');
     const stopped = abortOf(lock.signal);
     await pause(1_500); // A renewal has been answered by now.
-    const frozenAt = performance.now();
     await server.pause();
+    // The server answers nothing until the test resumes it: each end below comes from a limit of the
+    // host's own. deadline.test.ts proves the exact moments on virtual time.
     const failing = take(n1, 'other', { timeoutMs: 300 });
     await expect(failing).rejects.toThrow(StoreUnavailableError);
-    expect(performance.now() - frozenAt).toBeLessThan(giveUpMs);
-    const stoppedAt = await stopped;
-    expect(stoppedAt - frozenAt).toBeLessThan(3 * ttlMs);
+    await stopped;
     expect(kept.state).toBe('unproven');
     expect(waiter.endedAt).toBeUndefined();
     await pause(1_000);
@@ -102,30 +96,25 @@ export function lockOutageContract<Server extends OutageServer>(
     await eventually(async () => expect(await n1.inspect('kept')).toEqual([]));
   });
 
-  test('fails within the time limits while the server is down, and recovers by itself', async () => {
+  test('gives up while the server is down, and recovers by itself', async () => {
     const { n1, n2, server } = bench;
     const lock = await take(n1, 'db');
     const { kept, states } = keep(await take(n1, 'kept'), n1);
     const waiter = await queue(n2, 'db');
     await server.kill();
-    const limits: Promise<number>[] = [0, 500].map(async (timeoutMs) => {
-      const startedAt = performance.now();
+    // The server is away until the test starts it: each end below comes from a limit of the host's own.
+    const refusals = [0, 500].map(async (timeoutMs) => {
       const failing = take(n1, 'other', { timeoutMs });
       await expect(failing).rejects.toThrow(StoreUnavailableError);
       await expect(failing).rejects.toThrow(options.complaint);
-      return performance.now() - startedAt - timeoutMs;
     });
-    for (const overMs of await Promise.all(limits)) expect(overMs).toBeLessThan(giveUpMs);
-    const unlockedAt = performance.now();
+    await Promise.all(refusals);
     await lock.unlock();
-    expect(performance.now() - unlockedAt).toBeLessThan(giveUpMs);
     await pause(options.outlastsMs);
     await eventually(() => expect(kept.state).toBe('unproven'), ttlMs);
     await server.restart();
-    const restartedAt = performance.now();
     const successor = await waiter.granted;
-    await (await take(n1, 'other', { timeoutMs: 15_000 })).unlock();
-    expect(performance.now() - restartedAt).toBeLessThan(15_000);
+    await (await take(n1, 'other', { timeoutMs: 60_000 })).unlock();
     const outcomes = options.outlastsMs > 0 ? ['held'] : ['held', 'lost'];
     await eventually(() => expect(outcomes).toContain(states.at(-1)));
     // The watches are live again, so a hand-over does not wait for the slow poll.

@@ -29,7 +29,6 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     await expect(second.granted).rejects.toThrow(LockTimeoutError);
     expect((await store.tickets()).map(({ token }) => token)).toHaveLength(2);
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(timeoutMs - 1);
-    expect(performance.now() - startedAt).toBeLessThan(timeoutMs + 5_000);
     const { since } = held.ticket.holder;
     await expect(second.granted).rejects.toMatchObject({
       code: 'timeout',
@@ -238,7 +237,7 @@ export function lockWaitingContract(benchOf: ManagerBenchOf): void {
     const startedAt = performance.now();
     await fixture.expireSession(sessionId);
     await expect(waiter.granted).rejects.toThrow(LockLostError);
-    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - startedAt).toBeLessThan(10_000);
+    expect((waiter.endedAt ?? Number.POSITIVE_INFINITY) - startedAt).toBeLessThan(beforePollMs);
     await held.unlock();
     expect(await store.tickets()).toEqual([]);
     // The manager opens a new session by itself.

@@ -35,9 +35,7 @@ describeWith(['root', 'etcd'], 'locks of daemons', () => {
     const snapshot = other.ok('Snapshot', { Name: 'busy', Snapshot: 'monday' });
     await waitFor(async () => (await locks()).length > 0, 5_000, 'the snapshot to begin');
 
-    const started = performance.now();
     const { Err } = await node.call('Remove', { Name: 'busy' });
-    expect(performance.now() - started).toBeLessThan(15_000);
     expect(Err).toMatch(/being snapshotted by host n2 since 20\d\d-\S+Z .*; gave up after 1 s/);
     expect(await locks()).toEqual(['mount/busy', 'snapshot/busy']);
 

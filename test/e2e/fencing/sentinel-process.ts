@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { bootId } from '../../../lib/linux/boot.ts';
@@ -61,12 +62,22 @@ export async function isStill(node: EngineNode, volume: string): Promise<boolean
 }
 
 /**
- * Keeps the only thread of the host's sentinel busy, as fencing many containers does; resolves when
- * that is over. Uses Node's inspector, which the signal opens in the host's own network.
+ * Keeps the only thread of the host's sentinel busy until the returned function is called, as fencing
+ * many containers does; that function resolves when the sentinel goes on. Uses Node's inspector,
+ * which the signal opens in the host's own network.
  */
-export async function keepSentinelBusy({ host }: EngineNode, pid: number, ms: number) {
+export async function keepSentinelBusy(
+  { host }: EngineNode,
+  pid: number,
+): Promise<() => Promise<void>> {
   process.kill(pid, 'SIGUSR1');
-  const loop = `for (const end = Date.now() + ${ms}; Date.now() < end; );`;
+  const [busy, over] = ['/run/berth/busy', '/run/berth/busy-no-more'];
+  const loop = `{
+    const fs = process.getBuiltinModule('node:fs');
+    fs.writeFileSync('${busy}', '');
+    while (!fs.existsSync('${over}'));
+    for (const path of ['${busy}', '${over}']) fs.rmSync(path);
+  }`;
   const script = `
     const list = () => fetch('http://127.0.0.1:9229/json/list').then((reply) => reply.json());
     const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
@@ -76,7 +87,13 @@ export async function keepSentinelBusy({ host }: EngineNode, pid: number, ms: nu
     const params = { expression: ${JSON.stringify(loop)} };
     socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
     socket.onmessage = () => process.exit();`;
-  await host.execOk('node', '--input-type=module', '-e', script);
+  const working = host.execOk('node', '--input-type=module', '-e', script);
+  const isBusy = () => existsSync(host.pathOf(busy));
+  await Promise.race([working, waitFor(isBusy, 20_000, `the sentinel of ${host.name} to work`)]);
+  return async () => {
+    await writeFile(host.pathOf(over), '');
+    await working;
+  };
 }
 
 /** Waits until the sentinel keeps nobody stopped, and the daemon has recorded all that it did. */

@@ -47,6 +47,12 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
       `another sentinel on ${node.name}`,
     );
   }
+  /** Counts the calls that the sentinel did not answer although it worked. */
+  const mutesOf = (pid: number) =>
+    one.daemon.log().split(`the sentinel (process ${pid}) works, but has not answered`).length;
+  /** Waits until all attempts of one more call have passed. */
+  const foundBusy = (pid: number, before: number) =>
+    waitFor(() => mutesOf(pid) > before, 30_000, 'the sentinel to be found busy');
   const fenced = (node: EngineNode, volume: string) =>
     waitFor(
       async () => (await sentinelReport(node)).volumes[volume] === 'fenced',
@@ -68,8 +74,10 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
 
   test('a sentinel that answers late because it works is not replaced', async () => {
     const pid = await sentinelPid(one);
-    await keepSentinelBusy(one, pid, 14_000);
-    expect(one.daemon.log()).toContain(`the sentinel (process ${pid}) works, but has not answered`);
+    const before = mutesOf(pid);
+    const endWork = await keepSentinelBusy(one, pid);
+    await foundBusy(pid, before);
+    await endWork();
     await first.waitUntilItWrites(10_000);
     expect(await sentinelPid(one)).toBe(pid);
     const isQuiet = async () => !(await one.daemon.berthOk('status')).includes('the sentinel');
@@ -81,11 +89,10 @@ describeWith(['docker', 'etcd'], 'the sentinel', () => {
     const before = await first.incarnation();
     await one.host.disconnect();
     await fenced(one, 'v1');
-    const mutes = () => one.daemon.log().split('works, but has not answered').length;
-    const known = mutes();
-    // Longer than all attempts of a call together.
-    await keepSentinelBusy(one, pid, 14_000);
-    expect(mutes()).toBeGreaterThan(known);
+    const mutes = mutesOf(pid);
+    const endWork = await keepSentinelBusy(one, pid);
+    await foundBusy(pid, mutes);
+    await endWork();
     expect(await sentinelPid(one)).toBe(pid);
     expect(await first.state()).toBe('paused');
     await one.host.reconnect();

@@ -135,7 +135,6 @@ describeWith(['root', 'etcd'], 'locks and counts of mounts', () => {
     await two.ok('Mount', { Name: 'left', ID: ANOTHER });
     const waitedMs = performance.now() - killed;
     expect(waitedMs).toBeGreaterThan(ttlMs / 4);
-    expect(waitedMs).toBeLessThan(3 * ttlMs + 3_000);
     await two.ok('Unmount', { Name: 'left', ID: ANOTHER });
     await one.daemon.start();
     await one.waitUntilUnmounted('left');

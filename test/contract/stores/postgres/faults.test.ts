@@ -25,9 +25,16 @@ describeWith(['postgres'], 'a postgres store', () => {
   afterAll(() => server.stop());
 
   /** Starts a client that locks the tables for some seconds. */
-  function stalled(schema: string, seconds: number): Promise<string> {
-    return server.psql(`BEGIN; SELECT * FROM "${schema}".counter FOR UPDATE;
-      SELECT pg_sleep(${seconds}); COMMIT`);
+  /** Locks the tables as another client that hangs in its transaction; the call ends it. */
+  function stall(schema: string): () => Promise<void> {
+    const stalled = server.psql(`BEGIN; SELECT * FROM "${schema}".counter FOR UPDATE;
+      SELECT pg_sleep(600)`);
+    const ended = expect(stalled).rejects.toThrow(/terminating connection/);
+    return async () => {
+      await server.psql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()`);
+      await ended;
+    };
   }
 
   test('finds its own write when it repeats a step whose answer was lost', async () => {
@@ -91,17 +98,14 @@ describeWith(['postgres'], 'a postgres store', () => {
     await using store = await connect();
     const client = await clientOf(store, 'n1', 1_500);
     const held = await client.hold('other');
-    const stall = stalled(schema, 10);
+    const endStall = stall(schema);
     await pause(200);
-    const startedAt = performance.now();
     const refused = client.enqueue('db');
     const renewed = await store.renewSession(client.session);
     expect(renewed).toEqual({ ttlMs: 1_500 });
     expect(await store.stands(held)).toBe(true);
-    expect(performance.now() - startedAt).toBeLessThan(9_500);
     await expect(refused).rejects.toThrow(StoreUnavailableError);
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
-    await stall;
+    await endStall();
     expect(await store.tickets('db')).toEqual([]);
   });
 
@@ -115,16 +119,16 @@ describeWith(['postgres'], 'a postgres store', () => {
     );
     using limit = stopping.limit();
     const isInStep = Promise.withResolvers<void>();
+    const isServed = Promise.withResolvers<void>();
     const step = stopping.use(async (connection) => {
       await connection.script(['BEGIN', `SELECT * FROM "${schema}".counter FOR UPDATE`]);
       isInStep.resolve();
-      await pause(8_000);
+      await isServed.promise;
       await connection.query('COMMIT');
     }, limit);
     await isInStep.promise;
-    const startedAt = performance.now();
     await client.hold('db');
-    expect(performance.now() - startedAt).toBeLessThan(7_500);
+    isServed.resolve();
     await expect(step).rejects.toThrow(/too slow to finish a step/);
   });
 
@@ -136,15 +140,14 @@ describeWith(['postgres'], 'a postgres store', () => {
       process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap').length;
     const before = sockets();
     await server.pause();
-    const startedAt = performance.now();
     const calls = Array.from({ length: 30 }, (_, index) => [
       client.enqueue(`db${index}`),
       store.tickets(),
       store.renewSession(client.session),
       store.health(),
     ]).flat();
+    // The server answers nothing before the test resumes it.
     const outcomes = await Promise.allSettled(calls);
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected')
         expect(outcome.reason).toBeInstanceOf(StoreUnavailableError);
@@ -157,15 +160,13 @@ describeWith(['postgres'], 'a postgres store', () => {
     await client.hold('end');
   });
 
-  test('closes in time while the server is frozen', async () => {
+  test('closes while the server is frozen', async () => {
     const { connect } = await postgresFixture(server);
     const store = await connect();
     using _ = store.watch(new StoreMirror());
     await store.tickets();
     await server.pause();
-    const startedAt = performance.now();
     await store[Symbol.asyncDispose]();
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
     await server.resume();
   });
 
