@@ -2,6 +2,7 @@ import { EtcdClient } from '../lib/etcd/client.ts';
 import { LockManager } from '../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../lib/lock/stores/etcd/store.ts';
 import { startEtcd } from '../test/support/etcd-server.ts';
+import { cyclesPerSecond } from './cycles-per-second.ts';
 import { printFigures, quantile } from './statistics.ts';
 
 const workers = 64;
@@ -38,17 +39,17 @@ export async function benchGroupCommit(): Promise<number> {
     await client.txn({ compare: [], success: [{ request_delete_range: { key } }], failure: [] });
   };
 
-  await perSecond(cycle);
-  await perSecond(floor);
+  await cyclesPerSecond(workers, roundMs, cycle);
+  await cyclesPerSecond(workers, roundMs, floor);
   const cycles: number[] = [];
   const floors: number[] = [];
   const writes: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const before = await etcd.revision();
-    cycles.push(await perSecond(cycle));
+    cycles.push(await cyclesPerSecond(workers, roundMs, cycle));
     const written = (await etcd.revision()) - before;
     writes.push(written / ((cycles.at(-1) ?? 0) * (roundMs / 1_000)));
-    floors.push(await perSecond(floor));
+    floors.push(await cyclesPerSecond(workers, roundMs, floor));
   }
   const ratios = cycles.map((each, round) => each / (floors[round] ?? Number.NaN));
   return printFigures(`Lock cycles on etcd, ${workers} workers on ${workers} locks`, [
@@ -57,19 +58,4 @@ export async function benchGroupCommit(): Promise<number> {
     { what: 'ratio', value: quantile(ratios, 0.5), unit: '×', atLeast: 3.5 },
     { what: 'store writes per cycle', value: quantile(writes, 0.5), unit: '', limit: 0.2 },
   ]);
-}
-
-/** Returns how many times per second all workers together run `work`. */
-async function perSecond(work: (worker: number) => Promise<void>): Promise<number> {
-  const startedAt = performance.now();
-  let count = 0;
-  await Promise.all(
-    Array.from({ length: workers }, async (_, worker) => {
-      while (performance.now() - startedAt < roundMs) {
-        await work(worker);
-        count += 1;
-      }
-    }),
-  );
-  return (count / (performance.now() - startedAt)) * 1_000;
 }

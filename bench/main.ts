@@ -6,6 +6,7 @@ import { benchGroupCommit } from './group-commit.ts';
 import { benchHosts } from './hosts.ts';
 import { benchImageMount } from './image-mount.ts';
 import { benchLockCycle } from './lock-cycle.ts';
+import { benchLocks } from './locks.ts';
 import { benchManyContainers } from './many-containers.ts';
 import { benchManyMounts } from './many-mounts.ts';
 import { benchMountFloor } from './mount-floor.ts';
@@ -22,6 +23,7 @@ const benches: Readonly<Record<string, () => Promise<number>>> = {
   hosts: benchHosts,
   'image-mount': benchImageMount,
   'lock-cycle': benchLockCycle,
+  locks: benchLocks,
   'many-containers': benchManyContainers,
   'many-mounts': benchManyMounts,
   'mount-floor': benchMountFloor,
