@@ -17,8 +17,9 @@ import { readRestored, restoredKey, restoredWrite } from '../records/restored-re
 import { shownKey } from '../stored-text.ts';
 import type { Finding, Outcome } from './finding.ts';
 import { found } from './finding.ts';
+import { clusterIn, clustersOf, onlyCluster } from './lost-cluster.ts';
 import type { JudgeOptions, Verdict } from './lost-verdict.ts';
-import { clusterIn, judgeRemoved, judgeVolume } from './lost-verdict.ts';
+import { judgeRemoved, judgeVolume } from './lost-verdict.ts';
 
 export interface LostDoctorOptions extends JudgeOptions {
   readonly lost: Pick<LostRecords, 'records' | 'isWiped'>;
@@ -61,7 +62,8 @@ export class LostDoctor {
 
   /** Says of each record what putting it back would do. Changes nothing. */
   async examine(): Promise<Outcome[]> {
-    return (await this.#judgeAll()).map(({ record, verdict }) => found(findingOf(record, verdict)));
+    const judged = await this.#judgeAll(await clustersOf(this.#options));
+    return judged.map(({ record, verdict }) => found(findingOf(record, verdict)));
   }
 
   /**
@@ -71,16 +73,18 @@ export class LostDoctor {
   async restore(): Promise<Outcome[]> {
     this.#requireStore();
     this.#requireSameCluster();
-    const judged = await this.#judgeAll();
+    const clusters = await clustersOf(this.#options);
+    const cluster = onlyCluster(clusters);
+    const judged = await this.#judgeAll(clusters);
     if (judged.length === 0) return [];
     const histories = newestSeen(judged.map(({ record }) => record));
     for (const [history, seen] of histories) await this.#begin(history, seen);
     const first = judged.filter(({ record }) => comesFirst(record.key));
     const others = judged.filter(({ record }) => !comesFirst(record.key));
     const outcomes = [...(await this.#write(first)), ...(await this.#write(others))];
-    // An earlier release did not remember the cluster.
+    // An earlier release did not remember the cluster: its pools tell which one it was.
     if (this.#options.lost.isWiped && outcomes.every(isSettled)) {
-      await this.#options.cluster.begin();
+      await this.#options.cluster.begin(cluster);
     }
     if (outcomes.every(isSettled)) {
       for (const [history, seen] of histories) await this.#mark(history, seen, 'done');
@@ -122,9 +126,9 @@ export class LostDoctor {
     );
   }
 
-  async #judgeAll(): Promise<Judged[]> {
-    const { lost, mirror } = this.#options;
-    const cluster = clusterIn(lost.records.get(clusterKey) ?? mirror.record(clusterKey));
+  async #judgeAll(clusters: readonly string[]): Promise<Judged[]> {
+    const { lost } = this.#options;
+    const cluster = clusters.length === 1 ? clusters[0] : undefined;
     const all = [...lost.records.values()].sort((a, b) => order(a.key) - order(b.key));
     return await allOf(
       all.map(async (record) => ({ record, verdict: await this.#judge(record, cluster) })),

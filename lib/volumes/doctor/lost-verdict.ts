@@ -2,7 +2,6 @@ import type { StoredRecord } from '../../lock/stores/ticket-store.ts';
 import { messageOf } from '../../running/message-of.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import { readRecord } from '../records/catalog.ts';
-import { readClusterRecord } from '../records/cluster.ts';
 import { readRemoved } from '../records/removed-volumes.ts';
 import { isStoredOn } from '../stored-on.ts';
 import { UnreadableRecordError } from '../stored-text.ts';
@@ -63,14 +62,6 @@ export async function judgeRemoved(
     );
     return isThere ? { is: 'write' } : { is: 'leave', why: 'the trash does not have it any more' };
   });
-}
-
-/** Returns the ID in the record of a cluster; undefined: there is none that this release can read. */
-export function clusterIn(
-  stored: { readonly key: string; readonly value: string } | undefined,
-): string | undefined {
-  const read = stored && readable(() => readClusterRecord(stored).id);
-  return typeof read === 'string' ? read : undefined;
 }
 
 async function inPool(

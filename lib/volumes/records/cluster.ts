@@ -42,13 +42,13 @@ export class Cluster {
     const known = this.#known();
     const trouble = known === undefined ? this.#options.trouble?.() : undefined;
     if (trouble !== undefined) throw new UnavailableError(trouble);
-    this.#id = known ?? this.#id ?? (await this.#write());
+    this.#id = known ?? this.#id ?? (await this.#write(randomUUID()));
     return this.#id;
   }
 
-  /** Writes a record with a new ID if the store has none, also if it had one before. */
-  async begin(): Promise<void> {
-    this.#id = this.#known() ?? (await this.#write());
+  /** Writes a record with the ID if the store has none, also if it had one before. */
+  async begin(id: string = randomUUID()): Promise<void> {
+    this.#id = this.#known() ?? (await this.#write(id));
   }
 
   /** Reads the ID from the mirror, without asking the store. */
@@ -57,9 +57,9 @@ export class Cluster {
     return stored && readClusterRecord(stored).id;
   }
 
-  async #write(): Promise<string> {
+  async #write(id: string): Promise<string> {
     const { mirror, store } = this.#options;
-    const value = JSON.stringify({ version: 1, id: randomUUID() });
+    const value = JSON.stringify({ version: 1, id });
     const write = { key: clusterKey, value, expectedRevision: 0 };
     try {
       const { revision } = await store.commit({ guards: [], writes: [write], release: [] });

@@ -1,7 +1,7 @@
 // Records that a store has lost: what hosts remember, what they put back, and what they do not. Memory stores that
 // are wiped and put back, real files, and the storage of a real driver; no time passes.
 
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { StoreMirror } from '../../../../../lib/lock/engine/store-mirror.ts';
@@ -10,6 +10,7 @@ import type { TicketStore } from '../../../../../lib/lock/stores/ticket-store.ts
 import { never } from '../../../../../lib/running/never.ts';
 import { LostDoctor } from '../../../../../lib/volumes/doctor/lost-records.ts';
 import { directoryDriver } from '../../../../../lib/volumes/drivers/directory/driver.ts';
+import type { VolumeDriver } from '../../../../../lib/volumes/drivers/driver.ts';
 import { UnavailableError } from '../../../../../lib/volumes/errors.ts';
 import type { VolumeEvent } from '../../../../../lib/volumes/events.ts';
 import {
@@ -76,7 +77,7 @@ class History {
 const driver = () => directoryDriver({ volumeDir: join(directory, 'volumes') });
 
 /** A daemon of host `name` on one past of the store; its next one reads the same file. */
-async function daemon(name: string, history: History) {
+async function daemon(name: string, history: History, more: readonly VolumeDriver[] = []) {
   const path = join(directory, `${name}.json`);
   const remembered = await RememberedRecords.open({ path, store: 'etcd /berth', clock });
   const store = history.named;
@@ -91,7 +92,7 @@ async function daemon(name: string, history: History) {
   await mirror.firstReset;
   const doctor = new LostDoctor({
     ...{ lost, remembered, cluster, mirror, store, clock, host: name, events: sink },
-    drivers: new Map([['directory', driver()]]),
+    drivers: new Map([driver(), ...more].map((each, index) => [index ? 'more' : each.name, each])),
   });
   return {
     ...{ catalog, lost, cluster, doctor, mirror, events, store },
@@ -307,6 +308,27 @@ test('records whose storage this host can not see wait, and nothing is completed
   expect(await next.store.records('volumes/')).toEqual([]);
   await driver().pool.mark(await next.cluster.id());
   expect(states(await next.doctor.restore())).toEqual({ db: 'fixed' });
+  await next.stop();
+});
+
+test('the cluster that no host remembers is the one whose mark the pools carry', async () => {
+  const { one, id } = await founded(new History('first'));
+  await one.create('db');
+  await one.stop();
+  const memory = join(directory, 'n1.json');
+  const lines = (await readFile(memory, 'utf8')).split('\n');
+  await writeFile(memory, lines.filter((line) => !line.includes(`"${clusterKey}"`)).join('\n'));
+  const archive = directoryDriver({ volumeDir: join(directory, 'archive') });
+  await archive.pool.mark(crypto.randomUUID());
+  const unsure = await daemon('n1', new History('second'), [archive]);
+  await expect(unsure.doctor.restore()).rejects.toThrow(/the marks of several clusters/);
+  expect(await unsure.store.records('')).toEqual([]);
+  await unsure.stop();
+
+  const next = await daemon('n1', new History('third'));
+  expect((await next.doctor.restore()).every(({ state }) => state === 'fixed')).toBe(true);
+  expect(next.names()).toEqual(['db']);
+  expect(await next.cluster.id()).toBe(id);
   await next.stop();
 });
 
