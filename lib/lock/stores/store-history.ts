@@ -4,7 +4,12 @@ import type { Condition } from '../condition.ts';
 import { ProofExpiredError, StoreUnavailableError } from '../errors.ts';
 import type { HistoryChange } from '../history.ts';
 import type { HistoryRecord, RememberedHistory, Verdict } from './history-record.ts';
-import type { FoundHistory, HistoryOptions, HistorySource } from './history-source.ts';
+import type {
+  FoundHistory,
+  HistoryMemory,
+  HistoryOptions,
+  HistorySource,
+} from './history-source.ts';
 import { defaultTtlMs } from './history-source.ts';
 import { afterwardsText, quarantineText } from './history-texts.ts';
 import type { StoreHistoryName } from './ticket-store.ts';
@@ -228,12 +233,14 @@ export class StoreHistory<F extends FoundHistory> implements AsyncDisposable {
   async #enter(record: HistoryRecord, revision: number): Promise<void> {
     const { id, cluster } = record;
     const known = { id, cluster, revision, ttlMs: Math.max(this.#ttlMs, record.ttlMs) };
-    await this.#save(known);
-    this.#savedRevision = revision;
-    this.#record = record;
-    this.#known = known;
-    this.#pending = undefined;
-    this.#source.signs.begin(cluster, revision);
+    await this.#inTurn(async (memory) => {
+      await memory?.save(known);
+      this.#savedRevision = revision;
+      this.#record = record;
+      this.#known = known;
+      this.#pending = undefined;
+      this.#source.signs.begin(cluster, revision);
+    });
   }
 
   /** False: another host has written the record meanwhile. */
@@ -253,22 +260,25 @@ export class StoreHistory<F extends FoundHistory> implements AsyncDisposable {
    * ends before it is, only the revision shows the change to the next one.
    */
   async #saveRevision(): Promise<void> {
-    const { revision } = this.#source.signs;
-    const known = this.#known;
-    if (!known || this.#savedRevision >= revision) return;
-    try {
-      await this.#save({ ...known, revision });
-      if (this.#known === known) this.#savedRevision = Math.max(this.#savedRevision, revision);
-    } catch (error) {
-      log('not saved: %s', messageOf(error));
-    }
+    if (this.#isSaved) return;
+    const saving = this.#inTurn(async (memory) => {
+      const known = this.#known;
+      // Another history may have been saved since.
+      if (!known || this.#isSaved) return;
+      const { revision } = this.#source.signs;
+      await memory?.save({ ...known, revision });
+      this.#savedRevision = revision;
+    });
+    await saving.catch((error) => log('not saved: %s', messageOf(error)));
   }
 
-  /** One at a time, in order. */
-  #save(remembered: RememberedHistory): Promise<void> {
-    const { memory } = this.#options;
-    if (!memory) return Promise.resolve();
-    const saving = this.#saving.then(() => memory.save(remembered));
+  get #isSaved(): boolean {
+    return !this.#known || this.#savedRevision >= this.#source.signs.revision;
+  }
+
+  /** Saves one at a time, in order, so that the memory never has an earlier history than this process. */
+  #inTurn(save: (memory: HistoryMemory | undefined) => Promise<void>): Promise<void> {
+    const saving = this.#saving.then(() => save(this.#options.memory));
     this.#saving = saving.catch(() => {
       // The caller handles the error.
     });
