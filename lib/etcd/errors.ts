@@ -33,11 +33,14 @@ export function isCompacted(error: unknown): boolean {
   return error instanceof EtcdCallError && /revision has been compacted/.test(error.message);
 }
 
+/** gRPC ends its messages with this, also when there is nothing to note. */
+const emptyNote = / Resolution note: *$/;
+
 /** Turns the failure of a call into one of the three errors; returns such an error unchanged. */
 export function callError(error: unknown): Error {
   const isNamed = [LeaseGoneError, EtcdRefusedError, EtcdCallError].some((c) => error instanceof c);
   if (isNamed) return error as Error;
-  const message = messageOf(error);
+  const message = messageOf(error).replace(emptyNote, '');
   if (/requested lease not found/.test(message)) {
     return new LeaseGoneError(message, { cause: error });
   }
