@@ -2,7 +2,12 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import type { Failure, FailureReply, LongWorkEvent, LongWorkStep } from '../plugin/admin/api.ts';
+import type {
+  Failure,
+  FailureReply,
+  LongWorkEvent,
+  LongWorkStep,
+} from '../plugin/admin/api/long-work.ts';
 
 // An `import` of it by name loads more than it needs (lib/linux/unix-call.ts), before each command.
 const { request } = process.getBuiltinModule('node:http');
@@ -48,7 +53,7 @@ export class AdminClient {
     this.#socketPath = socketPath;
   }
 
-  /** Gets a reply. The caller names its type, from plugin/admin/api.ts: both are of one release. */
+  /** Gets a reply. The caller names its type, from plugin/admin/api: both are of one release. */
   async get<T extends object>(path: string): Promise<T> {
     return this.#parse<T>(await this.#whole(await this.#send('GET', path)));
   }

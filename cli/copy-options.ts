@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { StoodStill } from '../plugin/admin/api.ts';
+import type { StoodStill } from '../plugin/admin/api/snapshots.ts';
 import { duration } from '../plugin/config/setting-values.ts';
 import { holdLimit, settings } from '../plugin/config/settings.ts';
 import type { CommonOptions } from './context.ts';

@@ -1,4 +1,4 @@
-import type { Failure, FailureCode } from '../plugin/admin/api.ts';
+import type { Failure, FailureCode } from '../plugin/admin/api/long-work.ts';
 
 /** The exit codes, which scripts may rely on. */
 export const exitCodes = {

@@ -1,4 +1,4 @@
-import type { Failure } from '../plugin/admin/api.ts';
+import type { Failure } from '../plugin/admin/api/long-work.ts';
 import { AdminError, DaemonUnavailableError } from './admin-client.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 

@@ -1,4 +1,4 @@
-import type { GateReply, HolderReply } from '../plugin/admin/api.ts';
+import type { GateReply, HolderReply } from '../plugin/admin/api/locks.ts';
 
 /**
  * Returns a text without what changes a terminal: names and reasons come from the store, which every host of the

@@ -1,4 +1,5 @@
-import type { HolderReply, LongWorkStep, ProgressReply } from '../plugin/admin/api.ts';
+import type { HolderReply } from '../plugin/admin/api/locks.ts';
+import type { LongWorkStep, ProgressReply } from '../plugin/admin/api/long-work.ts';
 import { humanSize } from '../plugin/http/human-size.ts';
 import type { Context } from './context.ts';
 import { holderText } from './format.ts';

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LocksReply, LongWorkStep } from '../plugin/admin/api.ts';
+import type { LocksReply } from '../plugin/admin/api/locks.ts';
+import type { LongWorkStep } from '../plugin/admin/api/long-work.ts';
 import type { AdminClient } from './admin-client.ts';
 import { AdminError, DaemonUnavailableError, path } from './admin-client.ts';
 import type { Context } from './context.ts';

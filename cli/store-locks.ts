@@ -1,6 +1,6 @@
 import type { OpenedLocks } from '../lib/lock/open/open-locks.ts';
 import type { Gate, Mode, Ticket } from '../lib/lock/ticket.ts';
-import type { Failure } from '../plugin/admin/api.ts';
+import type { Failure } from '../plugin/admin/api/long-work.ts';
 import { AdminError } from './admin-client.ts';
 import type { Context } from './context.ts';
 import { exitCodes } from './exit-code.ts';

@@ -3,7 +3,7 @@ import type { InheritedSocket } from '../lib/linux/inherited-sockets.ts';
 import { listenOnUnixSocket } from '../lib/linux/unix-server.ts';
 import type { Clock } from '../lib/running/clock.ts';
 import { systemClock } from '../lib/running/clock.ts';
-import type { FailureReply } from './admin/api.ts';
+import type { FailureReply } from './admin/api/long-work.ts';
 import type { Config } from './config/config.ts';
 import type { StartedApp } from './docker/starting-app.ts';
 import { startingApp } from './docker/starting-app.ts';

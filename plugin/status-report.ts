@@ -4,7 +4,7 @@ import { UnavailableError } from '../lib/volumes/errors.ts';
 import type { PoolWatch } from '../lib/volumes/pools/pool-watch.ts';
 import { silenceConditions } from '../lib/volumes/silence.ts';
 import type { VolumeRecord } from '../lib/volumes/volume.ts';
-import type { StatusReport } from './admin/api.ts';
+import type { StatusReport } from './admin/api/status.ts';
 import { conditionsOf } from './admin/conditions.ts';
 import type { OpenCluster } from './cluster.ts';
 import type { Config } from './config/config.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { StoodStill } from '../../plugin/admin/api.ts';
+import type { StoodStill } from '../../plugin/admin/api/snapshots.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { Run } from '../context.ts';
 import type { CopyOptions } from '../copy-options.ts';

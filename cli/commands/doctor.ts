@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { AcceptedReply, DoctorReply, FindingReply } from '../../plugin/admin/api.ts';
+import type { AcceptedReply, DoctorReply, FindingReply } from '../../plugin/admin/api/doctor.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { EventReply, EventsReply } from '../../plugin/admin/api.ts';
+import type { EventReply, EventsReply } from '../../plugin/admin/api/status.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Context, Run } from '../context.ts';
 

@@ -6,7 +6,7 @@ import type {
   LocksReply,
   TicketReply,
   UncleanEndsReply,
-} from '../../plugin/admin/api.ts';
+} from '../../plugin/admin/api/locks.ts';
 import { parseDuration } from '../../plugin/config/setting-values.ts';
 import type { AdminClient } from '../admin-client.ts';
 import { AdminError, path } from '../admin-client.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { LastUseReply, PruneReply, UnusedReply } from '../../plugin/admin/api.ts';
+import type { LastUseReply, PruneReply, UnusedReply } from '../../plugin/admin/api/volumes.ts';
 import { parseDuration } from '../../plugin/config/setting-values.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';

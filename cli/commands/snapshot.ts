@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { SnapshotTaken, VolumeDetailReply } from '../../plugin/admin/api.ts';
+import type { SnapshotTaken } from '../../plugin/admin/api/snapshots.ts';
+import type { VolumeDetailReply } from '../../plugin/admin/api/volumes.ts';
 import { humanSize } from '../../plugin/http/human-size.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';

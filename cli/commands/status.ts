@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { MemberReply, StatusReply } from '../../plugin/admin/api.ts';
+import type { MemberReply, StatusReply } from '../../plugin/admin/api/status.ts';
 import { humanSize } from '../../plugin/http/human-size.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Run } from '../context.ts';

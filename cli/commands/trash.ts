@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { RemovedReply, RestoredReply, TrashReply } from '../../plugin/admin/api.ts';
+import type { RemovedReply, RestoredReply, TrashReply } from '../../plugin/admin/api/trash.ts';
 import { humanSize } from '../../plugin/http/human-size.ts';
 import { AdminError } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
+import type { HolderReply } from '../../plugin/admin/api/locks.ts';
 import type {
-  HolderReply,
   RulesReply,
   UnreadableReply,
   VolumeDetailReply,
   VolumeReply,
   VolumesReply,
-} from '../../plugin/admin/api.ts';
+} from '../../plugin/admin/api/volumes.ts';
 import { humanSize } from '../../plugin/http/human-size.ts';
 import { path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';

@@ -12,7 +12,7 @@ import type { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import type { VolumeService } from '../../lib/volumes/service.ts';
 import type { EventLog } from '../events/event-log.ts';
 import { collectBody } from '../http/json-body.ts';
-import type { StatusReply, StatusReport } from './api.ts';
+import type { StatusReply, StatusReport } from './api/status.ts';
 import type { AcceptStore } from './doctor-routes.ts';
 import { doctorRoutes } from './doctor-routes.ts';
 import { eventRoutes } from './event-routes.ts';
@@ -44,7 +44,7 @@ export interface AdminAppOptions {
 }
 
 /**
- * The operators' JSON API; `api.ts` has its types. A client that can connect may do anything, so
+ * The operators' JSON API; `api/` has its types. A client that can connect may do anything, so
  * the socket is for root only.
  */
 export function adminApp({

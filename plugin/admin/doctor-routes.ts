@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Doctor } from '../../lib/volumes/doctor/doctor.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { AcceptedReply, DoctorReply } from './api.ts';
+import type { AcceptedReply, DoctorReply } from './api/doctor.ts';
 
 const fixBody = z.strictObject({ delete: z.array(z.string()).default([]) });
 

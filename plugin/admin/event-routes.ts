@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { InvalidRequestError } from '../../lib/volumes/errors.ts';
 import type { EventLog } from '../events/event-log.ts';
 import { clientGone } from '../http/client-gone.ts';
-import type { EventsReply } from './api.ts';
+import type { EventsReply } from './api/status.ts';
 
 const querySchema = z.strictObject({
   since: z.coerce.number().pipe(z.int().nonnegative()).default(0),

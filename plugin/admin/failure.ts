@@ -10,7 +10,7 @@ import type { Ticket } from '../../lib/lock/ticket.ts';
 import { VolumeError } from '../../lib/volumes/errors.ts';
 import { disabledBy } from '../../lib/volumes/operations/lock-refusals.ts';
 import { bodyRefusal } from '../http/json-body.ts';
-import type { Failure, FailureCode } from './api.ts';
+import type { Failure, FailureCode } from './api/long-work.ts';
 import { holderReply } from './replies.ts';
 
 const log = createDebug('berth:error');

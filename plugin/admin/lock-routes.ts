@@ -11,7 +11,7 @@ import type { VolumeService } from '../../lib/volumes/service.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
 import { clientGone } from '../http/client-gone.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { GoneReply, LocksReply, UncleanEndsReply } from './api.ts';
+import type { GoneReply, LocksReply, UncleanEndsReply } from './api/locks.ts';
 import { answerLongWork } from './long-work.ts';
 import { gateReplies, ticketReplies } from './replies.ts';
 

@@ -2,7 +2,7 @@ import type { Response } from 'express';
 import type { Clock } from '../../lib/running/clock.ts';
 import type { CallContext } from '../../lib/volumes/service.ts';
 import { clientGone } from '../http/client-gone.ts';
-import type { LongWorkEvent } from './api.ts';
+import type { LongWorkEvent } from './api/long-work.ts';
 import { failureOf, statusOf } from './failure.ts';
 import { holderReply } from './replies.ts';
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Clock } from '../../lib/running/clock.ts';
 import type { Prune } from '../../lib/volumes/operations/prune.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { PruneReply } from './api.ts';
+import type { PruneReply } from './api/volumes.ts';
 import { answerLongWork } from './long-work.ts';
 
 const pruneBody = z.strictObject({

@@ -3,7 +3,8 @@ import { disabledVolumes } from '../../lib/lock/use/disabled-volume.ts';
 import { lockQueueOf } from '../../lib/lock/use/queue.ts';
 import { parseLockName } from '../../lib/lock/use/use.ts';
 import type { VolumeView } from '../../lib/volumes/service.ts';
-import type { GateReply, HolderReply, TicketReply, VolumeReply } from './api.ts';
+import type { GateReply, HolderReply, TicketReply } from './api/locks.ts';
+import type { VolumeReply } from './api/volumes.ts';
 
 export function holderReply({ token, holder }: Ticket): HolderReply {
   const { host, reason, since, detail } = holder;

@@ -7,7 +7,7 @@ import type { RemovedVolume, Trash } from '../../lib/volumes/operations/trash.ts
 import { parseEntry } from '../../lib/volumes/trash-entry.ts';
 import { checkVolumeName } from '../../lib/volumes/volume.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type { RemovedReply, RestoredReply, TrashReply } from './api.ts';
+import type { RemovedReply, RestoredReply, TrashReply } from './api/trash.ts';
 import { answerLongWork } from './long-work.ts';
 
 export type TrashOfRoutes = Pick<Trash, 'list' | 'bytes' | 'restore' | 'discard' | 'termMs'>;

@@ -6,13 +6,8 @@ import { VolumeError } from '../../lib/volumes/errors.ts';
 import type { CopyInUse, VolumeService, VolumeView } from '../../lib/volumes/service.ts';
 import { checkSnapshotName, checkVolumeName, parseSource } from '../../lib/volumes/volume.ts';
 import { bodyText, parseJson } from '../http/json-body.ts';
-import type {
-  RulesReply,
-  SnapshotTaken,
-  StoodStill,
-  VolumeDetailReply,
-  VolumesReply,
-} from './api.ts';
+import type { SnapshotTaken, StoodStill } from './api/snapshots.ts';
+import type { RulesReply, VolumeDetailReply, VolumesReply } from './api/volumes.ts';
 import { answerLongWork } from './long-work.ts';
 import { volumeReply } from './replies.ts';
 

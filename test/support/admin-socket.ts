@@ -17,7 +17,7 @@ import { Prune } from '../../lib/volumes/operations/prune.ts';
 import { UncleanEnds } from '../../lib/volumes/operations/unclean-ends.ts';
 import { Claims } from '../../lib/volumes/records/claims.ts';
 import type { RemovedVolume } from '../../lib/volumes/records/removed-volumes.ts';
-import type { ConditionReply, MemberReply } from '../../plugin/admin/api.ts';
+import type { ConditionReply, MemberReply } from '../../plugin/admin/api/status.ts';
 import { adminApp } from '../../plugin/admin/app.ts';
 import { EventLog } from '../../plugin/events/event-log.ts';
 import { memoryTrash } from './memory-trash.ts';

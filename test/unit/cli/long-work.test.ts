@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { followWork } from '../../../cli/long-work.ts';
-import type { LongWorkStep } from '../../../plugin/admin/api.ts';
+import type { LongWorkStep } from '../../../plugin/admin/api/long-work.ts';
 
 const progress = (doneFiles: number) =>
   ({

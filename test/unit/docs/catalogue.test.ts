@@ -7,7 +7,8 @@ import type { LockErrorCode } from '../../../lib/lock/errors.ts';
 import { findingKinds } from '../../../lib/volumes/doctor/finding.ts';
 import type { VolumeErrorCode } from '../../../lib/volumes/errors.ts';
 import { eventKinds } from '../../../lib/volumes/events.ts';
-import type { FailureCode, HolderReply } from '../../../plugin/admin/api.ts';
+import type { HolderReply } from '../../../plugin/admin/api/locks.ts';
+import type { FailureCode } from '../../../plugin/admin/api/long-work.ts';
 import { statusOf } from '../../../plugin/admin/failure.ts';
 import { reportSchema } from '../../../sentinel/watch.ts';
 

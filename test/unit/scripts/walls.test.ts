@@ -38,7 +38,7 @@ const samples = {
   sentinel: 'sentinel/sentinel.ts',
   sentinelProtocol: 'sentinel/watch.ts',
   daemon: 'plugin/daemon.ts',
-  adminReplies: 'plugin/admin/api.ts',
+  adminReplies: 'plugin/admin/api/status.ts',
   admin: 'plugin/admin/app.ts',
   config: 'plugin/config/config.ts',
   docker: 'plugin/docker/app.ts',
