@@ -7,13 +7,14 @@ import pg from 'pg';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { ConnectionOptions, PostgresPool } from './connection-options.ts';
 import type { Dialect } from './dialect.ts';
-import { explainPostgres } from './postgres-errors.ts';
+import { explainPostgres, isUnknownStatement } from './postgres-errors.ts';
+import { PreparedStatements } from './prepared-statements.ts';
 import { ServerLimits } from './server-limits.ts';
 import { TimeLimit } from './time-limit.ts';
 
 const log = createDebug('berth:postgres');
 
-/** The size of the pool. Writing steps take turns, so more would only help readers. */
+/** The size of the pool. Writing steps share a connection, so more would only help readers. */
 const maxConnections = 4;
 /** How long the server may take to close a connection. */
 const closeLimitMs = 500;
@@ -22,7 +23,10 @@ export type Row = Readonly<Record<string, unknown>>;
 
 /** One connection. It rejects with errors for people; see postgres-errors.ts. */
 export interface Connection {
-  /** Runs one statement with values; returns its rows. Sent at once, without waiting for others. */
+  /**
+   * Runs one statement; returns its rows. Sent at once, without waiting for others. With values, its text is one of
+   * a fixed set, because the server keeps each prepared.
+   */
   query(statement: string, values?: readonly unknown[]): Promise<readonly Row[]>;
   /** Runs several statements without values in one round trip; returns the rows of each. */
   script(statements: readonly string[]): Promise<readonly (readonly Row[])[]>;
@@ -55,6 +59,7 @@ export class Connections implements AsyncDisposable {
   readonly #Client: new () => pg.Client;
   readonly #pool: pg.Pool;
   readonly #limits: ServerLimits;
+  readonly #statements = new PreparedStatements();
   readonly #sockets = new Map<ClientBase, Duplex>();
   /** The error that broke a connection: its statements only say that it is broken. */
   readonly #failures = new WeakMap<ClientBase, Error>();
@@ -169,7 +174,10 @@ export class Connections implements AsyncDisposable {
     return {
       query: (statement, values = []) =>
         awaitedOrNot(async () => {
-          const sent = client.query(statement, [...values]);
+          const sent = client.query({
+            ...this.#statements.named(statement, values),
+            values: [...values],
+          });
           return (await this.#explaining(sent, client)).rows;
         }),
       script: (statements) =>
@@ -192,6 +200,7 @@ export class Connections implements AsyncDisposable {
     try {
       return await work;
     } catch (error) {
+      if (isUnknownStatement(error)) this.#statements.giveUp();
       const failure = client && this.#failures.get(client);
       throw explainPostgres(failure ?? error, this.server);
     }

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { Ticket } from '../../ticket.ts';
-import { Effects } from '../effects.ts';
+import type { Touches } from '../touches.ts';
+import { Changes } from './changes.ts';
 import type { Connection, Connections, Line, Row } from './connections.ts';
 import { rolledBack } from './connections.ts';
 import type { Dialect } from './dialect.ts';
@@ -11,32 +12,19 @@ import type { Tables } from './schema.ts';
 import { prepareSchema, tablesIn } from './schema.ts';
 import { PostgresSigns } from './signs.ts';
 import type { TimeLimit } from './time-limit.ts';
-import { Turns } from './turns.ts';
+import { wavesOf } from './waves.ts';
+import type { Statement, Step, TakenStep, Transaction, WaitingStep } from './write-steps.ts';
+import { WriteSteps } from './write-steps.ts';
 
-/** The number of changes kept; a watcher that is further behind gets a `reset`. */
-const changesKept = 1000;
-const revisionsPerTrim = 100;
 const longestRetryPauseMs = 20;
 
-/** A statement and its values. */
-export type Statement = readonly [text: string, values: readonly unknown[]];
-
-/** A writing step, during which nobody else writes. */
-export interface Transaction {
-  readonly effects: Effects;
-  /** Queues a statement, which runs together with all others and the commit. */
-  send(...statement: Statement): void;
-}
-
-/** Decides the changes from the rows of the step's first statement. Throws before it sends. */
-export type Step<T> = (rows: readonly Row[], transaction: Transaction) => T;
-
 /**
- * The tables in one schema. A writing step is one transaction of two round trips (a read and the
- * writes), repeated if the database rolls it back because of others. A step that changes tickets,
+ * The tables in one schema. The writing steps that wait share a transaction, repeated if the database rolls
+ * it back because of others. It has a round trip for each wave of steps that are independent (waves.ts), in
+ * which they read, and one for the writes; a wave sees the writes of those before. A step that changes tickets,
  * records or gates raises the revision by one and adds a row that tells watchers of the change.
  *
- * Each writing step removes expired sessions with their tickets. Only the database's clock decides
+ * Each transaction first removes expired sessions with their tickets. Only the database's clock decides
  * about expiry.
  */
 export class Database {
@@ -54,7 +42,7 @@ export class Database {
   readonly historyId: string;
   readonly #connections: Connections;
   readonly #schema: string;
-  readonly #turns = new Turns();
+  readonly #steps = new WriteSteps((steps) => this.#commit(steps));
   #prepared: Promise<void> | undefined;
 
   constructor(connections: Connections, schema: string, dialect: Dialect) {
@@ -106,14 +94,14 @@ export class Database {
       if (row === undefined || flag(row, 'is_standby')) throw this.standbyError();
       this.#heard(row, number(row, 'heard_revision'), floor);
       if (!flag(row, 'has_expired')) return row;
-      await this.#write(...nothing, limit);
+      await this.#steps.run(...nothing, limit);
     }
   }
 
-  /** Runs one writing step. `look` only reads. */
-  async write<T>(look: Statement, step: Step<T>): Promise<T> {
+  /** Takes one writing step. `look` only reads; without `touches` the step depends on all others. */
+  async write<T>(look: Statement, step: Step<T>, touches?: Touches): Promise<T> {
     using limit = this.#connections.limit();
-    return await this.#write(look, step, limit);
+    return await this.#steps.run(look, step, touches, limit);
   }
 
   /** Removes expired sessions, as every writing step does. */
@@ -155,14 +143,26 @@ export class Database {
     );
   }
 
-  async #write<T>(look: Statement, step: Step<T>, limit: TimeLimit): Promise<T> {
-    using _ = await this.#turns.take(limit);
-    const { outcome, isChange } = await this.#step(
-      (connection) => rolledBack(this.#transact(connection, look, step), connection),
-      limit,
-    );
-    if (isChange) this.onChange();
-    return outcome;
+  /** Takes steps in one transaction and tells their callers; never rejects. */
+  async #commit(steps: readonly WaitingStep[]): Promise<void> {
+    using limit = this.#connections.limit();
+    try {
+      const { taken, isChange } = await this.#step(
+        (connection) => rolledBack(this.#transact(connection, steps), connection),
+        limit,
+      );
+      if (isChange) this.onChange();
+      for (const { tell } of taken) tell();
+    } catch (error) {
+      const isRefused = !(error instanceof StoreUnavailableError);
+      // The database has refused a statement, of one of the steps, and has rolled back all of them.
+      if (isRefused && steps.length > 1) await this.#commitEach(steps);
+      else for (const { fail } of steps) fail(error);
+    }
+  }
+
+  async #commitEach(steps: readonly WaitingStep[]): Promise<void> {
+    for (const step of steps) if (!step.limit.isOver) await this.#commit([step]);
   }
 
   async #step<T>(step: (connection: Connection) => Promise<T>, limit: TimeLimit): Promise<T> {
@@ -178,14 +178,16 @@ export class Database {
     this.signs.heard(typeof id === 'string' ? id : undefined, revision, floor);
   }
 
-  async #transact<T>(
+  async #transact(
     connection: Connection,
-    look: Statement,
-    step: Step<T>,
-  ): Promise<{ readonly outcome: T; readonly isChange: boolean }> {
+    steps: readonly WaitingStep[],
+  ): Promise<{ readonly taken: readonly TakenStep[]; readonly isChange: boolean }> {
     const { counter, sessions } = this.tables;
-    // The second statement is sent before the first is answered.
-    const [begun, looked] = await Promise.all([
+    const waves = wavesOf(steps);
+    const looks = (index: number) =>
+      (waves[index] ?? []).map(({ look }) => connection.query(...look));
+    // The first looks are sent before the first statement is answered.
+    const [begun, ...first] = await Promise.all([
       connection.script([
         `BEGIN ISOLATION LEVEL ${this.dialect.isolation}`,
         this.dialect.makeDurable,
@@ -193,29 +195,31 @@ export class Database {
         // A separate statement, which sees the commits for which the lock above had to wait.
         `SELECT EXISTS (SELECT 1 FROM ${sessions} WHERE ${this.isOver}) AS has_expired, ${this.historyId} AS history`,
       ]),
-      connection.query(...look),
+      ...looks(0),
     ]);
+    const revision = number(begun[2]?.[0], 'revision');
     // Nobody has written since this client's last look, because the counter is locked.
-    this.#heard(begun[3]?.[0], number(begun[2]?.[0], 'revision'), this.signs.revision);
-    const sent: Promise<unknown>[] = [];
-    const effects = new Effects(number(begun[2]?.[0], 'revision') + 1);
-    const transaction: Transaction = {
-      effects,
-      send: (...statement) => sent.push(connection.query(...statement)),
-    };
-    const hasExpired = flag(begun[3]?.[0], 'has_expired');
-    if (hasExpired) await this.#dropExpired(connection, transaction);
-    const rows = hasExpired ? await connection.query(...look) : looked;
-    const outcome = step(rows, transaction);
-    const isChange = effects.hasAny();
-    if (isChange) this.#log(transaction);
-    sent.push(connection.script(isChange ? [...this.#notice(effects), 'COMMIT'] : ['COMMIT']));
-    await Promise.all(sent);
-    return { outcome, isChange };
+    this.#heard(begun[3]?.[0], revision, this.signs.revision);
+    const changes = new Changes(connection, revision);
+    let looked: readonly (readonly Row[])[] | undefined = first;
+    if (flag(begun[3]?.[0], 'has_expired')) {
+      await this.#dropExpired(connection, changes);
+      looked = undefined;
+    }
+    const taken: TakenStep[] = [];
+    for (const [index, wave] of waves.entries()) {
+      const rows = looked ?? (await changes.before(looks(index)));
+      looked = undefined;
+      for (const [place, step] of wave.entries()) {
+        taken.push(changes.take((transaction) => step.take(rows[place] ?? [], transaction)));
+      }
+    }
+    await changes.commit(this.tables, this.dialect);
+    return { taken, isChange: changes.revision > revision };
   }
 
   /** Locks the sessions first, so that one that is just being renewed is not removed. */
-  async #dropExpired(connection: Connection, transaction: Transaction): Promise<void> {
+  async #dropExpired(connection: Connection, changes: Changes): Promise<void> {
     const { sessions, tickets } = this.tables;
     const over = await connection.query(
       `SELECT id FROM ${sessions} WHERE ${this.isOver} FOR UPDATE`,
@@ -225,21 +229,11 @@ export class Database {
       `SELECT ticket FROM ${tickets} WHERE session = ANY($1::text[]) ORDER BY token`,
       [ids],
     );
-    this.deleteTickets(theirs.map(toTicket), transaction);
-    transaction.send(`DELETE FROM ${sessions} WHERE id = ANY($1::text[])`, [ids]);
-  }
-
-  #log({ effects, send }: Transaction): void {
-    const { counter, changes } = this.tables;
-    const { revision } = effects;
-    send(`UPDATE ${counter} SET revision = $1 WHERE id = 1`, [revision]);
-    send(`INSERT INTO ${changes} VALUES ($1, $2)`, [revision, JSON.stringify(effects)]);
-    if (revision % revisionsPerTrim !== 0) return;
-    send(`DELETE FROM ${changes} WHERE revision <= $1`, [revision - changesKept]);
-  }
-
-  #notice({ revision }: Effects): string[] {
-    return this.dialect.notifies ? [`NOTIFY ${this.tables.schema}, '${revision}'`] : [];
+    changes.take((transaction) => {
+      this.deleteTickets(theirs.map(toTicket), transaction);
+      transaction.send(`DELETE FROM ${sessions} WHERE id = ANY($1::text[])`, [ids]);
+      return { isDone: true };
+    });
   }
 
   /** Prepares the schema once per client; the next call retries after a failure. */
@@ -266,4 +260,8 @@ async function persist<T>(step: () => Promise<T>, limit: TimeLimit): Promise<T> 
   }
 }
 
-const nothing: [Statement, Step<void>] = [['SELECT 1', []], () => {}];
+const nothing: [Statement, Step<void>, Touches] = [
+  ['SELECT 1', []],
+  () => {},
+  { reads: [], writes: [] },
+];

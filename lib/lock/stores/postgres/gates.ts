@@ -1,7 +1,8 @@
 import type { Gate } from '../../ticket.ts';
-import type { Database, Statement } from './database.ts';
+import type { Database } from './database.ts';
 import { texts, toGates } from './rows.ts';
 import { toColumn } from './text.ts';
+import type { Statement } from './write-steps.ts';
 
 /** The closed gates in the tables. */
 export class Gates {

@@ -55,9 +55,15 @@ export function explainPostgres(error: unknown, server: string): Error {
   return new StoreUnavailableError(`${server} can't be used: ${sentence}`, { cause: error });
 }
 
-/** True if the database rolled the step back because of others, and a retry may succeed. */
+/** True if the database rolled the step back, and a retry may succeed: because of others, or of a statement's name. */
 export function isConflict(error: unknown): boolean {
-  return ['40001', '40P01'].includes(codeOf(causeOf(error)));
+  const cause = causeOf(error);
+  return ['40001', '40P01'].includes(codeOf(cause)) || isUnknownStatement(cause);
+}
+
+/** True if the server does not know a prepared statement, or has another of its name. */
+export function isUnknownStatement(error: unknown): boolean {
+  return ['26000', '42P05'].includes(codeOf(error));
 }
 
 /** True if a pooler has refused a connection because of a parameter that it does not know. */

@@ -10,8 +10,10 @@ import type {
   Refused,
   Waiting,
 } from '../ticket-store.ts';
+import type { Touches } from '../touches.ts';
+import { touchesOf } from '../touches.ts';
 import type { Row } from './connections.ts';
-import type { Database, Statement, Transaction } from './database.ts';
+import type { Database } from './database.ts';
 import {
   deleteRecords,
   putRecords,
@@ -23,6 +25,7 @@ import {
 import { flag, number, parseTicket, texts, toGates } from './rows.ts';
 import type { Sessions } from './sessions.ts';
 import { toColumn } from './text.ts';
+import type { Statement, Step, Transaction } from './write-steps.ts';
 
 /** The facts that decide a request, in the state that a step sees. */
 interface Standing {
@@ -52,7 +55,7 @@ export class TicketQueue {
   }
 
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
-    return this.#database.write(this.#look(request), ([row], transaction) => {
+    const step: Step<Granted | Waiting | Disabled> = ([row], transaction) => {
       const { written, gates, blockers, isQuarantined } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
       const isWaiting = written !== undefined && blockers.length > 0;
@@ -62,17 +65,19 @@ export class TicketQueue {
       const { effects } = transaction;
       const revision = effects.hasAny() ? effects.revision : effects.revision - 1;
       return { state: 'waiting', ticket, blockers, revision };
-    });
+    };
+    return this.#database.write(this.#look(request), step, touchesOfRequest(request));
   }
 
   tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
-    return this.#database.write(this.#look(request), ([row], transaction) => {
+    const step: Step<Granted | Refused | Disabled> = ([row], transaction) => {
       const { written, gates, blockers, isQuarantined } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
       this.#history.requireOpen(isQuarantined, request.proof);
       if (blockers.length > 0) return { state: 'refused', blockers };
       return granted(written ?? this.#add(request, transaction), request, row);
-    });
+    };
+    return this.#database.write(this.#look(request), step, touchesOfRequest(request));
   }
 
   async place(ticket: Ticket): Promise<Placement> {
@@ -124,6 +129,7 @@ export class TicketQueue {
           deleteRecords(this.#database, [claim], transaction);
         }
       },
+      touchesOf([target], { written: keysOf(claim, note?.key) }),
     );
   }
 
@@ -221,6 +227,17 @@ export class TicketQueue {
 /** Returns the locks as two columns: names, and whether each is exclusive. */
 function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: boolean[]] {
   return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
+}
+
+/** Undefined for a request that reads records of any names. */
+function touchesOfRequest(request: TicketRequest): Touches | undefined {
+  const { mark, claim, read, readBelow } = request;
+  if (readBelow !== undefined) return undefined;
+  return touchesOf([request], { read: keysOf(read), written: keysOf(mark, claim?.key) });
+}
+
+function keysOf(...keys: readonly (string | undefined)[]): string[] {
+  return keys.filter((key) => key !== undefined);
 }
 
 function granted(

@@ -1,11 +1,13 @@
 import { GuardLostError } from '../../errors.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type { Committed, GuardedChange, StoredRecord } from '../ticket-store.ts';
+import { touchesOf } from '../touches.ts';
 import type { Row } from './connections.ts';
-import type { Database, Statement, Transaction } from './database.ts';
+import type { Database } from './database.ts';
 import { flag, number, text, texts, toRecord } from './rows.ts';
 import type { Sessions } from './sessions.ts';
 import { fromColumn, toColumn } from './text.ts';
+import type { Statement, Step, Transaction } from './write-steps.ts';
 
 /** Marks a ticket whose session another client has resumed. */
 const takenMark = 'taken';
@@ -33,7 +35,7 @@ export class Records {
   }
 
   commit(change: GuardedChange): Promise<Committed> {
-    return this.#database.write(this.#look(change), (rows, transaction) => {
+    const step: Step<Committed> = (rows, transaction) => {
       const { effects } = transaction;
       const last = effects.revision - 1;
       const tickets = new Map(
@@ -62,7 +64,10 @@ export class Records {
       );
       this.#database.deleteTickets(change.release, transaction);
       return { revision: effects.hasAny() ? effects.revision : last };
-    });
+    };
+    const written = change.writes.map(({ key }) => key);
+    const touches = touchesOf([...change.guards, ...change.release], { written });
+    return this.#database.write(this.#look(change), step, touches);
   }
 
   /** Reads the tickets (by nonce) and the records (by key) of a change. */

@@ -25,11 +25,11 @@ export interface PostgresStoreOptions extends ConnectionOptions {
 
 /**
  * Keeps tickets in a PostgreSQL database (14 or newer) or a CockroachDB, for many hosts. Each step
- * is one transaction. Writing steps queue behind one row, so revisions and tokens are a total
- * order. The store creates its tables, in a schema of their own, at the first use.
+ * is atomic; those of one client that wait share a transaction. Transactions queue behind one row, so revisions
+ * and tokens are a total order. The store creates its tables, in a schema of their own, at the first use.
  *
- *     step ─► Turns ─► Connections: BEGIN, lock `counter`, look │ writes, `changes`, NOTIFY, COMMIT
- *                                                               └► Feed ─► watchers
+ *     steps ─► WriteSteps ─► BEGIN, lock `counter`, looks │ writes, looks │ …, `changes`, NOTIFY, COMMIT
+ *                                                                                 └► Feed ─► watchers
  *
  * Sessions expire by the database's clock. The clock may show any time, but must not be set forward
  * by more than a TTL's margin while locks are held. After an outage of PostgreSQL, each session
