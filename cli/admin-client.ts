@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { descriptorOf } from '../lib/linux/socket-descriptor.ts';
 import type {
   Failure,
   FailureReply,
@@ -74,7 +75,7 @@ export class AdminClient {
     { signal, onConnected }: WorkOptions = {},
   ): AsyncGenerator<LongWorkStep<T>, void> {
     const response = await this.#send(method, path, body, signal);
-    onConnected?.(descriptorOf(response));
+    onConnected?.(connectionOf(response));
     for await (const event of this.#lines<LongWorkEvent<T>>(response)) {
       if (event.event === 'error') throw new AdminError(event);
       yield event;
@@ -163,14 +164,10 @@ export class AdminClient {
   }
 }
 
-/** Returns the descriptor of the connection; node has it, and no public name for it. */
-function descriptorOf({ socket }: IncomingMessage): number {
-  const handle: unknown = Reflect.get(socket, '_handle');
-  const isHandle = typeof handle === 'object' && handle !== null && 'fd' in handle;
-  if (!isHandle || typeof handle.fd !== 'number' || handle.fd < 0) {
-    throw new Error('this version of node does not tell the descriptor of a connection');
-  }
-  return handle.fd;
+function connectionOf({ socket }: IncomingMessage): number {
+  const descriptor = descriptorOf(socket);
+  if (descriptor !== undefined) return descriptor;
+  throw new Error('this version of node does not tell the descriptor of a connection');
 }
 
 function isOurs(error: unknown): boolean {

@@ -181,7 +181,7 @@ async function cancelledBySignals<T>(work: (signal: AbortSignal) => Promise<T>):
 }
 
 /** Opens the locks of a store for `work`. Rejects with AdminError for what a person can repair. */
-async function withLocks<T>(
+export async function withLocks<T>(
   url: string,
   ttlMs: number | undefined,
   work: (locks: OpenedLocks) => Promise<T>,

@@ -19,6 +19,8 @@ const packageOf = {
   iptables: 'iptables',
   openssl: 'openssl',
   jq: 'jq',
+  curl: 'curl',
+  python3: 'python3',
   spin: 'spin',
   // SPIN compiles its models. g++ depends on the headers of the C library; gcc only recommends
   // them.

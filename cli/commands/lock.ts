@@ -7,13 +7,13 @@ import type {
   TicketReply,
   UncleanEndsReply,
 } from '../../plugin/admin/api/locks.ts';
-import { parseDuration } from '../../plugin/config/setting-values.ts';
 import type { AdminClient } from '../admin-client.ts';
 import { AdminError, path } from '../admin-client.ts';
 import { withCommonOptions } from '../common-options.ts';
 import type { CommonOptions, Context, Run } from '../context.ts';
 import { exitCodes } from '../exit-code.ts';
 import { gateText, holderText, since, table } from '../format.ts';
+import { duration } from '../option-values.ts';
 import { runUnderLock } from '../run-under-lock.ts';
 import {
   clearLock,
@@ -22,6 +22,7 @@ import {
   listLocks,
   runUnderStoreLock,
 } from '../store-locks.ts';
+import { lockServeCommand } from './lock-serve.ts';
 
 /** Options of a command that works on the volumes' locks of the daemon, or on a store of its own. */
 interface StoreOptions extends CommonOptions {
@@ -149,6 +150,7 @@ export function lockCommands(root: Command, run: Run): void {
         return runUnderStoreLock(context, store, of);
       }),
     );
+  lockServeCommand(group, run);
 }
 
 /** Adds the option of a command that can do without the daemon. */
@@ -281,12 +283,4 @@ function token(text: string): number {
     throw new InvalidArgumentError('Use the number that berth lock inspect shows.');
   }
   return value;
-}
-
-function duration(text: string): number {
-  const ms = parseDuration(text);
-  if (ms === undefined || ms > 86_400_000) {
-    throw new InvalidArgumentError('Use 0s to 24h, like 30s or 5m.');
-  }
-  return ms;
 }

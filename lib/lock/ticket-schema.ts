@@ -3,10 +3,13 @@ import type { StoreChange } from './stores/ticket-store.ts';
 import type { Gate, Ticket, TicketRequest } from './ticket.ts';
 import { unknownMachine } from './ticket.ts';
 
+/** The fields of one requested lock but its name. */
+export const lockFields = { mode: z.enum(['exclusive', 'shared']) };
+
 const requestFields = {
   session: z.string(),
   nonce: z.string(),
-  locks: z.array(z.object({ name: z.string(), mode: z.enum(['exclusive', 'shared']) })),
+  locks: z.array(z.object({ name: z.string(), ...lockFields })),
   kind: z.string().optional(),
   owner: z.string().optional(),
   holder: z

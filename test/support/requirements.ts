@@ -42,6 +42,8 @@ export type Requirement =
   | 'uml'
   | 'gcc'
   | 'jq'
+  | 'curl'
+  | 'python3'
   | 'systemd'
   | 'throttle'
   | 'history'
@@ -113,6 +115,8 @@ const problems: Record<Requirement, () => string[]> = {
   spin: () => missingPrograms(['spin', 'gcc']),
   gcc: () => missingPrograms(['gcc']),
   jq: () => missingPrograms(['jq']),
+  curl: () => missingPrograms(['curl', 'openssl']),
+  python3: () => missingPrograms(['python3']),
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
   history: () => [missingHistory()].filter((reason) => reason !== undefined),
   kubernetes: () =>

@@ -11,7 +11,8 @@ test('the house has no circle of imports, and few rooms and arrows at the top', 
 test('imports are seen, of types too', () => {
   const arrows = arrowsBetween(importGraph(root), topRoom);
   expect([...(arrows.get('lib/running') ?? [])]).toEqual(['lib/linux']);
-  expect([...(arrows.get('cli') ?? [])]).toEqual(['plugin', 'lib/linux', 'lib/lock']);
+  const used = [...(arrows.get('cli') ?? [])].sort();
+  expect(used).toEqual(['lib/linux', 'lib/lock', 'plugin']);
 });
 
 test('a circle is named', () => {
