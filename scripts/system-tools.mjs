@@ -1,4 +1,4 @@
-// The programs that the tests run, with the Debian package of each.
+// The programs and libraries that the tests use, with the Debian package of each.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { execute, mustExecute, say } from './execute.mjs';
@@ -21,6 +21,7 @@ const packageOf = {
   jq: 'jq',
   curl: 'curl',
   python3: 'python3',
+  go: 'golang-go',
   spin: 'spin',
   // SPIN compiles its models. g++ depends on the headers of the C library; gcc only recommends
   // them.
@@ -29,6 +30,11 @@ const packageOf = {
   'systemd-socket-activate': 'systemd',
   // For guests with their own kernel.
   modprobe: 'kmod',
+};
+
+/** Libraries that tests compile with, with a file of each. */
+const libraryOf = {
+  '/usr/share/gocode/src/go.etcd.io/etcd': 'golang-etcd-server-dev',
 };
 
 /** Debian keeps each release's programs here, outside the search path. */
@@ -43,15 +49,16 @@ export function missingTools() {
       join(postgresReleases, release, 'bin'),
     ),
   ];
-  return Object.keys(packageOf).filter(
+  const programs = Object.keys(packageOf).filter(
     (tool) => !directories.some((directory) => existsSync(join(directory, tool))),
   );
+  return [...programs, ...Object.keys(libraryOf).filter((path) => !existsSync(path))];
 }
 
 export async function installTools() {
   const missing = missingTools();
   if (missing.length === 0) return;
-  await installPackages([...new Set(missing.map((tool) => packageOf[tool]))]);
+  await installPackages([...new Set(missing.map((tool) => packageOf[tool] ?? libraryOf[tool]))]);
 }
 
 export async function installPackages(packages) {

@@ -10,6 +10,7 @@ import {
   apiServerProgram,
   dockerVersions,
   earlierNode,
+  etcdClientOfGo,
   etcdVersions,
   postgresTools,
   stampOf,
@@ -23,7 +24,7 @@ import {
  * own kernels, see uml-host.ts. `systemd`: its programs; systemd itself need not run. `throttle`: disks
  * with a limit of writes per second, see slow-disk.ts. `history`: earlier commits, see
  * earlier-release.ts. `registry`: a registry for images and plugins.
- * `compose`: Docker Compose. `podman`: Podman. `earlier-node`: the oldest Node of the lock library.
+ * `go-etcd`: Go with etcd's client, from Debian. `compose`: Docker Compose. `podman`: Podman. `earlier-node`: the oldest Node of the lock library.
  * `kubernetes`: an API server, see kubernetes.ts.
  */
 export type Requirement =
@@ -44,6 +45,7 @@ export type Requirement =
   | 'jq'
   | 'curl'
   | 'python3'
+  | 'go-etcd'
   | 'systemd'
   | 'throttle'
   | 'history'
@@ -117,6 +119,12 @@ const problems: Record<Requirement, () => string[]> = {
   jq: () => missingPrograms(['jq']),
   curl: () => missingPrograms(['curl', 'openssl']),
   python3: () => missingPrograms(['python3']),
+  'go-etcd': () => [
+    ...missingPrograms(['go']),
+    ...(etcdClientOfGo() === undefined
+      ? ["needs etcd's client for Go (npm run pretest installs it as root)"]
+      : []),
+  ],
   systemd: () => missingPrograms(['systemd-socket-activate', 'systemd-analyze']),
   history: () => [missingHistory()].filter((reason) => reason !== undefined),
   kubernetes: () =>

@@ -137,3 +137,17 @@ function suiteDirectory(suite: 'bookworm' | 'trixie' | ToolSuite): string {
 export function cacheDirectory(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'berth-test');
 }
+
+/** Debian's libraries for Go. */
+export const librariesOfGo = '/usr/share/gocode';
+
+/** Returns the directory that keeps what Go has compiled. */
+export function goBuildCache(): string {
+  return join(cacheDirectory(), 'go-build');
+}
+
+/** Returns the directory of etcd's client for Go, of etcd 3.5 or 3.4; undefined if it is not installed. */
+export function etcdClientOfGo(): string | undefined {
+  const etcd = join(librariesOfGo, 'src/go.etcd.io/etcd');
+  return ['client/v3', 'clientv3'].map((name) => join(etcd, name)).find((path) => existsSync(path));
+}
