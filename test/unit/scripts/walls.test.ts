@@ -23,6 +23,7 @@ const samples = {
   embedded: 'lib/lock/stores/embedded/store.ts',
   etcdStore: 'lib/lock/stores/etcd/store.ts',
   fileStore: 'lib/lock/stores/file/store.ts',
+  kubernetes: 'lib/lock/stores/kubernetes/store.ts',
   memory: 'lib/lock/stores/memory/store.ts',
   postgres: 'lib/lock/stores/postgres/store.ts',
   volumes: 'lib/volumes/volume.ts',
@@ -89,12 +90,13 @@ const allowed: Readonly<Record<string, string>> = {
   'lib/lock/recipes/jobs': 'running lock manager lockEngine recipes stores',
   // It opens each kind of store.
   'lib/lock/open':
-    'running etcd lock manager recipes open stores embedded etcdStore fileStore memory postgres',
+    'running etcd lock manager recipes open stores embedded etcdStore fileStore kubernetes memory postgres',
   'lib/lock/server': 'running lock manager lockServer',
   'lib/lock/stores': 'running lock stores',
   'lib/lock/stores/embedded': 'linux running lock stores embedded',
   'lib/lock/stores/etcd': 'running etcd lock stores etcdStore',
   'lib/lock/stores/file': 'linux running lock stores fileStore',
+  'lib/lock/stores/kubernetes': 'running lock stores kubernetes',
   // It also makes the locks that live within one process, hence the manager.
   'lib/lock/stores/memory': 'running lock manager stores memory',
   'lib/lock/stores/postgres': 'running lock stores postgres',
@@ -116,7 +118,7 @@ const allowed: Readonly<Record<string, string>> = {
   sentinel: 'linux running sentinel sentinelProtocol',
   plugin:
     'linux running lock manager lockEngine use recipes open stores embedded ' +
-    'etcdStore fileStore memory postgres volumes doctor operations mounts ' +
+    'etcdStore fileStore kubernetes memory postgres volumes doctor operations mounts ' +
     'records pools drivers directory image shared storageWorker daemon adminReplies admin config ' +
     'docker engine events fencing host http humanSize',
   'plugin/admin':

@@ -15,6 +15,8 @@ const longestPauseMs = 2_000;
 interface Observed {
   readonly resourceVersion: string;
   readonly since: number;
+  /** This client has seen an earlier version: the renewal to this one took place while it looked. */
+  readonly isRenewal: boolean;
 }
 
 /**
@@ -48,9 +50,13 @@ export class DeadSessions {
     }
   }
 
-  /** Returns how long this client has seen no renewal of a Lease, in milliseconds; 0 if it never looked before. */
-  unchangedMs(lease: Lease): number {
-    return performance.now() - this.#observe(lease).since;
+  /**
+   * Returns how long this client has seen no renewal of a Lease, in milliseconds, from its first look on, and
+   * whether it has seen one at all.
+   */
+  observed(lease: Lease): { readonly unchangedMs: number; readonly isRenewal: boolean } {
+    const { since, isRenewal } = this.#observe(lease);
+    return { unchangedMs: performance.now() - since, isRenewal };
   }
 
   /** Returns the pause until the next look. */
@@ -62,7 +68,7 @@ export class DeadSessions {
     for (const id of [...this.#observed.keys()]) if (!found.has(id)) this.#observed.delete(id);
     const ended = sessions.filter((id) => !found.has(id));
     for (const lease of leases) {
-      if (this.unchangedMs(lease) >= lease.ttlMs && (await this.#leases.remove(lease))) {
+      if (this.observed(lease).unchangedMs >= lease.ttlMs && (await this.#leases.remove(lease))) {
         ended.push(lease.session);
       }
     }
@@ -84,7 +90,7 @@ export class DeadSessions {
   #observe({ session, resourceVersion }: Lease): Observed {
     const before = this.#observed.get(session);
     if (before?.resourceVersion === resourceVersion) return before;
-    const now = { resourceVersion, since: performance.now() };
+    const now = { resourceVersion, since: performance.now(), isRenewal: before !== undefined };
     this.#observed.set(session, now);
     return now;
   }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { SessionGoneError } from '../../errors.ts';
 import { isPermanent, permanentSessionOf } from '../../permanent-session.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
@@ -6,6 +7,9 @@ import type { DeadSessions } from './dead-sessions.ts';
 import type { Leases } from './leases.ts';
 import { taken } from './leases.ts';
 import type { Draft, Steps } from './steps.ts';
+
+/** The longest pause between two looks for a renewal. */
+const longestLookMs = 1_000;
 
 /**
  * The sessions of this client. A session has a Lease, and a place in the state with the same
@@ -68,11 +72,20 @@ export class Sessions {
     if (lease) await this.#leases.remove(lease);
   }
 
-  /** True if renewals arrive. Holders renew every third of the TTL: after half, one is missing. */
+  /**
+   * True if renewals arrive. Holders renew every third of the TTL: after half, one is missing. No clock of
+   * another host counts, so a client that has not followed the session has to wait that long for one.
+   */
   async isAlive(id: string): Promise<boolean> {
     if (isPermanent(id)) return false;
-    const lease = await this.#leases.find(id);
-    return lease !== undefined && this.#dead.unchangedMs(lease) < lease.ttlMs / 2;
+    for (;;) {
+      const lease = await this.#leases.find(id);
+      if (lease === undefined) return false;
+      const { unchangedMs, isRenewal } = this.#dead.observed(lease);
+      if (unchangedMs >= lease.ttlMs / 2) return false;
+      if (isRenewal || this.#own.has(id)) return true;
+      await pause(Math.min(lease.ttlMs / 16, longestLookMs));
+    }
   }
 
   /** True if another client has resumed a session that this one has opened. */

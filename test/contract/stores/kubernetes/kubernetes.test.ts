@@ -36,6 +36,22 @@ describeWith(['etcd', 'kubernetes'], 'the Kubernetes store', () => {
     expect(await store.tickets()).toEqual([]);
   });
 
+  test('a client that has followed nothing tells a living holder from a dead one', async () => {
+    const options = { ...kubernetes.admin, name: 'fresh' };
+    await using store = kubernetesStore(options);
+    await using living = manager(store, 'n1', { ttlMs: 6_000 });
+    const alive = await take(living, 'db');
+    // It never renews, and its TTL is far from its end.
+    await using silent = kubernetesStore(options);
+    const { id } = await silent.openSession({ ttlMs: 12_000, owner: 'n2', resumable: false });
+    await using fresh = kubernetesStore(options);
+    const [isAlive, isSilentAlive] = await Promise.all([
+      fresh.sessionAlive(alive.ticket.session),
+      fresh.sessionAlive(id),
+    ]);
+    expect({ isAlive, isSilentAlive }).toEqual({ isAlive: true, isSilentAlive: false });
+  });
+
   test('keeps the locks in an annotation of an object that somebody else owns', async () => {
     const path = '/api/v1/namespaces/default/configmaps/theirs';
     const options = { ...kubernetes.admin, name: 'theirs', resource: path };
