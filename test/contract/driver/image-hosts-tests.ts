@@ -1,7 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { imageDriver } from '../../../lib/volumes/drivers/image/driver.ts';
+import { ownerTag } from '../../../lib/volumes/drivers/image/stage.ts';
 import { InUseError } from '../../../lib/volumes/errors.ts';
 import { startProcess, waitFor } from '../../support/processes.ts';
 import type { DriverBench } from '../bench/driver-bench.ts';
@@ -37,6 +38,23 @@ export function hostsTests(bench: () => DriverBench): void {
     await command('umount', [mountpoint]);
     return monitor;
   }
+
+  test('a device that another daemon has attached and not mounted yet is no leftover of this one', async () => {
+    const [n1, n2] = [hostOf('machine.n1'), hostOf('machine.n2')];
+    await bench().created('db');
+    const image = join(bench().volumeDir, 'image/db/volume.img');
+    const stage = join(bench().volumeDir, `image/db/.stage-7.${ownerTag('machine.n2')}`);
+    await mkdir(stage);
+    await link(image, join(stage, 'volume.img'));
+    const staged = join(stage, 'volume.img');
+    const device = (await command('losetup', ['--find', '--show', staged])).trim();
+    expect(await n1.storage.leftovers()).toEqual([]);
+    await n1.storage.sweep();
+    expect(await bench().loopDevices()).toHaveLength(1);
+    expect(await n2.storage.leftovers()).toEqual([{ what: device }]);
+    await n2.storage.sweep();
+    expect(await bench().loopDevices()).toEqual([]);
+  });
 
   test.each([
     ['another daemon', 'machine.n2'],

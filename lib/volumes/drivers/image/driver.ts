@@ -63,6 +63,7 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
   const beginSweep = sweeper(base);
   const dead = new DeadDevices(hostDir && join(hostDir, 'dead-devices'));
   const own = new OwnDevices({ owner, dead });
+  const storage = imageStorage(base, own);
   const untilDetached = (what: string, image: string, signal: AbortSignal) =>
     waitUntilDetached(what, image, signal, dead);
 
@@ -230,7 +231,7 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
     owns: ({ source, root }) => source.startsWith('/dev/loop') && root === '/',
 
     pool: directoryPool(base),
-    storage: imageStorage(base),
+    storage,
     trash: directoryTrash(base, {
       beginSweep,
       report,
@@ -243,7 +244,7 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
     promisedBytes: (volume) => readOptions(volume).size,
 
     async occupied(volume) {
-      const snapshots = (await imageStorage(base).find(volume.name))?.snapshots ?? [];
+      const snapshots = (await storage.find(volume.name))?.snapshots ?? [];
       const images = snapshots.map((snapshot) => snapshotImage({ volume, snapshot }));
       return {
         volumeBytes: await bytesIfThere(imageOf(volume)),
@@ -323,7 +324,7 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
    */
   async function isMadeOnly(volume: DriverVolume): Promise<boolean> {
     if (!(await isUnused(imageOf(volume)))) return false;
-    return ((await imageStorage(base).find(volume.name))?.snapshots ?? []).length === 0;
+    return ((await storage.find(volume.name))?.snapshots ?? []).length === 0;
   }
 
   /** Copies the image of a volume that may be mounted here, and may be in use. */

@@ -9,9 +9,10 @@ import { visibleNames } from '../stored-volume.ts';
 import type { FileSystem } from './image-file.ts';
 import { isUnused } from './image-file.ts';
 import { detach, idleLoopDevices } from './loop-device.ts';
+import type { OwnDevices } from './own-devices.ts';
 
-/** Lists what the image driver stores; driver.ts draws its layout. */
-export function imageStorage(base: string): DriverStorage {
+/** Lists what the image driver stores; driver.ts draws its layout. `own`: tells the devices of this daemon. */
+export function imageStorage(base: string, own: Pick<OwnDevices, 'without'>): DriverStorage {
   return {
     names: () => visibleNames(base),
 
@@ -51,9 +52,13 @@ export function imageStorage(base: string): DriverStorage {
     },
   };
 
-  /** Lists devices that somebody attached by hand; the kernel frees those of a mount. */
+  /**
+   * Lists devices that somebody attached by hand; the kernel frees those of a mount. Another daemon of this machine
+   * has devices for a moment that it has not mounted yet.
+   */
   async function idleDevices(): Promise<string[]> {
-    return (await exists(base)) ? idleLoopDevices(await realpath(base)) : [];
+    if (!(await exists(base))) return [];
+    return own.without(await idleLoopDevices(await realpath(base)));
   }
 }
 
