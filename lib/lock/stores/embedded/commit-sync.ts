@@ -64,6 +64,16 @@ export class CommitSync implements Disposable {
     this.#commits += 1;
   }
 
+  /** The number of changes that the connection has committed. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  /** Begins to bring to disk what is committed. If that fails, the next step repairs it or says so. */
+  begin(): void {
+    this.settled().catch(() => {});
+  }
+
   /** Makes good a failed sync; call it before a step. Throws SQLite's error when it can't. */
   repair(): void {
     if (!this.#mustCheckpoint) return;
@@ -73,11 +83,11 @@ export class CommitSync implements Disposable {
   }
 
   /**
-   * Resolves when all that this connection has committed is on disk. Rejects StoreUnavailableError when
-   * the disk refuses that: whether the commits outlive a power cut is then unknown.
+   * Resolves when the first so many changes that this connection has committed are on disk; all, by default.
+   * Rejects StoreUnavailableError when the disk refuses that: whether the commits outlive a power cut is then
+   * unknown.
    */
-  async settled(): Promise<void> {
-    const wanted = this.#commits;
+  async settled(wanted = this.#commits): Promise<void> {
     while (this.#onDisk < wanted) {
       this.#running ??= this.#sync().finally(() => {
         this.#running = undefined;

@@ -28,8 +28,9 @@ const revisionsPerBoot = 1_000_000;
  * One connection to the file. Each step is a transaction; one that changes something raises the
  * revision by one and adds a row that tells watchers of the change. What a step has written is on disk
  * when `settled` resolves, unless it was nothing but tickets: a power cut ends the processes of all tickets,
- * and with the next boot go their sessions. That revisions, and so tokens, are never used twice is the
- * work of `beginBoot`.
+ * and with the next boot go their sessions. The records that a request writes with its ticket are brought to
+ * disk at once, and nobody needs to wait for them: a power cut that takes them ends what the holder did under
+ * the ticket, too. That revisions, and so tokens, are never used twice is the work of `beginBoot`.
  */
 export class LockFile {
   readonly statements: Statements;
@@ -102,6 +103,17 @@ export class LockFile {
     const revision = this.#lastLasting;
     await this.#sync.settled();
     this.#guard?.synced(revision);
+  }
+
+  /**
+   * Does a step that queues a ticket. `earlier` resolves when all that was written before the step, and so all
+   * that its answer may tell of others, is on disk.
+   */
+  queueing<T>(step: () => T): { readonly answer: T; readonly earlier: Promise<void> } {
+    const { commits } = this.#sync;
+    const answer = step();
+    if (this.#sync.commits > commits) this.#sync.begin();
+    return { answer, earlier: this.#sync.settled(commits) };
   }
 
   /** Returns the revision of the last change. */

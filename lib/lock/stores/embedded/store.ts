@@ -40,7 +40,8 @@ export interface EmbeddedStoreOptions {
 /**
  * Keeps tickets in one SQLite file, for the processes of one host. Each step is one transaction that is
  * written when it answers, so a crash loses nothing and leaves nothing half done. What outlives a power
- * cut (records and gates) is on disk then; steps that come together share one sync.
+ * cut (records and gates) is on disk then; steps that come together share one sync. The records that a
+ * request writes with its ticket (mark, claim) are on their way to the disk when it answers.
  *
  *     step ─ retried while busy ─► LockFile.write ─► BEGIN IMMEDIATE ─► Queue, Sessions, Gates
  *       │                                         └► a row in `changes` ─► ChangeFeed ─► watchers
@@ -71,12 +72,23 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
   await attempt(() => opened.open());
   const feed = new ChangeFeed(opened, () => succeeds(() => opened.parts.purge()));
   let isClosed = false;
+  const requireOpen = () => {
+    if (isClosed) throw new StoreUnavailableError(`the lock file ${path} is closed`);
+  };
   const step = async <T>(take: (parts: FileParts) => T) => {
     const answer = await attempt(() => {
-      if (isClosed) throw new StoreUnavailableError(`the lock file ${path} is closed`);
+      requireOpen();
       return opened.step(take);
     });
     await opened.parts.file.settled();
+    return answer;
+  };
+  const queueing = async <T>(take: (parts: FileParts) => T) => {
+    const { answer, earlier } = await attempt(() => {
+      requireOpen();
+      return opened.step((parts) => parts.file.queueing(() => take(parts)));
+    });
+    await earlier;
     return answer;
   };
   const store: TicketStore = {
@@ -95,8 +107,8 @@ export async function embeddedStore(options: EmbeddedStoreOptions): Promise<Tick
       }),
     closeSession: (id) => step(({ sessions }) => sessions.close(id)),
     sessionAlive: (id) => step(({ sessions }) => sessions.isAlive(id)),
-    enqueue: (request) => step(({ queue }) => queue.enqueue(request)),
-    tryEnqueue: (request) => step(({ queue }) => queue.tryEnqueue(request)),
+    enqueue: (request) => queueing(({ queue }) => queue.enqueue(request)),
+    tryEnqueue: (request) => queueing(({ queue }) => queue.tryEnqueue(request)),
     place: (ticket) => step(({ queue }) => queue.place(ticket)),
     stands: (ticket) => step(({ queue }) => queue.stands(ticket)),
     remove: (ticket, claim, note) => step(({ queue }) => queue.remove(ticket, claim, note)),

@@ -66,11 +66,39 @@ test('a step that writes a record or a gate waits for one sync, and one that cha
   expect(syncs).toBe(1);
   await store.health(); // It proves that the file can be written.
   expect(syncs).toBe(2);
-  await store.enqueue({ ...client.request('db'), mark: 'mark' });
+  await store.closeGate({ lockName: 'other', host: 'n1', since: '2026-01-02T03:04:05.000Z' });
   expect(syncs).toBe(3);
   await store.closeGate({ lockName: 'db', host: 'n1', since: '2026-01-02T03:04:05.000Z' });
   await store.openGate('db');
   expect(syncs).toBe(5);
+});
+
+test('a request that writes records with its ticket answers while they are brought to disk, and who comes later waits for that', async () => {
+  gate = Promise.withResolvers();
+  const { ticket } = enabled(await store.enqueue({ ...client.request('db'), mark: 'mark' }));
+  expect(syncs).toBe(1);
+  const answered: string[] = [];
+  const noting = (name: string, step: Promise<unknown>) => step.then(() => answered.push(name));
+  // Each of them may tell of the mark.
+  const later = [
+    noting('record', store.record('mark')),
+    noting('queue', store.enqueue({ ...client.request('db'), read: 'mark' })),
+    noting('remove', store.remove(ticket)),
+  ];
+  await systemClock().sleep(50);
+  expect({ answered, syncs }).toEqual({ answered: [], syncs: 1 });
+  gate.resolve();
+  await Promise.all(later);
+  expect(syncs).toBe(1);
+});
+
+test('a request whose records can not be brought to disk has its ticket, and the next step says so', async () => {
+  failure = Object.assign(new Error('i/o error'), { code: 'EIO' });
+  await store.enqueue({ ...client.request('db'), mark: 'mark' });
+  await expect(write('next')).rejects.toThrow(/the lock file .* can't be used/);
+  failure = undefined;
+  await write('after');
+  expect(await store.record('mark')).toBeDefined();
 });
 
 test('no step answers before its sync, steps that come together share one, and a refused one fails alone', async () => {
@@ -100,8 +128,9 @@ test('no step answers before its sync, steps that come together share one, and a
 test('after a failed sync nothing is answered until the log has been copied into the database', async () => {
   await write('before');
   failure = Object.assign(new Error('i/o error'), { code: 'EIO' });
-  const request = { ...client.request('db'), mark: 'mark' };
-  const lost = store.enqueue(request);
+  const request = client.request('db');
+  await store.enqueue(request);
+  const lost = write('lost');
   await expect(lost).rejects.toThrow(StoreUnavailableError);
   await expect(lost).rejects.toThrow(/the lock file .* can't be used: the disk reported an error/);
   const log = `${directory.path}-wal`;
