@@ -40,6 +40,8 @@ export interface UmlHost extends BerthHost, AsyncDisposable {
   docker(...args: string[]): Promise<FinishedProcess>;
   dockerOk(...args: string[]): Promise<string>;
   execOk(command: string, ...args: string[]): Promise<string>;
+  /** Loads modules of its kernel. */
+  loadModules(...names: string[]): Promise<void>;
   /** Ends the guest at once, with its kernel. */
   cutPower(): Promise<void>;
   /** The process below which the kernel runs; its end is a power cut. */
@@ -166,6 +168,9 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     }
   }
 
+  const execOk = async (command: string, ...args: string[]) =>
+    succeeded([command, ...args], await exec(command, args));
+
   stack.defer(cutPower);
   await boot();
   const owned = stack.move();
@@ -176,7 +181,10 @@ export async function startUmlHost(options: UmlHostOptions): Promise<UmlHost> {
     dockerSocket,
     spawn,
     exec,
-    execOk: async (command, ...args) => succeeded([command, ...args], await exec(command, args)),
+    execOk,
+    loadModules: async (...names) => {
+      await execOk('modprobe', '-d', outside, '-a', ...names);
+    },
     startEngine,
     spawnDocker,
     docker,

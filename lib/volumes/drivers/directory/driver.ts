@@ -1,5 +1,5 @@
 import { chmod, mkdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { currentMountsAt } from '../../../linux/mountinfo.ts';
 import { addMountWords } from '../../../linux/mounting.ts';
 import { allOf } from '../../../running/all-of.ts';
@@ -16,6 +16,7 @@ import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
+import { lookFresh } from '../shared/fresh-names.ts';
 import { mountOptions } from '../shared/mount-options.ts';
 import { bindAt, detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import type { RootOwner } from '../shared/owner.ts';
@@ -231,7 +232,8 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
    */
   async function settled(volume: DriverVolume, context: DriverContext) {
     const found = paths(volume);
-    const [hasOld, hasData] = await Promise.all([exists(found.old), exists(found.data)]);
+    const look = () => allOf([exists(found.old), exists(found.data)]);
+    const [hasOld, hasData] = await lookFresh([base, found.home], look);
     if (hasOld) {
       await confirmed(context);
       if (hasData) await discard(found.old, base, context);
@@ -248,7 +250,8 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
 
   async function existingSnapshot(target: SnapshotTarget): Promise<string> {
     const path = snapshotPath(target);
-    if (await exists(path)) return path;
+    const { home } = paths(target.volume);
+    if (await lookFresh([base, home, dirname(path)], () => exists(path))) return path;
     throw new NotFoundError(
       `the storage of snapshot ${target.volume.name}@${target.snapshot} is not there`,
     );

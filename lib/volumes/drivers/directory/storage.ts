@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { childPath } from '../shared/child-path.ts';
 import { isFresh } from '../shared/fresh-copy.ts';
+import { lookFresh } from '../shared/fresh-names.ts';
 import { exists, isEmpty } from '../shared/storage-files.ts';
 import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage } from '../stored-volume.ts';
@@ -14,7 +15,7 @@ export function directoryStorage(base: string): DriverStorage {
 
     async find(name) {
       const home = childPath(base, name);
-      if (!(await exists(home))) return undefined;
+      if (!(await lookFresh([base], () => exists(home)))) return undefined;
       return {
         name,
         options: {},

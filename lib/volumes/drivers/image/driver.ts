@@ -18,6 +18,7 @@ import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
+import { lookFresh } from '../shared/fresh-names.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
 import { renameHome } from '../shared/renamed.ts';
@@ -83,7 +84,7 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
 
     async create(volume, context) {
       beginSweep();
-      const isThere = await exists(imageOf(volume));
+      const isThere = await hasImage(volume);
       if (isThere) {
         if (!(await isMadeOnly(volume))) return 'found';
         await discard(homeOf(volume), base, context, { tell: tellOf(volume) });
@@ -100,7 +101,7 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
     async remove(volume, context) {
       beginSweep();
       context.signal.throwIfAborted();
-      if (!(await exists(homeOf(volume)))) return;
+      if (!(await lookFresh([base], () => exists(homeOf(volume))))) return;
       await untilDetached(`volume ${volume.name}`, imageOf(volume), context.signal);
       await discard(homeOf(volume), base, context, { tell: tellOf(volume) });
     },
@@ -292,15 +293,19 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
     return childPath(join(homeOf(volume), snapshotsName), `${snapshot}.img`);
   }
 
+  function hasImage(volume: DriverVolume): Promise<boolean> {
+    return lookFresh([base, homeOf(volume)], () => exists(imageOf(volume)));
+  }
+
   async function existingImage(volume: DriverVolume): Promise<string> {
-    const image = imageOf(volume);
-    if (await exists(image)) return image;
+    if (await hasImage(volume)) return imageOf(volume);
     throw new NotFoundError(`the storage of volume ${volume.name} is not there`);
   }
 
   async function existingSnapshot(target: SnapshotTarget): Promise<string> {
     const image = snapshotImage(target);
-    if (await exists(image)) return image;
+    const directories = [base, homeOf(target.volume), dirname(image)];
+    if (await lookFresh(directories, () => exists(image))) return image;
     throw new NotFoundError(
       `the storage of snapshot ${target.volume.name}@${target.snapshot} is not there`,
     );

@@ -5,6 +5,7 @@ import { unmountedOnFstab } from '../../../linux/fstab.ts';
 import { canonical, readMountpoints } from '../../../linux/mountinfo.ts';
 import { replaceFile } from '../../../linux/state-file.ts';
 import type { DriverPool, PoolSpace } from '../driver-pool.ts';
+import { lookFresh } from './fresh-names.ts';
 import { syncPath } from './storage-files.ts';
 import { withTemporary } from './temporary.ts';
 
@@ -14,12 +15,15 @@ const markName = '.berth-pool';
 /** Returns the pool of a driver that keeps its volumes as entries of the directory `base`. */
 export function directoryPool(base: string): DriverPool {
   const markPath = join(base, markName);
+  const freshMark = () =>
+    lookFresh([dirname(dirname(base)), dirname(base), base], () => readMark(markPath));
   return {
     place: base,
     markPath,
 
     async look() {
-      const [mark, isWriteProtected] = await Promise.all([readMark(markPath), isReadOnly(base)]);
+      const [seen, isWriteProtected] = await Promise.all([readMark(markPath), isReadOnly(base)]);
+      const mark = seen ?? (await freshMark());
       const unmounted =
         mark === undefined
           ? await unmountedOnFstab(await canonical(base), await readMountpoints())

@@ -10,6 +10,7 @@ import { messageOf } from '../../../running/message-of.ts';
 import type { DriverContext } from '../driver.ts';
 import type { KeptLeftover, Leftover } from '../stored-volume.ts';
 import { confirmed, keptIfConfirmed } from './confirmed.ts';
+import { forgetNames } from './fresh-names.ts';
 import {
   deleteTree,
   exists,
@@ -117,7 +118,7 @@ export async function discard(
   context.signal.throwIfAborted();
   const trash = temporaryName(parent);
   try {
-    await rename(path, trash);
+    await renameFresh(path, trash);
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return;
     if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error;
@@ -137,6 +138,17 @@ export async function discard(
     if (!isGone) await deleteTree(trash);
   } catch (error) {
     tell?.(keptMessage(await asLeftover(trash, parent), error));
+  }
+}
+
+/** Renames a path; one that this host does not know yet is looked for again. */
+async function renameFresh(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    const parent = dirname(from);
+    if (!hasCode(error, 'ENOENT') || !(await forgetNames([dirname(parent), parent]))) throw error;
+    await rename(from, to);
   }
 }
 
