@@ -59,6 +59,12 @@ export class CommandFailedError extends VolumeError {
   override readonly name = 'CommandFailedError';
 }
 
+/** The pool does not have the mark that a caller has named (DriverContext). Nothing was changed. */
+export class PoolMarkError extends VolumeError {
+  readonly code = 'unavailable';
+  override readonly name = 'PoolMarkError';
+}
+
 /** The request can't be answered at the moment, for example while the store is away. Nothing was changed. */
 export class UnavailableError extends VolumeError {
   readonly code = 'unavailable';

@@ -3,6 +3,7 @@ import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { memoryStore } from '../../lib/lock/stores/memory/store.ts';
 import { LockDriver } from '../../lib/lock/use/lock-driver.ts';
 import { directoryDriver } from '../../lib/volumes/drivers/directory/driver.ts';
+import { lookingForMark } from '../../lib/volumes/drivers/looking-for-mark.ts';
 import type { MountsAt } from '../../lib/volumes/mounts/found-mount.ts';
 import type { AskEngine } from '../../lib/volumes/mounts/one-container.ts';
 import { OneContainer } from '../../lib/volumes/mounts/one-container.ts';
@@ -72,7 +73,9 @@ export async function hostVolumes({
     looks.count += 1;
     return real.pool.look();
   };
-  const driver = { ...real, pool: { ...real.pool, look }, mount: nothing, unmount: nothing };
+  // What a Create or a Remove looks at itself is not counted: it costs no call of the worker.
+  const inPool = lookingForMark(real);
+  const driver = { ...inPool, pool: { ...real.pool, look }, mount: nothing, unmount: nothing };
   const drivers = new Map([[driver.name, driver]]);
   const catalog = new Catalog(manager.mirror, store);
   const file = watchedFile(join(path, 'mounts.json'));

@@ -16,6 +16,11 @@ export interface DriverContext {
    * last, so that nobody else can have written to it.
    */
   readonly isContinued?: boolean;
+  /**
+   * For `create` and `remove`: the mark that the pool must have. They look for it first, and reject PoolMarkError
+   * with nothing changed if there is none, another one, or no way to write. Absent: the caller has looked.
+   */
+  readonly poolMark?: string | undefined;
   /** Called now and then during a long copy. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }

@@ -1,4 +1,5 @@
 import type { DriverPlace, VolumeDriver } from './driver.ts';
+import { lookingForMark } from './looking-for-mark.ts';
 
 /** Every driver by its name, the value of `-o driver=` and of the setting `driver`. Loaded when it is needed. */
 const factories = {
@@ -13,5 +14,6 @@ export const driverNames: readonly string[] = Object.keys(factories);
 /** Returns every driver by its name. */
 export async function drivers(place: DriverPlace): Promise<ReadonlyMap<string, VolumeDriver>> {
   const all = await Promise.all(Object.values(factories).map((factory) => factory()));
-  return new Map(all.map((make) => make(place)).map((driver) => [driver.name, driver]));
+  const made = all.map((make) => lookingForMark(make(place)));
+  return new Map(made.map((driver) => [driver.name, driver]));
 }

@@ -1,6 +1,6 @@
 import type { DriverContext, VolumeDriver } from '../drivers/driver.ts';
 import type { StoredVolume } from '../drivers/stored-volume.ts';
-import { ExistsError, InvalidRequestError } from '../errors.ts';
+import { ExistsError, InvalidRequestError, PoolMarkError } from '../errors.ts';
 import type { NewVolume } from './volume-options.ts';
 
 /**
@@ -15,6 +15,7 @@ export async function createUnlessLeft(
   try {
     if ((await driver.create(wanted, context)) === 'made') return;
   } catch (error) {
+    if (error instanceof PoolMarkError) throw error; // The storage there belongs to another cluster.
     await requireNothingLeft(driver, wanted); // Else that is the reason, and says what to do.
     throw error;
   }

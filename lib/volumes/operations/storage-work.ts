@@ -1,7 +1,7 @@
 import type { Lock } from '../../lock/lock.ts';
 import type { RecordWrite } from '../../lock/stores/ticket-store.ts';
 import type { DriverContext, LiveSource, VolumeDriver } from '../drivers/driver.ts';
-import { InvalidRequestError } from '../errors.ts';
+import { InvalidRequestError, PoolMarkError } from '../errors.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog, CatalogEntry } from '../records/catalog.ts';
@@ -15,7 +15,7 @@ export interface StorageWorkOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** The mounts of this host. */
   readonly mounts: Pick<Mounts, 'get'>;
-  readonly pools: Pick<Pools, 'require'>;
+  readonly pools: Pick<Pools, 'require' | 'markOf'>;
 }
 
 /** Gives the operations what they have in common: the record, the driver, and the context of work under a lock. */
@@ -41,6 +41,31 @@ export class StorageWork {
     const driver = this.driver(name);
     await this.#options.pools.require(driver);
     return driver;
+  }
+
+  /** Does the same, unless storage work in that pool can look for its mark itself (`inPool`). */
+  async driverForWork(name: string): Promise<VolumeDriver> {
+    const driver = this.driver(name);
+    if ((await this.#options.pools.markOf(driver)) === undefined) await this.driverInPlace(name);
+    return driver;
+  }
+
+  /** Creates or removes storage; rejects as `driverInPlace`. Looks for the pool's mark in the same call if it can. */
+  async inPool<T>(
+    driver: VolumeDriver,
+    context: DriverContext,
+    work: (context: DriverContext) => Promise<T>,
+  ): Promise<T> {
+    const { pools } = this.#options;
+    const poolMark = await pools.markOf(driver);
+    try {
+      if (poolMark === undefined) await pools.require(driver);
+      return await work({ ...context, poolMark });
+    } catch (error) {
+      if (!(error instanceof PoolMarkError)) throw error;
+      await pools.require(driver); // It says what is wrong, and may write a mark that is missing.
+      return await work(context);
+    }
   }
 
   /** Does the same as `known`; rejects InUseError if a rename of the volume was interrupted. */

@@ -1,6 +1,6 @@
 import type { Lock } from '../../lock/lock.ts';
 import { allOf } from '../../running/all-of.ts';
-import type { LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
+import type { DriverContext, LiveSource, SnapshotTarget, VolumeDriver } from '../drivers/driver.ts';
 import { ExistsError, InUseError, InvalidRequestError } from '../errors.ts';
 import type { MappedRoot } from '../mapped-root.ts';
 import type { Mounts } from '../mounts/mounts.ts';
@@ -103,8 +103,11 @@ export class Volumes {
     await this.#inPlace(record, look);
     const during = this.#work.during(lock, context);
     const claims = this.#options.claimKeys(name).map((key) => ({ key, value: undefined }));
-    if (isKept) return await this.#options.trash.put(entry, driver, lock, during, claims);
-    await driver.remove(record, during);
+    if (isKept) {
+      await this.#work.driverInPlace(record.driver);
+      return await this.#options.trash.put(entry, driver, lock, during, claims);
+    }
+    await this.#work.inPool(driver, during, (inPool) => driver.remove(record, inPool));
     await lock.guard([...recordDeletion(name, revision), ...claims], { unlock: true });
   }
 
@@ -156,11 +159,11 @@ export class Volumes {
 
   /**
    * Rejects if storage of that name can't be made or removed: its pool can't be used, or the kernel has it
-   * mounted here, also if no volume has a record of that name any more.
+   * mounted here, also if no volume has a record of that name any more. The work itself looks at most pools.
    */
   async requireInPlace(name: string, driver: string): Promise<void> {
     const unmounted = this.#options.mounts.requireUnmounted(name);
-    await allOf([this.#work.driverInPlace(driver), unmounted]);
+    await allOf([this.#work.driverForWork(driver), unmounted]);
   }
 
   async #inPlace({ name, driver }: NewVolume | VolumeRecord, look: EarlyLook): Promise<void> {
@@ -177,9 +180,12 @@ export class Volumes {
     const driver = this.#work.driver(asked.driver);
     const owned = this.#owned(asked, driver, context);
     const [wanted] = await allOf([owned, this.#inPlace(asked, look)]);
+    const { source } = wanted;
+    const bytes = driver.promisedBytes(wanted);
+    const isOneCall = source === undefined && bytes === 0 && driver.takeover === undefined;
+    if (!isOneCall) await this.#work.driverInPlace(driver.name);
     await this.#options.fencing.require(wanted);
     const during = this.#work.during(lock, context);
-    const { source } = wanted;
     const from = source && (await this.#copySource(source, driver, context));
     if (from) await requireNothingLeft(driver, wanted); // A copy would replace it.
     const record = firstRecord(wanted, {
@@ -188,8 +194,10 @@ export class Volumes {
       copyKind: from?.kind,
       token: lock.token,
     });
-    await this.#options.room.during(driver, driver.promisedBytes(wanted), lock, async (ends) => {
-      if (!from) await createUnlessLeft(driver, wanted, during);
+    const create = (inPool: DriverContext) => createUnlessLeft(driver, wanted, inPool);
+    await this.#options.room.during(driver, bytes, lock, async (ends) => {
+      if (isOneCall) await this.#work.inPool(driver, during, create);
+      else if (!from) await create(during);
       else if ('snapshot' in from.source) await driver.clone(from.source, wanted, during);
       else {
         await this.#options.copies.make(

@@ -62,6 +62,15 @@ export class Pools {
   }
 
   /**
+   * Returns the mark that the driver's pool has by the record in the store, so that storage work can look for it
+   * itself. Undefined: only `require` can tell.
+   */
+  async markOf(driver: VolumeDriver): Promise<string | undefined> {
+    if (driver.capabilities.hostOnly || this.#known(driver)?.state !== 'marked') return undefined;
+    return await this.#options.cluster.id();
+  }
+
+  /**
    * Says what is wrong with a driver's pool. Undefined: nothing, or the driver has no volumes, or the
    * store is away. Marks a pool that holds the volumes of the store.
    */

@@ -7,6 +7,7 @@ import {
   InUseError,
   InvalidRequestError,
   NotFoundError,
+  PoolMarkError,
   UnavailableError,
 } from '../errors.ts';
 
@@ -80,6 +81,7 @@ const volumeErrors = {
   InUseError,
   InvalidRequestError,
   NotFoundError,
+  PoolMarkError,
   UnavailableError,
 };
 
