@@ -1,5 +1,5 @@
 import type { OpenedLocks } from '../lib/lock/open/open-locks.ts';
-import type { Gate, Mode, Ticket } from '../lib/lock/ticket.ts';
+import type { Gate, Mode, NamedLock, Ticket } from '../lib/lock/ticket.ts';
 import type { Failure } from '../plugin/admin/api/long-work.ts';
 import { AdminError } from './admin-client.ts';
 import type { Context } from './context.ts';
@@ -19,6 +19,8 @@ type Printing = Pick<Context, 'print'>;
 interface Entry {
   readonly lock: string;
   readonly mode: Mode;
+  /** Of a permit: how many there are. */
+  readonly permits?: number;
   readonly state: 'held' | 'waiting';
   readonly host: string;
   readonly reason: string;
@@ -107,9 +109,8 @@ export function clearLock(
 }
 
 export interface StoreRun {
-  readonly name: string;
+  readonly lock: NamedLock;
   readonly command: readonly string[];
-  readonly isShared: boolean;
   /** Undefined waits for ever. */
   readonly waitMs: number | undefined;
   readonly ttlMs: number | undefined;
@@ -128,12 +129,12 @@ const killAfterMs = (ttlMs = Number.POSITIVE_INFINITY) => Math.min(1_000, ttlMs 
  * death the kernel kills the command (but not what that has started), and the lock is free after the TTL.
  */
 export function runUnderStoreLock(context: Context, url: string, run: StoreRun): Promise<number> {
-  const { name, command, isShared, waitMs, ttlMs } = run;
+  const { command, waitMs, ttlMs } = run;
+  const name = typeof run.lock === 'string' ? run.lock : run.lock.name;
   const { stderr, env } = context;
   return withLocks(url, ttlMs, async (locks) => {
-    const request = [{ name, mode: isShared ? 'shared' : 'exclusive' }] as const;
     const lock = await cancelledBySignals((signal) =>
-      locks.lock(request, {
+      locks.lock(run.lock, {
         reason: 'Run',
         detail: command.join(' ').slice(0, detailLimit),
         signal,
@@ -197,6 +198,10 @@ export async function withLocks<T>(
     return await work(locks);
   } catch (error) {
     if (error instanceof RangeError) throw refusal('invalid', error.message, []);
+    // The library refuses a number of permits because others use another one.
+    if (error instanceof LockError && error.code === 'refused') {
+      throw refusal('in-use', error.message, adviceOn('contended'));
+    }
     if (error instanceof LockError) throw refusal(error.code, error.message, adviceOn(error.code));
     throw error;
   }
@@ -215,13 +220,13 @@ function refusal(code: Failure['code'], message: string, next: readonly string[]
 }
 
 async function entriesOf(locks: OpenedLocks): Promise<Entry[]> {
-  const { blockersOf } = await import('../lib/lock/ticket.ts');
+  const { blockersOf } = await import('../lib/lock/conflicts.ts');
   const tickets = await locks.list();
   return tickets.flatMap((ticket) => {
     const { token, holder } = ticket;
     const state = blockersOf(ticket, tickets).length === 0 ? 'held' : 'waiting';
-    return ticket.locks.map(({ name, mode }): Entry => {
-      return { lock: name, mode, state, token, ...holder };
+    return ticket.locks.map(({ name, ...kind }): Entry => {
+      return { lock: name, ...kind, state, token, ...holder };
     });
   });
 }
@@ -230,13 +235,26 @@ function holderOf({ holder, token }: Ticket): string {
   return holderText({ ...holder, token });
 }
 
+/** Returns `permit 2 of 3` for the second of those who have a permit; `held` counts them by lock. */
+function modeText({ lock, mode, permits, state }: Entry, held: Map<string, number>): string {
+  if (permits === undefined) return mode;
+  if (state === 'waiting') return `permit of ${permits}`;
+  const number = (held.get(lock) ?? 0) + 1;
+  held.set(lock, number);
+  return `permit ${number} of ${permits}`;
+}
+
 function listingText({ locks, gates }: Listing, name: string | undefined): string {
   const isFree = name !== undefined && locks.length === 0;
   const headers = ['LOCK', 'MODE', 'STATE', 'HOST', 'REASON', 'SINCE', 'TOKEN', 'DETAIL'];
-  const rows = locks.map(({ lock, mode, state, host, reason, since: time, token, detail }) => [
-    ...[lock, mode, state, host, reason],
-    ...[since(time), String(token), detail ?? ''],
-  ]);
+  const held = new Map<string, number>();
+  const rows = locks.map((entry) => {
+    const { lock, state, host, reason, since: time, token, detail } = entry;
+    return [
+      ...[lock, modeText(entry, held), state, host, reason],
+      ...[since(time), String(token), detail ?? ''],
+    ];
+  });
   const text = isFree ? `nobody holds lock ${name}\n` : table(headers, rows);
   if (gates.length === 0) return text;
   const closed = gates.map(({ lockName, host, since: time, why }) => [

@@ -42,6 +42,7 @@ interface DisableOptions extends StoreOptions {
 interface RunOptions extends StoreOptions {
   readonly wait?: number;
   readonly shared?: boolean;
+  readonly permits?: number;
   readonly ttl?: number;
 }
 
@@ -132,6 +133,7 @@ export function lockCommands(root: Command, run: Run): void {
       duration,
     )
     .option('--shared', 'with --store: share the lock with others that share it')
+    .option('--permits <count>', 'with --store: up to so many hold the lock at once', Number)
     .option(
       '--ttl <duration>',
       'with --store: how long the lock outlives this host (15s)',
@@ -141,12 +143,16 @@ export function lockCommands(root: Command, run: Run): void {
     .description("run a command while holding a volume's locks; exits with its exit code")
     .action((volume: string, command: string[], options: RunOptions) =>
       run(options, volume, (context) => {
-        const { store, shared = false, wait, ttl } = options;
-        if (store === undefined && (shared || ttl !== undefined)) {
-          throw new AdminError({ code: 'invalid', message: '--shared and --ttl need --store' }, []);
-        }
+        const { store, shared = false, permits, wait, ttl } = options;
+        const objection =
+          store === undefined && (shared || (permits ?? ttl) !== undefined)
+            ? '--shared, --permits and --ttl need --store'
+            : shared && permits !== undefined && '--shared and --permits exclude each other';
+        if (objection) throw new AdminError({ code: 'invalid', message: objection }, []);
         if (store === undefined) return runUnderLock(context, { volume, command, waitMs: wait });
-        const of = { name: volume, command, isShared: shared, waitMs: wait, ttlMs: ttl };
+        const mode = shared ? ('shared' as const) : ('exclusive' as const);
+        const lock = permits === undefined ? { name: volume, mode } : { name: volume, permits };
+        const of = { lock, command, waitMs: wait, ttlMs: ttl };
         return runUnderStoreLock(context, store, of);
       }),
     );

@@ -65,6 +65,26 @@ export class LockDisabledError extends LockError {
   }
 }
 
+/** The tickets on a lock say another number of permits than the request. Nothing was changed. */
+export class PermitsDifferError extends LockError {
+  readonly code = 'refused';
+  override readonly name = 'PermitsDifferError';
+  readonly lockName: string;
+  /** The number of permits that the request says. */
+  readonly asked: number;
+  /** The number of permits that the tickets of the lock say. */
+  readonly standing: number;
+  constructor(lockName: string, asked: number, standing: number) {
+    super(
+      `${lockName} has ${standing} ${standing === 1 ? 'permit' : 'permits'} for those who hold it or wait for it, and this request says ${asked}: ` +
+        'use one number, which can change only while nobody has a permit',
+    );
+    this.lockName = lockName;
+    this.asked = asked;
+    this.standing = standing;
+  }
+}
+
 /** The store can't do what the caller asks; see StoreProperties. Nothing was changed. */
 export class LockUnsupportedError extends LockError {
   readonly code = 'unsupported';

@@ -9,11 +9,12 @@ import type { Gate, LockNames, Ticket } from './ticket.ts';
  */
 export interface Locks extends AsyncDisposable {
   /**
-   * Waits for all the locks and acquires them in one step. A name alone is an exclusive lock. Locks
-   * named twice are merged; exclusive wins over shared.
+   * Waits for all the locks and acquires them in one step. A name alone is an exclusive lock, one with
+   * `permits` one of so many permits. Locks named twice are merged; exclusive wins over shared.
    * Rejects LockTimeoutError, LockCancelledError, LockContendedError (time-out 0),
    * LockDisabledError (also when a gate is closed while the request waits), StoreUnavailableError,
    * LockLostError (the ticket was removed while the request waited), LockUnsupportedError,
+   * PermitsDifferError (others say another number of permits for the lock),
    * RangeError, or the error of `onWait`; nothing is then held and no ticket is left.
    */
   lock(locks: LockNames, options?: LockOptions): Promise<Lock>;

@@ -1,15 +1,41 @@
 import { z } from 'zod';
 import type { StoreChange } from './stores/ticket-store.ts';
-import type { Gate, Ticket, TicketRequest } from './ticket.ts';
+import type { Gate, LockRequest, PlainLockRequest, Ticket, TicketRequest } from './ticket.ts';
 import { unknownMachine } from './ticket.ts';
 
 /** The fields of one requested lock but its name. */
-export const lockFields = { mode: z.enum(['exclusive', 'shared']) };
+export const lockFields = {
+  mode: z.enum(['exclusive', 'shared']),
+  permits: z.int().positive().optional(),
+};
+
+/**
+ * A lock of a stored ticket. A permit is stored as an exclusive lock with the number of permits: a release that knows
+ * no permits then waits for it, and is waited for, as for an exclusive lock.
+ */
+export type StoredLock = PlainLockRequest & { readonly permits?: number | undefined };
+
+export function toStoredLocks(locks: readonly LockRequest[]): readonly StoredLock[] {
+  return locks.map((lock) => (lock.mode === 'permit' ? { ...lock, mode: 'exclusive' } : lock));
+}
+
+export function toLock({ name, mode, permits }: StoredLock): LockRequest {
+  return permits === undefined ? { name, mode } : { name, mode: 'permit', permits };
+}
+
+/** Returns a ticket in the form in which its text is stored. */
+export function toStoredTicket<T extends { readonly locks: readonly LockRequest[] }>(ticket: T) {
+  return { ...ticket, locks: toStoredLocks(ticket.locks) };
+}
+
+export function toStoredChange(change: StoreChange) {
+  return { ...change, tickets: change.tickets.map(toStoredTicket) };
+}
 
 const requestFields = {
   session: z.string(),
   nonce: z.string(),
-  locks: z.array(z.object({ name: z.string(), ...lockFields })),
+  locks: z.array(z.object({ name: z.string(), ...lockFields }).transform(toLock)),
   kind: z.string().optional(),
   owner: z.string().optional(),
   holder: z
@@ -73,11 +99,18 @@ export function parseGate(text: string): Gate {
   return gateSchema.parse(JSON.parse(text));
 }
 
+type StoredInChange = Omit<StoredTicket, 'locks'> & { readonly locks: readonly StoredLock[] };
+
 /**
  * Parses a change from a store's own log of changes. Only berth writes that log, so nothing is
  * checked; tickets of an earlier release get their kind and owner.
  */
 export function parseChange(text: string): StoreChange {
-  const change = JSON.parse(text) as StoreChange;
-  return { ...change, tickets: change.tickets.map((ticket) => withTypedFacts<Ticket>(ticket)) };
+  const change = JSON.parse(text) as Omit<StoreChange, 'tickets'> & {
+    readonly tickets: readonly StoredInChange[];
+  };
+  const tickets = change.tickets.map((ticket) =>
+    withTypedFacts<Ticket>({ ...ticket, locks: ticket.locks.map(toLock) }),
+  );
+  return { ...change, tickets };
 }

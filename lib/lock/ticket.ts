@@ -7,17 +7,34 @@
  * a **kind** and an **owner** for programs, and names its **holder** for people.
  */
 
-/** An exclusive lock conflicts with every other; a shared one only with exclusive ones. */
-export type Mode = 'exclusive' | 'shared';
+/**
+ * An exclusive lock conflicts with every other; a shared one with all but shared ones. A **permit** is one of a number
+ * of places on a lock (a semaphore): it conflicts with exclusive and shared locks, and with other permits once as many
+ * stand as there are.
+ */
+export type Mode = LockRequest['mode'];
 
-/** One requested lock. A name is any non-empty text; stores encode it. */
-export interface LockRequest {
+/** A lock that is held alone, or shared by all who ask for it shared. */
+export interface PlainLockRequest {
   readonly name: string;
-  readonly mode: Mode;
+  readonly mode: 'exclusive' | 'shared';
 }
 
-/** One lock or several, as a caller names them; a name alone is an exclusive lock. */
-export type LockNames = string | LockRequest | readonly (string | LockRequest)[];
+/** A permit of a lock that has `permits` of them. All tickets with permits of one lock say the same number. */
+export interface PermitRequest {
+  readonly name: string;
+  readonly mode: 'permit';
+  readonly permits: number;
+}
+
+/** One requested lock. A name is any non-empty text; stores encode it. */
+export type LockRequest = PlainLockRequest | PermitRequest;
+
+/** One lock, as a caller names it: a name alone is an exclusive lock, one with `permits` a permit. */
+export type NamedLock = string | LockRequest | Omit<PermitRequest, 'mode'>;
+
+/** One lock or several, as a caller names them. */
+export type LockNames = NamedLock | readonly NamedLock[];
 
 /** Describes the holder of a ticket for people, and for the conflict error that they read. */
 export interface Holder {
@@ -120,26 +137,6 @@ export const unknownMachine = '?.';
 /** Returns the part of an owner after the machine id; the whole owner if it names no machine. */
 function hostName(owner: string): string {
   return owner.slice(owner.indexOf('.') + 1);
-}
-
-/** True when two requests for the same lock can't both be granted. */
-export function conflicts(a: Mode, b: Mode): boolean {
-  return a === 'exclusive' || b === 'exclusive';
-}
-
-/** Returns the tickets that `ticket` waits for: lower ones that conflict on any of its locks. */
-export function blockersOf(ticket: Ticket, all: Iterable<Ticket>): Ticket[] {
-  const blockers: Ticket[] = [];
-  for (const other of all) {
-    if (other.token >= ticket.token || other.nonce === ticket.nonce) continue;
-    if (conflicting(ticket.locks, other.locks)) blockers.push(other);
-  }
-  return blockers.sort((a, b) => a.token - b.token);
-}
-
-/** True when two lock sets have a lock in common on which their modes conflict. */
-export function conflicting(a: readonly LockRequest[], b: readonly LockRequest[]): boolean {
-  return a.some((x) => b.some((y) => x.name === y.name && conflicts(x.mode, y.mode)));
 }
 
 export function namesOf(locks: readonly LockRequest[]): string[] {

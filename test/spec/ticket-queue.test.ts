@@ -9,11 +9,16 @@ import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 const specification = join(import.meta.dirname, '../../docs/spec/ticket-queue.pml');
 
 const threeClients = ['-DCLIENTS=3', '-DREQUESTS=8'];
+const permits = ['-DCLIENTS=4', '-DREQUESTS=3', '-DPERMITS=2'];
+/** Leave out the shared requests, or all but those for permits. */
+const [withoutShared, permitsOnly] = ['-DFIRST=2', '-DFIRST=3'];
 
 describeWith(['spin'], 'the specification of the ticket queue', () => {
   test.each([
     ['three clients and two locks', threeClients],
     ['four clients and one lock', ['-DCLIENTS=4', '-DREQUESTS=2']],
+    ['four clients, one lock and two permits', [...permits, withoutShared]],
+    ['three clients, shared ones too, and two permits', [...permits, '-DCLIENTS=3']],
   ])('keeps all its laws with %s', async (_name, bounds) => {
     const report = await check(bounds);
     expect(violations(report)).toEqual([]);
@@ -48,6 +53,16 @@ describeWith(['spin'], 'the specification of the ticket queue', () => {
       missing: 'a single step that queues for all locks',
       variant: ['-DONE_BY_ONE', '-DCLIENTS=2', '-DREQUESTS=8'],
       breaks: ['allOrNothing', 'invalid end state'],
+    },
+    {
+      missing: 'the count of exactly as many permits as there are',
+      variant: ['-DONE_TOO_MANY', ...permits, permitsOnly],
+      breaks: ['permitCount'],
+    },
+    {
+      missing: 'a watch on as many permits as there are',
+      variant: ['-DNEAREST_PERMIT_ONLY', ...permits, permitsOnly],
+      breaks: ['idlePermit'],
     },
   ])('fails without $missing: $breaks', async ({ variant, breaks }) => {
     expect(violations(await check(variant))).toEqual(breaks);

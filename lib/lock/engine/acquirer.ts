@@ -1,9 +1,11 @@
 import type { Clock } from '../../running/clock.ts';
+import { inTheWayOf } from '../conflicts.ts';
 import {
   HistoryChangedError,
   LockContendedError,
   LockDisabledError,
   LockLostError,
+  PermitsDifferError,
   SessionGoneError,
   StoreRefusedError,
   StoreUnavailableError,
@@ -12,7 +14,7 @@ import type { Lock } from '../lock.ts';
 import type { StatedOptions } from '../locks.ts';
 import type { Granted, Placement, TicketStore, Waiting } from '../stores/ticket-store.ts';
 import type { LockRequest, Ticket, TicketRequest } from '../ticket.ts';
-import { conflicting, namesOf } from '../ticket.ts';
+import { namesOf } from '../ticket.ts';
 import type { Grant } from './held-lock.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Session } from './session.ts';
@@ -102,7 +104,9 @@ export class Acquirer {
       lock.throwIfLost();
       return lock;
     } catch (error) {
-      const isRefused = error instanceof LockContendedError || error instanceof LockDisabledError;
+      const isRefused = [LockContendedError, LockDisabledError, PermitsDifferError].some(
+        (refusal) => error instanceof refusal,
+      );
       if (!sending.isWritten || (isTry && isRefused)) this.#options.tickets.forget(request);
       else await this.#options.tickets.remove(request);
       if (error instanceof SessionGoneError) this.#options.sessions.ended(session);
@@ -250,10 +254,10 @@ export class Acquirer {
     if (!nearest.every(({ nonce }) => this.#options.mirror.ticket(nonce))) return nearest;
     const last = Math.max(...nearest.map(({ token }) => token));
     const heads = locks.flatMap((lock) => {
-      const head = this.#options.mirror
+      const earlier = this.#options.mirror
         .ticketsOn(lock.name)
-        .find((ticket) => ticket.token <= last && conflicting([lock], ticket.locks));
-      return head ? [head] : [];
+        .filter(({ token }) => token <= last);
+      return inTheWayOf(lock, earlier).slice(0, lock.mode === 'permit' ? lock.permits : 1);
     });
     return [...new Set(heads)];
   }

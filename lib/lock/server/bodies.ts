@@ -13,18 +13,22 @@ const day = 86_400_000;
 /** A text that other users of the lock read. */
 const shown = z.string().min(1).max(200);
 
-export const holdBody = z.strictObject({
-  ...lockFields,
-  mode: lockFields.mode.default('exclusive'),
-  /** 0: one attempt. Absent: for ever. */
-  waitMs: z.int().nonnegative().max(day).optional(),
-  /** Whole seconds, because each TTL has a session of its own in the store. */
-  ttlMs: z.int().min(2_000).max(3_600_000).multipleOf(1_000).optional(),
-  maxHoldMs: z.int().positive().optional(),
-  owner: shown.optional(),
-  reason: shown.optional(),
-  detail: shown.optional(),
-});
+export const holdBody = z
+  .strictObject({
+    ...lockFields,
+    mode: lockFields.mode.optional(),
+    /** 0: one attempt. Absent: for ever. */
+    waitMs: z.int().nonnegative().max(day).optional(),
+    /** Whole seconds, because each TTL has a session of its own in the store. */
+    ttlMs: z.int().min(2_000).max(3_600_000).multipleOf(1_000).optional(),
+    maxHoldMs: z.int().positive().optional(),
+    owner: shown.optional(),
+    reason: shown.optional(),
+    detail: shown.optional(),
+  })
+  .refine(({ mode, permits }) => mode === undefined || permits === undefined, {
+    error: 'mode and permits exclude each other',
+  });
 
 export const releaseBody = z.strictObject({ token: z.int().positive() });
 

@@ -95,7 +95,8 @@ export class Hold {
 
   #acquired(): Promise<Lock> {
     const { locks, request, response } = this.#options;
-    const { name, mode, waitMs, ttlMs, maxHoldMs, owner, reason, detail, ...more } = request;
+    const { name, mode = 'exclusive', permits, ...limits } = request;
+    const { waitMs, ttlMs, maxHoldMs, owner, reason, detail } = limits;
     const from = response.req.socket.remoteAddress;
     const options: LockOptions = {
       signal: AbortSignal.any([this.#leaving.signal, this.#cut.signal]),
@@ -109,7 +110,7 @@ export class Hold {
         this.#send({ event: 'waiting', holders: blockers.map(holderReply) });
       },
     };
-    return locks.lock({ name, mode, ...more }, options);
+    return locks.lock(permits === undefined ? { name, mode } : { name, permits }, options);
   }
 
   /** Resolves to the last line, when the lock is released or lost, or the connection has ended. */

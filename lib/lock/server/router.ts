@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../running/clock.ts';
+import { blockersOf } from '../conflicts.ts';
 import type { LockManager } from '../lock-manager.ts';
 import type { Locks } from '../locks.ts';
 import type { Ticket } from '../ticket.ts';
-import { blockersOf } from '../ticket.ts';
 import { refusalOf } from './access.ts';
 import { bodyOf, clearBody, disableBody, holdBody, lockNameOf, releaseBody } from './bodies.ts';
 import { holderReply, RefusedError, sendFailure, sendJson } from './events.ts';

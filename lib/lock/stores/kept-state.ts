@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { gateSchema, ticketSchema } from '../ticket-schema.ts';
+import { gateSchema, ticketSchema, toStoredChange, toStoredTicket } from '../ticket-schema.ts';
 import type { ModelState } from './ticket-model.ts';
 import type { StoreChange } from './ticket-store.ts';
 
@@ -42,6 +42,12 @@ export function changesAfter(
   if (revision === last) return [];
   const later = changes.filter((change) => change.revision > revision);
   return later[0]?.revision === revision + 1 ? later : undefined;
+}
+
+/** Returns a state in the form in which its text is stored. */
+export function storedForm<T extends KeptState>(state: T) {
+  const { tickets, changes } = state;
+  return { ...state, tickets: tickets.map(toStoredTicket), changes: changes.map(toStoredChange) };
 }
 
 const recordSchema = z.object({ key: z.string(), value: z.string(), revision: z.number() });

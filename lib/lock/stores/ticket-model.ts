@@ -1,6 +1,7 @@
-import { SessionGoneError } from '../errors.ts';
-import type { Gate, LockRequest, Mode, Ticket, TicketRequest } from '../ticket.ts';
-import { conflicts, recordsOf, storedPart } from '../ticket.ts';
+import { conflicts } from '../conflicts.ts';
+import { PermitsDifferError, SessionGoneError } from '../errors.ts';
+import type { Gate, LockRequest, Ticket, TicketRequest } from '../ticket.ts';
+import { recordsOf, storedPart } from '../ticket.ts';
 import { judgeChange } from './guarded-change.ts';
 import type {
   Committed,
@@ -25,7 +26,7 @@ export interface ModelState extends StoreState {
 
 interface Queued {
   readonly ticket: Ticket;
-  readonly mode: Mode;
+  readonly lock: LockRequest;
 }
 
 /**
@@ -82,7 +83,9 @@ export class TicketModel {
     this.#checkSession(request.session);
     const disabled = this.#disabled(request.locks);
     if (disabled) return disabled;
-    const ticket = this.#tickets.get(request.nonce) ?? this.#write(request);
+    const written = this.#tickets.get(request.nonce);
+    if (!written) this.#checkPermits(request.locks);
+    const ticket = written ?? this.#write(request);
     const placement = this.#placement(ticket);
     return placement.state === 'granted' ? this.#granted(ticket, request) : placement;
   }
@@ -92,6 +95,7 @@ export class TicketModel {
     const disabled = this.#disabled(request.locks);
     if (disabled) return disabled;
     const written = this.#tickets.get(request.nonce);
+    if (!written) this.#checkPermits(request.locks);
     const blockers = this.#blockers(request.locks, written?.token ?? Number.POSITIVE_INFINITY);
     if (blockers.length > 0) return { state: 'refused', blockers };
     return this.#granted(written ?? this.#write(request), request);
@@ -192,12 +196,29 @@ export class TicketModel {
   #blockers(locks: readonly LockRequest[], below: number): Ticket[] {
     const nearest = new Set<Ticket>();
     for (const lock of locks) {
-      const inTheWay = this.#queues
-        .get(lock.name)
-        ?.findLast(({ ticket, mode }) => ticket.token < below && conflicts(lock.mode, mode));
+      const queue = this.#queues.get(lock.name) ?? [];
+      const inTheWay = queue.findLast(
+        ({ ticket, lock: other }) => ticket.token < below && conflicts(lock.mode, other.mode),
+      );
       if (inTheWay !== undefined) nearest.add(inTheWay.ticket);
+      if (lock.mode !== 'permit') continue;
+      const permits = queue.filter(
+        ({ ticket, lock: other }) => ticket.token < below && other.mode === 'permit',
+      );
+      if (permits.length < lock.permits) continue;
+      for (const { ticket } of permits.slice(-lock.permits)) nearest.add(ticket);
     }
     return [...nearest].sort((a, b) => a.token - b.token);
+  }
+
+  #checkPermits(locks: readonly LockRequest[]): void {
+    for (const lock of locks) {
+      if (lock.mode !== 'permit') continue;
+      for (const { lock: other } of this.#queues.get(lock.name) ?? []) {
+        if (other.mode !== 'permit' || other.permits === lock.permits) continue;
+        throw new PermitsDifferError(lock.name, lock.permits, other.permits);
+      }
+    }
   }
 
   #granted(ticket: Ticket, { read, readBelow }: TicketRequest): Granted {
@@ -221,10 +242,10 @@ export class TicketModel {
 
   #add(ticket: Ticket): void {
     this.#tickets.set(ticket.nonce, ticket);
-    for (const { name, mode } of ticket.locks) {
-      const queue = this.#queues.get(name);
-      if (queue === undefined) this.#queues.set(name, [{ ticket, mode }]);
-      else queue.push({ ticket, mode });
+    for (const lock of ticket.locks) {
+      const queue = this.#queues.get(lock.name);
+      if (queue === undefined) this.#queues.set(lock.name, [{ ticket, lock }]);
+      else queue.push({ ticket, lock });
     }
   }
 

@@ -78,7 +78,8 @@ export interface TicketStore extends AsyncDisposable {
   /**
    * Queues a ticket. Answers `granted`, `waiting`, or `disabled` if the gate of one of the locks is
    * closed; nothing is then written. A repeat (same nonce) answers for the ticket that the first
-   * call wrote. Rejects with `SessionGoneError` if the session has ended; nothing is then written.
+   * call wrote. Rejects with `SessionGoneError` if the session has ended, and with `PermitsDifferError`
+   * if a ticket for another number of permits stands on one of the locks; nothing is then written.
    */
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled>;
 
@@ -237,7 +238,10 @@ export interface ReadRecord {
 export interface Waiting {
   readonly state: 'waiting';
   readonly ticket: Ticket;
-  /** The nearest lower ticket in the way on each lock that is not free; never empty. By token. */
+  /**
+   * On each lock that is not free, the nearest lower ticket in the way; of permits in the way, as many as the
+   * lock has, the nearest lower ones: as long as these stand, no permit is free. Never empty; by token.
+   */
   readonly blockers: readonly Ticket[];
   /** The store's revision of this answer. */
   readonly revision: number;

@@ -1,9 +1,9 @@
+import { blockersOf } from '../conflicts.ts';
 import type { Ticket } from '../ticket.ts';
-import { blockersOf } from '../ticket.ts';
 
 /** The tickets on one lock, split into holders and waiters. */
 export interface LockQueue {
-  /** Tickets with no blocker; several only if they share the lock. */
+  /** Tickets with no blocker; several only if they share the lock or have permits of it. */
   readonly holders: readonly Ticket[];
   /** Waiting tickets in the order of their grants. */
   readonly waiting: readonly Ticket[];

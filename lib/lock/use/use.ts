@@ -1,4 +1,4 @@
-import type { LockRequest, Mode } from '../ticket.ts';
+import type { LockRequest, PlainLockRequest } from '../ticket.ts';
 
 /**
  * The locks of volumes. Each operation on a volume is a **use** of one or two of its locks; a use's
@@ -27,6 +27,9 @@ export type UseKind = keyof typeof reasons;
 /** The two locks of each volume: one for its content, one for its set of snapshots. */
 export const facets = ['mount', 'snapshot'] as const;
 
+/** A volume has no permits: those who share it need no limit. */
+export type UseMode = PlainLockRequest['mode'];
+
 export type Facet = (typeof facets)[number];
 
 /** One use of a volume: the lock, the purpose, and whether others may share the lock. */
@@ -34,16 +37,16 @@ export interface UseLocker {
   readonly volume: string;
   readonly facet: Facet;
   readonly kind: UseKind;
-  readonly mode: Mode;
+  readonly mode: UseMode;
 }
 
 /** Returns the use of a volume's content. */
-export function UseMount(volume: string, kind: UseKind, mode: Mode = 'exclusive'): UseLocker {
+export function UseMount(volume: string, kind: UseKind, mode: UseMode = 'exclusive'): UseLocker {
   return { volume, facet: 'mount', kind, mode };
 }
 
 /** Returns the use of a volume's set of snapshots. */
-export function UseSnapshot(volume: string, kind: UseKind, mode: Mode = 'exclusive'): UseLocker {
+export function UseSnapshot(volume: string, kind: UseKind, mode: UseMode = 'exclusive'): UseLocker {
   return { volume, facet: 'snapshot', kind, mode };
 }
 

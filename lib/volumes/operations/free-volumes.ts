@@ -1,5 +1,6 @@
+import { conflicting } from '../../lock/conflicts.ts';
 import type { StoreMirror } from '../../lock/engine/store-mirror.ts';
-import { conflicting, isSameOwner } from '../../lock/ticket.ts';
+import { isSameOwner } from '../../lock/ticket.ts';
 import type { LockService } from '../../lock/use/lock-service.ts';
 import { lockName, lockRequest } from '../../lock/use/use.ts';
 import { UnavailableError } from '../errors.ts';

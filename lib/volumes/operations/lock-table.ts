@@ -1,5 +1,4 @@
-import type { Mode } from '../../lock/ticket.ts';
-import type { UseLocker } from '../../lock/use/use.ts';
+import type { UseLocker, UseMode } from '../../lock/use/use.ts';
 import { UseMount, UseSnapshot } from '../../lock/use/use.ts';
 import type { TrashEntry } from '../trash-entry.ts';
 import { formatEntry } from '../trash-entry.ts';
@@ -54,7 +53,7 @@ export const locks = {
   discardRemoved: (entry: TrashEntry) => [UseSnapshot(formatEntry(entry), 'remove')],
 };
 
-const modes: Record<Access, Mode> = {
+const modes: Record<Access, UseMode> = {
   host: 'exclusive',
   container: 'exclusive',
   shared: 'shared',

@@ -151,6 +151,11 @@ export function shared(name: string): LockRequest {
   return { name, mode: 'shared' };
 }
 
+/** A permit of a lock with two, unless the test says another number. */
+export function permit(name: string, permits = 2): LockRequest {
+  return { name, mode: 'permit', permits };
+}
+
 /** Resolves when `check` no longer throws; rejects with its last error after `limitMs`. */
 export async function eventually(check: () => void | Promise<void>, limitMs = 5000): Promise<void> {
   const giveUpAt = performance.now() + limitMs * patience;

@@ -6,6 +6,7 @@ import { lockHoldingContract } from './holding-contract.ts';
 import { lockKeepingContract } from './keeping-contract.ts';
 import { lockOptionsContract } from './options-contract.ts';
 import { lockPermanentContract } from './permanent-contract.ts';
+import { lockPermitContract } from './permit-contract.ts';
 import { lockTakingContract } from './taking-contract.ts';
 import { lockWaitingContract } from './waiting-contract.ts';
 
@@ -36,6 +37,7 @@ export function lockManagerContract(
     };
     describe('taking locks', () => lockTakingContract(benchOf));
     describe('waiting for locks', () => lockWaitingContract(benchOf));
+    describe('permits', () => lockPermitContract(benchOf));
     describe('holding locks', () => lockHoldingContract(benchOf));
     describe('disabling locks', () => lockGateContract(benchOf));
     describe('limiting locks', () => lockOptionsContract(benchOf));

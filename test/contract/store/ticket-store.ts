@@ -5,6 +5,7 @@ import { commitContract } from './commit-contract.ts';
 import { gateContract } from './gate-contract.ts';
 import { multiLockContract } from './multi-lock-contract.ts';
 import { permanentSessionContract } from './permanent-session-contract.ts';
+import { permitContract } from './permit-contract.ts';
 import { queueContract } from './queue-contract.ts';
 import { sessionContract } from './session-contract.ts';
 import { watchContract } from './watch-contract.ts';
@@ -31,6 +32,7 @@ export function ticketStoreContract(name: string, makeStore: () => Promise<Store
     };
     describe('queue', () => queueContract(benchOf));
     describe('several locks in one request', () => multiLockContract(benchOf));
+    describe('permits', () => permitContract(benchOf));
     describe('sessions', () => sessionContract(benchOf));
     describe('permanent sessions', () => permanentSessionContract(benchOf));
     describe('gates', () => gateContract(benchOf));

@@ -83,6 +83,22 @@ describeWith(['curl'], 'a lock that curl holds', () => {
     expect(refused).toMatchObject({ status: 409, body: { error: { code: 'contended' } } });
   });
 
+  test('has as many holders at once as permits, and refuses another number of them', async () => {
+    const name = newName();
+    await using first = holdByCurl(url, name, { permits: 2 });
+    await first.line('granted');
+    await using second = holdByCurl(url, name, { permits: 2 });
+    await second.line('granted');
+    const ask = (body: object) => curl(`${url}/v1/locks/${name}`, '--data', JSON.stringify(body));
+    const full = await ask({ permits: 2, waitMs: 0 });
+    expect(full).toMatchObject({ status: 409, body: { error: { code: 'contended' } } });
+    const other = await ask({ permits: 3 });
+    expect(other).toMatchObject({ status: 409, body: { error: { code: 'refused' } } });
+    for (const body of [{ permits: 0 }, { permits: 1_001 }, { permits: 2, mode: 'shared' }]) {
+      expect(await ask(body)).toMatchObject({ status: 400, body: { error: { code: 'invalid' } } });
+    }
+  });
+
   test('leaves no request behind when its client is killed while it waits', async () => {
     const name = newName();
     const before = await library.lock(name);

@@ -1,7 +1,7 @@
 // The checker of simulated histories: each law is shown a history that breaks it; no engine, no
 // store, times are given by hand.
 import { expect, test } from '@jest/globals';
-import type { Mode } from '../../../lib/lock/ticket.ts';
+import type { LockRequest } from '../../../lib/lock/ticket.ts';
 import { violationsOf } from './check-history.ts';
 import type { Happening, HistoryEvent } from './history.ts';
 
@@ -18,8 +18,8 @@ function messages(...happenings: readonly (Happening & { at?: number })[]): stri
   return violationsOf(history(...happenings)).map(({ message }) => message);
 }
 
-const exclusive = (name = 'a') => [{ name, mode: 'exclusive' as Mode }];
-const shared = (name = 'a') => [{ name, mode: 'shared' as Mode }];
+const exclusive = (name = 'a'): LockRequest[] => [{ name, mode: 'exclusive' }];
+const shared = (name = 'a'): LockRequest[] => [{ name, mode: 'shared' }];
 
 const opened = (session = 's'): Happening => ({ kind: 'opened', session, ttlMs: 1e6 });
 const requested = (request: string, limits = {}): Happening => ({
@@ -128,6 +128,30 @@ test.each([
   ['without a grant', opened(), requested('r1'), queued(1), held(1)],
 ])('the checker rejects a lock that is granted %s', (_, ...bad) => {
   expect(messages(...(bad as Happening[]))).toEqual([expect.stringMatching(/^exclusion: /)]);
+});
+
+test('the checker counts permits', () => {
+  const permits: LockRequest[] = [{ name: 'a', mode: 'permit', permits: 2 }];
+  const two = [opened(), ...taken(1, permits), ...taken(2, permits)];
+  expect(messages(...two)).toEqual([]);
+  expect(messages(...two, ...taken(3, permits))).toEqual([
+    'exclusion: token 3 of r3 was granted, and a had no permit left',
+    'first come: token 3 of r3 was granted before all who asked for a permit of a',
+  ]);
+  expect(messages(...two, removed(1), ...taken(3, permits))).toEqual([]);
+  expect(messages(opened(), queued(1, permits), queued(2, permits), ...taken(3, permits))).toEqual([
+    'first come: token 3 of r3 was granted before all who asked for a permit of a',
+  ]);
+  expect(messages(...two, ...taken(3))).toContainEqual(expect.stringMatching(/^exclusion: /));
+  const asked = [1, 2, 3].map((number) => requested(`r${number}`));
+  const beliefs = [held(1, true, permits), held(2, true, permits)];
+  expect(messages(...asked, ...two, ...beliefs, removed(1), ...taken(3, permits))).toEqual([
+    'honesty: all permits of a are believed in when 3 is granted',
+  ]);
+  const late = [removed(1), ...taken(3, permits), held(3, true, permits)];
+  expect(messages(...asked, ...two, ...beliefs, ...late)).toContainEqual(
+    'exclusion: r3 holds one permit too many of a',
+  );
 });
 
 test('the checker rejects a grant out of order, and a grant of a removed ticket', () => {

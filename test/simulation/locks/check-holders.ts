@@ -2,7 +2,7 @@ import type { LockRequest } from '../../../lib/lock/ticket.ts';
 import type { RequestCheck } from './check-requests.ts';
 import type { HistoryEvent } from './history.ts';
 import type { StandingTickets } from './standing-tickets.ts';
-import { areRivals } from './standing-tickets.ts';
+import { areRivals, fullLocks } from './standing-tickets.ts';
 
 /** How late the end of the longest hold may be reported: timers are late, clocks differ by 1 %. */
 const lateTimerMs = 150;
@@ -100,25 +100,39 @@ export class HolderCheck {
 
   /** Returns who else believes at the same time, whatever the store says: it may have forgotten. */
   #secondHolders(belief: Belief, store: StandingTickets): string[] {
-    return [...this.#beliefs.values()]
-      .filter((other) => other.request !== belief.request && areRivals(belief.locks, other.locks))
+    const others = [...this.#beliefs.values()]
+      .filter((other) => other.request !== belief.request)
       .filter(({ host, listens }) => listens && !this.#paused.has(host))
-      .filter(({ token }) => !store.known.get(token)?.isBroken)
-      .map(({ request }) => `exclusion: ${belief.request} and ${request} hold at once`);
+      .filter(({ token }) => !store.known.get(token)?.isBroken);
+    return [
+      ...others
+        .filter((other) => areRivals(belief.locks, other.locks))
+        .map(({ request }) => `exclusion: ${belief.request} and ${request} hold at once`),
+      ...fullLocks(belief.locks, others).map(
+        (lock) => `exclusion: ${belief.request} holds one permit too many of ${lock}`,
+      ),
+    ];
   }
 
   #judgeGrant(event: HistoryEvent & { kind: 'answered' }, store: StandingTickets): string[] {
     if (event.answer !== 'granted' || event.token === undefined) return [];
     const granted = store.known.get(event.token);
     if (!granted) return [];
-    return [...this.#beliefs.values()]
+    const others = [...this.#beliefs.values()]
       .filter(({ host, listens }) => listens && !this.#paused.has(host))
-      .filter(({ token, locks }) => token !== granted.token && areRivals(locks, granted.locks))
-      .filter(({ token }) => !store.known.get(token)?.isBroken)
-      .map(
-        ({ request, token }) =>
-          `honesty: ${request} believes in token ${token} when ${granted.token} is granted`,
-      );
+      .filter(({ token }) => token !== granted.token && !store.known.get(token)?.isBroken);
+    return [
+      ...others
+        .filter(({ locks }) => areRivals(locks, granted.locks))
+        .map(
+          ({ request, token }) =>
+            `honesty: ${request} believes in token ${token} when ${granted.token} is granted`,
+        ),
+      ...fullLocks(granted.locks, others).map(
+        (lock) =>
+          `honesty: all permits of ${lock} are believed in when ${granted.token} is granted`,
+      ),
+    ];
   }
 
   #end(

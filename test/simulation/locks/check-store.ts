@@ -1,6 +1,6 @@
 import type { HistoryEvent, RemovalCause } from './history.ts';
 import type { KnownTicket, StandingTickets } from './standing-tickets.ts';
-import { areRivals } from './standing-tickets.ts';
+import { areRivals, fullLocks } from './standing-tickets.ts';
 
 /** How late the store may drop a session without renewals. */
 const expirySlackMs = 1_000;
@@ -22,6 +22,18 @@ export const judgeGrant: Judge = (event, store) => {
     } else if (other.token < ticket.token) {
       found.push(`first come: ${name(ticket)} was granted before ${name(other)}`);
     }
+  }
+  const others = [...store.standing.values()].filter((other) => other !== ticket);
+  for (const lock of fullLocks(
+    ticket.locks,
+    others.filter(({ isGranted }) => isGranted),
+  )) {
+    found.push(`exclusion: ${name(ticket)} was granted, and ${lock} had no permit left`);
+  }
+  for (const lock of fullLocks(ticket.locks, store.below(ticket))) {
+    found.push(
+      `first come: ${name(ticket)} was granted before all who asked for a permit of ${lock}`,
+    );
   }
   if (ticket.isGranted) return found;
   for (const other of store.known.values()) {

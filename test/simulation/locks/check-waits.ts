@@ -1,7 +1,7 @@
 import type { RequestCheck } from './check-requests.ts';
 import type { HistoryEvent } from './history.ts';
 import type { StandingTickets } from './standing-tickets.ts';
-import { areRivals } from './standing-tickets.ts';
+import { isBlocked } from './standing-tickets.ts';
 
 /** The longest time from the removal of the last blocker to the grant, when nothing is wrong. */
 const handOverMs = 500;
@@ -98,10 +98,7 @@ export class WaitCheck {
       if (wait.freeSince !== undefined) continue;
       const ticket = store.standing.get(token);
       if (!ticket) continue;
-      const isBlocked = [...store.standing.values()].some(
-        (other) => other.token < token && areRivals(ticket.locks, other.locks),
-      );
-      if (!isBlocked) wait.freeSince = at;
+      if (!isBlocked(ticket, store.below(ticket))) wait.freeSince = at;
     }
   }
 }

@@ -10,8 +10,26 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: a writer waits for readers',
     file: store('ticket-model.ts'),
-    from: 'ticket.token < below && conflicts(lock.mode, mode)',
-    to: "ticket.token < below && mode === 'exclusive'",
+    from: 'ticket.token < below && conflicts(lock.mode, other.mode)',
+    to: "ticket.token < below && other.mode === 'exclusive'",
+  },
+  {
+    promise: 'exclusion: no more permits than there are',
+    file: store('ticket-model.ts'),
+    from: 'if (permits.length < lock.permits) continue;',
+    to: 'if (permits.length <= lock.permits) continue;',
+  },
+  {
+    promise: 'exclusion: an exclusive request waits for permits, and a permit for it',
+    file: 'lib/lock/conflicts.ts',
+    from: "return a === 'exclusive' || a !== b;",
+    to: "return a !== 'permit' && b !== 'permit' && (a === 'exclusive' || a !== b);",
+  },
+  {
+    promise: 'first come: a waiter for a permit is woken by each that is in its way',
+    file: store('ticket-model.ts'),
+    from: 'permits.slice(-lock.permits)',
+    to: 'permits.slice(-1)',
   },
   {
     promise: 'exclusion: the store decides whether a waiter is granted',
@@ -109,8 +127,8 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'all or nothing: a ticket is in the queue of each of its locks',
     file: store('ticket-model.ts'),
-    from: 'for (const { name, mode } of ticket.locks) {',
-    to: 'for (const { name, mode } of ticket.locks.slice(0, 1)) {',
+    from: 'for (const lock of ticket.locks) {',
+    to: 'for (const lock of ticket.locks.slice(0, 1)) {',
   },
   {
     promise: 'nothing leaks: the ticket of a failed request is removed',

@@ -7,7 +7,31 @@ import type { HistoryEvent } from './history.ts';
  */
 export function areRivals(a: readonly LockRequest[], b: readonly LockRequest[]): boolean {
   return a.some(({ name, mode }) =>
-    b.some((other) => other.name === name && !(mode === 'shared' && other.mode === 'shared')),
+    b.some((other) => other.name === name && (mode === 'exclusive' || mode !== other.mode)),
+  );
+}
+
+/** Returns the names of the locks of which `others` leave no permit to a request. */
+export function fullLocks(
+  locks: readonly LockRequest[],
+  others: readonly { readonly locks: readonly LockRequest[] }[],
+): string[] {
+  return locks
+    .filter((lock) => {
+      if (lock.mode !== 'permit') return false;
+      const isPermit = ({ name, mode }: LockRequest) => name === lock.name && mode === 'permit';
+      return others.filter((other) => other.locks.some(isPermit)).length >= lock.permits;
+    })
+    .map(({ name }) => name);
+}
+
+/** True if a ticket has to wait for others, all of which came before it. */
+export function isBlocked(
+  { locks }: { readonly locks: readonly LockRequest[] },
+  earlier: readonly { readonly locks: readonly LockRequest[] }[],
+): boolean {
+  return (
+    earlier.some((other) => areRivals(locks, other.locks)) || fullLocks(locks, earlier).length > 0
   );
 }
 
@@ -34,6 +58,11 @@ export class StandingTickets {
   readonly closedGates = new Set<string>();
   /** The time at which the store may drop a session: its last renewal plus its TTL. */
   readonly expiries = new Map<string, number>();
+
+  /** Returns the standing tickets that came before a ticket. */
+  below({ token }: Pick<KnownTicket, 'token'>): KnownTicket[] {
+    return [...this.standing.values()].filter((other) => other.token < token);
+  }
 
   /** Applies an event, after it was checked. */
   apply(event: HistoryEvent): void {
@@ -94,9 +123,7 @@ export class StandingTickets {
     }
     for (const ticket of this.standing.values()) {
       // The store grants each request that nothing blocks.
-      ticket.isGranted = ![...this.standing.values()].some(
-        (other) => other.token < ticket.token && areRivals(ticket.locks, other.locks),
-      );
+      ticket.isGranted = !isBlocked(ticket, this.below(ticket));
     }
     this.expiries.clear();
     for (const [session, until] of expiries) this.expiries.set(session, until);

@@ -81,6 +81,32 @@ test('run with --shared shares the lock, and no exclusive one', async () => {
   expect(await berth('lock run nightly --wait 0s -- /bin/true')).toMatchObject({ exitCode: 4 });
 });
 
+test('run with --permits runs as many commands at once as there are permits', async () => {
+  await using _ = await other.lock({ name: 'nightly', permits: 2 });
+  const run = 'lock run nightly --permits';
+  expect(await berth(`${run} 2 --wait 0s -- /bin/true`)).toMatchObject({ exitCode: 0 });
+  await using second = await other.lock({ name: 'nightly', permits: 2 });
+  const full = await berth(`${run} 2 --wait 0s -- /usr/bin/touch ${proof}`);
+  expect(full.exitCode).toBe(4);
+  expect(full.stderr).toMatch(/^berth: nightly is held: host n2 .*; host n2 .*\n/);
+  const { exitCode, stderr } = await berth(`${run} 3 -- /usr/bin/touch ${proof}`);
+  expect(exitCode).toBe(4);
+  expect(stderr).toMatch(/nightly has 2 permits .* this request says 3/);
+  expect(existsSync(proof)).toBe(false);
+
+  const waiting = other.lock({ name: 'nightly', permits: 2 });
+  await waitFor(async () => (await other.inspect('nightly')).length === 3, 5_000, 'it to wait');
+  const { stdout } = await plain('lock inspect nightly');
+  for (const row of ['permit 1 of 2 +held', 'permit 2 of 2 +held', 'permit of 2 +waiting']) {
+    expect(stdout).toMatch(new RegExp(`\nnightly +${row} +n2 `));
+  }
+  expect(JSON.parse((await plain('lock ls --json')).stdout).locks[0]).toMatchObject({
+    ...{ lock: 'nightly', mode: 'permit', permits: 2 },
+  });
+  await second.unlock();
+  await (await waiting).unlock();
+});
+
 test('run ends its command when the lock is lost', async () => {
   const running = berth('lock run nightly -- /bin/sleep 600');
   await waitFor(async () => (await other.inspect('nightly')).length === 1, 5_000, 'it to hold');
@@ -124,7 +150,11 @@ test('ls and inspect show holders, waiters and disabled locks of the store', asy
 
 test.each([
   ['lock ls --store nonsense:', 2, /there is no store nonsense:/],
-  ['lock run db --shared -- /bin/true', 2, /--shared and --ttl need --store/],
+  ['lock run db --shared -- /bin/true', 2, /--shared, --permits and --ttl need --store/],
+  ['lock run db --permits 2 -- /bin/true', 2, /--shared, --permits and --ttl need --store/],
+  ['lock run db --permits 2 --shared --store FILE -- /bin/true', 2, /exclude each other/],
+  ['lock run db --permits 0 --store FILE -- /bin/true', 2, /lock db can have 1 to 1000 permits/],
+  ['lock run db --permits many --store FILE -- /bin/true', 2, /1 to 1000 permits, not NaN/],
   [`lock clear db --token 7 --store FILE`, 3, /nobody has lock db with token 7/],
   ['lock ls --store etcd://127.0.0.1:1', 5, /etcd does not answer/],
 ])('%s exits with %d', async (commandLine, exitCode, message) => {

@@ -1,9 +1,9 @@
+import { blockersOf } from '../../conflicts.ts';
 import { describeTickets } from '../../errors.ts';
 import type { Lock } from '../../lock.ts';
 import type { LockOptions, Locks, TryLockOptions } from '../../locks.ts';
 import { namePart } from '../../name-part.ts';
 import type { LockRequest, Ticket } from '../../ticket.ts';
-import { blockersOf } from '../../ticket.ts';
 import {
   LockPoolCapacityError,
   LockPoolClaimedError,

@@ -106,7 +106,7 @@ export function checkpoint(db: DatabaseSync): void {
 function prepareSchema(db: DatabaseSync, path: string, onNew: () => void): void {
   const version = db.prepare('PRAGMA user_version').get()?.user_version;
   if (version === schemaVersion) {
-    addTicketFacts(db);
+    addColumns(db);
     addHistory(db);
     return;
   }
@@ -120,19 +120,28 @@ function prepareSchema(db: DatabaseSync, path: string, onNew: () => void): void 
     db.exec(schema);
   }
   db.exec(gatesSchema);
-  addTicketFacts(db);
+  addColumns(db);
   addHistory(db);
   db.exec(`PRAGMA user_version = ${schemaVersion}`);
 }
 
 /**
- * Adds the columns `kind` and `owner` to the tickets. The format stays the same: an earlier release
- * reads and writes the file too, and leaves both columns NULL.
+ * Adds the columns `kind` and `owner` to the tickets, and `permits` to their locks. The format stays the
+ * same: an earlier release reads and writes the file too, and leaves these columns NULL. It takes a permit
+ * for an exclusive lock.
  */
-function addTicketFacts(db: DatabaseSync): void {
-  const columns = db.prepare('PRAGMA table_info(tickets)').all();
-  if (columns.some(({ name }) => name === 'kind')) return;
-  db.exec('ALTER TABLE tickets ADD COLUMN kind TEXT; ALTER TABLE tickets ADD COLUMN owner TEXT');
+function addColumns(db: DatabaseSync): void {
+  if (!hasColumn(db, 'tickets', 'kind')) {
+    db.exec('ALTER TABLE tickets ADD COLUMN kind TEXT; ALTER TABLE tickets ADD COLUMN owner TEXT');
+  }
+  if (!hasColumn(db, 'ticket_locks', 'permits')) {
+    db.exec('ALTER TABLE ticket_locks ADD COLUMN permits INTEGER');
+  }
+}
+
+function hasColumn(db: DatabaseSync, table: string, column: string): boolean {
+  const columns = db.prepare(`PRAGMA table_info(${table})`).all();
+  return columns.some(({ name }) => name === column);
 }
 
 function addHistory(db: DatabaseSync): void {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { messageOf } from '../../../running/message-of.ts';
+import { toStoredChange } from '../../ticket-schema.ts';
 import { Effects } from '../effects.ts';
 import type { StoreChange, StoreState } from '../ticket-store.ts';
 import type { WalFile } from './commit-sync.ts';
@@ -181,7 +182,7 @@ export class LockFile {
   #log(effects: Effects): void {
     const { revision } = effects;
     this.statements.setRevision.run(revision);
-    this.statements.writeChange.run(revision, JSON.stringify(effects));
+    this.statements.writeChange.run(revision, JSON.stringify(toStoredChange(effects)));
     this.statements.forgetChangesUpTo.run(revision - changesKept);
   }
 }

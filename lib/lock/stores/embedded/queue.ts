@@ -1,6 +1,7 @@
-import { GuardLostError } from '../../errors.ts';
+import { GuardLostError, PermitsDifferError } from '../../errors.ts';
 import type { LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
 import { recordsOf, storedPart } from '../../ticket.ts';
+import { toStoredLocks } from '../../ticket-schema.ts';
 import type { Effects } from '../effects.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type {
@@ -17,6 +18,7 @@ import type {
 import type { Gates } from './gates.ts';
 import type { LockFile } from './lock-file.ts';
 import type { Sessions } from './sessions.ts';
+import type { Row } from './statements.ts';
 import { integer, toRecord, toTicket } from './statements.ts';
 
 /**
@@ -39,7 +41,9 @@ export class TicketQueue {
       this.#sessions.check(request.session);
       const disabled = this.#gates.disabled(request.locks);
       if (disabled) return disabled;
-      const ticket = this.#find(request.nonce) ?? this.#add(request, effects);
+      const written = this.#find(request.nonce);
+      if (!written) this.#checkPermits(request.locks, effects);
+      const ticket = written ?? this.#add(request, effects);
       let place = this.#placement(ticket, effects.revision);
       if (place.state === 'waiting' && this.#sessions.dropDead(effects)) {
         place = this.#placement(ticket, effects.revision);
@@ -54,6 +58,7 @@ export class TicketQueue {
       const disabled = this.#gates.disabled(request.locks);
       if (disabled) return disabled;
       const found = this.#find(request.nonce);
+      if (!found) this.#checkPermits(request.locks, effects);
       const below = found?.token ?? effects.revision;
       let blockers = this.#blockers(request.locks, below);
       if (blockers.length > 0 && this.#sessions.dropDead(effects)) {
@@ -147,14 +152,33 @@ export class TicketQueue {
 
   #blockers(locks: readonly LockRequest[], below: number): Ticket[] {
     const tokens = new Set<number>();
-    for (const { name, mode } of locks) {
-      const onlyExclusive = mode === 'shared' ? 1 : 0;
-      const row = this.#file.statements.nearestInTheWay.get(name, below, onlyExclusive);
-      if (row !== undefined) tokens.add(integer(row, 'token'));
+    for (const lock of locks) {
+      for (const row of this.#inTheWay(lock, below)) tokens.add(integer(row, 'token'));
     }
     return [...tokens]
       .sort((a, b) => a - b)
       .flatMap((token) => this.#file.statements.ticketByToken.all(token).map(toTicket));
+  }
+
+  #inTheWay(lock: LockRequest, below: number): Row[] {
+    const { name, mode } = lock;
+    const { nearestInTheWay, nearestWithoutPermit, nearestPermits } = this.#file.statements;
+    // A permit counts as exclusive for all but permits.
+    if (mode !== 'permit') return nearestInTheWay.all(name, below, mode === 'shared' ? 1 : 0);
+    const permits = nearestPermits.all(name, below, lock.permits);
+    const isFull = permits.length >= lock.permits;
+    return [...nearestWithoutPermit.all(name, below), ...(isFull ? permits : [])];
+  }
+
+  /** Throws PermitsDifferError if a living process's ticket says another number of permits. */
+  #checkPermits(locks: readonly LockRequest[], effects: Effects): void {
+    for (const lock of locks) {
+      if (lock.mode !== 'permit') continue;
+      const find = () => this.#file.statements.otherPermits.get(lock.name, lock.permits);
+      if (find() && this.#sessions.dropDead(effects) && !find()) continue;
+      const other = find();
+      if (other) throw new PermitsDifferError(lock.name, lock.permits, integer(other, 'permits'));
+    }
   }
 
   #find(nonce: string): Ticket | undefined {
@@ -171,9 +195,12 @@ export class TicketQueue {
     const { session, nonce, locks, kind, owner, holder } = request;
     const { writeTicket, writeLock } = this.#file.statements;
     const token = effects.revision;
-    const [locksText, holderText] = [JSON.stringify(locks), JSON.stringify(holder)];
+    const [locksText, holderText] = [JSON.stringify(toStoredLocks(locks)), JSON.stringify(holder)];
     writeTicket.run(token, nonce, session, locksText, kind, owner, holderText);
-    for (const { name, mode } of locks) writeLock.run(name, token, Number(mode === 'exclusive'));
+    for (const lock of locks) {
+      const permits = lock.mode === 'permit' ? lock.permits : null;
+      writeLock.run(lock.name, token, Number(lock.mode !== 'shared'), permits);
+    }
     const ticket = { ...request, id: String(token), token };
     effects.tickets.push(ticket);
     for (const { key, value } of recordsOf(whole)) this.#writeRecord(key, value, effects);

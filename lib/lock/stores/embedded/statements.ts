@@ -1,7 +1,8 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { ProcessIdentity } from '../../../linux/process-identity.ts';
-import type { Gate, Holder, LockRequest, Ticket } from '../../ticket.ts';
-import { parseChange, withTypedFacts } from '../../ticket-schema.ts';
+import type { Gate, Holder, Ticket } from '../../ticket.ts';
+import type { StoredLock } from '../../ticket-schema.ts';
+import { parseChange, toLock, withTypedFacts } from '../../ticket-schema.ts';
 import type { StoreChange, StoredRecord } from '../ticket-store.ts';
 
 export type Row = Record<string, SQLOutputValue>;
@@ -44,10 +45,21 @@ export function prepareStatements(db: DatabaseSync) {
     nearestInTheWay: db.prepare(
       'SELECT token FROM ticket_locks WHERE name = ? AND token < ? AND exclusive >= ? ORDER BY token DESC LIMIT 1',
     ),
+    nearestWithoutPermit: db.prepare(
+      'SELECT token FROM ticket_locks WHERE name = ? AND token < ? AND permits IS NULL ORDER BY token DESC LIMIT 1',
+    ),
+    nearestPermits: db.prepare(
+      'SELECT token FROM ticket_locks WHERE name = ? AND token < ? AND permits IS NOT NULL ORDER BY token DESC LIMIT ?',
+    ),
+    otherPermits: db.prepare(
+      'SELECT permits FROM ticket_locks WHERE name = ? AND permits <> ? LIMIT 1',
+    ),
     writeTicket: db.prepare(
       'INSERT INTO tickets (token, nonce, session, locks, kind, owner, holder) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
-    writeLock: db.prepare('INSERT INTO ticket_locks (name, token, exclusive) VALUES (?, ?, ?)'),
+    writeLock: db.prepare(
+      'INSERT INTO ticket_locks (name, token, exclusive, permits) VALUES (?, ?, ?, ?)',
+    ),
     deleteTicket: db.prepare('DELETE FROM tickets WHERE token = ?'),
 
     record: db.prepare('SELECT * FROM records WHERE key = ?'),
@@ -81,7 +93,7 @@ export function toTicket(row: Row): Ticket {
     token,
     session: text(row, 'session'),
     nonce: text(row, 'nonce'),
-    locks: JSON.parse(text(row, 'locks')) as LockRequest[],
+    locks: (JSON.parse(text(row, 'locks')) as StoredLock[]).map(toLock),
     kind: optionalText(row, 'kind'),
     owner: optionalText(row, 'owner'),
     holder: JSON.parse(text(row, 'holder')) as Holder,

@@ -1,6 +1,6 @@
 import type { IKeyValue, IRangeRequest } from '../../../etcd/client.ts';
-import type { Gate, LockRequest, Mode, Ticket, TicketRequest } from '../../ticket.ts';
-import { parseGate, parseTicketRequest } from '../../ticket-schema.ts';
+import type { Gate, LockRequest, PermitRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import { parseGate, parseTicketRequest, toStoredLocks } from '../../ticket-schema.ts';
 import type { StoredRecord } from '../ticket-store.ts';
 import { ForeignValueError } from './txn.ts';
 
@@ -8,12 +8,17 @@ import { ForeignValueError } from './txn.ts';
  * The layout of the keys in etcd:
  *
  *     PREFIX/locks/<lock name>/<x|s>/<session>-<slot>    one key per lock of a ticket
+ *     PREFIX/locks/<lock name>/x/~<permits>.<session>-<slot>    one of so many permits (four digits)
  *     PREFIX/locks/<lock name>/z                         the lock's gate, when it is closed
  *     PREFIX/records/<record key>
  *     PREFIX/sessions/<session>                          which process the session is of (sessions.ts); leased
  *     PREFIX/history/current                             which history this is (history-record.ts)
  *     PREFIX/history/quarantine                          leased; while it is there, nobody is granted
  *                                                        a lock without a proof
+ *
+ * Permits sort behind all other tickets of a lock, by their number. They lie among the exclusive ones, and their
+ * values say `exclusive`: a release that knows no permits takes each for an exclusive ticket, so it waits for
+ * it, and its own exclusive and shared tickets are waited for.
  *
  * A gate sorts directly behind the tickets, so that one comparison covers it together with the
  * tickets that a request conflicts with: all of them for an exclusive request, the exclusive ones
@@ -39,7 +44,9 @@ export class EtcdKeys {
   }
 
   ticketKey(lock: LockRequest, id: string): Buffer {
-    return Buffer.from(`${this.lockPrefix(lock.name)}${modeLetters[lock.mode]}/${id}`);
+    const prefix = this.lockPrefix(lock.name);
+    if (lock.mode === 'permit') return Buffer.from(`${prefix}${permitsOf(lock)}.${id}`);
+    return Buffer.from(`${prefix}${modeLetters[lock.mode]}/${id}`);
   }
 
   ticketKeys(ticket: { id: string; locks: readonly LockRequest[] }): Buffer[] {
@@ -62,16 +69,53 @@ export class EtcdKeys {
     };
   }
 
-  /** Returns the read of the nearest (highest) conflicting ticket, below `token` if given. */
-  nearestConflict(lock: LockRequest, token?: number): IRangeRequest {
+  /**
+   * Returns the reads of the nearest (highest) tickets that block a request, below `token` if given: the nearest
+   * conflicting one, and for a permit as many permits as there are, which block it if all of them are found.
+   */
+  nearest(lock: LockRequest, token?: number): IRangeRequest[] {
+    const below = token === undefined ? {} : { max_create_revision: token - 1 };
+    const highest = { sort_target: 'Create', sort_order: 'Descend', ...below } as const;
+    const { key } = this.conflictRange(lock);
+    if (lock.mode !== 'permit') {
+      return [{ key, range_end: this.gateKey(lock.name), ...highest, limit: 1 }];
+    }
+    const permits = this.permitRange(lock);
+    return [
+      { key, range_end: permits.key, ...highest, limit: 1 },
+      { ...permits, ...highest, limit: lock.permits },
+    ];
+  }
+
+  /** Returns the range of the permits of a lock. */
+  permitRange(lock: PermitRequest): { key: Buffer; range_end: Buffer } {
+    const prefix = this.lockPrefix(lock.name);
     return {
-      key: this.#firstConflict(lock),
-      range_end: this.gateKey(lock.name),
-      sort_target: 'Create',
-      sort_order: 'Descend',
-      limit: 1,
-      ...(token === undefined ? {} : { max_create_revision: token - 1 }),
+      key: Buffer.from(prefix + firstPermit),
+      range_end: Buffer.from(prefix + afterPermits),
     };
+  }
+
+  /** Returns the ranges of the permits of a lock that say another number than the request. */
+  otherPermits(lock: LockRequest): { key: Buffer; range_end: Buffer }[] {
+    if (lock.mode !== 'permit') return [];
+    const { key, range_end } = this.permitRange(lock);
+    const own = this.lockPrefix(lock.name) + permitsOf(lock);
+    return [
+      { key, range_end: Buffer.from(`${own}.`) },
+      { key: Buffer.from(`${own}/`), range_end },
+    ];
+  }
+
+  /** Returns, of what `nearest` has found for all locks, what blocks the request. */
+  inTheWay<T extends Pick<IKeyValue, 'key'>>(locks: readonly LockRequest[], found: readonly T[]) {
+    const free = locks.flatMap((lock) => {
+      if (lock.mode !== 'permit') return [];
+      const prefix = `${this.lockPrefix(lock.name)}${firstPermit}`;
+      const permits = found.filter(({ key }) => key.toString().startsWith(prefix));
+      return permits.length < lock.permits ? permits : [];
+    });
+    return found.filter((kv) => !free.includes(kv));
   }
 
   sessionKey(id: string): Buffer {
@@ -111,7 +155,8 @@ export class EtcdKeys {
   /** Reads a ticket. Throws ForeignValueError for a value that is none, or not the one of this key. */
   parseTicket(kv: IKeyValue): Ticket {
     const key = kv.key.toString();
-    const id = key.slice(key.lastIndexOf('/') + 1);
+    const last = key.slice(key.lastIndexOf('/') + 1);
+    const id = last.startsWith('~') ? last.slice(last.indexOf('.') + 1) : last;
     const request = parsed(kv, (text) => {
       const ticket = parseTicketRequest(text);
       // A copy of a ticket under another lock would hide that lock's own tickets, or the ticket itself.
@@ -169,13 +214,14 @@ export class EtcdKeys {
 
   #firstConflict({ name, mode }: LockRequest): Buffer {
     const prefix = this.lockPrefix(name);
-    return Buffer.from(mode === 'exclusive' ? prefix : `${prefix}${modeLetters.exclusive}/`);
+    return Buffer.from(mode === 'shared' ? `${prefix}${modeLetters.exclusive}/` : prefix);
   }
 }
 
 /** Returns the value of each key of a ticket. */
 export function ticketValue(request: TicketRequest): Buffer {
-  const { nonce, session, locks, kind, owner, holder } = request;
+  const { nonce, session, kind, owner, holder } = request;
+  const locks = toStoredLocks(request.locks);
   return Buffer.from(JSON.stringify({ nonce, session, locks, kind, owner, holder }));
 }
 
@@ -192,7 +238,16 @@ export function foreignText(key: string): string {
   return `etcd holds something at ${key} that berth did not write; remove it`;
 }
 
-const modeLetters: Record<Mode, string> = { exclusive: 'x', shared: 's' };
+const modeLetters = { exclusive: 'x', shared: 's' } as const;
+
+/** Sorts behind all other exclusive tickets: no session begins with this character. */
+const firstPermit = `${modeLetters.exclusive}/~`;
+/** The text that sorts next after all keys that begin with the letter of exclusive tickets and a slash. */
+const afterPermits = `${modeLetters.exclusive}0`;
+
+function permitsOf({ permits }: PermitRequest): string {
+  return firstPermit + String(permits).padStart(4, '0');
+}
 
 /** The letter of a gate; sorts behind both modes. */
 const gateLetter = 'z';

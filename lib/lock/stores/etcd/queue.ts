@@ -1,14 +1,6 @@
-import type {
-  ICompare,
-  IKeyValue,
-  IRangeRequest,
-  IRequestOp,
-  ITxnRequest,
-  ITxnResponse,
-} from '../../../etcd/client.ts';
-import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
+import type { ICompare, IKeyValue, IRangeRequest } from '../../../etcd/client.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
-import { namesOf, storedPart } from '../../ticket.ts';
+import { storedPart } from '../../ticket.ts';
 import type {
   Disabled,
   Granted,
@@ -24,6 +16,7 @@ import { removalRequest } from './removal.ts';
 import type { EtcdSessions } from './sessions.ts';
 import type { EtcdSlots } from './slots.ts';
 import { TicketParts } from './ticket-parts.ts';
+import { hasRoom, TicketTxns } from './ticket-txns.ts';
 import { foundIn, hasToken, isAbsent, maxTxnOps } from './txn.ts';
 
 export interface EtcdQueueParts {
@@ -46,6 +39,7 @@ export class EtcdQueue {
   readonly #history: Pick<EtcdHistory, 'mayBeGranted' | 'requireOpenIn'>;
   readonly #sessions: EtcdSessions;
   readonly #parts: TicketParts;
+  readonly #txns: TicketTxns;
 
   constructor({ batches, keys, slots, history, sessions }: EtcdQueueParts) {
     this.#batches = batches;
@@ -54,32 +48,39 @@ export class EtcdQueue {
     this.#history = history;
     this.#sessions = sessions;
     this.#parts = new TicketParts(keys);
+    this.#txns = new TicketTxns(batches, slots, sessions);
   }
 
   async enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled> {
     await this.#requireOpen(request);
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
-    return (
-      (await this.#takeIfFree(request, id, keys, [])).granted ?? this.#queue(request, id, keys)
-    );
+    // The step that queues a permit also counts the others.
+    const isCounted = request.locks.some(({ mode }) => mode === 'permit');
+    const taken = isCounted ? undefined : await this.#takeIfFree(request, id, keys, []);
+    return taken?.granted ?? this.#queue(request, id, keys);
   }
 
-  async tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
+  tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled> {
+    return this.#try(request);
+  }
+
+  /** `seenAt`: the revision at which the permits of the request were found to be free. */
+  async #try(request: TicketRequest, seenAt?: number): Promise<Granted | Refused | Disabled> {
     await this.#requireOpen(request);
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
     const inTheWay = [
-      ...request.locks.map((lock) => this.#keys.nearestConflict(lock)),
+      ...this.#parts.nearest(request),
       ...keys.map((key) => ({ key })),
       ...this.#parts.gates(request).map((key) => ({ key })),
       this.#quarantine,
     ];
     // With the look at the session.
     const fits = inTheWay.length < maxTxnOps;
-    const taken = await this.#takeIfFree(request, id, keys, fits ? inTheWay : []);
+    const taken = await this.#takeIfFree(request, id, keys, fits ? inTheWay : [], seenAt);
     if (taken.granted) return taken.granted;
-    const found = fits ? taken.found : await this.#readAtOnce(request, inTheWay);
+    const found = fits ? taken.found : await this.#txns.readAtOnce(request, inTheWay);
 
     const own = new Set(keys.map(String));
     const [mine, others] = partition(found, (kv) => own.has(kv.key.toString()));
@@ -89,9 +90,10 @@ export class EtcdQueue {
     if (earlier) return earlier;
     const gates = this.#keys.parseGates(others);
     if (gates.length > 0) return { state: 'disabled', gates };
-    const blockers = this.#keys.parseTickets(others);
-    // Only our own freed slot was in the way, or the blocker has gone: try again.
-    if (blockers.length === 0) return this.tryEnqueue(request);
+    this.#parts.requirePermits(request, others);
+    const blockers = this.#parts.blockers(request, others);
+    // Only our own freed slot was in the way, the blocker has gone, or a permit is free: try again.
+    if (blockers.length === 0) return this.#try(request, taken.revision);
     return { state: 'refused', blockers };
   }
 
@@ -99,20 +101,19 @@ export class EtcdQueue {
   async place(ticket: Ticket, proof?: number): Promise<Placement> {
     const keys = this.#keys.ticketKeys(ticket);
     const gates = this.#parts.gates(ticket);
-    const answer = await this.#look(ticket, {
+    const answer = await this.#txns.look(ticket, {
       compare: [
         ...keys.map((key) => hasToken(key, ticket.token)),
         ...gates.map(isAbsent),
-        ...this.#isOurs(ticket),
+        ...this.#txns.isOurs(ticket),
       ],
-      success: [
-        ...ticket.locks.map((lock) => this.#keys.nearestConflict(lock, ticket.token)),
-        this.#quarantine,
-      ].map((range) => ({ request_range: range })),
+      success: [...this.#parts.nearest(ticket, ticket.token), this.#quarantine].map((range) => ({
+        request_range: range,
+      })),
       failure: [
         ...keys.map((key) => ({ request_range: { key, keys_only: true } })),
         ...gates.map((key) => ({ request_range: { key } })),
-        ...this.#lookAtSession(ticket),
+        ...this.#txns.lookAtSession(ticket),
       ],
     });
     const found = foundIn(answer.responses);
@@ -122,7 +123,7 @@ export class EtcdQueue {
       if (standing.length < keys.length) return { state: 'gone' };
       return { state: 'disabled', gates: this.#keys.parseGates(found) };
     }
-    const blockers = this.#keys.parseTickets(found);
+    const blockers = this.#parts.blockers(ticket, found);
     if (blockers.length === 0) {
       this.#history.requireOpenIn(found, proof);
       return { state: 'granted', ticket };
@@ -132,14 +133,14 @@ export class EtcdQueue {
 
   async stands(ticket: Ticket): Promise<boolean> {
     const keys = this.#keys.ticketKeys(ticket);
-    const answer = await this.#look(ticket, {
+    const answer = await this.#txns.look(ticket, {
       compare: [
         ...keys.map((key) => hasToken(key, ticket.token)),
         ...this.#sessions.guards([ticket.session]),
       ],
       success: [
-        ...ticket.locks.map((lock) => ({
-          request_range: { ...this.#keys.nearestConflict(lock, ticket.token), keys_only: true },
+        ...this.#parts.nearest(ticket, ticket.token).map((range) => ({
+          request_range: { ...range, keys_only: true },
         })),
         ...keys.map((key) => ({ request_range: { key } })),
       ],
@@ -150,7 +151,8 @@ export class EtcdQueue {
     const [mine, others] = partition(foundIn(answer.responses), (kv) => own.has(String(kv.key)));
     // In another history, the key of another ticket can have the same create revision.
     return (
-      others.length === 0 && mine.every((kv) => this.#keys.parseTicket(kv).nonce === ticket.nonce)
+      this.#keys.inTheWay(ticket.locks, others).length === 0 &&
+      mine.every((kv) => this.#keys.parseTicket(kv).nonce === ticket.nonce)
     );
   }
 
@@ -167,14 +169,16 @@ export class EtcdQueue {
     id: string,
     keys: readonly Buffer[],
     ranges: readonly IRangeRequest[],
-  ): Promise<{ granted?: Granted; found: IKeyValue[] }> {
-    const { succeeded, revision, found } = await this.#write(request, {
-      compare: [...this.#parts.isFree(request, keys), ...this.#isOpen(request)],
+    seenAt?: number,
+  ): Promise<{ granted?: Granted; found: IKeyValue[]; revision: number }> {
+    const { succeeded, revision, found } = await this.#txns.write(request, {
+      compare: [...this.#parts.isFree(request, keys, seenAt), ...this.#isOpen(request)],
       success: [...this.#parts.reads(request), ...this.#parts.puts(request, keys)],
       failure: ranges.map((range) => ({ request_range: range })),
     });
-    if (!succeeded) return { found };
-    return { granted: this.#parts.granted(request, ticketOf(request, id, revision), found), found };
+    if (!succeeded) return { found, revision };
+    const granted = this.#parts.granted(request, ticketOf(request, id, revision), found);
+    return { granted, found, revision };
   }
 
   /** Queues the ticket behind its blockers; a repeat finds the ticket of the first call. */
@@ -184,30 +188,34 @@ export class EtcdQueue {
     keys: readonly Buffer[],
   ): Promise<Granted | Waiting | Disabled> {
     const places = [...keys, ...this.#parts.gates(request)];
-    const { succeeded, revision, found } = await this.#write(request, {
-      compare: [...places.map(isAbsent), ...this.#isOpen(request)],
+    const otherPermits = this.#parts.otherPermits(request);
+    const { succeeded, revision, found } = await this.#txns.write(request, {
+      compare: [...[...places, ...otherPermits].map(isAbsent), ...this.#isOpen(request)],
       // etcd runs the ranges before the puts, so they find lower tickets only.
       success: [
-        ...request.locks.map((lock) => ({ request_range: this.#keys.nearestConflict(lock) })),
+        ...this.#parts.nearest(request).map((range) => ({ request_range: range })),
         ...this.#parts.reads(request),
         ...this.#parts.puts(request, keys),
       ],
       failure: [
         ...places.map((key) => ({ key })),
+        ...otherPermits.map((range) => ({ ...range, limit: 1 })),
         ...(hasRoom(request) ? [this.#quarantine] : []),
       ].map((range) => ({ request_range: range })),
     });
     if (!succeeded) {
-      const [gates, others] = partition(found, (kv) => this.#keys.isGate(kv.key.toString()));
-      const mine = others.filter((kv) => this.#keys.isTicket(kv.key.toString()));
+      const [gates, rest] = partition(found, (kv) => this.#keys.isGate(kv.key.toString()));
+      const own = new Set(keys.map(String));
+      const [mine, others] = partition(rest, (kv) => own.has(kv.key.toString()));
       const earlier = await this.#earlier(request, mine);
       if (earlier) return earlier;
       this.#history.requireOpenIn(others, request.proof);
-      if (gates.length === 0) return this.enqueue(request);
-      return { state: 'disabled', gates: this.#keys.parseGates(gates) };
+      if (gates.length > 0) return { state: 'disabled', gates: this.#keys.parseGates(gates) };
+      this.#parts.requirePermits(request, others);
+      return this.enqueue(request);
     }
     const ticket = ticketOf(request, id, revision);
-    const blockers = this.#keys.parseTickets(found);
+    const blockers = this.#parts.blockers(request, found);
     if (blockers.length === 0) return this.#parts.granted(request, ticket, found);
     return { state: 'waiting', ticket, blockers, revision };
   }
@@ -228,7 +236,7 @@ export class EtcdQueue {
       { request_range: this.#quarantine },
       ...this.#sessions.looks([request.session]),
     ];
-    const answer = await this.#look(request, { compare: [], success, failure: [] });
+    const answer = await this.#txns.look(request, { compare: [], success, failure: [] });
     const found = foundIn(answer.responses);
     this.#sessions.requireOwn(request.session, found);
     this.#history.requireOpenIn(found, request.proof);
@@ -236,64 +244,6 @@ export class EtcdQueue {
 
   get #quarantine(): IRangeRequest {
     return { key: this.#keys.quarantineKey };
-  }
-
-  /** Compares that no other process has resumed the request's session, if the Txn has room for it. */
-  #isOurs(request: TicketRequest): ICompare[] {
-    return hasRoom(request) ? this.#sessions.guards([request.session]) : [];
-  }
-
-  #lookAtSession(request: TicketRequest): IRequestOp[] {
-    return hasRoom(request) ? this.#sessions.looks([request.session]) : [];
-  }
-
-  /** Sends a Txn that only reads. */
-  #look({ locks }: TicketRequest, txn: ITxnRequest): Promise<ITxnResponse> {
-    return this.#batches.send({ txn, touches: namesOf(locks), isLook: true });
-  }
-
-  /** Sends a Txn that writes a ticket. If its outcome stays unknown, the slot is in doubt. */
-  async #write(
-    request: TicketRequest,
-    txn: ITxnRequest,
-  ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
-    const { mark, claim, read, readBelow, freesSpace = false } = request;
-    const records = [mark, claim?.key, read, readBelow].filter((key) => key !== undefined);
-    const touches = [...namesOf(request.locks), ...records];
-    const lease = request.session;
-    const guarded = {
-      ...txn,
-      compare: [...(txn.compare ?? []), ...this.#isOurs(request)],
-      failure: [...(txn.failure ?? []), ...this.#lookAtSession(request)],
-    };
-    try {
-      const answer = await this.#batches.send({ txn: guarded, touches, lease, freesSpace });
-      const found = foundIn(answer.responses);
-      if (!answer.succeeded) this.#sessions.requireOwn(request.session, found);
-      const revision = Number(answer.header.revision);
-      return { succeeded: answer.succeeded, revision, found };
-    } catch (error) {
-      const isUnwritten = error instanceof LeaseGoneError || error instanceof EtcdRefusedError;
-      if (isUnwritten) this.#slots.free(request);
-      else this.#slots.doubt(request);
-      throw error;
-    }
-  }
-
-  /** Reads, in one step, more ranges than one branch of a Txn can hold. */
-  async #readAtOnce(
-    request: TicketRequest,
-    ranges: readonly IRangeRequest[],
-  ): Promise<IKeyValue[]> {
-    const half = Math.ceil(ranges.length / 2);
-    const halves = [ranges.slice(0, half), ranges.slice(half)].map((part) => ({
-      compare: [],
-      success: part.map((range) => ({ request_range: range })),
-      failure: [],
-    }));
-    const success = halves.map((txn) => ({ request_txn: txn }));
-    const answer = await this.#look(request, { compare: [], success, failure: [] });
-    return foundIn(answer.responses);
   }
 
   /**
@@ -312,11 +262,6 @@ export class EtcdQueue {
     else this.#slots.free(request);
     return undefined;
   }
-}
-
-/** True if two more operations fit into each Txn of the request. */
-function hasRoom({ locks }: TicketRequest): boolean {
-  return 2 * locks.length < maxTxnOps;
 }
 
 function partition<T>(all: readonly T[], isFirst: (each: T) => boolean): [T[], T[]] {

@@ -1,12 +1,13 @@
-import type { ICompare, IKeyValue, IRequestOp } from '../../../etcd/client.ts';
+import type { ICompare, IKeyValue, IRangeRequest, IRequestOp } from '../../../etcd/client.ts';
 import { prefixRange } from '../../../etcd/ranges.ts';
+import { PermitsDifferError } from '../../errors.ts';
 import { isPermanent } from '../../permanent-session.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
 import { recordsOf } from '../../ticket.ts';
 import type { Granted } from '../ticket-store.ts';
 import type { EtcdKeys } from './keys.ts';
 import { ticketValue } from './keys.ts';
-import { isAbsent } from './txn.ts';
+import { isAbsent, notAfter } from './txn.ts';
 
 /** The parts of the Txns that write a ticket (queue.ts). `keys`: the request's own keys, one per lock. */
 export class TicketParts {
@@ -18,14 +19,43 @@ export class TicketParts {
 
   /**
    * Compares that nothing is in the way: no conflicting ticket, no closed gate (in the same range),
-   * and no ticket in the request's own place (which an exclusive lock's range includes).
+   * and no ticket in the request's own place (which an exclusive lock's range includes). A permit was found to be free
+   * at the revision `seenAt`, if it is given: then nothing may have been written since.
    */
-  isFree(request: TicketRequest, keys: readonly Buffer[]): ICompare[] {
+  isFree(request: TicketRequest, keys: readonly Buffer[], seenAt?: number): ICompare[] {
     return request.locks.flatMap((lock, index) => {
       const own = keys[index];
-      const conflicts = isAbsent(this.#keys.conflictRange(lock));
-      return lock.mode === 'exclusive' || !own ? [conflicts] : [conflicts, isAbsent(own)];
+      const range = this.#keys.conflictRange(lock);
+      const isCounted = lock.mode === 'permit' && seenAt !== undefined;
+      const conflicts = isCounted ? notAfter(range, seenAt) : isAbsent(range);
+      const isPartOfRange = lock.mode !== 'shared' && !isCounted;
+      return isPartOfRange || !own ? [conflicts] : [conflicts, isAbsent(own)];
     });
+  }
+
+  /** Returns the tickets that block a request, of what `nearest` has found. */
+  blockers({ locks }: TicketRequest, found: readonly IKeyValue[]): Ticket[] {
+    return this.#keys.parseTickets(this.#keys.inTheWay(locks, found));
+  }
+
+  nearest({ locks }: TicketRequest, token?: number): IRangeRequest[] {
+    return locks.flatMap((lock) => this.#keys.nearest(lock, token));
+  }
+
+  otherPermits({ locks }: TicketRequest): { key: Buffer; range_end: Buffer }[] {
+    return locks.flatMap((lock) => this.#keys.otherPermits(lock));
+  }
+
+  /** Throws PermitsDifferError if a found ticket says another number of permits than the request. */
+  requirePermits({ locks }: TicketRequest, found: readonly IKeyValue[]): void {
+    const others = this.#keys.parseTickets(found).flatMap((ticket) => ticket.locks);
+    for (const lock of locks) {
+      for (const other of others) {
+        if (lock.mode !== 'permit' || other.mode !== 'permit' || lock.name !== other.name) continue;
+        if (lock.permits === other.permits) continue;
+        throw new PermitsDifferError(lock.name, lock.permits, other.permits);
+      }
+    }
   }
 
   reads({ read, readBelow }: TicketRequest): IRequestOp[] {

@@ -21,9 +21,13 @@ export function hasToken(key: Buffer, token: number): ICompare {
   return { target: 'Create', result: 'Equal', key, create_revision: token };
 }
 
-/** Compares that a key was not changed after a revision; also true if there is no such key. */
-export function notAfter(key: Buffer, revision: number): ICompare {
-  return { target: 'Mod', result: 'Less', key, mod_revision: revision + 1 };
+/** Compares that no key, or none of a range, was written after a revision; also true if there is no such key. */
+export function notAfter(
+  key: Buffer | { key: Buffer; range_end: Buffer },
+  revision: number,
+): ICompare {
+  const range = Buffer.isBuffer(key) ? { key } : key;
+  return { target: 'Mod', result: 'Less', mod_revision: revision + 1, ...range };
 }
 
 /** Returns all keys that the ranges of a Txn have found, also in nested Txns. */

@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { KeptState } from '../kept-state.ts';
-import { keptFields } from '../kept-state.ts';
+import { keptFields, storedForm } from '../kept-state.ts';
 
 const currentFormat = 1;
 
 export function stateText(state: KeptState): string {
-  return `${JSON.stringify({ format: currentFormat, ...state })}\n`;
+  return `${JSON.stringify({ format: currentFormat, ...storedForm(state) })}\n`;
 }
 
 /** Parses the state. Throws a plain error for a newer format, else `StoreUnavailableError`. */

@@ -3,7 +3,7 @@ import { watch as watchDirectory } from 'node:fs';
 import { basename } from 'node:path';
 import { types } from 'node:util';
 import type { Condition } from '../../condition.ts';
-import { SessionGoneError, StoreUnavailableError } from '../../errors.ts';
+import { PermitsDifferError, SessionGoneError, StoreUnavailableError } from '../../errors.ts';
 import type { Ticket } from '../../ticket.ts';
 import { ChangeFeed } from '../change-feed.ts';
 import type { ReadFileSystemType } from '../local-file-system.ts';
@@ -71,6 +71,18 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       if (!(await attempt(() => sessions.dropDead(ids)))) return answer;
     }
   };
+  /** Takes a step that queues a ticket. The permits of a dead process refuse nobody. */
+  const queueing = async <T extends Placement | Refused>(step: (model: TicketModel) => T) => {
+    const answer = await droppingDead(
+      () => write(step).catch(permitsDiffer),
+      (found) =>
+        found instanceof PermitsDifferError
+          ? file.model().tickets(found.lockName)
+          : blockersIn(found),
+    );
+    if (answer instanceof PermitsDifferError) throw answer;
+    return answer;
+  };
 
   const store: TicketStore = {
     name: 'file',
@@ -88,9 +100,8 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       }),
     closeSession: (id) => attempt(() => sessions.close(id)),
     sessionAlive: (id) => attempt(() => sessions.isAlive(id)),
-    enqueue: (request) => droppingDead(() => write((model) => model.enqueue(request)), blockersIn),
-    tryEnqueue: (request) =>
-      droppingDead(() => write((model) => model.tryEnqueue(request)), blockersIn),
+    enqueue: (request) => queueing((model) => model.enqueue(request)),
+    tryEnqueue: (request) => queueing((model) => model.tryEnqueue(request)),
     place: (ticket) => droppingDead(() => read((model) => model.place(ticket)), blockersIn),
     stands: (ticket) => read((model) => model.stands(ticket)),
     remove: (ticket, claim, note) => write((model) => model.remove(ticket, claim, note)),
@@ -136,6 +147,11 @@ type Tickets = readonly Ticket[];
 
 function blockersIn(answer: Placement | Refused): Tickets {
   return 'blockers' in answer ? answer.blockers : [];
+}
+
+function permitsDiffer(error: unknown): PermitsDifferError {
+  if (error instanceof PermitsDifferError) return error;
+  throw error;
 }
 
 /** Watches the directory for other processes' changes; if that fails, the feed's poll suffices. */

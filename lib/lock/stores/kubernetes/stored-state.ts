@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { KeptState } from '../kept-state.ts';
-import { emptyState, keptFields } from '../kept-state.ts';
+import { emptyState, keptFields, storedForm } from '../kept-state.ts';
 
 const currentFormat = 1;
 
@@ -27,7 +27,7 @@ export function firstState(resourceVersion: string): StoredState {
 }
 
 export function stateText(state: StoredState): string {
-  return JSON.stringify({ format: currentFormat, ...state });
+  return JSON.stringify({ format: currentFormat, ...storedForm(state) });
 }
 
 /** Parses the state. Throws `StoreUnavailableError` for one that this release can't read. */

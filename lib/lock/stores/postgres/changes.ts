@@ -1,3 +1,4 @@
+import { toStoredChange } from '../../ticket-schema.ts';
 import { Effects } from '../effects.ts';
 import type { Connection, Row } from './connections.ts';
 import type { Dialect } from './dialect.ts';
@@ -55,7 +56,7 @@ export class Changes {
         `INSERT INTO ${changes} SELECT * FROM unnest($1::int8[], $2::text[]) AS made (revision, change)`,
         [
           this.#changes.map((change) => change.revision),
-          this.#changes.map((change) => JSON.stringify(change)),
+          this.#changes.map((change) => JSON.stringify(toStoredChange(change))),
         ],
       );
       const trims = (each: number) => Math.floor(each / revisionsPerTrim);

@@ -1,6 +1,7 @@
 import { SessionGoneError } from '../../errors.ts';
-import type { Gate, LockRequest, Ticket, TicketRequest } from '../../ticket.ts';
+import type { Gate, Ticket, TicketRequest } from '../../ticket.ts';
 import { recordsOf, storedPart } from '../../ticket.ts';
+import { toStoredTicket } from '../../ticket-schema.ts';
 import type { StoreHistory } from '../store-history.ts';
 import type {
   Disabled,
@@ -14,6 +15,7 @@ import type { Touches } from '../touches.ts';
 import { touchesOf } from '../touches.ts';
 import type { Row } from './connections.ts';
 import type { Database } from './database.ts';
+import { columnsOf, findBlockers, findOtherPermits, kinds, requirePermits } from './in-the-way.ts';
 import {
   deleteRecords,
   putRecords,
@@ -32,7 +34,7 @@ interface Standing {
   /** The ticket of an earlier call. */
   readonly written: Ticket | undefined;
   readonly gates: readonly Gate[];
-  /** The nearest ticket in the way on each lock. */
+  /** The nearest tickets in the way on each lock. */
   readonly blockers: readonly Ticket[];
   /** True: only a request with a proof may be granted. */
   readonly isQuarantined: boolean;
@@ -58,6 +60,7 @@ export class TicketQueue {
     const step: Step<Granted | Waiting | Disabled> = ([row], transaction) => {
       const { written, gates, blockers, isQuarantined } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
+      if (!written) requirePermits(request, row);
       const isWaiting = written !== undefined && blockers.length > 0;
       if (!isWaiting) this.#history.requireOpen(isQuarantined, request.proof);
       const ticket = written ?? this.#add(request, transaction);
@@ -73,6 +76,7 @@ export class TicketQueue {
     const step: Step<Granted | Refused | Disabled> = ([row], transaction) => {
       const { written, gates, blockers, isQuarantined } = aliveStanding(row, request);
       if (gates.length > 0) return { state: 'disabled', gates };
+      if (!written) requirePermits(request, row);
       this.#history.requireOpen(isQuarantined, request.proof);
       if (blockers.length > 0) return { state: 'refused', blockers };
       return granted(written ?? this.#add(request, transaction), request, row);
@@ -84,7 +88,7 @@ export class TicketQueue {
     const { counter } = this.#database.tables;
     const row = await this.#database.read(
       `(SELECT revision FROM ${counter}) AS revision, ${this.#exists('$1', '$2', ['$5', '$6'])} AS exists,
-       ${this.#gates('$3')} AS gates, ${this.#blockers('$2', '$3', '$4')} AS blockers,
+       ${this.#gates('$3')} AS gates, ${findBlockers(this.#database.tables, '$2', ticket)} AS blockers,
        ${this.#quarantine} AS is_quarantined`,
       [...this.#placeOf(ticket), ...this.#sessions.ownership(ticket.session)],
     );
@@ -100,7 +104,7 @@ export class TicketQueue {
 
   async stands(ticket: Ticket): Promise<boolean> {
     const row = await this.#database.read(
-      `${this.#exists('$1', '$2', ['$5', '$6'])} AS exists, ${this.#blockers('$2', '$3', '$4')} AS blockers`,
+      `${this.#exists('$1', '$2', ['$5', '$6'])} AS exists, ${findBlockers(this.#database.tables, '$2', ticket)} AS blockers`,
       [...this.#placeOf(ticket), ...this.#sessions.ownership(ticket.session)],
     );
     return flag(row, 'exists') && texts(row, 'blockers').length === 0;
@@ -143,7 +147,8 @@ export class TicketQueue {
     return texts(row, 'tickets').map(parseTicket);
   }
 
-  #look({ session, nonce, locks, read, readBelow }: TicketRequest): Statement {
+  #look(request: TicketRequest): Statement {
+    const { session, nonce, locks, read, readBelow } = request;
     const { sessions, tickets } = this.#database.tables;
     const record = read === undefined ? '' : `, ${readRecord('$5', this.#database)}`;
     const isBelow = read !== undefined && readBelow !== undefined;
@@ -163,13 +168,13 @@ export class TicketQueue {
        ) AND NOT ${isTaken} AS is_alive,
        ARRAY(SELECT ticket FROM ${tickets} WHERE nonce = $2) AS written,
        ${this.#quarantine} AS is_quarantined,
-       ${this.#gates('$3')} AS gates, ${this.#blockers(lower, '$3', '$4')} AS blockers${record}${below}`,
-      [toColumn(session), toColumn(nonce), ...arrays(locks), ...asked, incarnation],
+       ${this.#gates('$3')} AS gates, ${findBlockers(this.#database.tables, lower, request)} AS blockers${findOtherPermits(this.#database.tables, request)}${record}${below}`,
+      [toColumn(session), toColumn(nonce), ...columnsOf(locks), ...asked, incarnation],
     ];
   }
 
   #placeOf(ticket: Ticket) {
-    return [toColumn(ticket.nonce), ticket.token, ...arrays(ticket.locks)];
+    return [toColumn(ticket.nonce), ticket.token, ...columnsOf(ticket.locks)];
   }
 
   #add(request: TicketRequest, { effects, send }: Transaction): Ticket {
@@ -182,12 +187,13 @@ export class TicketQueue {
       token,
       toColumn(nonce),
       toColumn(session),
-      JSON.stringify(ticket),
+      JSON.stringify(toStoredTicket(ticket)),
     ]);
     send(
-      `INSERT INTO ${ticketLocks} (token, name, is_exclusive)
-       SELECT $1, name, is_exclusive FROM unnest($2::text[], $3::bool[]) AS wanted (name, is_exclusive)`,
-      [token, ...arrays(locks)],
+      `INSERT INTO ${ticketLocks} (token, name, is_exclusive, permits)
+       SELECT $1, name, kind <> ${kinds.shared}, CASE WHEN kind > 0 THEN kind END
+       FROM unnest($2::text[], $3::int8[]) AS wanted (name, kind)`,
+      [token, ...columnsOf(locks)],
     );
     effects.tickets.push(ticket);
     putRecords(this.#database, recordsOf(request), { effects, send });
@@ -209,24 +215,6 @@ export class TicketQueue {
     const { gates } = this.#database.tables;
     return `ARRAY(SELECT gate FROM ${gates} WHERE lock_name = ANY(${names}::text[]))`;
   }
-
-  #blockers(below: string, names: string, modes: string): string {
-    const { tickets, ticketLocks } = this.#database.tables;
-    return `ARRAY(
-      SELECT ticket FROM ${tickets} WHERE token IN (
-        SELECT (
-          SELECT max(token) FROM ${ticketLocks} AS other
-          WHERE other.name = wanted.name AND other.token < ${below}::int8
-            AND (other.is_exclusive OR wanted.is_exclusive)
-        ) FROM unnest(${names}::text[], ${modes}::bool[]) AS wanted (name, is_exclusive)
-      ) ORDER BY token
-    )`;
-  }
-}
-
-/** Returns the locks as two columns: names, and whether each is exclusive. */
-function arrays(locks: readonly LockRequest[]): [names: string[], areExclusive: boolean[]] {
-  return [locks.map(({ name }) => toColumn(name)), locks.map(({ mode }) => mode === 'exclusive')];
 }
 
 /** Undefined for a request that reads records of any names. */

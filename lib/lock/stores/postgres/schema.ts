@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Connection } from './connections.ts';
 import { isConflict, isMadeByAnother, isMissingTable } from './postgres-errors.ts';
-import { number } from './rows.ts';
+import { flag, number } from './rows.ts';
 
 /** Format 1 had no incarnations of sessions. */
 const schemaFormat = 2;
@@ -53,23 +53,33 @@ export async function prepareSchema(
   schema: string,
   tables: Tables,
 ): Promise<void> {
-  const format = (await readFormat(connection, tables)) ?? (await make(connection, schema, tables));
-  if (format === schemaFormat) return;
-  if (format === 1) return await migrate(connection, tables);
+  const { format, hasPermits } =
+    (await readFormat(connection, tables)) ?? (await make(connection, schema, tables));
+  if (format === schemaFormat && hasPermits) return;
+  if (format <= schemaFormat) return await migrate(connection, tables);
   throw new Error(
     `the lock tables in schema ${schema} have format ${format}, which a newer version of berth made; this one knows format ${schemaFormat}`,
   );
 }
 
-/** Adds what format 1 lacks. Several clients may do so at once, and after a crash the next one repeats it. */
+/**
+ * Adds what earlier releases lack. Several clients may do so at once, and after a crash the next one repeats it. The
+ * column for permits is no new format: an earlier release leaves it NULL, and takes a permit for an exclusive lock.
+ */
 async function migrate(connection: Connection, tables: Tables): Promise<void> {
   await connection.script([
     `ALTER TABLE ${tables.sessions} ADD COLUMN IF NOT EXISTS incarnation TEXT`,
+    `ALTER TABLE ${tables.ticketLocks} ADD COLUMN IF NOT EXISTS permits INT8`,
     `UPDATE ${tables.counter} SET format = ${schemaFormat} WHERE format = 1`,
   ]);
 }
 
-async function make(connection: Connection, schema: string, tables: Tables): Promise<number> {
+interface FoundFormat {
+  readonly format: number;
+  readonly hasPermits: boolean;
+}
+
+async function make(connection: Connection, schema: string, tables: Tables): Promise<FoundFormat> {
   for (let tries = 1; ; tries += 1) {
     try {
       // Checked first, because the schema's owner may lack the right to create one.
@@ -78,7 +88,8 @@ async function make(connection: Connection, schema: string, tables: Tables): Pro
         await connection.query(`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`);
       }
       await connection.script(statements(tables));
-      return (await readFormat(connection, tables)) ?? schemaFormat;
+      const made = await readFormat(connection, tables);
+      return made ?? { format: schemaFormat, hasPermits: true };
     } catch (error) {
       const isRace = isMadeByAnother(error) || isConflict(error);
       if (!isRace || tries === maxTries) throw error;
@@ -88,14 +99,22 @@ async function make(connection: Connection, schema: string, tables: Tables): Pro
 }
 
 /** Reads the format; undefined if tables are missing. */
-async function readFormat(connection: Connection, tables: Tables): Promise<number | undefined> {
+async function readFormat(
+  connection: Connection,
+  tables: Tables,
+): Promise<FoundFormat | undefined> {
+  const ticketLocks = `'${tables.ticketLocks.replaceAll("'", "''")}'::regclass`;
   try {
-    // An earlier release has neither of the last two tables, and leaves them alone.
+    // An earlier release has neither of the two tables, and leaves them alone.
     const [row] = await connection.query(
       `SELECT format, (SELECT count(*) FROM ${tables.history}) AS histories,
-         (SELECT count(*) FROM ${tables.quarantine}) AS quarantines FROM ${tables.counter}`,
+         (SELECT count(*) FROM ${tables.quarantine}) AS quarantines,
+         EXISTS (
+           SELECT 1 FROM pg_catalog.pg_attribute
+           WHERE attrelid = ${ticketLocks} AND attname = 'permits'
+         ) AS has_permits FROM ${tables.counter}`,
     );
-    return row && number(row, 'format');
+    return row && { format: number(row, 'format'), hasPermits: flag(row, 'has_permits') };
   } catch (error) {
     if (isMissingTable(error)) return undefined;
     throw error;
@@ -127,7 +146,7 @@ function statements(tables: Tables): string[] {
     `CREATE INDEX IF NOT EXISTS tickets_of_session ON ${tables.tickets} (session)`,
     make(
       tables.ticketLocks,
-      `name TEXT NOT NULL, token INT8 NOT NULL REFERENCES ${tables.tickets} (token) ON DELETE CASCADE, is_exclusive BOOL NOT NULL, PRIMARY KEY (name, token)`,
+      `name TEXT NOT NULL, token INT8 NOT NULL REFERENCES ${tables.tickets} (token) ON DELETE CASCADE, is_exclusive BOOL NOT NULL, permits INT8, PRIMARY KEY (name, token)`,
     ),
     `CREATE INDEX IF NOT EXISTS locks_of_ticket ON ${tables.ticketLocks} (token)`,
     make(tables.records, 'key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INT8 NOT NULL'),

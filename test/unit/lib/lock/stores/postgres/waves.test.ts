@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import { wavesOf } from '../../../../../../lib/lock/stores/postgres/waves.ts';
 import type { Touches } from '../../../../../../lib/lock/stores/touches.ts';
 import { touchesOf } from '../../../../../../lib/lock/stores/touches.ts';
-import type { Mode } from '../../../../../../lib/lock/ticket.ts';
+import type { PlainLockRequest } from '../../../../../../lib/lock/ticket.ts';
 import { seededRandom } from '../../../../../support/seeded-random.ts';
 
 interface Step {
@@ -11,7 +11,7 @@ interface Step {
   readonly touches: Touches | undefined;
 }
 
-function on(lock: string, mode: Mode, nonce: string): Step {
+function on(lock: string, mode: PlainLockRequest['mode'], nonce: string): Step {
   const ticket = { session: 's', nonce, locks: [{ name: lock, mode }] };
   return { name: nonce, touches: touchesOf([ticket]) };
 }
