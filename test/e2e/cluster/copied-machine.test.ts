@@ -84,8 +84,7 @@ describeWith(['root', 'etcd'], 'a copy of a machine', () => {
   async function originalIsUntouched(before: readonly unknown[]): Promise<void> {
     expect(before).toEqual([[expect.anything()], [expect.anything()]]);
     expect(await stored()).toEqual(before);
-    const status = JSON.parse(await original.daemon.berthOk('status', '--json'));
-    expect(status.mounts).toMatchObject([{ volume: 'db', lock: 'held' }]);
+    expect((await original.status()).mounts).toMatchObject([{ volume: 'db', lock: 'held' }]);
   }
 
   test('with another name frees no lock of the original, and says what it is', async () => {

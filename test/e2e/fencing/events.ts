@@ -1,11 +1,10 @@
 import type { EngineNode } from '../hosts/cluster.ts';
 
 /**
- * Returns the events of a volume from `berth events` on its host: `kind: message`, oldest first.
+ * Returns the events of a volume on its host: `kind: message`, oldest first.
  */
-export async function eventsOf({ daemon }: EngineNode, volume: string): Promise<string[]> {
-  const output = await daemon.berthOk('events', '--volume', volume, '--json');
-  const { events }: { events: { kind: string; message: string }[] } = JSON.parse(output);
+export async function eventsOf(node: EngineNode, volume: string): Promise<string[]> {
+  const events = await node.events(volume);
   return events.map(({ kind, message }) => `${kind}: ${message}`);
 }
 

@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { EventReply, EventsReply, StatusReply } from '../../../plugin/admin/api/status.ts';
+import { readAdmin } from '../../support/admin-call.ts';
 import type { Berth, BerthHost, BerthOptions } from '../../support/berth.ts';
 import { startBerth } from '../../support/berth.ts';
 import type { Host } from '../../support/host.ts';
@@ -31,6 +33,10 @@ export interface Node extends AsyncDisposable {
   call(method: string, body?: object): Promise<NodeAnswer>;
   /** Makes a call that must succeed. */
   ok(method: string, body?: object): Promise<NodeAnswer>;
+  /** Returns what `berth status --json` prints, without the start of a process. */
+  status(): Promise<StatusReply>;
+  /** Returns what `berth events --json` prints: the events of one volume, or all; oldest first. */
+  events(volume?: string): Promise<readonly EventReply[]>;
   /** Sends a call without waiting for the answer. */
   begin(method: string, body: object): { leave(): void };
   create(name: string, options?: Readonly<Record<string, string>>): Promise<NodeAnswer>;
@@ -49,6 +55,7 @@ export async function startNode(
 ): Promise<Node> {
   const daemon = await startBerth(host, options);
   const socket = host.pathOf(options.socket ?? '/run/docker/plugins/berth.sock');
+  const adminSocket = host.pathOf('/run/berth/admin.sock');
   const stateDir = join(host.directory, 'berth');
   const mountpoint = (volume: string) => join(stateDir, 'mounts', volume);
 
@@ -75,6 +82,11 @@ export async function startNode(
     daemon,
     call,
     ok,
+    status: async () => (await readAdmin(adminSocket, '/status')) as StatusReply,
+    events: async (volume) => {
+      const { events } = (await readAdmin(adminSocket, '/events')) as EventsReply;
+      return events.filter((event) => volume === undefined || event.volume === volume);
+    },
     begin: (method, body) => {
       const path = `/VolumeDriver.${method}`;
       const outgoing = request({ socketPath: socket, path, method: 'POST', agent: false });

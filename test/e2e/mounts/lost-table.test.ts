@@ -42,10 +42,7 @@ describeWith(['root', 'etcd', 'loop'], 'a daemon whose mount table was lost', ()
 
   const content = (name: string) =>
     readFile(join(cluster.volumeDir, 'directory', name, 'data/file'), 'utf8');
-  const conditions = async () =>
-    JSON.parse((await node.daemon.berth('status', '--json')).stdout).conditions.map(
-      ({ message }: { message: string }) => message,
-    );
+  const conditions = async () => (await node.status()).conditions.map(({ message }) => message);
   const adopted = () =>
     waitFor(async () => (await node.table()).length > 0, 10_000, 'the mount to be taken over');
 

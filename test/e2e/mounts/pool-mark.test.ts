@@ -21,9 +21,8 @@ const drivers = [
 ] as const;
 
 /** Returns the conditions of `berth status` about pools. */
-async function conditions({ daemon }: Node): Promise<string[]> {
-  const report = JSON.parse((await daemon.berth('status', '--json')).stdout);
-  const all: string[] = report.conditions.map(({ message }: { message: string }) => message);
+async function conditions(node: Node): Promise<string[]> {
+  const all = (await node.status()).conditions.map(({ message }) => message);
   return all.filter((message) => message.startsWith('the pool '));
 }
 
@@ -31,9 +30,8 @@ async function findings({ daemon }: Node): Promise<{ kind: string; message: stri
   return JSON.parse((await daemon.berth('doctor', '--json')).stdout).findings;
 }
 
-async function events({ daemon }: Node): Promise<string[]> {
-  const { events: all } = JSON.parse(await daemon.berthOk('events', '--json'));
-  return all.map(({ kind }: { kind: string }) => kind);
+async function events(node: Node): Promise<string[]> {
+  return (await node.events()).map(({ kind }) => kind);
 }
 
 /**

@@ -51,13 +51,11 @@ async function write({ host }: OnPool, file: string, mebibytes = 100_000): Promi
 const inVolume = ({ node }: OnPool, volume: string) => join(node.mountpoint(volume), 'data');
 
 async function conditions({ node }: OnPool): Promise<string> {
-  const report = JSON.parse((await node.daemon.berth('status', '--json')).stdout);
-  return report.conditions.map(({ message }: { message: string }) => message).join('\n');
+  return (await node.status()).conditions.map(({ message }) => message).join('\n');
 }
 
 async function eventKinds({ node }: OnPool): Promise<string[]> {
-  const { events } = JSON.parse(await node.daemon.berthOk('events', '--json'));
-  return events.map(({ kind }: { kind: string }) => kind);
+  return (await node.events()).map(({ kind }) => kind);
 }
 
 const mount = ({ node }: OnPool, Name: string) => node.ok('Mount', { Name, ID: mountId });
@@ -151,8 +149,9 @@ describeWith(['root', 'loop', 'etcd'], 'the space of a pool', () => {
       await on.host.execOk('sh', '-c', fail);
       expect(await write(on, inVolume(on, 'db'), 1)).not.toBe('');
       expect(await conditions(on)).toMatch(/^the file system of volume db has stopped writing/);
-      const events = JSON.parse(await on.node.daemon.berthOk('events', '--json')).events;
-      expect(events).toContainEqual(expect.objectContaining({ kind: 'read-only', volume: 'db' }));
+      expect(await on.node.events()).toContainEqual(
+        expect.objectContaining({ kind: 'read-only', volume: 'db' }),
+      );
 
       await unmount(on, 'db');
       await mount(on, 'db');

@@ -30,9 +30,8 @@ function startWriter({ host, mountpoint }: BareNode) {
   return { process, acknowledged, goesOn };
 }
 
-async function kindsOf({ daemon }: BareNode): Promise<string[]> {
-  const { events } = JSON.parse(await daemon.berthOk('events', '--json'));
-  return events.map(({ kind }: { kind: string }) => kind);
+async function kindsOf(node: BareNode): Promise<string[]> {
+  return (await node.events()).map(({ kind }) => kind);
 }
 
 describeWith(['root', 'loop', 'etcd'], 'two daemons of one machine that share a pool', () => {

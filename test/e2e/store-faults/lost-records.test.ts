@@ -41,7 +41,7 @@ describeWith(['root', 'etcd'], 'hosts whose store has lost its records', () => {
           Status: { driver: 'directory', record: expect.stringMatching(/lost/) },
         });
         expect(await node.daemon.berthOk('volume', 'ls')).toMatch(/lost the records of: /);
-        expect(await node.daemon.berthOk('events', '--json')).toMatch(/"records-lost"/);
+        expect((await node.events()).map(({ kind }) => kind)).toContain('records-lost');
         await expectRefused(node);
       }
       // What is mounted here stays mounted and in use, also after the end of its session.
@@ -97,11 +97,9 @@ async function endSessions({ etcd }: BareCluster): Promise<void> {
   }
 }
 
-async function isHeld({ daemon }: Node, volume: string): Promise<boolean> {
-  const { mounts } = JSON.parse(await daemon.berthOk('status', '--json'));
-  return mounts.some(
-    (each: { volume: string; lock: string }) => each.volume === volume && each.lock === 'held',
-  );
+async function isHeld(node: Node, volume: string): Promise<boolean> {
+  const { mounts } = await node.status();
+  return mounts.some((each) => each.volume === volume && each.lock === 'held');
 }
 
 /** A volume in use with a snapshot, one that is not, a copy, and a removed one in the trash. */
@@ -134,9 +132,8 @@ async function expectRefused(node: Node): Promise<void> {
   }
 }
 
-async function says({ daemon }: Node, what: RegExp): Promise<boolean> {
-  const { conditions } = JSON.parse((await daemon.berth('status', '--json')).stdout);
-  return conditions.some(({ message }: { message: string }) => what.test(message));
+async function says(node: Node, what: RegExp): Promise<boolean> {
+  return (await node.status()).conditions.some(({ message }) => what.test(message));
 }
 
 async function list(node: Node): Promise<string[]> {

@@ -42,7 +42,7 @@ describeWith(['root'], 'a daemon whose lock file is not as it left it', () => {
   });
   afterEach(() => stack.disposeAsync());
 
-  const conditions = async () => (await node.daemon.berth('status', '--json')).stdout;
+  const conditions = async () => JSON.stringify(await node.status());
   const list = async () => (await node.ok('List')).Volumes.map(({ Name }) => Name).sort();
 
   /** Checks that nothing is granted, and that people learn why and what to do. */
@@ -51,8 +51,7 @@ describeWith(['root'], 'a daemon whose lock file is not as it left it', () => {
     const { Err } = await node.call('Mount', { Name: 'free', ID });
     expect(Err).toMatch(says);
     expect(Err).toMatch(/berth doctor --accept-store/);
-    const { events } = JSON.parse(await node.daemon.berthOk('events', '--json'));
-    expect(events).toContainEqual(
+    expect(await node.events()).toContainEqual(
       expect.objectContaining({
         kind: 'history',
         severity: 'error',
@@ -67,8 +66,8 @@ describeWith(['root'], 'a daemon whose lock file is not as it left it', () => {
     expect(await node.daemon.berthOk('doctor', '--accept-store')).toMatch(/used as it is/);
     await waitFor(
       async () => {
-        const { mounts } = JSON.parse(await node.daemon.berthOk('status', '--json'));
-        return mounts.length === 2 && mounts.every(({ lock }: { lock: string }) => lock === 'held');
+        const { mounts } = await node.status();
+        return mounts.length === 2 && mounts.every(({ lock }) => lock === 'held');
       },
       10_000,
       'the locks of the mounts',

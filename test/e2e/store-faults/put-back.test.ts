@@ -52,7 +52,7 @@ describeWith(['root', 'etcd'], 'daemons whose etcd is restored', () => {
     await backup.restore({ sameToken: true, bumpBy: 1_000 });
     await one.daemon.start();
     await waitFor(
-      async () => (await one.daemon.berthOk('events', '--json')).includes('"history"'),
+      async () => (await one.events()).some(({ kind }) => kind === 'history'),
       10_000,
       'the change to be noticed',
     );
@@ -64,9 +64,7 @@ describeWith(['root', 'etcd'], 'daemons whose etcd is restored', () => {
 });
 
 /** Returns the messages of the host's events `relocked`, oldest first. */
-async function relocks({ daemon }: Node): Promise<string[]> {
-  const { events }: { events: { kind: string; message: string }[] } = JSON.parse(
-    await daemon.berthOk('events', '--json'),
-  );
+async function relocks(node: Node): Promise<string[]> {
+  const events = await node.events();
   return events.filter(({ kind }) => kind === 'relocked').map(({ message }) => message);
 }

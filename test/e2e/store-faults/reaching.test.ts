@@ -40,10 +40,7 @@ async function startOnHosts(stack: AsyncDisposableStack, known: number) {
   const etcd = stack.use(await startEtcd({ members: 3, in: machines.slice(0, 3) }));
   const store = etcd.url.split(',').slice(0, known).join(',');
   const node = stack.use(await startNode(host, { store }));
-  const status = async () => {
-    const { stdout } = await node.daemon.berth('status', '--json');
-    return statusSchema.parse(JSON.parse(stdout));
-  };
+  const status = async () => statusSchema.parse(await node.status());
   const members = async () => (await status()).store.members;
   const whys = async () => (await members()).map(({ why }) => why ?? 'reachable');
   return { etcd, host, last, node, status, members, whys };

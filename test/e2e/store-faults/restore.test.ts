@@ -135,13 +135,10 @@ function ownersOf(all: readonly string[]): string[] {
   return names.filter((name, index) => name !== names[index - 1]);
 }
 
-async function conditions({ daemon }: EngineNode): Promise<string> {
-  return await daemon.berthOk('status', '--json');
+async function conditions(node: EngineNode): Promise<string> {
+  return JSON.stringify(await node.status());
 }
 
-async function knows({ daemon }: EngineNode, kind: string): Promise<boolean> {
-  const { events }: { events: { kind: string }[] } = JSON.parse(
-    await daemon.berthOk('events', '--json'),
-  );
-  return events.some((event) => event.kind === kind);
+async function knows(node: EngineNode, kind: string): Promise<boolean> {
+  return (await node.events()).some((event) => event.kind === kind);
 }

@@ -143,12 +143,8 @@ async function processesOf(node: BareNode): Promise<number[]> {
   return [node.daemon.process.pid, await sentinelPid(node)];
 }
 
-async function eventsOf({ daemon }: BareNode, volume = 'db') {
-  const output = await daemon.berthOk('events', '--volume', volume, '--json');
-  const { events } = JSON.parse(output) as {
-    events: { kind: string; severity: string; message: string }[];
-  };
-  return events;
+function eventsOf(node: BareNode, volume = 'db') {
+  return node.events(volume);
 }
 
 /** Lists the files that takeovers of a volume have put aside. */

@@ -50,7 +50,12 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a frozen machine whose volumes are
     await join(frozen, ['--fence-host-processes', 'yes']);
     const daemon = await join(successor, []);
     const { directory, execOk } = successor;
-    two = { daemon, directory, execOk, calls: (...calls) => callInGuest(successor, ...calls) };
+    two = {
+      ...{ directory, execOk },
+      events: async (volume) =>
+        JSON.parse(await daemon.berthOk('events', '--volume', volume, '--json')).events,
+      calls: (...calls) => callInGuest(successor, ...calls),
+    };
     pool = { volumeDir: '/srv/pool/volumes', execOk: server.execOk };
   });
 

@@ -3,7 +3,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from '@jest/globals';
-import type { Berth } from '../../support/berth.ts';
+import type { EventReply } from '../../../plugin/admin/api/status.ts';
 import type { RunningProcess } from '../../support/processes.ts';
 import { waitFor } from '../../support/processes.ts';
 import type { UmlHost } from '../../support/uml-host.ts';
@@ -32,7 +32,8 @@ const frozenCases: readonly FrozenCase[] = [
 
 /** The host that gets the volume meanwhile. */
 export interface Successor {
-  readonly daemon: Pick<Berth, 'berthOk'>;
+  /** Returns the events of a volume, oldest first. */
+  events(volume: string): Promise<readonly Pick<EventReply, 'kind' | 'message'>[]>;
   readonly directory: string;
   /** Makes calls of the engine; each must succeed. */
   calls(...calls: readonly Call[]): Promise<void>;
@@ -145,14 +146,8 @@ async function passOf(
  * Waits until the guest has let go; returns the path of what it wrote aside, which the successor reports.
  * Undefined: it wrote nothing, and the file is deleted.
  */
-async function putAside({ daemon }: Successor, volume: string): Promise<string | undefined> {
-  const report = async () => {
-    const output = await daemon.berthOk('events', '--volume', volume, '--json');
-    const { events } = JSON.parse(output) as {
-      events: { kind: string; severity: string; message: string }[];
-    };
-    return events.findLast(({ kind }) => kind === 'aside');
-  };
+async function putAside(two: Successor, volume: string): Promise<string | undefined> {
+  const report = async () => (await two.events(volume)).findLast(({ kind }) => kind === 'aside');
   await waitFor(async () => (await report()) !== undefined, 60_000, 'the guest to end its mount');
   return /in (\/\S+\.img);/.exec((await report())?.message ?? '')?.[1];
 }
