@@ -118,6 +118,8 @@ async function expectRefused(node: Node): Promise<void> {
   expect((await node.call('Create', { Name: 'idle' })).Err).toMatch(says);
   expect((await node.call('Mount', { Name: 'idle', ID })).Err).toMatch(says);
   expect((await node.call('Remove', { Name: 'idle' })).Err).toMatch(says);
+  // A host reads the whole store again when its history has changed; until then the doctor refuses for that.
+  await waitFor(async () => (await node.status()).store.reachable, 15_000, 'the store to be read');
   for (const args of [
     ['snapshot', 'create', 'idle'],
     ['volume', 'set', 'idle', 'protect=yes'],
