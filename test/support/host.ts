@@ -47,6 +47,8 @@ export interface Host extends Machine, AsyncDisposable {
    * private.
    */
   pathOf(path: string): string;
+  /** Returns the mount table of the host. */
+  mountInfo(): Promise<string>;
   execOk(command: string, ...args: string[]): Promise<string>;
   /** Runs the docker command of the engine's own version. */
   docker(...args: string[]): Promise<FinishedProcess>;
@@ -158,6 +160,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     spawn: namespaces.spawn,
     exec: namespaces.exec,
     execOk: namespaces.execOk,
+    mountInfo: namespaces.mountInfo,
     docker,
     dockerOk,
     get enginePid() {

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { Machine } from './machine.ts';
 import type { RunningProcess, StartOptions } from './processes.ts';
 import { startProcess, succeeded, waitFor } from './processes.ts';
@@ -5,6 +6,8 @@ import { startProcess, succeeded, waitFor } from './processes.ts';
 export interface Namespaces extends Omit<Machine, 'address'>, AsyncDisposable {
   /** A process inside. Its /proc/PID/root gives access to the files inside from outside. */
   readonly pid: number;
+  /** Reads the mount table inside, without the start of a process: polls ask for it often. */
+  mountInfo(): Promise<string>;
   /** Runs a command that must succeed; returns its output. */
   execOk(command: string, ...args: string[]): Promise<string>;
   /** Ends every process started by `spawn`, then the namespaces. */
@@ -58,6 +61,7 @@ export async function makeNamespaces(preparation = ''): Promise<Namespaces> {
 
   return {
     pid: keeper.pid,
+    mountInfo: () => readFile(`/proc/${keeper.pid}/mountinfo`, 'utf8'),
     spawn,
     exec,
     execOk: async (command, ...args) => succeeded([command, ...args], await exec(command, args)),

@@ -13,7 +13,7 @@ import { hideMountCalls } from '../../support/no-mount-calls.ts';
  */
 export interface BareHost
   extends Pick<Host, 'name' | 'address' | 'directory' | 'dockerSocket' | 'pathOf'>,
-    Pick<Host, 'spawn' | 'exec' | 'execOk' | 'disconnect' | 'reconnect'>,
+    Pick<Host, 'spawn' | 'exec' | 'execOk' | 'mountInfo' | 'disconnect' | 'reconnect'>,
     AsyncDisposable {
   /** Makes a shell script run instead of a program that berth runs, such as `mount`. */
   shadow(program: string, script: string): Promise<void>;
@@ -46,6 +46,7 @@ export async function startBareHost(name: string, network?: Network): Promise<Ba
     spawn: namespaces.spawn,
     exec: namespaces.exec,
     execOk: namespaces.execOk,
+    mountInfo: namespaces.mountInfo,
     shadow: async (program, script) => {
       await writeFile(shadowPath(program), `#!/bin/sh\n${script}\n`);
       await chmod(shadowPath(program), 0o755);

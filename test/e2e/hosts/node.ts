@@ -50,7 +50,7 @@ export interface Node extends AsyncDisposable {
 }
 
 export async function startNode(
-  host: BerthHost & Pick<Host, 'pathOf'>,
+  host: BerthHost & Pick<Host, 'pathOf' | 'mountInfo'>,
   options: BerthOptions = {},
 ): Promise<Node> {
   const daemon = await startBerth(host, options);
@@ -72,9 +72,9 @@ export async function startNode(
     return storedMounts(await readFile(join(stateDir, 'mounts.json'), 'utf8'));
   }
   async function mountCount(volume: string): Promise<number> {
-    const { stdout } = await host.exec('cat', ['/proc/self/mountinfo']);
     const path = mountpoint(volume);
-    return stdout.split('\n').filter((line) => line.split(' ')[4] === path).length;
+    const table = await host.mountInfo();
+    return table.split('\n').filter((line) => line.split(' ')[4] === path).length;
   }
 
   return {
