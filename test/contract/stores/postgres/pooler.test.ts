@@ -2,6 +2,7 @@
 // connection as PgBouncer does; real time.
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
+import { Transform } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Connections } from '../../../../lib/lock/stores/postgres/connections.ts';
 import { dialects } from '../../../../lib/lock/stores/postgres/dialect.ts';
@@ -57,6 +58,21 @@ describeWith(['postgres'], 'a postgres store behind a pooler', () => {
     expect(await line.query(`SELECT ${settings}`)).toEqual([limits]);
   });
 
+  test('F11 health says that notifications do not arrive, as with a pooler of transactions', async () => {
+    await using deaf = await startPooler(server, never, { dropsNotifications: true });
+    await using silent = postgresStore(address(deaf.port));
+    expect(await silent.health()).toEqual([
+      {
+        severity: 'warning',
+        message: expect.stringMatching(
+          /passes no notifications on.* pool sessions, not transactions/,
+        ),
+      },
+    ]);
+    await using store = postgresStore(address(pooler.port));
+    expect(await store.health()).toEqual([]);
+  });
+
   test('F11 passes on what the pooler says of any other parameter', async () => {
     await using strict = await startPooler(server, /application_name/);
     await using store = postgresStore(address(strict.port));
@@ -66,8 +82,18 @@ describeWith(['postgres'], 'a postgres store behind a pooler', () => {
   });
 });
 
-/** Starts a proxy that refuses a connection whose first message has a parameter of these. */
-async function startPooler({ host, port }: Postgres, unknown: RegExp) {
+/** Matches no text. */
+const never = /(?!)/;
+
+/**
+ * Starts a proxy that refuses a connection whose first message has a parameter of these. With
+ * `dropsNotifications` none reaches a client.
+ */
+async function startPooler(
+  { host, port }: Postgres,
+  unknown: RegExp,
+  { dropsNotifications = false } = {},
+) {
   const sockets = new Set<Socket>();
   let refused = 0;
   const proxy = createServer((client) => {
@@ -77,7 +103,8 @@ async function startPooler({ host, port }: Postgres, unknown: RegExp) {
       if (parameter === undefined) {
         upstream.write(chunk);
         client.pipe(upstream);
-        upstream.pipe(client);
+        if (dropsNotifications) upstream.pipe(withoutNotifications()).pipe(client);
+        else upstream.pipe(client);
       } else {
         refused += 1;
         client.end(refusal(parameter));
@@ -101,6 +128,23 @@ async function startPooler({ host, port }: Postgres, unknown: RegExp) {
       await new Promise((resolve) => proxy.close(resolve));
     },
   };
+}
+
+/** Drops the messages NotificationResponse from what a server sends. */
+function withoutNotifications(): Transform {
+  let rest = Buffer.alloc(0);
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      rest = Buffer.concat([rest, chunk]);
+      // A message is its type, and a length that counts itself.
+      while (rest.length >= 5 && rest.length > rest.readInt32BE(1)) {
+        const end = 1 + rest.readInt32BE(1);
+        if (rest[0] !== 'A'.charCodeAt(0)) this.push(rest.subarray(0, end));
+        rest = rest.subarray(end);
+      }
+      done();
+    },
+  });
 }
 
 /** Returns PgBouncer's answer, an ErrorResponse of the protocol. */
