@@ -19,17 +19,30 @@ export type { LeaderOptions, Term } from './recipes/leader/leader.ts';
 export { lead } from './recipes/leader/leader.ts';
 export type { NoopLocksOptions } from './recipes/noop/noop-locks.ts';
 export { noopLocks } from './recipes/noop/noop-locks.ts';
-export type {
-  HeldNumber,
-  LockPoolOptions,
-  NumberedLock,
-  PoolChangeOptions,
-} from './recipes/pool/lock-pool.ts';
+export type { LockPoolOptions } from './recipes/pool/lock-pool.ts';
 export { LockPool } from './recipes/pool/lock-pool.ts';
 export * from './recipes/pool/lock-pool-errors.ts';
+export { NumberLease } from './recipes/pool/lock-pool-leases.ts';
 export type { PoolConflict } from './recipes/pool/lock-pool-state.ts';
+export type {
+  AllocateOptions,
+  HeldNumber,
+  LeasedNumber,
+  NumberedLock,
+  PoolChangeOptions,
+} from './recipes/pool/numbered-lock.ts';
 export type { RecordWrite, StoredRecord, TicketStore } from './stores/ticket-store.ts';
-export type { Gate, Holder, LockNames, LockRequest, Mode, Ticket } from './ticket.ts';
+export type {
+  Gate,
+  Holder,
+  LockNames,
+  LockRequest,
+  Mode,
+  NamedLock,
+  PermitRequest,
+  PlainLockRequest,
+  Ticket,
+} from './ticket.ts';
 export type { LockSpan, LockTracer, SpanAttributes } from './tracer.ts';
 export type { KeptLockState } from './use/kept-lock.ts';
 export { KeptLock } from './use/kept-lock.ts';

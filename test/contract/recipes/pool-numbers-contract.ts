@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import { LockLostError, LockTimeoutError } from '../../../lib/lock/errors.ts';
 import type { Locks } from '../../../lib/lock/locks.ts';
 import { noopLocks } from '../../../lib/lock/recipes/noop/noop-locks.ts';
-import type { NumberedLock } from '../../../lib/lock/recipes/pool/lock-pool.ts';
+
 import { LockPool } from '../../../lib/lock/recipes/pool/lock-pool.ts';
 import {
   LockPoolCapacityError,
@@ -12,6 +12,7 @@ import {
   LockPoolInUseError,
   LockPoolNotAllocatedError,
 } from '../../../lib/lock/recipes/pool/lock-pool-errors.ts';
+import type { NumberedLock } from '../../../lib/lock/recipes/pool/numbered-lock.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
 import { take } from '../bench/manager-bench.ts';
 import { poolsOf, reason } from './pools.ts';

@@ -1,9 +1,8 @@
 import { blockersOf } from '../../conflicts.ts';
 import { describeTickets } from '../../errors.ts';
-import type { Lock } from '../../lock.ts';
-import type { LockOptions, Locks, TryLockOptions } from '../../locks.ts';
+import type { LockOptions, Locks } from '../../locks.ts';
 import { namePart } from '../../name-part.ts';
-import type { LockRequest, Ticket } from '../../ticket.ts';
+import type { LockRequest } from '../../ticket.ts';
 import {
   LockPoolCapacityError,
   LockPoolClaimedError,
@@ -11,8 +10,24 @@ import {
   LockPoolInUseError,
   LockPoolNotAllocatedError,
 } from './lock-pool-errors.ts';
+import type { Standing } from './lock-pool-leases.ts';
+import {
+  allOwners,
+  leaseKind,
+  leaseRequest,
+  leasesIn,
+  leasesOf,
+  NumberLease,
+} from './lock-pool-leases.ts';
 import type { PoolConflict, PoolState } from './lock-pool-state.ts';
 import { conflictsIn, formatPoolState, lowestFree, parsePoolState } from './lock-pool-state.ts';
+import type {
+  AllocateOptions,
+  HeldNumber,
+  LeasedNumber,
+  NumberedLock,
+  PoolChangeOptions,
+} from './numbered-lock.ts';
 
 /** The default wait of a change. A change takes milliseconds, so a longer wait shows a fault. */
 const defaultTimeoutMs = 10_000;
@@ -23,36 +38,15 @@ export interface LockPoolOptions {
   readonly capacity: number;
 }
 
-/** The limits of a change's wait for other changes; 10 s when left out. */
-export type PoolChangeOptions = Pick<LockOptions, 'signal' | 'timeoutMs'>;
-
-/** One lock of a pool. It works whether its number is allocated or not. */
-export interface NumberedLock {
-  readonly id: number;
-  /**
-   * The requests for `Locks.lock`, to take several numbered locks in one step without deadlock. Two
-   * objects that share a number then request one lock, and don't wait for each other for ever.
-   */
-  readonly request: LockRequest;
-  lock(options: LockOptions): Promise<Lock>;
-  tryLock(options: TryLockOptions): Promise<Lock | undefined>;
-}
-
-/** A number whose lock is held. */
-export interface HeldNumber {
-  readonly id: number;
-  readonly ticket: Ticket;
-}
-
-interface Read extends PoolState {
+interface Read extends Standing {
   /** 0 if there is no record yet. */
   readonly revision: number;
 }
 
 /**
  * Numbered locks for objects (containers, volumes) that store the number of their lock. A number is
- * allocated to an owner, the name of its object, until it is freed. Allocations are durable and
- * shared by all processes and hosts. They are independent of locking: a process that does not yet
+ * allocated to an owner, the name of its object, until it is freed. Allocations are shared by all
+ * processes and hosts, and durable unless they are leased. They are independent of locking: a process that does not yet
  * know of an object's removal may still lock its number.
  *
  * Each change is one guarded write of one record, so a pool can't hold more numbers than fit in a
@@ -66,6 +60,8 @@ export class LockPool {
   readonly #locks: Locks;
   /** The name of the pool's record, and of the lock that guards it. */
   readonly #key: string;
+  /** The name of the pool in the names of locks. */
+  readonly #part: string;
 
   /** Throws RangeError if the capacity is below 1. */
   constructor(locks: Locks, { name, capacity }: LockPoolOptions) {
@@ -73,30 +69,37 @@ export class LockPool {
       throw new RangeError(`a lock pool needs a capacity of at least 1, not ${capacity}`);
     }
     this.#locks = locks;
-    this.#key = `pool/${namePart(name)}`;
+    this.#part = namePart(name);
+    this.#key = `pool/${this.#part}`;
     this.name = name;
     this.capacity = capacity;
   }
 
   /** Allocates the lowest free number. Rejects LockPoolExhaustedError. */
-  async allocate(owner: string, options: PoolChangeOptions = {}): Promise<NumberedLock> {
-    const id = await this.#change({ reason: 'Allocate', detail: owner, ...options }, (state) => {
-      const free = lowestFree(state);
-      if (free === undefined) throw new LockPoolExhaustedError(this.name, this.capacity, 1);
-      return { owners: withOwner(state, free, owner), answer: free };
+  allocate(owner: string, options: AllocateOptions & { leased: true }): Promise<LeasedNumber>;
+  allocate(owner: string, options?: AllocateOptions): Promise<NumberedLock>;
+  allocate(owner: string, options: AllocateOptions = {}): Promise<NumberedLock> {
+    return this.#allocate('Allocate', owner, options, (state) => {
+      const free = lowestFree({ ...state, owners: allOwners(state) });
+      if (free !== undefined) return free;
+      throw new LockPoolExhaustedError(this.name, this.capacity, 1);
     });
-    return this.retrieve(id);
   }
 
   /** Allocates the given number. Rejects LockPoolClaimedError, and RangeError as `retrieve`. */
-  async claim(id: number, owner: string, options: PoolChangeOptions = {}): Promise<NumberedLock> {
-    const lock = this.retrieve(id);
-    await this.#change({ reason: 'Claim', detail: owner, ...options }, (state) => {
-      const other = state.owners.get(id);
-      if (other !== undefined) throw new LockPoolClaimedError(this.name, id, other);
-      return { owners: withOwner(state, id, owner), answer: undefined };
+  claim(
+    id: number,
+    owner: string,
+    options: AllocateOptions & { leased: true },
+  ): Promise<LeasedNumber>;
+  claim(id: number, owner: string, options?: AllocateOptions): Promise<NumberedLock>;
+  async claim(id: number, owner: string, options: AllocateOptions = {}): Promise<NumberedLock> {
+    this.retrieve(id);
+    return this.#allocate('Claim', owner, options, (state) => {
+      const other = allOwners(state).get(id);
+      if (other === undefined) return id;
+      throw new LockPoolClaimedError(this.name, id, other);
     });
-    return lock;
   }
 
   /** Returns the lock of a number, allocated or not. Throws RangeError for a missing number. */
@@ -116,31 +119,33 @@ export class LockPool {
   }
 
   /**
-   * Frees a number, also while its lock is held; the holder keeps the lock.
+   * Frees a number, also while its lock is held; the holder keeps the lock. The signal of a lease aborts.
    * Rejects LockPoolNotAllocatedError, and RangeError as `retrieve`.
    */
   async free(id: number, options: PoolChangeOptions = {}): Promise<void> {
     this.retrieve(id);
-    await this.#change({ reason: 'Free', detail: `number ${id}`, ...options }, (state) => {
+    await this.#change({ reason: 'Free', detail: `number ${id}`, ...options }, async (state) => {
       const owners = new Map(state.owners);
-      if (!owners.delete(id)) throw new LockPoolNotAllocatedError(this.name, id);
+      const lease = state.leases.get(id);
+      if (!owners.delete(id) && !lease) throw new LockPoolNotAllocatedError(this.name, id);
+      if (lease) await this.#locks.breakLock(lease);
       return { owners, answer: undefined };
     });
   }
 
   /** Frees all numbers, whoever owns them. */
   async freeAll(options: PoolChangeOptions = {}): Promise<void> {
-    await this.#change({ reason: 'FreeAll', ...options }, () => ({
-      owners: new Map(),
-      answer: undefined,
-    }));
+    await this.#change({ reason: 'FreeAll', ...options }, async ({ leases }) => {
+      for (const ticket of leases.values()) await this.#locks.breakLock(ticket);
+      return { owners: new Map(), answer: undefined };
+    });
   }
 
   /**
    * Frees all numbers and allocates one to each object, 0 to the first, in one step; the pool then
    * has the capacity of this LockPool. Stop all other users of the pool before, because their
-   * numbers get new objects. Rejects LockPoolInUseError while a numbered lock is held, and
-   * LockPoolExhaustedError.
+   * numbers get new objects. Rejects LockPoolInUseError while a numbered lock is held or a number is
+   * leased, and LockPoolExhaustedError.
    */
   async renumber(
     objects: readonly string[],
@@ -151,8 +156,9 @@ export class LockPool {
       throw new LockPoolExhaustedError(this.name, this.capacity, numbers.size);
     }
     const owners = new Map([...numbers].map(([object, id]) => [id, object]));
-    const renumbered = async () => {
-      const held = await this.#held();
+    const renumbered = async ({ leases }: Standing) => {
+      const leased = [...leases].map(([id, ticket]) => ({ id, ticket }));
+      const held = [...leased, ...(await this.#held())];
       if (held.length > 0) throw new LockPoolInUseError(this.name, held.map(describeHeld));
       return { owners, answer: numbers };
     };
@@ -166,7 +172,7 @@ export class LockPool {
 
   /** Reads the owner of each allocated number, by number. */
   async allocations(): Promise<ReadonlyMap<number, string>> {
-    return this.#checked(await this.#read()).owners;
+    return allOwners(this.#checked(await this.#read()));
   }
 
   /** Reads the numbers whose locks are held, allocated or not, by number. */
@@ -181,7 +187,40 @@ export class LockPool {
    * number; empty if there is none. `renumber` removes all conflicts.
    */
   async conflicts(uses: ReadonlyMap<string, number>): Promise<readonly PoolConflict[]> {
-    return conflictsIn(this.#checked(await this.#read()), uses);
+    const state = this.#checked(await this.#read());
+    return conflictsIn({ ...state, owners: allOwners(state) }, uses);
+  }
+
+  /** Allocates the number that `choose` returns. */
+  async #allocate(
+    reason: string,
+    owner: string,
+    { leased = false, ...options }: AllocateOptions,
+    choose: (state: Standing) => number,
+  ): Promise<NumberedLock | LeasedNumber> {
+    let lease: NumberLease | undefined;
+    try {
+      const change = { reason, detail: owner, ...options };
+      const id = await this.#change(change, async (state) => {
+        const chosen = choose(state);
+        if (!leased) return { owners: withOwner(state, chosen, owner), answer: chosen };
+        lease = await this.#lease(chosen, owner, options);
+        return { owners: state.owners, answer: chosen };
+      });
+      return { ...this.retrieve(id), ...(lease && { lease }) };
+    } catch (error) {
+      // The change is refused if the pool's lock was lost: another may have the number.
+      await lease?.end();
+      throw error;
+    }
+  }
+
+  async #lease(id: number, owner: string, options: PoolChangeOptions): Promise<NumberLease> {
+    const lock = await this.#locks.lock(leaseRequest(this.#part, id), {
+      ...{ kind: leaseKind(owner), reason: 'Lease', detail: owner },
+      ...{ timeoutMs: defaultTimeoutMs, ...options },
+    });
+    return new NumberLease(lock);
   }
 
   async #held(): Promise<HeldNumber[]> {
@@ -198,7 +237,7 @@ export class LockPool {
   /** Writes the state that `next` returns, under the pool's lock. */
   async #change<T>(
     options: LockOptions,
-    next: (state: PoolState) => Change<T> | Promise<Change<T>>,
+    next: (state: Standing) => Change<T> | Promise<Change<T>>,
     { anyCapacity = false } = {},
   ): Promise<T> {
     const request: LockRequest = { name: this.#key, mode: 'exclusive' };
@@ -214,10 +253,14 @@ export class LockPool {
   }
 
   async #read(): Promise<Read> {
-    const record = await this.#locks.record(this.#key);
-    if (!record) return { revision: 0, capacity: this.capacity, owners: new Map() };
+    const [record, tickets] = await Promise.all([
+      this.#locks.record(this.#key),
+      this.#locks.inspect(leasesOf(this.#part)),
+    ]);
+    const leases = leasesIn(this.#part, tickets);
+    if (!record) return { revision: 0, capacity: this.capacity, owners: new Map(), leases };
     try {
-      return { revision: record.revision, ...parsePoolState(record.value) };
+      return { revision: record.revision, ...parsePoolState(record.value), leases };
     } catch (cause) {
       throw new Error(`the record of lock pool ${this.name} can't be read`, { cause });
     }
