@@ -1,7 +1,7 @@
 /**
  * Checks what neither the compiler nor the linter checks: the words of the house (CONTRIBUTING.md),
- * that comments have a subject, that folders open with a page, and that the files and links which
- * comments and documents name exist. Each rule is a function from the tree, or from one file of it,
+ * that comments have a subject, that folders open with a page, that no document has a section twice,
+ * and that the files and links which comments and documents name exist. Each rule is a function from the tree, or from one file of it,
  * to findings; a line opts out with `tidy-ok:` and a reason, on itself or on the line before.
  *
  * `npm run tidy` prints the findings and fails if there are any; `--report` counts them by folder.

@@ -1,12 +1,13 @@
 import { commentFindings } from './comments.ts';
 import { constantFindings } from './constants.ts';
+import { headingFindings } from './headings.ts';
 import { pageFindings } from './pages.ts';
 import { bannedPhrases, phraseFindings } from './phrases.ts';
 import { referenceFindings } from './references.ts';
 import type { Finding } from './tree.ts';
 import { readTree } from './tree.ts';
 
-export const rules = ['phrase', 'comment', 'constant', 'page', 'file', 'link'] as const;
+export const rules = ['phrase', 'comment', 'constant', 'heading', 'page', 'file', 'link'] as const;
 
 /** Applies every rule to the tree below a directory. */
 export function tidyFindings(directory: string): Finding[] {
@@ -17,6 +18,7 @@ export function tidyFindings(directory: string): Finding[] {
       ...phraseFindings(file, phrases),
       ...commentFindings(file),
       ...constantFindings(file),
+      ...headingFindings(file),
     ]),
     ...pageFindings(tree),
     ...referenceFindings(tree),

@@ -11,8 +11,11 @@ import { eventsOf } from './events.ts';
 import { deadlineOf, sentinelReport } from './sentinel-process.ts';
 import { linesBesideSuccessor, logOf } from './successor.ts';
 
-/** TEST_SLEEPERS=25000 is the figure of the promise; so many would slow all tests that run beside. */
-const idle = Number(process.env.TEST_SLEEPERS ?? 5_000);
+/**
+ * TEST_SLEEPERS=25000 is the figure of the promise. The sentinels of all tests that run beside look at these processes,
+ * too, with the priority of sentinels: 5,000 stopped such tests for seconds.
+ */
+const idle = Number(process.env.TEST_SLEEPERS ?? 2_000);
 const sleepers = (count: number) =>
   `i=0; while [ $i -lt ${count} ]; do sleep 100000 & i=$((i+1)); done`;
 

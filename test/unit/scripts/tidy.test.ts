@@ -127,6 +127,14 @@ test('a constant in upper case is found', async () => {
   expect(found()).toEqual(['lib/room/a.ts:2 constant']);
 });
 
+test('a section that a document has twice is found', async () => {
+  const text = '# Title\n\n## Use\n\n### One\n\n```sh\n## Use\n```\n\n## More\n\n### One\n';
+  await plant('docs/a.md', text);
+  expect(found()).toEqual([]);
+  await plant('docs/a.md', `${text}\n## Use\n`);
+  expect(found()).toEqual(['docs/a.md:15 heading']);
+});
+
 test('a folder of more than three files without a page is found', async () => {
   for (const name of ['a', 'b', 'c']) await plant(`lib/room/${name}.ts`, '');
   expect(found()).toEqual(['lib/room:1 page']);
