@@ -64,9 +64,10 @@ while true; do
         command=$!
         ;;
       stopping | lost) fail 5 "the lock $name was lost: $(jq -r .message <<< "$line")" ;;
+      released) fail 5 "the lock $name was released by another request" ;;
       error) fail 4 "$(jq -r .message <<< "$line")" ;;
       contended | timeout | disabled) fail 4 "$(jq -r .error.message <<< "$line")" ;;
-      alive | released) ;;
+      alive) ;;
       *) fail 6 "$(jq -r '.error.message // .' <<< "$line")" ;;
     esac
   elif ((result <= 128)); then

@@ -14,6 +14,11 @@ export interface Lock extends AsyncDisposable {
    * not be unlocked: others get it at the latest when the store is back. (A `KeptLock` needs its ticket.)
    */
   readonly signal: AbortSignal;
+  /**
+   * Milliseconds from now for which the lock is held although no renewal reaches the store; 0 once it is
+   * lost or released, Infinity if the store's sessions don't expire and the hold has no limit.
+   */
+  readonly leftMs: number;
   /** Throws LockLostError when the lock is not held, or nobody can prove that it still is. */
   throwIfLost(): void;
   /** Asks the store, linearizably, whether the lock is still held; rejects LockLostError if not. */

@@ -71,6 +71,11 @@ export class HeldLock implements Lock {
     return this.#ended.signal;
   }
 
+  get leftMs(): number {
+    if (this.#reason) return 0;
+    return Math.max(0, Math.min(this.#session.deadline, this.#endsAt) - this.#owner.now());
+  }
+
   throwIfLost(): void {
     this.#session.checkDeadline();
     if (this.#owner.now() >= this.#endsAt) this.end();

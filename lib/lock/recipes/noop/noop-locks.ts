@@ -118,6 +118,10 @@ class NoopLock implements Lock {
     return this.#ended.signal;
   }
 
+  get leftMs(): number {
+    return this.#ended.signal.aborted ? 0 : Number.POSITIVE_INFINITY;
+  }
+
   throwIfLost(): void {
     this.#ended.signal.throwIfAborted();
   }
