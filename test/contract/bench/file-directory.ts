@@ -3,7 +3,6 @@ import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { fileStore } from '../../../lib/lock/stores/file/store.ts';
 import type { LocalPlace } from './local-stores.ts';
 import type { StoreFixture } from './store-bench.ts';
@@ -38,23 +37,13 @@ export function unlockSession(id: string): void {
   if (status !== 0) throw new Error(`flock ended with ${status}`);
 }
 
-/** Takes the turn, as a process in the middle of a step does. */
-export function holdTurn(directory: string): Disposable {
-  const database = new DatabaseSync(join(directory, 'turn'));
-  database.exec('BEGIN IMMEDIATE');
-  return { [Symbol.dispose]: () => database.close() };
-}
-
-/** Locks the file that earlier releases lock for each turn, as one of them does. */
+/** Locks the mutex, as a process in the middle of a step does. */
 export function holdMutex(directory: string): Disposable {
   const descriptor = openSync(join(directory, 'mutex'), 'a');
-  const { status } = spawnSync('flock', ['-x', '-n', '3'], {
+  const { status } = spawnSync('flock', ['-x', '3'], {
     stdio: ['ignore', 'ignore', 'inherit', descriptor],
   });
-  if (status !== 0) {
-    closeSync(descriptor);
-    throw new Error(`flock ended with ${status}`);
-  }
+  if (status !== 0) throw new Error(`flock ended with ${status}`);
   return { [Symbol.dispose]: () => closeSync(descriptor) };
 }
 

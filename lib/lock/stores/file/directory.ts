@@ -6,11 +6,7 @@ import { requireLocalFileSystem } from '../local-file-system.ts';
 /** The paths of the store's files. */
 export interface LockDirectory {
   readonly state: string;
-  /** Locked for each writing turn. These three are never deleted, or two processes could lock one file each. */
-  readonly turn: string;
-  /** Locked by the process that waits for the turn. */
-  readonly next: string;
-  /** Locked for each writing turn by earlier releases of berth. */
+  /** Locked for each writing turn. Never deleted, or two processes could lock one file each. */
   readonly mutex: string;
   readonly sessions: string;
 }
@@ -23,11 +19,5 @@ export function openLockDirectory(
   const sessions = join(path, 'sessions');
   mkdirSync(sessions, { recursive: true, mode: 0o700 });
   requireLocalFileSystem(`the lock directory ${path}`, path, readFileSystemType);
-  return {
-    state: join(path, 'state.json'),
-    turn: join(path, 'turn'),
-    next: join(path, 'next'),
-    mutex: join(path, 'mutex'),
-    sessions,
-  };
+  return { state: join(path, 'state.json'), mutex: join(path, 'mutex'), sessions };
 }

@@ -1,28 +1,30 @@
+import { closeSync, openSync } from 'node:fs';
+import { StoreUnavailableError } from '../../errors.ts';
 import type { DueStep } from '../due-steps.ts';
 import { DueSteps } from '../due-steps.ts';
 import type { KeptState } from '../kept-state.ts';
 import { nextState } from '../kept-state.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
+import { flock } from './flock.ts';
 import type { StateFile } from './state-file.ts';
-import type { TurnLock } from './turn-lock.ts';
 
 /** After this many batches, other processes get their turn. */
 const batchesPerTurn = 4;
 
 /**
- * Changes the state file, one process at a time. A batch costs a write to the disk, so all due
- * steps are taken together. A step's caller gets the outcome when it
+ * Changes the state file, one process at a time. A turn costs a helper process and a batch costs a
+ * write to the disk, so all due steps are taken together. A step's caller gets the outcome when it
  * is on disk; if the write fails, the outcome of the whole batch is unknown.
  */
 export class Steps {
   readonly #file: StateFile;
-  readonly #lock: Pick<TurnLock, 'take'>;
+  readonly #mutexPath: string;
   readonly #due = new DueSteps<TicketModel>(() => this.#turn(), 'the lock directory is closed');
 
-  constructor(file: StateFile, lock: Pick<TurnLock, 'take'>) {
+  constructor(file: StateFile, mutexPath: string) {
     this.#file = file;
-    this.#lock = lock;
+    this.#mutexPath = mutexPath;
   }
 
   /** Takes a step. `mustWrite`: writes the file even if the step changes nothing. */
@@ -36,9 +38,18 @@ export class Steps {
   }
 
   async #turn(): Promise<void> {
-    using _ = await this.#lock.take();
-    for (let batch = 0; batch < batchesPerTurn && !this.#due.isEmpty; batch += 1) {
-      await this.#batch(this.#due.next());
+    const mutex = openSync(this.#mutexPath, 'a', 0o600);
+    try {
+      if (!(await flock(mutex, 'exclusive', { wait: true }))) {
+        throw new StoreUnavailableError(
+          `another process keeps ${this.#mutexPath} locked; fuser -v names it`,
+        );
+      }
+      for (let batch = 0; batch < batchesPerTurn && !this.#due.isEmpty; batch += 1) {
+        await this.#batch(this.#due.next());
+      }
+    } finally {
+      closeSync(mutex);
     }
   }
 

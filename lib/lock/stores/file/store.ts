@@ -15,7 +15,6 @@ import { SessionFiles } from './session-files.ts';
 import { Sessions } from './sessions.ts';
 import { StateFile } from './state-file.ts';
 import { Steps } from './steps.ts';
-import { TurnLock } from './turn-lock.ts';
 
 export interface FileStoreOptions {
   /** A directory on a local file system; created if missing. */
@@ -26,12 +25,12 @@ export interface FileStoreOptions {
 
 /**
  * Keeps tickets in a directory, for the processes of one host, with files and the kernel's locks
- * only. Each step is on disk when it answers, so a crash loses nothing and leaves nothing
+ * (flock) only. Each step is on disk when it answers, so a crash loses nothing and leaves nothing
  * half done.
  *
  *     state.json      the whole state, replaced as a whole; readers take no lock
- *     turn            locked by the process that changes the state:
- *                     Steps ─► TurnLock ─► TicketModel ─► replace state.json ─► answer
+ *     mutex           locked by the process that changes the state:
+ *                     Steps ─► flock(mutex) ─► TicketModel ─► replace state.json ─► answer
  *     sessions/ID     one file per session, locked by its process while the session lives
  *
  * A session ends with its process: the kernel frees the lock at that moment, also if the processes
@@ -57,8 +56,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
   const paths = await attempt(() => openLockDirectory(directory, readFileSystemType));
   const file = new StateFile(paths.state);
   const files = new SessionFiles(paths.sessions);
-  const lock = new TurnLock(paths);
-  const steps = new Steps(file, lock);
+  const steps = new Steps(file, paths.mutex);
   const sessions = new Sessions(steps, file, files);
   const feed = new ChangeFeed(file, () => sessions.purgeSoon());
   const inotify = notifyOf(directory, paths.state, () => file.onChange());
@@ -134,7 +132,6 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       inotify?.close();
       await sessions.closeOwn();
       await steps.close();
-      lock[Symbol.dispose]();
       files[Symbol.dispose]();
       file[Symbol.dispose]();
     },

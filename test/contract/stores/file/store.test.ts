@@ -1,5 +1,4 @@
 // The file store: the store contract, its files and its disk; real files and `flock`, real time.
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { copyFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +12,6 @@ import {
   fileDirectory,
   fileFixture,
   holdMutex,
-  holdTurn,
   unlockSession,
 } from '../../bench/file-directory.ts';
 import { clientOf, eventually, exclusive } from '../../bench/store-bench.ts';
@@ -30,10 +28,8 @@ describeWith(['flock'], 'the file store', () => {
     await client.hold('../../etc/passwd', 'state.json', 'mutex', '/');
     expect((await stat(place.path)).mode & 0o777).toBe(0o700);
     const files = readdirSync(place.path, { recursive: true }).toSorted();
-    expect(files).toEqual([
-      ...['mutex', 'next', 'sessions', `sessions/${client.session}`, 'state.json', 'turn'],
-    ]);
-    for (const file of ['mutex', 'next', 'turn', 'state.json', `sessions/${client.session}`]) {
+    expect(files).toEqual(['mutex', 'sessions', `sessions/${client.session}`, 'state.json']);
+    for (const file of ['mutex', 'state.json', `sessions/${client.session}`]) {
       expect((await stat(join(place.path, file))).mode & 0o777).toBe(0o600);
     }
     const holder = JSON.parse(await readFile(join(place.path, 'sessions', client.session), 'utf8'));
@@ -77,9 +73,7 @@ describeWith(['flock'], 'the file store', () => {
     }
     expect(await openDescriptors(process.pid)).toBe(before);
     expect(readdirSync(join(place.path, 'sessions'))).toEqual([]);
-    expect(readdirSync(place.path).toSorted()).toEqual([
-      ...['mutex', 'next', 'sessions', 'state.json', 'turn'],
-    ]);
+    expect(await readdirSync(place.path).toSorted()).toEqual(['mutex', 'sessions', 'state.json']);
   });
 
   test('writes concurrent requests in one step', async () => {
@@ -142,7 +136,7 @@ describeWith(['flock'], 'the file store', () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const folder = join(place.path, 'sessions');
-    const mutex = holdTurn(place.path);
+    const mutex = holdMutex(place.path);
     const opening = clientOf(store, 'n1');
     await eventually(() => expect(readdirSync(folder)).toHaveLength(1));
     await rm(join(folder, readdirSync(folder)[0] ?? ''));
@@ -222,66 +216,23 @@ describeWith(['flock'], 'the file store', () => {
     await expect(client.enqueue('db')).rejects.toThrow(/has been removed/);
   });
 
-  test('gives up a step while another process has the turn, and goes on later', async () => {
+  test('gives up a step while another process holds the mutex, and goes on later', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
     const held = await client.hold('db');
     {
-      using _ = holdTurn(place.path);
+      using _ = holdMutex(place.path);
       const startedAt = performance.now();
       const stuck = [client.enqueue('a'), client.enqueue('b')];
       expect(await store.tickets()).toEqual([held]);
       expect(await store.stands(held)).toBe(true);
       for (const step of stuck) await expect(step).rejects.toThrow(StoreUnavailableError);
-      await expect(stuck[0]).rejects.toThrow(/turn locked; lslocks names it/);
+      await expect(stuck[0]).rejects.toThrow(/mutex locked; fuser -v names it/);
       expect(performance.now() - startedAt).toBeLessThan(40_000);
     }
     expect(await store.tickets()).toEqual([held]);
     await client.hold('a', 'b');
-  });
-
-  test('keeps a process of an earlier release from changing the state, and waits for its turn to end', async () => {
-    await using place = await fileDirectory();
-    {
-      await using store = await fileStore({ directory: place.path });
-      await clientOf(store, 'n1');
-      expect(() => holdMutex(place.path)).toThrow('flock ended with 1');
-    }
-    using _ = holdMutex(place.path);
-    await using store = await fileStore({ directory: place.path });
-    await expect(clientOf(store, 'n1')).rejects.toThrow(
-      /earlier release of berth keeps .*mutex locked; fuser -v names it/,
-    );
-  });
-
-  test('changes nothing when its directory was removed and made again', async () => {
-    await using place = await fileDirectory();
-    await using store = await fileStore({ directory: place.path });
-    const client = await clientOf(store, 'n1');
-    await rm(place.path, { recursive: true });
-    await using later = await fileStore({ directory: place.path });
-    await clientOf(later, 'n2');
-    await expect(client.enqueue('db')).rejects.toThrow(/has been replaced; restart berth/);
-  });
-
-  test('starts no program for its turns, however many it takes', async () => {
-    await using place = await fileDirectory();
-    await using store = await fileStore({ directory: place.path });
-    const client = await clientOf(store, 'n1');
-    let programs = 0;
-    const count = () => {
-      programs += 1;
-    };
-    subscribe('child_process', count);
-    try {
-      for (let cycle = 0; cycle < 20; cycle += 1) await store.remove(await client.hold('db'));
-      expect(programs).toBe(0);
-      await clientOf(store, 'n2'); // Locks the file of its session.
-      expect(programs).toBe(1);
-    } finally {
-      unsubscribe('child_process', count);
-    }
   });
 
   test('closes although its last step fails, and its locks end', async () => {
@@ -290,7 +241,7 @@ describeWith(['flock'], 'the file store', () => {
     await (await clientOf(store, 'n1')).hold('db');
     await using other = await fileStore({ directory: place.path });
     {
-      using _ = holdTurn(place.path);
+      using _ = holdMutex(place.path);
       await store[Symbol.asyncDispose]();
     }
     expect(await other.tickets()).toEqual([]);
