@@ -73,6 +73,23 @@ describeWith(['postgres'], 'a postgres store behind a pooler', () => {
     expect(await store.health()).toEqual([]);
   });
 
+  test('two clients whose connections a pooler swaps never run statements of each other', async () => {
+    await using swapping = await startPooler(server, never);
+    await using one = postgresStore({ ...address(swapping.port), schema: 'program one' });
+    await using two = postgresStore({ ...address(swapping.port), schema: 'program two' });
+    // The same calls in the same order, with the names of two schemas in their statements.
+    const clients = [await clientOf(one, 'n1'), await clientOf(two, 'n2')] as const;
+    for (const client of clients) await client.store.remove(await client.hold('warm'));
+    for (let round = 0; round < 3; round += 1) {
+      swapping.swap();
+      const held = [await clients[0].hold(`one ${round}`), await clients[1].hold(`two ${round}`)];
+      expect([...(await one.tickets()), ...(await two.tickets())]).toEqual(held);
+      swapping.swap();
+      for (const [index, ticket] of held.entries()) await clients[index]?.store.remove(ticket);
+      expect([...(await one.tickets()), ...(await two.tickets())]).toEqual([]);
+    }
+  });
+
   test('F11 passes on what the pooler says of any other parameter', async () => {
     await using strict = await startPooler(server, /application_name/);
     await using store = postgresStore(address(strict.port));
@@ -87,7 +104,8 @@ const never = /(?!)/;
 
 /**
  * Starts a proxy that refuses a connection whose first message has a parameter of these. With
- * `dropsNotifications` none reaches a client.
+ * `dropsNotifications` none reaches a client. `swap` gives the two clients the connections of each other, as a
+ * pooler of transactions may between two transactions; there have to be two.
  */
 async function startPooler(
   { host, port }: Postgres,
@@ -95,6 +113,7 @@ async function startPooler(
   { dropsNotifications = false } = {},
 ) {
   const sockets = new Set<Socket>();
+  const links = new Map<Socket, Socket>();
   let refused = 0;
   const proxy = createServer((client) => {
     const upstream = connect(port, host);
@@ -103,6 +122,7 @@ async function startPooler(
       if (parameter === undefined) {
         upstream.write(chunk);
         client.pipe(upstream);
+        links.set(client, upstream);
         if (dropsNotifications) upstream.pipe(withoutNotifications()).pipe(client);
         else upstream.pipe(client);
       } else {
@@ -123,6 +143,14 @@ async function startPooler(
   return {
     port: (proxy.address() as AddressInfo).port,
     refused: () => refused,
+    swap: () => {
+      const [[one, first] = [], [two, second] = [], ...others] = links;
+      if (!one || !first || !two || !second || others.length > 0)
+        throw new Error('not two clients');
+      one.unpipe().pipe(second).unpipe().pipe(one);
+      two.unpipe().pipe(first).unpipe().pipe(two);
+      links.set(one, second).set(two, first);
+    },
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => proxy.close(resolve));
