@@ -19,6 +19,9 @@ import { TicketParts } from './ticket-parts.ts';
 import { hasRoom, TicketTxns } from './ticket-txns.ts';
 import { foundIn, hasToken, isAbsent, maxTxnOps } from './txn.ts';
 
+/** How often a try asks again because others wrote meanwhile, before it takes a place in the queue. */
+const mostRepeats = 3;
+
 export interface EtcdQueueParts {
   readonly batches: EtcdBatches;
   readonly keys: EtcdKeys;
@@ -65,8 +68,15 @@ export class EtcdQueue {
     return this.#try(request);
   }
 
-  /** `seenAt`: the revision at which the permits of the request were found to be free. */
-  async #try(request: TicketRequest, seenAt?: number): Promise<Granted | Refused | Disabled> {
+  /**
+   * `seenAt`: the revision at which the permits of the request were found to be free; `repeats`: how often nothing
+   * was in the way of the request, and others wrote before its own write.
+   */
+  async #try(
+    request: TicketRequest,
+    seenAt?: number,
+    repeats = 0,
+  ): Promise<Granted | Refused | Disabled> {
     await this.#requireOpen(request);
     const id = this.#slots.idFor(request);
     const keys = this.#keys.ticketKeys({ id, locks: request.locks });
@@ -86,15 +96,29 @@ export class EtcdQueue {
     const [mine, others] = partition(found, (kv) => own.has(kv.key.toString()));
     const earlier = await this.#earlier(request, mine);
     if (!earlier) this.#history.requireOpenIn(others, request.proof);
-    if (earlier?.state === 'waiting') return { state: 'refused', blockers: earlier.blockers };
-    if (earlier) return earlier;
+    if (earlier) return this.#grantedOrWithdrawn(request, earlier);
     const gates = this.#keys.parseGates(others);
     if (gates.length > 0) return { state: 'disabled', gates };
     this.#parts.requirePermits(request, others);
     const blockers = this.#parts.blockers(request, others);
+    if (blockers.length > 0) return { state: 'refused', blockers };
     // Only our own freed slot was in the way, the blocker has gone, or a permit is free: try again.
-    if (blockers.length === 0) return this.#try(request, taken.revision);
-    return { state: 'refused', blockers };
+    if (repeats < mostRepeats) return this.#try(request, taken.revision, repeats + 1);
+    return this.#grantedOrWithdrawn(request, await this.enqueue(request));
+  }
+
+  /**
+   * Turns the place of a try in the queue into its answer. A ticket that waits is removed again: those behind it then
+   * stand as if it had never come. One step queues a request whatever others write, so a try always gets an answer.
+   */
+  async #grantedOrWithdrawn(
+    request: TicketRequest,
+    placed: Granted | Waiting | Disabled,
+  ): Promise<Granted | Refused | Disabled> {
+    if (placed.state === 'granted') return placed;
+    await this.remove(request, request.claim?.key);
+    if (placed.state === 'disabled') return placed;
+    return { state: 'refused', blockers: placed.blockers };
   }
 
   /** `proof`: of the request that the ticket is of. */
