@@ -71,7 +71,6 @@ const allowedLibraries: Readonly<Record<string, string>> = {
   'lib/linux': 'node:sqlite koffi',
   'lib/etcd': 'etcd3 cockatiel',
   'lib/lock/stores/embedded': 'node:sqlite',
-  'lib/lock/stores/file': 'node:sqlite',
   'plugin/admin': 'express',
   'plugin/docker': 'express',
   'plugin/engine': 'dockerode',

@@ -3,8 +3,11 @@ import type { Touches } from '../touches.ts';
 import type { Row } from './connections.ts';
 import type { TimeLimit } from './time-limit.ts';
 
-/** The most steps in one transaction, during which all other clients wait. */
-const mostSteps = 100;
+/**
+ * The most steps in one transaction, during which all other clients wait. Each may need a round trip of its own:
+ * so many fit into the limit of a call also where one takes 100 ms.
+ */
+const mostSteps = 16;
 
 /** A statement and its values. */
 export type Statement = readonly [text: string, values: readonly unknown[]];
