@@ -25,7 +25,7 @@ export interface JudgeOptions {
 
 /**
  * Decides about the record of a volume: the storage tells whether it was removed while this host was away.
- * `cluster`: the ID that the pool's mark must have; undefined: it is not known.
+ * `cluster`: the ID that the pool's mark must have; undefined: it is not known, so the volumes of a pool wait.
  */
 export async function judgeVolume(
   stored: StoredRecord,
@@ -74,7 +74,10 @@ async function inPool(
     const { mark, unmounted } = await driver.pool.look();
     if (unmounted !== undefined) return { is: 'wait', why: `${unmounted} is not mounted` };
     if (mark === undefined) return { is: 'wait', why: `${at} has no mark; is it mounted?` };
-    if (cluster !== undefined && mark !== cluster) {
+    if (cluster === undefined) {
+      return { is: 'wait', why: `it is not known whether ${at} is of the cluster of this record` };
+    }
+    if (mark !== cluster) {
       return { is: 'wait', why: `${at} has the mark of another cluster` };
     }
     return await look();

@@ -77,7 +77,12 @@ class History {
 const driver = () => directoryDriver({ volumeDir: join(directory, 'volumes') });
 
 /** A daemon of host `name` on one past of the store; its next one reads the same file. */
-async function daemon(name: string, history: History, more: readonly VolumeDriver[] = []) {
+async function daemon(
+  name: string,
+  history: History,
+  more: readonly VolumeDriver[] = [],
+  own = driver(),
+) {
   const path = join(directory, `${name}.json`);
   const remembered = await RememberedRecords.open({ path, store: 'etcd /berth', clock });
   const store = history.named;
@@ -92,7 +97,7 @@ async function daemon(name: string, history: History, more: readonly VolumeDrive
   await mirror.firstReset;
   const doctor = new LostDoctor({
     ...{ lost, remembered, cluster, mirror, store, clock, host: name, events: sink },
-    drivers: new Map([driver(), ...more].map((each, index) => [index ? 'more' : each.name, each])),
+    drivers: new Map([own, ...more].map((each, index) => [index ? 'more' : each.name, each])),
   });
   return {
     ...{ catalog, lost, cluster, doctor, mirror, events, store },
@@ -315,19 +320,62 @@ test('the cluster that no host remembers is the one whose mark the pools carry',
   const { one, id } = await founded(new History('first'));
   await one.create('db');
   await one.stop();
-  const memory = join(directory, 'n1.json');
+  await forgetCluster('n1');
+  // A driver without volumes tells nothing, whatever its pool says.
+  const next = await daemon('n1', new History('third'), [await archive()]);
+  expect((await next.doctor.restore()).every(({ state }) => state === 'fixed')).toBe(true);
+  expect(next.names()).toEqual(['db']);
+  expect(await next.cluster.id()).toBe(id);
+  await next.stop();
+});
+
+/** A driver whose pool has the mark of another cluster. */
+async function archive(): Promise<VolumeDriver> {
+  const made = directoryDriver({ volumeDir: join(directory, 'archive') });
+  await made.pool.mark(crypto.randomUUID());
+  return made;
+}
+
+/** Ends what the host remembers of the cluster, as if berth 0.1.0 had written it. */
+async function forgetCluster(host: string): Promise<void> {
+  const memory = join(directory, `${host}.json`);
   const lines = (await readFile(memory, 'utf8')).split('\n');
   await writeFile(memory, lines.filter((line) => !line.includes(`"${clusterKey}"`)).join('\n'));
-  const archive = directoryDriver({ volumeDir: join(directory, 'archive') });
-  await archive.pool.mark(crypto.randomUUID());
-  const unsure = await daemon('n1', new History('second'), [archive]);
+}
+
+test('nothing is put back while volumes lie in pools with the marks of several clusters', async () => {
+  const { one } = await founded(new History('first'));
+  await one.create('db');
+  const old = recordWrite({ ...record('old'), driver: 'more' }, 0);
+  await one.store.commit({ guards: [], writes: [old], release: [] });
+  await eventually(() => expect(one.names()).toEqual(['db', 'old']));
+  await one.stop();
+  await forgetCluster('n1');
+  const unsure = await daemon('n1', new History('second'), [await archive()]);
   await expect(unsure.doctor.restore()).rejects.toThrow(/the marks of several clusters/);
   expect(await unsure.store.records('')).toEqual([]);
   await unsure.stop();
+});
 
-  const next = await daemon('n1', new History('third'));
+test('no new cluster begins when the pools that tell the cluster could be read too late', async () => {
+  const { one, id } = await founded(new History('first'));
+  await one.create('db');
+  await one.stop();
+  await forgetCluster('n1');
+  let looks = 0;
+  const look = async () => {
+    looks += 1;
+    if (looks === 1) throw new Error('Stale file handle');
+    return await driver().pool.look();
+  };
+  const late = { ...driver(), pool: { ...driver().pool, look } };
+  const next = await daemon('n1', new History('second'), [], late);
+  expect((await next.doctor.restore()).find(({ what }) => what === 'db')).toMatchObject({
+    state: 'found',
+    message: expect.stringMatching(/it is not known whether/),
+  });
+  expect(await next.store.record(clusterKey)).toBeUndefined();
   expect((await next.doctor.restore()).every(({ state }) => state === 'fixed')).toBe(true);
-  expect(next.names()).toEqual(['db']);
   expect(await next.cluster.id()).toBe(id);
   await next.stop();
 });
