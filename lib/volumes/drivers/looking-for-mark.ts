@@ -9,10 +9,11 @@ export function lookingForMark(driver: VolumeDriver): VolumeDriver {
   const { name, pool } = driver;
   const look = async ({ poolMark, signal }: DriverContext) => {
     if (poolMark === undefined) return;
-    const { mark, isReadOnly } = await pool.look();
-    if (mark !== poolMark || isReadOnly) {
-      throw new PoolMarkError(`the pool of driver ${name} at ${pool.place} is not this cluster's`);
-    }
+    const at = `the pool of driver ${name} at ${pool.place}`;
+    const { mark, isReadOnly } = await pool.look().catch((cause: unknown) => {
+      throw new PoolMarkError(`${at} can't be read`, { cause }); // The caller looks, and says so to the user.
+    });
+    if (mark !== poolMark || isReadOnly) throw new PoolMarkError(`${at} is not this cluster's`);
     signal.throwIfAborted();
   };
   return {

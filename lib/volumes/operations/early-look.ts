@@ -7,21 +7,19 @@ const freshMs = 500;
  * A look at what an operation needs of a driver beside its lock, such as the pool. It may begin before the
  * lock is asked for, so that both together take no longer than one of them.
  */
-export class EarlyLook {
+export class EarlyLook<T = void> {
   readonly #clock: Pick<Clock, 'now'>;
-  readonly #look: (driver: string) => Promise<void>;
-  #begun:
-    | { readonly driver: string; readonly at: number; readonly result: Promise<void> }
-    | undefined;
+  readonly #look: (driver: string) => Promise<T>;
+  #begun: { readonly driver: string; readonly at: number; readonly result: Promise<T> } | undefined;
 
   /** `look` rejects if the operation would fail. */
-  constructor(clock: Pick<Clock, 'now'>, look: (driver: string) => Promise<void>) {
+  constructor(clock: Pick<Clock, 'now'>, look: (driver: string) => Promise<T>) {
     this.#clock = clock;
     this.#look = look;
   }
 
   /** Begins to look; what that finds is heard by `done`. */
-  begin(driver: string): Promise<void> {
+  begin(driver: string): Promise<T> {
     const at = this.#clock.now();
     const result = this.#look(driver);
     result.catch(() => {
@@ -32,9 +30,9 @@ export class EarlyLook {
   }
 
   /** Resolves or rejects as a look at this driver does that has begun within the last half second. */
-  async done(driver: string): Promise<void> {
+  async done(driver: string): Promise<T> {
     const begun = this.#begun;
     const isFresh = begun?.driver === driver && this.#clock.now() - begun.at < freshMs;
-    await (isFresh ? begun.result : this.begin(driver));
+    return await (isFresh ? begun.result : this.begin(driver));
   }
 }

@@ -245,7 +245,7 @@ export class LockedVolumes implements VolumeService {
   }
 
   /** Begins to look at what storage of that name needs, unless the store is away, which says more. */
-  #lookAt(name: string, driver: string): EarlyLook {
+  #lookAt(name: string, driver: string): EarlyLook<boolean> {
     const { volumes, clock, mirror } = this.#options;
     const look = new EarlyLook(clock, (its) => volumes.requireInPlace(name, its));
     if (mirror.isLive) void look.begin(driver);

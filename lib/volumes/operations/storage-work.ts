@@ -1,7 +1,7 @@
 import type { Lock } from '../../lock/lock.ts';
 import type { RecordWrite } from '../../lock/stores/ticket-store.ts';
 import type { DriverContext, LiveSource, VolumeDriver } from '../drivers/driver.ts';
-import { InvalidRequestError, PoolMarkError } from '../errors.ts';
+import { InvalidRequestError } from '../errors.ts';
 import type { Mounts } from '../mounts/mounts.ts';
 import type { Pools } from '../pools/pools.ts';
 import type { Catalog, CatalogEntry } from '../records/catalog.ts';
@@ -15,7 +15,7 @@ export interface StorageWorkOptions {
   readonly drivers: ReadonlyMap<string, VolumeDriver>;
   /** The mounts of this host. */
   readonly mounts: Pick<Mounts, 'get'>;
-  readonly pools: Pick<Pools, 'require' | 'markOf'>;
+  readonly pools: Pick<Pools, 'require' | 'allowsWork' | 'duringWork'>;
 }
 
 /** Gives the operations what they have in common: the record, the driver, and the context of work under a lock. */
@@ -43,29 +43,27 @@ export class StorageWork {
     return driver;
   }
 
-  /** Does the same, unless storage work in that pool can look for its mark itself (`inPool`). */
-  async driverForWork(name: string): Promise<VolumeDriver> {
-    const driver = this.driver(name);
-    if ((await this.#options.pools.markOf(driver)) === undefined) await this.driverInPlace(name);
-    return driver;
+  /** Does the same, unless storage work in that pool may look for its mark itself (`inPool`). True: it has looked. */
+  async lookForWork(name: string): Promise<boolean> {
+    const isLeft = this.#options.pools.allowsWork(this.driver(name));
+    if (!isLeft) await this.driverInPlace(name);
+    return !isLeft;
   }
 
-  /** Creates or removes storage; rejects as `driverInPlace`. Looks for the pool's mark in the same call if it can. */
+  /**
+   * Creates or removes storage; rejects as `driverInPlace`, with nothing changed. `hasLooked`: somebody has just looked
+   * at the pool. Else looks for its mark, if possible in the same call of the storage worker.
+   */
   async inPool<T>(
     driver: VolumeDriver,
     context: DriverContext,
+    hasLooked: boolean,
     work: (context: DriverContext) => Promise<T>,
   ): Promise<T> {
-    const { pools } = this.#options;
-    const poolMark = await pools.markOf(driver);
-    try {
-      if (poolMark === undefined) await pools.require(driver);
-      return await work({ ...context, poolMark });
-    } catch (error) {
-      if (!(error instanceof PoolMarkError)) throw error;
-      await pools.require(driver); // It says what is wrong, and may write a mark that is missing.
-      return await work(context);
-    }
+    if (hasLooked || driver.capabilities.hostOnly) return await work(context);
+    return await this.#options.pools.duringWork(driver, (poolMark) =>
+      work({ ...context, poolMark }),
+    );
   }
 
   /** Does the same as `known`; rejects InUseError if a rename of the volume was interrupted. */

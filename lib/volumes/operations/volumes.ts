@@ -67,7 +67,7 @@ export class Volumes {
   async create(
     wanted: NewVolume,
     lock: Lock,
-    look: EarlyLook,
+    look: EarlyLook<boolean>,
     context: CallContext,
   ): Promise<void> {
     const existing = await this.#work.entry(wanted.name, lock);
@@ -79,7 +79,12 @@ export class Volumes {
   }
 
   /** Creates a volume whose name must be new. */
-  async copy(wanted: NewVolume, lock: Lock, look: EarlyLook, context: CallContext): Promise<void> {
+  async copy(
+    wanted: NewVolume,
+    lock: Lock,
+    look: EarlyLook<boolean>,
+    context: CallContext,
+  ): Promise<void> {
     const existing = await this.#work.entry(wanted.name, lock);
     if (existing) {
       refuseKeptName(existing.record);
@@ -92,7 +97,12 @@ export class Volumes {
    * Removes the storage first: a record without storage can be removed again; the reverse can't. With a trash,
    * the storage and the snapshots stay there for a term.
    */
-  async remove(name: string, lock: Lock, look: EarlyLook, context: CallContext): Promise<void> {
+  async remove(
+    name: string,
+    lock: Lock,
+    look: EarlyLook<boolean>,
+    context: CallContext,
+  ): Promise<void> {
     const entry = await this.#work.read(name, lock);
     const { record, revision } = entry;
     const driver = this.#work.driver(record.driver);
@@ -100,14 +110,14 @@ export class Volumes {
     refuseProtected(record);
     await context.check?.(record);
     if (!isKept) refuseSnapshots(record);
-    await this.#inPlace(record, look);
+    const hasLooked = await this.#inPlace(record, look);
     const during = this.#work.during(lock, context);
     const claims = this.#options.claimKeys(name).map((key) => ({ key, value: undefined }));
     if (isKept) {
-      await this.#work.driverInPlace(record.driver);
+      if (!hasLooked) await this.#work.driverInPlace(record.driver);
       return await this.#options.trash.put(entry, driver, lock, during, claims);
     }
-    await this.#work.inPool(driver, during, (inPool) => driver.remove(record, inPool));
+    await this.#work.inPool(driver, during, hasLooked, (inPool) => driver.remove(record, inPool));
     await lock.guard([...recordDeletion(name, revision), ...claims], { unlock: true });
   }
 
@@ -159,31 +169,41 @@ export class Volumes {
 
   /**
    * Rejects if storage of that name can't be made or removed: its pool can't be used, or the kernel has it
-   * mounted here, also if no volume has a record of that name any more. The work itself looks at most pools.
+   * mounted here, also if no volume has a record of that name any more. False: the work has to look at the pool.
    */
-  async requireInPlace(name: string, driver: string): Promise<void> {
+  async requireInPlace(name: string, driver: string): Promise<boolean> {
     const unmounted = this.#options.mounts.requireUnmounted(name);
-    await allOf([this.#work.driverForWork(driver), unmounted]);
+    const [hasLooked] = await allOf([this.#work.lookForWork(driver), unmounted]);
+    return hasLooked;
   }
 
-  async #inPlace({ name, driver }: NewVolume | VolumeRecord, look: EarlyLook): Promise<void> {
-    await look.done(driver);
+  async #inPlace(
+    { name, driver }: NewVolume | VolumeRecord,
+    look: EarlyLook<boolean>,
+  ): Promise<boolean> {
+    const hasLooked = await look.done(driver);
     // A Mount that has failed since may have left its mount, and then it has left its row.
     if (this.#options.mounts.get(name)) await this.#options.mounts.requireUnmounted(name);
+    return hasLooked;
   }
 
   /**
    * Creates storage, then the record. Empty storage that a crash left is used, and a copy that a crash left
    * is replaced by a copy; other storage with content is refused, unless the request adopts it.
    */
-  async #make(asked: NewVolume, lock: Lock, look: EarlyLook, context: CallContext): Promise<void> {
+  async #make(
+    asked: NewVolume,
+    lock: Lock,
+    look: EarlyLook<boolean>,
+    context: CallContext,
+  ): Promise<void> {
     const driver = this.#work.driver(asked.driver);
     const owned = this.#owned(asked, driver, context);
-    const [wanted] = await allOf([owned, this.#inPlace(asked, look)]);
+    const [wanted, hasLooked] = await allOf([owned, this.#inPlace(asked, look)]);
     const { source } = wanted;
     const bytes = driver.promisedBytes(wanted);
     const isOneCall = source === undefined && bytes === 0 && driver.takeover === undefined;
-    if (!isOneCall) await this.#work.driverInPlace(driver.name);
+    if (!isOneCall && !hasLooked) await this.#work.driverInPlace(driver.name);
     await this.#options.fencing.require(wanted);
     const during = this.#work.during(lock, context);
     const from = source && (await this.#copySource(source, driver, context));
@@ -196,7 +216,7 @@ export class Volumes {
     });
     const create = (inPool: DriverContext) => createUnlessLeft(driver, wanted, inPool);
     await this.#options.room.during(driver, bytes, lock, async (ends) => {
-      if (isOneCall) await this.#work.inPool(driver, during, create);
+      if (isOneCall) await this.#work.inPool(driver, during, hasLooked, create);
       else if (!from) await create(during);
       else if ('snapshot' in from.source) await driver.clone(from.source, wanted, during);
       else {

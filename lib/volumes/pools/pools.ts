@@ -8,12 +8,13 @@ import { LatestOnly } from '../../running/latest-only.ts';
 import { messageOf } from '../../running/message-of.ts';
 import type { VolumeDriver } from '../drivers/driver.ts';
 import type { PoolSight, PoolSpace } from '../drivers/driver-pool.ts';
-import { UnavailableError } from '../errors.ts';
+import { PoolMarkError, UnavailableError } from '../errors.ts';
 import type { Catalog } from '../records/catalog.ts';
 import type { Cluster } from '../records/cluster.ts';
 import { poolKey } from '../records/pool-key.ts';
 import type { PoolSurvey } from './mark-rule.ts';
 import { disagreement, mayMark, verdictOn } from './mark-rule.ts';
+import { PoolAnswers } from './pool-answers.ts';
 import type { PoolTrouble } from './pool-conditions.ts';
 import { poolProblem } from './pool-conditions.ts';
 import type { PoolRecord } from './pool-record.ts';
@@ -46,6 +47,7 @@ export class Pools {
   readonly #markings = new Map<string, Promise<PoolTrouble | undefined>>();
   /** The looks at each driver's pool. */
   readonly #looks = new Map<string, LatestOnly<PoolSight>>();
+  readonly #answers = new Map<string, PoolAnswers>();
 
   constructor(options: PoolsOptions) {
     this.#options = options;
@@ -61,13 +63,30 @@ export class Pools {
     if (trouble) throw new UnavailableError(poolProblem(trouble));
   }
 
+  /** True: work in the driver's pool may look for its mark itself (`duringWork`). False: only `require` can tell. */
+  allowsWork(driver: VolumeDriver): boolean {
+    const isMarked = !driver.capabilities.hostOnly && this.#known(driver)?.state === 'marked';
+    return isMarked && this.#answersOf(driver).allowsWork;
+  }
+
   /**
-   * Returns the mark that the driver's pool has by the record in the store, so that storage work can look for it
-   * itself. Undefined: only `require` can tell.
+   * Runs work in the driver's pool; rejects as `require` with nothing changed. `poolMark` is what the work has to look
+   * for itself, and rejects PoolMarkError if that is not there; undefined: this has looked. Only some works at a time,
+   * in a pool that answers, look themselves: one that hangs would keep the locks and the threads of each of them.
    */
-  async markOf(driver: VolumeDriver): Promise<string | undefined> {
-    if (driver.capabilities.hostOnly || this.#known(driver)?.state !== 'marked') return undefined;
-    return await this.#options.cluster.id();
+  async duringWork<T>(
+    driver: VolumeDriver,
+    work: (poolMark: string | undefined) => Promise<T>,
+  ): Promise<T> {
+    const poolMark = await this.#options.cluster.id();
+    try {
+      if (this.allowsWork(driver)) return await this.#answersOf(driver).work(() => work(poolMark));
+    } catch (error) {
+      if (!(error instanceof PoolMarkError)) throw error;
+      log('driver=%s work has not found the mark of its pool: %s', driver.name, error);
+    }
+    await this.require(driver); // It says what is wrong, and may write a mark that is missing.
+    return await work(undefined);
   }
 
   /**
@@ -132,10 +151,18 @@ export class Pools {
   }
 
   /** Looks at a pool; operations that come during a look share the next one. */
-  #sight({ name, pool }: VolumeDriver): Promise<PoolSight> {
-    const looks = this.#looks.get(name) ?? new LatestOnly(() => pool.look());
+  #sight(driver: VolumeDriver): Promise<PoolSight> {
+    const { name, pool } = driver;
+    const answers = this.#answersOf(driver);
+    const looks = this.#looks.get(name) ?? new LatestOnly(() => answers.look(() => pool.look()));
     this.#looks.set(name, looks);
     return looks.run();
+  }
+
+  #answersOf({ name }: VolumeDriver): PoolAnswers {
+    const answers = this.#answers.get(name) ?? new PoolAnswers(this.#options.clock);
+    this.#answers.set(name, answers);
+    return answers;
   }
 
   /** Completes the record of a pool with a mark: a crash, or a person, may have left it incomplete. */

@@ -54,7 +54,11 @@ beforeEach(async () => {
       ...{ claims: taking.claims, claimant: taking.claimant, containers: noEngine },
       claimKeys: () => [],
       trash: { keeps: () => false, put: async () => {} },
-      pools: { require: async () => {}, markOf: async () => undefined },
+      pools: {
+        require: async () => {},
+        allowsWork: () => false,
+        duringWork: (_, work) => work(undefined),
+      },
       room: new PoolRoom({ catalog, overcommit: 1, host: 'n1', clock }),
       copies: new CopiesInUse({
         ...{ standstills: noStandstills, commands: noCommands },
