@@ -70,7 +70,7 @@ export class EtcdQueue {
 
   /**
    * `seenAt`: the revision at which the permits of the request were found to be free; `repeats`: how often nothing
-   * was in the way of the request, and others wrote before its own write.
+   * kept the request from its lock, and others wrote before its own write.
    */
   async #try(
     request: TicketRequest,

@@ -61,7 +61,7 @@ describeWith(['etcd'], 'a try for a permit that others take and release all the 
     held = next;
   }
 
-  /** Others take the last permit right before the request takes its place in the queue. */
+  /** Takes the last permit by others right before the request takes its place in the queue. */
   function fillBeforeQueue(): { last?: Ticket } {
     const filled: { last?: Ticket } = {};
     watched.before = async (writes) => {
