@@ -19,6 +19,8 @@ export interface ServeLocksOptions {
 /** How long holders have to end their work when the server stops. */
 const graceMs = 10_000;
 const shortestToken = 16;
+/** Holders end their work after half of the TTL without a line. */
+const shortestTtlMs = 2_000;
 
 /** Serves the locks of a store over HTTP until a signal stops it. Rejects AdminError, as the other commands. */
 export async function serveStoreLocks(
@@ -28,6 +30,7 @@ export async function serveStoreLocks(
 ): Promise<number> {
   const { stderr } = context;
   const { ttlMs } = options;
+  if (ttlMs < shortestTtlMs) throw refusal('invalid', '--ttl is at least 2s', []);
   const secrets = await secretsOf(options, stderr);
   const place = await placeOf(options.listen);
   return withLocks(url, ttlMs, async (locks) => {
@@ -89,7 +92,7 @@ async function secretsOf(
   }
   const secret = token?.trim();
   if (secret !== undefined && secret.length < shortestToken) {
-    const next = [`make one: head -c 32 /dev/urandom | base64 > ${tokenFile}`];
+    const next = [`make one: (umask 077; head -c 32 /dev/urandom | base64 > ${tokenFile})`];
     const message = `the token in ${tokenFile} has less than ${shortestToken} characters`;
     throw refusal('invalid', message, next);
   }

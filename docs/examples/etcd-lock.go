@@ -144,6 +144,8 @@ func (l *Lock) wait(ctx context.Context) error {
 	watching, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	changes := l.client.Watch(watching, l.prefix+"/locks/"+l.name+"/", clientv3.WithPrefix(), clientv3.WithRev(l.Token+1))
+	renewals := time.NewTicker(l.ttl / 5)
+	defer renewals.Stop()
 	for {
 		isOurs, err := l.look(ctx)
 		if err != nil {
@@ -153,9 +155,12 @@ func (l *Lock) wait(ctx context.Context) error {
 			return l.Prove(ctx)
 		}
 		select {
-		case <-changes:
-		// The session is renewed while the request waits. The pause also covers a broken watch and a quarantine.
-		case <-time.After(l.ttl / 5):
+		case _, isOpen := <-changes:
+			if !isOpen {
+				changes = nil // The watch has ended. The ticker goes on.
+			}
+		// The session is renewed while the request waits. The look after it covers a broken watch and a quarantine.
+		case <-renewals.C:
 			if err := l.Prove(ctx); err != nil && (errors.Is(err, errLost) || l.Left() <= 0) {
 				return errLost
 			}

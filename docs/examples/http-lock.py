@@ -6,7 +6,7 @@
 Needs Python 3.8 and nothing else; a program can use the class Lock. TOKEN_FILE names a file with the server's token,
 CA the certificate that signed the server's; WAIT_MS limits the wait. Exits with the code of the command; with 4 if
 another holds the lock or it is disabled; with 5 if the lock was lost, which kills the command and everything that it
-has started; with 6 if the server does not answer.
+has started; with 6 if the server does not answer. SIGKILL leaves the command running, without the lock.
 """
 import http.client
 import json
@@ -130,7 +130,9 @@ def run(name, command):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Else the command would go on without the lock: the end of the connection releases it.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         sys.exit(run(sys.argv[1], sys.argv[2:]))
     except LockError as error:

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import { RefusedError } from './events.ts';
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -12,18 +13,32 @@ export function isLoopback(address: string): boolean {
   return version !== 0 && loopback.check(address, version === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** Returns why a request may not ask; undefined if it may. */
-export function refusalOf(
-  { headers }: IncomingMessage,
-  token: string | undefined,
-): string | undefined {
+/** Throws RefusedError if a request may not ask. Without a token, only programs of this machine may. */
+export function checkAccess({ headers }: IncomingMessage, token: string | undefined): void {
   // A browser names the page that asks, a program does not: a page of the internet would otherwise
   // reach the server on the loopback of whoever reads it.
-  if (headers.origin !== undefined) return 'web pages may not ask for locks';
-  if (token === undefined) return undefined;
+  const { origin, 'sec-fetch-site': site = 'none' } = headers;
+  if (origin !== undefined || site !== 'none') {
+    throw new RefusedError(403, 'forbidden', 'web pages may not ask for locks');
+  }
+  if (token === undefined) {
+    checkHost(headers.host);
+    return;
+  }
   const given = /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1];
-  if (given === undefined) return 'the request has no token: send Authorization: Bearer TOKEN';
-  return isSame(given, token) ? undefined : 'the token of the request is wrong';
+  const missing = 'the request has no token: send Authorization: Bearer TOKEN';
+  if (given === undefined) throw new RefusedError(401, 'unauthorized', missing);
+  if (isSame(given, token)) return;
+  throw new RefusedError(401, 'unauthorized', 'the token of the request is wrong');
+}
+
+/** A page whose own name leads to the loopback by now names no origin, but it can't change the host. */
+function checkHost(host = ''): void {
+  const name = /^(?:\[(?<ip6>[^\]]*)\]|(?<other>[^:]*))(?::\d+)?$/.exec(host)?.groups;
+  const asked = name?.ip6 ?? name?.other ?? '';
+  if (asked.toLowerCase() === 'localhost' || isLoopback(asked)) return;
+  const message = `the lock server has no token, so it is asked by localhost or 127.0.0.1, not by ${JSON.stringify(host)}`;
+  throw new RefusedError(403, 'forbidden', message);
 }
 
 /** Takes the same time for any two texts: hashes of one length are compared as a whole. */

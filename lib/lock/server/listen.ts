@@ -39,6 +39,8 @@ export interface LockServer extends AsyncDisposable {
   stop(graceMs: number): Promise<void>;
 }
 
+/** How often Node looks for connections that have not sent their request in time: 30 s by default. */
+const connectionsCheckingInterval = 1_000;
 /** Connections for requests that hold nothing, such as to list or to release. */
 const furtherConnections = 100;
 
@@ -122,6 +124,9 @@ function checkAddress({ address, tls, token }: LockServerOptions): void {
 
 async function newServer(tls: LockServerOptions['tls']): Promise<Server> {
   // Loaded when needed: TLS costs a start 20 ms.
-  if (tls) return (await import('node:https')).createServer({ ...tls, handshakeTimeout: 10_000 });
-  return (await import('node:http')).createServer();
+  if (tls) {
+    const options = { ...tls, handshakeTimeout: 10_000, connectionsCheckingInterval };
+    return (await import('node:https')).createServer(options);
+  }
+  return (await import('node:http')).createServer({ connectionsCheckingInterval });
 }

@@ -4,7 +4,7 @@ import { blockersOf } from '../conflicts.ts';
 import type { LockManager } from '../lock-manager.ts';
 import type { Locks } from '../locks.ts';
 import type { Ticket } from '../ticket.ts';
-import { refusalOf } from './access.ts';
+import { checkAccess } from './access.ts';
 import { bodyOf, clearBody, disableBody, holdBody, lockNameOf, releaseBody } from './bodies.ts';
 import { holderReply, RefusedError, sendFailure, sendJson } from './events.ts';
 import { Hold } from './hold.ts';
@@ -38,11 +38,7 @@ export class Router {
   /** Answers one request. Never rejects. */
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
-      const refusal = refusalOf(request, this.#options.token);
-      if (refusal !== undefined) {
-        const [status, code] = request.headers.origin === undefined ? unauthorized : forbidden;
-        throw new RefusedError(status, code, refusal);
-      }
+      checkAccess(request, this.#options.token);
       if (this.#isStopping) throw new RefusedError(503, 'unavailable', 'the lock server stops');
       await this.#route(request, response);
     } catch (error) {
@@ -157,9 +153,6 @@ export class Router {
     return ticket;
   }
 }
-
-const unauthorized = [401, 'unauthorized'] as const;
-const forbidden = [403, 'forbidden'] as const;
 
 function isOn({ locks }: Ticket, name: string): boolean {
   return locks.some((lock) => lock.name === name);

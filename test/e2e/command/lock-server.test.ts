@@ -186,8 +186,17 @@ describeWith(['curl'], 'what a lock server refuses', () => {
   });
 
   test('a web page of another server', async () => {
-    const { status } = await curl(`${url}/v1/locks`, '--header', 'Origin: http://a.example');
-    expect(status).toBe(403);
+    const statusWith = async (header: string) =>
+      (await curl(`${url}/v1/locks`, '--header', header)).status;
+    expect(await statusWith('Origin: http://a.example')).toBe(403);
+    expect(await statusWith('Sec-Fetch-Site: cross-site')).toBe(403);
+    // The name of such a server leads to the loopback by now.
+    for (const host of ['a.example', 'a.example:7020', '127.0.0.1.a.example', '[::2]', '']) {
+      expect([host, await statusWith(`Host: ${host}`)]).toEqual([host, 403]);
+    }
+    for (const host of ['localhost', 'LOCALHOST:7020', '127.0.0.2:1', '[::1]:7020']) {
+      expect([host, await statusWith(`Host: ${host}`)]).toEqual([host, 200]);
+    }
   });
 
   test('an address beyond loopback without TLS and a token, and a token that is short', async () => {

@@ -41,7 +41,7 @@ export interface PostgresStoreOptions extends ConnectionOptions {
  *
  * Records and gates are as durable as commits: replicate synchronously, or a fail-over may forget some. A
  * pooler between berth and the database must pool sessions, not transactions: with transactions, notifications and
- * the limits of a connection (server-limits.ts) are lost, and nothing reports it.
+ * the limits of a connection (server-limits.ts) are lost; `health` reports that notifications do not arrive.
  *
  * The dialect `cockroach` (no notifications, SERIALIZABLE, steps repeated at conflicts) uses only
  * statements that both databases know. It is tested on PostgreSQL only, never on a CockroachDB.
