@@ -22,13 +22,26 @@ const longStopMs = 3_000;
 const idleSleepMs = 250;
 
 /** How often users are looked for while a deadline is near, or has passed. */
-export const lookPauseMs: Record<Pace, number> = {
+const lookPauseMs: Record<Pace, number> = {
   idle: 500,
   guarding: 500,
   stopping: 500,
   waiting: 500,
   fenced: 1_000,
 };
+/**
+ * The pauses of such looks, as a multiple of what a look takes, while all that should stand still do, or something
+ * has to wake first. A look beside thousands of processes takes longer than its pause, and the sentinel has
+ * priority: without this, looks that follow each other without an end leave no processor to anybody else.
+ */
+const restingShare = 3;
+
+/** Returns the time from the begin of one look to that of the next. `lookMs`: how long the last one took. */
+export function lookEveryMs(pace: Pace, lookMs: number): number {
+  const isResting = pace === 'fenced' || pace === 'waiting';
+  return isResting ? Math.max(lookPauseMs[pace], restingShare * lookMs) : lookPauseMs[pace];
+}
+
 /** How often users are looked for while no deadline is near: this measures how long a look takes. */
 export const measureMs = 60_000;
 

@@ -6,7 +6,7 @@ import { demandOn } from './demand.ts';
 import { whyIncomplete } from './incomplete.ts';
 import { Looks } from './looks.ts';
 import type { Pace } from './pacing.ts';
-import { guardedSleepMs, lookPauseMs, measureMs, Pacing, sleepMs } from './pacing.ts';
+import { guardedSleepMs, lookEveryMs, measureMs, Pacing, sleepMs } from './pacing.ts';
 import { PauseReports } from './pause-reports.ts';
 import { Perform } from './perform.ts';
 import type { UserView, View, VolumeView } from './plan.ts';
@@ -305,7 +305,7 @@ export class Sentinel {
     const near = volumes.filter(({ wish, fence }) => wish !== 'run' || fence.phase !== 'running');
     const measures = near.length === 0;
     const isNeeded = near.some((each) => !mayRun(each.wish) && needsLook(each, view));
-    const pauseMs = measures ? measureMs : isNeeded ? 0 : lookPauseMs[pace];
+    const pauseMs = measures ? measureMs : isNeeded ? 0 : lookEveryMs(pace, this.#looks.lastMs);
     // For all volumes: the next deadline may be another volume's, and only the last look's users are known.
     this.#looks.begin(this.#mountedVolumes, { pauseMs, measures }, () => this.#wake());
   }
