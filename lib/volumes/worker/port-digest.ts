@@ -3,7 +3,16 @@ import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 
 /** The files that say what daemon and worker send to each other. */
-const files = ['./messages', './calls', '../drivers/driver'];
+const files = [
+  ...['./messages', './calls'],
+  ...['../drivers/driver', '../drivers/driver-call', '../drivers/driver-pool'],
+  ...[
+    '../drivers/looking-for-mark',
+    '../drivers/stored-volume',
+    '../drivers/takeover',
+    '../drivers/trash',
+  ],
+];
 
 /**
  * Returns a digest of the port between daemon and worker, as its files are now. A worker is started

@@ -24,6 +24,7 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a frozen machine whose volumes are
   let stack: AsyncDisposableStack;
   let etcd: Etcd;
   let frozen: UmlHost;
+  let daemons: { readonly frozen: Berth; readonly successor: Berth };
   let two: Successor;
   let pool: SharedPool;
 
@@ -47,13 +48,15 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a frozen machine whose volumes are
       await nfs.mountOn(host, '/srv/pool');
       return startBerth(host, { ...options, flags });
     };
-    await join(frozen, ['--fence-host-processes', 'yes']);
-    const daemon = await join(successor, []);
+    daemons = {
+      frozen: await join(frozen, ['--fence-host-processes', 'yes']),
+      successor: await join(successor, []),
+    };
     const { directory, execOk } = successor;
     two = {
       ...{ directory, execOk },
       events: async (volume) =>
-        JSON.parse(await daemon.berthOk('events', '--volume', volume, '--json')).events,
+        JSON.parse(await daemons.successor.berthOk('events', '--volume', volume, '--json')).events,
       calls: (...calls) => callInGuest(successor, ...calls),
     };
     pool = { volumeDir: '/srv/pool/volumes', execOk: server.execOk };
@@ -82,6 +85,20 @@ describeWith(['uml', 'gcc', 'etcd', 'loop'], 'a frozen machine whose volumes are
       );
       await callInGuest(frozen, ['Unmount', { Name, ID: id }], ['Remove', { Name }]);
     }
+  });
+
+  test('replaces no snapshot of the volume that had the name before', async () => {
+    const volume = { Name: 'db', Opts: { driver: 'directory' } };
+    await two.calls(['Create', volume]);
+    await daemons.frozen.berthOk('snapshot', 'create', 'db@monday');
+    await daemons.successor.berthOk('volume', 'rename', 'db', 'old');
+    await two.calls(['Create', volume]);
+    // It deletes an interrupted snapshot of that name first.
+    await daemons.frozen.berthOk('snapshot', 'create', 'db@monday');
+    const snapshots = (name: string) => `${pool.volumeDir}/directory/${name}/snapshots`;
+    expect(await pool.execOk('ls', snapshots('old'), snapshots('db'))).toBe(
+      `${snapshots('db')}:\nmonday\n\n${snapshots('old')}:\nmonday`,
+    );
   });
 
   test('reaches nothing of what its successor sees of an image when it goes on', async () => {

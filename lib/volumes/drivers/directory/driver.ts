@@ -16,7 +16,7 @@ import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyTree, treeBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
-import { lookFresh } from '../shared/fresh-names.ts';
+import { forgetNames, lookFresh } from '../shared/fresh-names.ts';
 import { mountOptions } from '../shared/mount-options.ts';
 import { bindAt, detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import type { RootOwner } from '../shared/owner.ts';
@@ -144,6 +144,8 @@ export function directoryDriver({ volumeDir, report }: DriverPlace): VolumeDrive
     async removeSnapshot(target, context) {
       beginSweep();
       const final = snapshotPath(target);
+      // What this host remembers of the name may be another volume by now, which has a snapshot of this name, too.
+      await forgetNames([base, paths(target.volume).home, dirname(final)]);
       await discard(final, base, context, { tell: tellOf(target.volume) });
     },
 

@@ -18,7 +18,7 @@ import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
 import { markFresh, markUsed } from '../shared/fresh-copy.ts';
-import { lookFresh } from '../shared/fresh-names.ts';
+import { forgetNames, lookFresh } from '../shared/fresh-names.ts';
 import { detachAt, removeMountpoint, unmountAt } from '../shared/mountpoint.ts';
 import { directoryPool } from '../shared/pool.ts';
 import { renameHome } from '../shared/renamed.ts';
@@ -178,7 +178,10 @@ export function imageDriver({ volumeDir, hostDir, owner, report }: DriverPlace):
 
     async removeSnapshot(target, context) {
       beginSweep();
-      await discard(snapshotImage(target), base, context, { tell: tellOf(target.volume) });
+      const image = snapshotImage(target);
+      // What this host remembers of the name may be another volume by now, which has a snapshot of this name, too.
+      await forgetNames([base, homeOf(target.volume), dirname(image)]);
+      await discard(image, base, context, { tell: tellOf(target.volume) });
     },
 
     async restore(target, context) {

@@ -2,6 +2,7 @@ import { open, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { childPath } from '../shared/child-path.ts';
 import { isFresh } from '../shared/fresh-copy.ts';
+import { lookFresh } from '../shared/fresh-names.ts';
 import { exists } from '../shared/storage-files.ts';
 import { abandonedIn, sweep } from '../shared/temporary.ts';
 import type { DriverStorage, Leftover } from '../stored-volume.ts';
@@ -18,7 +19,7 @@ export function imageStorage(base: string, own: Pick<OwnDevices, 'without'>): Dr
 
     async find(name) {
       const home = childPath(base, name);
-      if (!(await exists(home))) return undefined;
+      if (!(await lookFresh([base], () => exists(home)))) return undefined;
       const image = join(home, 'volume.img');
       const snapshots = (await visibleNames(join(home, 'snapshots')))
         .filter((file) => file.endsWith(suffix))

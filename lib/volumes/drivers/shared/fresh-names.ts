@@ -15,8 +15,13 @@ export async function lookFresh<T>(
   directories: readonly string[],
   look: () => Promise<T>,
 ): Promise<T> {
-  const [seen, wasMemory] = await allOf([look(), forgetNames(directories)]);
-  return wasMemory ? look() : seen;
+  const [[seen], wasMemory] = await allOf([
+    Promise.allSettled([look()]), // What fails by memory alone (ESTALE) is looked at again.
+    forgetNames(directories),
+  ]);
+  if (wasMemory) return await look();
+  if (seen.status === 'rejected') throw seen.reason;
+  return seen.value;
 }
 
 /**

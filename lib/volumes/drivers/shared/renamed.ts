@@ -3,6 +3,7 @@ import { ExistsError, NotFoundError } from '../../errors.ts';
 import type { DriverContext } from '../driver.ts';
 import { childPath } from './child-path.ts';
 import { confirmed, keptIfConfirmed } from './confirmed.ts';
+import { lookFresh } from './fresh-names.ts';
 import { exists, syncNames, syncPath } from './storage-files.ts';
 
 /**
@@ -17,7 +18,8 @@ export async function renameHome(
 ): Promise<void> {
   context.signal.throwIfAborted();
   const [home, renamed] = [childPath(base, from), childPath(base, to)];
-  const [isThere, isRenamed] = [await exists(home), await exists(renamed)];
+  const look = () => Promise.all([exists(home), exists(renamed)]);
+  const [isThere, isRenamed] = await lookFresh([base], look);
   if (isThere && isRenamed) {
     throw new ExistsError(
       `volume ${from} can't get the name ${to}: storage of that name is there; find out whose it is with: ` +

@@ -9,6 +9,7 @@ import type { DriverTrash, StoredEntry } from '../trash.ts';
 import { childPath } from './child-path.ts';
 import { confirmed, keptIfConfirmed } from './confirmed.ts';
 import { treeBytes } from './copy.ts';
+import { lookFresh } from './fresh-names.ts';
 import { exists, syncNames } from './storage-files.ts';
 import { discard } from './temporary.ts';
 
@@ -51,7 +52,7 @@ export function directoryTrash(
       beginSweep?.();
       context.signal.throwIfAborted();
       const [home, place] = [homeOf(volume.name), placeOf({ volume: volume.name, id })];
-      const [identity, moved] = await Promise.all([inodeOf(home), inodeOf(place)]);
+      const [identity, moved] = await inodesOf(home, place);
       if (identity === undefined) return moved;
       await unused(volume, context);
       await mkdir(trash, { mode: 0o700 }).catch(ifCode('EEXIST'));
@@ -62,7 +63,7 @@ export function directoryTrash(
     async takeOut(entry, volume, context) {
       beginSweep?.();
       const [home, place] = [homeOf(volume.name), placeOf(entry)];
-      const [there, kept] = await Promise.all([inodeOf(home), inodeOf(place)]);
+      const [there, kept] = await inodesOf(home, place);
       if (kept === undefined) {
         if (there === entry.identity) return;
         throw new NotFoundError(`the storage of ${formatEntry(entry)} in the trash is not there`);
@@ -88,13 +89,18 @@ export function directoryTrash(
       return (await Promise.all(found.map((entry) => entry && described(entry)))).filter(isKnown);
     },
 
-    identityOf: (name) => inodeOf(homeOf(name)),
+    identityOf: (name) => lookFresh([base], () => inodeOf(homeOf(name))),
 
     async bytes(entry) {
       const place = placeOf(entry);
       return (await exists(place)) ? await treeBytes(place, { timeoutMs: measureLimitMs }) : 0;
     },
   };
+
+  /** Looks for the storage of a volume under its name and in the trash, as other hosts have left it. */
+  function inodesOf(home: string, place: string): Promise<(string | undefined)[]> {
+    return lookFresh([base, trash], () => Promise.all([inodeOf(home), inodeOf(place)]));
+  }
 
   async function described(entry: TrashEntry): Promise<StoredEntry | undefined> {
     const stats = await lstat(placeOf(entry)).catch(ifCode('ENOENT'));
