@@ -1,8 +1,12 @@
 // `berth lock serve` as a process, and curl as its client.
 import { join } from 'node:path';
+import type { OpenedLocks } from '../../lib/lock/open/open-locks.ts';
+import { openLocks } from '../../lib/lock/open/open-locks.ts';
 import { repository } from './berth.ts';
 import type { RunningProcess, StartOptions } from './processes.ts';
 import { runProcess, startProcess, waitFor } from './processes.ts';
+import type { TemporaryDirectory } from './temporary-directory.ts';
+import { makeTemporaryDirectory } from './temporary-directory.ts';
 
 export interface LockServerProcess extends AsyncDisposable {
   readonly process: RunningProcess;
@@ -30,6 +34,23 @@ export async function startLockServer(
   const url = served();
   if (url === undefined) throw new Error(`the lock server has ended: ${process.output()}`);
   return { process, url, [Symbol.asyncDispose]: () => process[Symbol.asyncDispose]() };
+}
+
+/** A lock server on a file in a directory of its own, and host n2 with the lock library on the same file. */
+export interface ServedFile {
+  readonly directory: TemporaryDirectory;
+  readonly file: string;
+  readonly library: OpenedLocks;
+  readonly url: string;
+}
+
+/** Starts both; `stack` ends them. */
+export async function serveFile(stack: AsyncDisposableStack): Promise<ServedFile> {
+  const directory = stack.use(await makeTemporaryDirectory());
+  const file = join(directory.path, 'locks.db');
+  const library = stack.use(await openLocks(file, { host: 'n2', reason: 'Deploy' }));
+  const { url } = stack.use(await startLockServer(file));
+  return { directory, file, library, url };
 }
 
 /** One line of the server, or the body of a refusal. */

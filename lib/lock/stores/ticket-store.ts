@@ -84,8 +84,8 @@ export interface TicketStore extends AsyncDisposable {
   enqueue(request: TicketRequest): Promise<Granted | Waiting | Disabled>;
 
   /**
-   * Does the same as `enqueue`, but if the ticket would have to wait, answers `refused`, and no ticket is left. (etcd: if others keep
-   * changing the permits of a lock, the ticket is queued and removed again.)
+   * Does the same as `enqueue`, but if the ticket would have to wait, answers `refused`, and no ticket is left.
+   * (etcd: if others keep changing the permits of a lock, the ticket is queued and removed again.)
    */
   tryEnqueue(request: TicketRequest): Promise<Granted | Refused | Disabled>;
 

@@ -4,29 +4,20 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { OpenedLocks } from '../../../lib/lock/open/open-locks.ts';
-import { openLocks } from '../../../lib/lock/open/open-locks.ts';
 import { repository } from '../../support/berth.ts';
 import { makeCertificates } from '../../support/certificates.ts';
-import { holdByCurl, startLockServer } from '../../support/lock-server.ts';
+import type { ServedFile } from '../../support/lock-server.ts';
+import { holdByCurl, serveFile, startLockServer } from '../../support/lock-server.ts';
 import { runProcess, startProcess, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
-import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
-import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 let stack: AsyncDisposableStack;
-let directory: TemporaryDirectory;
-let file: string;
-let library: OpenedLocks;
-let url: string;
+let { directory, file, library, url } = {} as ServedFile;
 let names = 0;
 
 beforeAll(async () => {
   stack = new AsyncDisposableStack();
-  directory = stack.use(await makeTemporaryDirectory());
-  file = join(directory.path, 'locks.db');
-  library = stack.use(await openLocks(file, { host: 'n2', reason: 'Deploy' }));
-  url = stack.use(await startLockServer(file)).url;
+  ({ directory, file, library, url } = await serveFile(stack));
 });
 afterAll(() => stack.disposeAsync());
 

@@ -4,8 +4,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../lib/etcd/client.ts';
 import type { LockManager } from '../../../lib/lock/lock-manager.ts';
-import type { OpenedLocks } from '../../../lib/lock/open/open-locks.ts';
-import { openLocks } from '../../../lib/lock/open/open-locks.ts';
 import { EtcdStore } from '../../../lib/lock/stores/etcd/store.ts';
 import { addressesOf } from '../../contract/bench/etcd-fixture.ts';
 import { manager, queue, take } from '../../contract/bench/manager-bench.ts';
@@ -13,28 +11,21 @@ import { repository } from '../../support/berth.ts';
 import { makeCertificates } from '../../support/certificates.ts';
 import type { Etcd } from '../../support/etcd-server.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
-import { curl, holdByCurl, startLockServer } from '../../support/lock-server.ts';
+import type { ServedFile } from '../../support/lock-server.ts';
+import { curl, holdByCurl, serveFile, startLockServer } from '../../support/lock-server.ts';
 import { makeNamespaces } from '../../support/namespaces.ts';
 import { startNetwork } from '../../support/network.ts';
 import { runProcess, waitFor } from '../../support/processes.ts';
 import { describeWith } from '../../support/requirements.ts';
-import type { TemporaryDirectory } from '../../support/temporary-directory.ts';
-import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
 
 const token = 'a token of more than 16 characters';
 let stack: AsyncDisposableStack;
-let directory: TemporaryDirectory;
-let file: string;
-let library: OpenedLocks;
-let url: string;
+let { directory, file, library, url } = {} as ServedFile;
 let names = 0;
 
 beforeAll(async () => {
   stack = new AsyncDisposableStack();
-  directory = stack.use(await makeTemporaryDirectory());
-  file = join(directory.path, 'locks.db');
-  library = stack.use(await openLocks(file, { host: 'n2', reason: 'Deploy' }));
-  url = stack.use(await startLockServer(file)).url;
+  ({ directory, file, library, url } = await serveFile(stack));
 });
 afterAll(() => stack.disposeAsync());
 
@@ -199,12 +190,13 @@ describeWith(['curl'], 'what a lock server refuses', () => {
     }
   });
 
-  test('an address beyond loopback without TLS and a token, and a token that is short', async () => {
+  test('an address beyond loopback without TLS and a token, a token that is short, and a TTL that is', async () => {
     const start = async (...flags: string[]) => {
       const args = ['lock', 'serve', '--store', file, '--listen', ...flags];
       const { code, stderr } = await runProcess(join(repository, 'bin/berth'), args);
       return { code, stderr };
     };
+    expect(await start('127.0.0.1:0', '--ttl', '0s')).toMatchObject({ code: 2 });
     expect(await start('0.0.0.0:0')).toEqual({
       code: 2,
       stderr: expect.stringContaining('needs TLS (a certificate and its key) and a token there'),

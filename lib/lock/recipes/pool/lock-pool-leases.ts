@@ -63,7 +63,10 @@ export class NumberLease implements AsyncDisposable {
     this.#lock = lock;
   }
 
-  /** Aborts when the number is no longer this owner's: at its end, or before it can be another's. See `Lock.signal`. */
+  /**
+   * Aborts when the number is no longer this owner's: at its end, before it can be another's, or after somebody has
+   * freed it or broken its lock. See `Lock.signal`.
+   */
   get signal(): AbortSignal {
     return this.#lock.signal;
   }
