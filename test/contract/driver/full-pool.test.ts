@@ -4,6 +4,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { hasCode } from '../../../lib/linux/error-code.ts';
 import { directoryDriver } from '../../../lib/volumes/drivers/directory/driver.ts';
 import type { DriverContext } from '../../../lib/volumes/drivers/driver.ts';
 import { drivers } from '../../../lib/volumes/drivers/registry.ts';
@@ -29,15 +30,20 @@ async function makePool(kind: string, stack: AsyncDisposableStack): Promise<stri
   return path;
 }
 
-/** Takes every block: first in large pieces, then in single ones. */
-async function fill(pool: string): Promise<void> {
+/** Takes every block: first in large pieces, then in single ones, then in files. */
+async function fill(ballast: string): Promise<void> {
   for (const block of ['1M', '4k', '512'])
-    await runProcess('dd', ['if=/dev/zero', `of=${join(pool, `ballast-${block}`)}`, `bs=${block}`]);
-  await runProcess('sync', ['--file-system', pool]);
+    await runProcess('dd', ['if=/dev/zero', `of=${join(ballast, block)}`, `bs=${block}`]);
+  await runProcess('sync', ['--file-system', ballast]);
   for (let index = 0; index < 10_000; index++) {
-    const { code } = await runProcess('cp', ['/etc/hostname', join(pool, `small-${index}`)]);
-    if (code !== 0) return;
+    try {
+      await writeFile(join(ballast, `small-${index}`), 'x'.repeat(32));
+    } catch (error) {
+      if (hasCode(error, 'ENOSPC')) return;
+      throw error;
+    }
   }
+  throw new Error(`${ballast} is not full after 10,000 small files`);
 }
 
 describeWith(['root', 'loop'], 'content that can not be deleted', () => {
@@ -130,12 +136,14 @@ describeWith(['root', 'loop'], 'a pool without one free byte', () => {
     await driver.mount(volume, mountpoint, context);
     await mkdir(join(mountpoint, 'folder'));
     await writeFile(join(mountpoint, 'folder/file'), 'x');
-    await fill(pool);
+    const ballast = join(pool, 'ballast');
+    await mkdir(ballast);
+    await fill(ballast);
 
     await driver.unmount(volume, mountpoint, context);
     await driver.removeSnapshot({ volume, snapshot: 'monday' }, context);
     expect(await driver.storage.find('db')).toMatchObject({ snapshots: [] });
-    await fill(pool);
+    await fill(ballast);
     await driver.remove(volume, context);
     await driver.remove(other, context);
     expect(await driver.storage.names()).toEqual([]);

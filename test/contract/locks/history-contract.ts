@@ -11,8 +11,8 @@ import { keep, manager, queue, take } from '../bench/manager-bench.ts';
 import { eventually, longTtlMs, shared } from '../bench/store-bench.ts';
 import { reacquire, rowOf } from './history-mounts.ts';
 
-/** The TTL where a test waits for its end. */
-const shortTtlMs = 4_000;
+/** The TTL where a test waits for its end. It outlasts a backup that stops and starts the store. */
+const shortTtlMs = 15_000;
 
 /** Requests that outlast a quarantine. */
 const patient = { timeoutMs: 120_000 };
@@ -193,6 +193,7 @@ async function relocked(by: LockManager, { ticket, proof }: KeptLock): Promise<L
 
 /** Resolves when a signal aborts, with the time by `performance.now()`. */
 function abortOf(signal: AbortSignal): Promise<number> {
+  signal.throwIfAborted();
   return new Promise((resolve) =>
     signal.addEventListener('abort', () => resolve(performance.now()), { once: true }),
   );
