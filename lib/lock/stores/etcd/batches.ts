@@ -8,10 +8,10 @@ export type Transact = (request: ITxnRequest, timeoutMs: number) => Promise<ITxn
 /** A Txn that can share a round trip with others. */
 export interface BatchRequest {
   readonly txn: ITxnRequest;
-  /** The names of the locks and the keys of the records that the Txn reads or writes. */
+  /** The names of the locks and the keys of the records that the Txn changes, or that only it may read now. */
   readonly touches: readonly string[];
-  /** The Txn only reads. */
-  readonly isLook?: boolean;
+  /** The names that the Txn reads, or changes in a way that does not concern others which only read them. */
+  readonly reads?: readonly string[];
   /** The lease of the keys that the Txn writes, or the permanent session. */
   readonly lease?: string;
   /** The Txn is part of work that frees space, so it must succeed when etcd has none left. */
@@ -29,7 +29,8 @@ const maxBatchBytes = 1_000_000;
  * Txns of the next one. A single request goes out alone, at once.
  *
  * etcd allows no key to be written twice in one Txn, and makes all comparisons before any write; so
- * two requests that touch the same name never share a batch, unless both only read. A lease that is
+ * two requests of which one touches what the other touches or reads never share a batch. Shared locks are read:
+ * each request writes a key of its own, and none depends on the others. A lease that is
  * gone fails the whole batch, so a batch never has two leases. All writes of a batch have one
  * revision.
  *
@@ -97,14 +98,17 @@ export class EtcdBatches {
     let bytes = 0;
     let lease: string | undefined;
     for (const member of this.#waiting) {
-      const { touches, isLook = false } = member;
-      const isApart = touches.every((name) => !touched.has(name) || (isLook && touched.get(name)));
+      const { touches, reads = [] } = member;
+      const isApart =
+        touches.every((name) => !touched.has(name)) &&
+        reads.every((name) => touched.get(name) ?? true);
       const largestThen = Math.max(largest, opsOf(member.txn));
       const bytesThen = bytes + bytesOf(member.txn);
       const fits = batch.length + 1 + largestThen <= maxTxnOps && bytesThen <= maxBatchBytes;
       const agrees = !lease || !member.lease || lease === member.lease;
       const goes = batch.length === 0 || (isApart && fits && agrees);
-      for (const name of touches) touched.set(name, goes && isLook);
+      for (const name of reads) touched.set(name, goes && (touched.get(name) ?? true));
+      for (const name of touches) touched.set(name, false);
       if (goes) {
         batch.push(member);
         largest = largestThen;

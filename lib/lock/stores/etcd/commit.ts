@@ -1,8 +1,8 @@
 import type { ICompare, IKeyValue, IRequestOp } from '../../../etcd/client.ts';
 import { GuardLostError, StoreUnavailableError } from '../../errors.ts';
-import { namesOf } from '../../ticket.ts';
 import { judgeChange } from '../guarded-change.ts';
 import type { GuardedChange, RecordWrite } from '../ticket-store.ts';
+import { touchesOf } from '../touches.ts';
 import type { BatchRequest } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
 import type { EtcdSessions } from './sessions.ts';
@@ -37,11 +37,8 @@ export function commitRequest(
       ...sessions.looks(ids),
     ],
   };
-  const touches = [
-    ...guards.flatMap(({ locks }) => namesOf(locks)),
-    ...change.writes.map(({ key }) => key),
-  ];
-  return { txn, touches };
+  const { reads, writes } = touchesOf(guards, { written: change.writes.map(({ key }) => key) });
+  return { txn, touches: writes, reads };
 }
 
 /**

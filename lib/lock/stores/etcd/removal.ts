@@ -1,7 +1,7 @@
 import type { ICompare } from '../../../etcd/client.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
-import { namesOf } from '../../ticket.ts';
 import type { RecordNote } from '../ticket-store.ts';
+import { touchesOf } from '../touches.ts';
 import type { BatchRequest } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
 import { ticketValue } from './keys.ts';
@@ -44,6 +44,7 @@ export function removalRequest(removal: Removal, keys: EtcdKeys): BatchRequest {
   ];
   const isOne = success.length === 1 && only !== undefined;
   const txn = isOne ? only : { compare: [...guards], success, failure: [] };
-  const touched = [claim, note?.key].filter((key) => key !== undefined);
-  return { txn, touches: [...namesOf(ticket.locks), ...touched] };
+  const written = [claim, note?.key].filter((key) => key !== undefined);
+  const { reads, writes } = touchesOf([ticket], { written });
+  return { txn, touches: writes, reads };
 }

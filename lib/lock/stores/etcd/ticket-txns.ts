@@ -9,6 +9,7 @@ import type {
 import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
 import type { TicketRequest } from '../../ticket.ts';
 import { namesOf } from '../../ticket.ts';
+import { lockTouch, touchesOf } from '../touches.ts';
 import type { EtcdBatches } from './batches.ts';
 import type { EtcdSessions } from './sessions.ts';
 import type { EtcdSlots } from './slots.ts';
@@ -37,7 +38,7 @@ export class TicketTxns {
 
   /** Sends a Txn that only reads. */
   look({ locks }: TicketRequest, txn: ITxnRequest): Promise<ITxnResponse> {
-    return this.#batches.send({ txn, touches: namesOf(locks), isLook: true });
+    return this.#batches.send({ txn, touches: [], reads: namesOf(locks).map(lockTouch) });
   }
 
   /** Sends a Txn that writes a ticket. If its outcome stays unknown, the slot is in doubt. */
@@ -46,8 +47,9 @@ export class TicketTxns {
     txn: ITxnRequest,
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
     const { mark, claim, read, readBelow, freesSpace = false } = request;
-    const records = [mark, claim?.key, read, readBelow].filter((key) => key !== undefined);
-    const touches = [...namesOf(request.locks), ...records];
+    const written = [mark, claim?.key].filter((key) => key !== undefined);
+    const wanted = [read, readBelow].filter((key) => key !== undefined);
+    const { reads, writes: touches } = touchesOf([request], { read: wanted, written });
     const lease = request.session;
     const guarded = {
       ...txn,
@@ -55,7 +57,7 @@ export class TicketTxns {
       failure: [...(txn.failure ?? []), ...this.lookAtSession(request)],
     };
     try {
-      const answer = await this.#batches.send({ txn: guarded, touches, lease, freesSpace });
+      const answer = await this.#batches.send({ txn: guarded, touches, reads, lease, freesSpace });
       const found = foundIn(answer.responses);
       if (!answer.succeeded) this.#sessions.requireOwn(request.session, found);
       const revision = Number(answer.header.revision);

@@ -166,7 +166,7 @@ for (const version of etcdVersions) {
       }, patientMs);
       const read = { request_range: { key: Buffer.from('db') } };
       const put = { request_put: { key: Buffer.from('db'), value: Buffer.from('x') } };
-      const look = { txn: { compare: [], success: [read] }, touches: ['db'], isLook: true };
+      const look = { txn: { compare: [], success: [read] }, touches: [], reads: ['db'] };
       const change = { txn: { compare: [], success: [put] }, touches: ['db'] };
       const answers = [change, look, look, look, change, look, look, change].map((request) =>
         batches.send(request),
@@ -177,6 +177,21 @@ for (const version of etcdVersions) {
       const [first, look1, look2, look3, second, look4, look5, third] = revisions;
       expect([first, second, third].toSorted()).toEqual([2, 3, 4]);
       expect([look2, look3, look5]).toEqual([look1, look1, look4]);
+    });
+
+    test('P6 contain many writes that only read a name, and none that touches it', async () => {
+      const write = (value: string, touches: string[], reads: string[]) =>
+        sender.put(value, { touches, reads });
+      await Promise.all([
+        write('first', ['first'], []),
+        write('s1', ['s1'], ['db']),
+        write('s2', ['s2'], ['db']),
+        write('x1', ['db'], []),
+        write('s3', ['s3'], ['db']), // Must not overtake.
+        write('s4', ['s4'], ['db']),
+        write('x2', ['db'], []),
+      ]);
+      expect(sender.sent).toEqual([['first'], ['s1', 's2'], ['x1'], ['s3', 's4'], ['x2']]);
     });
 
     test('never contain two leases', async () => {

@@ -13,7 +13,7 @@ import { startEtcd } from '../../../support/etcd-server.ts';
 import { describeWith } from '../../../support/requirements.ts';
 import { etcdVersions } from '../../../support/tools.ts';
 import { manager, take } from '../../bench/manager-bench.ts';
-import { Client, clientOf, enabled, eventually } from '../../bench/store-bench.ts';
+import { Client, clientOf, enabled, eventually, shared } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 
 /** A client that counts its Txns and can lose the answers. */
@@ -45,6 +45,27 @@ for (const version of etcdVersions) {
     afterEach(async () => {
       await store[Symbol.asyncDispose]();
       await etcd.stop();
+    });
+
+    test('P6 grants and removes many requests for one shared lock in at most two Txns each', async () => {
+      const n1 = await clientOf(store, 'n1');
+      const before = client.txns;
+      const answers = await Promise.all(names.map(() => n1.enqueue(shared('db'))));
+      expect(answers.map(({ state }) => state)).toEqual(names.map(() => 'granted'));
+      expect(client.txns - before).toBeLessThanOrEqual(2);
+      const writer = await n1.queue('db');
+      expect(await n1.tryEnqueue(shared('db'))).toMatchObject({ state: 'refused' });
+      const waiting = client.txns;
+      const [last, ...others] = answers;
+      await Promise.all(others.map(({ ticket }) => store.remove(ticket)));
+      expect(client.txns - waiting).toBeLessThanOrEqual(2);
+      expect(await store.place(writer)).toMatchObject({
+        state: 'waiting',
+        blockers: [last?.ticket],
+      });
+      if (last) await store.remove(last.ticket);
+      expect(await store.place(writer)).toEqual({ state: 'granted', ticket: writer });
+      expect(await store.tickets()).toEqual([writer]);
     });
 
     test('takes, places, changes and removes many tickets in few Txns', async () => {
