@@ -26,6 +26,7 @@ export { NumberLease } from './recipes/pool/lock-pool-leases.ts';
 export type { PoolConflict } from './recipes/pool/lock-pool-state.ts';
 export type {
   AllocateOptions,
+  FreeOptions,
   HeldNumber,
   LeasedNumber,
   NumberedLock,

@@ -5,9 +5,12 @@ import {
   LockPoolClaimedError,
   LockPoolExhaustedError,
   LockPoolInUseError,
+  LockPoolLeasedError,
   LockPoolNotAllocatedError,
 } from '../../../lib/lock/recipes/pool/lock-pool-errors.ts';
+import { leaseKind, leaseRequest } from '../../../lib/lock/recipes/pool/lock-pool-leases.ts';
 import type { ManagerBenchOf } from '../bench/manager-bench.ts';
+import { queue, take } from '../bench/manager-bench.ts';
 import { eventually } from '../bench/store-bench.ts';
 import { poolsOf } from './pools.ts';
 
@@ -79,7 +82,7 @@ export function poolLeasesContract(benchOf: ManagerBenchOf): void {
     expect(numbers.map((number) => 'lease' in number)).toEqual(
       numbers.map((_, index) => index % 2 === 0),
     );
-    await hosts[1].freeAll();
+    await hosts[1].freeAll({ force: true });
     expect(await hosts[2].available()).toBe(9);
   });
 
@@ -87,12 +90,18 @@ export function poolLeasesContract(benchOf: ManagerBenchOf): void {
     const [p1, p2] = pools(2);
     const one = await p1.allocate('a', leased);
     const two = await p1.allocate('b', leased);
-    await p2.free(0);
+    for (const free of [() => p2.free(0), () => p2.freeAll()]) {
+      const refused = free();
+      await expect(refused).rejects.toThrow(LockPoolLeasedError);
+      await expect(refused).rejects.toThrow(/number 0 by host n1 \(Lease, .*, a\).*with force/);
+    }
+    await one.lease.confirm();
+    await p2.free(0, { force: true });
     await eventually(() => expect(one.lease.signal.aborted).toBe(true));
     two.lease.throwIfLost();
     await expect(p2.free(0)).rejects.toThrow(LockPoolNotAllocatedError);
     expect((await p2.allocate('c')).id).toBe(0);
-    await p2.freeAll();
+    await p2.freeAll({ force: true });
     await eventually(() => expect(two.lease.signal.aborted).toBe(true));
     expect(await p1.available()).toBe(2);
   });
@@ -107,5 +116,61 @@ export function poolLeasesContract(benchOf: ManagerBenchOf): void {
     expect(await p2.conflicts(new Map([['b', 0]]))).toEqual([{ id: 0, users: ['b'], owner: 'a' }]);
     await number.lease.end();
     expect((await p2.renumber(['x', 'y'])).size).toBe(2);
+  });
+
+  test('a release that knows no leases refuses the record while numbers are leased', async () => {
+    const [p1, p2] = pools(3);
+    const version = async () => {
+      const record = await benchOf().store.record('pool/containers');
+      return (JSON.parse(record?.value ?? '{}') as { version?: number }).version;
+    };
+    await p1.allocate('a');
+    expect(await version()).toBe(1);
+    const one = await p1.allocate('b', leased);
+    expect(await version()).toBe(2);
+    await p2.allocate('c');
+    await p2.free(0);
+    expect(await version()).toBe(2);
+    await one.lease.end();
+    await p2.free(2);
+    expect(await version()).toBe(1);
+    await p1.claim(2, 'd', leased);
+    await p2.free(2, { force: true });
+    expect(await version()).toBe(1);
+  });
+
+  test('of two tickets on one number, the first is its lease, and force breaks both', async () => {
+    const [p1, p2] = pools(2);
+    const [, n2] = benchOf().managers;
+    const one = await p1.allocate('a', leased);
+    // The request of an owner whose lock on the pool was lost after it had chosen the number.
+    const late = await queue(n2, leaseRequest('containers', 0), { kind: leaseKind('b') });
+    expect([...(await p2.allocations())]).toEqual([[0, 'a']]);
+    await expect(p2.free(0)).rejects.toThrow(/number 0 by host n1 \(Lease, .*, a\)/);
+    await p2.free(0, { force: true });
+    await expect(late.granted).rejects.toThrow(LockLostError);
+    await eventually(() => expect(one.lease.signal.aborted).toBe(true));
+    expect(await p1.available()).toBe(2);
+  });
+
+  test('a request for a leased number ends with its lock on the pool', async () => {
+    const [p1] = pools(2);
+    const [, n2] = benchOf().managers;
+    // It has the number, and not the lock that leases share: to others the number looks free.
+    const unseen = await take(n2, leaseRequest('containers', 0).slice(0, 1));
+    const allocated = p1.allocate('a', { ...leased, timeoutMs: Number.POSITIVE_INFINITY });
+    allocated.catch(() => {});
+    const { store } = benchOf();
+    const requests = (count: number) =>
+      eventually(async () =>
+        expect(await store.tickets('pool-leases/containers')).toHaveLength(count),
+      );
+    await requests(1);
+    const [poolLock] = await store.tickets('pool/containers');
+    if (poolLock) await n2.breakLock(poolLock);
+    await requests(0);
+    await expect(allocated).rejects.toThrow(LockLostError);
+    await unseen.unlock();
+    expect(await store.tickets()).toEqual([]);
   });
 }

@@ -46,6 +46,19 @@ export class LockPoolNotAllocatedError extends LockPoolError {
   }
 }
 
+/** Numbers can't be freed without force while they are leased: their owners would learn of it too late. */
+export class LockPoolLeasedError extends LockPoolError {
+  override readonly name = 'LockPoolLeasedError';
+  /** Descriptions of the leased numbers: `number 3 by host n2 (…)`. */
+  constructor(pool: string, leased: readonly string[]) {
+    super(
+      pool,
+      `leased numbers can't be freed without force: ${leased.join('; ')}; ` +
+        'end the lease or its process there, or free with force',
+    );
+  }
+}
+
 /** The pool has another capacity than this process is configured with. */
 export class LockPoolCapacityError extends LockPoolError {
   override readonly name = 'LockPoolCapacityError';

@@ -5,8 +5,11 @@ import type { PoolState } from './lock-pool-state.ts';
 /** The kind of the ticket that leases a number, before the owner of the number. */
 const kindPrefix = 'pool number of ';
 
-/** The numbers of a pool that are leased, with the tickets that lease them. */
-export type PoolLeases = ReadonlyMap<number, Ticket>;
+/**
+ * The tickets on the numbers of a pool, by number. The first ticket of a number leases it. Another waits for it only if
+ * it is of a request whose lock on the pool was lost; it is refused when the pool's record is written.
+ */
+export type PoolLeases = ReadonlyMap<number, readonly [Ticket, ...Ticket[]]>;
 
 /**
  * A leased number is a lock: while its ticket stands, the number is allocated. The ticket also shares one lock with
@@ -33,15 +36,20 @@ function leaseOwner({ kind }: Ticket): string {
   return kind.slice(kindPrefix.length);
 }
 
-/** Finds the leases of a pool among the tickets on the lock that they share. */
+/** Finds the leases of a pool among the tickets on the lock that they share, which are in token order. */
 export function leasesIn(pool: string, tickets: readonly Ticket[]): PoolLeases {
   const prefix = `${leasesOf(pool)}/`;
-  const found = tickets.flatMap((ticket) =>
-    ticket.locks
-      .filter(({ name }) => name.startsWith(prefix))
-      .map(({ name }) => [Number(name.slice(prefix.length)), ticket] as const),
-  );
-  return new Map(found.sort(([a], [b]) => a - b));
+  const found = new Map<number, [Ticket, ...Ticket[]]>();
+  for (const ticket of tickets) {
+    for (const { name } of ticket.locks) {
+      if (!name.startsWith(prefix)) continue;
+      const id = Number(name.slice(prefix.length));
+      const earlier = found.get(id);
+      if (earlier) earlier.push(ticket);
+      else found.set(id, [ticket]);
+    }
+  }
+  return new Map([...found].sort(([a], [b]) => a - b));
 }
 
 /** The state of a pool with its leases. */
@@ -51,7 +59,7 @@ export interface Standing extends PoolState {
 
 /** Returns the owners of all numbers, durable or leased, by number. */
 export function allOwners({ owners, leases }: Standing): Map<number, string> {
-  const leased = [...leases].map(([id, ticket]) => [id, leaseOwner(ticket)] as const);
+  const leased = [...leases].map(([id, [ticket]]) => [id, leaseOwner(ticket)] as const);
   return new Map([...owners, ...leased].sort(([a], [b]) => a - b));
 }
 
@@ -64,8 +72,8 @@ export class NumberLease implements AsyncDisposable {
   }
 
   /**
-   * Aborts when the number is no longer this owner's: at its end, before it can be another's, or after somebody has
-   * freed it or broken its lock. See `Lock.signal`.
+   * Aborts when the number is no longer this owner's: at its end, or before it can be another's. See `Lock.signal`. If
+   * somebody frees the number with `force` or breaks its lock, another may have it before the signal aborts.
    */
   get signal(): AbortSignal {
     return this.#lock.signal;
@@ -74,6 +82,11 @@ export class NumberLease implements AsyncDisposable {
   /** Throws LockLostError when the number may be another's. */
   throwIfLost(): void {
     this.#lock.throwIfLost();
+  }
+
+  /** Asks the store whether the number is still this owner's; rejects LockLostError if not. */
+  confirm(): Promise<void> {
+    return this.#lock.confirm();
   }
 
   /** Frees the number. Idempotent; never frees that of a later owner. */

@@ -7,18 +7,29 @@ export interface PoolState {
   readonly owners: ReadonlyMap<number, string>;
 }
 
+/**
+ * Version 2 is written while numbers are leased. An earlier release, which knows no leases, would give these numbers to
+ * others; it reads only version 1.
+ */
 const stateSchema = z.object({
-  version: z.literal(1),
+  version: z.literal([1, 2]),
   /** The token of the lock under which the state was written; makes each value unique. */
   token: z.number().int(),
   capacity: z.number().int().positive(),
   owners: z.array(z.tuple([z.number().int().nonnegative(), z.string()])),
 });
 
-export function formatPoolState({ capacity, owners }: PoolState, token: number): string {
+/** The state of a pool, as it is written. */
+export interface WrittenState extends PoolState {
+  readonly hasLeases: boolean;
+  /** The token of the lock under which the state is written. */
+  readonly token: number;
+}
+
+export function formatPoolState({ capacity, owners, hasLeases, token }: WrittenState): string {
   const sorted = [...owners].sort(([a], [b]) => a - b);
   return JSON.stringify({
-    version: 1,
+    version: hasLeases ? 2 : 1,
     token,
     capacity,
     owners: sorted,

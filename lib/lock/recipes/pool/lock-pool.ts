@@ -1,46 +1,34 @@
 import { blockersOf } from '../../conflicts.ts';
 import { describeTickets } from '../../errors.ts';
-import type { LockOptions, Locks } from '../../locks.ts';
+import type { Lock } from '../../lock.ts';
+import type { Locks } from '../../locks.ts';
 import { namePart } from '../../name-part.ts';
 import type { LockRequest } from '../../ticket.ts';
 import {
-  LockPoolCapacityError,
   LockPoolClaimedError,
   LockPoolExhaustedError,
   LockPoolInUseError,
+  LockPoolLeasedError,
   LockPoolNotAllocatedError,
 } from './lock-pool-errors.ts';
-import type { Standing } from './lock-pool-leases.ts';
-import {
-  allOwners,
-  leaseKind,
-  leaseRequest,
-  leasesIn,
-  leasesOf,
-  NumberLease,
-} from './lock-pool-leases.ts';
+import type { PoolLeases, Standing } from './lock-pool-leases.ts';
+import { allOwners, leaseKind, leaseRequest, NumberLease } from './lock-pool-leases.ts';
+import { defaultTimeoutMs, PoolRecord } from './lock-pool-record.ts';
 import type { PoolConflict, PoolState } from './lock-pool-state.ts';
-import { conflictsIn, formatPoolState, lowestFree, parsePoolState } from './lock-pool-state.ts';
+import { conflictsIn, lowestFree } from './lock-pool-state.ts';
 import type {
   AllocateOptions,
+  FreeOptions,
   HeldNumber,
   LeasedNumber,
   NumberedLock,
   PoolChangeOptions,
 } from './numbered-lock.ts';
 
-/** The default wait of a change. A change takes milliseconds, so a longer wait shows a fault. */
-const defaultTimeoutMs = 10_000;
-
 export interface LockPoolOptions {
   readonly name: string;
   /** The number of locks, numbered from 0. The same for all users of the pool. */
   readonly capacity: number;
-}
-
-interface Read extends Standing {
-  /** 0 if there is no record yet. */
-  readonly revision: number;
 }
 
 /**
@@ -58,8 +46,7 @@ export class LockPool {
   readonly name: string;
   readonly capacity: number;
   readonly #locks: Locks;
-  /** The name of the pool's record, and of the lock that guards it. */
-  readonly #key: string;
+  readonly #record: PoolRecord;
   /** The name of the pool in the names of locks. */
   readonly #part: string;
 
@@ -70,7 +57,7 @@ export class LockPool {
     }
     this.#locks = locks;
     this.#part = namePart(name);
-    this.#key = `pool/${this.#part}`;
+    this.#record = new PoolRecord(locks, { name, capacity, part: this.#part });
     this.name = name;
     this.capacity = capacity;
   }
@@ -109,7 +96,7 @@ export class LockPool {
         `lock pool ${this.name} has the numbers 0 to ${this.capacity - 1}, not ${id}`,
       );
     }
-    const request: LockRequest = { name: `${this.#key}/${id}`, mode: 'exclusive' };
+    const request: LockRequest = { name: `${this.#record.key}/${id}`, mode: 'exclusive' };
     return {
       id,
       request,
@@ -119,25 +106,30 @@ export class LockPool {
   }
 
   /**
-   * Frees a number, also while its lock is held; the holder keeps the lock. The signal of a lease aborts.
-   * Rejects LockPoolNotAllocatedError, and RangeError as `retrieve`.
+   * Frees a number, also while its lock is held; the holder keeps the lock. Rejects LockPoolNotAllocatedError,
+   * LockPoolLeasedError if the number is leased and `force` is not given, and RangeError as `retrieve`.
    */
-  async free(id: number, options: PoolChangeOptions = {}): Promise<void> {
+  async free(id: number, { force = false, ...options }: FreeOptions = {}): Promise<void> {
     this.retrieve(id);
-    await this.#change({ reason: 'Free', detail: `number ${id}`, ...options }, async (state) => {
-      const owners = new Map(state.owners);
-      const lease = state.leases.get(id);
-      if (!owners.delete(id) && !lease) throw new LockPoolNotAllocatedError(this.name, id);
-      if (lease) await this.#locks.breakLock(lease);
-      return { owners, answer: undefined };
-    });
+    await this.#record.change(
+      { reason: 'Free', detail: `number ${id}`, ...options },
+      async (state) => {
+        const { owners, leases } = state;
+        const lease = leases.get(id);
+        if (!owners.has(id) && !lease) throw new LockPoolNotAllocatedError(this.name, id);
+        if (lease) await this.#breakLeases(new Map([[id, lease]]), force);
+        const others = [...owners].filter(([other]) => other !== id);
+        const hasLeases = [...leases.keys()].some((other) => other !== id);
+        return { owners: new Map(others), hasLeases, answer: undefined };
+      },
+    );
   }
 
-  /** Frees all numbers, whoever owns them. */
-  async freeAll(options: PoolChangeOptions = {}): Promise<void> {
-    await this.#change({ reason: 'FreeAll', ...options }, async ({ leases }) => {
-      for (const ticket of leases.values()) await this.#locks.breakLock(ticket);
-      return { owners: new Map(), answer: undefined };
+  /** Frees all numbers, whoever owns them. Rejects LockPoolLeasedError as `free`. */
+  async freeAll({ force = false, ...options }: FreeOptions = {}): Promise<void> {
+    await this.#record.change({ reason: 'FreeAll', ...options }, async ({ leases }) => {
+      await this.#breakLeases(leases, force);
+      return { owners: new Map(), hasLeases: false, answer: undefined };
     });
   }
 
@@ -157,12 +149,13 @@ export class LockPool {
     }
     const owners = new Map([...numbers].map(([object, id]) => [id, object]));
     const renumbered = async ({ leases }: Standing) => {
-      const leased = [...leases].map(([id, ticket]) => ({ id, ticket }));
-      const held = [...leased, ...(await this.#held())];
+      const held = [...leasedNumbers(leases), ...(await this.#held())];
       if (held.length > 0) throw new LockPoolInUseError(this.name, held.map(describeHeld));
-      return { owners, answer: numbers };
+      return { owners, hasLeases: false, answer: numbers };
     };
-    return this.#change({ reason: 'Renumber', ...options }, renumbered, { anyCapacity: true });
+    return this.#record.change({ reason: 'Renumber', ...options }, renumbered, {
+      anyCapacity: true,
+    });
   }
 
   /** Returns the count of free numbers. */
@@ -172,12 +165,12 @@ export class LockPool {
 
   /** Reads the owner of each allocated number, by number. */
   async allocations(): Promise<ReadonlyMap<number, string>> {
-    return allOwners(this.#checked(await this.#read()));
+    return allOwners(await this.#record.read());
   }
 
   /** Reads the numbers whose locks are held, allocated or not, by number. */
   async held(): Promise<readonly HeldNumber[]> {
-    this.#checked(await this.#read());
+    await this.#record.read();
     return this.#held();
   }
 
@@ -187,7 +180,7 @@ export class LockPool {
    * number; empty if there is none. `renumber` removes all conflicts.
    */
   async conflicts(uses: ReadonlyMap<string, number>): Promise<readonly PoolConflict[]> {
-    const state = this.#checked(await this.#read());
+    const state = await this.#record.read();
     return conflictsIn({ ...state, owners: allOwners(state) }, uses);
   }
 
@@ -201,11 +194,11 @@ export class LockPool {
     let lease: NumberLease | undefined;
     try {
       const change = { reason, detail: owner, ...options };
-      const id = await this.#change(change, async (state) => {
+      const id = await this.#record.change(change, async (state, held) => {
         const chosen = choose(state);
-        if (!leased) return { owners: withOwner(state, chosen, owner), answer: chosen };
-        lease = await this.#lease(chosen, owner, options);
-        return { owners: state.owners, answer: chosen };
+        if (leased) lease = await this.#lease(chosen, owner, options, held);
+        const owners = leased ? state.owners : withOwner(state, chosen, owner);
+        return { owners, hasLeases: leased || state.leases.size > 0, answer: chosen };
       });
       return { ...this.retrieve(id), ...(lease && { lease }) };
     } catch (error) {
@@ -215,17 +208,38 @@ export class LockPool {
     }
   }
 
-  async #lease(id: number, owner: string, options: PoolChangeOptions): Promise<NumberLease> {
-    const lock = await this.#locks.lock(leaseRequest(this.#part, id), {
-      ...{ kind: leaseKind(owner), reason: 'Lease', detail: owner },
-      ...{ timeoutMs: defaultTimeoutMs, ...options },
-    });
-    return new NumberLease(lock);
+  /** Leases a number, as long as the pool's lock is held: without it, another may have chosen the same number. */
+  async #lease(
+    id: number,
+    owner: string,
+    { signal, timeoutMs = defaultTimeoutMs }: PoolChangeOptions,
+    poolLock: Lock,
+  ): Promise<NumberLease> {
+    const signals = [poolLock.signal, ...(signal ? [signal] : [])];
+    const described = { kind: leaseKind(owner), reason: 'Lease', detail: owner };
+    const limits = { timeoutMs, signal: AbortSignal.any(signals) };
+    try {
+      const request = leaseRequest(this.#part, id);
+      return new NumberLease(await this.#locks.lock(request, { ...described, ...limits }));
+    } catch (error) {
+      if (!signal?.aborted) poolLock.throwIfLost();
+      throw error;
+    }
+  }
+
+  /** Breaks leases, and removes the requests that wait for them. */
+  async #breakLeases(leases: PoolLeases, force: boolean): Promise<void> {
+    if (leases.size > 0 && !force) {
+      throw new LockPoolLeasedError(this.name, leasedNumbers(leases).map(describeHeld));
+    }
+    // The first ticket of a number goes last: without it, the number is granted to the next.
+    const tickets = [...leases.values()].flat().reverse();
+    for (const ticket of tickets) await this.#locks.breakLock(ticket);
   }
 
   async #held(): Promise<HeldNumber[]> {
     const tickets = await this.#locks.list();
-    const prefix = `${this.#key}/`;
+    const prefix = `${this.#record.key}/`;
     const held = tickets.flatMap((ticket) => {
       const own = ticket.locks.filter(({ name }) => name.startsWith(prefix));
       if (own.length === 0 || blockersOf(ticket, tickets).length > 0) return [];
@@ -233,52 +247,14 @@ export class LockPool {
     });
     return held.sort((a, b) => a.id - b.id);
   }
-
-  /** Writes the state that `next` returns, under the pool's lock. */
-  async #change<T>(
-    options: LockOptions,
-    next: (state: Standing) => Change<T> | Promise<Change<T>>,
-    { anyCapacity = false } = {},
-  ): Promise<T> {
-    const request: LockRequest = { name: this.#key, mode: 'exclusive' };
-    const limited = { timeoutMs: defaultTimeoutMs, ...options };
-    await using lock = await this.#locks.lock([request], limited);
-    const read = await this.#read();
-    const { owners, answer } = await next(anyCapacity ? read : this.#checked(read));
-    const value = formatPoolState({ capacity: this.capacity, owners }, lock.token);
-    await lock.guard([{ key: this.#key, value, expectedRevision: read.revision }], {
-      unlock: true,
-    });
-    return answer;
-  }
-
-  async #read(): Promise<Read> {
-    const [record, tickets] = await Promise.all([
-      this.#locks.record(this.#key),
-      this.#locks.inspect(leasesOf(this.#part)),
-    ]);
-    const leases = leasesIn(this.#part, tickets);
-    if (!record) return { revision: 0, capacity: this.capacity, owners: new Map(), leases };
-    try {
-      return { revision: record.revision, ...parsePoolState(record.value), leases };
-    } catch (cause) {
-      throw new Error(`the record of lock pool ${this.name} can't be read`, { cause });
-    }
-  }
-
-  #checked(read: Read): Read {
-    if (read.capacity === this.capacity) return read;
-    throw new LockPoolCapacityError(this.name, read.capacity, this.capacity);
-  }
-}
-
-interface Change<T> {
-  readonly owners: ReadonlyMap<number, string>;
-  readonly answer: T;
 }
 
 function withOwner({ owners }: PoolState, id: number, owner: string): Map<number, string> {
   return new Map([...owners, [id, owner]]);
+}
+
+function leasedNumbers(leases: PoolLeases): HeldNumber[] {
+  return [...leases].map(([id, [ticket]]) => ({ id, ticket }));
 }
 
 function describeHeld({ id, ticket }: HeldNumber): string {

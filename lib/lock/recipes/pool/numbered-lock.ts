@@ -6,6 +6,15 @@ import type { NumberLease } from './lock-pool-leases.ts';
 /** The limits of a change's wait for other changes; 10 s when left out. */
 export type PoolChangeOptions = Pick<LockOptions, 'signal' | 'timeoutMs'>;
 
+/** How numbers are freed. */
+export interface FreeOptions extends PoolChangeOptions {
+  /**
+   * Frees leased numbers, too. Another may then get such a number before the signal of its lease aborts, so use it for
+   * an owner that is known to have stopped using the number.
+   */
+  readonly force?: boolean;
+}
+
 /** How a number is allocated. */
 export interface AllocateOptions extends PoolChangeOptions {
   /**
