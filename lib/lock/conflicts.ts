@@ -1,3 +1,4 @@
+import { PermitsDifferError } from './errors.ts';
 import type { LockRequest, Mode, Ticket } from './ticket.ts';
 
 /**
@@ -45,4 +46,18 @@ export function conflicting(a: readonly LockRequest[], b: readonly LockRequest[]
 
 function modeOn(name: string, { locks }: Ticket): Mode | undefined {
   return locks.find((lock) => lock.name === name)?.mode;
+}
+
+/** Throws PermitsDifferError if a ticket says another number of permits for one of the locks. */
+export function requireSamePermits(
+  locks: readonly LockRequest[],
+  tickets: readonly Ticket[],
+): void {
+  for (const lock of locks) {
+    if (lock.mode !== 'permit') continue;
+    const differs = (other: LockRequest) =>
+      other.mode === 'permit' && other.name === lock.name && other.permits !== lock.permits;
+    const ticket = tickets.find((each) => each.locks.some(differs));
+    if (ticket) throw new PermitsDifferError(lock.name, lock.permits, ticket);
+  }
 }

@@ -60,12 +60,12 @@ export class LockDisabledError extends LockError {
   override readonly name = 'LockDisabledError';
   readonly gates: readonly Gate[];
   constructor(gates: readonly Gate[]) {
-    super(`${gates.map(describeGate).join('; ')}; nobody gets the lock until it is enabled`);
+    super(`${firstOf(gates, describeGate)}; nobody gets the lock until it is enabled`);
     this.gates = gates;
   }
 }
 
-/** The tickets on a lock say another number of permits than the request. Nothing was changed. */
+/** A ticket on a lock says another number of permits than the request. Nothing was changed. */
 export class PermitsDifferError extends LockError {
   readonly code = 'refused';
   override readonly name = 'PermitsDifferError';
@@ -74,14 +74,19 @@ export class PermitsDifferError extends LockError {
   readonly asked: number;
   /** The number of permits that the tickets of the lock say. */
   readonly standing: number;
-  constructor(lockName: string, asked: number, standing: number) {
+  /** A ticket that says so: of a holder, or of a request that waits. */
+  readonly ticket: Ticket;
+  constructor(lockName: string, asked: number, ticket: Ticket) {
+    const standing = permitsIn(ticket, lockName);
     super(
-      `${lockName} has ${standing} ${standing === 1 ? 'permit' : 'permits'} for those who hold it or wait for it, and this request says ${asked}: ` +
-        'use one number, which can change only while nobody has a permit',
+      `${lockName} has ${standing} ${standing === 1 ? 'permit' : 'permits'}, and this request says ${asked}: ` +
+        `one is held or wanted by ${describeTickets([ticket])}; say ${standing}, or change the number while nobody ` +
+        'holds or wants a permit: disable the lock, wait until its tickets are gone, and enable it',
     );
     this.lockName = lockName;
     this.asked = asked;
     this.standing = standing;
+    this.ticket = ticket;
   }
 }
 
@@ -178,16 +183,31 @@ export class RecordConflictError extends Error {
   }
 }
 
-/** Describes each ticket as `host n2 (Mount, since 2026-01-02T03:04:05Z, token 7)`. */
+/** Describes the first tickets, each as `host n2 (Mount, since 2026-01-02T03:04:05Z, token 7)`. */
 export function describeTickets(tickets: readonly Ticket[]): string {
   if (tickets.length === 0) return 'by an unknown holder';
-  return tickets.map(describeTicket).join('; ');
+  return firstOf(tickets, describeTicket);
+}
+
+/** A lock with permits has up to a thousand holders: a message names so many of them. */
+const mostNamed = 5;
+
+/** Describes the first items of a list for a message, and counts the others. */
+export function firstOf<T>(all: readonly T[], describe: (item: T) => string): string {
+  const named = all.slice(0, mostNamed).map(describe);
+  const others = all.length - named.length;
+  return [...named, ...(others > 0 ? [`and ${others} more`] : [])].join('; ');
 }
 
 function describeTicket({ holder, token, session }: Ticket): string {
   const detail = holder.detail === undefined ? '' : `, ${holder.detail}`;
   const end = isPermanent(session) ? ', until it is released or cleared' : '';
   return `host ${holder.host} (${holder.reason}, since ${holder.since}, token ${token}${detail}${end})`;
+}
+
+function permitsIn({ locks }: Ticket, lockName: string): number {
+  const lock = locks.find(({ name }) => name === lockName);
+  return lock?.mode === 'permit' ? lock.permits : 0;
 }
 
 function describeGate({ lockName, host, since, why }: Gate): string {

@@ -214,9 +214,9 @@ export class TicketModel {
   #checkPermits(locks: readonly LockRequest[]): void {
     for (const lock of locks) {
       if (lock.mode !== 'permit') continue;
-      for (const { lock: other } of this.#queues.get(lock.name) ?? []) {
+      for (const { ticket, lock: other } of this.#queues.get(lock.name) ?? []) {
         if (other.mode !== 'permit' || other.permits === lock.permits) continue;
-        throw new PermitsDifferError(lock.name, lock.permits, other.permits);
+        throw new PermitsDifferError(lock.name, lock.permits, ticket);
       }
     }
   }

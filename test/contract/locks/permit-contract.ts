@@ -69,13 +69,28 @@ export function lockPermitContract(benchOf: ManagerBenchOf): void {
     await expect(refused).rejects.toThrow(LockContendedError);
     await expect(refused).rejects.toMatchObject({
       blockers,
-      message: /: host .* one\); host .* two\)$/,
+      message: expect.stringMatching(/: host .* one\); host .* two\)$/),
     });
     const late = take(n3, [permit('pool')], { timeoutMs: 50 });
     await expect(late).rejects.toThrow(LockTimeoutError);
     await expect(late).rejects.toMatchObject({ blockers });
     await one.unlock();
     await (await waiter.granted).unlock();
+  });
+
+  test('names five of many who have the permits, and counts the others', async () => {
+    const [n1, n2] = benchOf().managers;
+    const held = await Promise.all(Array.from({ length: 7 }, () => take(n1, [permit('pool', 7)])));
+    await n2.open();
+    await eventually(() => expect(n2.mirror.tickets()).toHaveLength(7));
+    for (const timeoutMs of [0, 50]) {
+      const refused = take(n2, [permit('pool', 7)], { timeoutMs });
+      await expect(refused).rejects.toMatchObject({
+        blockers: { length: 7 },
+        message: expect.stringMatching(/: (host n1 \([^;]*\); ){5}and 2 more$/),
+      });
+    }
+    await Promise.all(held.map((lock) => lock.unlock()));
   });
 
   test('refuses another number of permits at once, also a request that would wait', async () => {
@@ -85,7 +100,10 @@ export function lockPermitContract(benchOf: ManagerBenchOf): void {
     for (const timeoutMs of [0, 60_000]) {
       const refused = take(n2, [permit('pool', 5)], { timeoutMs });
       await expect(refused).rejects.toThrow(PermitsDifferError);
-      await expect(refused).rejects.toThrow(/pool has 3 permits .* this request says 5/);
+      await expect(refused).rejects.toThrow(/pool has 3 permits, .* this request says 5/);
+      await expect(refused).rejects.toThrow(
+        /host n1 \(Mount, since .*\); say 3, or .* disable the lock/,
+      );
     }
     expect(await store.tickets()).toEqual([held.ticket]);
   });

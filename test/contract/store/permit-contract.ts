@@ -100,7 +100,7 @@ export function permitContract(benchOf: BenchOf): void {
     expect(await n1.enqueue(permit('pool', 1))).toMatchObject({ state: 'waiting', blockers });
   });
 
-  test('refuses a request with another number of permits, and names both', async () => {
+  test('refuses a request with another number of permits, and names both and who has one', async () => {
     const [n1, n2] = benchOf().clients;
     const held = await n1.hold(permit('pool', 3));
     const refused = expect.objectContaining({
@@ -108,7 +108,10 @@ export function permitContract(benchOf: BenchOf): void {
       lockName: 'pool',
       asked: 5,
       standing: 3,
-      message: expect.stringMatching(/^pool has 3 permits .* this request says 5/),
+      ticket: held,
+      message: expect.stringMatching(
+        /^pool has 3 permits, and this request says 5: .* by host n1 \(Mount, since .*, token \d+, .*\); say 3, or change/,
+      ),
     });
     for (const ask of ['enqueue', 'tryEnqueue'] as const) {
       const request = n2.request('db', permit('pool', 5));

@@ -1,4 +1,5 @@
-import { LockError } from '../../errors.ts';
+import { describeTickets, firstOf, LockError } from '../../errors.ts';
+import type { HeldNumber } from './numbered-lock.ts';
 
 /** A refusal of a LockPool. Nothing was changed. */
 export abstract class LockPoolError extends LockError {
@@ -49,11 +50,10 @@ export class LockPoolNotAllocatedError extends LockPoolError {
 /** Numbers can't be freed without force while they are leased: their owners would learn of it too late. */
 export class LockPoolLeasedError extends LockPoolError {
   override readonly name = 'LockPoolLeasedError';
-  /** Descriptions of the leased numbers: `number 3 by host n2 (…)`. */
-  constructor(pool: string, leased: readonly string[]) {
+  constructor(pool: string, leased: readonly HeldNumber[]) {
     super(
       pool,
-      `leased numbers can't be freed without force: ${leased.join('; ')}; ` +
+      `leased numbers can't be freed without force: ${firstOf(leased, describeHeld)}; ` +
         'end the lease or its process there, or free with force',
     );
   }
@@ -78,8 +78,11 @@ export class LockPoolCapacityError extends LockPoolError {
 /** A pool can't be renumbered while its locks are held: their numbers would get new objects. */
 export class LockPoolInUseError extends LockPoolError {
   override readonly name = 'LockPoolInUseError';
-  /** Descriptions of the held locks: `number 3 by host n2 (…)`. */
-  constructor(pool: string, held: readonly string[]) {
-    super(pool, `it can't be renumbered while its locks are held: ${held.join('; ')}`);
+  constructor(pool: string, held: readonly HeldNumber[]) {
+    super(pool, `it can't be renumbered while its locks are held: ${firstOf(held, describeHeld)}`);
   }
+}
+
+function describeHeld({ id, ticket }: HeldNumber): string {
+  return `number ${id} by ${describeTickets([ticket])}`;
 }

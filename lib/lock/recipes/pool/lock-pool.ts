@@ -1,5 +1,4 @@
 import { blockersOf } from '../../conflicts.ts';
-import { describeTickets } from '../../errors.ts';
 import type { Lock } from '../../lock.ts';
 import type { Locks } from '../../locks.ts';
 import { namePart } from '../../name-part.ts';
@@ -150,7 +149,7 @@ export class LockPool {
     const owners = new Map([...numbers].map(([object, id]) => [id, object]));
     const renumbered = async ({ leases }: Standing) => {
       const held = [...leasedNumbers(leases), ...(await this.#held())];
-      if (held.length > 0) throw new LockPoolInUseError(this.name, held.map(describeHeld));
+      if (held.length > 0) throw new LockPoolInUseError(this.name, held);
       return { owners, hasLeases: false, answer: numbers };
     };
     return this.#record.change({ reason: 'Renumber', ...options }, renumbered, {
@@ -230,7 +229,7 @@ export class LockPool {
   /** Breaks leases, and removes the requests that wait for them. */
   async #breakLeases(leases: PoolLeases, force: boolean): Promise<void> {
     if (leases.size > 0 && !force) {
-      throw new LockPoolLeasedError(this.name, leasedNumbers(leases).map(describeHeld));
+      throw new LockPoolLeasedError(this.name, leasedNumbers(leases));
     }
     // The first ticket of a number goes last: without it, the number is granted to the next.
     const tickets = [...leases.values()].flat().reverse();
@@ -255,8 +254,4 @@ function withOwner({ owners }: PoolState, id: number, owner: string): Map<number
 
 function leasedNumbers(leases: PoolLeases): HeldNumber[] {
   return [...leases].map(([id, [ticket]]) => ({ id, ticket }));
-}
-
-function describeHeld({ id, ticket }: HeldNumber): string {
-  return `number ${id} by ${describeTickets([ticket])}`;
 }

@@ -177,7 +177,7 @@ export class TicketQueue {
       const find = () => this.#file.statements.otherPermits.get(lock.name, lock.permits);
       if (find() && this.#sessions.dropDead(effects) && !find()) continue;
       const other = find();
-      if (other) throw new PermitsDifferError(lock.name, lock.permits, integer(other, 'permits'));
+      if (other) throw new PermitsDifferError(lock.name, lock.permits, toTicket(other));
     }
   }
 

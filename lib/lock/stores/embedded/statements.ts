@@ -52,7 +52,7 @@ export function prepareStatements(db: DatabaseSync) {
       'SELECT token FROM ticket_locks WHERE name = ? AND token < ? AND permits IS NOT NULL ORDER BY token DESC LIMIT ?',
     ),
     otherPermits: db.prepare(
-      'SELECT permits FROM ticket_locks WHERE name = ? AND permits <> ? LIMIT 1',
+      'SELECT tickets.* FROM ticket_locks JOIN tickets USING (token) WHERE name = ? AND permits <> ? ORDER BY token LIMIT 1',
     ),
     writeTicket: db.prepare(
       'INSERT INTO tickets (token, nonce, session, locks, kind, owner, holder) VALUES (?, ?, ?, ?, ?, ?, ?)',

@@ -1,6 +1,6 @@
 import type { ICompare, IKeyValue, IRangeRequest, IRequestOp } from '../../../etcd/client.ts';
 import { prefixRange } from '../../../etcd/ranges.ts';
-import { PermitsDifferError } from '../../errors.ts';
+import { requireSamePermits } from '../../conflicts.ts';
 import { isPermanent } from '../../permanent-session.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
 import { recordsOf } from '../../ticket.ts';
@@ -48,14 +48,7 @@ export class TicketParts {
 
   /** Throws PermitsDifferError if a found ticket says another number of permits than the request. */
   requirePermits({ locks }: TicketRequest, found: readonly IKeyValue[]): void {
-    const others = this.#keys.parseTickets(found).flatMap((ticket) => ticket.locks);
-    for (const lock of locks) {
-      for (const other of others) {
-        if (lock.mode !== 'permit' || other.mode !== 'permit' || lock.name !== other.name) continue;
-        if (lock.permits === other.permits) continue;
-        throw new PermitsDifferError(lock.name, lock.permits, other.permits);
-      }
-    }
+    requireSamePermits(locks, this.#keys.parseTickets(found));
   }
 
   reads({ read, readBelow }: TicketRequest): IRequestOp[] {

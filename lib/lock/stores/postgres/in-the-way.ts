@@ -1,9 +1,9 @@
-import { PermitsDifferError } from '../../errors.ts';
+import { requireSamePermits } from '../../conflicts.ts';
 import type { LockRequest, TicketRequest } from '../../ticket.ts';
 import type { Row } from './connections.ts';
-import { texts } from './rows.ts';
+import { parseTicket, texts } from './rows.ts';
 import type { Tables } from './schema.ts';
-import { fromColumn, toColumn } from './text.ts';
+import { toColumn } from './text.ts';
 
 /*
  * The parts of a statement that find what blocks a request. The names and kinds of its locks are the
@@ -59,23 +59,17 @@ function permits(tables: Tables, below: string): string {
     ) AS lower WHERE wanted.kind > 0 AND lower.nth <= wanted.kind AND lower.total >= wanted.kind`;
 }
 
-/** Returns the name of a lock with another number of permits, and that number. */
+/** Returns the first ticket with another number of permits. */
 export function findOtherPermits(tables: Tables, request: TicketRequest): string {
   if (!hasPermits(request)) return '';
   const from = `FROM ${wanted}, ${tables.ticketLocks} AS other
     WHERE wanted.kind > 0 AND other.name = wanted.name AND other.permits <> wanted.kind
     ORDER BY other.token LIMIT 1`;
-  return `, ARRAY(SELECT other.name ${from}) AS other_names,
-    ARRAY(SELECT other.permits ${from}) AS other_permits`;
+  return `, ARRAY(SELECT ticket FROM ${tables.tickets} WHERE token = (SELECT other.token ${from})) AS other_permits`;
 }
 
 /** Throws PermitsDifferError if a ticket says another number of permits than the request. */
 export function requirePermits(request: TicketRequest, row: Row | undefined): void {
   if (!hasPermits(request)) return;
-  const name = texts(row, 'other_names').map(fromColumn)[0];
-  const standing = Number(texts(row, 'other_permits')[0]);
-  for (const lock of request.locks) {
-    if (lock.name !== name || lock.mode !== 'permit') continue;
-    throw new PermitsDifferError(name, lock.permits, standing);
-  }
+  requireSamePermits(request.locks, texts(row, 'other_permits').map(parseTicket));
 }
