@@ -18,7 +18,7 @@ import { askAll, quotaBytes } from './members.ts';
 import type { EtcdLogin, EtcdOptions } from './options.ts';
 import type { EtcdTls } from './tls.ts';
 import type { EtcdWatch } from './watch.ts';
-import { tellsProgress, watchOn } from './watch.ts';
+import { reportsAll, tellsProgress, watchOn } from './watch.ts';
 import { within } from './within.ts';
 
 /**
@@ -115,6 +115,11 @@ export class EtcdClient {
   /** True if etcd says when a watch has caught up (`EtcdWatch.caughtUp`), as far as `applied` has shown. */
   get tellsProgress(): boolean {
     return this.#version !== undefined && tellsProgress(this.#version);
+  }
+
+  /** True if watches report all changes, as far as `applied` has shown. */
+  get reportsAll(): boolean {
+    return this.#version !== undefined && reportsAll(this.#version);
   }
 
   /**

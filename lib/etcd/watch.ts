@@ -39,6 +39,18 @@ export function tellsProgress(version: string): boolean {
   return minor > 5;
 }
 
+/**
+ * True if a watch of this release reports all changes: earlier ones lose some of a slow watch when etcd compacts. (Up
+ * to 3.4.35 and 3.5.17, a watch that begins at the compacted revision lacks its deletions.)
+ */
+export function reportsAll(version: string): boolean {
+  const [major = 0, minor = 0, patch = 0] = version.split(/[.-]/).map(Number);
+  if (major !== 3) return major > 3;
+  if (minor === 4) return patch >= 31;
+  if (minor === 5) return patch >= 13;
+  return minor > 5;
+}
+
 /** Opens one watch on a stream. */
 export function watchOn(stream: WatchStream, options: WatchOptions): EtcdWatch {
   const { range, startRevision, onEvents, headers } = options;

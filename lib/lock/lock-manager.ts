@@ -64,6 +64,8 @@ export interface LockManagerOptions {
  *       │             waiting, behind blockers                                │
  *     WakeUps         sleep until the mirror sees a blocker go                │
  *       │             (or a gate close, or the session end)                   │
+ *     mirror-proof    nothing is in the way any more ─► granted ──────────────┤
+ *       │             the mirror is no proof                                  │
  *     store.place     ask the store again ────────────► granted ──────────────┤
  *       │                                                                     │
  *       └─ timed out, cancelled, disabled: OwnTickets.remove, reject          │

@@ -5,7 +5,7 @@ import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 /** The methods that send a request to the store. */
 export type StoreMethod = Exclude<
   keyof TicketStore,
-  'name' | 'properties' | 'watch' | 'health' | typeof Symbol.asyncDispose
+  'name' | 'properties' | 'watch' | 'showsAllOn' | 'health' | typeof Symbol.asyncDispose
 >;
 
 /**
@@ -104,6 +104,10 @@ export class FaultyStore implements TicketStore {
 
   records: TicketStore['records'] = (prefix) =>
     this.#through('records', () => this.#store.records(prefix));
+
+  showsAllOn(lockName: string): boolean {
+    return this.#store.showsAllOn?.(lockName) ?? false;
+  }
 
   [Symbol.asyncDispose](): PromiseLike<void> {
     return this.#store[Symbol.asyncDispose]();

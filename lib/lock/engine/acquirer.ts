@@ -16,6 +16,7 @@ import type { Granted, Placement, TicketStore, Waiting } from '../stores/ticket-
 import type { LockRequest, Ticket, TicketRequest } from '../ticket.ts';
 import { namesOf } from '../ticket.ts';
 import type { Grant } from './held-lock.ts';
+import { isProvedByMirror } from './mirror-proof.ts';
 import type { OwnTickets } from './own-tickets.ts';
 import type { Session } from './session.ts';
 import type { SessionPool } from './session-pool.ts';
@@ -206,11 +207,11 @@ export class Acquirer {
     { onWait }: StatedOptions,
   ): Promise<Granted> {
     const names = namesOf(request.locks);
+    let { historyId } = this.#options.store;
     let placement: Placement = await limit.untilAnswered(() =>
       sending.send(() => this.#options.store.enqueue(request)),
     );
     let reported = '';
-    let { historyId } = this.#options.store;
     while (placement.state === 'waiting') {
       const { ticket, blockers }: Waiting = placement;
       const inTheWay = blockers.map(({ nonce }) => nonce).join();
@@ -222,7 +223,9 @@ export class Acquirer {
       reported = inTheWay;
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
-      placement = await limit.untilAnswered(() => this.#options.store.place(ticket));
+      placement = isProvedByMirror(request, ticket, historyId, this.#options)
+        ? { state: 'granted', ticket }
+        : await limit.untilAnswered(() => this.#options.store.place(ticket));
       if (historyId !== this.#options.store.historyId && placement.state === 'gone') {
         // The ticket is not in the store's new history: it is queued there.
         historyId = this.#options.store.historyId;

@@ -1,3 +1,4 @@
+import { inTheWayOf } from '../conflicts.ts';
 import type { HistoryChange } from '../history.ts';
 import type {
   StoreChange,
@@ -77,6 +78,17 @@ export class StoreMirror implements StoreWatcher, Disposable {
   /** Returns the tickets on one lock in token order: holders first. */
   ticketsOn(lockName: string): Ticket[] {
     return [...(this.#ticketsByLock.get(lockName) ?? [])].sort((a, b) => a.token - b.token);
+  }
+
+  /** True if the ticket stands, the gates of its locks are open, and no ticket before it is in its way. */
+  isFirst(ticket: Ticket): boolean {
+    if (this.#tickets.get(ticket.nonce)?.token !== ticket.token) return false;
+    return ticket.locks.every((lock) => {
+      if (this.#gates.has(lock.name)) return false;
+      const onLock = [...(this.#ticketsByLock.get(lock.name) ?? [])];
+      const earlier = onLock.filter(({ token }) => token < ticket.token);
+      return inTheWayOf(lock, earlier).length === 0;
+    });
   }
 
   record(key: string): StoredRecord | undefined {

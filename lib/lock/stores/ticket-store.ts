@@ -168,6 +168,12 @@ export interface TicketStore extends AsyncDisposable {
    * `resumed`, or else `reset` again. Never throws; reconnects for ever.
    */
   watch(watcher: StoreWatcher): Disposable;
+
+  /**
+   * True if the watches report each ticket and the gate of a lock, none left out, and nothing makes the present
+   * history doubtful: then a reported state proves a grant. Absent: it never does.
+   */
+  showsAllOn?(lockName: string): boolean;
 }
 
 /** One server of a store, for people. */

@@ -125,9 +125,25 @@ test('the checker accepts a good history', () => {
 test.each([
   ['to two holders at once', opened(), ...taken(1), ...taken(2)],
   ['to a reader beside a writer', opened(), ...taken(1), ...taken(2, shared())],
-  ['without a grant', opened(), requested('r1'), queued(1), held(1)],
+  ['without a grant', opened(), ...taken(1), requested('r2'), queued(2), held(2)],
 ])('the checker rejects a lock that is granted %s', (_, ...bad) => {
   expect(messages(...(bad as Happening[]))).toEqual([expect.stringMatching(/^exclusion: /)]);
+});
+
+test('the checker accepts a grant of which a host learns by its watch', () => {
+  const wait = [opened(), ...taken(1), requested('r2'), queued(2), answered(2, 'waiting', [1])];
+  const closed: Happening = { kind: 'closed gate', lockName: 'a' };
+  expect(messages(...wait, removed(1), held(2), released(2), removed(2), ended)).toEqual([]);
+  expect(messages(...wait, removed(1), closed, held(2))).toEqual([]);
+  expect(messages(...wait, closed, removed(1), held(2))).toEqual([
+    'exclusion: r2 holds token 2 without a grant',
+  ]);
+  expect(messages(...wait, removed(1), removed(2), ...taken(3), held(2))).toEqual([
+    'honesty: r2 believed in token 2 after 3 of r3 was granted when handed over',
+  ]);
+  expect(messages(...wait, removed(1), { ...held(2), at: 2_000 })).toEqual([
+    'lost wake-up: token 2 was granted 1993 ms late',
+  ]);
 });
 
 test('the checker counts permits', () => {

@@ -56,8 +56,9 @@ export class HolderCheck {
           (rival) => `honesty: ${rival} when handed over`,
         );
         found.push(...this.#secondHolders(belief, store));
-        const isGranted = store.known.get(token)?.isGranted;
-        if (!isGranted) found.push(`exclusion: ${request} holds token ${token} without a grant`);
+        const ticket = store.known.get(token);
+        if (!ticket?.isGranted && !ticket?.wasFree)
+          found.push(`exclusion: ${request} holds token ${token} without a grant`);
         return found;
       }
       case 'answered':
@@ -100,6 +101,7 @@ export class HolderCheck {
 
   /** Returns who else believes at the same time, whatever the store says: it may have forgotten. */
   #secondHolders(belief: Belief, store: StandingTickets): string[] {
+    if (store.known.get(belief.token)?.isBroken) return [];
     const others = [...this.#beliefs.values()]
       .filter((other) => other.request !== belief.request)
       .filter(({ host, listens }) => listens && !this.#paused.has(host))

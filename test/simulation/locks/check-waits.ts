@@ -43,6 +43,8 @@ export class WaitCheck {
         return [];
       case 'answered':
         return this.#answered(event, store);
+      case 'held':
+        return this.#granted(event, store);
       case 'removed':
         this.#waits.delete(event.token);
         this.#lookWhoIsFree(event.at, store);
@@ -61,15 +63,24 @@ export class WaitCheck {
       this.#waits.set(token, { answeredAt: at, blockers, freeSince });
       return found;
     }
+    const host = this.#requests.hostOf(event.request);
+    if (answer === 'granted' && host) found.push(...this.#granted({ at, host, token }, store));
+    this.#waits.delete(token);
+    return found;
+  }
+
+  /** Checks a grant, of which the host has learned by an answer or, if it holds the lock now, by its watch. */
+  #granted(
+    { at, host, token }: { readonly at: number; readonly host: string; readonly token: number },
+    store: StandingTickets,
+  ): string[] {
     const wait = this.#waits.get(token);
     this.#waits.delete(token);
-    if (answer !== 'granted' || wait?.freeSince === undefined) return found;
-    const host = this.#requests.hostOf(event.request);
-    if (!host || this.#requests.isExcused(host, wait.freeSince)) return found;
-    if (this.#sawGateMove(token, wait.answeredAt, store)) return found;
+    if (wait?.freeSince === undefined || this.#requests.isExcused(host, wait.freeSince)) return [];
+    if (this.#sawGateMove(token, wait.answeredAt, store)) return [];
     const lateMs = at - wait.freeSince;
-    if (lateMs <= handOverMs) return found;
-    return [...found, `lost wake-up: token ${token} was granted ${lateMs.toFixed()} ms late`];
+    if (lateMs <= handOverMs) return [];
+    return [`lost wake-up: token ${token} was granted ${lateMs.toFixed()} ms late`];
   }
 
   /** Checks that a waiter asks again only when it may have become free. */

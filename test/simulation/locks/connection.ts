@@ -125,6 +125,10 @@ export class Connection implements TicketStore {
     });
   }
 
+  showsAllOn(): boolean {
+    return this.#history.isVerified;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#history[Symbol.asyncDispose]();
   }

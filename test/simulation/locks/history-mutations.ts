@@ -3,6 +3,7 @@ import type { Mutation } from '../mutation.ts';
 const engine = (file: string) => `lib/lock/${file}`;
 const store = (file: string) => `lib/lock/stores/${file}`;
 const simulated = 'test/simulation/locks/put-back.test.ts';
+const proof = 'test/unit/lib/lock/engine/mirror-proof.test.ts';
 const judged = 'test/unit/lib/lock/history-record.test.ts';
 const putBack = 'test/contract/stores/etcd/history.test.ts';
 const putBackPostgres = 'test/contract/stores/postgres/history.test.ts';
@@ -44,6 +45,13 @@ export const historyMutations: readonly Mutation[] = [
     from: 'if (this.#changes === changes) return answer;',
     to: 'return answer;',
     test: simulated,
+  },
+  {
+    promise: 'history: the mirror proves no grant of another history',
+    file: engine('engine/mirror-proof.ts'),
+    from: 'if (historyId !== store.historyId || historyId !== mirror.history?.id) return false;',
+    to: '',
+    test: proof,
   },
   {
     promise: 'history: a proof is of the last change only',

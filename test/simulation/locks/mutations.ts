@@ -3,6 +3,7 @@ import { historyMutations } from './history-mutations.ts';
 
 const engine = (file: string) => `lib/lock/${file}`;
 const races = 'test/contract/locks/races.test.ts';
+const proof = 'test/unit/lib/lock/engine/mirror-proof.test.ts';
 const outliving = 'test/contract/locks/permanent.test.ts';
 const store = (file: string) => `lib/lock/stores/${file}`;
 
@@ -34,8 +35,28 @@ const mutations: readonly Mutation[] = [
   {
     promise: 'exclusion: the store decides whether a waiter is granted',
     file: engine('engine/acquirer.ts'),
-    from: 'placement = await limit.untilAnswered(() => this.#options.store.place(ticket));',
-    to: "placement = { state: 'granted', ticket };",
+    from: ': await limit.untilAnswered(() => this.#options.store.place(ticket));',
+    to: ": { state: 'granted', ticket };",
+  },
+  {
+    promise: 'exclusion: the mirror proves a grant only when nothing is in the way',
+    file: engine('engine/store-mirror.ts'),
+    from: 'return inTheWayOf(lock, earlier).length === 0;',
+    to: 'return earlier.length < 2 || inTheWayOf(lock, earlier).length === 0;',
+  },
+  {
+    promise: 'exclusion: the mirror proves a grant only of a ticket that stands',
+    file: engine('engine/store-mirror.ts'),
+    from: 'if (this.#tickets.get(ticket.nonce)?.token !== ticket.token) return false;',
+    to: '',
+    test: proof,
+  },
+  {
+    promise: 'gate: the mirror proves no grant of a disabled lock',
+    file: engine('engine/store-mirror.ts'),
+    from: 'if (this.#gates.has(lock.name)) return false;',
+    to: '',
+    test: proof,
   },
   {
     promise: 'effect exclusion: the store checks the guards',

@@ -43,6 +43,11 @@ export interface KnownTicket {
   readonly session: string;
   readonly locks: readonly LockRequest[];
   isGranted: boolean;
+  /**
+   * True: at some revision of the present history nothing was in its way and its gates were open. The store has then
+   * granted it, also to a host that learns of it by its watch and does not ask.
+   */
+  wasFree: boolean;
   /** True: a put-back store has lost it. */
   isOfThePast: boolean;
   isBroken: boolean;
@@ -73,7 +78,7 @@ export class StandingTickets {
         break;
       case 'queued': {
         const { token, nonce, request, session, locks } = event;
-        const flags = { isGranted: false, isOfThePast: false, isBroken: false };
+        const flags = { isGranted: false, wasFree: false, isOfThePast: false, isBroken: false };
         const named = { token, nonce, request, session, locks };
         const ticket: KnownTicket = { ...named, ...flags, removedAt: undefined };
         this.known.set(token, ticket);
@@ -105,9 +110,24 @@ export class StandingTickets {
         if (ticket && event.answer === 'granted') ticket.isGranted = true;
         break;
       }
+      case 'held': {
+        const ticket = this.known.get(event.token);
+        if (ticket?.wasFree) ticket.isGranted = true;
+        break;
+      }
       default:
     }
+    this.#noteWhoIsFree(event);
   }
+
+  #noteWhoIsFree({ kind }: HistoryEvent): void {
+    if (kind !== 'queued' && kind !== 'removed' && kind !== 'opened gate') return;
+    for (const ticket of this.standing.values()) {
+      if (ticket.wasFree || ticket.locks.some(({ name }) => this.closedGates.has(name))) continue;
+      ticket.wasFree = !isBlocked(ticket, this.below(ticket));
+    }
+  }
+
   /** Takes over the tickets of an earlier state: some stand again, and all others are gone. */
   #putBack({ at, standing, expiries, closedGates }: HistoryEvent & { kind: 'put back' }): void {
     const stands = new Set(standing);
@@ -124,6 +144,7 @@ export class StandingTickets {
     for (const ticket of this.standing.values()) {
       // The store grants each request that nothing blocks.
       ticket.isGranted = !isBlocked(ticket, this.below(ticket));
+      ticket.wasFree = false; // First there is a quarantine.
     }
     this.expiries.clear();
     for (const [session, until] of expiries) this.expiries.set(session, until);

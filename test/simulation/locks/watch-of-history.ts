@@ -6,7 +6,7 @@ import type { Link } from './link.ts';
 export interface WatchOfHistoryOptions {
   readonly link: Link;
   readonly clock: Clock;
-  readonly history: Pick<StoreHistory<never>, 'settled' | 'onChange'>;
+  readonly history: Pick<StoreHistory<never>, 'name' | 'settled' | 'onChange'>;
   readonly watcher: StoreWatcher;
   readonly follow: (remote: StoreWatcher) => Disposable;
   /** Called when the watch has a new connection, which may lead to another server. */
@@ -86,7 +86,7 @@ export class WatchOfHistory implements Disposable {
       if (isOver()) return;
     }
     this.#waiting = undefined;
-    watcher.reset(state);
+    watcher.reset({ ...state, ...(history.name && { history: history.name }) });
     for (const event of waiting) event();
   }
 }

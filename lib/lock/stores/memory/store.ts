@@ -115,6 +115,7 @@ export function memoryStore({ clock, shared }: MemoryStoreOptions = {}): TicketS
     health: async () =>
       isClosed ? [{ severity: 'error', message: 'the memory store is closed' }] : [],
     watch,
+    showsAllOn: () => true,
     [Symbol.asyncDispose]: async () => {
       isClosed = true;
       for (const end of [...watches]) end[Symbol.dispose]();
