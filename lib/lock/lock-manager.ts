@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
 import type { Clock } from '../running/clock.ts';
 import { systemClock } from '../running/clock.ts';
+import type { OptionKinds } from './check-options.ts';
+import { checkClosing, checkKind, checkOptions } from './check-options.ts';
 import type { Condition } from './condition.ts';
 import { Acquirer } from './engine/acquirer.ts';
-import { checkLockName, checkRequestTexts, checkText } from './engine/check-text.ts';
+import { checkLockOptions, checkTryOptions } from './engine/check-request.ts';
+import { checkLockName, checkText } from './engine/check-text.ts';
 import { HeldLocks } from './engine/held-locks.ts';
 import { isHostAlive } from './engine/host-alive.ts';
 import { mergeRequests } from './engine/merge-requests.ts';
@@ -14,7 +17,7 @@ import type { SessionOptions } from './engine/session.ts';
 import { marginMs } from './engine/session.ts';
 import { SessionPool } from './engine/session-pool.ts';
 import { StoreMirror } from './engine/store-mirror.ts';
-import { checkLimit, checkTtl } from './engine/wait-limit.ts';
+import { checkTtl } from './engine/wait-limit.ts';
 import { HistoryChangedError, LockCancelledError, LockContendedError } from './errors.ts';
 import type { HistoryChange } from './history.ts';
 import type { Lock } from './lock.ts';
@@ -47,6 +50,19 @@ export interface LockManagerOptions {
   /** Returns random and unique texts; a simulation passes its own function. */
   readonly newNonce?: () => string;
 }
+
+const managerOptions = {
+  store: 'an object',
+  host: 'a text',
+  owner: 'a text',
+  ttlMs: 'a number',
+  reason: 'a text',
+  clock: 'an object',
+  keep: 'an object',
+  tracer: 'an object',
+  observer: 'an object',
+  newNonce: 'a function',
+} as const satisfies OptionKinds<Required<LockManagerOptions>>;
 
 /**
  * Distributed locks over a TicketStore. Requests are granted first come, first served. A request
@@ -94,6 +110,7 @@ export class LockManager implements Locks {
   readonly #closing = new AbortController();
 
   constructor(options: LockManagerOptions) {
+    checkOptions('a lock manager', options, managerOptions);
     const { store, clock = systemClock(), host, owner, ttlMs, keep, tracer, observer } = options;
     if (store.properties.sessionsExpire) checkTtl("a lock manager's TTL", ttlMs, 1_000);
     this.#store = store;
@@ -134,14 +151,9 @@ export class LockManager implements Locks {
   }
 
   async lock(locks: LockNames, options: LockOptions = {}): Promise<Lock> {
+    checkLockOptions(options);
     const requests = mergeRequests(locks);
     const stated = { ...options, reason: options.reason ?? this.#reason };
-    checkRequestTexts(stated);
-    const { ttlMs, maxHoldMs } = options;
-    if (ttlMs !== undefined && ttlMs !== Number.POSITIVE_INFINITY) {
-      checkTtl('the TTL of a lock', ttlMs, 1_000);
-    }
-    checkLimit('the longest hold of a lock', maxHoldMs, 1);
     const request = this.#reports.request(requests, stated, (reported) =>
       this.#acquirer.acquire(requests, reported),
     );
@@ -154,6 +166,7 @@ export class LockManager implements Locks {
   }
 
   async tryLock(locks: LockNames, options: TryLockOptions = {}): Promise<Lock | undefined> {
+    checkTryOptions(options);
     try {
       return await this.lock(locks, { ...options, timeoutMs: 0 });
     } catch (error) {
@@ -164,6 +177,7 @@ export class LockManager implements Locks {
 
   async withLock<T>(locks: LockNames, ...given: WorkUnderLock<T>): Promise<T> {
     const [options, work] = given.length === 1 ? [{}, given[0]] : given;
+    checkKind('the work under a lock', work, 'a function');
     await using lock = await this.lock(locks, options);
     return await work(lock);
   }
@@ -182,8 +196,10 @@ export class LockManager implements Locks {
     this.#held.keepThroughLapse(lock);
   }
 
-  async disable(lockName: string, { why }: { readonly why?: string } = {}): Promise<void> {
+  async disable(lockName: string, options: { readonly why?: string } = {}): Promise<void> {
     checkLockName(lockName);
+    checkOptions('the disabling of a lock', options, { why: 'a text' });
+    const { why } = options;
     const since = this.#clock.date().toISOString();
     const gate = { lockName, host: this.#host, since };
     await this.#store.closeGate(why === undefined ? gate : { ...gate, why });
@@ -314,7 +330,9 @@ export class LockManager implements Locks {
    * Cancels waiting requests, and releases all locks and sessions. `keep`: leaves the main session,
    * the permanent one, and the tickets of held locks to the next process.
    */
-  async close({ keep = false }: { readonly keep?: boolean } = {}): Promise<void> {
+  async close(options: { readonly keep?: boolean } = {}): Promise<void> {
+    checkClosing(options);
+    const { keep = false } = options;
     this.#closing.abort(new LockCancelledError('berth is stopping'));
     await Promise.allSettled(this.#requests);
     if (!keep) await this.#held.unlockAll();

@@ -3,7 +3,7 @@
  * the same name. Throws RangeError for a part that is empty or not valid Unicode.
  */
 export function namePart(text: string): string {
-  if (text === '' || !text.isWellFormed()) {
+  if (typeof text !== 'string' || text === '' || !text.isWellFormed()) {
     throw new RangeError(`a name must be valid text and not empty: ${JSON.stringify(text)}`);
   }
   return encodeURIComponent(text);

@@ -1,11 +1,10 @@
-import type { LockOptions } from '../locks.ts';
-import type { RecordWrite } from '../stores/ticket-store.ts';
-
 /**
  * Throws RangeError unless every store keeps `text` as it is: half of a surrogate pair has no bytes in
  * UTF-8, so some stores would take two different names for one.
  */
 export function checkText(what: string, text: string): void {
+  // JavaScript has no types, and a number would fail later, without a word of what it was for.
+  if (typeof text !== 'string') throw new RangeError(`${what} is a text, not ${String(text)}`);
   if (text.isWellFormed()) return;
   throw new RangeError(`${what} must be valid Unicode, not ${JSON.stringify(text)}`);
 }
@@ -14,20 +13,4 @@ export function checkText(what: string, text: string): void {
 export function checkLockName(name: string): void {
   if (name === '') throw new RangeError('a lock needs a name');
   checkText('the name of a lock', name);
-}
-
-/** Throws RangeError unless the keys and values that a request names are valid text. */
-export function checkRequestTexts({ mark, claim, read, readBelow }: LockOptions): void {
-  for (const key of [mark, claim?.prefix, read, readBelow]) {
-    if (key !== undefined) checkText('the key of a record', key);
-  }
-  if (claim) checkText('the value of a claim', claim.value);
-}
-
-/** Throws RangeError unless the keys and values of all writes are valid text. */
-export function checkWrites(writes: readonly RecordWrite[]): void {
-  for (const { key, value } of writes) {
-    checkText('the key of a record', key);
-    if (value !== undefined) checkText('the value of a record', value);
-  }
 }

@@ -2,7 +2,7 @@ import { GuardLostError, HistoryChangedError, LockLostError } from '../errors.ts
 import type { Lock, Unlocking } from '../lock.ts';
 import type { Committed, Granted, ReadRecord, RecordWrite } from '../stores/ticket-store.ts';
 import type { Ticket } from '../ticket.ts';
-import { checkWrites } from './check-text.ts';
+import { checkWrites } from './check-request.ts';
 import type { Session } from './session.ts';
 
 /** A granted ticket, with the record that the request reads. */
@@ -88,10 +88,10 @@ export class HeldLock implements Lock {
     this.throwIfLost();
   }
 
-  async guard(writes: readonly RecordWrite[], options?: { unlock?: boolean }): Promise<void> {
-    checkWrites(writes);
+  async guard(writes: readonly RecordWrite[], options: { unlock?: boolean } = {}): Promise<void> {
+    checkWrites(writes, options);
     this.throwIfLost();
-    const unlock = options?.unlock ?? false;
+    const unlock = options.unlock ?? false;
     this.#isReleasing ||= unlock;
     try {
       await this.#owner.commit(this.ticket, writes, unlock);

@@ -1,4 +1,5 @@
 import type { LockNames, LockRequest, NamedLock } from '../ticket.ts';
+import { checkNamedLock } from './check-request.ts';
 import { checkLockName } from './check-text.ts';
 
 /** The most locks in one request: half of etcd's limit of operations per transaction. */
@@ -16,10 +17,12 @@ export const maxPermits = 1_000;
  */
 export function mergeRequests(locks: LockNames): LockRequest[] {
   const merged = new Map<string, LockRequest>();
-  for (const named of [locks].flat()) {
-    const lock = toRequest(named);
+  const requests = [locks].flat().map(toRequest);
+  const alone = requests.filter(({ mode }) => mode === 'exclusive');
+  const isAlone = new Set(alone.map(({ name }) => name));
+  for (const lock of requests) {
     const before = merged.get(lock.name);
-    if (before && before.mode !== 'exclusive' && lock.mode !== 'exclusive') checkSame(before, lock);
+    if (before && !isAlone.has(lock.name)) checkSame(before, lock);
     if (before?.mode !== 'exclusive') merged.set(lock.name, lock);
   }
   if (merged.size === 0 || merged.size > maxLocks) {
@@ -31,23 +34,43 @@ export function mergeRequests(locks: LockNames): LockRequest[] {
       `a request takes up to ${maxLocks} locks, and one with permits counts as ${locksPerPermit}: ${merged.size} with ${permits} of those are too many`,
     );
   }
-  for (const name of merged.keys()) checkLockName(name);
   return [...merged.values()];
 }
 
 function toRequest(named: NamedLock): LockRequest {
-  if (typeof named === 'string') return { name: named, mode: 'exclusive' };
+  if (typeof named === 'string') {
+    checkLockName(named);
+    return { name: named, mode: 'exclusive' };
+  }
+  checkNamedLock(named);
   const { name } = named;
-  const mode = 'mode' in named ? named.mode : 'permit';
+  checkLockName(name);
   const permits = 'permits' in named ? named.permits : undefined;
-  if (mode !== 'permit') {
-    if (permits === undefined) return { name, mode };
-    throw new RangeError(`lock ${name} can't be ${mode} and have permits`);
+  const mode = 'mode' in named && named.mode !== undefined ? named.mode : modeWith(permits);
+  switch (mode) {
+    case 'exclusive':
+    case 'shared':
+      if (permits === undefined) return { name, mode };
+      throw new RangeError(`lock ${name} can't be ${mode} and have permits`);
+    case 'permit':
+      return { name, mode, permits: checkedPermits(name, permits) };
+    default:
+      // Reached in JavaScript only.
+      throw new RangeError(
+        `lock ${name} needs a mode, exclusive or shared, or permits: a number; ${mode === undefined ? 'it has none' : `${JSON.stringify(mode)} is none`}`,
+      );
   }
-  if (permits === undefined || !Number.isInteger(permits) || permits < 1 || permits > maxPermits) {
-    throw new RangeError(`lock ${name} can have 1 to ${maxPermits} permits, not ${permits}`);
+}
+
+function modeWith(permits: number | undefined): 'permit' | undefined {
+  return permits === undefined ? undefined : 'permit';
+}
+
+function checkedPermits(name: string, permits: number | undefined): number {
+  if (permits !== undefined && Number.isInteger(permits) && permits >= 1 && permits <= maxPermits) {
+    return permits;
   }
-  return { name, mode, permits };
+  throw new RangeError(`lock ${name} can have 1 to ${maxPermits} permits, not ${permits}`);
 }
 
 /** Throws RangeError if one request takes a permit of a lock and something else of it. */

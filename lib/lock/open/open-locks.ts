@@ -1,10 +1,13 @@
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
+import type { OptionKinds } from '../check-options.ts';
+import { checkClosing, checkOptions } from '../check-options.ts';
 import type { LockManagerOptions } from '../lock-manager.ts';
 import { LockManager } from '../lock-manager.ts';
 import type { LeaderOptions, Term } from '../recipes/leader/leader.ts';
 import { lead } from '../recipes/leader/leader.ts';
 import type { TicketStore } from '../stores/ticket-store.ts';
+import { checkPlace } from './check-place.ts';
 import type { LockPlace } from './open-store.ts';
 import { openStore } from './open-store.ts';
 
@@ -16,6 +19,17 @@ export interface OpenLocksOptions
   /** Present when a later process of the same `owner`, which has to be given, takes the locks over. */
   readonly keep?: NonNullable<LockManagerOptions['keep']>;
 }
+
+const openOptions = {
+  host: 'a text',
+  owner: 'a text',
+  ttlMs: 'a number',
+  reason: 'a text',
+  clock: 'an object',
+  keep: 'an object',
+  tracer: 'an object',
+  observer: 'an object',
+} as const satisfies OptionKinds<Required<OpenLocksOptions>>;
 
 /** Locks with their store, which is closed with them: then nothing of them keeps the process alive. */
 export class OpenedLocks extends LockManager {
@@ -41,12 +55,14 @@ export class OpenedLocks extends LockManager {
     return lead(this, name, work, options);
   }
 
-  override close(options?: { readonly keep?: boolean }): Promise<void> {
+  override async close(options: { readonly keep?: boolean } = {}): Promise<void> {
+    // Before the first step: the locks can still be closed after a mistake.
+    checkClosing(options);
     this.#closed ??= this.#close(options);
-    return this.#closed;
+    return await this.#closed;
   }
 
-  async #close(options?: { readonly keep?: boolean }): Promise<void> {
+  async #close(options: { readonly keep?: boolean }): Promise<void> {
     try {
       await super.close(options);
     } finally {
@@ -75,6 +91,8 @@ export async function openLocks(
   place: LockPlace,
   options: OpenLocksOptions = {},
 ): Promise<OpenedLocks> {
+  checkPlace(place);
+  checkOptions('openLocks', options, openOptions);
   const { host = hostname(), owner, ttlMs = defaultTtlMs, reason = programName() } = options;
   if (options.keep !== undefined && owner === undefined) {
     throw new RangeError('locks that a later process takes over need an owner: the name of both');

@@ -91,7 +91,7 @@ test('run with --permits runs as many commands at once as there are permits', as
   expect(full.stderr).toMatch(/^berth: nightly is held: host n2 .*; host n2 .*\n/);
   const { exitCode, stderr } = await berth(`${run} 3 -- /usr/bin/touch ${proof}`);
   expect(exitCode).toBe(4);
-  expect(stderr).toMatch(/nightly has 2 permits .* this request says 3/);
+  expect(stderr).toMatch(/nightly has 2 permits, and this request says 3: .* by host n2 \(Deploy/);
   expect(existsSync(proof)).toBe(false);
 
   const waiting = other.lock({ name: 'nightly', permits: 2 });

@@ -1,3 +1,5 @@
+import type { OptionKinds } from '../../check-options.ts';
+import { checkOptions } from '../../check-options.ts';
 import { checkDuration } from '../../engine/wait-limit.ts';
 import type { Lock } from '../../lock.ts';
 import type { Locks, TryLockOptions } from '../../locks.ts';
@@ -25,6 +27,13 @@ export interface JobRequest {
   readonly maxDurationMs: number;
   readonly signal?: AbortSignal;
 }
+
+const runOptions = {
+  job: 'a text',
+  jobId: 'a text',
+  maxDurationMs: 'a number',
+  signal: 'an AbortSignal',
+} as const satisfies OptionKinds<Required<JobRequest>>;
 
 export interface JobStatus {
   readonly component: string;
@@ -66,7 +75,9 @@ export class JobLock {
    * request holds nothing, but an earlier lock of the same run may be gone. Of simultaneous
    * requests of one run, the last one wins, and the others reject LockLostError.
    */
-  async lock({ job, jobId, maxDurationMs, signal }: JobRequest): Promise<Lock> {
+  async lock(request: JobRequest): Promise<Lock> {
+    checkOptions('a run of a job', request, runOptions);
+    const { job, jobId, maxDurationMs, signal } = request;
     checkDuration('the longest duration of a job', maxDurationMs, 1);
     const run = this.#identity(job, jobId);
     const options = {
@@ -76,15 +87,15 @@ export class JobLock {
       maxHoldMs: maxDurationMs,
       ...(signal ? { signal } : {}),
     };
-    const request = this.#request(job);
+    const wanted = this.#request(job);
     for (;;) {
-      const lock = await this.#locks.tryLock([request], options);
+      const lock = await this.#locks.tryLock([wanted], options);
       if (lock) return this.#remember(lock);
-      const [first] = await this.#locks.inspect(request.name);
+      const [first] = await this.#locks.inspect(wanted.name);
       if (!first) continue; // The blocker has just released it.
       const holder = jobRun(first);
       if (!isRunOf(holder, run)) throw new JobHeldError(run, holder);
-      return this.#remember(await this.#replace(run, request, options));
+      return this.#remember(await this.#replace(run, wanted, options));
     }
   }
 

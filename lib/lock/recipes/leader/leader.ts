@@ -1,3 +1,4 @@
+import { checkKind } from '../../check-options.ts';
 import { LockLostError } from '../../errors.ts';
 import type { Lock } from '../../lock.ts';
 import type { LockOptions, Locks } from '../../locks.ts';
@@ -33,6 +34,7 @@ export async function lead<T>(
   work: (term: Term) => Promise<T>,
   options: LeaderOptions = {},
 ): Promise<T> {
+  checkKind('the work of a leader', work, 'a function');
   const lockName = `leader/${namePart(name)}`;
   for (;;) {
     await using lock = await locks.lock(lockName, { kind: 'leader', reason: 'Leader', ...options });

@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock } from '../../../running/clock.ts';
 import { systemClock } from '../../../running/clock.ts';
+import { checkKind, checkOptions } from '../../check-options.ts';
+import { checkLockOptions, checkTryOptions, checkWrites } from '../../engine/check-request.ts';
 import { mergeRequests } from '../../engine/merge-requests.ts';
-import { checkLimit, checkTtl } from '../../engine/wait-limit.ts';
 import { LockCancelledError, LockLostError, LockUnsupportedError } from '../../errors.ts';
 import type { Lock } from '../../lock.ts';
 import type { LockOptions, Locks, WorkUnderLock } from '../../locks.ts';
@@ -24,28 +25,23 @@ export interface NoopLocksOptions {
  * Two operations reject LockUnsupportedError: disabling a lock, because it would be granted all the
  * same, and writing a record, because there is no store.
  */
-export function noopLocks({
-  host = hostname(),
-  clock = systemClock(),
-}: NoopLocksOptions = {}): Locks {
+export function noopLocks(options: NoopLocksOptions = {}): Locks {
+  checkOptions('locks that exclude nobody', options, { host: 'a text', clock: 'an object' });
+  const { host = hostname(), clock = systemClock() } = options;
   const held = new Map<string, NoopLock>();
   const closing = new AbortController();
   let token = 0;
 
   async function lock(requests: LockNames, options: LockOptions = {}): Promise<Lock> {
+    checkLockOptions(options);
     const locks = mergeRequests(requests);
     const {
       kind = 'other',
       reason = 'Lock',
       detail,
       signal,
-      timeoutMs = 0,
-      ttlMs = Number.POSITIVE_INFINITY,
       maxHoldMs = Number.POSITIVE_INFINITY,
     } = options;
-    checkLimit('a time-out', timeoutMs, 0);
-    if (ttlMs !== Number.POSITIVE_INFINITY) checkTtl('the TTL of a lock', ttlMs, 1_000);
-    checkLimit('the longest hold of a lock', maxHoldMs, 1);
     throwIfAborted(closing.signal, 'the locks are closed');
     throwIfAborted(signal, 'the request was cancelled');
     token += 1;
@@ -71,9 +67,13 @@ export function noopLocks({
 
   return {
     lock,
-    tryLock: lock,
+    tryLock: async (requests, options = {}) => {
+      checkTryOptions(options);
+      return await lock(requests, options);
+    },
     withLock: async <T>(locks: LockNames, ...given: WorkUnderLock<T>) => {
       const [options, work] = given.length === 1 ? [{}, given[0]] : given;
+      checkKind('the work under a lock', work, 'a function');
       await using granted = await lock(locks, options);
       return await work(granted);
     },
@@ -130,7 +130,8 @@ class NoopLock implements Lock {
     this.throwIfLost();
   }
 
-  async guard(writes: readonly RecordWrite[], options?: { unlock?: boolean }): Promise<void> {
+  async guard(writes: readonly RecordWrite[], options: { unlock?: boolean } = {}): Promise<void> {
+    checkWrites(writes, options);
     this.throwIfLost();
     const [write] = writes;
     if (write) {
@@ -138,7 +139,7 @@ class NoopLock implements Lock {
         `record ${write.key} can't be written: locks are off here, and there is no store to keep it`,
       );
     }
-    if (options?.unlock) await this.unlock();
+    if (options.unlock) await this.unlock();
   }
 
   async unlock(): Promise<void> {

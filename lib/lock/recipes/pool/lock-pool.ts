@@ -1,3 +1,4 @@
+import { checkOptions } from '../../check-options.ts';
 import { blockersOf } from '../../conflicts.ts';
 import type { Lock } from '../../lock.ts';
 import type { Locks } from '../../locks.ts';
@@ -23,6 +24,10 @@ import type {
   NumberedLock,
   PoolChangeOptions,
 } from './numbered-lock.ts';
+
+const changeOptions = { signal: 'an AbortSignal', timeoutMs: 'a number' } as const;
+const allocateOptions = { ...changeOptions, leased: 'true or false' } as const;
+const freeOptions = { ...changeOptions, force: 'true or false' } as const;
 
 export interface LockPoolOptions {
   readonly name: string;
@@ -50,7 +55,9 @@ export class LockPool {
   readonly #part: string;
 
   /** Throws RangeError if the capacity is below 1. */
-  constructor(locks: Locks, { name, capacity }: LockPoolOptions) {
+  constructor(locks: Locks, options: LockPoolOptions) {
+    checkOptions('a lock pool', options, { name: 'a text', capacity: 'a number' });
+    const { name, capacity } = options;
     if (!Number.isSafeInteger(capacity) || capacity < 1) {
       throw new RangeError(`a lock pool needs a capacity of at least 1, not ${capacity}`);
     }
@@ -108,7 +115,9 @@ export class LockPool {
    * Frees a number, also while its lock is held; the holder keeps the lock. Rejects LockPoolNotAllocatedError,
    * LockPoolLeasedError if the number is leased and `force` is not given, and RangeError as `retrieve`.
    */
-  async free(id: number, { force = false, ...options }: FreeOptions = {}): Promise<void> {
+  async free(id: number, given: FreeOptions = {}): Promise<void> {
+    checkOptions('the freeing of a number', given, freeOptions);
+    const { force = false, ...options } = given;
     this.retrieve(id);
     await this.#record.change(
       { reason: 'Free', detail: `number ${id}`, ...options },
@@ -125,7 +134,9 @@ export class LockPool {
   }
 
   /** Frees all numbers, whoever owns them. Rejects LockPoolLeasedError as `free`. */
-  async freeAll({ force = false, ...options }: FreeOptions = {}): Promise<void> {
+  async freeAll(given: FreeOptions = {}): Promise<void> {
+    checkOptions('the freeing of a number', given, freeOptions);
+    const { force = false, ...options } = given;
     await this.#record.change({ reason: 'FreeAll', ...options }, async ({ leases }) => {
       await this.#breakLeases(leases, force);
       return { owners: new Map(), hasLeases: false, answer: undefined };
@@ -187,9 +198,11 @@ export class LockPool {
   async #allocate(
     reason: string,
     owner: string,
-    { leased = false, ...options }: AllocateOptions,
+    given: AllocateOptions,
     choose: (state: Standing) => number,
   ): Promise<NumberedLock | LeasedNumber> {
+    checkOptions('the allocation of a number', given, allocateOptions);
+    const { leased = false, ...options } = given;
     let lease: NumberLease | undefined;
     try {
       const change = { reason, detail: owner, ...options };
