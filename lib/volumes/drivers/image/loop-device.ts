@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { hasCode } from '../../../linux/error-code.ts';
 import type { LoopFile } from '../../../linux/mount-calls.ts';
 import { viewersOf } from '../../../linux/mount-viewers.ts';
-import { readMounts } from '../../../linux/mountinfo.ts';
+import type { Mount } from '../../../linux/mountinfo.ts';
+import { currentMountsAt, readMounts } from '../../../linux/mountinfo.ts';
 import type { SystemCalls } from '../../../linux/mounting.ts';
 import { systemCalls } from '../../../linux/mounting.ts';
 import { allOf } from '../../../running/all-of.ts';
@@ -41,6 +42,17 @@ export async function writableLoopDevices(image: string): Promise<string[]> {
     }),
   );
   return found.flat();
+}
+
+/** Whether a mount is that of the file system in this very image. */
+export async function isMountOf({ source }: Mount, image: string): Promise<boolean> {
+  return (await writableLoopDevices(image)).includes(source);
+}
+
+/** Whether the file system in this very image is the one that is seen at the mountpoint. */
+export async function isMountedAt(image: string, mountpoint: string): Promise<boolean> {
+  const top = (await currentMountsAt(mountpoint)).at(-1);
+  return top !== undefined && (await isMountOf(top, image));
 }
 
 /** Lists the loop devices that have a file; undefined: the kernel does not show them here. */

@@ -11,6 +11,7 @@ import type { FileSystem } from './image-file.ts';
 import { isUnused } from './image-file.ts';
 import { detach, idleLoopDevices } from './loop-device.ts';
 import type { OwnDevices } from './own-devices.ts';
+import { imageName, snapshotsName } from './places.ts';
 
 /** Lists what the image driver stores; driver.ts draws its layout. `own`: tells the devices of this daemon. */
 export function imageStorage(base: string, own: Pick<OwnDevices, 'without'>): DriverStorage {
@@ -20,8 +21,8 @@ export function imageStorage(base: string, own: Pick<OwnDevices, 'without'>): Dr
     async find(name) {
       const home = childPath(base, name);
       if (!(await lookFresh([base], () => exists(home)))) return undefined;
-      const image = join(home, 'volume.img');
-      const snapshots = (await visibleNames(join(home, 'snapshots')))
+      const image = join(home, imageName);
+      const snapshots = (await visibleNames(join(home, snapshotsName)))
         .filter((file) => file.endsWith(suffix))
         .map((file) => file.slice(0, -suffix.length));
       const known = {

@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import createDebug from 'debug';
 import { hasCode } from '../../../linux/error-code.ts';
@@ -7,7 +7,7 @@ import { ProgramError, run } from '../../../linux/run.ts';
 import { replaceFile } from '../../../linux/state-file.ts';
 import { never } from '../../../running/never.ts';
 import { UnavailableError } from '../../errors.ts';
-import type { DriverContext, DriverTakeover, DriverVolume } from '../driver.ts';
+import type { DriverContext, DriverTakeover } from '../driver.ts';
 import { childPath } from '../shared/child-path.ts';
 import { confirmed } from '../shared/confirmed.ts';
 import { copyFile, fileBytes } from '../shared/copy.ts';
@@ -16,6 +16,7 @@ import { withTemporary } from '../shared/temporary.ts';
 import type { FormerOwner, PutAside, TakeoverAbility } from '../takeover.ts';
 import { notesText, readNotes } from './aside-notes.ts';
 import { lateBytes } from './late-writes.ts';
+import { asidesOf, imageName, namesIn } from './places.ts';
 import { fromStage, onStage } from './stage.ts';
 
 const debug = createDebug('berth:driver');
@@ -135,26 +136,6 @@ export function imageTakeover(base: string): DriverTakeover {
       }
     },
   };
-}
-
-/** Lists the image files of a volume that other owners had before this one. */
-export async function asideImages(base: string, volume: DriverVolume): Promise<string[]> {
-  const asides = asidesOf(base, volume);
-  const names = await namesIn(asides);
-  return names.filter((name) => name.endsWith('.img')).map((name) => join(asides, name));
-}
-
-const imageName = 'volume.img';
-
-function asidesOf(base: string, { name }: DriverVolume): string {
-  return join(childPath(base, name), 'aside');
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  return readdir(directory).catch((error) => {
-    if (hasCode(error, 'ENOENT')) return [];
-    throw error;
-  });
 }
 
 function markOf(name: string): string {
