@@ -6,7 +6,7 @@ import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
 import { beforePollMs } from '../../support/eventually.ts';
 import { FaultyStore } from '../../support/faulty-store.ts';
 import { keep, manager, queue, take } from '../bench/manager-bench.ts';
-import { eventually, exclusive } from '../bench/store-bench.ts';
+import { eventually, exclusive, longTtlMs } from '../bench/store-bench.ts';
 
 export const outageTtlMs = 4_000;
 const ttlMs = outageTtlMs;
@@ -49,8 +49,8 @@ export function lockOutageContract<Server extends OutageServer>(
     const connect = () => stack.use(options.connect(server));
     const network = new FaultyStore(connect());
     const n1 = stack.use(manager(network, 'n1', { ttlMs }));
-    // Long enough that a waiter's ticket survives what happens to the holder's.
-    const n2 = stack.use(manager(connect(), 'n2', { ttlMs: 5 * ttlMs }));
+    // Long enough that a waiter's ticket survives what happens to the holder's, on a busy machine, too.
+    const n2 = stack.use(manager(connect(), 'n2', { ttlMs: 2 * longTtlMs }));
     bench = { server, network, n1, n2 };
   });
   afterEach(() => stack.disposeAsync());
