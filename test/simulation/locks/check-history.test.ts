@@ -267,6 +267,13 @@ test('the checker lets the holder of a broken lock learn it late, but not never'
   ).toEqual(['honesty: r1 did not learn that token 1 was removed']);
 });
 
+test('the checker lets the holder of a lock that was broken before its grant arrived learn it late', () => {
+  const granted = [opened(), requested('r1'), ...taken(1), requested('r2')];
+  const next = [...taken(2), held(2), held(1), notified(1)];
+  expect(messages(...granted, { kind: 'broken', token: 1 }, removed(1), ...next)).toEqual([]);
+  expect(messages(...granted, removed(1), ...next)).toContain('exclusion: r1 and r2 hold at once');
+});
+
 test('the checker rejects a hold that is longer than the longest hold', () => {
   const start = [
     opened(),

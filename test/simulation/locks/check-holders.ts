@@ -101,6 +101,7 @@ export class HolderCheck {
 
   /** Returns who else believes at the same time, whatever the store says: it may have forgotten. */
   #secondHolders(belief: Belief, store: StandingTickets): string[] {
+    // A lock can be broken while its grant is on the way to its holder, as after it has arrived.
     if (store.known.get(belief.token)?.isBroken) return [];
     const others = [...this.#beliefs.values()]
       .filter((other) => other.request !== belief.request)
