@@ -271,7 +271,7 @@ describeWith(['root', 'loop', 'fuse'], 'every method of a driver', () => {
       await using pool = await makePool(name);
       const { bench, driver } = pool;
       const other = bench.driver(name === 'image' ? 'directory' : 'image');
-      const hung = await makeHungFileSystem(driver.pool.place);
+      await using hung = await makeHungFileSystem(driver.pool.place);
       const ended: string[] = [];
       const calls = methods.flatMap((method) => {
         const calling = callOf(pool, method, `own-${method}`);

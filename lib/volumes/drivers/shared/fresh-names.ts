@@ -1,7 +1,6 @@
 import { open, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hasCode } from '../../../linux/error-code.ts';
-import { allOf } from '../../../running/all-of.ts';
 
 /** The type of statfs(2) of NFS. */
 const nfs = 0x6969;
@@ -10,18 +9,15 @@ const nfs = 0x6969;
  * Returns what `look` sees of names in `directories`, as other hosts have left them. An NFS client answers from its
  * memory for half a minute or more: without this it finds the storage that a volume of this name had before
  * another host has removed it, now in the trash, or no pool where another host has just made one.
+ *
+ * One request at a time: each that hangs with its storage keeps a thread of the worker, which other volumes need.
  */
 export async function lookFresh<T>(
   directories: readonly string[],
   look: () => Promise<T>,
 ): Promise<T> {
-  const [[seen], wasMemory] = await allOf([
-    Promise.allSettled([look()]), // What fails by memory alone (ESTALE) is looked at again.
-    forgetNames(directories),
-  ]);
-  if (wasMemory) return await look();
-  if (seen.status === 'rejected') throw seen.reason;
-  return seen.value;
+  await forgetNames(directories);
+  return await look();
 }
 
 /**
