@@ -2,7 +2,8 @@ import type { Clock } from '../../running/clock.ts';
 
 /**
  * How many Creates and Removes may be in one pool at a time that have not looked at it before. When the pool hangs,
- * each of them keeps its locks and two of the 32 threads of a storage worker, so other pools keep most of them.
+ * each of them keeps its locks and two of the 32 threads of a storage worker, one of them for its look at the pool, so
+ * other pools keep most of them.
  */
 const mostAtOnce = 4;
 /** A pool that has not answered for this long is looked at first. */

@@ -124,15 +124,15 @@ describeWith(['docker', 'etcd', 'systemd'], 'a host that starts', () => {
   test('a container with restart=always runs again as soon as etcd answers', async () => {
     await create('always');
     await up('always', '--restart', 'always');
+    const starts = () => docker('exec', 'always', 'cat', '/p/file');
+    await eventually(async () => expect(await starts()).toBe('started'));
     await shutDown();
     const starting = startUp();
     await delay(2_500);
     await etcd.restart();
     await starting;
     expect(await state('always')).toBe('running');
-    await eventually(async () => {
-      expect(await docker('exec', 'always', 'cat', '/p/file')).toBe('started\nstarted');
-    });
+    await eventually(async () => expect(await starts()).toBe('started\nstarted'));
 
     await docker('rm', '-f', 'always');
   });

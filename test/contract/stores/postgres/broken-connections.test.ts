@@ -39,8 +39,10 @@ describeWith(['postgres'], 'a postgres store whose connection breaks', () => {
       WHERE application_name = 'berth'`);
     await refused;
     await locked;
-    const repeated = await store.enqueue(request);
-    expect(repeated).toMatchObject({ state: 'granted' });
+    // A busy machine can be too slow for a step, which is then refused again.
+    await eventually(async () =>
+      expect(await store.enqueue(request)).toMatchObject({ state: 'granted' }),
+    );
     expect(await store.stands(held)).toBe(false);
   });
 });
