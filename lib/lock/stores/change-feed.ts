@@ -25,11 +25,12 @@ interface Follower {
 
 /**
  * Reports committed changes to watchers: those of this process at once, those of other processes by
- * a poll. The poll runs only while there are watchers and does not keep the process alive.
+ * a poll. The poll runs only while there are watchers and does not keep the process alive. Without `purge`
+ * there is none: such a source calls `onChange` also for the changes of others, and when it can't be read.
  */
 export class ChangeFeed {
   readonly #source: ChangeSource;
-  readonly #purge: () => boolean;
+  readonly #purge: (() => boolean) | undefined;
   readonly #followers = new Set<Follower>();
   #timer: NodeJS.Timeout | undefined;
   #dataVersion = -1;
@@ -37,7 +38,7 @@ export class ChangeFeed {
   #isPumpDue = false;
 
   /** `purge` removes the sessions of dead processes; false if it has to be repeated. */
-  constructor(source: ChangeSource, purge: () => boolean) {
+  constructor(source: ChangeSource, purge?: () => boolean) {
     this.#source = source;
     this.#purge = purge;
     source.onChange = () => this.#pumpSoon();
@@ -46,7 +47,8 @@ export class ChangeFeed {
   follow(watcher: StoreWatcher): Disposable {
     const follower: Follower = { watcher, seen: undefined, isEnded: false };
     this.#followers.add(follower);
-    this.#timer ??= setInterval(() => this.#poll(), pollMs).unref();
+    const purge = this.#purge;
+    if (purge) this.#timer ??= setInterval(() => this.#poll(purge), pollMs).unref();
     this.#pumpSoon();
     return { [Symbol.dispose]: () => this.#end(follower) };
   }
@@ -78,10 +80,10 @@ export class ChangeFeed {
     });
   }
 
-  #poll(): void {
+  #poll(purge: () => boolean): void {
     this.#guarded(() => {
       this.#polls += 1;
-      if (this.#polls >= pollsPerPurge && this.#purge()) this.#polls = 0;
+      if (this.#polls >= pollsPerPurge && purge()) this.#polls = 0;
       const version = this.#source.dataVersion();
       const isBehind = [...this.#followers].some(({ seen }) => seen === undefined);
       if (version === this.#dataVersion && !isBehind) return;

@@ -1,6 +1,7 @@
 import { ApiServer } from '../../../lib/lock/stores/kubernetes/api-server.ts';
 import { Leases } from '../../../lib/lock/stores/kubernetes/leases.ts';
 import { kubernetesStore } from '../../../lib/lock/stores/kubernetes/store.ts';
+import { processSurroundings } from '../../../lib/lock/stores/kubernetes/surroundings.ts';
 import type { Kubernetes } from '../../support/kubernetes.ts';
 import type { StoreFixture } from './store-bench.ts';
 import { eventually } from './store-bench.ts';
@@ -17,7 +18,7 @@ export async function kubernetesFixture({ admin }: Kubernetes): Promise<StoreFix
     dispose: async () => {},
     expireSession: async (session) => {
       using api = new ApiServer(admin);
-      const leases = new Leases(api, 'default', name);
+      const leases = new Leases(api, processSurroundings, { namespace: 'default', name });
       const lease = await leases.find(session);
       if (lease) await leases.remove(lease);
       const path = `/api/v1/namespaces/default/configmaps/${name}`;

@@ -4,6 +4,7 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { messageOf } from '../../../running/message-of.ts';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { Api, Call, Method, WatchEvent } from './api.ts';
 import { explainAnswer } from './api-errors.ts';
 
 export interface ApiServerOptions {
@@ -20,37 +21,10 @@ export interface ApiServerOptions {
   readonly callTimeoutMs?: number;
 }
 
-export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
-
-export interface Call {
-  readonly body?: unknown;
-  /** The kind of a PATCH: fields that replace others, or a list of operations. */
-  readonly patch?: 'merge' | 'json';
-}
-
-/** The parts of an object of the API server that every kind has. */
-export interface ApiObject {
-  readonly metadata: {
-    readonly name: string;
-    readonly uid: string;
-    readonly resourceVersion: string;
-    readonly annotations?: Readonly<Record<string, string>>;
-  };
-}
-
-export interface WatchEvent {
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
-  readonly object: ApiObject;
-}
-
 const defaultTimeoutMs = 2_000;
 
-/**
- * The calls to an API server that the store needs, over connections that are kept. Rejects with
- * `StoreUnavailableError` when the server does not answer, with `StoreRefusedError` when it denies
- * access, and with `ApiFailure` for the answers that the caller decides on (404, 409, 422).
- */
-export class ApiServer implements Disposable {
+/** An API server, over connections that are kept. */
+export class ApiServer implements Api {
   readonly #options: ApiServerOptions;
   readonly #agent: HttpAgent;
   readonly #request: typeof httpsRequest;
@@ -79,10 +53,6 @@ export class ApiServer implements Disposable {
     return this.#answered(async () => JSON.parse(text) as T, signal);
   }
 
-  /**
-   * Calls `onEvent` for each event until the server ends the watch, or the signal aborts. If `onEvent`
-   * throws, the watch has ended, and its connection is closed.
-   */
   async watch(
     path: string,
     onEvent: (event: WatchEvent) => void,

@@ -1,9 +1,9 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import createDebug from 'debug';
 import { isPermanent } from '../../permanent-session.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { StateObject } from './state-object.ts';
 import type { Steps } from './steps.ts';
+import type { Surroundings } from './surroundings.ts';
 
 const log = createDebug('berth:kubernetes');
 
@@ -29,12 +29,14 @@ export class DeadSessions {
   readonly #leases: Leases;
   readonly #steps: Steps;
   readonly #object: StateObject;
+  readonly #time: Surroundings;
   readonly #observed = new Map<string, Observed>();
 
-  constructor(leases: Leases, steps: Steps, object: StateObject) {
+  constructor(leases: Leases, steps: Steps, object: StateObject, time: Surroundings) {
     this.#leases = leases;
     this.#steps = steps;
     this.#object = object;
+    this.#time = time;
   }
 
   /** Looks repeatedly until the signal aborts. A failure is repeated at the next look. */
@@ -46,7 +48,7 @@ export class DeadSessions {
       } catch (error) {
         log('dead sessions were not looked for: %s', error);
       }
-      await pause(pauseMs, undefined, { ref: false, signal }).catch(() => {});
+      await this.#time.idle(pauseMs, signal);
     }
   }
 
@@ -56,7 +58,7 @@ export class DeadSessions {
    */
   observed(lease: Lease): { readonly unchangedMs: number; readonly isRenewal: boolean } {
     const { since, isRenewal } = this.#observe(lease);
-    return { unchangedMs: performance.now() - since, isRenewal };
+    return { unchangedMs: this.#time.now() - since, isRenewal };
   }
 
   /** Returns the pause until the next look. */
@@ -90,7 +92,7 @@ export class DeadSessions {
   #observe({ session, resourceVersion }: Lease): Observed {
     const before = this.#observed.get(session);
     if (before?.resourceVersion === resourceVersion) return before;
-    const now = { resourceVersion, since: performance.now(), isRenewal: before !== undefined };
+    const now = { resourceVersion, since: this.#time.now(), isRenewal: before !== undefined };
     this.#observed.set(session, now);
     return now;
   }

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import type { Api, ApiObject } from './api.ts';
 import { hasStatus } from './api-errors.ts';
-import type { ApiObject, ApiServer } from './api-server.ts';
+import type { Surroundings } from './surroundings.ts';
 
 interface LeaseObject extends ApiObject {
   readonly spec: {
@@ -26,12 +26,18 @@ export const taken = Symbol('taken');
  * server deletes none of them: clients do, when one was not renewed for its TTL (dead-sessions.ts).
  */
 export class Leases {
-  readonly #api: ApiServer;
+  readonly #api: Api;
+  readonly #newId: Surroundings['newId'];
   readonly #store: string;
   readonly #list: string;
 
-  constructor(api: ApiServer, namespace: string, store: string) {
+  constructor(
+    api: Api,
+    { newId }: Pick<Surroundings, 'newId'>,
+    { namespace, name: store }: { readonly namespace: string; readonly name: string },
+  ) {
     this.#api = api;
+    this.#newId = newId;
     this.#store = store;
     this.#list = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
   }
@@ -43,7 +49,7 @@ export class Leases {
       metadata: {
         name: this.#nameOf(session),
         labels: { 'berth.io/store': this.#store },
-        annotations: { 'berth.io/renewal': randomUUID() },
+        annotations: { 'berth.io/renewal': this.#newId() },
       },
       spec: {
         holderIdentity: incarnation,
@@ -67,7 +73,7 @@ export class Leases {
     const renewal = {
       op: 'replace',
       path: '/metadata/annotations/berth.io~1renewal',
-      value: randomUUID(),
+      value: this.#newId(),
     };
     const body = [
       ...(incarnation === undefined

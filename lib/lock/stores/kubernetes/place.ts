@@ -1,4 +1,4 @@
-import type { ApiObject } from './api-server.ts';
+import type { ApiObject } from './api.ts';
 
 /** The annotation that holds the state in an object of somebody else. */
 export const annotation = 'berth.io/locks';

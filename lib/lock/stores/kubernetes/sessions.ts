@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
 import { SessionGoneError } from '../../errors.ts';
 import { isPermanent, permanentSessionOf } from '../../permanent-session.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
@@ -7,6 +5,7 @@ import type { DeadSessions } from './dead-sessions.ts';
 import type { Leases } from './leases.ts';
 import { taken } from './leases.ts';
 import type { Draft, Steps } from './steps.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** The longest pause between two looks for a renewal. */
 const longestLookMs = 1_000;
@@ -24,17 +23,19 @@ export class Sessions {
   readonly #leases: Leases;
   readonly #steps: Steps;
   readonly #dead: DeadSessions;
+  readonly #surroundings: Surroundings;
   /** The incarnations that this client has written, by session. */
   readonly #own = new Map<string, string>();
 
-  constructor(leases: Leases, steps: Steps, dead: DeadSessions) {
+  constructor(leases: Leases, steps: Steps, dead: DeadSessions, surroundings: Surroundings) {
     this.#leases = leases;
     this.#steps = steps;
     this.#dead = dead;
+    this.#surroundings = surroundings;
   }
 
   async open({ ttlMs, owner, resume }: SessionRequest): Promise<OpenSession> {
-    const incarnation = randomUUID();
+    const incarnation = this.#surroundings.newId();
     if (ttlMs === Number.POSITIVE_INFINITY) {
       const id = permanentSessionOf(owner);
       await this.#begin(id, incarnation);
@@ -44,7 +45,7 @@ export class Sessions {
     if (resume !== undefined && resumedMs !== undefined) {
       return { id: resume, ttlMs: resumedMs, resumed: true };
     }
-    const id = randomUUID();
+    const id = this.#surroundings.newId();
     const ttlSeconds = Math.ceil(ttlMs / 1000);
     await this.#leases.make(id, incarnation, ttlSeconds);
     await this.#begin(id, incarnation);
@@ -84,7 +85,7 @@ export class Sessions {
       const { unchangedMs, isRenewal } = this.#dead.observed(lease);
       if (unchangedMs >= lease.ttlMs / 2) return false;
       if (isRenewal || this.#own.has(id)) return true;
-      await pause(Math.min(lease.ttlMs / 16, longestLookMs));
+      await this.#surroundings.sleep(Math.min(lease.ttlMs / 16, longestLookMs));
     }
   }
 

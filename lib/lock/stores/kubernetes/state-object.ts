@@ -2,11 +2,12 @@ import { StoreRefusedError } from '../../errors.ts';
 import type { ChangeSource } from '../change-feed.ts';
 import { changesAfter } from '../kept-state.ts';
 import type { StoreChange, StoreState } from '../ticket-store.ts';
+import type { Api, ApiObject } from './api.ts';
 import { hasStatus } from './api-errors.ts';
-import type { ApiObject, ApiServer } from './api-server.ts';
 import type { Place } from './place.ts';
 import type { StoredState } from './stored-state.ts';
 import { firstState, parseState, stateText } from './stored-state.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** The watch is begun again after this time, at the latest `graceSeconds` later. */
 const watchSeconds = 30;
@@ -27,8 +28,9 @@ export class TooLargeError extends StoreRefusedError {}
  * seen is kept; `follow` keeps it up to date.
  */
 export class StateObject implements ChangeSource {
-  readonly #api: ApiServer;
+  readonly #api: Api;
   readonly #place: Place;
+  readonly #time: Surroundings;
   #known: Version | undefined;
   #isFollowed = false;
   #versions = 0;
@@ -37,9 +39,10 @@ export class StateObject implements ChangeSource {
   #refusal: StoreRefusedError | undefined;
   onChange: () => void = () => {};
 
-  constructor(api: ApiServer, place: Place) {
+  constructor(api: Api, place: Place, time: Surroundings) {
     this.#api = api;
     this.#place = place;
+    this.#time = time;
   }
 
   get known(): Version | undefined {
@@ -48,12 +51,11 @@ export class StateObject implements ChangeSource {
 
   /** Resolves to a version that the watch reports after `old`; to undefined if there is none in time. */
   async later(old: Version, limitMs: number): Promise<Version | undefined> {
-    const news = Promise.withResolvers<void>();
-    this.#waiting.add(news.resolve);
-    const timer = setTimeout(news.resolve, limitMs);
-    if (this.#known === old) await news.promise;
-    clearTimeout(timer);
-    this.#waiting.delete(news.resolve);
+    const news = new AbortController();
+    const wake = () => news.abort();
+    this.#waiting.add(wake);
+    if (this.#known === old) await this.#time.sleep(limitMs, news.signal);
+    this.#waiting.delete(wake);
     return this.#known === old ? undefined : this.#known;
   }
 
@@ -103,6 +105,7 @@ export class StateObject implements ChangeSource {
       await this.#follow(signal);
     } catch (error) {
       this.#isFollowed = false;
+      this.onChange(); // The watchers learn that it is broken.
       throw error;
     }
   }
@@ -120,15 +123,22 @@ export class StateObject implements ChangeSource {
       timeoutSeconds: `${watchSeconds}`,
     });
     // A connection that was lost without a sign reports nothing, also not its end.
-    const silent = AbortSignal.timeout((watchSeconds + graceSeconds) * 1_000);
-    await this.#api.watch(
-      `${list}?${query}`,
-      ({ type, object }) => {
-        if (type === 'ADDED' || type === 'MODIFIED') this.#adopt(object);
-        else if (type !== 'BOOKMARK') throw new Error(`the watch has ended: ${type}`);
-      },
-      AbortSignal.any([signal, silent]),
-    );
+    const ended = new AbortController();
+    void this.#time
+      .idle((watchSeconds + graceSeconds) * 1_000, ended.signal)
+      .then(() => ended.abort());
+    try {
+      await this.#api.watch(
+        `${list}?${query}`,
+        ({ type, object }) => {
+          if (type === 'ADDED' || type === 'MODIFIED') this.#adopt(object);
+          else if (type !== 'BOOKMARK') throw new Error(`the watch has ended: ${type}`);
+        },
+        AbortSignal.any([signal, ended.signal]),
+      );
+    } finally {
+      ended.abort();
+    }
   }
 
   /** The share of the space that is used, from 0 to 1, without the changes: they give way. */

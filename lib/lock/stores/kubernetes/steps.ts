@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { DueStep } from '../due-steps.ts';
 import { DueSteps } from '../due-steps.ts';
@@ -9,6 +8,7 @@ import type { StateObject, Version } from './state-object.ts';
 import { TooLargeError } from './state-object.ts';
 import type { StoredState } from './stored-state.ts';
 import { revisionsPerWrite } from './stored-state.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** How long a batch waits for the watch to report the change that it collided with. */
 const conflictMs = 50;
@@ -30,10 +30,12 @@ export interface Draft {
  */
 export class Steps {
   readonly #object: StateObject;
+  readonly #surroundings: Surroundings;
   readonly #due = new DueSteps<Draft>(() => this.#write(), 'the Kubernetes store is closed');
 
-  constructor(object: StateObject) {
+  constructor(object: StateObject, surroundings: Surroundings) {
     this.#object = object;
+    this.#surroundings = surroundings;
   }
 
   take<T>(step: (draft: Draft) => T): Promise<T> {
@@ -67,7 +69,8 @@ export class Steps {
   async #batch(steps: readonly DueStep<Draft>[]): Promise<void> {
     let before = this.#object.known;
     let isLast = false;
-    const giveUpAt = performance.now() + patienceMs;
+    const { now, sleep, random } = this.#surroundings;
+    const giveUpAt = now() + patienceMs;
     for (;;) {
       if (!before) {
         before = await this.#object.read();
@@ -76,10 +79,10 @@ export class Steps {
       const { tell, after, isChanged } = taken(steps, before);
       if (isChanged && (await this.#object.replace(before, after))) isLast = true;
       else if (isChanged) {
-        if (performance.now() > giveUpAt) throw new StoreUnavailableError(this.#object.busy);
+        if (now() > giveUpAt) throw new StoreUnavailableError(this.#object.busy);
         before = await this.#object.later(before, conflictMs);
         isLast = false;
-        await pause(Math.random() * jitterMs);
+        await sleep(random() * jitterMs);
         continue;
       }
       if (isLast) {
