@@ -8,6 +8,7 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fencingMutations } from './fencing/mutations.ts';
+import { kubernetesMutations } from './kubernetes/mutations.ts';
 import { lockMutations } from './locks/mutations.ts';
 import type { Mutation, MutationList } from './mutation.ts';
 
@@ -38,7 +39,7 @@ try {
     await cp(join(root, part), join(directory, part), { recursive: true });
   }
   await symlink(join(root, 'node_modules'), join(directory, 'node_modules'));
-  for (const list of [lockMutations, fencingMutations]) {
+  for (const list of [lockMutations, kubernetesMutations, fencingMutations]) {
     const chosen = list.mutations.filter(({ promise }) => promise.includes(words));
     for (const mutation of chosen) {
       await expectToPass(mutation, list);
@@ -84,7 +85,10 @@ async function judge(mutation: Mutation, list: MutationList): Promise<void> {
 
 /** Returns the law that was broken, or the test that failed, and after how many simulated runs. */
 function findingIn(output: string): string {
-  const text = output.replace(/^ +● (the lock engine keeps|no host writes).*$/gm, '');
+  const text = output.replace(
+    /^ +● (the lock engine keeps|the Kubernetes store keeps|no host writes).*$/gm,
+    '',
+  );
   const [, runs] = /^(\d+) simulated runs of/m.exec(text) ?? [];
   const [, law] = /"message": "(.*)"/.exec(text) ?? [];
   const [, finding] = /^ +(at .*|● .*)$/m.exec(text) ?? [];

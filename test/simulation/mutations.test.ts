@@ -3,10 +3,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { fencingMutations } from './fencing/mutations.ts';
+import { kubernetesMutations } from './kubernetes/mutations.ts';
 import { lockMutations } from './locks/mutations.ts';
 
 const root = join(import.meta.dirname, '../..');
-const mutations = [lockMutations, fencingMutations].flatMap((list) => list.mutations);
+const mutations = [lockMutations, kubernetesMutations, fencingMutations].flatMap(
+  (list) => list.mutations,
+);
 
 test('each mutation changes a text that its file contains', () => {
   const stale = mutations.filter(({ file, from }) => {

@@ -51,6 +51,7 @@ export class HolderCheck {
         this.#beliefs.set(`${host}/${request}`, belief);
         // A lock that is taken back may not have been another's in a past that is gone.
         const isTakenBack = this.#held.has(token);
+        if (isTakenBack) this.#maxHolds.delete(request); // Such a lock has no longest hold.
         this.#held.add(token);
         const found = rivalsOf(belief, store, isTakenBack).map(
           (rival) => `honesty: ${rival} when handed over`,
@@ -145,7 +146,7 @@ export class HolderCheck {
     const belief = this.#beliefs.get(`${host}/${request}`);
     this.#beliefs.delete(`${host}/${request}`);
     const found = belief?.listens ? this.#judgeLength(belief, at, store) : [];
-    this.#maxHolds.delete(request); // A re-acquired lock has no longest hold.
+    this.#maxHolds.delete(request);
     return found;
   }
 

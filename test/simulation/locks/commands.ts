@@ -42,6 +42,17 @@ export interface FaultCommand {
   readonly ms: number;
 }
 
+/**
+ * The daemon is frozen for `ms`, more than a TTL, and meanwhile another host begins with a copy of its disk.
+ * From then on the first one is not killed.
+ */
+export interface CloneCommand {
+  readonly kind: 'clone';
+  readonly atMs: number;
+  readonly host: number;
+  readonly ms: number;
+}
+
 /** An operator's command, given on a host. */
 export interface OperatorCommand {
   readonly kind: 'disable' | 'break lock';
@@ -72,7 +83,7 @@ export interface PutBackCommand {
 }
 
 /** A command that concerns one host. */
-export type HostCommand = LockCommand | FaultCommand | OperatorCommand;
+export type HostCommand = LockCommand | FaultCommand | OperatorCommand | CloneCommand;
 
 export type Command = HostCommand | StoreCommand | PutBackCommand;
 

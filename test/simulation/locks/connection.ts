@@ -10,12 +10,8 @@ import { ConnectionSigns } from './connection-signs.ts';
 import type { Link } from './link.ts';
 import type { MayBeGranted } from './recorded-store.ts';
 import type { SimulatedLook, SimulatedServer } from './simulated-server.ts';
+import type { HistoryDisk } from './simulated-world.ts';
 import { WatchOfHistory } from './watch-of-history.ts';
-
-/** The part of a host's disk that outlives its daemons. */
-export interface HistoryDisk {
-  history: RememberedHistory | undefined;
-}
 
 export interface ConnectionOptions {
   readonly server: SimulatedServer;

@@ -75,6 +75,8 @@ export type Happening =
   | { kind: 'paused' | 'resumed' | 'crashed' | 'started'; host: string }
   /** The daemon begins an orderly stop, which cancels its requests. */
   | { kind: 'stopping'; host: string }
+  /** A host has resumed the session of another one, which ran on: both began with the same disk. */
+  | { kind: 'taken over'; session: string; from: string; by: string }
   /** The end of all faults; every gate is open. */
   | { kind: 'quiet' }
   | { kind: 'ended'; leftovers: readonly string[] }

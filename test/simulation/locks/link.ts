@@ -29,10 +29,15 @@ export interface LinkOptions {
   readonly onFault: (what: string) => void;
 }
 
+/** A watch that a fault of the network breaks. */
+export interface BreakableWatch extends Disposable {
+  cut(): void;
+}
+
 /** The network between one client and the store. */
 export class Link {
   readonly #options: LinkOptions;
-  readonly #watches = new Set<Watch>();
+  readonly #watches = new Set<BreakableWatch>();
   readonly #calls = new Set<(why: string) => void>();
   readonly #streams = new Map<string, Random>();
   /** The longest delay in fair weather. */
@@ -113,9 +118,14 @@ export class Link {
       follow,
       watcher,
       isCut: () => this.#weather === 'cut',
-      delay: () => this.#watchDelay(),
+      delay: () => this.watchDelay(),
       random: this.#random('watch'),
     });
+    return this.join(watch);
+  }
+
+  /** Adds a watch: the faults of this link break it, too. */
+  join(watch: BreakableWatch): Disposable {
     this.#watches.add(watch);
     return {
       [Symbol.dispose]: () => {
@@ -123,6 +133,19 @@ export class Link {
         watch[Symbol.dispose]();
       },
     };
+  }
+
+  /** Reports something that may excuse a failed call. */
+  fault(what: string): void {
+    this.#options.onFault(what);
+  }
+
+  /** Returns the delay of an event of a watch. */
+  watchDelay(): number {
+    const random = this.#random('watch');
+    const delay = longTailed(random, 0.2, this.#weather === 'fair' ? this.#slowestMs : 2_000);
+    if (delay > 100) this.#options.onFault(`the watch took ${delay.toFixed()} ms`);
+    return delay;
   }
 
   #send(random: Random, method: string, arrive: () => void): void {
@@ -149,13 +172,6 @@ export class Link {
     }
     const delay = longTailed(random, 0.2, longestDelayMs);
     if (delay > 100) onFault(`${what} took ${delay.toFixed()} ms`);
-    return delay;
-  }
-
-  #watchDelay(): number {
-    const random = this.#random('watch');
-    const delay = longTailed(random, 0.2, this.#weather === 'fair' ? this.#slowestMs : 2_000);
-    if (delay > 100) this.#options.onFault(`the watch took ${delay.toFixed()} ms`);
     return delay;
   }
 

@@ -6,6 +6,7 @@ import type {
   TicketStore,
 } from '../../../lib/lock/stores/ticket-store.ts';
 import type { Ticket, TicketRequest } from '../../../lib/lock/ticket.ts';
+import { happeningsOf } from './change-happenings.ts';
 import type { Answer, Happening, RemovalCause } from './history.ts';
 
 /** Throws unless a request with this proof may be granted now. */
@@ -184,24 +185,15 @@ export class RecordedStore implements Disposable {
 
   #changed(change: StoreChange): void {
     this.#revision = change.revision;
-    for (const { key, value } of change.records) {
-      const token = Number.parseInt(value, 10);
-      this.#record({ kind: 'wrote', token, lockName: key, value });
-    }
-    for (const { nonce } of change.removedTickets) {
-      const token = this.#standing.get(nonce) ?? 0;
-      this.#standing.delete(nonce);
-      this.#record({ kind: 'removed', token, cause: this.#cause });
-    }
+    const happenings = happeningsOf(change, {
+      standing: this.#standing,
+      numberOf: ({ token }) => this.#lives * numbersPerLife + token,
+      causeOf: () => this.#cause,
+    });
     for (const ticket of change.tickets) {
-      const { nonce, session, locks, holder } = ticket;
-      const token = this.#lives * numbersPerLife + ticket.token;
-      this.#numbers.set(`${nonce}/${ticket.token}`, token);
-      this.#standing.set(nonce, token);
-      const request = holder.detail ?? '';
-      this.#record({ kind: 'queued', token, nonce, request, session, locks });
+      const number = this.#lives * numbersPerLife + ticket.token;
+      this.#numbers.set(`${ticket.nonce}/${ticket.token}`, number);
     }
-    for (const { lockName } of change.closedGates) this.#record({ kind: 'closed gate', lockName });
-    for (const lockName of change.openedGates) this.#record({ kind: 'opened gate', lockName });
+    for (const happening of happenings) this.#record(happening);
   }
 }

@@ -10,9 +10,9 @@ import type {
 import { hostCount, lockNames, otherTtlMs } from './commands.ts';
 import type { Scenario } from './simulation.ts';
 
-const host = fc.nat({ max: hostCount - 1 });
+export const host = fc.nat({ max: hostCount - 1 });
 /** Times close together, for contention; often exactly the same time. */
-const atMs = fc.oneof(
+export const atMs = fc.oneof(
   fc.nat({ max: 6_000 }),
   fc.nat({ max: 6 }).map((seconds) => seconds * 1_000),
 );
@@ -34,7 +34,7 @@ const lockRequests = fc.uniqueArray(
   { minLength: 1, maxLength: 2, selector: ({ name }) => name },
 );
 
-const lock: fc.Arbitrary<LockCommand> = fc.record({
+export const lock: fc.Arbitrary<LockCommand> = fc.record({
   kind: fc.constant('lock'),
   atMs,
   host,
@@ -56,7 +56,7 @@ const lock: fc.Arbitrary<LockCommand> = fc.record({
   listens: fc.boolean(),
 });
 
-const fault: fc.Arbitrary<FaultCommand> = fc.record({
+export const fault: fc.Arbitrary<FaultCommand> = fc.record({
   kind: fc.constantFrom(
     'pause',
     'rough',
@@ -72,7 +72,7 @@ const fault: fc.Arbitrary<FaultCommand> = fc.record({
   ms: fc.integer({ min: 1, max: 7_000 }),
 });
 
-const operator: fc.Arbitrary<OperatorCommand> = fc.record({
+export const operator: fc.Arbitrary<OperatorCommand> = fc.record({
   kind: fc.constantFrom('disable', 'break lock', 'break lock'),
   atMs,
   host,
@@ -80,7 +80,7 @@ const operator: fc.Arbitrary<OperatorCommand> = fc.record({
   ms: fc.nat({ max: 1_500 }),
 });
 
-const store: fc.Arbitrary<StoreCommand> = fc.record({
+export const store: fc.Arbitrary<StoreCommand> = fc.record({
   kind: fc.constant('pause store'),
   atMs,
   ms: fc.integer({ min: 1, max: 5_000 }),
@@ -108,7 +108,7 @@ const kept = keptIfPermanent.map((command) => ({
   holdMs: command.holdMs * 4,
 }));
 
-function scenarioOf(command: fc.Arbitrary<Command>): fc.Arbitrary<Scenario> {
+export function scenarioOf(command: fc.Arbitrary<Command>): fc.Arbitrary<Scenario> {
   return fc.record({
     seed: fc.integer(),
     commands: fc.array(command, { minLength: 1, maxLength: 24, size: 'max' }),

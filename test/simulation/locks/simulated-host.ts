@@ -1,38 +1,33 @@
 import { getEventListeners } from 'node:events';
 import { LockError, StoreUnavailableError } from '../../../lib/lock/errors.ts';
-import { LockManager } from '../../../lib/lock/lock-manager.ts';
+import type { LockManager } from '../../../lib/lock/lock-manager.ts';
 import type { RememberedHistory } from '../../../lib/lock/stores/history-record.ts';
 import { between, randomStream } from '../random.ts';
-import type { Scheduler } from '../scheduler.ts';
-import { Party } from '../scheduler.ts';
+import type { Party, Scheduler } from '../scheduler.ts';
 import type { LockCommand } from './commands.ts';
-import { mainTtlMs } from './commands.ts';
-import type { HistoryDisk } from './connection.ts';
-import { Connection } from './connection.ts';
 import { codeOf, textOf } from './error-texts.ts';
 import type { Happening } from './history.ts';
 import type { HoldingDisk, HoldingOptions, HoldingPlan } from './holding.ts';
 import { Holding } from './holding.ts';
-import { HostClock } from './host-clock.ts';
 import type { Weather } from './link.ts';
-import { Link } from './link.ts';
-import type { Daemon } from './simulated-daemon.ts';
-import type { SimulatedServer } from './simulated-server.ts';
+import type { Daemon, DaemonDisk } from './simulated-daemon.ts';
+import { startDaemon } from './simulated-daemon.ts';
+import type { SimulatedWorld } from './simulated-world.ts';
 
 export interface SimulatedHostOptions {
   readonly name: string;
   readonly seed: number;
   readonly scheduler: Scheduler;
   readonly party: Party;
-  readonly server: SimulatedServer;
+  readonly world: SimulatedWorld;
   readonly record: (happening: Happening) => void;
+  /** Present for a copy of a host: the disk that it begins with, and how long it holds the locks on it. */
+  readonly copied?: { readonly disk: Disk; readonly holdMs: number };
 }
 
-interface Disk extends HistoryDisk, HoldingDisk {
-  session: string | undefined;
-}
+type Disk = DaemonDisk & HoldingDisk;
 
-/** The plan for a lock that a daemon re-acquires from the one before. */
+/** The plan for a lock that a daemon re-acquires from the one before; a copy holds it longer. */
 const afterRestart: HoldingPlan = { holdMs: 500, writes: 1, ending: 'unlock', listens: true };
 
 /** One machine: a clock that runs a little too fast or slow, and daemons that start and end. */
@@ -43,16 +38,23 @@ export class SimulatedHost {
   readonly #startMs: number;
   readonly #holdings = new Set<Holding>();
   /** The disk, on which a daemon keeps state for the next one. */
-  readonly #disk: Disk = { session: undefined, history: undefined, tickets: new Map() };
+  readonly #disk: Disk;
   #daemon: Daemon | undefined;
   #starts = 0;
   #nonces = 0;
   #open = 0;
   #isStopping = false;
+  #isCloned = false;
+  #frozenUntil = 0;
 
   constructor(options: SimulatedHostOptions) {
     this.#options = options;
     this.name = options.name;
+    this.#disk = options.copied?.disk ?? {
+      session: undefined,
+      history: undefined,
+      tickets: new Map(),
+    };
     const random = randomStream(options.seed, `${options.name} clock`);
     this.#rate = between(random, 0.99, 1.01);
     this.#startMs = between(random, 0, 1e9);
@@ -79,48 +81,26 @@ export class SimulatedHost {
 
   start({ resume }: { readonly resume: boolean }): void {
     if (this.#daemon) return;
-    const { scheduler, party: serverParty, server, seed, record } = this.#options;
-    this.#starts += 1;
-    const life = `${this.name}.${this.#starts}`;
-    const party = new Party(life);
-    const random = (purpose: string) => randomStream(seed, `${life} ${purpose}`);
-    const clock = new HostClock({
-      scheduler,
-      party,
-      rate: this.#rate,
-      startMs: this.#startMs,
-      random: random('timers'),
-    });
-    const onFault = (what: string) => this.#fault(what);
-    const link = new Link({ scheduler, client: party, server: serverParty, random, onFault });
     const disk = this.#disk;
-    const session = resume ? disk.session : undefined;
     if (!resume) disk.tickets.clear();
-    const connection = new Connection({ server, link, host: this.name, clock, disk });
-    const manager = new LockManager({
-      store: connection,
-      host: this.name,
-      owner: this.name,
-      ttlMs: mainTtlMs,
-      clock,
-      keep: {
-        resume: session,
-        save: async (id) => {
-          disk.session = id;
-        },
-      },
+    this.#starts += 1;
+    const daemon = startDaemon({
+      ...{ ...this.#options, disk, rate: this.#rate, startMs: this.#startMs },
+      owner: this.name.replace('-copy', ''),
+      life: `${this.name}.${this.#starts}`,
+      resume: resume ? disk.session : undefined,
+      onFault: (what) => this.#fault(what),
       newNonce: () => `${this.name}-${++this.#nonces}`,
     });
-    const daemon = { party, clock, link, connection, manager };
     this.#daemon = daemon;
-    record({ kind: 'started', host: this.name });
+    this.#options.record({ kind: 'started', host: this.name });
     this.#run(() => this.#adopt(daemon));
   }
 
   /** Stops the daemon in order (SIGTERM), which leaves its locks to the next one. */
   stop(): void {
     const daemon = this.#daemon;
-    if (daemon?.party.state !== 'running' || this.#isStopping) return;
+    if (daemon?.party.state !== 'running' || this.#isStopping || this.#isCloned) return;
     this.#isStopping = true;
     this.#options.record({ kind: 'stopping', host: this.name });
     for (const holding of this.#holdings) holding.abandon();
@@ -133,7 +113,7 @@ export class SimulatedHost {
   /** Kills the daemon (SIGKILL). */
   crash(): void {
     const daemon = this.#daemon;
-    if (!daemon) return;
+    if (!daemon || this.#isCloned) return;
     this.#isStopping = false;
     daemon.party.state = 'gone';
     daemon.link.close();
@@ -151,9 +131,24 @@ export class SimulatedHost {
     this.#options.record({ kind: 'paused', host: this.name });
   }
 
+  /** Freezes the daemon for a time, and starts another host with a copy of its disk; undefined if it can't. */
+  clone(ms: number): SimulatedHost | undefined {
+    if (this.#daemon?.party.state !== 'running' || this.#isStopping || this.#isCloned) return;
+    this.#isCloned = true;
+    this.pause();
+    this.#frozenUntil = this.#options.scheduler.now + ms;
+    const disk = { ...this.#disk, tickets: new Map(this.#disk.tickets) };
+    // It still holds them when this host goes on.
+    const copied = { disk, holdMs: ms + 2_000 };
+    const clone = new SimulatedHost({ ...this.#options, name: `${this.name}-copy`, copied });
+    clone.start({ resume: true });
+    return clone;
+  }
+
   /** Thaws the daemon (SIGCONT); the first thing that its holders do is to check their locks. */
   resume(): void {
     if (this.#daemon?.party.state !== 'paused') return;
+    if (this.#options.scheduler.now < this.#frozenUntil) return;
     const random = randomStream(this.#options.seed, `${this.name} ${this.#options.scheduler.now}`);
     const first = (['due', 'timer', 'message'] as const)[Math.floor(random() * 3)] ?? 'due';
     this.#options.scheduler.resume(this.#daemon.party, first);
@@ -263,7 +258,9 @@ export class SimulatedHost {
             this.#disk.tickets.delete(request);
             continue;
           }
-          const holding = this.#hold({ request, lock, daemon, plan: afterRestart });
+          const holdMs = this.#options.copied?.holdMs ?? afterRestart.holdMs;
+          const plan = { ...afterRestart, holdMs };
+          const holding = this.#hold({ request, lock, daemon, plan });
           this.#run(() => holding.live());
         }
         return await daemon.manager.dropStrays();
@@ -277,8 +274,8 @@ export class SimulatedHost {
   }
 
   #hold(what: Pick<HoldingOptions, 'request' | 'lock' | 'daemon' | 'plan'>): Holding {
-    const { store } = this.#options.server;
-    const holding = new Holding({ ...this.#options, ...what, store, disk: this.#disk });
+    const { world } = this.#options;
+    const holding = new Holding({ ...this.#options, ...what, store: world, disk: this.#disk });
     this.#holdings.add(holding);
     return holding;
   }

@@ -1,10 +1,14 @@
 import { Party, Scheduler } from '../scheduler.ts';
 import type { Command, HostCommand, PutBackCommand } from './commands.ts';
 import { hostCount, lockNames, mainTtlMs } from './commands.ts';
+import { textOf } from './error-texts.ts';
 import type { Happening, HistoryEvent } from './history.ts';
 import { longestDelayMs } from './link.ts';
+import { memoryWorld } from './memory-world.ts';
+import type { Mark } from './recording.ts';
+import { Recording } from './recording.ts';
 import { SimulatedHost } from './simulated-host.ts';
-import { SimulatedServer } from './simulated-server.ts';
+import type { MakeWorld, SimulatedWorld } from './simulated-world.ts';
 
 export interface Scenario {
   /** The seed of everything that the commands leave open: delays, losses, clocks. */
@@ -19,43 +23,45 @@ const sleepersPerSession = 2;
 const sessionsPerHost = 2;
 
 /** Plays a scenario from the first command until every lock is free; returns its history. */
-export function simulate(scenario: Scenario): Promise<HistoryEvent[]> {
-  return new Simulation(scenario).run();
+export function simulate(scenario: Scenario, world = memoryWorld): Promise<HistoryEvent[]> {
+  return new Simulation(scenario, world).run();
 }
 
 class Simulation {
   readonly #commands: readonly Command[];
   readonly #scheduler = new Scheduler();
-  readonly #history: HistoryEvent[] = [];
+  readonly #recording = new Recording();
   readonly #party = new Party('store');
-  readonly #server: SimulatedServer;
-  readonly #hosts: readonly SimulatedHost[];
+  readonly #world: SimulatedWorld;
+  readonly #hosts: SimulatedHost[];
 
-  constructor({ seed, commands }: Scenario) {
+  constructor({ seed, commands }: Scenario, makeWorld: MakeWorld) {
     this.#commands = commands;
     const [scheduler, party, record] = [this.#scheduler, this.#party, this.#record];
-    this.#server = new SimulatedServer({ scheduler, party, seed, record });
-    const server = this.#server;
+    const mark = () => this.#recording.mark(scheduler.now);
+    const world = makeWorld({ scheduler, party, seed, record, mark });
+    this.#world = world;
     this.#hosts = Array.from({ length: hostCount }, (_, index) => {
       const name = `n${index + 1}`;
-      return new SimulatedHost({ name, seed, scheduler, party, server, record });
+      return new SimulatedHost({ name, seed, scheduler, party, world, record });
     });
   }
 
   async run(): Promise<HistoryEvent[]> {
     const onRejection = (error: unknown) => {
-      const message = Error.isError(error) ? (error.stack ?? error.message) : String(error);
-      this.#record({ kind: 'bug', message: `unhandled rejection: ${message}` });
+      this.#record({ kind: 'bug', message: `unhandled rejection: ${textOf(error)}` });
     };
     process.on('unhandledRejection', onRejection);
     try {
       await this.#playCommands();
       await this.#calmDown();
       await this.#finish();
+    } catch (error) {
+      this.#record({ kind: 'bug', message: textOf(error) });
     } finally {
       process.off('unhandledRejection', onRejection);
     }
-    return this.#history;
+    return this.#recording.history();
   }
 
   async #playCommands(): Promise<void> {
@@ -84,7 +90,7 @@ class Simulation {
   async #putBack(command: PutBackCommand): Promise<void> {
     const known = this.#hosts.map(({ history }) => history);
     for (const host of this.#hosts) host.serverPutBack();
-    await this.#server.putBack(command, known);
+    await this.#world.putBack?.(command, known);
   }
 
   #pauseStore(ms: number): void {
@@ -120,6 +126,13 @@ class Simulation {
           host.weather = 'fair';
         });
         break;
+      case 'clone': {
+        const clone = host.clone(command.ms);
+        if (!clone) break;
+        this.#hosts.push(clone);
+        this.#later(command.ms, () => host.resume());
+        break;
+      }
       case 'break watch':
         host.breakWatch();
         break;
@@ -146,7 +159,7 @@ class Simulation {
           const tickets = await manager.inspect(command.lockName);
           const ticket = tickets[command.ms % Math.max(1, tickets.length)];
           if (!ticket) return;
-          this.#record({ kind: 'broken', token: this.#server.store.numberOf(ticket) });
+          this.#record({ kind: 'broken', token: this.#world.numberOf(ticket) });
           await manager.breakLock(ticket);
         });
         break;
@@ -162,7 +175,7 @@ class Simulation {
     }
     this.#scheduler.resume(this.#party, 'due');
     await this.#scheduler.pass(longestDelayMs);
-    const direct = this.#server.store.for('an operator');
+    const direct = this.#world.direct();
     for (const name of lockNames) await direct.openGate(name);
     this.#record({ kind: 'quiet' });
   }
@@ -173,7 +186,9 @@ class Simulation {
     await this.#scheduler.pass(30_000 + holdMs.reduce((sum, ms) => sum + ms, 0), isDone);
     // After this the store has dropped the sessions of killed daemons.
     await this.#scheduler.pass(mainTtlMs + 5_000);
-    const leftovers = await this.#leftovers(sleepersPerSession * sessionsPerHost);
+    const leftovers = await this.#leftovers(
+      sleepersPerSession * sessionsPerHost + this.#world.sleepersPerHost,
+    );
     const closed = Promise.all(this.#hosts.map((host) => host.close()));
     let isClosed = false;
     void closed.then(() => {
@@ -181,10 +196,10 @@ class Simulation {
     });
     await this.#scheduler.pass(5_000);
     if (!isClosed) leftovers.push('a manager that does not close');
-    this.#server[Symbol.dispose]();
+    this.#world[Symbol.dispose]();
     await this.#scheduler.pass(1);
     leftovers.push(...(await this.#leftovers(0)));
-    if (this.#server.sleeping > 0) leftovers.push('a watch of the store');
+    if (this.#world.sleeping > 0) leftovers.push('a watch of the store');
     this.#record({ kind: 'ended', leftovers });
   }
 
@@ -196,7 +211,7 @@ class Simulation {
       const sleeping = daemon?.clock.sleeping ?? 0;
       if (sleeping > sleepersPerHost) leftovers.push(`${sleeping} sleepers on ${name}`);
     }
-    for (const { token, holder } of await this.#server.store.for('nobody').tickets()) {
+    for (const { token, holder } of await this.#world.direct().tickets()) {
       leftovers.push(`ticket ${token} of ${holder.detail}`);
     }
     return leftovers;
@@ -206,8 +221,8 @@ class Simulation {
     this.#scheduler.after(ms, new Party('world'), 'timer', run);
   }
 
-  readonly #record = (happening: Happening) => {
-    this.#history.push({ at: this.#scheduler.now, ...happening });
+  readonly #record = (happening: Happening, mark?: Mark) => {
+    this.#recording.record(this.#scheduler.now, happening, mark);
     if (happening.kind !== 'answered' || happening.answer !== 'granted') return;
     for (const host of this.#hosts) host.check();
   };
