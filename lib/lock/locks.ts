@@ -73,7 +73,7 @@ export interface LockOptions {
   readonly timeoutMs?: number;
   /**
    * How long the store keeps the lock of a holder that does not renew; the manager's TTL when left
-   * out. Requests with one TTL share a session, so use few different TTLs. In steps of a second.
+   * out. Requests with one TTL share a session, so use few different TTLs: nine at a time. In steps of a second.
    *
    * Infinity: the lock outlives its host. The store grants it to nobody else until somebody breaks
    * it, or this process, or a later one of the same owner that has attached it, unlocks it. Such a

@@ -65,6 +65,7 @@ export class Acquirer {
       callers,
       timeoutMs === 0 ? undefined : timeoutMs,
     );
+    using _session = this.#options.sessions.using(options.ttlMs);
     for (;;) {
       try {
         return await this.#acquireOnce(locks, options, limit);

@@ -48,6 +48,7 @@ export class OwnTickets {
   constructor(options: OwnTicketsOptions) {
     this.#options = options;
     this.#inherited = { leased: options.resumes, permanent: true };
+    options.sessions.hasTickets = (id) => [...this.#known.values()].includes(id);
     options.mirror.listen((event) => {
       if (event.kind === 'change') this.#noticeStrays(event.change.tickets);
       else if (event.kind === 'reset') this.#noticeStrays(options.mirror.tickets());

@@ -7,7 +7,7 @@ import { SessionKeeper } from './session.ts';
 
 const log = createDebug('berth:session');
 
-/** Each TTL costs a lease and its renewals. */
+/** Each TTL costs a lease and its renewals. Counts those in use, without the main one. */
 const maxTtls = 8;
 
 /** Pause between attempts to open a new main session. */
@@ -22,6 +22,10 @@ export class SessionPool {
   readonly #options: Omit<SessionOptions, 'onSessionHeard'>;
   readonly #main: SessionKeeper;
   readonly #others = new Map<number, SessionKeeper>();
+  /** How many running requests use the session of a TTL: they may have no ticket yet. */
+  readonly #requests = new Map<number, number>();
+  /** True if this process has a ticket of a session, or does not know whether it is removed. */
+  hasTickets: (sessionId: string) => boolean = () => true;
   /** Present where sessions expire and a later process takes over the tickets (option `keep`). */
   readonly #permanent: { readonly id: string; readonly keeper: SessionKeeper } | undefined;
   readonly #heardListeners = new Set<() => void>();
@@ -38,10 +42,21 @@ export class SessionPool {
    * Returns the session for a TTL; opens or resumes one if there is none. The default is the main
    * session; for Infinity it is the permanent session if the store's sessions expire.
    * Rejects when the store is away, LockUnsupportedError when its sessions have no TTL or there is
-   * no permanent session here, RangeError when requests use too many different TTLs.
+   * no permanent session here, RangeError while too many other TTLs are in use.
    */
   async get(ttlMs = this.#options.ttlMs): Promise<Session> {
     return this.#open(this.#keeper(ttlMs));
+  }
+
+  /** Keeps the session of a TTL open while a request runs. */
+  using(ttlMs = this.#options.ttlMs): Disposable {
+    const change = (by: number) => {
+      const count = (this.#requests.get(ttlMs) ?? 0) + by;
+      if (count > 0) this.#requests.set(ttlMs, count);
+      else this.#requests.delete(ttlMs);
+    };
+    change(1);
+    return { [Symbol.dispose]: () => change(-1) };
   }
 
   /** Returns the open session with this id, or else the main session. */
@@ -140,14 +155,27 @@ export class SessionPool {
     }
     const known = this.#others.get(ttlMs);
     if (known) return known;
-    if (this.#others.size === maxTtls) {
-      throw new RangeError(
-        `locks of one manager have at most ${maxTtls + 1} different TTLs, so ${ttlMs} ms is one too many`,
-      );
-    }
+    if (this.#others.size === maxTtls) this.#dropUnused(ttlMs);
     const keeper = new SessionKeeper({ ...options, ttlMs, onSessionHeard: this.#tellHeard });
     this.#others.set(ttlMs, keeper);
     return keeper;
+  }
+
+  /** Makes room for the session of another TTL. Throws RangeError if requests or locks use all. */
+  #dropUnused(wantedMs: number): void {
+    for (const [ttlMs, keeper] of this.#others) {
+      const { current } = keeper;
+      const isUsed = this.#requests.has(ttlMs) || (current && this.hasTickets(current.id));
+      if (isUsed) continue;
+      keeper.drop();
+      this.#others.delete(ttlMs);
+      return;
+    }
+    const used = [this.#options.ttlMs, ...this.#others.keys()].sort((a, b) => a - b);
+    throw new RangeError(
+      `locks of one manager have at most ${maxTtls + 1} different TTLs at a time, so ${wantedMs} ms is one too many; ` +
+        `use one of ${used.join(', ')} ms`,
+    );
   }
 
   #keepers(): SessionKeeper[] {
