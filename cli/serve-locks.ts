@@ -16,7 +16,7 @@ export interface ServeLocksOptions {
   readonly ttlMs: number;
 }
 
-/** How long holders have to end their work when the server stops. */
+/** How long holders have at least to end their work when the server stops. */
 const graceMs = 10_000;
 const shortestToken = 16;
 /** Holders end their work after half of the TTL without a line. */
@@ -69,8 +69,9 @@ async function stoppedBySignal(server: LockServer, stderr: Context['stderr']): P
   for (const name of names) process.on(name, ask);
   try {
     await once(asked.signal, 'abort');
-    stderr.write(`berth: stopping; holders have ${graceMs / 1_000} s to end their work\n`);
-    await server.stop(graceMs);
+    await server.stop(graceMs, (ms) => {
+      stderr.write(`berth: stopping; holders have ${ms / 1_000} s to end their work\n`);
+    });
   } finally {
     for (const name of names) process.off(name, ask);
   }

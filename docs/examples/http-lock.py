@@ -6,7 +6,8 @@
 Needs Python 3.8 and nothing else; a program can use the class Lock. TOKEN_FILE names a file with the server's token,
 CA the certificate that signed the server's; WAIT_MS limits the wait. Exits with the code of the command; with 4 if
 another holds the lock or it is disabled; with 5 if the lock was lost, which kills the command and everything that it
-has started; with 6 if the server does not answer. SIGKILL leaves the command running, without the lock.
+has started; with 6 if the server or its store does not answer, or refuses the request. SIGKILL leaves the command
+running, without the lock.
 """
 import http.client
 import json
@@ -93,6 +94,8 @@ class Lock:
 
 
 def say(text):
+    # Other users choose the words of their requests: no control character of theirs reaches the terminal.
+    text = "".join(each if each.isprintable() else "?" for each in text)
     print("http-lock: " + text, file=sys.stderr, flush=True)
 
 

@@ -5,7 +5,8 @@
 #
 # TOKEN_FILE names a file with the server's token, CA the certificate that signed the server's; WAIT_MS limits the
 # wait. Exits with the code of the command; with 4 if another holds the lock or it is disabled; with 5 if the
-# lock was lost, which kills the command and everything that it has started; with 6 if the server does not answer.
+# lock was lost, which kills the command and everything that it has started; with 6 if the server or its store does
+# not answer, or refuses the request.
 set -uo pipefail
 server=${LOCKS:-http://127.0.0.1:7020}
 name=${1:?needs the name of a lock}
@@ -15,6 +16,8 @@ fail() {
   echo "http-lock: $2" >&2
   exit "$1"
 }
+# Other users choose the words of their requests: no control character of theirs reaches the terminal.
+show() { jq -r "$1 | tostring | gsub(\"[[:cntrl:]]\"; \"?\")" <<< "$2"; }
 # Hundredths of a second of the kernel's time, which a change of the clock does not move.
 now() {
   local up
@@ -56,19 +59,24 @@ while true; do
     begun=
     heardAt=$(now)
     case $(jq -r '.event // .error.code' <<< "$line") in
-      waiting) jq -r '.holders[] | "http-lock: waiting for host \(.host) (\(.reason)), since \(.since)"' <<< "$line" >&2 ;;
+      waiting) show '.holders[] | "http-lock: waiting for host \(.host) (\(.reason)), since \(.since)"' "$line" >&2 ;;
       granted)
         silence=$(($(jq .maxSilenceMs <<< "$line") / 10))
         # The command runs in a process group of its own.
         BERTH_LOCK_TOKEN=$(jq .token <<< "$line") setsid "$@" &
         command=$!
         ;;
-      stopping | lost) fail 5 "the lock $name was lost: $(jq -r .message <<< "$line")" ;;
+      stopping | lost) fail 5 "the lock $name was lost: $(show .message "$line")" ;;
       released) fail 5 "the lock $name was released by another request" ;;
-      error) fail 4 "$(jq -r .message <<< "$line")" ;;
-      contended | timeout | disabled) fail 4 "$(jq -r .error.message <<< "$line")" ;;
       alive) ;;
-      *) fail 6 "$(jq -r '.error.message // .' <<< "$line")" ;;
+      *)
+        # A request is refused with `error`, and fails after its first line with the event `error`.
+        why=$(show '.error.message // .message // .' "$line")
+        case $(jq -r '.error.code // .code' <<< "$line") in
+          contended | timeout | disabled) fail 4 "$why" ;;
+          *) fail 6 "$why" ;;
+        esac
+        ;;
     esac
   elif ((result <= 128)); then
     # The end of the lines; a time-out of `read` is above 128.

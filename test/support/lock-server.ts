@@ -60,6 +60,7 @@ export interface Line {
   readonly maxSilenceMs?: number;
   readonly message?: string;
   readonly holders?: readonly { readonly host: string; readonly token: number }[];
+  readonly more?: number;
   readonly error?: { readonly code: string; readonly message: string };
 }
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import createDebug from 'debug';
-import { LockContendedError, LockError, LockTimeoutError } from '../errors.ts';
+import { LockContendedError, LockError, LockTimeoutError, PermitsDifferError } from '../errors.ts';
 import type { Holder, Ticket } from '../ticket.ts';
 import { BadRequestError } from './bodies.ts';
 
@@ -11,16 +11,31 @@ export interface HolderReply extends Holder {
   readonly token: number;
 }
 
-export interface Failure {
+/** The first holders, and the number of the others, if there are any. */
+export interface Holders {
+  readonly holders: readonly HolderReply[];
+  readonly more?: number;
+}
+
+export interface Failure extends Partial<Holders> {
   readonly code: string;
   readonly message: string;
-  readonly holders?: readonly HolderReply[];
+}
+
+/** A lock with permits has up to a thousand holders: a line names so many of them. */
+const mostNamed = 5;
+
+/** Returns the first of those who are before a request, and how many more there are. */
+export function holdersReply(tickets: readonly Ticket[]): Holders {
+  const more = tickets.length - mostNamed;
+  const holders = tickets.slice(0, mostNamed).map(holderReply);
+  return { holders, ...(more > 0 && { more }) };
 }
 
 /** One line of the answer to a request for a lock. Nothing follows the last four. */
 export type LockEvent =
   /** The requests and holders before this one; sent again when they change. */
-  | { readonly event: 'waiting'; readonly holders: readonly HolderReply[] }
+  | ({ readonly event: 'waiting' } & Holders)
   /** Without a line for `maxSilenceMs`, the work has to end: the server may have lost the lock. */
   | { readonly event: 'granted'; readonly token: number; readonly maxSilenceMs: number }
   /** The request still waits, or the lock is still held. */
@@ -70,13 +85,17 @@ export function failureOf(error: unknown): Failure {
   }
   if (error instanceof LockError) {
     const { code, message } = error;
-    const isBlocked = error instanceof LockContendedError || error instanceof LockTimeoutError;
-    return isBlocked
-      ? { code, message, holders: error.blockers.map(holderReply) }
-      : { code, message };
+    if (error instanceof LockContendedError || error instanceof LockTimeoutError) {
+      return { code, message, ...holdersReply(error.blockers) };
+    }
+    if (error instanceof PermitsDifferError) {
+      return { code, message, ...holdersReply([error.ticket]) };
+    }
+    return { code, message };
   }
   log('failed error=%o', error);
-  return { code: 'internal', message: `the lock server failed: ${error}` };
+  // Its text may tell a client what only the operator should read: of the store, or of this program.
+  return { code: 'internal', message: 'the lock server failed; DEBUG=berth:lock-server says why' };
 }
 
 const statusByCode: Readonly<Record<string, number>> = {

@@ -7,7 +7,7 @@ import type { Lock } from '../lock.ts';
 import type { LockOptions, Locks } from '../locks.ts';
 import type { holdBody } from './bodies.ts';
 import type { LockEvent } from './events.ts';
-import { failureOf, holderReply, RefusedError, sendFailure } from './events.ts';
+import { failureOf, holdersReply, RefusedError, sendFailure } from './events.ts';
 
 export interface HoldRequest extends z.infer<typeof holdBody> {
   readonly name: string;
@@ -74,15 +74,20 @@ export class Hold {
     return this.#unlocked.promise;
   }
 
-  /** Asks a holder to end its work within `graceMs`; refuses a request that waits. */
-  stopping(graceMs: number): void {
+  /**
+   * Asks a holder to end its work, within `leastMs` or more; refuses a request that waits. Returns how long the client may work:
+   * one that is cut off does not read of it, and ends after its time of silence.
+   */
+  stopping(leastMs: number): number {
     if (!this.#isGranted) {
       this.#cut.abort(new RefusedError(503, 'unavailable', 'the lock server stops'));
-      return;
+      return 0;
     }
+    const graceMs = Math.max(leastMs, this.#maxSilenceMs);
     const limit = `within ${graceMs / 1_000} s`;
     const message = `the lock server stops: end the work and close the connection ${limit}`;
     this.#send({ event: 'stopping', graceMs, message });
+    return graceMs;
   }
 
   /** Ends the hold: its lock is lost for the client, and is unlocked. */
@@ -125,7 +130,7 @@ export class Hold {
       ...(waitMs !== undefined && { timeoutMs: waitMs }),
       ...(ttlMs !== undefined && { ttlMs }),
       onWait: (blockers) => {
-        this.#send({ event: 'waiting', holders: blockers.map(holderReply) });
+        this.#send({ event: 'waiting', ...holdersReply(blockers) });
       },
     };
     return locks.lock(permits === undefined ? { name, mode } : { name, permits }, options);

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../running/clock.ts';
 import { systemClock } from '../../running/clock.ts';
 import type { LockManager } from '../lock-manager.ts';
 import type { Locks } from '../locks.ts';
 import { isLoopback } from './access.ts';
+import { IdleConnections } from './idle-connections.ts';
 import { Router } from './router.ts';
 
 export interface LockServerOptions {
@@ -34,15 +35,22 @@ export interface LockServer extends AsyncDisposable {
   readonly url: string;
   /**
    * Accepts nothing new, asks the holders to end their work, and waits `graceMs` until they have closed
-   * their connections. Then their locks are lost for them, and are unlocked. A second call shortens the wait.
+   * their connections, or for the longest time of silence if that is more: a client that is cut off works for so long.
+   * Then their locks are lost for them, and are unlocked. A second call with 0 ends the wait, also for such a client.
+   * `onWait` gets the time.
    */
-  stop(graceMs: number): Promise<void>;
+  stop(graceMs: number, onWait?: (ms: number) => void): Promise<void>;
 }
 
 /** How often Node looks for connections that have not sent their request in time: 30 s by default. */
 const connectionsCheckingInterval = 1_000;
-/** Connections for requests that hold nothing, such as to list or to release. */
+/** Connections for requests that hold nothing, such as to list or to release, and those without a request. */
 const furtherConnections = 100;
+/**
+ * The most connections without a request that may ask. Another ends the oldest: a client sends its request at once, so
+ * those who only connect keep nobody out.
+ */
+const maxIdleConnections = 64;
 
 /**
  * Serves locks over HTTP. Rejects RangeError for an address beyond loopback without TLS or a token, and as
@@ -52,9 +60,16 @@ export async function serveLocks(options: LockServerOptions): Promise<LockServer
   const { locks, ttlMs, address, port, tls, token, limitSilence } = options;
   const { clock = systemClock(), maxHolds = 1_000 } = options;
   checkAddress(options);
-  const router = new Router({ locks, clock, ttlMs, token, maxHolds });
+  const idle = new IdleConnections(maxIdleConnections);
+  const accepted = ({ socket }: IncomingMessage) => idle.accepted(socket);
+  const router = new Router({ locks, clock, ttlMs, token, maxHolds, accepted });
   const server = await newServer(tls);
-  server.on('request', (request, response) => void router.answer(request, response));
+  server.on('request', (request, response) => {
+    // Taken now: a request whose body was not read has no socket any more when its answer has been sent.
+    const { socket } = request;
+    response.once('close', () => idle.add(socket));
+    void router.answer(request, response);
+  });
   // Node's limits for the head and the body of a request; a request that holds has sent both.
   server.headersTimeout = 10_000;
   server.requestTimeout = 10_000;
@@ -63,6 +78,7 @@ export async function serveLocks(options: LockServerOptions): Promise<LockServer
     socket.setKeepAlive(true, ttlMs / 2);
     socket.setNoDelay(true);
     limitSilence?.(socket, ttlMs);
+    idle.add(socket);
   });
   server.listen(port, address);
   await once(server, 'listening');
@@ -87,8 +103,8 @@ class ListeningServer implements LockServer {
     this.url = `${isSecure ? 'https' : 'http'}://${host}:${port}`;
   }
 
-  stop(graceMs: number): Promise<void> {
-    if (this.#stopped === undefined) this.#stopped = this.#stop(graceMs);
+  stop(graceMs: number, onWait: (ms: number) => void = () => {}): Promise<void> {
+    if (this.#stopped === undefined) this.#stopped = this.#stop(graceMs, onWait);
     else if (graceMs === 0) this.#graceOver.abort();
     return this.#stopped;
   }
@@ -97,12 +113,15 @@ class ListeningServer implements LockServer {
     return this.stop(0);
   }
 
-  async #stop(graceMs: number): Promise<void> {
+  async #stop(graceMs: number, onWait: (ms: number) => void): Promise<void> {
     const { holds } = this.#router;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#router.stop(graceMs);
+    const longestMs = this.#router.stop(graceMs);
+    // Zero is the word of an operator, or the end of the program: nobody waits.
+    const waitMs = graceMs === 0 ? 0 : Math.max(graceMs, longestMs);
+    onWait(waitMs);
     this.#server.closeIdleConnections();
-    const grace = this.#clock.sleep(graceMs, this.#graceOver.signal);
+    const grace = this.#clock.sleep(waitMs, this.#graceOver.signal);
     await Promise.race([grace, closed]);
     this.#graceOver.abort();
     for (const hold of holds) hold.cut();

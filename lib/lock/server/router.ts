@@ -17,6 +17,8 @@ export interface RouterOptions {
   readonly token: string | undefined;
   /** The most requests that hold or wait at one time. */
   readonly maxHolds: number;
+  /** Called when a request may ask, with its connection. */
+  readonly accepted: (request: IncomingMessage) => void;
 }
 
 interface Call {
@@ -39,6 +41,7 @@ export class Router {
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       checkAccess(request, this.#options.token);
+      this.#options.accepted(request);
       if (this.#isStopping) throw new RefusedError(503, 'unavailable', 'the lock server stops');
       await this.#route(request, response);
     } catch (error) {
@@ -46,10 +49,13 @@ export class Router {
     }
   }
 
-  /** Refuses new requests and those that wait; asks holders to end their work within `graceMs`. */
-  stop(graceMs: number): void {
+  /**
+   * Refuses new requests and those that wait; asks holders to end their work within `leastMs`, or their time of silence
+   * if that is longer. Returns the longest of these times, 0 if nobody holds a lock.
+   */
+  stop(leastMs: number): number {
     this.#isStopping = true;
-    for (const hold of this.holds) hold.stopping(graceMs);
+    return Math.max(0, ...[...this.holds].map((hold) => hold.stopping(leastMs)));
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {

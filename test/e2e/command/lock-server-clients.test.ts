@@ -88,6 +88,35 @@ describe.each(examples)('%s', (program, requirements) => {
       await held.unlock();
     });
 
+    test('exits with 6 when the server stops while it waits', async () => {
+      const name = newName();
+      const held = await library.lock(name);
+      await using server = await startLockServer(file);
+      await using waiting = example(server.url, name, ['true']);
+      await waitFor(() => waiting.output(), 10_000, 'the example to wait');
+      server.process.kill('SIGTERM');
+      const { code, stderr } = await waiting.finished;
+      expect({ code, stderr }).toEqual({
+        code: 6,
+        stderr: expect.stringContaining('the lock server stops'),
+      });
+      await held.unlock();
+    });
+
+    test('shows no control character of others at the terminal', async () => {
+      const name = newName();
+      const held = await library.lock(name, { reason: 'Up\u001b[2Jgrade', holder: 'n\u00079' });
+      await using waiting = example(url, name, ['true']);
+      await waitFor(() => waiting.output(), 10_000, 'the example to wait');
+      await held.unlock();
+      const { stderr } = await waiting.finished;
+      expect(stderr).toMatch(/waiting for host n\?9 \(Up\?\[2Jgrade\), since \S+\n$/);
+      const again = await library.lock(name, { reason: 'Up\u001b[2Jgrade' });
+      await using refused = example(url, name, ['true'], { WAIT_MS: '0' });
+      expect((await refused.finished).stderr).toContain('Up?[2Jgrade');
+      await again.unlock();
+    });
+
     test.each([
       ['its lock is cleared', async (name: string) => breakIt(name)],
       ['the server is killed', 'SIGKILL'],

@@ -1,0 +1,45 @@
+import type { Socket } from 'node:net';
+
+/**
+ * The connections of a server without a request that may ask: they have sent none yet, or only what was refused, or
+ * wait for the next. There are at most so many: another ends the oldest.
+ */
+export class IdleConnections {
+  readonly #most: number;
+  /** Sockets in the order in which they became idle. */
+  readonly #sockets = new Map<string, Socket>();
+
+  /** Sockets with a listener for their end: a connection is idle many times. */
+  readonly #followed = new WeakSet<Socket>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  add(socket: Socket): void {
+    const name = nameOf(socket);
+    if (socket.destroyed || this.#sockets.has(name)) return;
+    this.#sockets.set(name, socket);
+    if (!this.#followed.has(socket)) socket.once('close', () => this.#forget(name, socket));
+    this.#followed.add(socket);
+    const [oldest] = this.#sockets;
+    if (this.#sockets.size > this.#most && oldest) {
+      this.#sockets.delete(oldest[0]);
+      oldest[1].destroy();
+    }
+  }
+
+  /** Records that a request on this connection may ask. */
+  accepted(socket: Socket): void {
+    this.#sockets.delete(nameOf(socket));
+  }
+
+  #forget(name: string, socket: Socket): void {
+    if (this.#sockets.get(name) === socket) this.#sockets.delete(name);
+  }
+}
+
+/** A connection with TLS has two sockets, which have one address. */
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
