@@ -158,6 +158,30 @@ describeWith(['earlier-node', 'etcd', 'postgres', 'root'], 'the packed lock libr
     expect(stdout).toMatch(/^token 1\nlocks in the file \.\/locks\.db need Linux and its \/proc/);
   });
 
+  test('takes locks in a directory, with processes of both Nodes at a time', async () => {
+    await small.write('count', '0');
+    await small.write(
+      'directory.mjs',
+      `import { readFile, writeFile } from 'node:fs/promises';
+       import { openLocks } from '@berth/lock';
+       import { fileStore } from '@berth/lock/stores/file';
+       const store = await fileStore({ directory: './locks' });
+       const locks = await openLocks({ store });
+       for (let round = 0; round < 30; round += 1) {
+         await locks.withLock('count', async () => {
+           const count = Number(await readFile('count', 'utf8'));
+           await writeFile('count', String(count + 1));
+         });
+       }
+       await locks.close();
+       await store[Symbol.asyncDispose]();`,
+    );
+    const all = [...Object.values(nodes), ...Object.values(nodes)];
+    const ends = await Promise.all(all.map((node) => small.run(node, 'directory.mjs')));
+    for (const end of ends) expectQuiet(end);
+    expect(await readFile(join(small.directory, 'count'), 'utf8')).toBe('120');
+  });
+
   test('shows what the locks do if the library debug is installed', async () => {
     const program = `const { openLocks } = require('@berth/lock');
       openLocks('memory:').then(async (locks) => {

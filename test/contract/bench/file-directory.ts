@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, linkSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,9 +37,27 @@ export function unlockSession(id: string): void {
   if (status !== 0) throw new Error(`flock ended with ${status}`);
 }
 
-/** Locks the mutex, as a process in the middle of a step does. */
+/** Takes the turn of a store that was written to, as a process in the middle of a step does. */
+export function holdTurn(directory: string): Disposable {
+  const [own, now] = [join(directory, 'turn', 'held'), join(directory, 'turn', 'now')];
+  const lock = lockFile(own);
+  linkSync(own, now);
+  rmSync(own);
+  return {
+    [Symbol.dispose]: () => {
+      rmSync(now);
+      lock[Symbol.dispose]();
+    },
+  };
+}
+
+/** Locks the mutex, as a process of berth 0.1.0 in the middle of a step does. */
 export function holdMutex(directory: string): Disposable {
-  const descriptor = openSync(join(directory, 'mutex'), 'a');
+  return lockFile(join(directory, 'mutex'));
+}
+
+function lockFile(path: string): Disposable {
+  const descriptor = openSync(path, 'a', 0o600);
   const { status } = spawnSync('flock', ['-x', '3'], {
     stdio: ['ignore', 'ignore', 'inherit', descriptor],
   });

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { EtcdClient } from '../../../lib/etcd/client.ts';
 import { embeddedStore } from '../../../lib/lock/stores/embedded/store.ts';
 import { EtcdStore } from '../../../lib/lock/stores/etcd/store.ts';
-import { fileStore } from '../../../lib/lock/stores/file/store.ts';
 import { postgresStore } from '../../../lib/lock/stores/postgres/store.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
 import { checkOut } from '../../support/earlier-release.ts';
@@ -19,7 +18,7 @@ import { exclusive, permit } from '../bench/store-bench.ts';
 
 const program = join(import.meta.dirname, 'earlier-locks.ts');
 
-describeWith(['history', 'flock'], 'permits beside the release before', () => {
+describeWith(['history'], 'permits beside the release before', () => {
   const stack = new AsyncDisposableStack();
   let before: string;
   let directory: string;
@@ -32,11 +31,6 @@ describeWith(['history', 'flock'], 'permits beside the release before', () => {
   test('a SQLite file', () => {
     const path = join(directory, 'locks.db');
     return takeTurns('embedded', path, () => embeddedStore({ path }));
-  });
-
-  test('a lock directory', () => {
-    const path = join(directory, 'locks');
-    return takeTurns('file', path, () => fileStore({ directory: path }));
   });
 
   describeWith(['etcd'], 'on a server', () => {

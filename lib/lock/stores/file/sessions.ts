@@ -1,6 +1,6 @@
 import { LockUnsupportedError } from '../../errors.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
-import type { SessionFiles } from './session-files.ts';
+import type { LockedFiles } from './locked-files.ts';
 import type { StateFile } from './state-file.ts';
 import type { Steps } from './steps.ts';
 
@@ -8,10 +8,10 @@ import type { Steps } from './steps.ts';
 export class Sessions {
   readonly #steps: Steps;
   readonly #file: StateFile;
-  readonly #files: SessionFiles;
+  readonly #files: LockedFiles;
   #isPurging = false;
 
-  constructor(steps: Steps, file: StateFile, files: SessionFiles) {
+  constructor(steps: Steps, file: StateFile, files: LockedFiles) {
     this.#steps = steps;
     this.#file = file;
     this.#files = files;
@@ -25,7 +25,7 @@ export class Sessions {
       );
     }
     for (;;) {
-      const id = await this.#files.create(owner);
+      const id = await this.#files.create({ owner });
       try {
         const isOpen = await this.#steps.take((model) => {
           if (this.#files.has(id)) model.addSession(id);

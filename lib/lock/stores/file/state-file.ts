@@ -7,12 +7,13 @@ import type { KeptState } from '../kept-state.ts';
 import { changesAfter, emptyState } from '../kept-state.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange, StoreState } from '../ticket-store.ts';
-import { parseState, stateText } from './state-text.ts';
+import { currentFormat, parseState, stateText } from './state-text.ts';
 
 /** One version of the file, kept open so that no later version can get its inode. */
 interface Version {
   readonly descriptor: number;
   readonly stats: BigIntStats;
+  readonly format: number;
   readonly state: KeptState;
 }
 
@@ -40,6 +41,12 @@ export class StateFile implements ChangeSource, Disposable {
     return this.#adopt((file) => parseState(readFileSync(file, 'utf8'), this.#path));
   }
 
+  /** True if the file is there and processes of berth 0.1.0 leave it alone. */
+  hasCurrentFormat(): boolean {
+    this.current();
+    return this.#version?.format === currentFormat;
+  }
+
   /** Returns the present state as a model, for steps that only read. */
   model(): TicketModel {
     const state = this.current();
@@ -49,10 +56,10 @@ export class StateFile implements ChangeSource, Disposable {
     return this.#view.model;
   }
 
-  /** Replaces the file, which is then on disk. The caller holds the mutex. */
+  /** Replaces the file, which is then on disk. The caller has the turn. */
   async replace(state: KeptState): Promise<void> {
     await replaceFile(this.#path, stateText(state));
-    this.#adopt(() => state);
+    this.#adopt(() => ({ format: currentFormat, state }));
   }
 
   dataVersion(): number {
@@ -84,15 +91,15 @@ export class StateFile implements ChangeSource, Disposable {
     }
   }
 
-  #adopt(read: (descriptor: number) => KeptState): KeptState {
+  #adopt(read: (descriptor: number) => Pick<Version, 'format' | 'state'>): KeptState {
     const descriptor = openSync(this.#path, 'r');
     try {
       const stats = fstatSync(descriptor, { bigint: true });
-      const state = read(descriptor);
+      const content = read(descriptor);
       this[Symbol.dispose]();
-      this.#version = { descriptor, stats, state };
+      this.#version = { descriptor, stats, ...content };
       this.#versions += 1;
-      return state;
+      return content.state;
     } catch (error) {
       closeSync(descriptor);
       throw error;

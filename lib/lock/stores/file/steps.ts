@@ -1,30 +1,33 @@
-import { closeSync, openSync } from 'node:fs';
-import { StoreUnavailableError } from '../../errors.ts';
 import type { DueStep } from '../due-steps.ts';
 import { DueSteps } from '../due-steps.ts';
 import type { KeptState } from '../kept-state.ts';
 import { nextState } from '../kept-state.ts';
 import { TicketModel } from '../ticket-model.ts';
 import type { StoreChange } from '../ticket-store.ts';
-import { flock } from './flock.ts';
 import type { StateFile } from './state-file.ts';
+import type { Turn, TurnLock } from './turn-lock.ts';
+
+interface StepsOptions {
+  readonly file: StateFile;
+  readonly lock: Pick<TurnLock, 'take'>;
+  /** Called first in each turn. */
+  readonly prepare: () => Promise<void>;
+}
 
 /** After this many batches, other processes get their turn. */
 const batchesPerTurn = 4;
 
 /**
- * Changes the state file, one process at a time. A turn costs a helper process and a batch costs a
- * write to the disk, so all due steps are taken together. A step's caller gets the outcome when it
- * is on disk; if the write fails, the outcome of the whole batch is unknown.
+ * Changes the state file, one process at a time. A batch costs a write to the disk, so all due steps
+ * are taken together. A step's caller gets the outcome when it is on disk; if the write fails, the
+ * outcome of the whole batch is unknown.
  */
 export class Steps {
-  readonly #file: StateFile;
-  readonly #mutexPath: string;
+  readonly #options: StepsOptions;
   readonly #due = new DueSteps<TicketModel>(() => this.#turn(), 'the lock directory is closed');
 
-  constructor(file: StateFile, mutexPath: string) {
-    this.#file = file;
-    this.#mutexPath = mutexPath;
+  constructor(options: StepsOptions) {
+    this.#options = options;
   }
 
   /** Takes a step. `mustWrite`: writes the file even if the step changes nothing. */
@@ -38,31 +41,26 @@ export class Steps {
   }
 
   async #turn(): Promise<void> {
-    const mutex = openSync(this.#mutexPath, 'a', 0o600);
-    try {
-      if (!(await flock(mutex, 'exclusive', { wait: true }))) {
-        throw new StoreUnavailableError(
-          `another process keeps ${this.#mutexPath} locked; fuser -v names it`,
-        );
-      }
-      for (let batch = 0; batch < batchesPerTurn && !this.#due.isEmpty; batch += 1) {
-        await this.#batch(this.#due.next());
-      }
-    } finally {
-      closeSync(mutex);
+    const { lock, prepare } = this.#options;
+    using turn = await lock.take();
+    await prepare();
+    for (let batch = 0; batch < batchesPerTurn && !this.#due.isEmpty; batch += 1) {
+      await this.#batch(this.#due.next(), turn);
     }
   }
 
-  async #batch(steps: readonly DueStep<TicketModel>[]): Promise<void> {
+  async #batch(steps: readonly DueStep<TicketModel>[], turn: Turn): Promise<void> {
+    const { file } = this.#options;
     try {
-      const before = this.#file.current();
+      const before = file.current();
       const changes: StoreChange[] = [];
       const model = new TicketModel((change) => changes.push(change), before);
       const tell = steps.map(({ take }) => take(model));
       const after = nextState(before, model.state(), changes);
       if (hasChanged(before, after) || steps.some(({ mustWrite }) => mustWrite)) {
-        await this.#file.replace(after);
-        this.#file.onChange();
+        turn.confirm();
+        await file.replace(after);
+        file.onChange();
       }
       for (const each of tell) each();
     } catch (error) {

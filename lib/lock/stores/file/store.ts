@@ -11,10 +11,12 @@ import type { TicketModel } from '../ticket-model.ts';
 import type { Placement, Refused, TicketStore } from '../ticket-store.ts';
 import { openLockDirectory } from './directory.ts';
 import { explainFileError } from './file-errors.ts';
-import { SessionFiles } from './session-files.ts';
+import { LockedFiles } from './locked-files.ts';
 import { Sessions } from './sessions.ts';
 import { StateFile } from './state-file.ts';
 import { Steps } from './steps.ts';
+import { takeOverFormat1 } from './take-over-format-1.ts';
+import { TurnLock } from './turn-lock.ts';
 
 export interface FileStoreOptions {
   /** A directory on a local file system; created if missing. */
@@ -26,12 +28,16 @@ export interface FileStoreOptions {
 /**
  * Keeps tickets in a directory, for the processes of one host, with files and the kernel's locks
  * (flock) only. Each step is on disk when it answers, so a crash loses nothing and leaves nothing
- * half done.
+ * half done. A program (`flock`) is started once for each session and each store that is opened, and to look
+ * whether a process has died; not for a step.
  *
  *     state.json      the whole state, replaced as a whole; readers take no lock
- *     mutex           locked by the process that changes the state:
- *                     Steps ─► flock(mutex) ─► TicketModel ─► replace state.json ─► answer
+ *     turn/ID         one file per open store, locked by its process
+ *     turn/now        a further name of such a file: of the store that changes the state:
+ *                     Steps ─► TurnLock ─► TicketModel ─► replace state.json ─► answer
+ *     turn/next       likewise: of the store that waits first for its turn
  *     sessions/ID     one file per session, locked by its process while the session lives
+ *     mutex           locked once, while the state is taken over from berth 0.1.0
  *
  * A session ends with its process: the kernel frees the lock at that moment, also if the processes
  * can't see each other (containers that share the directory). So a session never expires, a stopped
@@ -55,8 +61,10 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
   };
   const paths = await attempt(() => openLockDirectory(directory, readFileSystemType));
   const file = new StateFile(paths.state);
-  const files = new SessionFiles(paths.sessions);
-  const steps = new Steps(file, paths.mutex);
+  const files = new LockedFiles(paths.sessions);
+  const lock = new TurnLock(paths.turn);
+  const prepare = () => takeOverFormat1(file, files, paths.mutex);
+  const steps = new Steps({ file, lock, prepare });
   const sessions = new Sessions(steps, file, files);
   const feed = new ChangeFeed(file, () => sessions.purgeSoon());
   const inotify = notifyOf(directory, paths.state, () => file.onChange());
@@ -132,6 +140,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       inotify?.close();
       await sessions.closeOwn();
       await steps.close();
+      lock[Symbol.dispose]();
       files[Symbol.dispose]();
       file[Symbol.dispose]();
     },

@@ -1,19 +1,22 @@
 // The file store used by several real processes, also across PID namespaces; real time.
 import { execFile } from 'node:child_process';
-import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { fileStore } from '../../../../lib/lock/stores/file/store.ts';
+import { startProcess } from '../../../support/processes.ts';
 import { describeWith } from '../../../support/requirements.ts';
-import { fileDirectory } from '../../bench/file-directory.ts';
+import { fileDirectory, holdTurn } from '../../bench/file-directory.ts';
 import { clientOf, eventually } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 import { StoreProcess, workerPath } from '../../store/process.ts';
 import { storeProcessContract } from '../../store/process-contract.ts';
 
 const execute = promisify(execFile);
+const storeModule = import.meta.resolve('../../../../lib/lock/stores/file/store.ts');
 
 describeWith(['flock'], 'the file store with real processes', () => {
   storeProcessContract('file', fileDirectory);
@@ -36,6 +39,31 @@ describeWith(['flock'], 'the file store with real processes', () => {
     expect((await locksByInode()).map((lock) => lock.inode)).not.toContain(inode);
   });
 
+  test('that are late to end the turn of a dead one leave the turn of another alone', async () => {
+    await using place = await fileDirectory();
+    await using store = await fileStore({ directory: place.path });
+    await store.health();
+    const now = join(place.path, 'turn/now');
+    writeFileSync(now, '');
+    const slow = await slowFlock(place.root);
+    await using late = startProcess('node', [workerPath, 'file', place.path, 'hold'], {
+      env: { PATH: slow.searchPath },
+    });
+    await eventually(() => expect(existsSync(slow.started)).toBe(true));
+    // Meanwhile another one ends it, and takes the turn.
+    rmSync(now);
+    const other = holdTurn(place.path);
+    const { ino } = statSync(now);
+    await writeFile(slow.mayGoOn, '');
+    await eventually(() => expect(existsSync(slow.ended)).toBe(true));
+    expect(await store.tickets()).toEqual([]);
+    expect(statSync(now).ino).toBe(ino);
+    other[Symbol.dispose]();
+    await eventually(async () => expect(await store.tickets('db')).toHaveLength(1));
+    late.kill('SIGKILL');
+    await late.finished;
+  });
+
   test('reports that the program flock is missing', async () => {
     await using place = await fileDirectory();
     const run = execute(process.execPath, [workerPath, 'file', place.path, 'watch'], {
@@ -47,6 +75,34 @@ describeWith(['flock'], 'the file store with real processes', () => {
         /StoreUnavailableError: the program flock of util-linux does not run/,
       ),
     });
+  });
+});
+
+describeWith(['root', 'flock'], 'the file store of another user', () => {
+  test('refuses a step of a process that may only read, which changes nothing', async () => {
+    await using place = await fileDirectory();
+    await using store = await fileStore({ directory: place.path });
+    await (await clientOf(store, 'n1')).hold('db');
+    await execute('chmod', ['-R', 'a+rX', place.root]);
+    const state = join(place.path, 'state.json');
+    const before = statSync(state).ino;
+    const script = `
+      const { fileStore } = await import(${JSON.stringify(storeModule)});
+      process.setgroups([]);
+      process.setgid(65534);
+      process.setuid(65534);
+      const store = await fileStore({ directory: process.argv[1] });
+      process.stdout.write(String((await store.tickets()).length));
+      await store.closeGate({ lockName: 'db', host: 'n2', since: '', why: '' });`;
+    const args = ['--input-type=module', '--eval', script, place.path];
+    await expect(execute(process.execPath, args)).rejects.toMatchObject({
+      stdout: '1',
+      stderr: expect.stringMatching(
+        /StoreUnavailableError: the lock directory .* can't be used: this user may not read and write there/,
+      ),
+    });
+    expect(statSync(state).ino).toBe(before);
+    await store.closeGate({ lockName: 'db', host: 'n1', since: '2026-01-02T03:04:05Z', why: 'x' });
   });
 });
 
@@ -80,6 +136,23 @@ describeWith(['root', 'flock'], 'the file store across PID namespaces', () => {
     expect(await inside.run({ name: 'try', lock: 'db' })).toBe('refused');
   });
 });
+
+/** Makes a program `flock` that waits before it looks at the lock of a dead process. */
+async function slowFlock(directory: string) {
+  const path = (name: string) => join(directory, name);
+  const [started, mayGoOn, ended] = [path('started'), path('go-on'), path('ended')];
+  const wait = `touch "${started}"; until [ -e "${mayGoOn}" ]; do sleep 0.01; done`;
+  const system = `PATH="${process.env.PATH}" flock "$@"`;
+  const script = `#!/bin/sh
+case "$*" in
+  "-x -n 3") ${wait}; ${system}; code=$?; touch "${ended}"; exit $code ;;
+  *) ${system} ;;
+esac
+`;
+  await mkdir(path('bin'));
+  await writeFile(path('bin/flock'), script, { mode: 0o700 });
+  return { started, mayGoOn, ended, searchPath: `${path('bin')}:${process.env.PATH}` };
+}
 
 async function locksByInode() {
   const columns = ['--json', '--output', 'INODE,TYPE,MODE'];

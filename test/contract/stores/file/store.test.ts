@@ -1,4 +1,5 @@
 // The file store: the store contract, its files and its disk; real files and `flock`, real time.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { copyFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,12 +9,7 @@ import { StoreUnavailableError } from '../../../../lib/lock/errors.ts';
 import { fileStore } from '../../../../lib/lock/stores/file/store.ts';
 import { openDescriptors, runOk } from '../../../support/processes.ts';
 import { describeWith } from '../../../support/requirements.ts';
-import {
-  fileDirectory,
-  fileFixture,
-  holdMutex,
-  unlockSession,
-} from '../../bench/file-directory.ts';
+import { fileDirectory, fileFixture, holdTurn, unlockSession } from '../../bench/file-directory.ts';
 import { clientOf, eventually, exclusive } from '../../bench/store-bench.ts';
 import { StoreMirror } from '../../bench/store-mirror.ts';
 import { ticketStoreContract } from '../../store/ticket-store.ts';
@@ -27,10 +23,16 @@ describeWith(['flock'], 'the file store', () => {
     const client = await clientOf(store, '../../n1');
     await client.hold('../../etc/passwd', 'state.json', 'mutex', '/');
     expect((await stat(place.path)).mode & 0o777).toBe(0o700);
-    const files = readdirSync(place.path, { recursive: true }).toSorted();
-    expect(files).toEqual(['mutex', 'sessions', `sessions/${client.session}`, 'state.json']);
-    for (const file of ['mutex', 'state.json', `sessions/${client.session}`]) {
-      expect((await stat(join(place.path, file))).mode & 0o777).toBe(0o600);
+    const [turn] = readdirSync(join(place.path, 'turn'));
+    const files = ['mutex', `sessions/${client.session}`, 'state.json', `turn/${turn}`];
+    const folders = ['sessions', 'turn'];
+    expect(readdirSync(place.path, { recursive: true }).toSorted()).toEqual(
+      [...files, ...folders].toSorted(),
+    );
+    for (const [names, mode] of [[files, 0o600] as const, [folders, 0o700] as const]) {
+      for (const name of names) {
+        expect((await stat(join(place.path, name))).mode & 0o777).toBe(mode);
+      }
     }
     const holder = JSON.parse(await readFile(join(place.path, 'sessions', client.session), 'utf8'));
     expect(holder).toMatchObject({ owner: '../../n1', pid: process.pid });
@@ -72,8 +74,8 @@ describeWith(['flock'], 'the file store', () => {
       await (await clientOf(store, 'n1')).hold('db');
     }
     expect(await openDescriptors(process.pid)).toBe(before);
-    expect(readdirSync(join(place.path, 'sessions'))).toEqual([]);
-    expect(await readdirSync(place.path).toSorted()).toEqual(['mutex', 'sessions', 'state.json']);
+    const left = readdirSync(place.path, { recursive: true }).toSorted();
+    expect(left).toEqual(['mutex', 'sessions', 'state.json', 'turn']);
   });
 
   test('writes concurrent requests in one step', async () => {
@@ -136,11 +138,12 @@ describeWith(['flock'], 'the file store', () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const folder = join(place.path, 'sessions');
-    const mutex = holdMutex(place.path);
+    await store.health(); // Makes the folder of the turn.
+    const turn = holdTurn(place.path);
     const opening = clientOf(store, 'n1');
     await eventually(() => expect(readdirSync(folder)).toHaveLength(1));
     await rm(join(folder, readdirSync(folder)[0] ?? ''));
-    mutex[Symbol.dispose]();
+    turn[Symbol.dispose]();
     const client = await opening;
     expect(readdirSync(folder)).toEqual([client.session]);
     expect(await store.sessionAlive(client.session)).toBe(true);
@@ -216,23 +219,48 @@ describeWith(['flock'], 'the file store', () => {
     await expect(client.enqueue('db')).rejects.toThrow(/has been removed/);
   });
 
-  test('gives up a step while another process holds the mutex, and goes on later', async () => {
+  test('gives up a step while another process has the turn, and goes on later', async () => {
     await using place = await fileDirectory();
     await using store = await fileStore({ directory: place.path });
     const client = await clientOf(store, 'n1');
     const held = await client.hold('db');
     {
-      using _ = holdMutex(place.path);
+      using _ = holdTurn(place.path);
       const startedAt = performance.now();
       const stuck = [client.enqueue('a'), client.enqueue('b')];
       expect(await store.tickets()).toEqual([held]);
       expect(await store.stands(held)).toBe(true);
       for (const step of stuck) await expect(step).rejects.toThrow(StoreUnavailableError);
-      await expect(stuck[0]).rejects.toThrow(/mutex locked; fuser -v names it/);
+      await expect(stuck[0]).rejects.toThrow(
+        /has been changing the state.* \(fuser -v .*turn\/now names it\)/,
+      );
       expect(performance.now() - startedAt).toBeLessThan(40_000);
     }
     expect(await store.tickets()).toEqual([held]);
     await client.hold('a', 'b');
+  });
+
+  test('starts no program for a step', async () => {
+    await using place = await fileDirectory();
+    await using store = await fileStore({ directory: place.path });
+    await using other = await fileStore({ directory: place.path });
+    const [client, second] = [await clientOf(store, 'n1'), await clientOf(other, 'n2')];
+    let programs = 0;
+    const count = () => {
+      programs += 1;
+    };
+    subscribe('child_process', count);
+    try {
+      for (let cycle = 0; cycle < 20; cycle += 1) {
+        await store.remove(await client.hold('db'));
+        await other.remove(await second.hold('db'));
+      }
+      expect(programs).toBe(0);
+      await clientOf(store, 'n3'); // Locks the file of its session.
+      expect(programs).toBe(1);
+    } finally {
+      unsubscribe('child_process', count);
+    }
   });
 
   test('closes although its last step fails, and its locks end', async () => {
@@ -241,7 +269,7 @@ describeWith(['flock'], 'the file store', () => {
     await (await clientOf(store, 'n1')).hold('db');
     await using other = await fileStore({ directory: place.path });
     {
-      using _ = holdMutex(place.path);
+      using _ = holdTurn(place.path);
       await store[Symbol.asyncDispose]();
     }
     expect(await other.tickets()).toEqual([]);
