@@ -31,6 +31,9 @@ export class ChangeFeed implements Disposable {
   readonly #followers = new Set<Follower>();
   #running: AbortController | undefined;
   #alarm = Promise.withResolvers<void>();
+  /** True while the connection for notifications is open. */
+  #isListening = false;
+  readonly #onNotified = new Set<(payload: string) => void>();
 
   constructor(database: Database, history: Pick<StoreHistory<never>, 'ask' | 'onChange'>) {
     this.#database = database;
@@ -48,6 +51,15 @@ export class ChangeFeed implements Disposable {
     }
     this.#wake();
     return { [Symbol.dispose]: () => this.#end(follower) };
+  }
+
+  /**
+   * Calls `listener` for each notification on the connection that the feed has open; undefined if it has none.
+   */
+  hear(listener: (payload: string) => void): Disposable | undefined {
+    if (!this.#isListening) return undefined;
+    this.#onNotified.add(listener);
+    return { [Symbol.dispose]: () => this.#onNotified.delete(listener) };
   }
 
   [Symbol.dispose](): void {
@@ -81,11 +93,17 @@ export class ChangeFeed implements Disposable {
   async #followOnce(signal: AbortSignal): Promise<void> {
     await using line = await this.#database.open((payload) => {
       if (payload === undefined || !this.#hasSeen(Number(payload))) this.#wake();
+      if (payload !== undefined) for (const listener of this.#onNotified) listener(payload);
     });
-    while (!signal.aborted) {
-      this.#alarm = Promise.withResolvers();
-      const untilExpiryMs = await this.#pump(line, signal);
-      await this.#sleep(Math.min(untilExpiryMs, this.#database.dialect.pollMs));
+    this.#isListening = true;
+    try {
+      while (!signal.aborted) {
+        this.#alarm = Promise.withResolvers();
+        const untilExpiryMs = await this.#pump(line, signal);
+        await this.#sleep(Math.min(untilExpiryMs, this.#database.dialect.pollMs));
+      }
+    } finally {
+      this.#isListening = false;
     }
   }
 

@@ -3,6 +3,7 @@ import { messageOf } from '../../../running/message-of.ts';
 import type { Condition } from '../../condition.ts';
 import type { StoreHistory } from '../store-history.ts';
 import type { Database } from './database.ts';
+import type { ChangeFeed } from './feed.ts';
 import { number, text } from './rows.ts';
 
 /** How long a notification may take. */
@@ -12,20 +13,79 @@ const seenByAll = '0';
 
 type History = Pick<StoreHistory<never>, 'ask' | 'conditions'>;
 
-/** Implements `TicketStore.health`. */
-export async function healthOf(
-  database: Database,
-  history: History,
-): Promise<readonly Condition[]> {
-  try {
-    const own = await history.ask(() => conditions(database));
-    const found = [...own, ...(await notificationConditions(database, history))];
+/** Present and expected faults of a database. */
+export class PostgresHealth {
+  readonly #database: Database;
+  readonly #history: History;
+  readonly #feed: Pick<ChangeFeed, 'hear'>;
+  /** Notifications arrived on a connection that was opened to find out. */
+  #haveArrived = false;
+
+  constructor(database: Database, history: History, feed: Pick<ChangeFeed, 'hear'>) {
+    this.#database = database;
+    this.#history = history;
+    this.#feed = feed;
+  }
+
+  /** Implements `TicketStore.health`. */
+  async conditions(): Promise<readonly Condition[]> {
+    try {
+      const own = await this.#history.ask(() => conditions(this.#database));
+      const found = [...own, ...(await this.#notifications())];
+      return [
+        ...found.map((message) => ({ severity: 'warning' as const, message })),
+        ...(await this.#history.conditions()),
+      ];
+    } catch (error) {
+      return [{ severity: 'error', message: messageOf(error) }];
+    }
+  }
+
+  async #notifications(): Promise<string[]> {
+    const { server, dialect } = this.#database;
+    if (!dialect.notifies) return [];
+    try {
+      if (await this.#isNotified()) return [];
+    } catch (error) {
+      // It says nothing of the locks, and hides none of the other conditions.
+      return [
+        `the look at whether ${server} passes notifications on has failed: ${messageOf(error)}`,
+      ];
+    }
     return [
-      ...found.map((message) => ({ severity: 'warning' as const, message })),
-      ...(await history.conditions()),
+      `${server} passes no notifications on, so waiting requests get their locks up to ${dialect.pollMs} ms later; a pooler in front of it (PgBouncer) has to pool sessions, not transactions`,
     ];
-  } catch (error) {
-    return [{ severity: 'error', message: messageOf(error) }];
+  }
+
+  /**
+   * A pooler of transactions forgets who listens: it gives the connection of the server to another client. The
+   * connection of the feed shows it. Without one, another is opened until notifications have arrived once: each new
+   * connection may lead to a server with another history, for which all steps then wait.
+   */
+  async #isNotified(): Promise<boolean> {
+    const arrived = Promise.withResolvers<true>();
+    const notice = (payload?: string) => {
+      if (payload === seenByAll) arrived.resolve(true);
+    };
+    using hearing = this.#feed.hear(notice);
+    if (!hearing && this.#haveArrived) return true;
+    // Not within `ask`: the history is looked at after each new connection.
+    await using _ = hearing ? undefined : await this.#database.open(notice);
+    const { schema } = this.#database.tables;
+    // The channel has the name of the schema, which stands quoted in statements.
+    const channel = schema.slice(1, -1).replaceAll('""', '"');
+    await this.#history.ask(() =>
+      this.#database.read('pg_notify($1, $2)::text AS notified', [channel, seenByAll]),
+    );
+    const over = new AbortController();
+    const late = pause(notificationLimitMs, false, { signal: over.signal }).catch(() => false);
+    try {
+      const isNotified = await Promise.race([arrived.promise, late]);
+      this.#haveArrived ||= isNotified;
+      return isNotified;
+    } finally {
+      over.abort();
+    }
   }
 }
 
@@ -50,33 +110,4 @@ async function conditions(database: Database): Promise<string[]> {
       ? []
       : `${server} does not wait for its standbys: after a fail-over locks may be held twice; set synchronous_standby_names`,
   ].flat();
-}
-
-async function notificationConditions(database: Database, history: History): Promise<string[]> {
-  const { server, dialect } = database;
-  if (!dialect.notifies || (await isNotified(database, history))) return [];
-  return [
-    `${server} passes no notifications on, so waiting requests get their locks up to ${dialect.pollMs} ms later; a pooler in front of it (PgBouncer) has to pool sessions, not transactions`,
-  ];
-}
-
-/** A pooler of transactions forgets who listens: it gives the connection of the server to another client. */
-async function isNotified(database: Database, history: History): Promise<boolean> {
-  const arrived = Promise.withResolvers<true>();
-  // Not within `ask`: each new connection may lead to a server with another history, which is then looked at.
-  await using _ = await database.open((payload) => {
-    if (payload === seenByAll) arrived.resolve(true);
-  });
-  // The channel has the name of the schema, which stands quoted in statements.
-  const channel = database.tables.schema.slice(1, -1).replaceAll('""', '"');
-  await history.ask(() =>
-    database.read('pg_notify($1, $2)::text AS notified', [channel, seenByAll]),
-  );
-  const over = new AbortController();
-  const late = pause(notificationLimitMs, false, { signal: over.signal }).catch(() => false);
-  try {
-    return await Promise.race([arrived.promise, late]);
-  } finally {
-    over.abort();
-  }
 }

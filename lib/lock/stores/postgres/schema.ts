@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { StoreRefusedError } from '../../errors.ts';
 import type { Connection } from './connections.ts';
-import { isConflict, isMadeByAnother, isMissingTable } from './postgres-errors.ts';
+import { isConflict, isForbidden, isMadeByAnother, isMissingTable } from './postgres-errors.ts';
 import { flag, number } from './rows.ts';
 
 /** Format 1 had no incarnations of sessions. */
@@ -67,11 +68,22 @@ export async function prepareSchema(
  * column for permits is no new format: an earlier release leaves it NULL, and takes a permit for an exclusive lock.
  */
 async function migrate(connection: Connection, tables: Tables): Promise<void> {
-  await connection.script([
+  const statements = [
     `ALTER TABLE ${tables.sessions} ADD COLUMN IF NOT EXISTS incarnation TEXT`,
     `ALTER TABLE ${tables.ticketLocks} ADD COLUMN IF NOT EXISTS permits INT8`,
     `UPDATE ${tables.counter} SET format = ${schemaFormat} WHERE format = 1`,
-  ]);
+  ];
+  try {
+    await connection.script(statements);
+  } catch (cause) {
+    if (!isForbidden(cause)) throw cause;
+    // Only the owner of a table may add a column; the user of the locks may have been given no more than its rows.
+    throw new StoreRefusedError(
+      `the lock tables in schema ${tables.schema} are of an earlier release, and this user may not change them; ` +
+        `their owner has to run: ${statements.map((statement) => `${statement};`).join(' ')}`,
+      { cause },
+    );
+  }
 }
 
 interface FoundFormat {

@@ -8,7 +8,7 @@ import type { DialectName } from './dialect.ts';
 import { dialects } from './dialect.ts';
 import { ChangeFeed } from './feed.ts';
 import { Gates } from './gates.ts';
-import { healthOf } from './health.ts';
+import { PostgresHealth } from './health.ts';
 import { TicketQueue } from './queue.ts';
 import { Records } from './records.ts';
 import { Sessions } from './sessions.ts';
@@ -63,6 +63,7 @@ export function postgresStore(options: PostgresStoreOptions = {}): TicketStore {
   const records = new Records(database, sessions);
   const gates = new Gates(database);
   const feed = new ChangeFeed(database, history);
+  const health = new PostgresHealth(database, history, feed);
   let isClosed = false;
   const ask = <T>(call: () => Promise<T>) => history.ask(call);
   return {
@@ -92,7 +93,7 @@ export function postgresStore(options: PostgresStoreOptions = {}): TicketStore {
     closeGate: (gate) => ask(() => gates.close(gate)),
     openGate: (lockName) => ask(() => gates.open(lockName)),
     gates: () => ask(() => gates.all()),
-    health: () => healthOf(database, history),
+    health: () => health.conditions(),
     watch: (watcher) => (isClosed ? { [Symbol.dispose]: () => {} } : feed.follow(watcher)),
     [Symbol.asyncDispose]: async () => {
       if (isClosed) return;

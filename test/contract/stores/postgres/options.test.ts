@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { StoreUnavailableError } from '../../../../lib/lock/errors.ts';
+import { StoreRefusedError, StoreUnavailableError } from '../../../../lib/lock/errors.ts';
 import type { PostgresStoreOptions } from '../../../../lib/lock/stores/postgres/store.ts';
 import { postgresStore } from '../../../../lib/lock/stores/postgres/store.ts';
 import type { Postgres } from '../../../support/postgres-server.ts';
@@ -166,6 +166,27 @@ describeWith(['postgres'], 'a postgres store', () => {
     const resume = { ttlMs: 60_000, owner: 'n1', resumable: true, resume: held.session };
     expect(await second.openSession(resume)).toMatchObject({ id: held.session, resumed: true });
     expect(await second.stands(held)).toBe(true);
+  });
+
+  test('says what the owner has to run if the user may not add what is lacking', async () => {
+    const { connect, schema } = await postgresFixture(server);
+    await using first = await connect();
+    const held = await (await clientOf(first, 'n1')).hold('db');
+    const tables = `ALL TABLES IN SCHEMA "${schema}"`;
+    await server.psql(
+      `ALTER TABLE "${schema}".ticket_locks DROP COLUMN permits; CREATE USER rows PASSWORD 'pw';
+       GRANT USAGE ON SCHEMA "${schema}" TO rows;
+       GRANT SELECT, INSERT, UPDATE, DELETE ON ${tables} TO rows`,
+    );
+    const options = { ...addressOf(server), user: 'rows', password: 'pw', schema };
+    await using refused = postgresStore(options);
+    const error = await refused.tickets().catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(StoreRefusedError);
+    const [, statements = ''] = /their owner has to run: (.*)$/.exec(String(error)) ?? [];
+    expect(statements).toContain(`ALTER TABLE "${schema}".ticket_locks ADD COLUMN`);
+    await server.psql(statements);
+    expect(await refused.tickets()).toEqual([held]);
+    expect(await refused.stands(held)).toBe(true);
   });
 
   test('works for a user who may not create schemas, in a schema of his own', async () => {

@@ -73,6 +73,51 @@ describeWith(['postgres'], 'a postgres store behind a pooler', () => {
     expect(await store.health()).toEqual([]);
   });
 
+  test('health looks at notifications on the connection that watches, and opens no other', async () => {
+    for (const options of [{ dropsNotifications: false }, { dropsNotifications: true }]) {
+      await using proxy = await startPooler(server, never, options);
+      await using store = postgresStore(address(proxy.port));
+      const mirror = new StoreMirror();
+      using _ = store.watch(mirror);
+      const held = await (await clientOf(store, 'n1')).hold(`db ${options.dropsNotifications}`);
+      await eventually(() => expect(mirror.tickets).toContainEqual(held));
+      const before = proxy.accepted();
+      for (let look = 0; look < 2; look += 1) {
+        expect(await store.health()).toHaveLength(options.dropsNotifications ? 1 : 0);
+      }
+      expect(proxy.accepted()).toBe(before);
+      await store.remove(held);
+    }
+  });
+
+  test('health of a store that nobody watches connects until notifications have arrived once', async () => {
+    await using proxy = await startPooler(server, never);
+    await using store = postgresStore(address(proxy.port));
+    expect(await store.health()).toEqual([]);
+    const before = proxy.accepted();
+    expect(await store.health()).toEqual([]);
+    expect(proxy.accepted()).toBe(before);
+  });
+
+  test('health names other faults, too, when there is no connection for the look at notifications', async () => {
+    await server.psql(`CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'`);
+    await using proxy = await startPooler(server, never);
+    await using store = postgresStore({ ...address(proxy.port), database: 'ascii' });
+    await store.tickets();
+    proxy.accept(false);
+    expect(await store.health()).toEqual([
+      { severity: 'warning', message: expect.stringContaining('has the encoding SQL_ASCII') },
+      {
+        severity: 'warning',
+        message: expect.stringMatching(
+          /^the look at whether .* notifications on has failed: .*broke/,
+        ),
+      },
+    ]);
+    proxy.accept(true);
+    expect(await store.health()).toHaveLength(1);
+  });
+
   test('two clients whose connections a pooler swaps never run statements of each other', async () => {
     await using swapping = await startPooler(server, never);
     await using one = postgresStore({ ...address(swapping.port), schema: 'program one' });
@@ -115,7 +160,15 @@ async function startPooler(
   const sockets = new Set<Socket>();
   const links = new Map<Socket, Socket>();
   let refused = 0;
+  let accepted = 0;
+  let isAccepting = true;
   const proxy = createServer((client) => {
+    client.on('error', () => {}); // It may be cut off.
+    if (!isAccepting) {
+      client.destroy();
+      return;
+    }
+    accepted += 1;
     const upstream = connect(port, host);
     client.once('data', (chunk) => {
       const [parameter] = unknown.exec(chunk.toString('latin1')) ?? [];
@@ -143,6 +196,12 @@ async function startPooler(
   return {
     port: (proxy.address() as AddressInfo).port,
     refused: () => refused,
+    /** The number of connections so far. */
+    accepted: () => accepted,
+    /** With false, further connections break. */
+    accept: (isWanted: boolean) => {
+      isAccepting = isWanted;
+    },
     swap: () => {
       const [[one, first] = [], [two, second] = [], ...others] = links;
       if (!one || !first || !two || !second || others.length > 0)
