@@ -166,6 +166,8 @@ const channelOptions = {
   // old channel, which has no time limit and hangs if its packets are lost.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.max_receive_message_length': -1,
+  // Nobody asks for gRPC's own statistics of calls, which cost each call.
+  'grpc.enable_channelz': 0,
   // gRPC would ask the proxy of the environment for its members; proxies of the web reach no etcd.
   'grpc.enable_http_proxy': 0,
 };

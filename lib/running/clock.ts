@@ -35,7 +35,7 @@ export function systemClock(boot = bootClock()): Clock {
   return {
     now: () => {
       const monotonic = performance.now();
-      const jumpedMs = Math.abs(wallLead() - lead);
+      const jumpedMs = Math.abs(Date.now() - monotonic - lead);
       if (monotonic - checkedAt >= suspendCheckMs || jumpedMs >= suspendCheckMs) {
         checkedAt = monotonic;
         lead = wallLead();

@@ -109,6 +109,7 @@ export class WaitLimit implements Disposable {
   }
 
   #leftMs(): number {
+    if (this.#timeoutMs === Number.POSITIVE_INFINITY) return this.#timeoutMs;
     return this.#startedAt + this.#timeoutMs - this.#clock.now();
   }
 

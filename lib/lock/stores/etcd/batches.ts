@@ -1,13 +1,24 @@
-import type { IRequestOp, ITxnRequest, ITxnResponse } from '../../../etcd/client.ts';
+import type { ICompare, IRequestOp, ITxnRequest, ITxnResponse } from '../../../etcd/client.ts';
 import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
 import { maxTxnOps } from './txn.ts';
 
 /** Sends one Txn with a time limit; rejects as `EtcdClient.txn`. */
 export type Transact = (request: ITxnRequest, timeoutMs: number) => Promise<ITxnResponse>;
 
+/** A comparison that many Txns at once require. */
+export interface Requirement {
+  /** The name: requirements of one name are the same. */
+  readonly name: string;
+  readonly compare: ICompare;
+  /** Reads, if the Txn does nothing, whether it was for this. */
+  readonly look?: IRequestOp;
+}
+
 /** A Txn that can share a round trip with others. */
 export interface BatchRequest {
   readonly txn: ITxnRequest;
+  /** Further comparisons of the Txn, which others of its batch make, too. */
+  readonly requires?: readonly Requirement[];
   /** The names of the locks and the keys of the records that the Txn changes, or that only it may read now. */
   readonly touches: readonly string[];
   /** The names that the Txn reads, or changes in a way that does not concern others which only read them. */
@@ -33,6 +44,9 @@ const maxBatchBytes = 1_000_000;
  * each request writes a key of its own, and none depends on the others. A lease that is
  * gone fails the whole batch, so a batch never has two leases. All writes of a batch have one
  * revision.
+ *
+ * What all of a batch require (that their session is this process's, say) is compared once. If it is not so, nothing
+ * is written and the requests go out one by one, each with its own comparisons.
  *
  * When its database is full (NOSPACE alarm), etcd refuses a Txn that puts keys, but it does not
  * count the puts of nested Txns. So each batch repeats one put in a branch that never runs: a full
@@ -94,23 +108,27 @@ export class EtcdBatches {
     const left: Member[] = [];
     /** The names that earlier requests touch; true if they only read them. */
     const touched = new Map<string, boolean>();
+    const required = new Set<string>();
     let largest = 0;
     let bytes = 0;
     let lease: string | undefined;
     for (const member of this.#waiting) {
-      const { touches, reads = [] } = member;
+      const { touches, reads = [], requires = [] } = member;
       const isApart =
         touches.every((name) => !touched.has(name)) &&
         reads.every((name) => touched.get(name) ?? true);
       const largestThen = Math.max(largest, opsOf(member.txn));
       const bytesThen = bytes + bytesOf(member.txn);
-      const fits = batch.length + 1 + largestThen <= maxTxnOps && bytesThen <= maxBatchBytes;
+      const requiredThen = required.size + requires.length;
+      const opsThen = Math.max(batch.length + 1, requiredThen) + (requiredThen > 0 ? 1 : 0);
+      const fits = opsThen + largestThen <= maxTxnOps && bytesThen <= maxBatchBytes;
       const agrees = !lease || !member.lease || lease === member.lease;
       const goes = batch.length === 0 || (isApart && fits && agrees);
       for (const name of reads) touched.set(name, goes && (touched.get(name) ?? true));
       for (const name of touches) touched.set(name, false);
       if (goes) {
         batch.push(member);
+        for (const { name } of requires) required.add(name);
         largest = largestThen;
         bytes = bytesThen;
         lease ??= member.lease;
@@ -128,21 +146,42 @@ export class EtcdBatches {
     if (!first) return;
     const timeoutMs = Math.max(1, first.askedAt + this.#timeoutMs - performance.now());
     try {
-      if (others.length === 0 && !first.freesSpace) {
-        first.answer.resolve(await this.#transact(first.txn, timeoutMs));
+      if (others.length === 0) {
+        first.answer.resolve(await this.#transactAlone(first, timeoutMs));
         return;
       }
-      const success = batch.map(({ txn }) => ({ request_txn: txn }));
+      const { compare, success } = sharedTxn(batch);
+      const isPlain = compare.length === 0;
+      const all = isPlain ? success : [{ request_txn: { compare, success, failure: [] } }];
       const failure = batch.flatMap(countedPuts).slice(0, 1);
-      const answer = await this.#transact({ compare: [], success, failure }, timeoutMs);
+      const answer = await this.#transact({ compare: [], success: all, failure }, timeoutMs);
+      const shared = isPlain ? answer : answer.responses[0]?.response_txn;
+      if (shared?.succeeded === false) {
+        await this.#exchangeOneByOne(batch);
+        return;
+      }
       for (const [index, member] of batch.entries()) {
-        const own = answer.responses[index]?.response_txn;
+        const own = shared?.responses[index]?.response_txn;
         if (own) member.answer.resolve({ ...own, header: answer.header });
-        else member.answer.reject(new TypeError('etcd did not answer a part of a Txn'));
+        else member.answer.reject(noPart());
       }
     } catch (error) {
       await this.#fail(batch, error);
     }
+  }
+
+  async #transactAlone(request: BatchRequest, timeoutMs: number): Promise<ITxnResponse> {
+    const txn = wholeTxn(request);
+    if (!request.freesSpace) return this.#transact(txn, timeoutMs);
+    const nested = { compare: [], success: [{ request_txn: txn }], failure: [] };
+    const { responses, header } = await this.#transact(nested, timeoutMs);
+    const own = responses[0]?.response_txn;
+    if (!own) throw noPart();
+    return { ...own, header };
+  }
+
+  async #exchangeOneByOne(batch: readonly Member[]): Promise<void> {
+    await Promise.all(batch.map((member) => this.#exchange([member])));
   }
 
   /** Rejects the members that an error concerns; sends the others again if nothing was written. */
@@ -151,7 +190,7 @@ export class EtcdBatches {
       for (const { lease, answer } of batch) if (lease !== undefined) answer.reject(error);
       await this.#exchange(batch.filter(({ lease }) => lease === undefined));
     } else if (batch.length > 1 && error instanceof EtcdRefusedError) {
-      await Promise.all(batch.map((member) => this.#exchange([member])));
+      await this.#exchangeOneByOne(batch);
     } else {
       for (const { answer } of batch) answer.reject(error);
     }
@@ -161,6 +200,31 @@ export class EtcdBatches {
 interface Member extends BatchRequest {
   readonly answer: PromiseWithResolvers<ITxnResponse>;
   readonly askedAt: number;
+}
+
+function noPart(): TypeError {
+  return new TypeError('etcd did not answer a part of a Txn');
+}
+
+/** Returns the Txn of a request that has no other in its batch. */
+function wholeTxn({ txn, requires = [] }: BatchRequest): ITxnRequest {
+  if (requires.length === 0) return txn;
+  const looks = requires.flatMap(({ look }) => (look ? [look] : []));
+  return {
+    ...txn,
+    compare: [...(txn.compare ?? []), ...requires.map(({ compare }) => compare)],
+    failure: [...(txn.failure ?? []), ...looks],
+  };
+}
+
+/** Returns what all requests of a batch require, and their Txns. */
+function sharedTxn(batch: readonly BatchRequest[]): { compare: ICompare[]; success: IRequestOp[] } {
+  const required = new Map<string, ICompare>();
+  for (const { requires = [] } of batch) {
+    for (const { name, compare } of requires) required.set(name, compare);
+  }
+  const success = batch.map(({ txn }) => ({ request_txn: txn }));
+  return { compare: [...required.values()], success };
 }
 
 /** Returns the puts that a full etcd must refuse. */

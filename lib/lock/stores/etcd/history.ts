@@ -1,6 +1,7 @@
 import type { EtcdClient, ICompare, IKeyValue } from '../../../etcd/client.ts';
 import type { HistoryOptions } from '../history-source.ts';
 import { StoreHistory } from '../store-history.ts';
+import type { Requirement } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
 import type { FoundEtcdHistory } from './stored-history.ts';
 import { StoredHistory } from './stored-history.ts';
@@ -16,6 +17,11 @@ export class EtcdHistory extends StoreHistory<FoundEtcdHistory> {
   constructor(client: EtcdClient, keys: EtcdKeys, options: HistoryOptions) {
     super(new StoredHistory(client, keys), options);
     this.#keys = keys;
+  }
+
+  /** Requires that a request may be granted. */
+  isOpen(proof: number | undefined): Requirement {
+    return { name: `quarantine ${proof} ${this.id}`, compare: this.mayBeGranted(proof) };
   }
 
   /** Returns the condition under which a request may be granted; throws for a proof that is too old. */

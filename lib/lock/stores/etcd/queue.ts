@@ -1,4 +1,4 @@
-import type { ICompare, IKeyValue, IRangeRequest } from '../../../etcd/client.ts';
+import type { IKeyValue, IRangeRequest } from '../../../etcd/client.ts';
 import type { Ticket, TicketRequest } from '../../ticket.ts';
 import { storedPart } from '../../ticket.ts';
 import type {
@@ -9,7 +9,7 @@ import type {
   Refused,
   Waiting,
 } from '../ticket-store.ts';
-import type { EtcdBatches } from './batches.ts';
+import type { EtcdBatches, Requirement } from './batches.ts';
 import type { EtcdHistory } from './history.ts';
 import type { EtcdKeys } from './keys.ts';
 import { removalRequest } from './removal.ts';
@@ -26,7 +26,7 @@ export interface EtcdQueueParts {
   readonly batches: EtcdBatches;
   readonly keys: EtcdKeys;
   readonly slots: EtcdSlots;
-  readonly history: Pick<EtcdHistory, 'mayBeGranted' | 'requireOpenIn'>;
+  readonly history: Pick<EtcdHistory, 'isOpen' | 'requireOpenIn'>;
   readonly sessions: EtcdSessions;
 }
 
@@ -39,7 +39,7 @@ export class EtcdQueue {
   readonly #batches: EtcdBatches;
   readonly #keys: EtcdKeys;
   readonly #slots: EtcdSlots;
-  readonly #history: Pick<EtcdHistory, 'mayBeGranted' | 'requireOpenIn'>;
+  readonly #history: Pick<EtcdHistory, 'isOpen' | 'requireOpenIn'>;
   readonly #sessions: EtcdSessions;
   readonly #parts: TicketParts;
   readonly #txns: TicketTxns;
@@ -91,7 +91,6 @@ export class EtcdQueue {
     const taken = await this.#takeIfFree(request, id, keys, fits ? inTheWay : [], seenAt);
     if (taken.granted) return taken.granted;
     const found = fits ? taken.found : await this.#txns.readAtOnce(request, inTheWay);
-
     const own = new Set(keys.map(String));
     const [mine, others] = partition(found, (kv) => own.has(kv.key.toString()));
     const earlier = await this.#earlier(request, mine);
@@ -182,8 +181,8 @@ export class EtcdQueue {
 
   async remove(ticket: Ticket | TicketRequest, claim?: string, note?: RecordNote): Promise<void> {
     const id = 'id' in ticket ? ticket.id : this.#slots.idFor(ticket);
-    const guards = this.#sessions.guards([ticket.session]);
-    await this.#batches.send(removalRequest({ ticket, id, guards, claim, note }, this.#keys));
+    const requires = this.#sessions.requirements(ticket.session);
+    await this.#batches.send(removalRequest({ ticket, id, requires, claim, note }, this.#keys));
     this.#slots.free(ticket);
   }
 
@@ -195,11 +194,13 @@ export class EtcdQueue {
     ranges: readonly IRangeRequest[],
     seenAt?: number,
   ): Promise<{ granted?: Granted; found: IKeyValue[]; revision: number }> {
-    const { succeeded, revision, found } = await this.#txns.write(request, {
-      compare: [...this.#parts.isFree(request, keys, seenAt), ...this.#isOpen(request)],
+    const txn = {
+      compare: this.#parts.isFree(request, keys, seenAt),
       success: [...this.#parts.reads(request), ...this.#parts.puts(request, keys)],
       failure: ranges.map((range) => ({ request_range: range })),
-    });
+    };
+    const required = this.#isOpen(request);
+    const { succeeded, revision, found } = await this.#txns.write(request, txn, required);
     if (!succeeded) return { found, revision };
     const granted = this.#parts.granted(request, ticketOf(request, id, revision), found);
     return { granted, found, revision };
@@ -213,8 +214,8 @@ export class EtcdQueue {
   ): Promise<Granted | Waiting | Disabled> {
     const places = [...keys, ...this.#parts.gates(request)];
     const otherPermits = this.#parts.otherPermits(request);
-    const { succeeded, revision, found } = await this.#txns.write(request, {
-      compare: [...[...places, ...otherPermits].map(isAbsent), ...this.#isOpen(request)],
+    const txn = {
+      compare: [...places, ...otherPermits].map(isAbsent),
       // etcd runs the ranges before the puts, so they find lower tickets only.
       success: [
         ...this.#parts.nearest(request).map((range) => ({ request_range: range })),
@@ -226,7 +227,9 @@ export class EtcdQueue {
         ...otherPermits.map((range) => ({ ...range, limit: 1 })),
         ...(hasRoom(request) ? [this.#quarantine] : []),
       ].map((range) => ({ request_range: range })),
-    });
+    };
+    const required = this.#isOpen(request);
+    const { succeeded, revision, found } = await this.#txns.write(request, txn, required);
     if (!succeeded) {
       const [gates, rest] = partition(found, (kv) => this.#keys.isGate(kv.key.toString()));
       const own = new Set(keys.map(String));
@@ -244,10 +247,10 @@ export class EtcdQueue {
     return { state: 'waiting', ticket, blockers, revision };
   }
 
-  /** Compares that the store may grant the request now, if the Txn has room for it. */
-  #isOpen(request: TicketRequest): ICompare[] {
-    const condition = this.#history.mayBeGranted(request.proof);
-    return hasRoom(request) ? [condition] : [];
+  /** Requires that the store may grant the request now, if the Txn has room for it. */
+  #isOpen(request: TicketRequest): Requirement[] {
+    const isOpen = this.#history.isOpen(request.proof);
+    return hasRoom(request) ? [isOpen] : [];
   }
 
   /**

@@ -3,11 +3,14 @@ import type { EtcdClient, ICompare, IKeyValue, IRequestOp } from '../../../etcd/
 import { LeaseGoneError } from '../../../etcd/client.ts';
 import { isPermanent, permanentSessionOf } from '../../permanent-session.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
+import type { Requirement } from './batches.ts';
 import type { EtcdKeys } from './keys.ts';
 import { notAfter } from './txn.ts';
 
 /** The value that this process has written into the record of a session. */
 interface Incarnation {
+  /** The key of the record. */
+  readonly key: Buffer;
   readonly nonce: string;
   /** The revision of that write. */
   readonly revision: number;
@@ -84,8 +87,17 @@ export class EtcdSessions {
   guards(ids: readonly string[]): ICompare[] {
     return [...new Set(ids)].flatMap((id) => {
       const own = this.#own.get(id);
-      return own ? [notAfter(this.#keys.sessionKey(id), own.revision)] : [];
+      return own ? [notAfter(own.key, own.revision)] : [];
     });
+  }
+
+  /** Requires the same as `guards`; reads what `requireOwn` needs. */
+  requirements(id: string): Requirement[] {
+    const own = this.#own.get(id);
+    if (!own) return [];
+    const { key, revision } = own;
+    const look = { request_range: { key, keys_only: true } };
+    return [{ name: `session ${id} ${revision}`, compare: notAfter(key, revision), look }];
   }
 
   /** Reads what `guards` compares, for `isTaken`. */
@@ -131,7 +143,7 @@ export class EtcdSessions {
       // Nested: a full etcd refuses other puts, but what is mounted must still be unmounted.
       failure: [nested(this.#put(id, nonce))],
     });
-    if (!succeeded) this.#own.set(id, { nonce, revision: Number(header.revision) });
+    if (!succeeded) this.#own.set(id, { key, nonce, revision: Number(header.revision) });
     return !succeeded;
   }
 

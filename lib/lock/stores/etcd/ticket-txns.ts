@@ -10,7 +10,7 @@ import { EtcdRefusedError, LeaseGoneError } from '../../../etcd/client.ts';
 import type { TicketRequest } from '../../ticket.ts';
 import { namesOf } from '../../ticket.ts';
 import { lockTouch, touchesOf } from '../touches.ts';
-import type { EtcdBatches } from './batches.ts';
+import type { EtcdBatches, Requirement } from './batches.ts';
 import type { EtcdSessions } from './sessions.ts';
 import type { EtcdSlots } from './slots.ts';
 import { foundIn, maxTxnOps } from './txn.ts';
@@ -41,23 +41,24 @@ export class TicketTxns {
     return this.#batches.send({ txn, touches: [], reads: namesOf(locks).map(lockTouch) });
   }
 
-  /** Sends a Txn that writes a ticket. If its outcome stays unknown, the slot is in doubt. */
+  /**
+   * Sends a Txn that writes a ticket if the store may grant it (`isOpen`) and the session is this process's. If its outcome stays unknown, the slot is in doubt.
+   */
   async write(
     request: TicketRequest,
     txn: ITxnRequest,
+    isOpen: readonly Requirement[],
   ): Promise<{ succeeded: boolean; revision: number; found: IKeyValue[] }> {
     const { mark, claim, read, readBelow, freesSpace = false } = request;
     const written = [mark, claim?.key].filter((key) => key !== undefined);
     const wanted = [read, readBelow].filter((key) => key !== undefined);
     const { reads, writes: touches } = touchesOf([request], { read: wanted, written });
     const lease = request.session;
-    const guarded = {
-      ...txn,
-      compare: [...(txn.compare ?? []), ...this.isOurs(request)],
-      failure: [...(txn.failure ?? []), ...this.lookAtSession(request)],
-    };
+    const isOurs = hasRoom(request) ? this.#sessions.requirements(lease) : [];
+    const requires = [...isOpen, ...isOurs];
     try {
-      const answer = await this.#batches.send({ txn: guarded, touches, reads, lease, freesSpace });
+      const sent = { txn, requires, touches, reads, lease, freesSpace };
+      const answer = await this.#batches.send(sent);
       const found = foundIn(answer.responses);
       if (!answer.succeeded) this.#sessions.requireOwn(request.session, found);
       const revision = Number(answer.header.revision);

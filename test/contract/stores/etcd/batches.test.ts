@@ -37,12 +37,17 @@ class Sender {
     }, timeoutMs);
   }
 
-  /** Sends a request that puts `value`; returns its revision. */
-  async put(value: string, more: Partial<BatchRequest> = {}): Promise<number> {
+  /** Sends a request that puts `value`. */
+  write(value: string, more: Partial<BatchRequest> = {}): Promise<ITxnResponse> {
     const lease = more.lease === undefined ? {} : { lease: more.lease };
     const put = { key: Buffer.from(value), value: Buffer.from(value), ...lease };
     const txn = { compare: [], success: [{ request_put: put }], failure: [] };
-    const answer = await this.batches.send({ txn, touches: [value], ...more });
+    return this.batches.send({ txn, touches: [value], ...more });
+  }
+
+  /** Does the same and returns the revision. */
+  async put(value: string, more: Partial<BatchRequest> = {}): Promise<number> {
+    const answer = await this.write(value, more);
     expect(answer.succeeded).toBe(true);
     return Number(answer.header.revision);
   }
@@ -192,6 +197,42 @@ for (const version of etcdVersions) {
         write('x2', ['db'], []),
       ]);
       expect(sender.sent).toEqual([['first'], ['s1', 's2'], ['x1'], ['s3', 's4'], ['x2']]);
+    });
+
+    test('compare once what many require, and ask one by one when it is not so', async () => {
+      const state = Buffer.from('state');
+      const isNew = { target: 'Create', result: 'Equal', key: state, create_revision: 0 } as const;
+      const look = { request_range: { key: state } };
+      const requires = [{ name: 'new', compare: isNew, look }];
+      const write = (value: string, required = true) =>
+        sender.write(value, required ? { requires } : {});
+      const done = await Promise.all([write('first'), write('a'), write('b'), write('c', false)]);
+      expect(done.map(({ succeeded }) => succeeded)).toEqual([true, true, true, true]);
+      expect(sender.sent).toEqual([['first'], ['a', 'b', 'c']]);
+      sender.sent.length = 0;
+      await sender.write('state');
+      const answers = await Promise.all([write('d'), write('e'), write('f'), write('g', false)]);
+      expect(answers.map(({ succeeded }) => succeeded)).toEqual([false, false, false, true]);
+      const found = answers.map(({ responses }) => responses[0]?.response_range?.kvs[0]?.key);
+      expect(found).toEqual([state, state, state, undefined]);
+      const freeing = await sender.write('h', { requires, freesSpace: true });
+      expect(freeing).toMatchObject({ succeeded: false });
+      const { kvs } = await sender.client.range({
+        key: Buffer.from('a'),
+        range_end: Buffer.from('z'),
+      });
+      expect(kvs.map(({ key }) => String(key))).toEqual(['a', 'b', 'c', 'first', 'g', 'state']);
+    });
+
+    test('with what their requests require are as large as etcd accepts', async () => {
+      const key = Buffer.from('none');
+      const compare = { target: 'Create', result: 'Equal', key, create_revision: 0 } as const;
+      const requires = [{ name: 'none', compare }];
+      const all = Array.from({ length: 1 + 126 + 1 }, (_, index) =>
+        sender.put(`${index}`, { requires }),
+      );
+      await Promise.all(all);
+      expect(sender.sent.map(({ length }) => length)).toEqual([1, 126, 1]);
     });
 
     test('never contain two leases', async () => {

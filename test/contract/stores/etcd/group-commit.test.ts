@@ -118,6 +118,24 @@ for (const version of etcdVersions) {
       expect(await store.tickets()).toEqual([]);
     });
 
+    test('does nothing for a session that another process has resumed, in a Txn shared with others', async () => {
+      const [n1, n2] = [await clientOf(store, 'n1'), await clientOf(store, 'n2')];
+      const [a, b] = [await n1.hold('a'), await n2.hold('b')];
+      const { endpoints } = etcd;
+      const other = new EtcdClient({ endpoints: endpoints.map((url) => new URL(url).host) });
+      await using heir = new EtcdStore(other, '/berth');
+      const again = { ttlMs: 60_000, owner: 'n1', resumable: true, resume: n1.session };
+      expect(await heir.openSession(again)).toMatchObject({ resumed: true });
+      const late = names.map((name) => n1.enqueue(name));
+      const removals = [store.remove(a), store.remove(b)];
+      for (const outcome of await Promise.allSettled(late)) {
+        if (outcome.status === 'fulfilled') throw new Error('the session was used');
+        expect(outcome.reason).toBeInstanceOf(SessionGoneError);
+      }
+      await Promise.all(removals);
+      expect(await store.tickets()).toEqual([a]);
+    });
+
     test('rejects only the requests of a dead session in a shared Txn', async () => {
       const [n1, n2] = [await clientOf(store, 'n1'), await clientOf(store, 'n2')];
       const opened = client.txns;
