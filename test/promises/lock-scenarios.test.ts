@@ -111,3 +111,18 @@ test('every scenario of other lock managers has a test, or a reason for none', (
     tagsOf: (name) => name.match(/\bS\d+\b/g) ?? [],
   });
 });
+
+/** The tests that run on Kubernetes: its own, the contracts that it passes, and chaos. */
+const onKubernetes =
+  /^(contract\/stores\/kubernetes\/|contract\/(store|locks)\/.*-contract$|chaos\/kubernetes-)/;
+
+test('every scenario of a lock manager for Kubernetes has a test on Kubernetes', () => {
+  const tags = scenarios.map((text, index) => [`S${index + 1}`, text] as const).slice(45, 59);
+  const promised = Object.fromEntries(tags);
+  expectProven({
+    title: 'Scenarios of lockgate, on Kubernetes',
+    promised,
+    counts: (file) => onKubernetes.test(file),
+    tagsOf: (name) => (name.match(/\bS\d+\b/g) ?? []).filter((tag) => tag in promised),
+  });
+});

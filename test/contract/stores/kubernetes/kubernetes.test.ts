@@ -102,6 +102,30 @@ describeWith(['etcd', 'kubernetes'], 'the Kubernetes store', () => {
     expect((await tokenOf()).least).toBeGreaterThan(before.most);
   });
 
+  test('S48 released locks leave nothing: no ticket, no Lease, and no text that grows', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/cycles';
+    const lengthOf = async () => {
+      const { data } = await api.call<{ data: { state: string } }>('GET', path);
+      return data.state.length;
+    };
+    const store = kubernetesStore({ ...kubernetes.admin, name: 'cycles' });
+    const locks = manager(store, 'n1');
+    const cycles = async (count: number) => {
+      for (let cycle = 0; cycle < count; cycle += 1) await (await take(locks, 'db')).unlock();
+    };
+    // As many changes as are kept for watchers.
+    await cycles(80);
+    const before = await lengthOf();
+    await cycles(80);
+    expect(await lengthOf()).toBeLessThan(before * 1.1);
+    expect(await store.tickets()).toEqual([]);
+    await locks.close();
+    await store[Symbol.asyncDispose]();
+    const list = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
+    const query = 'labelSelector=berth.io/store%3Dcycles';
+    expect(await api.call('GET', `${list}?${query}`)).toMatchObject({ items: [] });
+  });
+
   test('a holder learns that the store was deleted, and closes without an error', async () => {
     const path = '/api/v1/namespaces/default/configmaps/deleted';
     await using store = kubernetesStore({ ...kubernetes.admin, name: 'deleted' });
@@ -157,7 +181,7 @@ describeWith(['etcd', 'kubernetes'], 'the Kubernetes store', () => {
   });
 
   describe('with eight clients that write at once', () => {
-    test('loses no count', async () => {
+    test('S50 loses no count, and nobody waits for ever', async () => {
       await using stack = new AsyncDisposableStack();
       const clients = Array.from({ length: 8 }, (_, index) => {
         const store = stack.use(kubernetesStore({ ...kubernetes.admin, name: 'busy' }));
