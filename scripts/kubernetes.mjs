@@ -15,10 +15,14 @@ const release = 'bookworm';
 const compiler = ['golang-1.19-go', 'golang-1.19-src', 'golang-github-modern-go-reflect2-dev'];
 
 if (!existsSync(program)) await build();
-const tests = spawnSync('npm', ['test', '--', 'test/contract/stores/kubernetes'], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const tests = spawnSync(
+  'npm',
+  ['test', '--', 'test/contract/stores/kubernetes', 'test/chaos/kubernetes'],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+);
 process.exitCode = tests.status ?? 1;
 
 async function build() {

@@ -13,7 +13,7 @@ const wallClockPath = join(import.meta.dirname, 'wall-clock.ts');
 export interface WorkerOptions extends WorkerSettings {
   /** The error of its wall clock at the start. */
   readonly clockOffsetMs?: number;
-  /** The network of the worker: one proxy for each member of etcd. */
+  /** The network of the worker: one proxy for each server of the store, if it has any. */
   readonly network: readonly TcpProxy[];
 }
 
@@ -48,8 +48,8 @@ export class WorkerProcess implements AsyncDisposable {
   }
 
   static async start(options: WorkerOptions): Promise<WorkerProcess> {
-    const { name, endpoints, prefix, ttlMs, historyPath, clockOffsetMs = 0 } = options;
-    const settings: WorkerSettings = { name, endpoints, prefix, ttlMs, historyPath };
+    const { name, store, ttlMs, historyPath, clockOffsetMs = 0 } = options;
+    const settings: WorkerSettings = { name, store, ttlMs, historyPath };
     const node = [process.execPath, '--import', wallClockPath, workerPath];
     // A frozen process can't notice that its parent has ended.
     const args = ['--pdeathsig', 'KILL', ...node, JSON.stringify(settings)];

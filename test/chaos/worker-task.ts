@@ -1,11 +1,15 @@
+import type { KubernetesStoreOptions } from '../../lib/lock/stores/kubernetes/store.ts';
 import type { Writing } from './guarded-set.ts';
+
+export type WorkerStore =
+  /** The addresses of etcd's members, `host:port` each. */
+  | { readonly kind: 'etcd'; readonly endpoints: readonly string[]; readonly prefix: string }
+  | { readonly kind: 'kubernetes'; readonly options: KubernetesStoreOptions };
 
 /** The settings that a worker gets at its start, as JSON. */
 export interface WorkerSettings {
   readonly name: string;
-  /** The addresses of etcd's members, `host:port` each. */
-  readonly endpoints: readonly string[];
-  readonly prefix: string;
+  readonly store: WorkerStore;
   readonly ttlMs: number;
   readonly historyPath: string;
 }

@@ -4,7 +4,8 @@ import { EtcdClient } from '../../lib/etcd/client.ts';
 import { StoreUnavailableError } from '../../lib/lock/errors.ts';
 import { LockManager } from '../../lib/lock/lock-manager.ts';
 import { EtcdStore } from '../../lib/lock/stores/etcd/store.ts';
-import type { TicketRequest } from '../../lib/lock/ticket.ts';
+import { kubernetesStore } from '../../lib/lock/stores/kubernetes/store.ts';
+import type { TicketStore } from '../../lib/lock/stores/ticket-store.ts';
 import { namesOf } from '../../lib/lock/ticket.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -12,26 +13,15 @@ import type { AddOptions, AddResult } from './guarded-set.ts';
 import { GuardedSets } from './guarded-set.ts';
 import { HistoryWriter } from './history.ts';
 import { setWallClock } from './wall-clock.ts';
-import type { Call, Task, WorkerSettings } from './worker-task.ts';
+import type { Call, Task, WorkerSettings, WorkerStore } from './worker-task.ts';
 import { holding } from './worker-task.ts';
 
 /** The process of a worker: argv[2] has its settings, its parent sends its tasks. */
 const settings: WorkerSettings = JSON.parse(process.argv[2] ?? '');
 const history = new HistoryWriter(settings.historyPath, settings.name);
 
-/** Records the place of each request in the queue. */
-class QueueRecordingStore extends EtcdStore {
-  override async enqueue(request: TicketRequest): ReturnType<EtcdStore['enqueue']> {
-    const answer = await super.enqueue(request);
-    if ('ticket' in answer) {
-      history.add({ op: 'queued', sets: namesOf(request.locks), token: answer.ticket.token });
-    }
-    return answer;
-  }
-}
-
-const { name: host, endpoints, prefix, ttlMs } = settings;
-const store = new QueueRecordingStore(new EtcdClient({ endpoints }), prefix);
+const { name: host, ttlMs } = settings;
+const store = recordQueue(openStore(settings.store));
 const manager = new LockManager({ store, host, owner: host, ttlMs });
 const sets = new GuardedSets(manager, store, history, host);
 const goes: PromiseWithResolvers<void>[] = [];
@@ -47,6 +37,24 @@ process.on('message', (call: Call) => {
 // The parent has ended, in whatever way.
 process.on('disconnect', () => process.exit());
 process.send?.('ready');
+
+function openStore(chosen: WorkerStore): TicketStore {
+  if (chosen.kind === 'kubernetes') return kubernetesStore(chosen.options);
+  return new EtcdStore(new EtcdClient({ endpoints: chosen.endpoints }), chosen.prefix);
+}
+
+/** Records the place of each request in the queue. */
+function recordQueue(opened: TicketStore): TicketStore {
+  const enqueue = opened.enqueue.bind(opened);
+  opened.enqueue = async (request) => {
+    const answer = await enqueue(request);
+    if ('ticket' in answer) {
+      history.add({ op: 'queued', sets: namesOf(request.locks), token: answer.ticket.token });
+    }
+    return answer;
+  };
+  return opened;
+}
 
 async function run(task: Task): Promise<AddResult | undefined> {
   switch (task.name) {
