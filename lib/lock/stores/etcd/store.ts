@@ -240,7 +240,7 @@ export class EtcdStore implements TicketStore {
   showsAllOn(lockName: string): boolean {
     if (!this.#client.reportsAll || !this.#history.isVerified) return false;
     const prefix = this.#keys.lockPrefix(lockName);
-    return !this.#foreign.values().some((key) => key.startsWith(prefix));
+    return ![...this.#foreign.values()].some((key) => key.startsWith(prefix));
   }
 
   /** Callers who ask while an answer is under way share that answer. */
