@@ -49,7 +49,9 @@ describePlugged(
     test('clients F1: a second docker run is refused and told who uses the volume since when', async () => {
       const { docker, dockerFails, start, inspect, host, berth, left } = on();
       await docker('volume', 'create', '-d', 'berth', ...image, 'db');
-      expect(await inspect('db', '{{.Status.access}}')).toBe('container');
+      // Without "volume", it may find a network or an image: "db" is the beginning of an ID, too.
+      const access = await docker('volume', 'inspect', '-f', '{{.Status.access}}', 'db');
+      expect(access).toBe('container');
       await start('first', '-v', 'db:/data');
       const id = await inspect('first', '{{.Id}}');
       const refusal = await dockerFails(
