@@ -81,13 +81,15 @@ export class Evictions implements LockClearer {
   async clearLock(request: ClearRequest): Promise<Ticket> {
     const ticket = this.#mounted(request);
     if (!ticket) return this.#options.locks.clearLock(request);
-    try {
-      return await this.#clearForGood({ ...request, force: false });
-    } catch (error) {
-      if (!(error instanceof LockClearRefusedError) || !request.force) throw error;
-    }
-    await this.#evict(ticket, request);
-    return ticket;
+    return await this.#withoutMark(request.volume, async () => {
+      try {
+        return await this.#options.locks.clearLock({ ...request, force: false });
+      } catch (error) {
+        if (!(error instanceof LockClearRefusedError) || !request.force) throw error;
+      }
+      await this.#evict(ticket, request);
+      return ticket;
+    });
   }
 
   /** Gives up the volumes that other hosts' operators ask this host to give up, until disposed. */
@@ -146,27 +148,30 @@ export class Evictions implements LockClearer {
     }
   }
 
-  /** Breaks the mount mark first, so that the old holder can't re-acquire the lock. */
-  async #clearForGood(request: ClearRequest): Promise<Ticket> {
-    const { store, locks } = this.#options;
-    const key = mountMarkKey(request.volume);
+  /**
+   * Breaks the mount mark first, so that the holder can't re-acquire the lock, also when its session ends before it
+   * has answered. Puts the mark back if the lock is not cleared.
+   */
+  async #withoutMark(volume: string, clear: () => Promise<Ticket>): Promise<Ticket> {
+    const { store } = this.#options;
+    const key = mountMarkKey(volume);
     const before = await store.record(key);
     const cleared = { key, value: `cleared ${randomUUID()}` };
     const { revision } = await store.commit({ guards: [], writes: [cleared], release: [] });
     try {
-      return await locks.clearLock(request);
+      return await clear();
     } catch (error) {
       const restored = { key, value: before?.value, expectedRevision: revision };
       await store.commit({ guards: [], writes: [restored], release: [] }).catch((reason) => {
         // Somebody has marked it since, or the store is away: the mark stays broken, which is safe.
-        log('volume=%s: %s', request.volume, reason);
+        log('volume=%s: %s', volume, reason);
       });
       throw error;
     }
   }
 
   async #evict(ticket: Ticket, request: ClearRequest): Promise<void> {
-    const { store, host, limitMs } = this.#options;
+    const { store, locks, host, limitMs } = this.#options;
     const { volume, token } = request;
     const key = keyPrefix + volume;
     const value = JSON.stringify({ volume, token, by: host, nonce: randomUUID() });
@@ -174,7 +179,9 @@ export class Evictions implements LockClearer {
     try {
       if (await this.#isGone(ticket, request.signal, limitMs)) return;
       log('volume=%s token=%d was not released in time', volume, token);
-      await this.#clearForGood(request);
+      await locks.clearLock({ ...request, force: true }).catch((error) => {
+        if (!(error instanceof LockClearRefusedError)) throw error; // Else it has gone this moment.
+      });
     } finally {
       await store.commit({ guards: [], writes: [{ key, value: undefined }], release: [] });
     }

@@ -33,7 +33,7 @@ describeWith(['docker', 'etcd'], 'a lock that expired while its host was cut off
     ) as { tickets: { token: number }[] };
 
     await one.host.disconnect();
-    // At once, because its TTL ends soon after the host has stopped.
+    // While the host still counts as alive: it is asked to give the volume up, and its TTL ends before it could.
     const token = String(tickets[0]?.token);
     await two.daemon.berthOk('lock', 'clear', 'cleared', '--token', token, '--force');
     await quiet.waitUntil('paused', 10_000);

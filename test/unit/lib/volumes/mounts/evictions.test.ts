@@ -103,6 +103,20 @@ test('a living holder is asked first, and keeps its ticket until it has given up
   expect(evicted[0]).toBe(`v ${ticket.token}: an operator on host h`);
   expect(await store.tickets('mount/v')).toEqual([]);
   expect(await store.record('evictions/v')).toBeUndefined();
+  // Its session may have ended before it has answered: it must not re-acquire the lock.
+  expect((await store.record(mountMarkKey('v')))?.value).toMatch(/^cleared /);
+});
+
+test('an operator who leaves before the holder has answered changes nothing', async () => {
+  const left = new AbortController();
+  const request = { volume: 'v', token: ticket.token, force: true, signal: left.signal };
+  const clearing = evictions.clearLock(request);
+  await eventually(() => expect(clock.sleeping).toBe(1));
+  expect((await store.record(mountMarkKey('v')))?.value).toMatch(/^cleared /);
+  left.abort(new Error('the operator left'));
+  await expect(clearing).rejects.toThrow('the operator left');
+  expect(await store.record(mountMarkKey('v'))).toMatchObject({ value: ticket.nonce });
+  expect(await store.tickets('mount/v')).toHaveLength(1);
 });
 
 test('a holder that does not give up in time loses its ticket and its mount mark', async () => {
