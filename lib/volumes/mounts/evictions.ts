@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
 import { z } from 'zod';
 import type { MirrorEvent, StoreMirror } from '../../lock/engine/store-mirror.ts';
-import { LockClearRefusedError } from '../../lock/errors.ts';
+import { LockClearRefusedError, RecordConflictError } from '../../lock/errors.ts';
 import type { TicketStore } from '../../lock/stores/ticket-store.ts';
 import type { Ticket } from '../../lock/ticket.ts';
 import type { ClearRequest, LockClearer } from '../../lock/use/lock-service.ts';
@@ -81,7 +81,7 @@ export class Evictions implements LockClearer {
   async clearLock(request: ClearRequest): Promise<Ticket> {
     const ticket = this.#mounted(request);
     if (!ticket) return this.#options.locks.clearLock(request);
-    return await this.#withoutMark(request.volume, async () => {
+    return await this.#withoutMark(ticket, request.volume, async () => {
       try {
         return await this.#options.locks.clearLock({ ...request, force: false });
       } catch (error) {
@@ -152,16 +152,19 @@ export class Evictions implements LockClearer {
    * Breaks the mount mark first, so that the holder can't re-acquire the lock, also when its session ends before it
    * has answered. Puts the mark back if the lock is not cleared.
    */
-  async #withoutMark(volume: string, clear: () => Promise<Ticket>): Promise<Ticket> {
+  async #withoutMark(
+    ticket: Ticket,
+    volume: string,
+    clear: () => Promise<Ticket>,
+  ): Promise<Ticket> {
     const { store } = this.#options;
     const key = mountMarkKey(volume);
-    const before = await store.record(key);
-    const cleared = { key, value: `cleared ${randomUUID()}` };
-    const { revision } = await store.commit({ guards: [], writes: [cleared], release: [] });
+    const broken = await this.#breakMark(ticket, key);
     try {
       return await clear();
     } catch (error) {
-      const restored = { key, value: before?.value, expectedRevision: revision };
+      if (!broken) throw error;
+      const restored = { key, value: broken.before, expectedRevision: broken.revision };
       await store.commit({ guards: [], writes: [restored], release: [] }).catch((reason) => {
         // Somebody has marked it since, or the store is away: the mark stays broken, which is safe.
         log('volume=%s: %s', volume, reason);
@@ -170,12 +173,33 @@ export class Evictions implements LockClearer {
     }
   }
 
+  /** Undefined: another request has marked the volume, so the holder's own mark is broken. That request needs its mark. */
+  async #breakMark(
+    { nonce }: Ticket,
+    key: string,
+  ): Promise<{ readonly before: string | undefined; readonly revision: number } | undefined> {
+    const { store, mirror } = this.#options;
+    for (;;) {
+      const before = await store.record(key);
+      const isOfAnother = before !== undefined && before.value !== nonce;
+      if (isOfAnother && mirror.ticket(before.value) !== undefined) return undefined;
+      const value = `cleared ${randomUUID()}`;
+      const cleared = { key, value, expectedRevision: before?.revision ?? 0 };
+      try {
+        const { revision } = await store.commit({ guards: [], writes: [cleared], release: [] });
+        return { before: before?.value, revision };
+      } catch (error) {
+        if (!(error instanceof RecordConflictError)) throw error; // Else it has another mark now.
+      }
+    }
+  }
+
   async #evict(ticket: Ticket, request: ClearRequest): Promise<void> {
     const { store, locks, host, limitMs } = this.#options;
     const { volume, token } = request;
     const key = keyPrefix + volume;
     const value = JSON.stringify({ volume, token, by: host, nonce: randomUUID() });
-    await store.commit({ guards: [], writes: [{ key, value }], release: [] });
+    const asked = await store.commit({ guards: [], writes: [{ key, value }], release: [] });
     try {
       if (await this.#isGone(ticket, request.signal, limitMs)) return;
       log('volume=%s token=%d was not released in time', volume, token);
@@ -183,7 +207,10 @@ export class Evictions implements LockClearer {
         if (!(error instanceof LockClearRefusedError)) throw error; // Else it has gone this moment.
       });
     } finally {
-      await store.commit({ guards: [], writes: [{ key, value: undefined }], release: [] });
+      const done = { key, value: undefined, expectedRevision: asked.revision };
+      await store.commit({ guards: [], writes: [done], release: [] }).catch((error) => {
+        if (!(error instanceof RecordConflictError)) throw error; // Another operator asks by now.
+      });
     }
   }
 

@@ -107,6 +107,19 @@ test('a living holder is asked first, and keeps its ticket until it has given up
   expect((await store.record(mountMarkKey('v')))?.value).toMatch(/^cleared /);
 });
 
+test('the mark of another host that waits for the volume stays', async () => {
+  const other = new LockManager({ store, host: 'w', owner: 'w', ttlMs: 30_000 });
+  resources.use(other);
+  const waiting = new LockDriver(other, 60_000).acquireWithTTLRefresh(UseMount('v', 'mount'), {
+    ...{ signal: never, mark: mountMarkKey('v'), onChange: () => {} },
+  });
+  await eventually(() => expect(mirror.ticketsOn('mount/v')).toHaveLength(2));
+  evict = () => store.remove(ticket);
+  await evictions.clearLock({ volume: 'v', token: ticket.token, force: true, signal: never });
+  const next = await waiting;
+  expect(await store.record(mountMarkKey('v'))).toMatchObject({ value: next.ticket.nonce });
+});
+
 test('an operator who leaves before the holder has answered changes nothing', async () => {
   const left = new AbortController();
   const request = { volume: 'v', token: ticket.token, force: true, signal: left.signal };
