@@ -224,7 +224,9 @@ export class Acquirer {
       reported = inTheWay;
       await this.#waitForChange(placement, session, limit);
       if (limit.isOver) throw limit.error(names, this.#firstInTheWay(request.locks, blockers));
-      placement = isProvedByMirror(request, ticket, historyId, this.#options)
+      const { proof } = request;
+      const { canBeResumed } = session;
+      placement = isProvedByMirror({ proof, canBeResumed }, ticket, historyId, this.#options)
         ? { state: 'granted', ticket }
         : await limit.untilAnswered(() => this.#options.store.place(ticket));
       if (historyId !== this.#options.store.historyId && placement.state === 'gone') {

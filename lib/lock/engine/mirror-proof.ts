@@ -1,5 +1,5 @@
 import type { TicketStore } from '../stores/ticket-store.ts';
-import type { Ticket, TicketRequest } from '../ticket.ts';
+import type { Ticket } from '../ticket.ts';
 import type { StoreMirror } from './store-mirror.ts';
 
 /**
@@ -16,14 +16,16 @@ import type { StoreMirror } from './store-mirror.ts';
  * - In another history, which begins with a quarantine, the ticket was not granted. The step that queued it found no
  *   quarantine, and none begins later in the same history.
  * - A request with a proof is granted only in the quarantine: the store decides.
+ * - A session that another process can resume (`canBeResumed`) may be that one's by now, and its tickets gone: the mirror
+ *   does not show whose a session is.
  */
 export function isProvedByMirror(
-  { proof }: Pick<TicketRequest, 'proof'>,
+  { proof, canBeResumed }: { readonly proof: number | undefined; readonly canBeResumed: boolean },
   ticket: Ticket,
   historyId: string | undefined,
   { store, mirror }: { readonly store: TicketStore; readonly mirror: StoreMirror },
 ): boolean {
-  if (proof !== undefined || !mirror.isLive) return false;
+  if (proof !== undefined || canBeResumed || !mirror.isLive) return false;
   if (historyId !== store.historyId || historyId !== mirror.history?.id) return false;
   return ticket.locks.every(({ name }) => store.showsAllOn?.(name)) && mirror.isFirst(ticket);
 }

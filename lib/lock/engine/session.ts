@@ -4,6 +4,7 @@ import { diskProblem } from '../../running/disk-problem.ts';
 import { messageOf } from '../../running/message-of.ts';
 import type { HistoryChangedError } from '../errors.ts';
 import { LockLostError, SessionGoneError, StoreUnavailableError } from '../errors.ts';
+import { isPermanent } from '../permanent-session.ts';
 import type { OpenSession, TicketStore } from '../stores/ticket-store.ts';
 import type { Reports } from './reports.ts';
 
@@ -123,7 +124,8 @@ export class SessionKeeper {
     });
     if (keep && opened.id !== resume) await this.#save(keep, opened);
     this.#resume = undefined;
-    const session = new Session(opened.id, opened.resumed, clock, sentAt, opened.ttlMs);
+    const canBeResumed = keep !== undefined || isPermanent(opened.id);
+    const session = new Session({ ...opened, canBeResumed }, clock, sentAt);
     log('%s session=%s ttl=%dms', opened.resumed ? 'resumed' : 'opened', opened.id, opened.ttlMs);
     this.#current = session;
     if (opened.ttlMs !== Number.POSITIVE_INFINITY) {
@@ -195,6 +197,8 @@ export class Session {
   readonly id: string;
   /** An earlier process opened the session, and may have left tickets on it. */
   readonly resumed: boolean;
+  /** Another process may take the session over while this one has it. */
+  readonly canBeResumed: boolean;
   /** Why the last renewal failed. */
   complaint = 'no answer';
   readonly #clock: Clock;
@@ -207,9 +211,14 @@ export class Session {
   /** Called when the period ends. A listener on the signal per lock would cost more. */
   readonly #holders = new Set<(reason: LockLostError) => void>();
 
-  constructor(id: string, resumed: boolean, clock: Clock, sentAt: number, ttlMs: number) {
+  constructor(
+    { id, resumed, canBeResumed, ttlMs }: OpenSession & { readonly canBeResumed: boolean },
+    clock: Clock,
+    sentAt: number,
+  ) {
     this.id = id;
     this.resumed = resumed;
+    this.canBeResumed = canBeResumed;
     this.#clock = clock;
     this.#ttlMs = ttlMs;
     this.#deadline = sentAt + ttlMs - marginMs(ttlMs);

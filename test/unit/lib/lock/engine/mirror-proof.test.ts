@@ -34,8 +34,15 @@ function change(revision: number, changed: Partial<StoreChange>): void {
   watcher.change({ ...noChange(revision), ...changed });
 }
 
-function isProved(own: Ticket, { proof, of = 'h1' }: { proof?: number; of?: string } = {}) {
-  return isProvedByMirror(proof === undefined ? {} : { proof }, own, of, { store, mirror });
+function isProved(
+  own: Ticket,
+  {
+    proof,
+    of = 'h1',
+    canBeResumed = false,
+  }: { proof?: number; of?: string; canBeResumed?: boolean } = {},
+) {
+  return isProvedByMirror({ proof, canBeResumed }, own, of, { store, mirror });
 }
 
 beforeEach(() => {
@@ -46,6 +53,13 @@ beforeEach(() => {
   };
   store = { ...given, historyId: 'h1', watch };
   mirror = new StoreMirror(store);
+});
+
+test('a ticket is not granted of a session that another process may have resumed', () => {
+  const first = ticket(1, db);
+  reset(first);
+  expect(isProved(first)).toBe(true);
+  expect(isProved(first, { canBeResumed: true })).toBe(false);
 });
 
 test('a ticket is granted when the last one before it that is in its way is gone', () => {
