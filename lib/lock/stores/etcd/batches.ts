@@ -124,7 +124,8 @@ export class EtcdBatches {
       const fits = opsThen + largestThen <= maxTxnOps && bytesThen <= maxBatchBytes;
       const agrees = !lease || !member.lease || lease === member.lease;
       const goes = batch.length === 0 || (isApart && fits && agrees);
-      for (const name of reads) touched.set(name, goes && (touched.get(name) ?? true));
+      // One that reads may pass another that stays, but not one that touches.
+      for (const name of reads) touched.set(name, touched.get(name) ?? true);
       for (const name of touches) touched.set(name, false);
       if (goes) {
         batch.push(member);

@@ -199,6 +199,19 @@ for (const version of etcdVersions) {
       expect(sender.sent).toEqual([['first'], ['s1', 's2'], ['x1'], ['s3', 's4'], ['x2']]);
     });
 
+    test('P6 contain what others of its session ask, beside a request that has to wait for one of them', async () => {
+      const write = (value: string, lock: string) =>
+        sender.put(value, { touches: [lock], reads: ['session'] });
+      await Promise.all([
+        write('first', 'first'),
+        write('a1', 'a'),
+        write('a2', 'a'),
+        write('b1', 'b'),
+        write('b2', 'b'),
+      ]);
+      expect(sender.sent).toEqual([['first'], ['a1', 'b1'], ['a2', 'b2']]);
+    });
+
     test('compare once what many require, and ask one by one when it is not so', async () => {
       const state = Buffer.from('state');
       const isNew = { target: 'Create', result: 'Equal', key: state, create_revision: 0 } as const;
