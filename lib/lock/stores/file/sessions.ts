@@ -1,4 +1,4 @@
-import { LockUnsupportedError } from '../../errors.ts';
+import { LockUnsupportedError, StoreRefusedError } from '../../errors.ts';
 import type { OpenSession, SessionRequest } from '../ticket-store.ts';
 import type { LockedFiles } from './locked-files.ts';
 import type { StateFile } from './state-file.ts';
@@ -33,8 +33,10 @@ export class Sessions {
         });
         if (isOpen) return { id, ttlMs: Number.POSITIVE_INFINITY, resumed: false };
       } catch (error) {
-        // The state may name the session: without its file's lock it is dead and will be dropped.
-        this.#files.release(id);
+        // A refusal has written nothing. After another error the state may name the session: without its
+        // file's lock it is dead and will be dropped.
+        if (error instanceof StoreRefusedError) this.#files.delete(id);
+        else this.#files.release(id);
         throw error;
       }
       // Another process took the file for a left-over before it was locked, and deleted it.

@@ -3,7 +3,12 @@ import { watch as watchDirectory } from 'node:fs';
 import { basename } from 'node:path';
 import { types } from 'node:util';
 import type { Condition } from '../../condition.ts';
-import { PermitsDifferError, SessionGoneError, StoreUnavailableError } from '../../errors.ts';
+import {
+  PermitsDifferError,
+  SessionGoneError,
+  StoreRefusedError,
+  StoreUnavailableError,
+} from '../../errors.ts';
 import type { Ticket } from '../../ticket.ts';
 import { ChangeFeed } from '../change-feed.ts';
 import type { ReadFileSystemType } from '../local-file-system.ts';
@@ -145,10 +150,18 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       file[Symbol.dispose]();
     },
   };
-  await attempt(async () => {
-    await sessions.purge();
-    await sessions.sweep();
-  });
+  try {
+    await attempt(async () => {
+      await sessions.purge();
+      await sessions.sweep();
+    });
+  } catch (error) {
+    // What is refused to the steps is told by the first one; the state can be read.
+    if (!(error instanceof StoreRefusedError)) {
+      await store[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
   return store;
 }
 

@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
-import { firstOf, StoreUnavailableError } from '../../errors.ts';
+import { firstOf, StoreRefusedError, StoreUnavailableError } from '../../errors.ts';
 import { flock } from './flock.ts';
 import type { LockedFiles } from './locked-files.ts';
 import { describeProcess } from './locked-files.ts';
@@ -10,7 +10,8 @@ import type { StateFile } from './state-file.ts';
  * for its own turns, and knows no other. So this process locks it once, and writes the state in a format that makes
  * that release end with a message. Does nothing when that is done.
  *
- * Rejects `StoreUnavailableError` while a process of that release has a session: it could not unlock its locks any more.
+ * Rejects `StoreRefusedError` while a process of that release has a session: it could not unlock its locks any more, and a
+ * person has to end it.
  */
 export async function takeOverFormat1(
   file: StateFile,
@@ -35,8 +36,8 @@ export async function takeOverFormat1(
   }
 }
 
-function usedByOthers(paths: readonly string[]): StoreUnavailableError {
-  return new StoreUnavailableError(
+function usedByOthers(paths: readonly string[]): StoreRefusedError {
+  return new StoreRefusedError(
     `processes of berth 0.1.0 have sessions in this lock directory: ${firstOf(paths, describeProcess)}; end them, then this release takes it over`,
   );
 }

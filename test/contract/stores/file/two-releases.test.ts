@@ -1,5 +1,6 @@
 // A lock directory of the release before, and its processes beside this release's: real processes and `flock`, real time.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { fileStore } from '../../../../lib/lock/stores/file/store.ts';
@@ -8,7 +9,8 @@ import { runOk, startProcess, waitFor } from '../../../support/processes.ts';
 import { describeWith } from '../../../support/requirements.ts';
 import type { TemporaryDirectory } from '../../../support/temporary-directory.ts';
 import { fileDirectory, holdMutex } from '../../bench/file-directory.ts';
-import { clientOf } from '../../bench/store-bench.ts';
+import { manager } from '../../bench/manager-bench.ts';
+import { clientOf, exclusive } from '../../bench/store-bench.ts';
 
 const program = join(import.meta.dirname, '../earlier-locks.ts');
 
@@ -28,9 +30,19 @@ describeWith(['history', 'flock'], 'a lock directory of the release before', () 
     const [held] = await store.tickets('pool');
     expect(held).toMatchObject({ owner: 'old' });
     const text = readFileSync(join(place.path, 'state.json'), 'utf8');
-    await expect(clientOf(store, 'n1')).rejects.toThrow(
-      /processes of berth 0\.1\.0 have sessions .* process \d+ \(old, here since 2.*\); end them/,
-    );
+    const inTheWay =
+      /processes of berth 0\.1\.0 have sessions .* process \d+ \(old, here since 2.*\); end them/;
+    await expect(clientOf(store, 'n1')).rejects.toThrow(inTheWay);
+    // A request without a limit does not wait for a person, and leaves no file of a session.
+    {
+      await using locks = manager(store, 'n1');
+      await expect(locks.lock([exclusive('other')])).rejects.toThrow(inTheWay);
+    }
+    expect(readdirSync(join(place.path, 'sessions'))).toHaveLength(1);
+    // What another process has left does not keep the directory from being opened and read.
+    writeFileSync(join(place.path, 'sessions', randomUUID()), '');
+    await using second = await fileStore({ directory: place.path });
+    expect(await second.tickets('pool')).toEqual([held]);
     expect(readFileSync(join(place.path, 'state.json'), 'utf8')).toBe(text);
 
     old.kill('SIGTERM');
