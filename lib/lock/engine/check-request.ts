@@ -1,7 +1,7 @@
 import type { OptionKinds } from '../check-options.ts';
 import { checkKind, checkOptions } from '../check-options.ts';
 import type { LockOptions, TryLockOptions } from '../locks.ts';
-import type { RecordWrite } from '../stores/ticket-store.ts';
+import type { RecordWrite, StoredRecord } from '../stores/ticket-store.ts';
 import type { PermitRequest } from '../ticket.ts';
 import { checkText } from './check-text.ts';
 import { checkLimit, checkTtl } from './wait-limit.ts';
@@ -63,7 +63,9 @@ const recordWrite = {
   key: 'a text',
   value: 'a text',
   expectedRevision: 'a number',
-} as const satisfies OptionKinds<Required<RecordWrite>>;
+  // Has no effect: a write may be made from the record that was read ({ ...record, value }).
+  revision: 'a number',
+} as const satisfies OptionKinds<Required<RecordWrite & StoredRecord>>;
 
 /** Throws RangeError unless these can be guarded writes: their keys and values are valid text. */
 export function checkWrites(writes: readonly RecordWrite[], options: { unlock?: boolean }): void {

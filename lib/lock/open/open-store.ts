@@ -44,16 +44,22 @@ export async function openStore(
   place: LockPlace,
   user: StoreUser,
 ): Promise<{ readonly store: TicketStore; readonly isOurs: boolean }> {
-  if (typeof place === 'object' && 'store' in place) return { store: place.store, isOurs: false };
+  if (typeof place === 'string') {
+    return { store: await openAddress(parseStoreAddress(place), user), isOurs: true };
+  }
+  // A client that is undefined is left out, as `checkPlace` says.
+  if ('store' in place && place.store !== undefined) return { store: place.store, isOurs: false };
   return { store: await newStore(place, user), isOurs: true };
 }
 
-type NewPlace = Exclude<LockPlace, { readonly store: TicketStore }>;
-
-async function newStore(place: NewPlace, user: StoreUser): Promise<TicketStore> {
-  if (typeof place === 'string') return openAddress(parseStoreAddress(place), user);
-  if ('pool' in place) return openPostgres({ pool: place.pool, schema: place.schema }, user);
-  return openEtcd(etcdSettings(place.etcd), place.prefix ?? defaultPrefix, user);
+async function newStore(place: Exclude<LockPlace, string>, user: StoreUser): Promise<TicketStore> {
+  if ('pool' in place && place.pool !== undefined) {
+    return openPostgres({ pool: place.pool, schema: place.schema }, user);
+  }
+  if ('etcd' in place && place.etcd !== undefined) {
+    return openEtcd(etcdSettings(place.etcd), place.prefix ?? defaultPrefix, user);
+  }
+  throw new RangeError('the place of locks has neither a pool nor an etcd nor a store');
 }
 
 async function openAddress(address: StoreAddress, user: StoreUser): Promise<TicketStore> {

@@ -9,11 +9,32 @@ export class IdleConnections {
   /** Sockets in the order in which they became idle. */
   readonly #sockets = new Map<string, Socket>();
 
+  /** How many requests each connection has that have no end yet. */
+  readonly #running = new Map<string, number>();
+
   /** Sockets with a listener for their end: a connection is idle many times. */
   readonly #followed = new WeakSet<Socket>();
 
   constructor(most: number) {
     this.#most = most;
+  }
+
+  /**
+   * Records that a request on this connection begins; the result records its end. A client may send several before it has
+   * an answer: after the end of the last one, the connection is idle.
+   */
+  begin(socket: Socket): () => void {
+    const name = nameOf(socket);
+    this.#running.set(name, (this.#running.get(name) ?? 0) + 1);
+    return () => {
+      const left = (this.#running.get(name) ?? 1) - 1;
+      if (left > 0) {
+        this.#running.set(name, left);
+      } else {
+        this.#running.delete(name);
+        this.add(socket);
+      }
+    };
   }
 
   add(socket: Socket): void {

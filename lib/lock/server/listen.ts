@@ -65,9 +65,8 @@ export async function serveLocks(options: LockServerOptions): Promise<LockServer
   const router = new Router({ locks, clock, ttlMs, token, maxHolds, accepted });
   const server = await newServer(tls);
   server.on('request', (request, response) => {
-    // Taken now: a request whose body was not read has no socket any more when its answer has been sent.
-    const { socket } = request;
-    response.once('close', () => idle.add(socket));
+    // Its socket is taken now: a request whose body was not read has none any more when its answer has been sent.
+    response.once('close', idle.begin(request.socket));
     void router.answer(request, response);
   });
   // Node's limits for the head and the body of a request; a request that holds has sent both.

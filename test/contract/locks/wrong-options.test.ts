@@ -181,3 +181,21 @@ test('pools and jobs have no options but their own', async () => {
   expect(await pool.available()).toBe(2);
   expect(await locks.list()).toEqual([]);
 });
+
+describe('what is no mistake', () => {
+  test('a write that is made from the record that was read', async () => {
+    const lock = await locks.lock('db');
+    await lock.guard([{ key: 'key', value: 'one' }]);
+    const record = await locks.record('key');
+    const next = { ...untyped(record), value: 'two', expectedRevision: record?.revision };
+    await lock.guard([next], { unlock: true });
+    expect(await locks.record('key')).toMatchObject({ value: 'two' });
+  });
+
+  test('a client that is undefined beside the one that is given', async () => {
+    const place = { store: undefined, pool: undefined, etcd: { endpoints: ['127.0.0.1:1'] } };
+    await using opened = await openLocks(untyped(place));
+    await expect(opened.list()).rejects.toThrow(/^etcd does not answer/);
+    await expectRefusal(() => openLocks(untyped({ store: undefined })), /not one without them/);
+  });
+});
