@@ -156,7 +156,7 @@ export async function fileStore(options: FileStoreOptions): Promise<TicketStore>
       await sessions.sweep();
     });
   } catch (error) {
-    // What is refused to the steps is told by the first one; the state can be read.
+    // The first step rejects with it; without a step the state can be read.
     if (!(error instanceof StoreRefusedError)) {
       await store[Symbol.asyncDispose]();
       throw error;
