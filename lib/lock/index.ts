@@ -2,9 +2,9 @@
 export type { Condition } from './condition.ts';
 export * from './errors.ts';
 export type { Lock } from './lock.ts';
-export type { LockManagerOptions } from './lock-manager.ts';
 export { LockManager } from './lock-manager.ts';
 export type { LockOptions, Locks, TryLockOptions, WorkUnderLock } from './locks.ts';
+export type { LockManagerOptions } from './manager-options.ts';
 export type { LockCounter, LockHistogram, LockLabels, LockObserver } from './observer.ts';
 export type { Etcd3Client } from './open/etcd-settings.ts';
 export { MissingPackageError } from './open/missing-package.ts';

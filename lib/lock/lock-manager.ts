@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import createDebug from 'debug';
 import type { Clock } from '../running/clock.ts';
 import { systemClock } from '../running/clock.ts';
-import type { OptionKinds } from './check-options.ts';
 import { checkClosing, checkKind, checkOptions } from './check-options.ts';
 import type { Condition } from './condition.ts';
 import { Acquirer } from './engine/acquirer.ts';
@@ -13,7 +12,6 @@ import { isHostAlive } from './engine/host-alive.ts';
 import { mergeRequests } from './engine/merge-requests.ts';
 import { OwnTickets } from './engine/own-tickets.ts';
 import { Reports } from './engine/reports.ts';
-import type { SessionOptions } from './engine/session.ts';
 import { marginMs } from './engine/session.ts';
 import { SessionPool } from './engine/session-pool.ts';
 import { StoreMirror } from './engine/store-mirror.ts';
@@ -22,47 +20,12 @@ import { HistoryChangedError, LockCancelledError, LockContendedError } from './e
 import type { HistoryChange } from './history.ts';
 import type { Lock } from './lock.ts';
 import type { LockOptions, Locks, TryLockOptions, WorkUnderLock } from './locks.ts';
-import type { LockObserver } from './observer.ts';
+import type { LockManagerOptions } from './manager-options.ts';
+import { managerOptions } from './manager-options.ts';
 import type { StoredRecord, TicketStore } from './stores/ticket-store.ts';
 import type { Gate, LockNames, Ticket } from './ticket.ts';
-import type { LockTracer } from './tracer.ts';
 
 const log = createDebug('berth:lock');
-
-export interface LockManagerOptions {
-  readonly store: TicketStore;
-  /** The host's name, for people. */
-  readonly host: string;
-  /** The host's identity, unique among all hosts: machine id and name. */
-  readonly owner: string;
-  readonly ttlMs: number;
-  /** Why locks are taken, for people, where the request does not say; `Lock` when left out. */
-  readonly reason?: string;
-  readonly clock?: Clock;
-  /**
-   * Present when the session, with its tickets, must survive a restart of this process. Locks that
-   * outlive the host (`ttlMs: Infinity`) need this option.
-   */
-  readonly keep?: NonNullable<SessionOptions['keep']>;
-  /** Receives a span for each request and each unlock. */
-  readonly tracer?: LockTracer;
-  readonly observer?: LockObserver;
-  /** Returns random and unique texts; a simulation passes its own function. */
-  readonly newNonce?: () => string;
-}
-
-const managerOptions = {
-  store: 'an object',
-  host: 'a text',
-  owner: 'a text',
-  ttlMs: 'a number',
-  reason: 'a text',
-  clock: 'an object',
-  keep: 'an object',
-  tracer: 'an object',
-  observer: 'an object',
-  newNonce: 'a function',
-} as const satisfies OptionKinds<Required<LockManagerOptions>>;
 
 /**
  * Distributed locks over a TicketStore. Requests are granted first come, first served. A request

@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
-import type { OptionKinds } from '../check-options.ts';
 import { checkClosing, checkOptions } from '../check-options.ts';
-import type { LockManagerOptions } from '../lock-manager.ts';
 import { LockManager } from '../lock-manager.ts';
+import type { LockManagerOptions } from '../manager-options.ts';
+import { managerOptions } from '../manager-options.ts';
 import type { LeaderOptions, Term } from '../recipes/leader/leader.ts';
 import { lead } from '../recipes/leader/leader.ts';
 import type { TicketStore } from '../stores/ticket-store.ts';
@@ -20,16 +20,7 @@ export interface OpenLocksOptions
   readonly keep?: NonNullable<LockManagerOptions['keep']>;
 }
 
-const openOptions = {
-  host: 'a text',
-  owner: 'a text',
-  ttlMs: 'a number',
-  reason: 'a text',
-  clock: 'an object',
-  keep: 'an object',
-  tracer: 'an object',
-  observer: 'an object',
-} as const satisfies OptionKinds<Required<OpenLocksOptions>>;
+const { store: _store, newNonce: _newNonce, ...openOptions } = managerOptions;
 
 /** Locks with their store, which is closed with them: then nothing of them keeps the process alive. */
 export class OpenedLocks extends LockManager {

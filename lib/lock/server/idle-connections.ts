@@ -8,10 +8,8 @@ export class IdleConnections {
   readonly #most: number;
   /** Sockets in the order in which they became idle. */
   readonly #sockets = new Map<string, Socket>();
-
   /** How many requests each connection has that have no end yet. */
   readonly #running = new Map<string, number>();
-
   /** Sockets with a listener for their end: a connection is idle many times. */
   readonly #followed = new WeakSet<Socket>();
 
@@ -37,6 +35,7 @@ export class IdleConnections {
     };
   }
 
+  /** Records that a connection is idle; ends the one that has been idle longest if there are too many. */
   add(socket: Socket): void {
     const name = nameOf(socket);
     if (socket.destroyed || this.#sockets.has(name)) return;

@@ -1,7 +1,7 @@
 import type { Lock } from '../../../lib/lock/lock.ts';
-import type { LockManagerOptions } from '../../../lib/lock/lock-manager.ts';
 import { LockManager } from '../../../lib/lock/lock-manager.ts';
 import type { LockOptions } from '../../../lib/lock/locks.ts';
+import type { LockManagerOptions } from '../../../lib/lock/manager-options.ts';
 import type { TicketStore } from '../../../lib/lock/stores/ticket-store.ts';
 import type { LockRequest, Ticket } from '../../../lib/lock/ticket.ts';
 import type { KeptLockState } from '../../../lib/lock/use/kept-lock.ts';

@@ -23,10 +23,10 @@ interface OwnFile {
 
 /**
  * One file per session, or per open store, locked by its process. The kernel frees the lock when the process
- * ends, in whatever way. So a process that gets the lock knows that the session is dead, and a live
- * session never counts as dead.
+ * ends, in whatever way. So a process that gets the lock knows that the owner of the file is dead, and a living
+ * owner never counts as dead.
  *
- * Ids are never reused, so a file may be deleted once the state no longer names its session.
+ * Ids are never reused, so a file may be deleted once nothing names it.
  */
 export class LockedFiles implements Disposable {
   readonly #directory: string;
@@ -90,7 +90,7 @@ export class LockedFiles implements Disposable {
     this.#own.delete(id);
   }
 
-  /** Deletes a file. The state no longer names its session. */
+  /** Deletes a file that nothing names any more, of this object or of a dead owner. */
   delete(id: string): void {
     this.release(id);
     rmSync(this.path(id), { force: true });
